@@ -1,0 +1,54 @@
+"""A command as data: the one representation that preview, script and engine read."""
+
+import shlex
+from dataclasses import dataclass, replace
+
+from ipvkit.errors import UsageError
+from ipvkit.values import netns_name
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A complete, literal argv, and the exit codes that count as success.
+
+    `str()` is the line that a person would type:
+
+    >>> str(Command(("ip", "netns", "add", "test1")))
+    'ip netns add test1'
+    """
+
+    argv: tuple[str, ...]
+    ok: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for words that no process or terminal line can carry."""
+        if not self.argv or not self.argv[0]:
+            raise UsageError("a command needs a program")
+        for word in self.argv:
+            if not word.isprintable():
+                raise UsageError(f"{word!r} cannot be a word of a command: it does not print")
+
+    def __str__(self) -> str:
+        """Return the command as a shell reads it."""
+        return shlex.join(self.argv)
+
+
+def in_netns(netns: str | None, command: Command) -> Command:
+    """Return `command` run in the network namespace `netns`, or itself for None (ip-netns(8)).
+
+    >>> str(in_netns("test1", Command(("ping", "-c", "1", "192.0.2.1"))))
+    'ip netns exec test1 ping -c 1 192.0.2.1'
+    """
+    if netns is None:
+        return command
+    return replace(command, argv=("ip", "netns", "exec", netns_name(netns), *command.argv))
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a command did: `exit_code` (negative: the signal it died of), its output, `duration_s`."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    duration_s: float

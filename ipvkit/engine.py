@@ -1,0 +1,379 @@
+"""Runs a Plan on a Target, undoes it, and tells of each step as it begins and ends."""
+
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any
+
+from ipvkit.command import Command, Completed
+from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
+from ipvkit.plan import NONLOCAL_BIND, Plan, Stage, Step
+from ipvkit.script import Frame, payload, read_frames
+from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
+from ipvkit.tools import ip, sysctl
+
+UNDO_TIMEOUT_S = 10
+"""How long one undo may take; what it undoes was done in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A step, or its undo, has begun with this command."""
+
+    step: Step
+    command: Command
+    undoing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A step, or its undo, has ended."""
+
+    step: Step
+    command: Command
+    completed: Completed
+    undoing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """A signal has come: no further step begins, and what was done is being undone."""
+
+    signal_name: str
+
+
+Listener = Callable[[Began | Finished | Stopping], None]
+
+
+@dataclass(slots=True)
+class Run:
+    """What came of a plan: each step's Completed by its id, what is left, and what went wrong."""
+
+    plan: Plan
+    target: str
+    kernel: str = ""
+    completed: dict[str, Completed] = field(default_factory=dict)
+    undone: list[Finished] = field(default_factory=list)
+    residue: tuple[str, ...] = ()
+    failure: IpvkitError | None = None
+    duration_s: float = 0.0
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Signal:
+    number: int
+
+
+def run(
+    plan: Plan,
+    target: CommandTarget | PayloadTarget,
+    listener: Listener,
+    *,
+    keep: bool = False,
+    timeout_s: float = 120.0,
+) -> Run:
+    """Run `plan` on `target` and undo it, also when a step fails, time is up or a signal comes.
+
+    With `keep` (on a CommandTarget) what was built stays when all steps went well. A failure is in the
+    Run's `failure`: CommandFailed, Interrupted or MissingRequirement. ^C, TERM and HUP end a run early.
+    """
+    result = Run(plan, target.kind)
+    inbox: Inbox = SimpleQueue()
+    started = time.monotonic()
+    with _signals_into(inbox):
+        if hasattr(target, "work"):
+            _PayloadRun(result, target, listener, inbox, started + timeout_s).run(timeout_s)
+        else:
+            _CommandRun(result, target, listener, inbox, started + timeout_s).run(keep=keep)
+    result.duration_s = time.monotonic() - started
+    return result
+
+
+@contextmanager
+def _signals_into(inbox: Inbox) -> Iterator[None]:
+    """Have ^C, TERM and HUP put into the inbox, so that they are seen between two steps only."""
+
+    def put(number: int, _frame: FrameType | None) -> None:
+        inbox.put(_Signal(number))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, put) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _interrupted(number: int) -> Interrupted:
+    return Interrupted(f"interrupted by {signal.Signals(number).name}")
+
+
+def _failed(step: Step, command: Command, completed: Completed) -> IpvkitError:
+    code = completed.exit_code
+    how = f"failed with exit code {code}" if code >= 0 else f"died of {signal.Signals(-code).name}"
+    message = f"{step.id}, {step.purpose}, {how}"
+    said = completed.stderr.strip() or completed.stdout.strip()
+    if "Unknown device type" in said:
+        return MissingRequirement(
+            "the kernel has no ipvlan", "modprobe ipvlan, or use --target uml", command=str(command)
+        )
+    return CommandFailed(message, "what was done has been undone", command=str(command), stderr=said)
+
+
+class _CommandRun:
+    """A run whose commands are started one by one from here."""
+
+    def __init__(
+        self, result: Run, target: CommandTarget, listener: Listener, inbox: Inbox, deadline: float
+    ) -> None:
+        self.result = result
+        self.target = target
+        self.listener = listener
+        self.inbox = inbox
+        self.deadline = deadline
+        self.done: list[Step] = []
+
+    def run(self, *, keep: bool) -> None:
+        result = self.result
+        before = self._look()
+        result.kernel = before.pop("kernel").strip()
+        try:
+            for stage in result.plan.stages:
+                self._stage(stage)
+        except IpvkitError as failure:
+            result.failure = failure
+        result.kept = keep and result.failure is None
+        if result.kept:
+            return
+        left = self._undo()
+        result.residue = (*left, *_residue(before, self._look()))
+
+    def _look(self) -> dict[str, str]:
+        views = {**views_of(self.result.plan), "kernel": Command(("uname", "-r"))}
+        waiting = {name: self.target.start(name, view, self.inbox) for name, view in views.items()}
+        seen: dict[str, str] = {}
+        signals = []
+        while len(seen) < len(waiting):
+            news = self.inbox.get()
+            if isinstance(news, Ended):
+                seen[news.key] = news.completed.stdout
+            else:
+                signals.append(news)
+        for number in signals:
+            self.inbox.put(number)
+        return seen
+
+    def _stage(self, stage: Stage) -> None:
+        """Run the steps of a stage side by side; raise what ends the run, after all of them ended."""
+        self._raise_if_signalled()
+        waiting: dict[str, Running] = {}
+        by_id = {step.id: step for step in stage}
+        failure: IpvkitError | None = None
+        for step in stage:
+            self.listener(Began(step, step.command))
+            waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
+        while waiting:
+            news = self._next(self.deadline)
+            if isinstance(news, Ended):
+                step = by_id[news.key]
+                del waiting[news.key]
+                failure = self._ended(step, news.completed) or failure
+                continue
+            if isinstance(news, _Signal):
+                self.listener(Stopping(signal.Signals(news.number).name))
+                failure = _interrupted(news.number)
+            elif not isinstance(failure, Interrupted):
+                failure = CommandFailed("the run did not end in time", "give it more with --timeout")
+            # What changes something ends by itself at once; only that it has ended tells what it did.
+            for id, running in waiting.items():
+                if by_id[id].undo is None or news is None:
+                    running.stop()
+        if failure is not None:
+            raise failure
+
+    def _ended(self, step: Step, completed: Completed) -> IpvkitError | None:
+        self.result.completed[step.id] = completed
+        self.listener(Finished(step, step.command, completed))
+        if completed.exit_code not in step.command.ok:
+            return _failed(step, step.command, completed)
+        self.done = [done for done in self.done if done.id not in step.settles]
+        if step.undo is not None:
+            self.done.append(step)
+        return None
+
+    def _next(self, deadline: float) -> Any:
+        """Return what comes next into the inbox, or None when the deadline is over."""
+        try:
+            return self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+        except Empty:
+            return None
+
+    def _raise_if_signalled(self) -> None:
+        try:
+            news = self.inbox.get_nowait()
+        except Empty:
+            return
+        self.listener(Stopping(signal.Signals(news.number).name))
+        raise _interrupted(news.number)
+
+    def _undo(self) -> list[str]:
+        """Undo in reverse what was done; return a line for each step that could not be undone."""
+        left = []
+        while self.done:
+            step = self.done.pop()
+            command = undo_command(step, self.result.completed)
+            self.listener(Began(step, command, undoing=True))
+            running = self.target.start(f"undo {step.id}", command, self.inbox)
+            deadline = time.monotonic() + UNDO_TIMEOUT_S
+            news = self._next(deadline)
+            while not isinstance(news, Ended):
+                if news is None:
+                    running.stop()
+                    deadline += UNDO_TIMEOUT_S
+                else:
+                    self.listener(Stopping(signal.Signals(news.number).name))
+                news = self._next(deadline)
+            finished = Finished(step, command, news.completed, undoing=True)
+            self.result.undone.append(finished)
+            self.listener(finished)
+            if news.completed.exit_code != 0:
+                left.append(f"{command}: {news.completed.stderr.strip()}")
+        return left
+
+
+def undo_command(step: Step, completed: Mapping[str, Completed]) -> Command:
+    """Return the command that undoes `step`, with what an earlier step read, where it needs that."""
+    if step.undo is None:
+        raise ValueError(f"{step.id} has no undo")
+    if not step.undo.reads:
+        return step.undo.command
+    return step.undo.completed(completed[step.undo.reads].stdout)
+
+
+class _PayloadRun:
+    """A run in a target that takes the whole plan at once."""
+
+    def __init__(
+        self, result: Run, target: PayloadTarget, listener: Listener, inbox: Inbox, deadline: float
+    ) -> None:
+        self.result = result
+        self.target = target
+        self.listener = listener
+        self.inbox = inbox
+        self.deadline = deadline
+        self.steps = {step.id: step for step in result.plan.steps}
+        self.began: dict[tuple[str, str], float] = {}
+        self.looks: dict[str, dict[str, str]] = {"before": {}, "after": {}}
+        self.noise: list[str] = []
+        self.done: int | None = None
+
+    def run(self, timeout_s: float) -> None:
+        nonce = secrets.token_hex(8)
+        text = payload(self.result.plan, views_of(self.result.plan), nonce, self.target.work)
+        running = self.target.start(text, timeout_s, self.inbox)
+        try:
+            for frame in read_frames(self._chunks(), nonce):
+                self._take(frame)
+        except IpvkitError as failure:
+            self.result.failure = failure
+        finally:
+            running.stop()
+        result = self.result
+        if result.failure is None and self.done is None:
+            said = "\n".join([*self.noise, running.complaint()]).strip()
+            result.failure = CommandFailed(
+                f"the target {result.target} ended before the plan did",
+                "`ipvkit doctor` tells what works here",
+                stderr=said,
+            )
+        if self.done is not None:
+            result.residue = tuple(_residue(self.looks["before"], self.looks["after"]))
+
+    def _chunks(self) -> Iterator[bytes]:
+        while True:
+            try:
+                news = self.inbox.get(timeout=max(0.0, self.deadline - time.monotonic()))
+            except Empty:
+                raise CommandFailed(
+                    "the run did not end in time",
+                    f"give it more with --timeout; the {self.result.target} has been stopped, nothing is left",
+                ) from None
+            if isinstance(news, _Signal):
+                self.listener(Stopping(signal.Signals(news.number).name))
+                raise _interrupted(news.number)
+            if isinstance(news, Output):
+                if news.chunk is None:
+                    return
+                yield news.chunk
+
+    def _take(self, frame: Frame) -> None:
+        result = self.result
+        match frame.event:
+            case "hello":
+                result.kernel = frame.stdout
+            case "done":
+                self.done = frame.exit_code
+            case "noise":
+                self.noise.append(frame.stdout)
+            case "begin":
+                self.began[frame.kind, frame.id] = frame.time_s
+                if frame.kind in ("step", "undo"):
+                    step = self.steps[frame.id]
+                    self.listener(Began(step, self._command(frame), frame.kind == "undo"))
+            case "end" if frame.kind in self.looks:
+                self.looks[frame.kind][frame.id] = frame.stdout
+            case "end":
+                self._ended(frame)
+
+    def _command(self, frame: Frame) -> Command:
+        step = self.steps[frame.id]
+        return undo_command(step, self.result.completed) if frame.kind == "undo" else step.command
+
+    def _ended(self, frame: Frame) -> None:
+        step = self.steps[frame.id]
+        command = self._command(frame)
+        undoing = frame.kind == "undo"
+        took = frame.time_s - self.began[frame.kind, frame.id]
+        completed = Completed(frame.exit_code, frame.stdout, frame.stderr, took)
+        finished = Finished(step, command, completed, undoing)
+        self.listener(finished)
+        if undoing:
+            self.result.undone.append(finished)
+            return
+        self.result.completed[step.id] = completed
+        if frame.exit_code not in step.command.ok and self.result.failure is None:
+            self.result.failure = _failed(step, command, completed)
+
+
+def views_of(plan: Plan) -> dict[str, Command]:
+    """Return the commands that show what a run of `plan` could leave behind, by name."""
+    views = {"netns": ip.netns_list(), "addr": ip.addr_show()}
+    if any(step.undo is not None and step.undo.reads for step in plan.steps):
+        views[NONLOCAL_BIND] = sysctl.get_value(NONLOCAL_BIND)
+    return views
+
+
+def _residue(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return a line for each namespace, link, address and sysctl that is there after and was not before."""
+    there = set(_things(before))
+    return [thing for thing in _things(after) if thing not in there]
+
+
+def _things(seen: Mapping[str, str]) -> Sequence[str]:
+    things = [f"netns {name}" for name in ip.parse_netns_list(seen["netns"])]
+    for dev, addresses in ip.parse_addresses(seen["addr"]).items():
+        things += [f"link {dev}", *(f"address {address} on {dev}" for address in addresses)]
+    if NONLOCAL_BIND in seen:
+        things.append(f"{NONLOCAL_BIND} = {seen[NONLOCAL_BIND].strip()}")
+    return things

@@ -1,0 +1,69 @@
+"""What can go wrong, as a person reads it: one root and its leaves, each with its exit code."""
+
+from typing import ClassVar
+
+
+class IpvkitError(Exception):
+    """Something that a person has to know: what happened, and what to do about it."""
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(
+        self, message: str, hint: str = "", *, command: str = "", stderr: str = ""
+    ) -> None:
+        """Keep `message`, `hint`, the exact `command` line and its own `stderr`, where there are any."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.command = command
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        """Return the lines that a person reads, as the contract on errors has them."""
+        lines = [f"error: {self.message}"]
+        if self.command:
+            lines.append(f"  command: {self.command}")
+        lines += [f"  {line}" for line in self.stderr.splitlines()]
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class UsageError(IpvkitError):
+    """An option, a name, an address or a file that ipvkit cannot take."""
+
+    exit_code = 2
+
+
+class InvalidLab(UsageError):
+    """A lab that does not say what can be done; names the file and the line."""
+
+
+class MissingRequirement(IpvkitError):
+    """This machine cannot: a tool, the kernel or a privilege is missing."""
+
+    exit_code = 3
+
+
+class CommandFailed(IpvkitError):
+    """A command failed or did not end in time; what was done has been undone."""
+
+
+class UnparsableOutput(IpvkitError):
+    """A tool printed what its parser does not know; nothing is guessed."""
+
+    def __init__(self, tool: str, line_number: int, line: str) -> None:
+        """Keep the `tool`, and the `line` that was not understood with its number, from 1."""
+        super().__init__(
+            f"the output of {tool} was not understood at line {line_number}: {line!r}",
+            "this may be another tool of the same name, or another version: see `ipvkit doctor`",
+        )
+        self.tool = tool
+        self.line_number = line_number
+        self.line = line
+
+
+class Interrupted(IpvkitError):
+    """A person or the system asked ipvkit to stop (^C, TERM, HUP)."""
+
+    exit_code = 130

@@ -1,0 +1,23 @@
+"""The gallery: labs that come with ipvkit, as YAML files beside this one."""
+
+from importlib import resources
+
+from ipvkit.errors import UsageError
+
+WALKTHROUGH = "walkthrough"
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the labs in the gallery, sorted."""
+    files = (entry.name for entry in resources.files(__name__).iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
+
+
+def text(name: str) -> str:
+    """Return the YAML of the lab called `name`; raise UsageError where there is none."""
+    if name not in names():
+        raise UsageError(
+            f"there is no lab called {name!r}",
+            f"the gallery has {', '.join(names())}; a file of your own is named by its path, ./{name}.yaml",
+        )
+    return resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,105 @@
+"""Where commands run: `local`, `sandbox`, `uml`.
+
+`local` starts each command by itself. The others take a whole plan as one bash payload and send back
+what it prints. What happens is put into an inbox, a queue that the engine reads.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from ipvkit.command import Command, Completed
+from ipvkit.errors import MissingRequirement
+
+Inbox = SimpleQueue[Any]
+"""Holds `Ended`, `Output` and whatever else the engine puts there itself."""
+
+SEARCH_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+"""Where administrators' tools are; an ordinary user's PATH often lacks these."""
+
+PACKAGES = {
+    "ip": "iproute2",
+    "ping": "iputils-ping",
+    "arping": "iputils-arping",
+    "sysctl": "procps",
+    "modprobe": "kmod",
+    "linux.uml": "user-mode-linux",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "timeout": "coreutils",
+    "mount": "mount",
+    "bash": "bash",
+}
+"""The Debian package of each program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command of `local` has ended; `key` is what it was started with."""
+
+    key: str
+    completed: Completed
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A piece of what a payload printed; None when it has ended."""
+
+    chunk: bytes | None
+
+
+class Running(Protocol):
+    """Something that was started and can be stopped."""
+
+    def stop(self) -> None:
+        """End it and all that it started, now."""
+
+
+class CommandTarget(Protocol):
+    """A target that runs commands one by one."""
+
+    kind: str
+
+    def start(self, key: str, command: Command, inbox: Inbox) -> Running:
+        """Start `command`; `Ended` with `key` will be in the inbox."""
+
+
+class Payload(Running, Protocol):
+    """A payload that runs in a target."""
+
+    def complaint(self) -> str:
+        """Return what was said on stderr so far, for an error message."""
+
+
+class PayloadTarget(Protocol):
+    """A target that runs a whole plan as bash."""
+
+    kind: str
+    work: str
+
+    def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
+        """Start `payload`; `Output` will be in the inbox, the last with None."""
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of commands: output in English, administrators' tools found."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SEARCH_PATH])
+    return {**os.environ, "LC_ALL": "C", "PATH": path}
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, looked for where administrators' tools are too."""
+    return shutil.which(name, path=environment()["PATH"])
+
+
+def require(*programs: str) -> None:
+    """Raise MissingRequirement, with the line that mends it, if one of `programs` is not installed."""
+    missing = [name for name in programs if find_program(name) is None]
+    if missing:
+        packages = sorted({PACKAGES.get(name, name) for name in missing})
+        verb = "is" if len(missing) == 1 else "are"
+        raise MissingRequirement(
+            f"{', '.join(missing)} {verb} not installed", f"apt install {' '.join(packages)}"
+        )

@@ -1,0 +1,64 @@
+"""`local`: this machine's own network, as it is; one process a command, through sh."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+
+import sh
+
+from ipvkit.command import Command, Completed
+from ipvkit.errors import MissingRequirement
+from ipvkit.targets import Ended, Inbox, Running, environment, find_program, require
+
+
+class Local:
+    """Starts commands under ``LC_ALL=C``, without a terminal, each in a session of its own."""
+
+    kind = "local"
+
+    def check(self) -> None:
+        """Raise MissingRequirement where this user cannot change this machine's network."""
+        require("ip")
+        if os.geteuid() != 0:
+            raise MissingRequirement("only root can change the network of this machine", "use sudo")
+
+    def start(self, key: str, command: Command, inbox: Inbox) -> Running:
+        """Start `command`; its end will be in the inbox under `key`."""
+        program, *arguments = command.argv
+        require(program)
+        started = time.monotonic()
+        with open(os.devnull, "rb") as nothing:
+            process = sh.Command(find_program(program))(
+                *arguments,
+                _bg=True,
+                _bg_exc=False,
+                _new_session=True,
+                _in=nothing,
+                _tty_out=False,
+                _env=environment(),
+            )
+        threading.Thread(target=_wait, args=(key, process, started, inbox), daemon=True).start()
+        return _Process(process)
+
+
+class _Process:
+    def __init__(self, process: sh.RunningCommand) -> None:
+        self._process = process
+
+    def stop(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.signal_group(signal.SIGKILL)
+
+
+def _wait(key: str, process: sh.RunningCommand, started: float, inbox: Inbox) -> None:
+    with suppress(sh.ErrorReturnCode):
+        process.wait()
+    completed = Completed(
+        exit_code=process.exit_code,
+        stdout=process.stdout.decode(errors="replace"),
+        stderr=process.stderr.decode(errors="replace"),
+        duration_s=time.monotonic() - started,
+    )
+    inbox.put(Ended(key, completed))

@@ -1,0 +1,90 @@
+"""A payload in a process of its own, which ends with ipvkit, however ipvkit ends."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+
+from ipvkit.targets import Inbox, Output, find_program
+
+_GRACE_S = 5
+_SAID_AT_MOST = 4000
+
+
+def guarded(argv: Sequence[str], timeout_s: float) -> list[str]:
+    """Return `argv` so wrapped that the kernel kills it when ipvkit is gone, or when time is up.
+
+    setpriv(1) has the kernel send KILL at the death of the parent; timeout(1) bounds the whole life,
+    even where ipvkit died before setpriv could ask for that.
+    """
+    with_parent = [str(find_program("setpriv")), "--pdeathsig", "KILL"]
+    bounded = [str(find_program("timeout")), "--signal=KILL", f"{timeout_s + _GRACE_S:.0f}"]
+    return [*with_parent, *bounded, *with_parent, *argv]
+
+
+def memory_file(content: bytes) -> int:
+    """Return a file descriptor of a file with `content` that has no name on any disk."""
+    descriptor = os.memfd_create("ipvkit-payload")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+    return descriptor
+
+
+class PayloadProcess:
+    """The running process; its stdout goes to the inbox as it comes, its stderr is kept."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        payload_file: int,
+        inbox: Inbox,
+        decode: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        """Start `argv`, which inherits `payload_file`; each chunk passes through `decode`."""
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=[payload_file],
+                start_new_session=True,
+            )
+        finally:
+            os.close(payload_file)
+        self._said = b""
+        self._readers = (
+            threading.Thread(target=self._read_output, args=(inbox, decode), daemon=True),
+            threading.Thread(target=self._read_complaints, daemon=True),
+        )
+        for reader in self._readers:
+            reader.start()
+
+    def _read_output(self, inbox: Inbox, decode: Callable[[bytes], bytes]) -> None:
+        if self._process.stdout is not None:
+            while chunk := os.read(self._process.stdout.fileno(), 65536):
+                inbox.put(Output(decode(chunk)))
+        self._readers[1].join()
+        inbox.put(Output(None))
+
+    def _read_complaints(self) -> None:
+        if self._process.stderr is not None:
+            while chunk := os.read(self._process.stderr.fileno(), 65536):
+                self._said = (self._said + chunk)[-_SAID_AT_MOST:]
+
+    def complaint(self) -> str:
+        """Return the end of what was said on stderr."""
+        return self._said.decode(errors="replace").strip()
+
+    def stop(self) -> None:
+        """Kill the process with its whole session, and wait until it is gone."""
+        # The leader is not reaped before, so its number is still that of this session.
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for reader in self._readers:
+            reader.join(_GRACE_S)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()

@@ -1,0 +1,44 @@
+"""`sandbox`: new user, mount, network and process namespaces on this kernel (unshare(1))."""
+
+import subprocess
+
+from ipvkit.errors import MissingRequirement
+from ipvkit.targets import Inbox, Payload, find_program, require
+from ipvkit.targets.process import PayloadProcess, guarded, memory_file
+
+_PROGRAMS = ("unshare", "setpriv", "timeout", "bash", "mount", "ip")
+
+
+class Sandbox:
+    """Runs a payload as root of a user namespace; what it makes ends with its last process."""
+
+    kind = "sandbox"
+    work = "/run"
+
+    def check(self) -> None:
+        """Raise MissingRequirement where this kernel has no ipvlan, or gives no namespaces."""
+        require(*_PROGRAMS)
+        probe = [*_unshare(), str(find_program("ip")), "link", "add", "ipvkit-probe", "type", "ipvlan"]
+        try:
+            answer = subprocess.run(probe, capture_output=True, text=True, timeout=10, check=False).stderr
+        except subprocess.TimeoutExpired:
+            raise MissingRequirement("making a namespace did not end within 10 s") from None
+        if "Unknown device type" in answer:
+            raise MissingRequirement("this kernel has no ipvlan", "sudo modprobe ipvlan")
+        if "unshare:" in answer:
+            raise MissingRequirement(
+                f"this machine gives no user namespaces ({answer.strip()})",
+                "sudo sysctl kernel.unprivileged_userns_clone=1, or see user_namespaces(7)",
+            )
+
+    def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
+        """Start `payload` in new namespaces, with an empty /run."""
+        content = f"mount -t tmpfs tmpfs {self.work} || exit 3\n{payload}"
+        file = memory_file(content.encode())
+        argv = [*_unshare(), str(find_program("bash")), f"/proc/self/fd/{file}"]
+        return PayloadProcess(guarded(argv, timeout_s), file, inbox)
+
+
+def _unshare() -> list[str]:
+    namespaces = ["--user", "--map-root-user", "--net", "--mount", "--pid"]
+    return [str(find_program("unshare")), *namespaces, "--fork", "--kill-child=KILL"]

@@ -1,0 +1,143 @@
+"""iputils' ``ping``: ping(8), ping/ping_common.c."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from ipvkit.command import Command
+from ipvkit.errors import UnparsableOutput
+
+
+def ping(destination: IPv4Address, *, count: int, interval: float, wait: float) -> Command:
+    """Return a ping of `count` requests, `interval` seconds apart, `wait` seconds for the last reply.
+
+    Exit code 1 (nobody replied) counts as success: the verdict is taken from the counts.
+
+    >>> str(ping(IPv4Address("192.168.104.212"), count=4, interval=0.2, wait=1))
+    'ping -c 4 -i 0.2 -W 1 192.168.104.212'
+    """
+    bounds = ("-c", str(count), "-i", f"{interval:g}", "-W", f"{wait:g}")
+    return Command(("ping", *bounds, str(destination)), ok=(0, 1))
+
+
+def ping_until_lost(destination: IPv4Address, *, interval: float, deadline: int) -> Command:
+    """Return a ping with timestamps that ends at the first ICMP error, or after `deadline` seconds.
+
+    >>> str(ping_until_lost(IPv4Address("192.168.104.211"), interval=0.2, deadline=15))
+    'ping -D -i 0.2 -w 15 192.168.104.211'
+    """
+    bounds = ("-D", "-i", f"{interval:g}", "-w", str(deadline))
+    return Command(("ping", *bounds, str(destination)), ok=(0, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One echo reply: from whom, its `seq`, `ttl`, `time_ms`, and its Unix `timestamp` with ``-D``."""
+
+    source: str
+    seq: int
+    ttl: int
+    time_ms: float
+    timestamp: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpError:
+    """One ICMP error: who (`source`) said what (`message`) about the request `seq`."""
+
+    source: str
+    seq: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rtt:
+    """Round-trip times in milliseconds."""
+
+    min: float
+    avg: float
+    max: float
+    mdev: float
+
+
+@dataclass(frozen=True, slots=True)
+class PingReport:
+    """What one ping saw; `rtt_ms` is None where no reply came."""
+
+    destination: str
+    transmitted: int
+    received: int
+    loss_percent: float
+    replies: tuple[Reply, ...]
+    errors: tuple[IcmpError, ...]
+    rtt_ms: Rtt | None
+    unrecognised: tuple[str, ...]
+
+
+_HEADER = re.compile(r"PING (\S+) \([^)]*\) .*bytes of data\.")
+_REPLY = re.compile(
+    r"(?:\[(?P<timestamp>\d+\.\d+)\] )?\d+ bytes from (?P<source>[^:]+(?: \([^)]+\))?): "
+    r"icmp_seq=(?P<seq>\d+) ttl=(?P<ttl>\d+) time=(?P<time>[\d.]+) ms(?: \(DUP!\))?"
+)
+_ERROR = re.compile(r"(?:\[\d+\.\d+\] )?From (?P<source>\S+) icmp_seq=(?P<seq>\d+) (?P<message>.+)")
+_COUNTS = re.compile(
+    r"(?P<transmitted>\d+) packets transmitted, (?P<received>\d+) received,"
+    r"(?: \+\d+ (?:duplicates|corrupted|errors),)* (?P<loss>[\d.]+)% packet loss, time \d+ms"
+)
+_RTT = re.compile(r"rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms(?:, pipe \d+)?")
+_SILENT = re.compile(r"--- \S+ ping statistics ---|pipe \d+|")
+
+
+def parse_ping(stdout: str) -> PingReport:
+    """Return what iputils' ping printed; raise UnparsableOutput where header or counts are missing.
+
+    >>> parse_ping('''PING 192.0.2.1 (192.0.2.1) 56(84) bytes of data.
+    ... 64 bytes from 192.0.2.1: icmp_seq=1 ttl=64 time=0.391 ms
+    ...
+    ... --- 192.0.2.1 ping statistics ---
+    ... 1 packets transmitted, 1 received, 0% packet loss, time 0ms
+    ... rtt min/avg/max/mdev = 0.391/0.391/0.391/0.000 ms
+    ... ''').received
+    1
+    """
+    lines = stdout.splitlines()
+    header = _HEADER.fullmatch(lines[0]) if lines else None
+    if header is None:
+        raise UnparsableOutput("ping", 1, lines[0] if lines else "")
+    replies: list[Reply] = []
+    errors: list[IcmpError] = []
+    unrecognised: list[str] = []
+    counts: re.Match[str] | None = None
+    rtt: Rtt | None = None
+    for line in lines[1:]:
+        if found := _REPLY.fullmatch(line):
+            stamp = found["timestamp"]
+            replies.append(
+                Reply(
+                    source=found["source"],
+                    seq=int(found["seq"]),
+                    ttl=int(found["ttl"]),
+                    time_ms=float(found["time"]),
+                    timestamp=float(stamp) if stamp else None,
+                )
+            )
+        elif found := _ERROR.fullmatch(line):
+            errors.append(IcmpError(found["source"], int(found["seq"]), found["message"]))
+        elif found := _COUNTS.fullmatch(line):
+            counts = found
+        elif found := _RTT.fullmatch(line):
+            rtt = Rtt(*(float(value) for value in found.groups()))
+        elif not _SILENT.fullmatch(line):
+            unrecognised.append(line)
+    if counts is None:
+        raise UnparsableOutput("ping", len(lines), lines[-1])
+    return PingReport(
+        destination=header[1],
+        transmitted=int(counts["transmitted"]),
+        received=int(counts["received"]),
+        loss_percent=float(counts["loss"]),
+        replies=tuple(replies),
+        errors=tuple(errors),
+        rtt_ms=rtt,
+        unrecognised=tuple(unrecognised),
+    )
