@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
@@ -48,6 +47,7 @@ class Stopping:
     signal_name: str
 
 
+Target = CommandTarget | PayloadTarget
 Listener = Callable[[Began | Finished | Stopping], None]
 
 
@@ -73,7 +73,7 @@ class _Signal:
 
 def run(
     plan: Plan,
-    target: CommandTarget | PayloadTarget,
+    target: Target,
     listener: Listener,
     *,
     keep: bool = False,
@@ -88,7 +88,7 @@ def run(
     inbox: Inbox = SimpleQueue()
     started = time.monotonic()
     with _signals_into(inbox):
-        if hasattr(target, "work"):
+        if isinstance(target, PayloadTarget):
             _PayloadRun(result, target, listener, inbox, started + timeout_s).run(timeout_s)
         else:
             _CommandRun(result, target, listener, inbox, started + timeout_s).run(keep=keep)
@@ -161,18 +161,7 @@ class _CommandRun:
 
     def _look(self) -> dict[str, str]:
         views = {**views_of(self.result.plan), "kernel": Command(("uname", "-r"))}
-        waiting = {name: self.target.start(name, view, self.inbox) for name, view in views.items()}
-        seen: dict[str, str] = {}
-        signals = []
-        while len(seen) < len(waiting):
-            news = self.inbox.get()
-            if isinstance(news, Ended):
-                seen[news.key] = news.completed.stdout
-            else:
-                signals.append(news)
-        for number in signals:
-            self.inbox.put(number)
-        return seen
+        return {name: completed.stdout for name, completed in look(self.target, views).items()}
 
     def _stage(self, stage: Stage) -> None:
         """Run the steps of a stage side by side; raise what ends the run, after all of them ended."""
@@ -212,12 +201,13 @@ class _CommandRun:
             self.done.append(step)
         return None
 
-    def _next(self, deadline: float) -> Any:
+    def _next(self, deadline: float) -> Ended | _Signal | None:
         """Return what comes next into the inbox, or None when the deadline is over."""
         try:
-            return self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            news: Ended | _Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
             return None
+        return news
 
     def _raise_if_signalled(self) -> None:
         try:
@@ -250,6 +240,23 @@ class _CommandRun:
             if news.completed.exit_code != 0:
                 left.append(f"{command}: {news.completed.stderr.strip()}")
         return left
+
+
+def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
+    """Return what each of `views`, commands that change nothing, showed."""
+    inbox: Inbox = SimpleQueue()
+    waiting = {name: target.start(name, view, inbox) for name, view in views.items()}
+    seen: dict[str, Completed] = {}
+    while len(seen) < len(views):
+        try:
+            news = inbox.get(timeout=UNDO_TIMEOUT_S)
+        except Empty:
+            for running in waiting.values():
+                running.stop()
+            late = next(str(view) for name, view in views.items() if name not in seen)
+            raise CommandFailed(f"no answer within {UNDO_TIMEOUT_S} s", command=late) from None
+        seen[news.key] = news.completed
+    return seen
 
 
 def undo_command(step: Step, completed: Mapping[str, Completed]) -> Command:
@@ -307,7 +314,7 @@ class _PayloadRun:
             except Empty:
                 raise CommandFailed(
                     "the run did not end in time",
-                    f"give it more with --timeout; the {self.result.target} has been stopped, nothing is left",
+                    f"give it more with --timeout; the {self.result.target} has ended and nothing is left",
                 ) from None
             if isinstance(news, _Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))

@@ -8,9 +8,7 @@ class IpvkitError(Exception):
 
     exit_code: ClassVar[int] = 4
 
-    def __init__(
-        self, message: str, hint: str = "", *, command: str = "", stderr: str = ""
-    ) -> None:
+    def __init__(self, message: str, hint: str = "", *, command: str = "", stderr: str = "") -> None:
         """Keep `message`, `hint`, the exact `command` line and its own `stderr`, where there are any."""
         super().__init__(message)
         self.message = message

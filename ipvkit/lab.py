@@ -252,7 +252,7 @@ class _Field:
     def text(self) -> str:
         if not isinstance(self.node, yaml.ScalarNode) or self.node.tag.endswith(":null"):
             raise self.wrong("a single value is needed")
-        return self.node.value
+        return str(self.node.value)
 
     def items(self) -> list["_Field"]:
         """Return the items of a list; a single value is a list of one."""

@@ -132,9 +132,7 @@ def after(phase: Phase, act: Act, neighbours: Neighbours) -> Neighbours:
     )
 
 
-def _learn(
-    phase: Phase, check: Check, outcome: Outcome, known: dict[Entry, str], failed: set[Entry]
-) -> None:
+def _learn(phase: Phase, check: Check, outcome: Outcome, known: dict[Entry, str], failed: set[Entry]) -> None:
     peer, endpoint = check.source, check.destination
     if peer not in PEERS:
         peer, endpoint = endpoint, peer

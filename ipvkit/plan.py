@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
+from typing import cast
 
 from ipvkit import physics
 from ipvkit.command import Command, in_netns
 from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, SWITCH, Act, Check, Endpoint, Lab, Outcome, Phase
 from ipvkit.tools import arping, ip, ping, sysctl
 
-PING_COUNT = 4
+PING_COUNT = 5
 PING_INTERVAL_S = 0.2
 SIMULATED_WAIT_S = 0.5
 REAL_WAIT_S = 1
@@ -155,28 +156,26 @@ def _lan(lab: Lab) -> Section:
     steps.end_stage()
     steps.add("the switch", ip.at(SWITCH, ip.link_add(BRIDGE, ip.Bridge(), up=True)))
     steps.add(
-        f"the host's {lab.parent}, plugged into the switch",
-        ip.link_add(lab.parent, ip.Veth(HOST, SWITCH)),
+        f"the host's {lab.parent}, with its other end at the switch",
+        ip.link_add(lab.parent, ip.Veth(HOST, SWITCH), up=True),
         undo=ip.link_delete(lab.parent),
     )
     for role, _ in peers:
-        link = ip.link_add(role, ip.Veth(PEER_DEV, role))
-        steps.add(f"the {role}'s {PEER_DEV}, plugged into the switch", ip.at(SWITCH, link))
+        link = ip.link_add(PEER_DEV, ip.Veth(role, SWITCH), up=True)
+        steps.add(f"the {role}'s {PEER_DEV}, with its other end at the switch", ip.at(role, link))
     steps.end_stage()
     for port in (HOST, *(role for role, _ in peers)):
-        up = ip.link_set(port, master=BRIDGE, up=True)
-        steps.add(f"the {port}'s port of the switch", ip.at(SWITCH, up))
-    steps.add(f"the host's {lab.parent} up", ip.link_set(lab.parent, up=True))
-    if network.host is not None:
-        steps.add("the host's address", ip.addr_add(network.host, lab.parent))
-        for role, address in peers:
-            steps.add(f"the {role}'s {PEER_DEV} up", ip.at(role, ip.link_set(PEER_DEV, up=True)))
-            own = ip.IPv4Interface((address, network.host.network.prefixlen))
-            steps.add(f"the {role}'s address", ip.at(role, ip.addr_add(own, PEER_DEV)))
-            steps.add(
-                f"the {role}'s loopback, by which its kernel tells its ping of a failure",
-                ip.at(role, ip.link_set("lo", up=True)),
-            )
+        plug = ip.link_set(port, master=BRIDGE, up=True)
+        steps.add(f"plug the {port} into the switch", ip.at(SWITCH, plug))
+    host = cast(IPv4Interface, network.host)
+    steps.add("the host's address", ip.addr_add(host, lab.parent))
+    for role, address in peers:
+        own = IPv4Interface((address, host.network.prefixlen))
+        steps.add(f"the {role}'s address", ip.at(role, ip.addr_add(own, PEER_DEV)))
+        steps.add(
+            f"the {role}'s loopback, through which its kernel tells ping that nobody answers",
+            ip.at(role, ip.link_set("lo", up=True)),
+        )
     steps.end_stage()
     return Section("lan", "the simulated LAN", None, tuple(steps.stages))
 

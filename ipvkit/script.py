@@ -350,7 +350,8 @@ cannot() {{
   printf 'error: %s\\nhint: %s\\n' "$1" "$2" >&2
   exit 3
 }}
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || cannot "bash $BASH_VERSION is too old" 'use bash {BASH_NEEDED}'
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) ||
+  cannot "bash $BASH_VERSION is too old" 'use bash {BASH_NEEDED}'
 for program in {programs}; do
   type -P "$program" >/dev/null ||
     cannot "$program is not installed" 'apt install iproute2 iputils-ping iputils-arping procps'
@@ -364,7 +365,7 @@ _ROOT_ONLY = """\
 
 _IPVLAN_NEEDED = """\
 if [[ $(ip link add ipvkit-probe type ipvlan 2>&1) == *'Unknown device type'* ]]; then
-  cannot 'the kernel has no ipvlan' 'modprobe ipvlan, or take ipvkit run-lab --target uml with a kernel of its own'
+  cannot 'the kernel has no ipvlan' 'modprobe ipvlan, or take ipvkit run-lab --target uml'
 fi
 """
 
@@ -398,8 +399,8 @@ def _what_it_does(plan: Plan) -> str:
     lines = ["# What it does to this machine:"]
     if plan.lab.network.simulated:
         lines += [
-            "#   - all of it happens in a new network namespace and a new mount namespace, which end with this",
-            "#     script: the machine's own network, namespaces and files are not touched",
+            "#   - all of it happens in a new network namespace and a new mount namespace, which end with",
+            "#     this script: the machine's own network, namespaces and files are not touched",
         ]
     else:
         names = ", ".join(endpoint.netns for endpoint in plan.lab.endpoints)

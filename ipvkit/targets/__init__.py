@@ -8,7 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import MissingRequirement
@@ -28,6 +28,7 @@ PACKAGES = {
     "linux.uml": "user-mode-linux",
     "unshare": "util-linux",
     "setpriv": "util-linux",
+    "taskset": "util-linux",
     "timeout": "coreutils",
     "mount": "mount",
     "bash": "bash",
@@ -73,6 +74,7 @@ class Payload(Running, Protocol):
         """Return what was said on stderr so far, for an error message."""
 
 
+@runtime_checkable
 class PayloadTarget(Protocol):
     """A target that runs a whole plan as bash."""
 
@@ -96,10 +98,15 @@ def find_program(name: str) -> str | None:
 
 def require(*programs: str) -> None:
     """Raise MissingRequirement, with the line that mends it, if one of `programs` is not installed."""
-    missing = [name for name in programs if find_program(name) is None]
-    if missing:
-        packages = sorted({PACKAGES.get(name, name) for name in missing})
-        verb = "is" if len(missing) == 1 else "are"
-        raise MissingRequirement(
-            f"{', '.join(missing)} {verb} not installed", f"apt install {' '.join(packages)}"
-        )
+    absent = [name for name in programs if find_program(name) is None]
+    if absent:
+        raise missing(*absent)
+
+
+def missing(*programs: str) -> MissingRequirement:
+    """Return the error that says that `programs` are not installed."""
+    packages = sorted({PACKAGES.get(name, name) for name in programs})
+    verb = "is" if len(programs) == 1 else "are"
+    return MissingRequirement(
+        f"{', '.join(programs)} {verb} not installed", f"apt install {' '.join(packages)}"
+    )

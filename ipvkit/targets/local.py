@@ -5,12 +5,13 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import sh
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import MissingRequirement
-from ipvkit.targets import Ended, Inbox, Running, environment, find_program, require
+from ipvkit.targets import Ended, Inbox, Running, environment, find_program, missing, require
 
 
 class Local:
@@ -27,10 +28,12 @@ class Local:
     def start(self, key: str, command: Command, inbox: Inbox) -> Running:
         """Start `command`; its end will be in the inbox under `key`."""
         program, *arguments = command.argv
-        require(program)
+        path = find_program(program)
+        if path is None:
+            raise missing(program)
         started = time.monotonic()
-        with open(os.devnull, "rb") as nothing:
-            process = sh.Command(find_program(program))(
+        with Path(os.devnull).open("rb") as nothing:
+            process = sh.Command(path)(
                 *arguments,
                 _bg=True,
                 _bg_exc=False,

@@ -85,9 +85,7 @@ def link_add(dev: str, kind: Ipvlan | Veth | Bridge, *, up: bool = False) -> Com
     return Command(("ip", "link", "add", *_name(dev), *link, *state, "type", *words))
 
 
-def link_set(
-    dev: str, *, netns: str | None = None, master: str | None = None, up: bool = False
-) -> Command:
+def link_set(dev: str, *, netns: str | None = None, master: str | None = None, up: bool = False) -> Command:
     """Return ``ip link set DEV …``: into a namespace, under a bridge, up.
 
     >>> str(link_set("test1", netns="test1"))
@@ -158,7 +156,12 @@ class Link:
     mode: str | None
     master: str | None
     parent: str | None
-    up: bool
+    flags: tuple[str, ...]
+
+    @property
+    def up(self) -> bool:
+        """Whether the link is administratively up."""
+        return "UP" in self.flags
 
 
 def parse_links(stdout: str) -> tuple[Link, ...]:
@@ -174,7 +177,7 @@ def _link(entry: dict[str, Any]) -> Link:
         mode=info.get("info_data", {}).get("mode"),
         master=entry.get("master"),
         parent=entry.get("link"),
-        up="UP" in entry.get("flags", ()),
+        flags=tuple(entry.get("flags", ())),
     )
 
 

@@ -1,0 +1,65 @@
+"""The Typer application, and the one place where an error becomes a line and an exit code."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from ipvkit.cli import SUMMARIES
+from ipvkit.cli.doctor import doctor
+from ipvkit.cli.export_script import export_script
+from ipvkit.cli.run_lab import run_lab
+from ipvkit.errors import Interrupted, IpvkitError, UsageError
+from ipvkit.report.json import error
+
+app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
+for function in (run_lab, export_script, doctor):
+    name = function.__name__.replace("_", "-")
+    app.command(name, help=f"{SUMMARIES[name]}\n\n{function.__doc__}")(function)
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Tell what Linux ipvlan will really do: predicted, run on a real kernel, compared."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code; errors become lines on stderr."""
+    try:
+        code = typer.main.get_command(app)(list(arguments), prog_name="ipvkit", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except BrokenPipeError:
+        # Whoever read stdout has gone, as in `| head`; what is left to flush must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as problem:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return _tell(_known(problem), arguments)
+
+
+def _known(problem: Exception) -> IpvkitError:
+    """Return `problem` as one that a person can read."""
+    match problem:
+        case IpvkitError():
+            return problem
+        case typer.TyperException():
+            return UsageError(problem.format_message().rstrip("."), "ipvkit COMMAND --help tells the options")
+        case typer.Abort() | KeyboardInterrupt():
+            return Interrupted("interrupted")
+        case _:
+            what = f"{type(problem).__name__}: {problem}"
+            return IpvkitError(f"ipvkit itself failed ({what})", "--debug shows where; please report it")
+
+
+def _tell(problem: IpvkitError, arguments: Sequence[str]) -> int:
+    if "--json" in arguments:
+        print(json.dumps({"schema": "ipvkit/error/v1", "error": error(problem)}, indent=2))
+    print(problem, file=sys.stderr)
+    return problem.exit_code

@@ -1,0 +1,79 @@
+"""What a person sees on stderr while a lab runs: a bar on a terminal, else a line a step."""
+
+import os
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from ipvkit.engine import Began, Finished, Stopping
+from ipvkit.plan import Plan
+
+
+class Progress:
+    """Shows the events of a run; stderr that is gone ends the showing and nothing else."""
+
+    def __init__(self, plan: Plan, *, verbose: bool) -> None:
+        """Show a run of `plan`; `verbose` shows each command as it begins."""
+        self._total = sum(1 for _ in plan.steps)
+        self._begun = 0
+        self._verbose = verbose
+        self._gone = False
+        self._undoing = False
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        """Draw the bar, on a terminal."""
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+            from rich.progress import Progress as Bar
+
+            columns = (SpinnerColumn(), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}"))
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("starting", total=self._total)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, event: Began | Finished | Stopping) -> None:
+        """Show `event`."""
+        match event:
+            case Began(step, command, undoing):
+                self._began(f"undo {step.purpose}" if undoing else step.purpose, str(command), undoing)
+            case Finished(undoing=False) if self._bar is not None:
+                self._bar.advance(self._task)
+            case Stopping(name):
+                self._line(f"{name}: no further step begins; what was done is being undone")
+
+    def _began(self, purpose: str, command: str, undoing: bool) -> None:
+        if undoing and not self._undoing:
+            self._undoing = True
+        self._begun += not undoing
+        if self._bar is not None:
+            self._bar.update(self._task, description=purpose)
+        if self._verbose:
+            self._line(f"+ {command}")
+        elif self._bar is None:
+            count = "undo" if undoing else f"{self._begun}/{self._total}"
+            self._line(f"[{count:>{2 * len(str(self._total)) + 1}}] {purpose.removeprefix('undo ')}")
+
+    def _line(self, text: str) -> None:
+        if self._gone:
+            return
+        try:
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, highlight=False)
+            else:
+                print(text, file=sys.stderr, flush=True)
+        except OSError:
+            self._gone = True

@@ -1,0 +1,151 @@
+"""``ipvkit run-lab``."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ipvkit import engine, preflight, script
+from ipvkit.cli.options import (
+    Endpoints,
+    Gateway,
+    Json,
+    LabName,
+    Neighbour,
+    Parent,
+    RealNetwork,
+    load_lab,
+    previewed,
+)
+from ipvkit.cli.progress import Progress
+from ipvkit.errors import UsageError
+from ipvkit.lab import Lab, on_parent
+from ipvkit.labs import WALKTHROUGH
+from ipvkit.plan import make_plan
+from ipvkit.report import json, table
+from ipvkit.report.result import Result, judge
+from ipvkit.targets import require
+from ipvkit.targets.choice import TargetKind, choose
+from ipvkit.targets.local import Local
+from ipvkit.tools import ip
+
+
+def run_lab(
+    lab: LabName = WALKTHROUGH,
+    target: Annotated[TargetKind, typer.Option(help="Where to run it.")] = TargetKind.AUTO,
+    parent: Parent = None,
+    endpoint: Endpoints = None,
+    gateway: Gateway = None,
+    neighbour: Neighbour = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands, execute nothing.")] = False,
+    json_: Json = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what was built (target local).")] = False,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result to FILE.")] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show each command as it runs.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="End the run after that.")] = 120,
+) -> int:
+    """Without --parent the lab runs on a simulated LAN, in a kernel or in namespaces of its own.
+
+    Exit code: 0 all as predicted, 1 a check came out otherwise, 2 wrong usage, 3 this machine cannot,
+    4 a command failed and what was done has been undone, 130 interrupted and undone.
+    """
+    network = RealNetwork(parent, endpoint, gateway, neighbour)
+    described = load_lab(lab)
+    local = target is TargetKind.LOCAL or (target is TargetKind.AUTO and bool(network.parent))
+    if local and not network.parent:
+        raise UsageError("--target local needs a network interface", "give --parent eth0")
+    if network.parent and not local:
+        raise UsageError(f"--parent does not go with --target {target}", "leave --target away, or give local")
+    if keep and not local:
+        raise UsageError(
+            "--keep needs --target local", "a sandbox or a uml kernel ends with ipvkit, and all in it"
+        )
+    if dry_run:
+        print(script.preview(make_plan(previewed(described, network))), end="")
+        return 0
+    _refuse_unwritable(output)
+    if local:
+        where: engine.Target = Local()
+        Local().check()
+        described = _on_machine(described, network)
+    else:
+        where, why = choose(target)
+        if why:
+            print(why, file=sys.stderr)
+    plan = make_plan(described)
+    require(*plan.programs)
+    with Progress(plan, verbose=verbose) as progress:
+        result = judge(engine.run(plan, where, progress, keep=keep, timeout_s=timeout))
+    _tell(result, as_json=json_, output=output)
+    return result.exit_code
+
+
+def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
+    """Return the lab on a parent of this machine; refuse to start where something stands in its way."""
+    parent = network.parent
+    views = {
+        "links": ip.link_show(),
+        "addresses": ip.addr_show(),
+        "namespaces": ip.netns_list(),
+        "routes": ip.route_show_default(parent),
+    }
+    seen = engine.look(Local(), views)
+    addresses = ip.parse_addresses(seen["addresses"].stdout)
+    own = addresses.get(parent, ())
+    placed = on_parent(
+        lab,
+        parent,
+        host=own[0] if own else None,
+        addresses=network.addresses,
+        gateway=network.gateway or ip.parse_gateway(seen["routes"].stdout),
+        neighbour=network.neighbour,
+    )
+    preflight.refuse_obstacles(
+        placed,
+        ip.parse_links(seen["links"].stdout),
+        ip.parse_netns_list(seen["namespaces"].stdout),
+        addresses,
+    )
+    return placed
+
+
+def _refuse_unwritable(output: Path | None) -> None:
+    """Raise UsageError before anything is run where the result could not be written afterwards."""
+    if output is None:
+        return
+    folder = output.parent
+    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"the result cannot be written to {str(output)!r}", "name a file in a folder of yours"
+        )
+
+
+def _tell(result: Result, *, as_json: bool, output: Path | None) -> None:
+    if output is not None:
+        _write(output, json.render(result) if as_json else table.render(result))
+    elif as_json:
+        print(json.render(result), end="")
+    else:
+        terminal = sys.stdout.isatty()
+        colour = terminal and "NO_COLOR" not in os.environ
+        width = shutil.get_terminal_size().columns if terminal else None
+        print(table.render(result, colour=colour, width=width), end="")
+    if result.run.kept:
+        print("kept, as asked; to take it down, type:", file=sys.stderr)
+        for step in result.run.plan.undos:
+            print(f"  {engine.undo_command(step, result.run.completed)}", file=sys.stderr)
+    if result.failure is not None:
+        print(result.failure, file=sys.stderr)
+
+
+def _write(output: Path, text: str) -> None:
+    """Write the whole file or none of it."""
+    with tempfile.NamedTemporaryFile("w", dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
+        file.write(text)
+    written = Path(file.name)
+    written.chmod(0o644)
+    written.replace(output)

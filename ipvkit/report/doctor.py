@@ -1,0 +1,36 @@
+"""What `ipvkit doctor` found, as a table and as one JSON document, ``ipvkit/doctor/v1``."""
+
+import json
+from dataclasses import asdict
+
+from tabulate import tabulate
+
+from ipvkit.doctor import Health
+
+
+def render_table(health: Health) -> str:
+    """Return the tables of targets and tools, and what mends what is missing."""
+    targets = [[t.kind, "works" if t.works else "no", t.kernel, t.reason, t.hint] for t in health.targets]
+    tools = [[t.name, t.version or "not installed", t.path, t.package] for t in health.tools]
+    parts = [
+        tabulate(targets, ("target", "works", "kernel", "why not", "what to do"), disable_numparse=True),
+        "",
+        tabulate(tools, ("tool", "version", "path", "Debian package"), disable_numparse=True),
+        "",
+    ]
+    if health.mend:
+        parts += [f"to install what is missing: {health.mend}"]
+    parts += ["labs run here" if health.works else "labs do not run here"]
+    return "\n".join(parts) + "\n"
+
+
+def render_json(health: Health) -> str:
+    """Return the document of `health`."""
+    document = {
+        "schema": "ipvkit/doctor/v1",
+        "works": health.works,
+        "targets": [asdict(target) for target in health.targets],
+        "tools": [asdict(tool) for tool in health.tools],
+        "mend": health.mend or None,
+    }
+    return json.dumps(document, indent=2) + "\n"

@@ -1,0 +1,85 @@
+"""A result as one JSON document, ``ipvkit/run/v1``; its schema is docs/reference/run-v1.schema.json."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from ipvkit.command import Command, Completed
+from ipvkit.engine import Run
+from ipvkit.errors import IpvkitError
+from ipvkit.plan import Section, Step
+from ipvkit.report.result import Result, Verdict
+
+
+def render(result: Result) -> str:
+    """Return the document of `result`."""
+    return json.dumps(document(result), indent=2) + "\n"
+
+
+def document(result: Result) -> dict[str, Any]:
+    """Return the document of `result` as plain values."""
+    run = result.run
+    return {
+        "schema": "ipvkit/run/v1",
+        "lab": run.plan.lab.name,
+        "verdict": result.verdict,
+        "target": {"kind": run.target, "kernel": run.kernel or None},
+        "duration_s": round(run.duration_s, 3),
+        "phases": [_phase(run, section, result) for section in run.plan.sections],
+        "undo": [_step(f.step, f.command, f.completed) for f in run.undone],
+        "residue": list(run.residue),
+        "kept": run.kept,
+        "error": error(result.failure) if result.failure else None,
+    }
+
+
+def error(problem: IpvkitError) -> dict[str, Any]:
+    """Return what went wrong, and the exit code that says so."""
+    return {
+        "message": problem.message,
+        "hint": problem.hint or None,
+        "command": problem.command or None,
+        "stderr": problem.stderr,
+        "exit_code": problem.exit_code,
+    }
+
+
+def _phase(run: Run, section: Section, result: Result) -> dict[str, Any]:
+    steps = [step for stage in section.stages for step in stage if step.id in run.completed]
+    return {
+        "name": section.name,
+        "mode": section.phase.mode if section.phase else None,
+        "flag": section.phase.flag if section.phase else None,
+        "steps": [_step(step, step.command, run.completed[step.id]) for step in steps],
+        "checks": [_check(verdict) for verdict in result.verdicts[section.name]],
+    }
+
+
+def _step(step: Step, command: Command, completed: Completed) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "purpose": step.purpose,
+        "command": str(command),
+        "argv": list(command.argv),
+        "exit_code": completed.exit_code,
+        "duration_s": round(completed.duration_s, 6),
+        "stdout": completed.stdout,
+        "stderr": completed.stderr,
+    }
+
+
+def _check(verdict: Verdict) -> dict[str, Any]:
+    probe = verdict.probe
+    return {
+        "source": probe.check.source,
+        "destination": probe.check.destination,
+        "address": str(probe.address) if probe.address else None,
+        "family": "ipv4",
+        "expected": probe.expected,
+        "observed": verdict.observed,
+        "passed": verdict.passed,
+        "skipped": probe.skipped or None,
+        "reason": probe.reason,
+        "lifetime_s": None if verdict.lifetime_s is None else round(verdict.lifetime_s, 3),
+        "ping": asdict(verdict.ping) if verdict.ping else None,
+    }

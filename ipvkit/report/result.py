@@ -1,0 +1,108 @@
+"""The verdicts of a run: each check's prediction held against what was observed."""
+
+from dataclasses import dataclass
+
+from ipvkit.engine import Run
+from ipvkit.errors import IpvkitError
+from ipvkit.lab import Outcome
+from ipvkit.plan import Probe, Section, Step
+from ipvkit.script import LOST_AFTER
+from ipvkit.tools.ping import PingReport, parse_ping
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One check's end; `observed` and `ping` are None where it was skipped or never came to run.
+
+    `lifetime_s` is how long a watched path lived: from its first reply to its last, in seconds.
+    """
+
+    probe: Probe
+    observed: Outcome | None = None
+    ping: PingReport | None = None
+    lifetime_s: float | None = None
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether reality matched the prediction; None where it was not asked."""
+        return None if self.observed is None else self.observed == self.probe.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run with its verdicts, section by section in the order of the plan."""
+
+    run: Run
+    verdicts: dict[str, tuple[Verdict, ...]]
+    failure: IpvkitError | None
+
+    @property
+    def checks(self) -> tuple[Verdict, ...]:
+        """All verdicts in order."""
+        return tuple(verdict for verdicts in self.verdicts.values() for verdict in verdicts)
+
+    @property
+    def verdict(self) -> str:
+        """Return pass, fail or error."""
+        if self.failure is not None or self.run.residue:
+            return "error"
+        return "fail" if any(check.passed is False for check in self.checks) else "pass"
+
+    @property
+    def exit_code(self) -> int:
+        """Return the contract's exit code."""
+        if self.failure is not None:
+            return self.failure.exit_code
+        return {"pass": 0, "fail": 1, "error": 4}[self.verdict]
+
+
+def judge(run: Run) -> Result:
+    """Return the verdicts of `run`; output that no parser understands makes its failure."""
+    failure = run.failure
+    verdicts = {}
+    for section in run.plan.sections:
+        found = []
+        for check in _in_order(section):
+            try:
+                found.append(_verdict(run, check))
+            except IpvkitError as problem:
+                failure = failure or problem
+                found.append(Verdict(check if isinstance(check, Probe) else _probe(check)))
+        verdicts[section.name] = tuple(found)
+    return Result(run, verdicts, failure)
+
+
+def _in_order(section: Section) -> list[Step | Probe]:
+    """Return the probes of a section, those skipped last."""
+    return [s for stage in section.stages for s in stage if s.probe is not None] + list(section.skipped)
+
+
+def _probe(step: Step) -> Probe:
+    if step.probe is None:
+        raise ValueError(f"{step.id} is no probe")
+    return step.probe
+
+
+def _verdict(run: Run, check: Step | Probe) -> Verdict:
+    if isinstance(check, Probe):
+        return Verdict(check)
+    probe = _probe(check)
+    completed = run.completed.get(check.id)
+    if completed is None or completed.exit_code not in check.command.ok:
+        return Verdict(probe)
+    ping = parse_ping(completed.stdout)
+    return Verdict(probe, *_observe(probe, ping))
+
+
+def _observe(probe: Probe, ping: PingReport) -> tuple[Outcome, PingReport, float | None]:
+    """Return what was observed. A watched path is lost when ping said so or a tail had no reply."""
+    if ping.received == 0:
+        return Outcome.UNREACHABLE, ping, None
+    if probe.check.watch is None or not ping.replies:
+        return Outcome.REACHABLE, ping, None
+    first, last = ping.replies[0], ping.replies[-1]
+    if not ping.errors and ping.transmitted - last.seq < LOST_AFTER:
+        return Outcome.REACHABLE, ping, None
+    if first.timestamp is None or last.timestamp is None:
+        return Outcome.EXPIRES, ping, None
+    return Outcome.EXPIRES, ping, last.timestamp - first.timestamp

@@ -1,0 +1,66 @@
+"""A result as a person reads it: a table, then one line of verdict."""
+
+from collections.abc import Iterator
+
+from tabulate import tabulate
+
+from ipvkit.report.result import Result, Verdict
+
+_COLOURS = {"pass": "32", "FAIL": "1;31", "skipped": "33", "not run": "33"}
+_HEADERS = ("check", "address", "predicted", "observed", "verdict", "reason")
+
+
+def render(result: Result, *, colour: bool = False, width: int | None = None) -> str:
+    """Return the table of checks and the verdict; the reasons wrap so that lines fit into `width`."""
+    parts = []
+    for section in result.run.plan.sections:
+        rows = [_row(verdict, colour) for verdict in result.verdicts[section.name]]
+        if rows:
+            parts += [section.title, _table(rows, width), ""]
+    parts += list(_closing(result))
+    return "\n".join(parts) + "\n"
+
+
+def _table(rows: list[list[str]], width: int | None) -> str:
+    widths: list[int | None] | None = None
+    if width is not None:
+        others = tabulate([row[:-1] for row in rows], _HEADERS[:-1], disable_numparse=True)
+        room = width - max(len(line) for line in others.splitlines()[:2]) - 2
+        widths = [None] * (len(_HEADERS) - 1) + [max(24, room)]
+    return tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=widths)
+
+
+def _row(verdict: Verdict, colour: bool) -> list[str]:
+    probe = verdict.probe
+    word = _word(verdict)
+    shown = f"\x1b[{_COLOURS[word]}m{word}\x1b[0m" if colour else word
+    observed = verdict.observed or ""
+    if verdict.lifetime_s is not None:
+        observed += f" after {verdict.lifetime_s:.1f} s"
+    reason = probe.skipped or probe.reason
+    expected = "" if probe.skipped else probe.expected
+    return [str(probe.check), str(probe.address or ""), expected, observed, shown, reason]
+
+
+def _word(verdict: Verdict) -> str:
+    if verdict.probe.skipped:
+        return "skipped"
+    return {True: "pass", False: "FAIL", None: "not run"}[verdict.passed]
+
+
+def _closing(result: Result) -> Iterator[str]:
+    run = result.run
+    if run.residue:
+        yield "left behind:"
+        yield from (f"  {thing}" for thing in run.residue)
+    checks = [check for check in result.checks if not check.probe.skipped]
+    right = sum(check.passed is True for check in checks)
+    counts = f"{right} of {len(checks)} checks as predicted"
+    skipped = len(result.checks) - len(checks)
+    if skipped:
+        counts += f", {skipped} skipped"
+    wrong = ", ".join(str(check.probe.check) for check in checks if check.passed is False)
+    if wrong:
+        counts += f" (not: {wrong})"
+    where = f"{run.target}, kernel {run.kernel}" if run.kernel else run.target
+    yield f"{result.verdict}: {run.plan.lab.name}, {counts}; {where}; {run.duration_s:.1f} s"

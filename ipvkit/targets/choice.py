@@ -1,0 +1,47 @@
+"""Which target it shall be."""
+
+from enum import StrEnum
+
+from ipvkit.errors import MissingRequirement
+from ipvkit.targets import PayloadTarget
+from ipvkit.targets.sandbox import Sandbox
+from ipvkit.targets.uml import Uml
+
+
+class TargetKind(StrEnum):
+    """The targets that a person can name."""
+
+    AUTO = "auto"
+    LOCAL = "local"
+    SANDBOX = "sandbox"
+    UML = "uml"
+
+
+def choose(kind: TargetKind) -> tuple[PayloadTarget, str]:
+    """Return the target of that kind, and for `auto` a line that says which and why.
+
+    Raise MissingRequirement where it does not work here.
+    """
+    if kind is TargetKind.SANDBOX:
+        sandbox = Sandbox()
+        sandbox.check()
+        return sandbox, ""
+    if kind is TargetKind.UML:
+        uml = Uml()
+        uml.check()
+        return uml, ""
+    return _first_that_works()
+
+
+def _first_that_works() -> tuple[PayloadTarget, str]:
+    reasons = []
+    for target in (Sandbox(), Uml()):
+        try:
+            target.check()
+        except MissingRequirement as problem:
+            reasons.append(problem)
+            continue
+        why = "".join(f", since {problem.message}" for problem in reasons)
+        return target, f"target: {target.kind}{why}"
+    what = "; ".join(problem.message for problem in reasons)
+    raise MissingRequirement(f"no target works here: {what}", reasons[-1].hint)
