@@ -177,7 +177,8 @@ class _CommandRun:
             if isinstance(news, Ended):
                 step = by_id[news.key]
                 del waiting[news.key]
-                failure = self._ended(step, news.completed) or failure
+                ended = self._ended(step, news.completed)
+                failure = failure or ended
                 continue
             if isinstance(news, _Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))

@@ -142,10 +142,10 @@ class Lab:
                 )
             if endpoint.name == self.parent:
                 raise InvalidLab(f"endpoint and parent are both called {self.parent}")
-        if network.host is None:
-            if network.simulated:
-                raise InvalidLab("a simulated network needs the host's address")
+        if not network.simulated:
             return
+        if network.host is None:
+            raise InvalidLab("a simulated network needs the host's address")
         subnet = network.host.network
         for a in taken:
             if a not in subnet:

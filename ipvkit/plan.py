@@ -10,7 +10,7 @@ from ipvkit.command import Command, in_netns
 from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, SWITCH, Act, Check, Endpoint, Lab, Outcome, Phase
 from ipvkit.tools import arping, ip, ping, sysctl
 
-PING_COUNT = 5
+PING_COUNT = 6
 PING_INTERVAL_S = 0.2
 SIMULATED_WAIT_S = 0.5
 REAL_WAIT_S = 1
@@ -152,28 +152,28 @@ def _lan(lab: Lab) -> Section:
     peers = [(role, a) for role in PEERS if (a := network.peer(role)) is not None]
     steps = _Steps("lan")
     for name in (SWITCH, *(role for role, _ in peers)):
-        steps.add(f"a namespace for the {name}", ip.netns_add(name), undo=ip.netns_del(name))
+        steps.add(f"make a namespace for the {name}", ip.netns_add(name), undo=ip.netns_del(name))
     steps.end_stage()
-    steps.add("the switch", ip.at(SWITCH, ip.link_add(BRIDGE, ip.Bridge(), up=True)))
+    steps.add("make the switch", ip.at(SWITCH, ip.link_add(BRIDGE, ip.Bridge(), up=True)))
     steps.add(
-        f"the host's {lab.parent}, with its other end at the switch",
+        f"make the host's {lab.parent}, with its other end at the switch",
         ip.link_add(lab.parent, ip.Veth(HOST, SWITCH), up=True),
         undo=ip.link_delete(lab.parent),
     )
     for role, _ in peers:
         link = ip.link_add(PEER_DEV, ip.Veth(role, SWITCH), up=True)
-        steps.add(f"the {role}'s {PEER_DEV}, with its other end at the switch", ip.at(role, link))
+        steps.add(f"make the {role}'s {PEER_DEV}, with its other end at the switch", ip.at(role, link))
     steps.end_stage()
     for port in (HOST, *(role for role, _ in peers)):
         plug = ip.link_set(port, master=BRIDGE, up=True)
         steps.add(f"plug the {port} into the switch", ip.at(SWITCH, plug))
     host = cast(IPv4Interface, network.host)
-    steps.add("the host's address", ip.addr_add(host, lab.parent))
+    steps.add("give the host its address", ip.addr_add(host, lab.parent))
     for role, address in peers:
         own = IPv4Interface((address, host.network.prefixlen))
-        steps.add(f"the {role}'s address", ip.at(role, ip.addr_add(own, PEER_DEV)))
+        steps.add(f"give the {role} its address", ip.at(role, ip.addr_add(own, PEER_DEV)))
         steps.add(
-            f"the {role}'s loopback, through which its kernel tells ping that nobody answers",
+            f"set the {role}'s loopback up: through it the kernel tells ping that nobody answers",
             ip.at(role, ip.link_set("lo", up=True)),
         )
     steps.end_stage()
@@ -214,13 +214,13 @@ class _PhaseBuilder:
         for e in endpoints:
             if e.netns not in self.namespaces:
                 self.namespaces.add(e.netns)
-                steps.add(f"a namespace for {e.name}", ip.netns_add(e.netns), undo=ip.netns_del(e.netns))
+                steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=ip.netns_del(e.netns))
         steps.end_stage()
         made = {}
         kind = ip.Ipvlan(lab.parent, phase.mode)
         for e in endpoints:
             made[e.name] = steps.add(
-                f"{e.name}, an ipvlan link on {lab.parent} in {phase.mode} mode",
+                f"make {e.name}, an ipvlan link on {lab.parent} in {phase.mode} mode",
                 ip.link_add(e.name, kind),
                 undo=ip.link_delete(e.name),
             )
@@ -228,21 +228,21 @@ class _PhaseBuilder:
         moved = {}
         for e in endpoints:
             moved[e.name] = steps.add(
-                f"{e.name} into its namespace",
+                f"move {e.name} into its namespace",
                 ip.link_set(e.name, netns=e.netns),
                 undo=in_netns(e.netns, ip.link_delete(e.name)),
                 settles=(made[e.name],),
             )
         steps.end_stage()
         for e in endpoints:
-            steps.add(f"{e.name} up", in_netns(e.netns, ip.link_set(e.name, up=True)))
+            steps.add(f"set {e.name} up", in_netns(e.netns, ip.link_set(e.name, up=True)))
         steps.end_stage()
         for e in endpoints:
             for address in e.addresses:
-                steps.add(f"{e.name}'s address", in_netns(e.netns, ip.addr_add(address, e.name)))
+                steps.add(f"give {e.name} its address", in_netns(e.netns, ip.addr_add(address, e.name)))
         steps.end_stage()
         for e in endpoints:
-            steps.add(f"{e.name}'s default route", in_netns(e.netns, ip.route_add_default(dev=e.name)))
+            steps.add(f"give {e.name} its default route", in_netns(e.netns, ip.route_add_default(dev=e.name)))
         steps.end_stage()
         return moved
 
@@ -272,8 +272,8 @@ class _PhaseBuilder:
         if reading:
             self.nonlocal_bind = True
             steps.add(
-                "let arping send from an address that is not the host's own (without this it says "
-                "`bind: Cannot assign requested address`)",
+                "let arping send from an address that is not the host's own: without this it says "
+                "`bind: Cannot assign requested address`",
                 sysctl.set_values({NONLOCAL_BIND: 1}),
                 undo=Undo(Command(("sysctl", "-w", f"{NONLOCAL_BIND}=")), reads=reading, typical="0"),
             )

@@ -45,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         sys.stdout.write(f"ipvkit {__version__}\n")
         return 0
-    from ipvkit.cli.app import run
+    try:
+        from ipvkit.cli.app import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted; nothing had begun, or all of it had ended\n")
+        return 130

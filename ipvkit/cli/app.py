@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from inspect import getdoc
 
 import typer
 
@@ -12,13 +13,13 @@ from ipvkit.cli import SUMMARIES
 from ipvkit.cli.doctor import doctor
 from ipvkit.cli.export_script import export_script
 from ipvkit.cli.run_lab import run_lab
-from ipvkit.errors import Interrupted, IpvkitError, UsageError
+from ipvkit.errors import IpvkitError, UsageError
 from ipvkit.report.json import error
 
 app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
 for function in (run_lab, export_script, doctor):
     name = function.__name__.replace("_", "-")
-    app.command(name, help=f"{SUMMARIES[name]}\n\n{function.__doc__}")(function)
+    app.command(name, help=f"{SUMMARIES[name]}\n\n{getdoc(function)}")(function)
 
 
 @app.callback()
@@ -50,9 +51,8 @@ def _known(problem: Exception) -> IpvkitError:
         case IpvkitError():
             return problem
         case typer.TyperException():
-            return UsageError(problem.format_message().rstrip("."), "ipvkit COMMAND --help tells the options")
-        case typer.Abort() | KeyboardInterrupt():
-            return Interrupted("interrupted")
+            what = problem.format_message().rstrip(".").replace("Value error, ", "")
+            return UsageError(what, "ipvkit COMMAND --help tells the options")
         case _:
             what = f"{type(problem).__name__}: {problem}"
             return IpvkitError(f"ipvkit itself failed ({what})", "--debug shows where; please report it")

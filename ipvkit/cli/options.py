@@ -12,7 +12,7 @@ from ipvkit.lab import Lab, load, on_parent
 from ipvkit.values import address, interface_address, interface_name
 
 LabName = Annotated[
-    str, typer.Argument(metavar="[LAB]", help="A lab of the gallery, or the path of a lab file.")
+    str, typer.Argument(metavar="LAB", help="A lab of the gallery, or the path of a lab file.")
 ]
 Parent = Annotated[
     str | None,

@@ -18,7 +18,6 @@ class Progress:
         self._begun = 0
         self._verbose = verbose
         self._gone = False
-        self._undoing = False
         self._bar: Any = None
         self._task: Any = None
 
@@ -49,23 +48,22 @@ class Progress:
         """Show `event`."""
         match event:
             case Began(step, command, undoing):
-                self._began(f"undo {step.purpose}" if undoing else step.purpose, str(command), undoing)
+                self._began(step.purpose, str(command), undoing)
             case Finished(undoing=False) if self._bar is not None:
                 self._bar.advance(self._task)
             case Stopping(name):
                 self._line(f"{name}: no further step begins; what was done is being undone")
 
     def _began(self, purpose: str, command: str, undoing: bool) -> None:
-        if undoing and not self._undoing:
-            self._undoing = True
         self._begun += not undoing
         if self._bar is not None:
-            self._bar.update(self._task, description=purpose)
+            self._bar.update(self._task, description=f"undo: {purpose}" if undoing else purpose)
         if self._verbose:
             self._line(f"+ {command}")
         elif self._bar is None:
-            count = "undo" if undoing else f"{self._begun}/{self._total}"
-            self._line(f"[{count:>{2 * len(str(self._total)) + 1}}] {purpose.removeprefix('undo ')}")
+            width = len(str(self._total))
+            count = "undo".rjust(2 * width + 1) if undoing else f"{self._begun:>{width}}/{self._total}"
+            self._line(f"[{count}] {purpose}")
 
     def _line(self, text: str) -> None:
         if self._gone:

@@ -1,0 +1,57 @@
+"""Time the walkthrough against its own preview, fed to bash line by line in the same kind of guest."""
+
+import platform
+import sys
+import time
+from queue import SimpleQueue
+from statistics import median
+
+from tabulate import tabulate
+
+from ipvkit import engine, labs, script
+from ipvkit.lab import load
+from ipvkit.plan import Plan, make_plan
+from ipvkit.report.result import judge
+from ipvkit.targets import Inbox, Output
+from ipvkit.targets.uml import Uml
+
+
+def run_lab(plan: Plan) -> tuple[float, str]:
+    """Return the seconds of one run, start and end of the kernel included, and its verdict."""
+    started = time.monotonic()
+    result = judge(engine.run(plan, Uml(), lambda _event: None))
+    return time.monotonic() - started, f"{result.verdict}, kernel {result.run.kernel}"
+
+
+def typed(plan: Plan) -> tuple[float, str]:
+    """Return the seconds that the preview's lines take one after another, the undo included."""
+    inbox: Inbox = SimpleQueue()
+    started = time.monotonic()
+    running = Uml().start(script.preview(plan), 300, inbox)
+    output = b""
+    while (news := inbox.get(timeout=300)) != Output(None):
+        output += news.chunk
+    running.stop()
+    pings = output.count(b"ping statistics")
+    return time.monotonic() - started, f"{pings} pings"
+
+
+def main() -> None:
+    """Run both, taking turns, and print the medians and their ratio."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    plan = make_plan(load(labs.text("walkthrough"), "walkthrough"))
+    ways = {"ipvkit run-lab": run_lab, "one after another": typed}
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    told = {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            seconds, told[name] = way(plan)
+            took[name].append(seconds)
+    rows = [[name, min(s), median(s), max(s), told[name]] for name, s in took.items()]
+    print(f"walkthrough on uml, {rounds} rounds taking turns, on {platform.machine()} {platform.release()}")
+    print(tabulate(rows, ("", "min s", "median s", "max s", ""), floatfmt=".1f"))
+    ours, theirs = (median(took[name]) for name in ways)
+    print(f"ratio of the medians: {ours / theirs:.2f}")
+
+
+main()

@@ -1,0 +1,33 @@
+"""Everything here runs a real ipvlan kernel, in a uml guest."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from program import AS_A_USER, Program
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.kernel)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path)
+
+
+@pytest.fixture
+def users_program() -> Iterator[Program]:
+    """ipvkit as an ordinary user runs it; as it is where the tests themselves have no root."""
+    folder = Path(tempfile.mkdtemp(prefix="ipvkit-tests-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield Program(folder, (*AS_A_USER, sys.executable) if os.geteuid() == 0 else (sys.executable,))
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,46 @@
+"""A uml guest in which tests run commands: a machine of its own, with ipvlan, to do anything to."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from ipvkit import labs
+from ipvkit.lab import load
+from ipvkit.plan import make_plan
+from ipvkit.targets import Inbox, Output
+from ipvkit.targets.uml import Uml
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a script in a guest printed, and its exit code."""
+
+    exit_code: int
+    output: str
+
+
+def in_guest(script: str, timeout_s: float = 120) -> Said:
+    """Run a bash script as root of a fresh guest; raise AssertionError if it did not end in time."""
+    mark = secrets.token_hex(8)
+    # Through a pipe, so that nothing takes the guest's serial line for a person's terminal.
+    payload = f"(\n{script}\n) 2>&1 | cat\necho {mark} ${{PIPESTATUS[0]}}\n"
+    inbox: Inbox = SimpleQueue()
+    running = Uml().start(payload, timeout_s, inbox)
+    deadline = time.monotonic() + timeout_s
+    output = b""
+    try:
+        while (news := inbox.get(timeout=max(0.1, deadline - time.monotonic()))) != Output(None):
+            output += news.chunk
+    finally:
+        running.stop()
+    text, found, code = output.decode(errors="replace").rpartition(mark)
+    assert found, f"the guest ended early: {output.decode(errors='replace')}\n{running.complaint()}"
+    return Said(int(code), text)
+
+
+def simulated_lan() -> str:
+    """Return bash that gives a guest a NIC `eth0` with a gateway and a neighbour, and a default route."""
+    section = make_plan(load(labs.text("walkthrough"), "walkthrough")).sections[0]
+    lines = [str(step.command) for stage in section.stages for step in stage]
+    return "\n".join(["set -e", *lines, "ip route add default via 192.168.104.254", "set +e", ""])

@@ -1,0 +1,214 @@
+"""`local`, `sandbox` and the exported script, inside a uml guest with real ipvlan."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from guest import Said, in_guest, simulated_lan
+from program import AS_A_USER
+
+IPVKIT = f"{sys.executable} -m ipvkit"
+A_USER = shlex.join(AS_A_USER)
+
+
+def on_a_real_nic(script: str) -> Said:
+    """Run `script` in a guest that has a NIC with a gateway and a neighbour, built by other hands."""
+    return in_guest(simulated_lan() + script)
+
+
+def document_in(said: Said) -> dict[str, object]:
+    start = said.output.index('{\n  "schema"')
+    found: dict[str, object] = json.JSONDecoder().raw_decode(said.output[start:])[0]
+    return found
+
+
+SHOW = "ip -br link; ip -br addr; ip netns list | sort; sysctl net.ipv4.ip_nonlocal_bind; ls /run/netns"
+
+
+def test_the_walkthrough_runs_on_a_real_nic_and_leaves_it_as_it_was() -> None:
+    said = on_a_real_nic(
+        f"({SHOW}) >/run/before\n"
+        f"{IPVKIT} run-lab --target local --parent eth0 --json 2>/run/progress; code=$?\n"
+        f"({SHOW}) >/run/after\n"
+        "diff /run/before /run/after && exit $code"
+    )
+    assert said.exit_code == 0, said.output
+    document = document_in(said)
+    assert document["verdict"] == "pass"
+    assert document["residue"] == []
+    phases = document["phases"]
+    assert isinstance(phases, list)
+    checks = [check for phase in phases for check in phase["checks"]]
+    asked = [(c["source"], c["destination"], c["observed"]) for c in checks if c["skipped"] is None]
+    assert asked == [
+        ("test1", "test2", "reachable"),
+        ("test2", "test1", "reachable"),
+        ("test2", "gateway", "reachable"),
+        ("test1", "gateway", "reachable"),
+        ("host", "test1", "unreachable"),
+        ("test1", "gateway", "reachable"),
+        ("host", "test1", "unreachable"),
+    ]
+    skipped = [check for check in checks if check["skipped"] is not None]
+    assert len(skipped) == 5
+    assert all(check["passed"] is None and check["observed"] is None for check in skipped)
+    assert "another machine" in skipped[0]["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "told"),
+    [
+        ("ip netns add test1; ip netns add test2", ["namespace test1", "namespace test2"]),
+        ("ip link add test1 type veth peer name x", ["there is a link test1"]),
+        ("ip link add br1 type bridge; ip link set eth0 master br1", ["eth0 is a port of br1"]),
+        ("modprobe -d /run/modules macvlan; ip link add mac0 link eth0 type macvlan", ["the macvlan mac0"]),
+        ("ip link add ipv0 link eth0 type ipvlan mode l3s", ["ipvlan ipv0 in l3s mode", "would flip"]),
+        ("ip link set eth0 down", ["eth0 is down"]),
+        ("ip addr flush dev eth0; ip addr add 10.0.0.5/24 dev eth0", ["not in eth0's subnet 10.0.0.0/24"]),
+        ("ip link set eth0 name eth1", ["there is no link eth0"]),
+    ],
+)
+def test_an_obstacle_is_refused_before_anything_is_changed(obstacle: str, told: list[str]) -> None:
+    said = on_a_real_nic(
+        f"{obstacle}\n({SHOW}) >/run/before\n"
+        f"{IPVKIT} run-lab --target local --parent eth0; code=$?\n"
+        f"({SHOW}) >/run/after\n"
+        "diff /run/before /run/after && exit $code"
+    )
+    assert said.exit_code == 2, said.output
+    for words in told:
+        assert words in said.output
+
+
+def test_a_command_that_fails_on_a_real_nic_is_undone() -> None:
+    # Nothing looks at addresses in other namespaces; the kernel refuses the duplicate.
+    said = on_a_real_nic(
+        "ip netns add other; ip link add ipv0 link eth0 type ipvlan mode l2; ip link set ipv0 netns other\n"
+        "ip -n other addr add 192.168.104.211/24 dev ipv0; ip -n other link set ipv0 up\n"
+        f"({SHOW}) >/run/before\n"
+        "cat >/run/lab.yaml <<'LAB'\n"
+        "{name: x, about: x, parent: eth0,\n"
+        " network: {host: 192.168.104.110/24, gateway: 192.168.104.254},\n"
+        " endpoints: [{name: test1, addresses: [192.168.104.211/24]}],\n"
+        " phases: [{name: l2, mode: l2, do: [{check: {from: test1, to: gateway}}]}]}\n"
+        "LAB\n"
+        "sed -i 's/check: {from: test1, to: gateway}/check: [{from: test1, to: gateway}]/' /run/lab.yaml\n"
+        f"{IPVKIT} run-lab /run/lab.yaml --parent eth0; code=$?\n"
+        f"({SHOW}) >/run/after\n"
+        "diff /run/before /run/after && exit $code"
+    )
+    assert said.exit_code == 4, said.output
+    assert "ip netns exec test1 ip addr add 192.168.104.211/24 dev test1" in said.output
+    assert "Address already assigned to an ipvlan device" in said.output
+    assert "hint: what was done has been undone" in said.output
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+def test_a_signal_on_a_real_nic_undoes_what_was_done(name: str) -> None:
+    said = on_a_real_nic(
+        f"({SHOW}) >/run/before\n"
+        # bash starts background commands with ^C ignored; ipvkit must not inherit that here.
+        f'{sys.executable} -c "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);'
+        f' os.execv(sys.argv[1], sys.argv[1:])" {IPVKIT} run-lab --parent eth0 2>/run/progress &\n'
+        "for i in $(seq 200); do grep -q 'ping host' /run/progress && break; sleep 0.1; done\n"
+        f"kill -{name} $!; wait $!; code=$?\n"
+        f"({SHOW}) >/run/after; cat /run/progress\n"
+        "diff /run/before /run/after && exit $code"
+    )
+    assert said.exit_code == 130, said.output
+    assert f"SIG{name}: no further step begins" in said.output
+
+
+def test_what_is_kept_goes_with_the_commands_that_were_told() -> None:
+    said = on_a_real_nic(
+        f"({SHOW}) >/run/before\n"
+        f"{IPVKIT} run-lab --parent eth0 --keep 2>/run/told || exit 1\n"
+        "ip netns exec test1 ping -c 1 -W 1 192.168.104.254 || exit 2\n"
+        "sed -n '/to take it down/,$p' /run/told | tail -n +2 >/run/down; cat /run/down\n"
+        "bash -e /run/down || exit 3\n"
+        f"({SHOW}) >/run/after\n"
+        "diff /run/before /run/after"
+    )
+    assert said.exit_code == 0, said.output
+    assert "ip netns del test1" in said.output
+
+
+def exported(*arguments: str) -> str:
+    command = [sys.executable, "-m", "ipvkit", "export-script", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def in_a_file(text: str, path: str) -> str:
+    return f"cat >{shlex.quote(path)} <<'END OF FILE'\n{text}END OF FILE\nchmod 644 {path}\n"
+
+
+def verdicts(output: str) -> list[str]:
+    return sorted(re.findall(r"^(?:pass|FAIL)  (.*?): predicted", output, re.MULTILINE))
+
+
+WALKTHROUGH_CHECKS = sorted(
+    [
+        "test1 -> test2 192.168.104.212",
+        "test2 -> test1 192.168.104.211",
+        "test2 -> gateway 192.168.104.254",
+        "test1 -> gateway 192.168.104.254",
+        "host -> test1 192.168.104.211",
+        "test1 -> gateway 192.168.104.254",
+        "neighbour -> test1 192.168.104.211",
+        "host -> test1 192.168.104.211",
+        "neighbour -> test1 192.168.104.211",
+        "neighbour -> test1 192.168.104.211",
+        "test1 -> gateway 192.168.104.254",
+        "neighbour -> test1 192.168.104.211",
+    ]
+)
+
+
+@pytest.mark.parametrize("user", ["", A_USER, f"{A_USER} unshare -Urnm"])
+def test_the_exported_script_gives_the_same_verdicts(user: str) -> None:
+    said = in_guest(
+        in_a_file(exported(), "/run/lab.sh") + f"({SHOW}) >/run/before\n"
+        f"{user} bash /run/lab.sh; code=$?\n"
+        f"({SHOW}) >/run/after\n"
+        "diff /run/before /run/after && exit $code"
+    )
+    assert said.exit_code == 0, said.output
+    assert verdicts(said.output) == WALKTHROUGH_CHECKS
+    assert "FAIL" not in said.output
+    assert "observed expires; it lived" in said.output
+    assert "verdict: pass: 12 as predicted, 0 not" in said.output
+
+
+def test_the_exported_script_runs_on_a_real_nic_and_undoes_on_a_signal() -> None:
+    script = in_a_file(exported("--parent", "eth0"), "/run/lab.sh")
+    said = on_a_real_nic(
+        script + f"({SHOW}) >/run/before\n"
+        "export TMPDIR=/run\nbash /run/lab.sh || exit 1\n"
+        f"({SHOW}) >/run/after; diff /run/before /run/after || exit 2\n"
+        "bash /run/lab.sh >/run/told 2>&1 &\n"
+        "for i in $(seq 200); do grep -q '^+ ping' /run/told && break; sleep 0.1; done\n"
+        "kill -TERM $!; wait $!; code=$?; cat /run/told; [[ $code == 130 ]] || exit 3\n"
+        "grep 'verdict: interrupted' /run/told || exit 4\n"
+        f"({SHOW}) >/run/after; diff /run/before /run/after && ! ls -d /run/tmp.*"
+    )
+    assert said.exit_code == 0, said.output
+    assert "skip  neighbour -> test1" in said.output
+    assert "verdict: pass: 7 as predicted, 0 not" in said.output
+
+
+@pytest.mark.parametrize("user", ["", A_USER])
+def test_the_sandbox_is_the_first_choice_where_the_kernel_has_ipvlan(user: str) -> None:
+    said = in_guest(
+        f"({SHOW}) >/run/before; mkdir -m 777 /run/cwd; cd /run/cwd\n"
+        f"{user} env HOME=/run/cwd {IPVKIT} run-lab --json 2>/run/progress; code=$?\n"
+        f"cat /run/progress; ({SHOW}) >/run/after\n"
+        "diff /run/before /run/after && [[ -z $(ls /run/cwd) ]] && exit $code"
+    )
+    assert said.exit_code == 0, said.output
+    assert "target: sandbox" in said.output
+    document = document_in(said)
+    assert document["verdict"] == "pass"
+    assert document["residue"] == []

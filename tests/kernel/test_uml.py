@@ -1,0 +1,176 @@
+"""The walkthrough on a uml kernel, and that nothing of it stays, however it ends."""
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+from guest import in_guest
+from program import Program
+
+from ipvkit.targets.uml import KERNELS
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def validate(document: object, schema: str) -> None:
+    jsonschema.validate(document, json.loads((REFERENCE / f"{schema}.schema.json").read_text()))
+
+
+def assert_the_walkthrough_passed(stdout: str) -> None:
+    document = json.loads(stdout)
+    validate(document, "run-v1")
+    assert document["verdict"] == "pass"
+    assert document["residue"] == []
+    assert document["target"]["kind"] == "uml"
+    checks = {p["name"]: p["checks"] for p in document["phases"]}
+    told = {
+        name: [(c["source"], c["destination"], c["observed"]) for c in phase]
+        for name, phase in checks.items()
+    }
+    assert told == {
+        "lan": [],
+        "l2": [
+            ("test1", "test2", "reachable"),
+            ("test2", "test1", "reachable"),
+            ("test2", "gateway", "reachable"),
+            ("test1", "gateway", "reachable"),
+            ("host", "test1", "unreachable"),
+        ],
+        "l3": [
+            ("test1", "gateway", "reachable"),
+            ("neighbour", "test1", "unreachable"),
+            ("neighbour", "test1", "reachable"),
+            ("neighbour", "test1", "expires"),
+            ("test1", "gateway", "unreachable"),
+            ("host", "test1", "unreachable"),
+            ("neighbour", "test1", "reachable"),
+        ],
+    }
+    assert all(check["passed"] for phase in checks.values() for check in phase)
+    warm, expired = checks["l3"][0], checks["l3"][3]
+    assert "warm" in warm["reason"]
+    assert expired["ping"]["received"] > 0
+    lived = expired["ping"]["replies"][-1]["timestamp"] - expired["ping"]["replies"][0]["timestamp"]
+    assert expired["lifetime_s"] == pytest.approx(lived, abs=0.001)
+    assert 0.5 < expired["lifetime_s"] < 5
+
+
+def test_the_walkthrough_passes_as_root(program: Program) -> None:
+    done = program.run("run-lab", "--target", "uml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert_the_walkthrough_passed(done.stdout)
+    assert program.left_files() == []
+    assert program.left_processes() == []
+
+
+def test_the_walkthrough_passes_for_an_ordinary_user(users_program: Program) -> None:
+    done = users_program.run("run-lab", "--target", "uml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert_the_walkthrough_passed(done.stdout)
+    assert users_program.left_files() == []
+    assert users_program.left_processes() == []
+
+
+LAB = """\
+name: one-fact
+about: a parent does not reach its endpoint
+parent: eth0
+network: {host: 192.168.104.110/24, gateway: 192.168.104.254}
+endpoints: [{name: test1, addresses: [192.168.104.211/24]}]
+phases:
+  - {name: l2, mode: l2, do: [{check: [{from: host, to: test1EXPECT}, {from: test1, to: gateway}]}]}
+"""
+
+
+def test_a_wrong_expectation_ends_with_1_and_the_check_is_named(program: Program) -> None:
+    lab = program.folder / "lab.yaml"
+    lab.write_text(LAB.replace("EXPECT", ", expect: reachable, why: to see it fail"))
+    done = program.run("run-lab", str(lab), "--target", "uml")
+    assert done.returncode == 1
+    assert "1 of 2 checks as predicted (not: host -> test1)" in done.stdout
+    assert "to see it fail" in done.stdout
+    lab.write_text(LAB.replace("EXPECT", ""))
+    output = program.folder / "result.json"
+    done = program.run("run-lab", str(lab), "--target", "uml", "--json", "--output", str(output))
+    assert (done.returncode, done.stdout) == (0, "")
+    validate(json.loads(output.read_text()), "run-v1")
+
+
+def test_a_failing_command_is_undone_and_told_with_its_own_words(program: Program) -> None:
+    lab = program.folder / "lab.yaml"
+    # The device `lo` is there already: nothing says so before the kernel does.
+    text = LAB.replace("EXPECT", "").replace("name: test1,", "name: lo, netns: test1,")
+    lab.write_text(text.replace("to: test1", "to: lo").replace("from: test1", "from: lo"))
+    done = program.run("run-lab", str(lab), "--target", "uml", "--json")
+    assert done.returncode == 4
+    document = json.loads(done.stdout)
+    validate(document, "run-v1")
+    assert document["verdict"] == "error"
+    assert document["error"]["command"] == "ip link add lo link eth0 type ipvlan mode l2"
+    assert "File exists" in document["error"]["stderr"]
+    assert document["residue"] == []
+    undone = [step["command"] for step in document["undo"]]
+    assert undone[0] == "ip netns del test1"
+    assert undone[-1] == "ip netns del switch"
+    assert "File exists" in done.stderr
+
+
+def test_a_run_that_takes_too_long_is_ended(program: Program) -> None:
+    done = program.run("run-lab", "--target", "uml", "--timeout", "2")
+    assert done.returncode == 4
+    assert "did not end in time" in done.stderr
+    assert program.left_files() == []
+    assert program.left_processes() == []
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
+def test_a_killed_run_leaves_no_process_and_no_file(program: Program, name: str) -> None:
+    for _ in range(4):
+        process = program.start("run-lab", "--target", "uml")
+        time.sleep(random.uniform(0, 3))  # the moment is what is being varied, nothing is awaited
+        process.send_signal(signal.Signals[name])
+        process.communicate(timeout=30)
+        wanted = -signal.SIGKILL if name == "SIGKILL" else 130
+        early = -signal.Signals[name]
+        assert process.returncode in (wanted, early)
+        end = time.monotonic() + 5
+        while program.left_processes() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert program.left_processes() == []
+        assert program.left_files() == []
+
+
+def test_the_guest_cannot_write_to_the_host() -> None:
+    said = in_guest("touch /etc/ipvkit-was-here")
+    assert said.exit_code != 0
+    assert "Read-only file system" in said.output
+    assert not Path("/etc/ipvkit-was-here").exists()
+
+
+def test_the_doctor_has_started_a_uml_kernel(program: Program) -> None:
+    done = program.run("doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    document = json.loads(done.stdout)
+    validate(document, "doctor-v1")
+    uml = next(target for target in document["targets"] if target["kind"] == "uml")
+    assert uml["works"]
+    assert uml["kernel"].startswith("6.")
+    assert program.left_files() == []
+    assert program.left_processes() == []
+
+
+@pytest.mark.parametrize("command", [["run-lab", "--target", "uml"], ["run-lab"], ["doctor"]])
+def test_a_missing_kernel_is_told_in_a_line(program: Program, command: list[str]) -> None:
+    tools = program.folder / "bin"
+    tools.mkdir()
+    for tool in Path("/usr/bin").iterdir():
+        if tool.name not in KERNELS:
+            (tools / tool.name).symlink_to(tool)
+    program.environment["PATH"] = str(tools)
+    done = program.run(*command)
+    assert done.returncode == 3
+    assert "apt install user-mode-linux" in done.stdout + done.stderr
