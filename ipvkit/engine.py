@@ -20,6 +20,8 @@ from ipvkit.tools import ip, sysctl
 UNDO_TIMEOUT_S = 10
 """How long one undo may take; what it undoes was done in milliseconds."""
 
+_MORE_TIME = "give it more with --timeout; what was done has been undone"
+
 
 @dataclass(frozen=True, slots=True)
 class Began:
@@ -93,6 +95,8 @@ def run(
         else:
             _CommandRun(result, target, listener, inbox, started + timeout_s).run(keep=keep)
     result.duration_s = time.monotonic() - started
+    if result.failure is not None and not result.failure.hint and not result.residue:
+        result.failure.hint = "what was done has been undone"
     return result
 
 
@@ -128,7 +132,7 @@ def _failed(step: Step, command: Command, completed: Completed) -> IpvkitError:
         return MissingRequirement(
             "the kernel has no ipvlan", "modprobe ipvlan, or use --target uml", command=str(command)
         )
-    return CommandFailed(message, "what was done has been undone", command=str(command), stderr=said)
+    return CommandFailed(message, command=str(command), stderr=said)
 
 
 class _CommandRun:
@@ -169,11 +173,12 @@ class _CommandRun:
         waiting: dict[str, Running] = {}
         by_id = {step.id: step for step in stage}
         failure: IpvkitError | None = None
+        deadline = self.deadline
         for step in stage:
             self.listener(Began(step, step.command))
             waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
         while waiting:
-            news = self._next(self.deadline)
+            news = self._next(deadline)
             if isinstance(news, Ended):
                 step = by_id[news.key]
                 del waiting[news.key]
@@ -183,8 +188,11 @@ class _CommandRun:
             if isinstance(news, _Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
                 failure = _interrupted(news.number)
-            elif not isinstance(failure, Interrupted):
-                failure = CommandFailed("the run did not end in time", "give it more with --timeout")
+            elif deadline > self.deadline:
+                raise CommandFailed(f"{', '.join(waiting)} did not end even when killed")
+            else:
+                failure = failure or CommandFailed("the run did not end in time", _MORE_TIME)
+                deadline = time.monotonic() + UNDO_TIMEOUT_S
             # What changes something ends by itself at once; only that it has ended tells what it did.
             for id, running in waiting.items():
                 if by_id[id].undo is None or news is None:
@@ -225,22 +233,24 @@ class _CommandRun:
             step = self.done.pop()
             command = undo_command(step, self.result.completed)
             self.listener(Began(step, command, undoing=True))
-            running = self.target.start(f"undo {step.id}", command, self.inbox)
-            deadline = time.monotonic() + UNDO_TIMEOUT_S
-            news = self._next(deadline)
-            while not isinstance(news, Ended):
-                if news is None:
-                    running.stop()
-                    deadline += UNDO_TIMEOUT_S
-                else:
-                    self.listener(Stopping(signal.Signals(news.number).name))
-                news = self._next(deadline)
-            finished = Finished(step, command, news.completed, undoing=True)
+            completed = self._wait_for_undo(self.target.start(step.id, command, self.inbox))
+            finished = Finished(step, command, completed, undoing=True)
             self.result.undone.append(finished)
             self.listener(finished)
-            if news.completed.exit_code != 0:
-                left.append(f"{command}: {news.completed.stderr.strip()}")
+            if completed.exit_code != 0:
+                left.append(f"{command}: {completed.stderr.strip()}")
         return left
+
+    def _wait_for_undo(self, running: Running) -> Completed:
+        """Return what the undo did; it is killed when it hangs, and signals change nothing."""
+        for _ in range(2):
+            deadline = time.monotonic() + UNDO_TIMEOUT_S
+            while (news := self._next(deadline)) is not None:
+                if isinstance(news, Ended):
+                    return news.completed
+                self.listener(Stopping(signal.Signals(news.number).name))
+            running.stop()
+        return Completed(-signal.SIGKILL, "", "did not end even when killed", 2 * UNDO_TIMEOUT_S)
 
 
 def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
@@ -313,10 +323,7 @@ class _PayloadRun:
             try:
                 news = self.inbox.get(timeout=max(0.0, self.deadline - time.monotonic()))
             except Empty:
-                raise CommandFailed(
-                    "the run did not end in time",
-                    f"give it more with --timeout; the {self.result.target} has ended and nothing is left",
-                ) from None
+                raise CommandFailed("the run did not end in time", _MORE_TIME) from None
             if isinstance(news, _Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
                 raise _interrupted(news.number)

@@ -68,47 +68,43 @@ def predict(phase: Phase, check: Check, neighbours: Neighbours) -> Prediction:
     if peer is None:
         return Prediction(
             Outcome.REACHABLE,
-            f"siblings on one parent: with the flag {phase.flag} the kernel hands the packet over inside",
+            f"siblings: with flag {phase.flag} the parent hands the packet over inside the kernel",
         )
     endpoint = destination if peer == source else source
     if phase.mode == "l2":
-        return Prediction(
-            Outcome.REACHABLE, f"in l2 {endpoint} answers ARP itself, with the parent's MAC address"
-        )
+        return Prediction(Outcome.REACHABLE, f"in l2 {endpoint} answers ARP itself, with the parent's MAC")
     entry = (peer, endpoint)
     if entry in neighbours.known:
         return _through_known_entry(check, entry, neighbours)
-    asks = f"{peer} asks for {endpoint}" if peer == source else f"the request arrives, but {peer} asks"
-    return Prediction(
-        Outcome.UNREACHABLE,
-        f"{asks} by ARP and nobody answers: l3 hands the question to {endpoint}, whose device is NOARP",
-    )
+    silent = f"gets no answer: in l3 {endpoint}'s device is NOARP"
+    if peer == source:
+        return Prediction(Outcome.UNREACHABLE, f"{peer}'s ARP for {endpoint} {silent}")
+    return Prediction(Outcome.UNREACHABLE, f"the request arrives; {peer}'s ARP for the way back {silent}")
 
 
 def _between_host_and_endpoint(phase: Phase, check: Check) -> Prediction:
-    endpoint = check.destination if check.source == HOST else check.source
-    if check.source == HOST or phase.mode == "l3":
-        lost = f"the host looks for {endpoint} on the wire"
+    if check.source == HOST:
+        lost = f"the host's ARP for {check.destination} goes to the wire, where nobody answers"
+    elif phase.mode == "l2":
+        lost = f"{check.source}'s ARP for the host goes to siblings and the wire, never to the host"
     else:
-        lost = f"{endpoint} looks for the host on the wire"
-    return Prediction(
-        Outcome.UNREACHABLE, f"{lost}, where nobody answers: a parent and its endpoints do not talk"
-    )
+        lost = (
+            f"the request arrives; the host's ARP for {check.source} goes to the wire, where nobody answers"
+        )
+    return Prediction(Outcome.UNREACHABLE, f"{lost}: a parent and its endpoints do not talk")
 
 
 def _through_known_entry(check: Check, entry: Entry, neighbours: Neighbours) -> Prediction:
     peer, endpoint = entry
     timers = neighbours.timers(peer)
-    how = neighbours.known[entry]
+    known = f"{peer} knows {endpoint} from {neighbours.known[entry]}"
     if check.watch is not None and check.watch > timers.lifetime_s:
         return Prediction(
             Outcome.EXPIRES,
-            f"{peer} has {endpoint} from {how}; probes of that entry find no answer in l3, "
-            f"so it dies about {timers.lifetime_s:g} s after its first use",
+            f"{known}; nothing answers its probes of that entry, "
+            f"which dies about {timers.lifetime_s:g} s after its first use",
         )
-    return Prediction(
-        Outcome.REACHABLE, f"{peer} has {endpoint} from {how}: warm, so it works until that entry ages"
-    )
+    return Prediction(Outcome.REACHABLE, f"warm: {known}; works until that entry ages")
 
 
 def after(phase: Phase, act: Act, neighbours: Neighbours) -> Neighbours:
@@ -122,7 +118,7 @@ def after(phase: Phase, act: Act, neighbours: Neighbours) -> Neighbours:
     for endpoint in act.announce:
         for peer in PEERS:
             if (peer, endpoint) in known or (peer, endpoint) in failed:
-                known[peer, endpoint] = "the host's announcement"
+                known[peer, endpoint] = "the announcement"
                 failed.discard((peer, endpoint))
     return replace(
         neighbours,
@@ -142,5 +138,5 @@ def _learn(phase: Phase, check: Check, outcome: Outcome, known: dict[Entry, str]
         known.pop((peer, endpoint), None)
         failed.add((peer, endpoint))
     elif phase.mode == "l2":
-        known[peer, endpoint] = f"the phase {phase.name}"
+        known[peer, endpoint] = f"phase {phase.name}"
         failed.discard((peer, endpoint))

@@ -230,13 +230,13 @@ def preview(plan: Plan) -> str:
     """Return what would run, one command a line as typed, grouped under its purposes."""
     lines = [f"# lab {plan.lab.name}: {plan.lab.about}"]
     for section in plan.sections:
-        lines += ["", f"# {section.title}"]
+        lines += ["", f"# ==== {section.title} ===="]
         for stage in section.stages:
-            together = ", side by side" if len(stage) > 1 else ""
-            for position, step in enumerate(stage):
-                lines += [f"# {step.purpose}{together if position == 0 else ''}", str(step.command)]
+            lines += ["", f"# side by side, {len(stage)} commands:"] if len(stage) > 1 else [""]
+            for step in stage:
+                lines += [f"# {step.purpose}", str(step.command)]
         lines += [f"# skipped: ping {probe.check}: {probe.skipped}" for probe in section.skipped]
-    lines += ["", "# undo, in reverse"]
+    lines += ["", "# ==== undo, in reverse ===="]
     for step in plan.undos:
         if step.undo is not None:
             if step.undo.reads:

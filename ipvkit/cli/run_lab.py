@@ -64,6 +64,8 @@ def run_lab(
         raise UsageError(
             "--keep needs --target local", "a sandbox or a uml kernel ends with ipvkit, and all in it"
         )
+    if dry_run and json_:
+        raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
     if dry_run:
         print(script.preview(make_plan(previewed(described, network))), end="")
         return 0

@@ -1,26 +1,31 @@
 """A payload in a process of its own, which ends with ipvkit, however ipvkit ends."""
 
 import os
+import shlex
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
-from ipvkit.targets import Inbox, Output, find_program
+from ipvkit.targets import Inbox, Output, environment
 
 _GRACE_S = 5
 _SAID_AT_MOST = 4000
 
 
-def guarded(argv: Sequence[str], timeout_s: float) -> list[str]:
-    """Return `argv` so wrapped that the kernel kills it when ipvkit is gone, or when time is up.
+# Who asks for KILL at its parent's death asks too late if the parent is dead by then: so each looks.
+_IF_PARENT_LIVES = '[[ $PPID == "$0" ]] || exit 1; '
+_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "bash", "-c")
 
-    setpriv(1) has the kernel send KILL at the death of the parent; timeout(1) bounds the whole life,
-    even where ipvkit died before setpriv could ask for that.
+
+def guarded(argv: Sequence[str], timeout_s: float) -> list[str]:
+    """Return `argv` so wrapped that the kernel kills it when this process is gone, or when time is up.
+
+    setpriv(1) has the kernel send KILL at the death of the parent, timeout(1) bounds the whole life.
     """
-    with_parent = [str(find_program("setpriv")), "--pdeathsig", "KILL"]
-    bounded = [str(find_program("timeout")), "--signal=KILL", f"{timeout_s + _GRACE_S:.0f}"]
-    return [*with_parent, *bounded, *with_parent, *argv]
+    child = [*_WITH_PARENT, _IF_PARENT_LIVES + 'exec "$@"']
+    bound = f'exec timeout --signal=KILL {timeout_s + _GRACE_S:.0f} {shlex.join(child)} "$$" "$@"'
+    return [*_WITH_PARENT, _IF_PARENT_LIVES + bound, str(os.getpid()), *argv]
 
 
 def memory_file(content: bytes) -> int:
@@ -48,6 +53,7 @@ class PayloadProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                env=environment(),
                 pass_fds=[payload_file],
                 start_new_session=True,
             )

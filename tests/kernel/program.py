@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+def _shared_memory() -> set[str]:
+    return {path.name for path in Path("/dev/shm").iterdir()}
+
+
 def _others_can_reach(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
 
@@ -33,7 +37,7 @@ class Program:
         for place in self.places:
             place.mkdir()
             place.chmod(0o777)
-        self.shared_memory = set(os.listdir("/dev/shm"))
+        self.shared_memory = _shared_memory()
         home, temporary, _ = self.places
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -68,7 +72,7 @@ class Program:
     def left_files(self) -> list[str]:
         """Return every file that is there now and was not before."""
         files = [str(path) for place in self.places for path in place.rglob("*")]
-        return files + sorted(set(os.listdir("/dev/shm")) - self.shared_memory)
+        return files + sorted(_shared_memory() - self.shared_memory)
 
     def left_processes(self) -> list[str]:
         """Return the processes that descend from a run: they carry its mark in their environment."""

@@ -111,8 +111,7 @@ def test_a_signal_on_a_real_nic_undoes_what_was_done(name: str) -> None:
     said = on_a_real_nic(
         f"({SHOW}) >/run/before\n"
         # bash starts background commands with ^C ignored; ipvkit must not inherit that here.
-        f'{sys.executable} -c "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);'
-        f' os.execv(sys.argv[1], sys.argv[1:])" {IPVKIT} run-lab --parent eth0 2>/run/progress &\n'
+        f"env --default-signal=INT {IPVKIT} run-lab --parent eth0 2>/run/progress &\n"
         "for i in $(seq 200); do grep -q 'ping host' /run/progress && break; sleep 0.1; done\n"
         f"kill -{name} $!; wait $!; code=$?\n"
         f"({SHOW}) >/run/after; cat /run/progress\n"
