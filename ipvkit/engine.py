@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -20,7 +20,8 @@ from ipvkit.tools import ip, sysctl
 UNDO_TIMEOUT_S = 10
 """How long one undo may take; what it undoes was done in milliseconds."""
 
-_MORE_TIME = "give it more with --timeout; what was done has been undone"
+_UNDONE = "what was done has been undone"
+_MORE_TIME = f"give it more with --timeout; {_UNDONE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,6 @@ def run(
         else:
             _CommandRun(result, target, listener, inbox, started + timeout_s).run(keep=keep)
     result.duration_s = time.monotonic() - started
-    if result.failure is not None and not result.failure.hint and not result.residue:
-        result.failure.hint = "what was done has been undone"
     return result
 
 
@@ -120,7 +119,20 @@ def _signals_into(inbox: Inbox) -> Iterator[None]:
 
 
 def _interrupted(number: int) -> Interrupted:
-    return Interrupted(f"interrupted by {signal.Signals(number).name}")
+    return Interrupted(f"interrupted by {signal.Signals(number).name}", _UNDONE)
+
+
+def _not_started(step: Step, problem: Exception) -> IpvkitError:
+    if isinstance(problem, IpvkitError):
+        problem.hint += f"; {_UNDONE}"
+        return problem
+    return CommandFailed(f"{step.id}, {step.purpose}: {problem}", _UNDONE, command=str(step.command))
+
+
+def _not_undone(result: Run) -> list[str]:
+    """Return a line for each undo that failed."""
+    failed = [f for f in result.undone if f.completed.exit_code != 0]
+    return [f"could not undo: {f.command}: {f.completed.stderr.strip()}" for f in failed]
 
 
 def _failed(step: Step, command: Command, completed: Completed) -> IpvkitError:
@@ -132,7 +144,7 @@ def _failed(step: Step, command: Command, completed: Completed) -> IpvkitError:
         return MissingRequirement(
             "the kernel has no ipvlan", "modprobe ipvlan, or use --target uml", command=str(command)
         )
-    return CommandFailed(message, command=str(command), stderr=said)
+    return CommandFailed(message, _UNDONE, command=str(command), stderr=said)
 
 
 class _CommandRun:
@@ -152,16 +164,18 @@ class _CommandRun:
         result = self.result
         before = self._look()
         result.kernel = before.pop("kernel").strip()
+        all_went_well = False
         try:
             for stage in result.plan.stages:
                 self._stage(stage)
+            all_went_well = True
         except IpvkitError as failure:
             result.failure = failure
-        result.kept = keep and result.failure is None
-        if result.kept:
-            return
-        left = self._undo()
-        result.residue = (*left, *_residue(before, self._look()))
+        finally:
+            result.kept = keep and all_went_well
+            if not result.kept:
+                self._undo()
+                result.residue = (*_not_undone(result), *_residue(before, self._look()))
 
     def _look(self) -> dict[str, str]:
         views = {**views_of(self.result.plan), "kernel": Command(("uname", "-r"))}
@@ -176,7 +190,11 @@ class _CommandRun:
         deadline = self.deadline
         for step in stage:
             self.listener(Began(step, step.command))
-            waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
+            try:
+                waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
+            except Exception as problem:
+                failure = _not_started(step, problem)
+                break
         while waiting:
             news = self._next(deadline)
             if isinstance(news, Ended):
@@ -226,20 +244,24 @@ class _CommandRun:
         self.listener(Stopping(signal.Signals(news.number).name))
         raise _interrupted(news.number)
 
-    def _undo(self) -> list[str]:
-        """Undo in reverse what was done; return a line for each step that could not be undone."""
-        left = []
+    def _undo(self) -> None:
+        """Undo in reverse what was done, whatever comes in between."""
         while self.done:
             step = self.done.pop()
             command = undo_command(step, self.result.completed)
-            self.listener(Began(step, command, undoing=True))
-            completed = self._wait_for_undo(self.target.start(step.id, command, self.inbox))
+            self._tell(Began(step, command, undoing=True))
+            try:
+                completed = self._wait_for_undo(self.target.start(step.id, command, self.inbox))
+            except Exception as problem:
+                completed = Completed(127, "", str(problem), 0.0)
             finished = Finished(step, command, completed, undoing=True)
             self.result.undone.append(finished)
-            self.listener(finished)
-            if completed.exit_code != 0:
-                left.append(f"{command}: {completed.stderr.strip()}")
-        return left
+            self._tell(finished)
+
+    def _tell(self, event: Began | Finished | Stopping) -> None:
+        """Tell of an undo; a listener that fails does not keep it from being done."""
+        with suppress(Exception):
+            self.listener(event)
 
     def _wait_for_undo(self, running: Running) -> Completed:
         """Return what the undo did; it is killed when it hangs, and signals change nothing."""
@@ -248,7 +270,7 @@ class _CommandRun:
             while (news := self._next(deadline)) is not None:
                 if isinstance(news, Ended):
                     return news.completed
-                self.listener(Stopping(signal.Signals(news.number).name))
+                self._tell(Stopping(signal.Signals(news.number).name))
             running.stop()
         return Completed(-signal.SIGKILL, "", "did not end even when killed", 2 * UNDO_TIMEOUT_S)
 
@@ -304,6 +326,9 @@ class _PayloadRun:
             for frame in read_frames(self._chunks(), nonce):
                 self._take(frame)
         except IpvkitError as failure:
+            failure.hint = failure.hint.replace(
+                _UNDONE, f"target {self.target.kind} has ended, and all in it"
+            )
             self.result.failure = failure
         finally:
             running.stop()
@@ -316,7 +341,7 @@ class _PayloadRun:
                 stderr=said,
             )
         if self.done is not None:
-            result.residue = tuple(_residue(self.looks["before"], self.looks["after"]))
+            result.residue = (*_not_undone(result), *_residue(self.looks["before"], self.looks["after"]))
 
     def _chunks(self) -> Iterator[bytes]:
         while True:

@@ -390,7 +390,8 @@ _WORK_FOLDER = (
     _IPVLAN_NEEDED
     + """
 work=$(mktemp -d) || exit 3
-trap 'rm -rf -- "$work"' EXIT
+# A command that is killed before it begins is still a copy of this shell: that one must not clean up.
+trap '[[ $BASHPID != "$$" ]] || rm -rf -- "$work"' EXIT
 """
 )
 

@@ -14,8 +14,9 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
     """Return the table of checks and the verdict; the reasons wrap so that lines fit into `width`."""
     parts = []
     for section in result.run.plan.sections:
-        rows = [_row(verdict, colour) for verdict in result.verdicts[section.name]]
-        if rows:
+        verdicts = result.verdicts[section.name]
+        rows = [_row(verdict, colour) for verdict in verdicts]
+        if any(_word(verdict) != "not run" for verdict in verdicts):
             parts += [section.title, _table(rows, width), ""]
     parts += list(_closing(result))
     return "\n".join(parts) + "\n"

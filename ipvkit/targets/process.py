@@ -5,7 +5,7 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ipvkit.targets import Inbox, Output, environment
 
@@ -44,16 +44,21 @@ class PayloadProcess:
         argv: Sequence[str],
         payload_file: int,
         inbox: Inbox,
+        *,
         decode: Callable[[bytes], bytes] = bytes,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start `argv`, which inherits `payload_file`; each chunk passes through `decode`."""
+        """Start `argv`, which inherits `payload_file`, with `variables` added to the environment.
+
+        Each chunk of its output passes through `decode`.
+        """
         try:
             self._process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=environment(),
+                env={**environment(), **(variables or {})},
                 pass_fds=[payload_file],
                 start_new_session=True,
             )

@@ -22,7 +22,7 @@ _SKIPPED_AT_START = "raid6_select_algo,calibrate_xor_blocks,register_xor_blocks"
 # The guest's first process. /dev is the kernel's own devtmpfs; /run/netns is where ip-netns(8) looks.
 _PROLOGUE = """\
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run
-trap 'echo o >/proc/sysrq-trigger; sleep 60' EXIT
+trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger; sleep 60; }' EXIT
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
@@ -44,6 +44,7 @@ class Uml:
         if not any(find_program(name) for name in KERNELS) or not MODULES.is_dir():
             raise MissingRequirement("User-Mode Linux is not installed", "apt install user-mode-linux")
         require(*_PROGRAMS)
+        _memory_folder()
 
     def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
         """Start a kernel whose first process is bash with `payload`."""
@@ -62,7 +63,28 @@ class Uml:
             f"init={find_program('bash')}",
             *("--", "/dev/ubda"),
         ]
-        return PayloadProcess([*_on_one_cpu(), *guarded(argv, timeout_s)], file, inbox, _Terminal().decode)
+        return PayloadProcess(
+            [*_on_one_cpu(), *guarded(argv, timeout_s)],
+            file,
+            inbox,
+            decode=_Terminal().decode,
+            variables={"TMPDIR": _memory_folder()},
+        )
+
+
+def _memory_folder() -> str:
+    """Return the folder in which the kernel can have its memory: a file with no name (O_TMPFILE)."""
+    wanted = MEMORY_MIB * 1024 * 1024
+    folders = ("/dev/shm", os.environ.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp")  # noqa: S108
+    for folder in folders:
+        if os.access(folder, os.W_OK):
+            state = os.statvfs(folder)
+            if not state.f_flag & os.ST_NOEXEC and state.f_bavail * state.f_frsize >= wanted:
+                return folder
+    raise MissingRequirement(
+        f"no folder can hold the memory of a uml kernel ({MEMORY_MIB} MiB, not mounted noexec)",
+        f"tried {', '.join(folders)}; set TMPDIR to one that can",
+    )
 
 
 def _on_one_cpu() -> list[str]:

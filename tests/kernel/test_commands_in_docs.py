@@ -1,10 +1,13 @@
 """The documents' commands that need a kernel with ipvlan print what is shown."""
 
+import re
+import secrets
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from documents import Shown, documents, problem, run, terminal_environment
+from documents import Document, Shown, documents, problem, run, terminal_environment
 from guest import in_guest, simulated_lan
 
 pytestmark = pytest.mark.kernel
@@ -13,39 +16,50 @@ DOCUMENTS = documents()
 ALL_SHOWN = [shown for document in DOCUMENTS for shown in document.shown]
 
 
-def distinct(runs_in: str) -> list[str]:
-    return list(dict.fromkeys(shown.command for shown in ALL_SHOWN if shown.runs_in == runs_in))
-
-
-def prepare(command: str, folder: Path) -> list[Shown]:
-    """Make the files that a command finds where it is shown first; return each place that shows it."""
-    document = next(d for d in DOCUMENTS if any(shown.command == command for shown in d.shown))
+def prepare(document: Document, folder: Path) -> None:
+    """Make the files that the commands of a document find: its blocks, and what is redirected."""
     document.write_files(folder)
-    for before in document.shown:
-        if before.command == command:
-            break
-        if before.runs_in == "fast" and " >" in before.command:
-            run(before.command, folder)
-    return [shown for shown in ALL_SHOWN if shown.command == command]
+    for shown in document.shown:
+        if shown.runs_in == "fast" and " > " in shown.command:
+            run(shown.command, folder)
 
 
-@pytest.mark.parametrize("command", distinct("kernel"))
+@pytest.mark.parametrize(
+    "command", dict.fromkeys(shown.command for shown in ALL_SHOWN if shown.runs_in == "kernel")
+)
 def test_command_with_a_kernel(command: str, tmp_path: Path) -> None:
-    places = prepare(command, tmp_path)
+    places = [shown for shown in ALL_SHOWN if shown.command == command]
+    prepare(next(document for document in DOCUMENTS if places[0] in document.shown), tmp_path)
     ended = run(command, tmp_path)
     problems = [problem(shown, *ended) for shown in places]
     assert not any(problems), "\n\n".join(filter(None, problems))
 
 
-@pytest.mark.parametrize("command", distinct("guest"))
-def test_command_in_a_guest(command: str, tmp_path: Path) -> None:
-    """On a machine that has ipvlan and a NIC `eth0` with a gateway and a neighbour: a guest."""
-    places = prepare(command, tmp_path)
+@pytest.mark.parametrize(
+    "document",
+    [document for document in DOCUMENTS if any(shown.runs_in == "guest" for shown in document.shown)],
+    ids=lambda document: document.name,
+)
+def test_commands_in_a_guest(document: Document, tmp_path: Path) -> None:
+    """One after another, on a machine with ipvlan and a NIC `eth0` with a gateway and a neighbour."""
+    prepare(document, tmp_path)
+    places = [shown for shown in document.shown if shown.runs_in == "guest"]
+    problems = [
+        problem(shown, *ended) for shown, ended in zip(places, in_one_guest(places, tmp_path), strict=True)
+    ]
+    assert not any(problems), "\n\n".join(filter(None, problems))
+
+
+def in_one_guest(places: Sequence[Shown], folder: Path) -> list[tuple[int, str]]:
+    """Return the exit code of each command, and what it printed on the guest's terminal."""
+    mark = secrets.token_hex(8)
     environment = {**terminal_environment(Path("/run")), "TMPDIR": "/run"}
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
+    commands = (shown.command.removeprefix("sudo ") for shown in places)
     said = in_guest(
-        f"{simulated_lan()}\nexport {exports}\ncp -r {shlex.quote(str(tmp_path))}/. /run/ && cd /run\n"
-        f"{command.removeprefix('sudo ')} >/dev/ttyS0 2>&1"
+        f"{simulated_lan()}export {exports}\ncp -r {shlex.quote(str(folder))}/. /run/\ncd /run\n"
+        "exec >/dev/ttyS0 2>&1\n" + "".join(f"(\n{command}\n)\necho {mark} $?\n" for command in commands)
     )
-    problems = [problem(shown, said.exit_code, said.output) for shown in places]
-    assert not any(problems), "\n\n".join(filter(None, problems))
+    output, *codes = re.split(rf"{mark} (\d+)\n", said.output)
+    texts = [output, *codes[1::2]]
+    return [(int(code), text) for code, text in zip(codes[::2], texts, strict=False)]
