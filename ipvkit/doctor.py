@@ -77,18 +77,11 @@ def examine() -> Health:
 
 
 def _local() -> TargetHealth:
-    local = Local()
     try:
-        local.check()
-        probe = [str(find_program("ip")), "link", "add", "ipvkit-probe", "type", "ipvlan"]
-        answer = _answer(probe)
+        Local().check()
     except IpvkitError as problem:
-        return TargetHealth(local.kind, False, platform.release(), problem.message, problem.hint)
-    if "Unknown device type" in answer:
-        return TargetHealth(
-            local.kind, False, platform.release(), "this kernel has no ipvlan", "modprobe ipvlan"
-        )
-    return TargetHealth(local.kind, True, platform.release(), "", "")
+        return TargetHealth(Local.kind, False, platform.release(), problem.message, problem.hint)
+    return TargetHealth(Local.kind, True, platform.release(), "", "")
 
 
 def _payload(target: Sandbox | Uml) -> TargetHealth:

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 
 from ipvkit.command import Command, Completed
-from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
+from ipvkit.errors import CommandFailed, Interrupted, IpvkitError
 from ipvkit.plan import NONLOCAL_BIND, Plan, Stage, Step
 from ipvkit.script import Frame, payload, read_frames
 from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
@@ -140,10 +140,6 @@ def _failed(step: Step, command: Command, completed: Completed) -> IpvkitError:
     how = f"failed with exit code {code}" if code >= 0 else f"died of {signal.Signals(-code).name}"
     message = f"{step.id}, {step.purpose}, {how}"
     said = completed.stderr.strip() or completed.stdout.strip()
-    if "Unknown device type" in said:
-        return MissingRequirement(
-            "the kernel has no ipvlan", "modprobe ipvlan, or use --target uml", command=str(command)
-        )
     return CommandFailed(message, _UNDONE, command=str(command), stderr=said)
 
 
@@ -200,8 +196,10 @@ class _CommandRun:
             if isinstance(news, Ended):
                 step = by_id[news.key]
                 del waiting[news.key]
-                ended = self._ended(step, news.completed)
-                failure = failure or ended
+                self.result.completed[step.id] = news.completed
+                self.listener(Finished(step, step.command, news.completed))
+                if news.completed.exit_code not in step.command.ok:
+                    failure = failure or _failed(step, step.command, news.completed)
                 continue
             if isinstance(news, _Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
@@ -215,18 +213,19 @@ class _CommandRun:
             for id, running in waiting.items():
                 if by_id[id].undo is None or news is None:
                     running.stop()
+        for step in stage:
+            self._record(step)
         if failure is not None:
             raise failure
 
-    def _ended(self, step: Step, completed: Completed) -> IpvkitError | None:
-        self.result.completed[step.id] = completed
-        self.listener(Finished(step, step.command, completed))
-        if completed.exit_code not in step.command.ok:
-            return _failed(step, step.command, completed)
+    def _record(self, step: Step) -> None:
+        """Remember that a step that succeeded has to be undone, and what it settled no longer."""
+        completed = self.result.completed.get(step.id)
+        if completed is None or completed.exit_code not in step.command.ok:
+            return
         self.done = [done for done in self.done if done.id not in step.settles]
         if step.undo is not None:
             self.done.append(step)
-        return None
 
     def _next(self, deadline: float) -> Ended | _Signal | None:
         """Return what comes next into the inbox, or None when the deadline is over."""

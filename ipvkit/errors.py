@@ -34,7 +34,12 @@ class UsageError(IpvkitError):
 
 
 class InvalidLab(UsageError):
-    """A lab that does not say what can be done; names the file and the line."""
+    """A lab that does not say what can be done; `path` leads to the part, as keys and positions."""
+
+    def __init__(self, message: str, hint: str = "", path: tuple[str | int, ...] = ()) -> None:
+        """Keep the `path`, such as ``("phases", 0, "do", 1)``."""
+        super().__init__(message, hint)
+        self.path = path
 
 
 class MissingRequirement(IpvkitError):

@@ -22,11 +22,19 @@ GATEWAY = "gateway"
 NEIGHBOUR = "neighbour"
 PEERS = (GATEWAY, NEIGHBOUR)
 SWITCH = "switch"
+LAN = "lan"
 """The roles of a lab: the parent's own namespace, the hosts beside it, and what joins them."""
 
 T = TypeVar("T")
 
-_PHASE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+Path = tuple[str | int, ...]
+"""Where something stands in a lab: keys and positions, from the outside in."""
+
+_RENAME = "take another one"
+_ONE_LINE = "write it on one line, without tabs"
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
+_SECONDS = re.compile(r"[1-9][0-9]{0,3}")
+_SLUG_HINT = "small letters, digits and - are allowed"
 
 
 class Outcome(StrEnum):
@@ -112,64 +120,87 @@ class Lab:
 
     def __post_init__(self) -> None:
         """Check what no single field can tell."""
-        self._check_endpoints()
-        _unique("phase", (phase.name for phase in self.phases))
-        names = [endpoint.name for endpoint in self.endpoints]
-        for phase in self.phases:
-            if not _PHASE_NAME.fullmatch(phase.name):
-                raise InvalidLab(
-                    f"{phase.name!r} is no phase name", "small letters, digits and - are allowed"
-                )
-            _unique(f"endpoint of phase {phase.name}", phase.endpoints)
+        if not _SLUG.fullmatch(self.name):
+            raise InvalidLab(f"{self.name!r} is no name for a lab", _SLUG_HINT, ("name",))
+        if not self.about.isprintable():
+            raise InvalidLab("what the lab is about has to be one line of text", _ONE_LINE, ("about",))
+        self._check_names()
+        self._check_addresses()
+        for position, phase in enumerate(self.phases):
+            path: Path = ("phases", position)
+            if not _SLUG.fullmatch(phase.name):
+                raise InvalidLab(f"{phase.name!r} is no name for a phase", _SLUG_HINT, path)
+            if phase.name == LAN:
+                hint = "that is the simulated network's name"
+                raise InvalidLab(f"a phase cannot be called {LAN}", hint, path)
+            _unique("phase", [(other.name, ("phases", i)) for i, other in enumerate(self.phases)])
+            chosen: Path = (*path, "endpoints")
+            _unique(f"endpoint of phase {phase.name}", [(name, chosen) for name in phase.endpoints])
             for name in phase.endpoints:
-                _known(name, names, f"endpoint of phase {phase.name}")
-            for act in phase.acts:
-                self._check_act(phase, act)
+                _known(name, [e.name for e in self.endpoints], f"endpoint of phase {phase.name}", chosen)
+            for number, act in enumerate(phase.acts):
+                self._check_act(phase, act, (*path, "do", number))
 
-    def _check_endpoints(self) -> None:
-        _unique("endpoint", (endpoint.name for endpoint in self.endpoints))
-        _unique("netns", (endpoint.netns for endpoint in self.endpoints))
-        network = self.network
-        taken = [a for a in (network.gateway, network.neighbour) if a is not None]
-        taken += [network.host.ip] if network.host is not None else []
-        taken += [a.ip for endpoint in self.endpoints for a in endpoint.addresses]
-        _unique("address", (str(a) for a in taken))
-        for endpoint in self.endpoints:
+    def _check_names(self) -> None:
+        places: list[Path] = [("endpoints", i) for i in range(len(self.endpoints))]
+        _unique("endpoint", [(e.name, at) for e, at in zip(self.endpoints, places, strict=True)])
+        _unique("netns", [(e.netns, at) for e, at in zip(self.endpoints, places, strict=True)])
+        for endpoint, at in zip(self.endpoints, places, strict=True):
             if {endpoint.name, endpoint.netns} & {HOST, *PEERS, SWITCH}:
-                raise InvalidLab(
-                    f"an endpoint cannot be called {endpoint.name}",
-                    f"{HOST}, {GATEWAY}, {NEIGHBOUR} and {SWITCH} are other parts of every lab",
-                )
+                hint = f"{HOST}, {GATEWAY}, {NEIGHBOUR} and {SWITCH} are other parts of every lab"
+                raise InvalidLab(f"an endpoint cannot be called {endpoint.name}", hint, at)
             if endpoint.name == self.parent:
-                raise InvalidLab(f"endpoint and parent are both called {self.parent}")
+                raise InvalidLab(f"endpoint and parent are both called {self.parent}", _RENAME, at)
+
+    def _check_addresses(self) -> None:
+        network = self.network
+        taken: list[tuple[IPv4Address, Path]] = []
+        for role in PEERS:
+            if (peer := network.peer(role)) is not None:
+                taken.append((peer, ("network", role)))
+        if network.host is not None:
+            taken.append((network.host.ip, ("network", HOST)))
+        for i, endpoint in enumerate(self.endpoints):
+            taken += [(address.ip, ("endpoints", i)) for address in endpoint.addresses]
+        _unique("address", [(str(a), at) for a, at in taken])
         if not network.simulated:
             return
         if network.host is None:
-            raise InvalidLab("a simulated network needs the host's address")
+            raise InvalidLab("a simulated network needs the host's address", "give network.host")
         subnet = network.host.network
-        for a in taken:
+        for a, at in taken:
             if a not in subnet:
-                raise InvalidLab(f"{a} is not in the host's subnet {subnet}")
+                raise InvalidLab(f"{a} is not in the host's subnet {subnet}", f"take one of {subnet}", at)
+            if subnet.prefixlen < 31 and a in (subnet.network_address, subnet.broadcast_address):
+                what = f"{a} is the subnet's own or its broadcast address, not a host's"
+                raise InvalidLab(what, f"take another one of {subnet}", at)
 
-    def _check_act(self, phase: Phase, act: Act) -> None:
+    def _check_act(self, phase: Phase, act: Act, path: Path) -> None:
         network = self.network
         peers = [role for role in PEERS if network.peer(role) is not None or not network.simulated]
         if act.checks and (act.announce or act.fast_ageing or act.flush):
             raise InvalidLab(
                 f"phase {phase.name}: a check stands beside something that changes what it would see",
                 "write them as two items, one after the other",
+                path,
             )
         for name in act.announce:
-            _known(name, phase.endpoints, f"endpoint of phase {phase.name}")
-        for role in (*act.fast_ageing, *act.flush):
-            _known(role, peers, "peer in this network")
-        for check in act.checks:
+            _known(name, phase.endpoints, f"endpoint of phase {phase.name}", (*path, "announce"))
+        for role in act.fast_ageing:
+            _known(role, peers, "peer in this network", (*path, "fast-ageing"))
+        for role in act.flush:
+            _known(role, peers, "peer in this network", (*path, "flush"))
+        for i, check in enumerate(act.checks):
+            at: Path = (*path, "check", i)
             for role in (check.source, check.destination):
-                _known(role, (*phase.endpoints, HOST, *peers), f"part of phase {phase.name}")
+                _known(role, (*phase.endpoints, HOST, *peers), f"part of phase {phase.name}", at)
             if not {check.source, check.destination} & set(phase.endpoints):
-                raise InvalidLab(f"{check}: one of the two has to be an endpoint")
+                there = ", ".join(phase.endpoints)
+                raise InvalidLab(f"{check}: one of the two has to be an endpoint", f"there is {there}", at)
             if check.source == check.destination:
-                raise InvalidLab(f"{check}: nothing leaves the endpoint")
+                raise InvalidLab(f"{check}: nothing leaves the endpoint", "name another destination", at)
+            if not check.why.isprintable():
+                raise InvalidLab(f"{check}: `why` has to be one line of text", _ONE_LINE, at)
 
     def endpoint(self, name: str) -> Endpoint:
         """Return the endpoint called `name`."""
@@ -199,23 +230,23 @@ def on_parent(
         replace(e, addresses=(given.pop(e.name),)) if e.name in given else e for e in lab.endpoints
     )
     for name in given:
-        _known(name, [endpoint.name for endpoint in endpoints], f"endpoint of lab {lab.name}")
+        _known(name, [endpoint.name for endpoint in endpoints], f"endpoint of lab {lab.name}", ())
     network = Network(host=host, gateway=gateway, neighbour=neighbour, simulated=False)
     return replace(lab, parent=parent, network=network, endpoints=endpoints)
 
 
-def _unique(what: str, names: Iterable[str]) -> None:
+def _unique(what: str, names: Iterable[tuple[str, Path]]) -> None:
     seen: set[str] = set()
-    for name in names:
+    for name, path in names:
         if name in seen:
-            raise InvalidLab(f"{what} {name} is there twice")
+            raise InvalidLab(f"{what} {name} is there twice", _RENAME, path)
         seen.add(name)
 
 
-def _known(name: str, names: Iterable[str], what: str) -> None:
+def _known(name: str, names: Iterable[str], what: str, path: Path) -> None:
     known = tuple(names)
     if name not in known:
-        raise InvalidLab(f"{name!r} is no {what}", f"there is {', '.join(known) or 'none'}")
+        raise InvalidLab(f"{name!r} is no {what}", f"there is {', '.join(known) or 'none'}", path)
 
 
 def load(text: str, file: str) -> Lab:
@@ -224,18 +255,33 @@ def load(text: str, file: str) -> Lab:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as problem:
         mark = getattr(problem, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}" if mark else file
+        line = mark.line + 1 if mark else text.count("\n", 0, getattr(problem, "position", 0)) + 1
         what = getattr(problem, "problem", None) or getattr(problem, "reason", None) or "not readable"
-        raise InvalidLab(f"{where}: this is no YAML: {what}") from None
+        hint = "docs/reference/lab-format.md shows what a lab file looks like"
+        raise InvalidLab(f"{file}:{line}: this is no YAML: {what}", hint) from None
     if root is None:
-        raise InvalidLab(f"{file}: the file is empty", "see `ipvkit run-lab --help` for labs to begin with")
-    reader = _Field(root, file, "lab")
+        raise InvalidLab(f"{file}: the file is empty", "`ipvkit run-lab walkthrough` is a lab to begin with")
     try:
-        return _lab(reader)
+        return _lab(_Field(root, file, "lab"))
+    except _Wrong:
+        raise
     except InvalidLab as problem:
-        if problem.message.startswith(f"{file}:"):
-            raise
-        raise InvalidLab(f"{file}: {problem.message}", problem.hint) from None
+        line = _node_at(root, problem.path).start_mark.line + 1
+        raise InvalidLab(f"{file}:{line}: {problem.message}", problem.hint, problem.path) from None
+
+
+def _node_at(node: yaml.Node, path: Path) -> yaml.Node:
+    """Return the node at `path`, or the innermost on the way to it that is there."""
+    for step in path:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+        elif isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == step), node)
+    return node
+
+
+class _Wrong(InvalidLab):
+    """A field that says its place itself."""
 
 
 class _Field:
@@ -246,12 +292,12 @@ class _Field:
         self.file = file
         self.name = name
 
-    def wrong(self, what: str, hint: str = "") -> InvalidLab:
-        return InvalidLab(f"{self.file}:{self.node.start_mark.line + 1}: {self.name}: {what}", hint)
+    def wrong(self, what: str, hint: str) -> InvalidLab:
+        return _Wrong(f"{self.file}:{self.node.start_mark.line + 1}: {self.name}: {what}", hint)
 
     def text(self) -> str:
         if not isinstance(self.node, yaml.ScalarNode) or self.node.tag.endswith(":null"):
-            raise self.wrong("a single value is needed")
+            raise self.wrong("a single value is needed", "write it as in `key: value`")
         return str(self.node.value)
 
     def items(self) -> list["_Field"]:
@@ -260,11 +306,11 @@ class _Field:
             return [_Field(n, self.file, f"{self.name}[{i}]") for i, n in enumerate(self.node.value)]
         if isinstance(self.node, yaml.ScalarNode) and not self.node.tag.endswith(":null"):
             return [self]
-        raise self.wrong("a list is needed")
+        raise self.wrong("a list is needed", "write it as in [one, two], or one item a line after `- `")
 
     def fields(self, *allowed: str, required: tuple[str, ...] = ()) -> dict[str, "_Field"]:
         if not isinstance(self.node, yaml.MappingNode):
-            raise self.wrong(f"`key: value` lines are needed, with {', '.join(allowed)}")
+            raise self.wrong("`key: value` lines are needed", f"there is {', '.join(allowed)}")
         found: dict[str, _Field] = {}
         for key_node, value_node in self.node.value:
             key_field = _Field(key_node, self.file, self.name)
@@ -274,11 +320,11 @@ class _Field:
                 hint = f"did you mean `{near[0]}`?" if near else f"there is {', '.join(allowed)}"
                 raise key_field.wrong(f"unknown key `{key}`", hint)
             if key in found:
-                raise key_field.wrong(f"`{key}` is there twice")
+                raise key_field.wrong(f"`{key}` is there twice", "keep one of the two")
             found[key] = _Field(value_node, self.file, key)
         for key in required:
             if key not in found:
-                raise self.wrong(f"`{key}` is missing")
+                raise self.wrong(f"`{key}` is missing", f"add `{key}: …`")
         return found
 
     def one_of(self, values: tuple[str, ...]) -> str:
@@ -289,14 +335,14 @@ class _Field:
 
     def seconds(self) -> int:
         text = self.text()
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 3600):
-            raise self.wrong(f"{text!r} is no whole number of seconds from 1 to 3600")
+        if not _SECONDS.fullmatch(text) or int(text) > 3600:
+            raise self.wrong(f"{text!r} is no whole number of seconds", "write one from 1 to 3600")
         return int(text)
 
     def checked(self, check: Callable[[str], T]) -> T:
         try:
             return check(self.text())
-        except InvalidLab:
+        except _Wrong:
             raise
         except UsageError as problem:
             raise self.wrong(problem.message, problem.hint) from None
@@ -332,7 +378,7 @@ def _endpoint(field: _Field) -> Endpoint:
     name = fields["name"].checked(interface_name)
     addresses = tuple(item.checked(interface_address) for item in fields["addresses"].items())
     if not addresses:
-        raise fields["addresses"].wrong("at least one address is needed")
+        raise fields["addresses"].wrong("at least one address is needed", "as in [192.168.104.211/24]")
     return Endpoint(name, addresses, fields["netns"].checked(netns_name) if "netns" in fields else name)
 
 
@@ -352,7 +398,7 @@ def _phase(field: _Field, endpoints: tuple[str, ...]) -> Phase:
 def _act(field: _Field) -> Act:
     fields = field.fields("check", "announce", "fast-ageing", "flush")
     if not fields:
-        raise field.wrong("nothing to do")
+        raise field.wrong("nothing to do", "there is check, announce, fast-ageing, flush")
     return Act(
         checks=tuple(_check(item) for item in fields["check"].items()) if "check" in fields else (),
         announce=_texts(fields.get("announce")),

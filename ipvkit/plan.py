@@ -7,7 +7,7 @@ from typing import cast
 
 from ipvkit import physics
 from ipvkit.command import Command, in_netns
-from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, SWITCH, Act, Check, Endpoint, Lab, Outcome, Phase
+from ipvkit.lab import GATEWAY, HOST, LAN, NEIGHBOUR, PEERS, SWITCH, Act, Check, Endpoint, Lab, Outcome, Phase
 from ipvkit.tools import arping, ip, ping, sysctl
 
 PING_COUNT = 6
@@ -150,7 +150,7 @@ def _lan(lab: Lab) -> Section:
     """Return the steps that build a switch with the lab's host and its peers, as namespaces."""
     network = lab.network
     peers = [(role, a) for role in PEERS if (a := network.peer(role)) is not None]
-    steps = _Steps("lan")
+    steps = _Steps(LAN)
     for name in (SWITCH, *(role for role, _ in peers)):
         steps.add(f"make a namespace for the {name}", ip.netns_add(name), undo=ip.netns_del(name))
     steps.end_stage()
@@ -177,7 +177,7 @@ def _lan(lab: Lab) -> Section:
             ip.at(role, ip.link_set("lo", up=True)),
         )
     steps.end_stage()
-    return Section("lan", "the simulated LAN", None, tuple(steps.stages))
+    return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
 
 
 class _PhaseBuilder:

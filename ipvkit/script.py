@@ -18,7 +18,7 @@ BASH_NEEDED = "5.1"
 
 _CORE = r"""
 # --- how steps are run -----------------------------------------------------------------------------
-declare -A first=() length=()
+declare -A first=() length=() code_of=()
 words=() steps=() stack=() line=() job=()
 stop=0 failed='' left=''
 trap 'stop=1' INT TERM HUP PIPE
@@ -59,10 +59,8 @@ collect() {
     id=${job[$pid]}
     unset "job[$pid]"
     end "$1" "$id" "$code" || failed=${failed:-$id}
-    case $1 in
-      step) record "$id" "$code" ;;
-      undo) ((code == 0)) || left+=" $id" ;;
-    esac
+    code_of[$id]=$code
+    [[ $1 != undo || $code == 0 ]] || left+=" $id"
   done
 }
 
@@ -71,12 +69,9 @@ right() { # ID CODE: is this an exit code that counts as success?
   [[ " ${line[*]-0} " == *" $2 "* ]]
 }
 
+# A step that succeeded can be undone from now on, and what it settled no longer.
 record() {
   local each kept=()
-  if ! right "$1" "$2"; then
-    ((stop)) || failed=${failed:-$1}
-    return
-  fi
   recall "settle $1"
   for each in "${stack[@]}"; do
     [[ " ${line[*]} " == *" $each "* ]] || kept+=("$each")
@@ -94,6 +89,13 @@ run() {
     launch step "$id"
   done
   collect step
+  for id in "${steps[@]}"; do
+    if right "$id" "${code_of[$id]}"; then
+      record "$id"
+    elif ((!stop)); then
+      failed=${failed:-$id}
+    fi
+  done
   steps=()
   if ((stop)); then finish 130; fi
   if [[ -n $failed ]]; then finish 4; fi
@@ -408,7 +410,11 @@ def _what_it_does(plan: Plan) -> str:
         lines += [
             f"#   - makes the network namespaces {names}, and ipvlan links on {plan.lab.parent} in them",
             f"#   - sends pings, and gratuitous ARP where a phase announces, out of {plan.lab.parent}",
-            *(f"#   - {step.purpose}" for step in plan.steps if step.undo is not None and step.undo.reads),
+            *(
+                f"#   - types `{step.command}`, and puts the former value back"
+                for step in plan.steps
+                if step.undo is not None and step.undo.reads
+            ),
         ]
     lines.append("#   - at the end, on a failure and on ^C it undoes what it did, in reverse")
     return "\n".join(lines)

@@ -16,6 +16,7 @@ Flag = Literal["bridge", "private", "vepa"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_+-]+)+")
+_PREFIXLEN = re.compile(r"[1-9]|[12][0-9]|3[0-2]")
 _ALLOWED = "letters, digits and _ . + - are allowed, and the first is none of . + -"
 
 
@@ -61,7 +62,7 @@ def address(text: str) -> IPv4Address:
     except ValueError:
         raise UsageError(f"{text!r} is no IPv4 address", "write it as in 192.168.104.254") from None
     if value.is_unspecified or value.is_multicast or value.is_loopback or value.is_reserved:
-        raise UsageError(f"{text} is no address that a host can have")
+        raise UsageError(f"{text} is no address that a host can have", "take a unicast address of the subnet")
     return value
 
 
@@ -74,10 +75,12 @@ def interface_address(text: str) -> IPv4Interface:
     host, slash, prefixlen = text.partition("/")
     if not slash:
         raise UsageError(f"{text!r} has no prefix length", f"write it as in {text or '192.0.2.1'}/24")
-    if not (prefixlen.isascii() and prefixlen.isdigit() and 1 <= int(prefixlen) <= 32):
+    if not _PREFIXLEN.fullmatch(prefixlen):
         raise UsageError(f"{text!r} has no prefix length from 1 to 32", f"write it as in {host}/24")
     value = IPv4Interface((address(host), int(prefixlen)))
     network = value.network
     if network.prefixlen < 31 and value.ip in (network.network_address, network.broadcast_address):
-        raise UsageError(f"{text} is the subnet's own or its broadcast address, not a host's")
+        raise UsageError(
+            f"{text} is the subnet's own or its broadcast address, not a host's", f"take another of {network}"
+        )
     return value

@@ -6,6 +6,7 @@ what it prints. What happens is put into an inbox, a queue that the engine reads
 
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Protocol, runtime_checkable
@@ -110,3 +111,28 @@ def missing(*programs: str) -> MissingRequirement:
     return MissingRequirement(
         f"{', '.join(programs)} {verb} not installed", f"apt install {' '.join(packages)}"
     )
+
+
+def require_ipvlan(*wrapper: str) -> None:
+    """Raise MissingRequirement if the kernel has no ipvlan, asked through the words `wrapper`.
+
+    A link without a parent is asked for: the kernel refuses it in other words where it knows ipvlan.
+    """
+    require("ip")
+    probe = [*wrapper, str(find_program("ip")), "link", "add", "ipvkit-probe", "type", "ipvlan"]
+    try:
+        said = subprocess.run(
+            probe,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        ).stderr.strip()
+    except subprocess.TimeoutExpired:
+        raise MissingRequirement("the kernel did not tell within 10 s whether it has ipvlan") from None
+    if "Unknown device type" in said:
+        raise MissingRequirement("this kernel has no ipvlan", "sudo modprobe ipvlan, or --target uml")
+    if said.startswith("unshare:"):
+        raise MissingRequirement(f"this machine gives no user namespaces ({said})", "see user_namespaces(7)")

@@ -11,7 +11,7 @@ import sh
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import MissingRequirement
-from ipvkit.targets import Ended, Inbox, Running, environment, find_program, missing, require
+from ipvkit.targets import Ended, Inbox, Running, environment, find_program, missing, require_ipvlan
 
 
 class Local:
@@ -20,10 +20,10 @@ class Local:
     kind = "local"
 
     def check(self) -> None:
-        """Raise MissingRequirement where this user cannot change this machine's network."""
-        require("ip")
+        """Raise MissingRequirement where this user cannot change the network, or the kernel has no ipvlan."""
         if os.geteuid() != 0:
             raise MissingRequirement("only root can change the network of this machine", "use sudo")
+        require_ipvlan()
 
     def start(self, key: str, command: Command, inbox: Inbox) -> Running:
         """Start `command`; its end will be in the inbox under `key`."""

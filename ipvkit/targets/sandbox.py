@@ -1,9 +1,6 @@
 """`sandbox`: new user, mount, network and process namespaces on this kernel (unshare(1))."""
 
-import subprocess
-
-from ipvkit.errors import MissingRequirement
-from ipvkit.targets import Inbox, Payload, find_program, require
+from ipvkit.targets import Inbox, Payload, find_program, require, require_ipvlan
 from ipvkit.targets.process import PayloadProcess, guarded, memory_file
 
 _PROGRAMS = ("unshare", "setpriv", "timeout", "bash", "mount", "ip")
@@ -18,18 +15,7 @@ class Sandbox:
     def check(self) -> None:
         """Raise MissingRequirement where this kernel has no ipvlan, or gives no namespaces."""
         require(*_PROGRAMS)
-        probe = [*_unshare(), str(find_program("ip")), "link", "add", "ipvkit-probe", "type", "ipvlan"]
-        try:
-            answer = subprocess.run(probe, capture_output=True, text=True, timeout=10, check=False).stderr
-        except subprocess.TimeoutExpired:
-            raise MissingRequirement("making a namespace did not end within 10 s") from None
-        if "Unknown device type" in answer:
-            raise MissingRequirement("this kernel has no ipvlan", "sudo modprobe ipvlan")
-        if "unshare:" in answer:
-            raise MissingRequirement(
-                f"this machine gives no user namespaces ({answer.strip()})",
-                "sudo sysctl kernel.unprivileged_userns_clone=1, or see user_namespaces(7)",
-            )
+        require_ipvlan(*_unshare())
 
     def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
         """Start `payload` in new namespaces, with an empty /run."""

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
-from typing import Any
 
 from ipvkit.command import Command
 from ipvkit.errors import UnparsableOutput
@@ -166,53 +165,100 @@ class Link:
 
 def parse_links(stdout: str) -> tuple[Link, ...]:
     """Return the links that `link_show` printed; raise UnparsableOutput for anything else."""
-    return tuple(_link(entry) for entry in _entries("ip link", stdout, "ifname"))
+    return tuple(_link(entry) for entry in _Entry.all("ip link", stdout))
 
 
-def _link(entry: dict[str, Any]) -> Link:
-    info = entry.get("linkinfo", {})
+def _link(entry: "_Entry") -> Link:
+    info = entry.inner("linkinfo")
     return Link(
-        ifname=entry["ifname"],
-        kind=info.get("info_kind"),
-        mode=info.get("info_data", {}).get("mode"),
-        master=entry.get("master"),
-        parent=entry.get("link"),
-        flags=tuple(entry.get("flags", ())),
+        ifname=entry.text("ifname"),
+        kind=info.text_or_none("info_kind"),
+        mode=info.inner("info_data").text_or_none("mode"),
+        master=entry.text_or_none("master"),
+        parent=entry.text_or_none("link"),
+        flags=entry.texts("flags"),
     )
 
 
 def parse_addresses(stdout: str) -> dict[str, tuple[IPv4Interface, ...]]:
     """Return the IPv4 addresses of each link that `addr_show` printed."""
-    return {
-        entry["ifname"]: tuple(
-            IPv4Interface(f"{info['local']}/{info['prefixlen']}")
-            for info in entry.get("addr_info", ())
-            if info.get("family") == "inet" and "local" in info
-        )
-        for entry in _entries("ip addr", stdout, "ifname")
-    }
+    found = {}
+    for entry in _Entry.all("ip addr", stdout):
+        infos = [info for info in entry.inners("addr_info") if info.text_or_none("family") == "inet"]
+        found[entry.text("ifname")] = tuple(info.address() for info in infos)
+    return found
 
 
 def parse_netns_list(stdout: str) -> tuple[str, ...]:
     """Return the names of the network namespaces that `netns_list` printed."""
-    return tuple(entry["name"] for entry in _entries("ip netns", stdout, "name"))
+    return tuple(entry.text("name") for entry in _Entry.all("ip netns", stdout))
 
 
 def parse_gateway(stdout: str) -> IPv4Address | None:
     """Return the gateway of the first default route that `route_show_default` printed, if any."""
-    gateways = [e["gateway"] for e in _entries("ip route", stdout, "dst") if "gateway" in e]
-    return IPv4Address(gateways[0]) if gateways else None
+    for entry in _Entry.all("ip route", stdout):
+        if entry.text("dst") == "default" and (gateway := entry.text_or_none("gateway")) is not None:
+            try:
+                return IPv4Address(gateway)
+            except ValueError:
+                raise entry.unparsable() from None
+    return None
 
 
-def _entries(tool: str, stdout: str, key: str) -> list[dict[str, Any]]:
-    """Return the objects of a JSON list that each have `key`; `ip` prints nothing for an empty list."""
-    try:
-        found = json.loads(stdout or "[]")
-    except json.JSONDecodeError as problem:
-        lines = stdout.splitlines() or [""]
-        raise UnparsableOutput(tool, problem.lineno, lines[min(problem.lineno, len(lines)) - 1]) from None
-    entries = [entry for entry in found if entry != {}] if isinstance(found, list) else [found]
-    for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
-            raise UnparsableOutput(tool, 1, json.dumps(entry))
-    return entries
+class _Entry:
+    """An object of what `ip -json` printed; each thing asked of it has the type asked for, or it raises."""
+
+    def __init__(self, tool: str, value: object) -> None:
+        self.tool = tool
+        self.value = value if isinstance(value, dict) else {}
+        if not isinstance(value, dict):
+            raise UnparsableOutput(tool, 1, json.dumps(value))
+
+    @classmethod
+    def all(cls, tool: str, stdout: str) -> "list[_Entry]":
+        """Return the objects of the list; `ip` prints nothing, or empty objects, where there is none."""
+        try:
+            found = json.loads(stdout or "[]")
+        except (ValueError, RecursionError) as problem:
+            lines = stdout.splitlines() or [""]
+            number = min(getattr(problem, "lineno", 1), len(lines))
+            raise UnparsableOutput(tool, number, lines[number - 1]) from None
+        if not isinstance(found, list):
+            raise UnparsableOutput(tool, 1, json.dumps(found))
+        return [cls(tool, value) for value in found if value != {}]
+
+    def unparsable(self) -> UnparsableOutput:
+        return UnparsableOutput(self.tool, 1, json.dumps(self.value))
+
+    def text(self, key: str) -> str:
+        value = self.text_or_none(key)
+        if value is None:
+            raise self.unparsable()
+        return value
+
+    def text_or_none(self, key: str) -> str | None:
+        value = self.value.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self.unparsable()
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        values = self.value.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise self.unparsable()
+        return tuple(values)
+
+    def inner(self, key: str) -> "_Entry":
+        return _Entry(self.tool, self.value.get(key, {}))
+
+    def inners(self, key: str) -> "list[_Entry]":
+        values = self.value.get(key, [])
+        if not isinstance(values, list):
+            raise self.unparsable()
+        return [_Entry(self.tool, value) for value in values if value != {}]
+
+    def address(self) -> IPv4Interface:
+        try:
+            return IPv4Interface(f"{self.text('local')}/{int(self.value['prefixlen'])}")
+        except (KeyError, TypeError, ValueError):
+            raise self.unparsable() from None

@@ -74,17 +74,22 @@ class PingReport:
     unrecognised: tuple[str, ...]
 
 
+_COUNT = r"\d{1,12}"
+_DECIMAL = r"\d{1,12}(?:\.\d{1,9})?"
+_STAMP = rf"(?:\[(?P<timestamp>{_DECIMAL})\] )?"
 _HEADER = re.compile(r"PING (\S+) \([^)]*\) .*bytes of data\.")
 _REPLY = re.compile(
-    r"(?:\[(?P<timestamp>\d+\.\d+)\] )?\d+ bytes from (?P<source>[^:]+(?: \([^)]+\))?): "
-    r"icmp_seq=(?P<seq>\d+) ttl=(?P<ttl>\d+) time=(?P<time>[\d.]+) ms(?: \(DUP!\))?"
+    rf"{_STAMP}{_COUNT} bytes from (?P<source>[^:]+(?: \([^)]+\))?): "
+    rf"icmp_seq=(?P<seq>{_COUNT}) ttl=(?P<ttl>{_COUNT}) time=(?P<time>{_DECIMAL}) ms(?: \(DUP!\))?"
 )
-_ERROR = re.compile(r"(?:\[\d+\.\d+\] )?From (?P<source>\S+) icmp_seq=(?P<seq>\d+) (?P<message>.+)")
+_ERROR = re.compile(rf"{_STAMP}From (?P<source>\S+) icmp_seq=(?P<seq>{_COUNT}) (?P<message>.+)")
 _COUNTS = re.compile(
-    r"(?P<transmitted>\d+) packets transmitted, (?P<received>\d+) received,"
-    r"(?: \+\d+ (?:duplicates|corrupted|errors),)* (?P<loss>[\d.]+)% packet loss, time \d+ms"
+    rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) received,"
+    rf"(?: \+{_COUNT} (?:duplicates|corrupted|errors),)* (?P<loss>{_DECIMAL})% packet loss, time {_COUNT}ms"
 )
-_RTT = re.compile(r"rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms(?:, pipe \d+)?")
+_RTT = re.compile(
+    rf"rtt min/avg/max/mdev = ({_DECIMAL})/({_DECIMAL})/({_DECIMAL})/({_DECIMAL}) ms(?:, pipe {_COUNT})?"
+)
 _SILENT = re.compile(r"--- \S+ ping statistics ---|pipe \d+|")
 
 

@@ -163,14 +163,25 @@ def test_the_doctor_has_started_a_uml_kernel(program: Program) -> None:
     assert program.left_processes() == []
 
 
-@pytest.mark.parametrize("command", [["run-lab", "--target", "uml"], ["run-lab"], ["doctor"]])
-def test_a_missing_kernel_is_told_in_a_line(program: Program, command: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "hidden", "mend"),
+    [
+        (["run-lab", "--target", "uml"], KERNELS, "apt install user-mode-linux"),
+        (["run-lab"], KERNELS, "apt install user-mode-linux"),
+        (["doctor"], KERNELS, "apt install user-mode-linux"),
+        (["run-lab"], ("arping",), "apt install iputils-arping"),
+        (["doctor"], ("ping",), "apt install iputils-ping"),
+    ],
+)
+def test_a_missing_program_is_told_in_a_line(
+    program: Program, command: list[str], hidden: tuple[str, ...], mend: str
+) -> None:
     tools = program.folder / "bin"
     tools.mkdir()
     for tool in Path("/usr/bin").iterdir():
-        if tool.name not in KERNELS:
+        if tool.name not in hidden:
             (tools / tool.name).symlink_to(tool)
     program.environment["PATH"] = str(tools)
     done = program.run(*command)
     assert done.returncode == 3
-    assert "apt install user-mode-linux" in done.stdout + done.stderr
+    assert mend in done.stdout + done.stderr
