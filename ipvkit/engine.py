@@ -20,6 +20,7 @@ from ipvkit.tools import ip, sysctl
 UNDO_TIMEOUT_S = 10
 """How long one undo may take; what it undoes was done in milliseconds."""
 
+_NOT_KNOWN = "not known, since the machine could not be looked at"
 _UNDONE = "what was done has been undone"
 _MORE_TIME = f"give it more with --timeout; {_UNDONE}"
 
@@ -158,10 +159,11 @@ class _CommandRun:
 
     def run(self, *, keep: bool) -> None:
         result = self.result
-        before = self._look()
-        result.kernel = before.pop("kernel").strip()
+        before: dict[str, Completed] = {}
         all_went_well = False
         try:
+            before = self._look()
+            result.kernel = before["kernel"].stdout.strip()
             for stage in result.plan.stages:
                 self._stage(stage)
             all_went_well = True
@@ -171,11 +173,18 @@ class _CommandRun:
             result.kept = keep and all_went_well
             if not result.kept:
                 self._undo()
-                result.residue = (*_not_undone(result), *_residue(before, self._look()))
+                result.residue = (*_not_undone(result), *self._left_since(before))
 
-    def _look(self) -> dict[str, str]:
-        views = {**views_of(self.result.plan), "kernel": Command(("uname", "-r"))}
-        return {name: completed.stdout for name, completed in look(self.target, views).items()}
+    def _left_since(self, before: Mapping[str, Completed]) -> list[str]:
+        if not before:
+            return []
+        try:
+            return _residue(before, self._look())
+        except IpvkitError as problem:
+            return [f"{_NOT_KNOWN}: {problem.command}: {problem.stderr}"]
+
+    def _look(self) -> dict[str, Completed]:
+        return look(self.target, {**views_of(self.result.plan), "kernel": Command(("uname", "-r"))})
 
     def _stage(self, stage: Stage) -> None:
         """Run the steps of a stage side by side; raise what ends the run, after all of them ended."""
@@ -205,7 +214,8 @@ class _CommandRun:
                 self.listener(Stopping(signal.Signals(news.number).name))
                 failure = _interrupted(news.number)
             elif deadline > self.deadline:
-                raise CommandFailed(f"{', '.join(waiting)} did not end even when killed")
+                failure = CommandFailed(f"{', '.join(waiting)} did not end even when killed", _UNDONE)
+                break
             else:
                 failure = failure or CommandFailed("the run did not end in time", _MORE_TIME)
                 deadline = time.monotonic() + UNDO_TIMEOUT_S
@@ -275,7 +285,7 @@ class _CommandRun:
 
 
 def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
-    """Return what each of `views`, commands that change nothing, showed."""
+    """Return what each of `views`, commands that change nothing, shows; CommandFailed if one fails."""
     inbox: Inbox = SimpleQueue()
     waiting = {name: target.start(name, view, inbox) for name, view in views.items()}
     seen: dict[str, Completed] = {}
@@ -288,6 +298,10 @@ def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Compl
             late = next(str(view) for name, view in views.items() if name not in seen)
             raise CommandFailed(f"no answer within {UNDO_TIMEOUT_S} s", command=late) from None
         seen[news.key] = news.completed
+    for name, completed in seen.items():
+        if completed.exit_code != 0:
+            message = "the machine could not be looked at"
+            raise CommandFailed(message, command=str(views[name]), stderr=completed.stderr.strip())
     return seen
 
 
@@ -313,7 +327,7 @@ class _PayloadRun:
         self.deadline = deadline
         self.steps = {step.id: step for step in result.plan.steps}
         self.began: dict[tuple[str, str], float] = {}
-        self.looks: dict[str, dict[str, str]] = {"before": {}, "after": {}}
+        self.looks: dict[str, dict[str, Completed]] = {"before": {}, "after": {}}
         self.noise: list[str] = []
         self.done: int | None = None
 
@@ -371,7 +385,8 @@ class _PayloadRun:
                     step = self.steps[frame.id]
                     self.listener(Began(step, self._command(frame), frame.kind == "undo"))
             case "end" if frame.kind in self.looks:
-                self.looks[frame.kind][frame.id] = frame.stdout
+                seen = Completed(frame.exit_code, frame.stdout, frame.stderr, 0.0)
+                self.looks[frame.kind][frame.id] = seen
             case "end":
                 self._ended(frame)
 
@@ -403,16 +418,25 @@ def views_of(plan: Plan) -> dict[str, Command]:
     return views
 
 
-def _residue(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return a line for each namespace, link, address and sysctl that is there after and was not before."""
-    there = set(_things(before))
-    return [thing for thing in _things(after) if thing not in there]
+def _residue(before: Mapping[str, Completed], after: Mapping[str, Completed]) -> list[str]:
+    """Return a line for each namespace, link, address and sysctl that is there after and was not before.
+
+    What could not be looked at is told too: nobody knows then what is left.
+    """
+    try:
+        there = set(_things(before))
+        return [thing for thing in _things(after) if thing not in there]
+    except IpvkitError as problem:
+        return [f"{_NOT_KNOWN}: {problem.message}"]
 
 
-def _things(seen: Mapping[str, str]) -> Sequence[str]:
-    things = [f"netns {name}" for name in ip.parse_netns_list(seen["netns"])]
-    for dev, addresses in ip.parse_addresses(seen["addr"]).items():
+def _things(seen: Mapping[str, Completed]) -> Sequence[str]:
+    for name, completed in seen.items():
+        if completed.exit_code != 0:
+            raise CommandFailed(f"{name}: {completed.stderr.strip()}")
+    things = [f"netns {name}" for name in ip.parse_netns_list(seen["netns"].stdout)]
+    for dev, addresses in ip.parse_addresses(seen["addr"].stdout).items():
         things += [f"link {dev}", *(f"address {address} on {dev}" for address in addresses)]
     if NONLOCAL_BIND in seen:
-        things.append(f"{NONLOCAL_BIND} = {seen[NONLOCAL_BIND].strip()}")
+        things.append(f"{NONLOCAL_BIND} = {seen[NONLOCAL_BIND].stdout.strip()}")
     return things

@@ -30,6 +30,7 @@ T = TypeVar("T")
 Path = tuple[str | int, ...]
 """Where something stands in a lab: keys and positions, from the outside in."""
 
+_LAB_HINT = "docs/reference/lab-format.md shows what a lab file looks like"
 _RENAME = "take another one"
 _ONE_LINE = "write it on one line, without tabs"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -124,6 +125,9 @@ class Lab:
             raise InvalidLab(f"{self.name!r} is no name for a lab", _SLUG_HINT, ("name",))
         if not self.about.isprintable():
             raise InvalidLab("what the lab is about has to be one line of text", _ONE_LINE, ("about",))
+        for part in ("endpoints", "phases"):
+            if not getattr(self, part):
+                raise InvalidLab(f"{part}: at least one is needed", _LAB_HINT, (part,))
         self._check_names()
         self._check_addresses()
         for position, phase in enumerate(self.phases):
@@ -257,8 +261,7 @@ def load(text: str, file: str) -> Lab:
         mark = getattr(problem, "problem_mark", None)
         line = mark.line + 1 if mark else text.count("\n", 0, getattr(problem, "position", 0)) + 1
         what = getattr(problem, "problem", None) or getattr(problem, "reason", None) or "not readable"
-        hint = "docs/reference/lab-format.md shows what a lab file looks like"
-        raise InvalidLab(f"{file}:{line}: this is no YAML: {what}", hint) from None
+        raise InvalidLab(f"{file}:{line}: this is no YAML: {what}", _LAB_HINT) from None
     if root is None:
         raise InvalidLab(f"{file}: the file is empty", "`ipvkit run-lab walkthrough` is a lab to begin with")
     try:

@@ -54,15 +54,15 @@ def obstacles(
 def _riders(lab: Lab, links: Sequence[Link]) -> list[tuple[str, str]]:
     """Return what is wrong with the links that are on the parent already."""
     found = []
-    modes = {phase.mode for phase in lab.phases}
+    wanted = {(phase.mode, phase.flag) for phase in lab.phases}
     for link in links:
         if link.parent != lab.parent:
             continue
         if link.kind in ("macvlan", "macvtap"):
             found.append((f"{lab.parent} carries the {link.kind} {link.ifname}", "use another parent"))
-        if link.kind in ("ipvlan", "ipvtap") and modes != {link.mode}:
-            mode = f"the {link.kind} {link.ifname} in {link.mode} mode, which this lab would flip"
-            found.append((f"{lab.parent} carries {mode}", "use another parent"))
+        if link.kind in ("ipvlan", "ipvtap") and wanted != {(link.mode, link.flag)}:
+            which = f"the {link.kind} {link.ifname} in {link.mode} {link.flag}, which this lab would flip"
+            found.append((f"{lab.parent} carries {which}", "use another parent"))
     return found
 
 

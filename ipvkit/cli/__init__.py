@@ -1,5 +1,6 @@
 """The command line. `main` answers `--help` and `--version` itself: Typer takes ten times as long to load."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +28,7 @@ Options:
   --version             Print the version.
   --debug               Show the traceback of an error.
   --install-completion  Install completion for this shell.
+  --show-completion     Print it instead.
   --help                Print this.
 
 To begin with:
@@ -36,14 +38,24 @@ To begin with:
 """
 
 
+def emit(text: str) -> None:
+    """Write `text` to stdout; a reader that has gone, as in ``| head``, wants no more and is no error."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments in ([], ["--help"], ["-h"]):
-        sys.stdout.write(overview())
+        emit(overview())
         return 0
     if arguments == ["--version"]:
-        sys.stdout.write(f"ipvkit {__version__}\n")
+        emit(f"ipvkit {__version__}\n")
         return 0
     try:
         from ipvkit.cli.app import run

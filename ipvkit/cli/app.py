@@ -1,7 +1,6 @@
 """The Typer application, and the one place where an error becomes a line and an exit code."""
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from inspect import getdoc
 
 import typer
 
-from ipvkit.cli import SUMMARIES
+from ipvkit.cli import SUMMARIES, emit
 from ipvkit.cli.doctor import doctor
 from ipvkit.cli.export_script import export_script
 from ipvkit.cli.run_lab import run_lab
@@ -33,11 +32,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors become lines on stderr."""
     try:
         code = typer.main.get_command(app)(list(arguments), prog_name="ipvkit", standalone_mode=False)
-        sys.stdout.flush()
         return int(code or 0)
-    except BrokenPipeError:
-        # Whoever read stdout has gone, as in `| head`; what is left to flush must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # Typer's way to end when the reader of its help has gone.
         return 0
     except Exception as problem:
         if "--debug" in arguments:
@@ -60,6 +57,6 @@ def _known(problem: Exception) -> IpvkitError:
 
 def _tell(problem: IpvkitError, arguments: Sequence[str]) -> int:
     if "--json" in arguments:
-        print(json.dumps({"schema": "ipvkit/error/v1", "error": error(problem)}, indent=2))
+        emit(json.dumps({"schema": "ipvkit/error/v1", "error": error(problem)}, indent=2) + "\n")
     print(problem, file=sys.stderr)
     return problem.exit_code

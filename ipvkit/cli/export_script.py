@@ -1,6 +1,7 @@
 """``ipvkit export-script``."""
 
 from ipvkit import script
+from ipvkit.cli import emit
 from ipvkit.cli.options import (
     Endpoints,
     Gateway,
@@ -28,5 +29,5 @@ def export_script(
     the real network.
     """
     network = RealNetwork(parent, endpoint, gateway, neighbour)
-    print(script.exported(make_plan(previewed(load_lab(lab), network))), end="")
+    emit(script.exported(make_plan(previewed(load_lab(lab), network))))
     return 0

@@ -4,12 +4,14 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ipvkit import engine, preflight, script
+from ipvkit.cli import emit
 from ipvkit.cli.options import (
     Endpoints,
     Gateway,
@@ -67,7 +69,7 @@ def run_lab(
     if dry_run and json_:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
     if dry_run:
-        print(script.preview(make_plan(previewed(described, network))), end="")
+        emit(script.preview(make_plan(previewed(described, network))))
         return 0
     _refuse_unwritable(output)
     if local:
@@ -88,22 +90,16 @@ def run_lab(
 
 def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
     """Return the lab on a parent of this machine; refuse to start where something stands in its way."""
-    parent = network.parent
-    views = {
-        "links": ip.link_show(),
-        "addresses": ip.addr_show(),
-        "namespaces": ip.netns_list(),
-        "routes": ip.route_show_default(parent),
-    }
-    seen = engine.look(Local(), views)
+    parent, local = network.parent, Local()
+    views = {"links": ip.link_show(), "addresses": ip.addr_show(), "namespaces": ip.netns_list()}
+    seen = engine.look(local, views)
     addresses = ip.parse_addresses(seen["addresses"].stdout)
-    own = addresses.get(parent, ())
     placed = on_parent(
         lab,
         parent,
-        host=own[0] if own else None,
+        host=next(iter(addresses.get(parent, ())), None),
         addresses=network.addresses,
-        gateway=network.gateway or ip.parse_gateway(seen["routes"].stdout),
+        gateway=network.gateway,
         neighbour=network.neighbour,
     )
     preflight.refuse_obstacles(
@@ -112,7 +108,11 @@ def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
         ip.parse_netns_list(seen["namespaces"].stdout),
         addresses,
     )
-    return placed
+    if network.gateway is not None:
+        return placed
+    routes = engine.look(local, {"routes": ip.route_show_default(parent)})["routes"]
+    gateway = ip.parse_gateway(routes.stdout)
+    return replace(placed, network=replace(placed.network, gateway=gateway))
 
 
 def _refuse_unwritable(output: Path | None) -> None:
@@ -129,13 +129,14 @@ def _refuse_unwritable(output: Path | None) -> None:
 def _tell(result: Result, *, as_json: bool, output: Path | None) -> None:
     if output is not None:
         _write(output, json.render(result) if as_json else table.render(result))
+        print(f"{table.verdict_line(result)}; written to {output}", file=sys.stderr)
     elif as_json:
-        print(json.render(result), end="")
+        emit(json.render(result))
     else:
         terminal = sys.stdout.isatty()
         colour = terminal and "NO_COLOR" not in os.environ
         width = shutil.get_terminal_size().columns if terminal else None
-        print(table.render(result, colour=colour, width=width), end="")
+        emit(table.render(result, colour=colour, width=width))
     if result.run.kept:
         print("kept, as asked; to take it down, type:", file=sys.stderr)
         for step in result.run.plan.undos:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 from tabulate import tabulate
 
@@ -29,8 +30,13 @@ def render_json(health: Health) -> str:
     document = {
         "schema": "ipvkit/doctor/v1",
         "works": health.works,
-        "targets": [asdict(target) for target in health.targets],
-        "tools": [asdict(tool) for tool in health.tools],
+        "targets": [_with_null(asdict(target)) for target in health.targets],
+        "tools": [_with_null(asdict(tool)) for tool in health.tools],
         "mend": health.mend or None,
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _with_null(values: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` with null for what there is not."""
+    return {key: None if value == "" else value for key, value in values.items()}

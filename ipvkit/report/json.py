@@ -17,7 +17,7 @@ def render(result: Result) -> str:
 
 
 def document(result: Result) -> dict[str, Any]:
-    """Return the document of `result` as plain values."""
+    """Return the document of `result`, as values that `json.dumps` takes."""
     run = result.run
     return {
         "schema": "ipvkit/run/v1",

@@ -101,7 +101,7 @@ def _observe(probe: Probe, ping: PingReport) -> tuple[Outcome, PingReport, float
     if probe.check.watch is None or not ping.replies:
         return Outcome.REACHABLE, ping, None
     first, last = ping.replies[0], ping.replies[-1]
-    if not ping.errors and ping.transmitted - last.seq < LOST_AFTER:
+    if not ping.error_count and ping.transmitted - last.seq < LOST_AFTER:
         return Outcome.REACHABLE, ping, None
     if first.timestamp is None or last.timestamp is None:
         return Outcome.EXPIRES, ping, None

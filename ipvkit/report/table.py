@@ -18,7 +18,7 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
         rows = [_row(verdict, colour) for verdict in verdicts]
         if any(_word(verdict) != "not run" for verdict in verdicts):
             parts += [section.title, _table(rows, width), ""]
-    parts += list(_closing(result))
+    parts += [*_residue(result), verdict_line(result)]
     return "\n".join(parts) + "\n"
 
 
@@ -27,7 +27,7 @@ def _table(rows: list[list[str]], width: int | None) -> str:
     if width is not None:
         others = tabulate([row[:-1] for row in rows], _HEADERS[:-1], disable_numparse=True)
         room = width - max(len(line) for line in others.splitlines()[:2]) - 2
-        widths = [None] * (len(_HEADERS) - 1) + [max(24, room)]
+        widths = [None] * (len(_HEADERS) - 1) + [max(12, room)]
     return tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=widths)
 
 
@@ -39,7 +39,9 @@ def _row(verdict: Verdict, colour: bool) -> list[str]:
     if verdict.lifetime_s is not None:
         observed += f" after {verdict.lifetime_s:.1f} s"
     reason = probe.skipped or probe.reason
-    expected = "" if probe.skipped else probe.expected
+    expected = "" if probe.skipped else str(probe.expected)
+    if probe.check.expect is not None:
+        expected += " (lab)"
     return [str(probe.check), str(probe.address or ""), expected, observed, shown, reason]
 
 
@@ -49,14 +51,18 @@ def _word(verdict: Verdict) -> str:
     return {True: "pass", False: "FAIL", None: "not run"}[verdict.passed]
 
 
-def _closing(result: Result) -> Iterator[str]:
-    run = result.run
-    if run.residue:
+def _residue(result: Result) -> Iterator[str]:
+    if result.run.residue:
         yield "left behind:"
-        yield from (f"  {thing}" for thing in run.residue)
+        yield from (f"  {thing}" for thing in result.run.residue)
+
+
+def verdict_line(result: Result) -> str:
+    """Return the line that says how it came out: the verdict, the counts, the kernel, the seconds."""
+    run = result.run
     checks = [check for check in result.checks if not check.probe.skipped]
     right = sum(check.passed is True for check in checks)
-    counts = f"{right} of {len(checks)} checks as predicted"
+    counts = f"{right} of {len(checks)} checks as predicted" if checks else "nothing was checked"
     skipped = len(result.checks) - len(checks)
     if skipped:
         counts += f", {skipped} skipped"
@@ -64,4 +70,4 @@ def _closing(result: Result) -> Iterator[str]:
     if wrong:
         counts += f" (not: {wrong})"
     where = f"{run.target}, kernel {run.kernel}" if run.kernel else run.target
-    yield f"{result.verdict}: {run.plan.lab.name}, {counts}; {where}; {run.duration_s:.1f} s"
+    return f"{result.verdict}: {run.plan.lab.name}, {counts}; {where}; {run.duration_s:.1f} s"

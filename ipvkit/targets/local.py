@@ -22,7 +22,9 @@ class Local:
     def check(self) -> None:
         """Raise MissingRequirement where this user cannot change the network, or the kernel has no ipvlan."""
         if os.geteuid() != 0:
-            raise MissingRequirement("only root can change the network of this machine", "use sudo")
+            raise MissingRequirement(
+                "only root can change the network of this machine", 'sudo "$(command -v ipvkit)" …'
+            )
         require_ipvlan()
 
     def start(self, key: str, command: Command, inbox: Inbox) -> Running:

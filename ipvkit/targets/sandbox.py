@@ -18,8 +18,8 @@ class Sandbox:
         require_ipvlan(*_unshare())
 
     def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
-        """Start `payload` in new namespaces, with an empty /run."""
-        content = f"mount -t tmpfs tmpfs {self.work} || exit 3\n{payload}"
+        """Start `payload` in new namespaces, with an empty /run and the loopback up, as on any host."""
+        content = f"mount -t tmpfs tmpfs {self.work} || exit 3\nip link set lo up\n{payload}"
         file = memory_file(content.encode())
         argv = [*_unshare(), str(find_program("bash")), f"/proc/self/fd/{file}"]
         return PayloadProcess(guarded(argv, timeout_s), file, inbox)

@@ -27,6 +27,7 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 exec </dev/null >/dev/ttyS0
+ip link set lo up
 mkdir -p /run/netns /run/modules/lib/modules
 ln -s MODULES/* /run/modules/lib/modules/
 modprobe --all --dirname /run/modules ipvlan veth bridge || exit 3

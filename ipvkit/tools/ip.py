@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
+from typing import get_args
 
 from ipvkit.command import Command
 from ipvkit.errors import UnparsableOutput
@@ -153,6 +154,7 @@ class Link:
     ifname: str
     kind: str | None
     mode: str | None
+    flag: str | None
     master: str | None
     parent: str | None
     flags: tuple[str, ...]
@@ -170,10 +172,12 @@ def parse_links(stdout: str) -> tuple[Link, ...]:
 
 def _link(entry: "_Entry") -> Link:
     info = entry.inner("linkinfo")
+    data = info.inner("info_data")
     return Link(
         ifname=entry.text("ifname"),
         kind=info.text_or_none("info_kind"),
-        mode=info.inner("info_data").text_or_none("mode"),
+        mode=data.text_or_none("mode"),
+        flag=next((flag for flag in get_args(Flag) if data.value.get(flag) is True), None),
         master=entry.text_or_none("master"),
         parent=entry.text_or_none("link"),
         flags=entry.texts("flags"),
@@ -197,7 +201,8 @@ def parse_netns_list(stdout: str) -> tuple[str, ...]:
 def parse_gateway(stdout: str) -> IPv4Address | None:
     """Return the gateway of the first default route that `route_show_default` printed, if any."""
     for entry in _Entry.all("ip route", stdout):
-        if entry.text("dst") == "default" and (gateway := entry.text_or_none("gateway")) is not None:
+        gateway = entry.text_or_none("gateway")
+        if entry.text("dst") == "default" and gateway is not None:
             try:
                 return IPv4Address(gateway)
             except ValueError:

@@ -62,7 +62,10 @@ class Rtt:
 
 @dataclass(frozen=True, slots=True)
 class PingReport:
-    """What one ping saw; `rtt_ms` is None where no reply came."""
+    """What one ping saw; `rtt_ms` is None where no reply came.
+
+    `error_count` is the summary's; `errors` are the lines that told of them.
+    """
 
     destination: str
     transmitted: int
@@ -70,6 +73,7 @@ class PingReport:
     loss_percent: float
     replies: tuple[Reply, ...]
     errors: tuple[IcmpError, ...]
+    error_count: int
     rtt_ms: Rtt | None
     unrecognised: tuple[str, ...]
 
@@ -85,7 +89,8 @@ _REPLY = re.compile(
 _ERROR = re.compile(rf"{_STAMP}From (?P<source>\S+) icmp_seq=(?P<seq>{_COUNT}) (?P<message>.+)")
 _COUNTS = re.compile(
     rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) received,"
-    rf"(?: \+{_COUNT} (?:duplicates|corrupted|errors),)* (?P<loss>{_DECIMAL})% packet loss, time {_COUNT}ms"
+    rf"(?: \+{_COUNT} (?:duplicates|corrupted),)*(?: \+(?P<errors>{_COUNT}) errors,)?"
+    rf" (?P<loss>{_DECIMAL})% packet loss, time {_COUNT}ms"
 )
 _RTT = re.compile(
     rf"rtt min/avg/max/mdev = ({_DECIMAL})/({_DECIMAL})/({_DECIMAL})/({_DECIMAL}) ms(?:, pipe {_COUNT})?"
@@ -143,6 +148,7 @@ def parse_ping(stdout: str) -> PingReport:
         loss_percent=float(counts["loss"]),
         replies=tuple(replies),
         errors=tuple(errors),
+        error_count=int(counts["errors"] or 0),
         rtt_ms=rtt,
         unrecognised=tuple(unrecognised),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from documents import Document, Shown, documents, problem, run, terminal_environment
 from guest import in_guest, simulated_lan
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from guest import Said, in_guest, simulated_lan
 from program import AS_A_USER
 
@@ -65,7 +66,7 @@ def test_the_walkthrough_runs_on_a_real_nic_and_leaves_it_as_it_was() -> None:
         ("ip link add test1 type veth peer name x", ["there is a link test1"]),
         ("ip link add br1 type bridge; ip link set eth0 master br1", ["eth0 is a port of br1"]),
         ("modprobe -d /run/modules macvlan; ip link add mac0 link eth0 type macvlan", ["the macvlan mac0"]),
-        ("ip link add ipv0 link eth0 type ipvlan mode l3s", ["ipvlan ipv0 in l3s mode", "would flip"]),
+        ("ip link add ipv0 link eth0 type ipvlan mode l3s", ["ipvlan ipv0 in l3s bridge", "would flip"]),
         ("ip link set eth0 down", ["eth0 is down"]),
         ("ip addr flush dev eth0; ip addr add 10.0.0.5/24 dev eth0", ["not in eth0's subnet 10.0.0.0/24"]),
         ("ip link set eth0 name eth1", ["there is no link eth0"]),

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from guest import in_guest
-from program import Program
 
+from guest import in_guest
 from ipvkit.targets.uml import KERNELS
+from program import Program
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 

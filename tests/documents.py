@@ -1,0 +1,218 @@
+"""What the documents show: command lines with their output, files, links and headings."""
+
+import os
+import pty
+import re
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+COLUMNS = 100
+"""How wide the terminal was whose output the documents show."""
+
+NOT_RUN = {
+    "./scripts/test": "it would run this test",
+    "./scripts/test --fast tests/unit/test_docs.py": "it would run this test",
+    "./scripts/setup test": "./scripts/test runs it",
+    "pip install .": "it changes the machine",
+    "pipx install .": "it changes the machine",
+    "sudo apt install user-mode-linux iproute2 iputils-ping iputils-arping procps kmod util-linux": (
+        "it changes the machine"
+    ),
+}
+"""Command lines that the documents show and that no test runs, with the reason."""
+
+OF_THE_MACHINE = ("ipvkit doctor", "ipvkit doctor --json")
+"""Command lines whose output depends on the machine: their exit code is compared, and nothing else."""
+
+_FENCE = re.compile(r"(?P<fence>```+|~~~+)(?P<language>\S*) *(?P<name>.*)")
+_EXITS = re.compile(r"# exits (\d+)$")
+_PROGRESS = re.compile(r"\[ *(?:\d+/\d+|undo)\] ")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A command line in a document, and the output shown for it, which may be none."""
+
+    place: str
+    command: str
+    exit_code: int
+    output: tuple[str, ...]
+
+    @property
+    def runs_in(self) -> str:
+        """Where it is run: nowhere, in a guest (what needs root or ipvlan), with a kernel, or fast."""
+        line = self.command
+        if line in NOT_RUN:
+            return "nowhere"
+        if line.startswith(("sudo ", "bash lab.sh")):
+            return "guest"
+        starts = re.search(r"\bipvkit (run-lab|doctor)\b|^\./scripts/lab\b", line)
+        if starts and not re.search(r"--dry-run|--help", line) and self.exit_code != 2:
+            return "kernel"
+        return "fast"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: its language, the name of the file that it is, if it is one, and its lines."""
+
+    line_number: int
+    language: str
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A Markdown file of this project."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Its path in the repository."""
+        return str(self.path.relative_to(ROOT))
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Its fenced blocks."""
+        return tuple(block for _, block in self._parts() if block is not None)
+
+    @cached_property
+    def prose(self) -> tuple[str, ...]:
+        """Its lines outside fenced blocks."""
+        return tuple(line for line, block in self._parts() if block is None)
+
+    def _parts(self) -> Iterator[tuple[str, Block | None]]:
+        lines = enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1)
+        for number, line in lines:
+            found = _FENCE.fullmatch(line.strip())
+            if found is None:
+                yield line, None
+                continue
+            indent = len(line) - len(line.lstrip())
+            inside = []
+            for _, inner in lines:
+                if inner.strip() == found["fence"]:
+                    break
+                inside.append(inner[indent:])
+            yield "", Block(number, found["language"], found["name"], tuple(inside))
+
+    @property
+    def shown(self) -> tuple[Shown, ...]:
+        """The command lines of its `console` and `sh` blocks."""
+        return tuple(
+            shown for b in self.blocks if b.language in ("console", "sh") for shown in self._commands(b)
+        )
+
+    def _commands(self, block: Block) -> Iterator[Shown]:
+        starts = [i for i, line in enumerate(block.lines) if line.startswith("$ ")]
+        for start, end in zip(starts, [*starts[1:], len(block.lines)], strict=True):
+            command, _, comment = block.lines[start].removeprefix("$ ").partition("  # ")
+            exits = _EXITS.search(f"# {comment}")
+            output = tuple(line.rstrip() for line in block.lines[start + 1 : end])
+            place = f"{self.name}:{block.line_number + 1 + start}"
+            yield Shown(place, command.strip(), int(exits[1]) if exits else 0, output)
+
+    def write_files(self, folder: Path) -> None:
+        """Write the blocks that are files into `folder`."""
+        for block in self.blocks:
+            if block.name:
+                (folder / block.name).write_text("\n".join(block.lines) + "\n", encoding="utf-8")
+
+
+def documents() -> tuple[Document, ...]:
+    """Return every document: those in the root, and those in docs/."""
+    paths = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    return tuple(Document(path) for path in sorted(paths))
+
+
+def terminal_environment(home: Path) -> dict[str, str]:
+    """Return what a command of a document sees: this ipvkit, a terminal of that width, no colour."""
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    return {
+        "PATH": path,
+        "HOME": str(home),
+        "COLUMNS": str(COLUMNS),
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def run(command: str, folder: Path, timeout_s: float = 120) -> tuple[int, str]:
+    """Return the exit code of a command line, and what a person saw of it on a terminal."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", command],
+        cwd=ROOT if command.startswith("./scripts/") else folder,
+        env=terminal_environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    try:
+        text = b"".join(iter(lambda: _read(master), b""))
+        return process.wait(timeout_s), text.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def _read(terminal: int) -> bytes:
+    """Return what comes next out of a terminal, or nothing once nobody writes to it any more."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+def as_seen(text: str) -> str:
+    """Return what stays on a terminal: progress, a bar there, has vanished, and so have line ends' spaces."""
+    lines = (line.rstrip() for line in text.splitlines())
+    return "".join(f"{line}\n" for line in lines if not _PROGRESS.match(line))
+
+
+def problem(shown: Shown, exit_code: int, text: str) -> str:
+    """Return what is wrong with a command line as a document shows it, or nothing."""
+    seen = as_seen(text)
+    if exit_code != shown.exit_code:
+        return f"{shown.place}: `{shown.command}` ended with {exit_code}:\n{seen}"
+    if shown.command in OF_THE_MACHINE:
+        return ""
+    if shown.output and not _pattern(shown.output).fullmatch(seen):
+        expected = "\n".join(shown.output)
+        return f"{shown.place}: `{shown.command}` is shown to print\n{expected}\n\nand printed\n{seen}"
+    return ""
+
+
+def _pattern(output: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what output has to match to be shown so.
+
+    A line `…` stands for any lines, and within a line for any text. What differs from one machine,
+    one run and one version to the next may differ: times, releases, which target was chosen.
+    """
+    lines = list(output)
+    while lines and not lines[-1]:
+        lines.pop()
+    return re.compile("".join("(?:.*\n)*?" if line.strip() == "…" else _line(line) for line in lines))
+
+
+def _line(line: str) -> str:
+    pattern = re.escape(line)
+    pattern = re.sub(r"(?<![\d.])\d+(\\\.\d+)?(?=\\ s\b)", r"\\d+(\\.\\d+)?", pattern)
+    pattern = re.sub(r"(?<![\d.\\])\d+\\\.\d+(?![\d\\])", r"\\d+\\.\\d+", pattern)
+    pattern = re.sub(r"^target:.*", "target: .*", pattern)
+    pattern = re.sub(r'"(kind|kernel)":.*', r'"\1": .*', pattern)
+    pattern = re.sub(r"(ipvkit\\ )\d+\\\.\d+\\\.\d+", r"\1\\d+\\.\\d+\\.\\d+", pattern)
+    pattern = re.sub(r"(\w+,\\ )?kernel\\ \d[^;,]*", r"(\\w+, )?kernel [^;,]+", pattern)
+    return pattern.replace("…", ".*") + "\n"

@@ -1,0 +1,121 @@
+"""Fake programs that write down how they were started and stopped, and answer as told."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAMS = ("ip", "ping", "arping", "sysctl")
+
+PROBE_FOR_IPVLAN = "ip link add ipvkit-probe type ipvlan"
+"""What an exported script asks first; a kernel with ipvlan refuses it for another reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a fake program prints, and the exit code with which it ends."""
+
+    stdout: str = ""
+    stderr: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A line of the log: the process `pid` with this command `line` did begin or end."""
+
+    event: str
+    pid: int
+    line: str
+
+
+def answered(address: str) -> str:
+    """Return what ping prints when all its requests to `address` were answered."""
+    return _ping(address, received=6, watched=False)
+
+
+def unanswered(address: str) -> str:
+    """Return what ping prints when none of its requests to `address` was."""
+    return _ping(address, received=0, watched=False)
+
+
+def watched_to_its_end(address: str) -> str:
+    """Return what ``ping -D`` prints when the path to `address` was lost after some replies."""
+    return _ping(address, received=3, watched=True)
+
+
+def _ping(address: str, *, received: int, watched: bool) -> str:
+    lines = [f"PING {address} ({address}) 56(84) bytes of data."]
+    for seq in range(1, received + 1):
+        stamp = f"[17000000{seq:02}.250000] " if watched else ""
+        lines.append(f"{stamp}64 bytes from {address}: icmp_seq={seq} ttl=64 time=0.1 ms")
+    errors = ""
+    if watched:
+        lines.append(
+            f"[1700000099.250000] From 192.0.2.9 icmp_seq={received + 1} Destination Host Unreachable"
+        )
+        errors = " +1 errors,"
+    sent = received + 1 if watched else 6
+    loss = f"{100 * (sent - received) / sent:g}"
+    lines += [
+        "",
+        f"--- {address} ping statistics ---",
+        f"{sent} packets transmitted, {received} received,{errors} {loss}% packet loss, time 1000ms",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+class Recorder:
+    """A folder to put first on PATH. Each fake is one small sh script: it starts in a millisecond."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the fakes in `folder`."""
+        self.bin = folder / "bin"
+        self.bin.mkdir(parents=True)
+        self._log = folder / "log"
+        self._fake = self.bin / "ip"
+        self.answer({})
+        for name in PROGRAMS[1:]:
+            (self.bin / name).symlink_to(self._fake)
+
+    def answer(self, answers: Mapping[str, Answer], *, before_the_end: str = "") -> None:
+        """Start anew: an empty log, and these answers by command line.
+
+        `before_the_end` is a line of sh that each fake runs after it has begun.
+        """
+        self._log.write_bytes(b"")
+        cases = "".join(
+            f"{shlex.quote(line)}) printf %s {shlex.quote(a.stdout)}; printf %s {shlex.quote(a.stderr)} >&2; "
+            f"code={a.exit_code} ;;\n"
+            for line, a in answers.items()
+        )
+        self._fake.write_text(
+            "#!/bin/sh\n"
+            f"log={shlex.quote(str(self._log))}\n"
+            'line="${0##*/} $*" code=0\n'
+            # One write to a file opened for appending: lines of two processes never mix.
+            'printf "begin %s %s\\n" "$$" "$line" >>"$log"\n'
+            f"{before_the_end}\n"
+            f"case $line in\n{cases}"
+            f"{shlex.quote(PROBE_FOR_IPVLAN)}) echo 'RTNETLINK answers: Invalid argument' >&2; code=2 ;;\n"
+            "'ip -json '*) echo '[]' ;;\n"
+            "'sysctl -n '*) echo 0 ;;\n"
+            "esac\n"
+            'printf "end %s %s\\n" "$$" "$line" >>"$log"\n'
+            "exit $code\n"
+        )
+        self._fake.chmod(0o755)
+
+    @property
+    def path(self) -> str:
+        """A PATH on which the fakes come first."""
+        return f"{self.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+    def log(self) -> list[Mark]:
+        """Return what was written down so far, in order."""
+        marks = []
+        for text in self._log.read_text().splitlines():
+            event, pid, line = text.split(" ", 2)
+            marks.append(Mark(event, int(pid), line))
+        return marks

@@ -1,0 +1,278 @@
+"""Builders: each value is one word of argv, the line is the argv, and hostile values are refused."""
+
+import shlex
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipvkit import values
+from ipvkit.command import Command, in_netns
+from ipvkit.errors import UsageError
+from ipvkit.tools import arping, ip, ping, sysctl
+from ipvkit.values import Flag, Mode
+from strategies import (
+    KEYWORDS,
+    addresses,
+    hostile_addresses,
+    hostile_interface_addresses,
+    hostile_names,
+    interface_addresses,
+    interface_names,
+    netns_names,
+)
+
+ADDRESS = IPv4Address("192.0.2.1")
+INTERFACE = IPv4Interface("192.0.2.1/24")
+INNER = Command(("ip", "link", "show"))
+
+TAKES_AN_INTERFACE: dict[str, Callable[[str], Command]] = {
+    "link_add": lambda dev: ip.link_add(dev, ip.Bridge()),
+    "link_add of ipvlan": lambda dev: ip.link_add("x", ip.Ipvlan(dev, "l2")),
+    "link_add of veth": lambda dev: ip.link_add("x", ip.Veth(dev, "n")),
+    "link_set": lambda dev: ip.link_set(dev, up=True),
+    "link_set master": lambda dev: ip.link_set("x", master=dev),
+    "link_delete": ip.link_delete,
+    "link_show": ip.link_show,
+    "addr_add": lambda dev: ip.addr_add(INTERFACE, dev),
+    "route_add_default": lambda dev: ip.route_add_default(dev=dev),
+    "route_show_default": ip.route_show_default,
+    "neigh_flush": ip.neigh_flush,
+    "announce": lambda dev: arping.announce(ADDRESS, dev),
+}
+
+TAKES_A_NAMESPACE: dict[str, Callable[[str], Command]] = {
+    "netns_add": ip.netns_add,
+    "netns_del": ip.netns_del,
+    "link_set netns": lambda netns: ip.link_set("x", netns=netns),
+    "link_add of veth": lambda netns: ip.link_add("x", ip.Veth("p", netns)),
+    "at": lambda netns: ip.at(netns, INNER),
+    "in_netns": lambda netns: in_netns(netns, INNER),
+}
+
+TAKES_AN_ADDRESS: dict[str, Callable[[IPv4Address], Command]] = {
+    "ping": lambda address: ping.ping(address, count=3, interval=0.2, wait=1),
+    "ping_until_lost": lambda address: ping.ping_until_lost(address, interval=0.2, deadline=9),
+    "announce": lambda address: arping.announce(address, "x"),
+    "route_add_default": lambda address: ip.route_add_default(via=address),
+}
+
+BY_INTERFACE = pytest.mark.parametrize("build", TAKES_AN_INTERFACE.values(), ids=TAKES_AN_INTERFACE)
+BY_NAMESPACE = pytest.mark.parametrize("build", TAKES_A_NAMESPACE.values(), ids=TAKES_A_NAMESPACE)
+BY_ADDRESS = pytest.mark.parametrize("build", TAKES_AN_ADDRESS.values(), ids=TAKES_AN_ADDRESS)
+
+
+def line_is_argv(command: Command) -> bool:
+    return shlex.split(str(command)) == list(command.argv)
+
+
+# --- every value is exactly one word ---------------------------------------------------------------
+
+
+@BY_INTERFACE
+@given(interface_names())
+def test_an_interface_name_is_one_word(build: Callable[[str], Command], name: str) -> None:
+    command = build(name)
+    assert name in command.argv
+    assert line_is_argv(command)
+
+
+@BY_NAMESPACE
+@given(netns_names())
+def test_a_namespace_is_one_word(build: Callable[[str], Command], name: str) -> None:
+    command = build(name)
+    assert name in command.argv
+    assert line_is_argv(command)
+
+
+@BY_ADDRESS
+@given(addresses())
+def test_an_address_is_one_word(build: Callable[[IPv4Address], Command], address: IPv4Address) -> None:
+    command = build(address)
+    assert command.argv.count(str(address)) == 1
+    assert line_is_argv(command)
+
+
+@given(interface_addresses(), interface_names())
+def test_an_address_with_its_prefix_length_is_one_word(address: IPv4Interface, dev: str) -> None:
+    command = ip.addr_add(address, dev)
+    assert command.argv == ("ip", "addr", "add", str(address), "dev", dev)
+    assert line_is_argv(command)
+
+
+@given(
+    interface_names(),
+    interface_names(),
+    st.sampled_from(get_args(Mode)),
+    st.none() | st.sampled_from(get_args(Flag)),
+)
+def test_an_ipvlan_link_is_added_as_its_man_page_has_it(
+    dev: str, parent: str, mode: Mode, flag: Flag | None
+) -> None:
+    command = ip.link_add(dev, ip.Ipvlan(parent, mode, flag))
+    rest = ["type", "ipvlan", "mode", mode, *([flag] if flag else [])]
+    assert list(command.argv)[-2 - len(rest) :] == ["link", parent, *rest]
+    assert line_is_argv(command)
+
+
+@given(
+    addresses(),
+    st.integers(1, 100),
+    st.floats(0.002, 10, allow_nan=False),
+    st.floats(0.01, 60, allow_nan=False),
+)
+def test_a_ping_has_its_bounds_as_plain_numbers(
+    address: IPv4Address, count: int, interval: float, wait: float
+) -> None:
+    command = ping.ping(address, count=count, interval=interval, wait=wait)
+    program, c, count_, i, interval_, w, wait_, address_ = command.argv
+    assert (program, c, i, w) == ("ping", "-c", "-i", "-W")
+    assert (count_, address_) == (str(count), str(address))
+    for word, value in ((interval_, interval), (wait_, wait)):
+        assert set(word) <= set("0123456789."), "no ping understands an exponent"
+        assert float(word) == pytest.approx(value, rel=1e-5)
+
+
+SYSCTLS = ("net.ipv4.ip_nonlocal_bind", "net.ipv4.neigh.eth0/7.ucast_solicit", "net/ipv4/ip_forward", "a.-b")
+
+
+@given(st.dictionaries(st.sampled_from(SYSCTLS), st.integers(), min_size=1))
+def test_a_sysctl_is_one_word_with_its_value(found: dict[str, int]) -> None:
+    command = sysctl.set_values(found)
+    assert command.argv[:2] == ("sysctl", "-w")
+    assert dict(word.split("=") for word in command.argv[2:]) == {k: str(v) for k, v in found.items()}
+    assert line_is_argv(command)
+    for key in found:
+        assert sysctl.get_value(key).argv == ("sysctl", "-n", key)
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_a_command_carries_any_words_that_print_and_no_others(words: list[str]) -> None:
+    if words[0] and all(word.isprintable() for word in words):
+        assert shlex.split(str(Command(tuple(words)))) == words
+    else:
+        with pytest.raises(UsageError):
+            Command(tuple(words))
+
+
+@given(netns_names())
+def test_a_namespace_changes_where_a_command_runs_and_nothing_else(netns: str) -> None:
+    probe = ping.ping(ADDRESS, count=1, interval=1, wait=1)
+    inside = in_netns(netns, probe)
+    assert inside.argv == ("ip", "netns", "exec", netns, *probe.argv)
+    assert inside.ok == probe.ok
+    assert ip.at(netns, INNER).argv == ("ip", "-n", netns, *INNER.argv[1:])
+    assert in_netns(None, probe) == probe
+
+
+# --- names that are keywords -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", KEYWORDS)
+def test_a_name_that_ip_would_take_for_a_keyword_follows_dev(name: str) -> None:
+    for command in (
+        ip.link_add(name, ip.Bridge()),
+        ip.link_add(name, ip.Ipvlan("eth0", "l2")),
+        ip.link_set(name, up=True),
+        ip.link_delete(name),
+        ip.link_show(name),
+    ):
+        words = list(command.argv)
+        assert any(words[at : at + 2] == ["dev", name] for at in range(3, len(words))), str(command)
+
+
+@given(interface_names())
+def test_dev_stands_before_a_name_only_where_it_is_needed(name: str) -> None:
+    words = ip.link_delete(name).argv[3:]
+    assert words in ((name,), ("dev", name))
+    # iproute2 compares with the first letters of its keywords: a name with a digit, _ + or . is none.
+    if set(name) & set("0123456789+.") and "_" not in name and "-" not in name and not name.startswith("gs"):
+        assert words == (name,)
+
+
+# --- hostile values are refused ----------------------------------------------------------------------
+
+
+@given(hostile_names(15))
+def test_a_hostile_interface_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        values.interface_name(name)
+
+
+@given(hostile_names(255))
+def test_a_hostile_namespace_is_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        values.netns_name(name)
+
+
+@BY_INTERFACE
+@given(hostile_names(15))
+def test_no_builder_takes_a_hostile_interface_name(build: Callable[[str], Command], name: str) -> None:
+    with pytest.raises(UsageError):
+        build(name)
+
+
+@BY_NAMESPACE
+@given(hostile_names(255))
+def test_no_builder_takes_a_hostile_namespace(build: Callable[[str], Command], name: str) -> None:
+    with pytest.raises(UsageError):
+        build(name)
+
+
+def test_a_name_has_as_many_bytes_as_the_kernel_allows() -> None:
+    assert values.interface_name("a" * 15) == "a" * 15
+    assert values.netns_name("a" * 255) == "a" * 255
+    for check, longest in ((values.interface_name, 15), (values.netns_name, 255)):
+        with pytest.raises(UsageError) as problem:
+            check("a" * (longest + 1))
+        assert f"{longest} at most" in problem.value.hint
+
+
+@given(hostile_addresses())
+def test_a_hostile_address_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        values.address(text)
+
+
+@given(hostile_interface_addresses())
+def test_a_hostile_interface_address_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        values.interface_address(text)
+
+
+@given(st.text())
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    for check in (values.address, values.interface_address):
+        with suppress(UsageError):
+            assert str(check(text)) == text
+
+
+@given(addresses(), interface_addresses())
+def test_what_is_an_address_is_taken_as_it_is(address: IPv4Address, interface: IPv4Interface) -> None:
+    assert values.address(str(address)) == address
+    assert values.interface_address(str(interface)) == interface
+
+
+@given(hostile_names(255).filter(lambda text: "." not in text and "/" not in text))
+def test_a_hostile_sysctl_is_refused(key: str) -> None:
+    for build in (sysctl.get_value, lambda k: sysctl.set_values({k: 1})):
+        with pytest.raises(UsageError):
+            build(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["-w.x", "net", "net.", ".ipv4", "net..x", "net.a b", "net.x=1", "net.x\n", "net.$(x)", "--all"]
+)
+def test_what_sysctl_would_read_otherwise_is_refused(key: str) -> None:
+    with pytest.raises(UsageError):
+        sysctl.get_value(key)
+
+
+def test_an_ipv6_address_never_becomes_a_word_of_an_ipv4_ping() -> None:
+    for text in (str(IPv6Address("2001:db8::1")), "fe80::1%eth0", "[2001:db8::1]"):
+        with pytest.raises(UsageError):
+            values.address(text)

@@ -1,0 +1,373 @@
+"""The command line: exit codes, one clear line for each mistake, and nothing executed in a dry run."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ipvkit import __version__, cli
+from ipvkit import labs as gallery
+from ipvkit.cli import main, overview
+from ipvkit.cli.app import app
+from ipvkit.cli.progress import Progress
+from ipvkit.command import Completed
+from ipvkit.engine import Began, Finished, Stopping
+from ipvkit.lab import load
+from ipvkit.plan import make_plan
+from ipvkit.script import exported, preview
+from recorder import Recorder
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+Called = tuple[int, str, str]
+"""An exit code, what was printed, and what was said on stderr."""
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Called]:
+    def call(*words: str) -> Called:
+        code = main(words)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def process(*words: str, stdout: Any = subprocess.PIPE, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run ipvkit in a process of its own."""
+    environment = {**os.environ, **variables}
+    argv = [sys.executable, "-m", "ipvkit", *words]
+    return subprocess.run(
+        argv, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment, timeout=60, check=False
+    )
+
+
+def imported_by(words: Sequence[str]) -> set[str]:
+    """Return the packages that are loaded after this command line."""
+    script = f"""\
+import contextlib, io, sys
+from ipvkit.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    main({words!r})
+print(*sys.modules)
+"""
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+# --- mistakes --------------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "no such lab": (["run-lab", "nosuch"], "there is no lab called 'nosuch'", "walkthrough"),
+    "no such file": (["run-lab", "./nosuch.yaml"], "'./nosuch.yaml' cannot be read: No such file", ""),
+    "a folder": (["run-lab", "/etc/"], "'/etc/' cannot be read", ""),
+    "a bad address": (
+        ["run-lab", "--dry-run", "--parent", "eth0", "--gateway", "192.0.2.256"],
+        "'192.0.2.256' is no IPv4 address",
+        "192.168.104.254",
+    ),
+    "a bad endpoint": (
+        ["export-script", "--parent", "eth0", "--endpoint", "test1=192.0.2.1"],
+        "'192.0.2.1' has no prefix length",
+        "192.0.2.1/24",
+    ),
+    "an endpoint with no address": (
+        ["export-script", "--parent", "eth0", "--endpoint", "test1"],
+        "'test1' is no endpoint",
+        "test1=",
+    ),
+    "an endpoint that is not there": (
+        ["export-script", "--parent", "eth0", "--endpoint", "test9=192.0.2.1/24"],
+        "'test9' is no endpoint of lab walkthrough",
+        "test1, test2",
+    ),
+    "a name that could be an option": (["export-script", "--parent", "-x"], "'-x' is no interface", ""),
+    "a name that could be a command": (["export-script", "--parent", "a;b"], "'a;b' is no interface", ""),
+    "a name that could be a path": (["run-lab", "--dry-run", "--parent", "a/b"], "'a/b' is no interface", ""),
+    "an unknown option": (["run-lab", "--no-such"], "No such option: --no-such", "--help"),
+    "an unknown command": (["no-such"], "No such command 'no-such'", "--help"),
+    "an unknown target": (["run-lab", "--target", "moon"], "moon", "--help"),
+    "a timeout in words": (["run-lab", "--timeout", "soon"], "'--timeout'", "--help"),
+    "an option without its value": (["run-lab", "--parent"], "--parent", "--help"),
+    "too many labs": (["run-lab", "walkthrough", "another"], "another", "--help"),
+    "--keep without local": (["run-lab", "--keep"], "--keep needs --target local", ""),
+    "--keep with uml": (["run-lab", "--keep", "--target", "uml"], "--keep needs --target local", ""),
+    "local without a parent": (["run-lab", "--target", "local"], "needs a network interface", "--parent"),
+    "a parent with uml": (["run-lab", "--target", "uml", "--parent", "x"], "does not go with --target", ""),
+    "a gateway without a parent": (["run-lab", "--gateway", "192.0.2.1"], "need --parent", "--parent eth0"),
+    "--output into no folder": (["run-lab", "--output", "/no/such/file"], "cannot be written", "folder"),
+    "--output onto a folder": (["run-lab", "--output", "/tmp"], "cannot be written to '/tmp'", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "says", "hint"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(
+    call: Callable[..., Called], words: list[str], says: str, hint: str
+) -> None:
+    code, out, err = call(*words)
+    assert (code, out) == (2, "")
+    first, *rest = err.splitlines()
+    assert first.startswith("error: ")
+    assert says in first
+    assert len(rest) <= 1
+    assert all(line.startswith("hint: ") for line in rest)
+    assert hint in "".join(rest)
+    assert "Traceback" not in err
+
+
+WITH_JSON = {
+    name: mistake
+    for name, mistake in MISTAKES.items()
+    if mistake[0][0] == "run-lab" and "--dry-run" not in mistake[0] and mistake[0][-1] != "--parent"
+}
+
+
+@pytest.mark.parametrize(("words", "says", "hint"), WITH_JSON.values(), ids=WITH_JSON)
+def test_with_json_a_mistake_is_one_document_too(
+    call: Callable[..., Called], words: list[str], says: str, hint: str
+) -> None:
+    code, out, err = call(words[0], "--json", *words[1:])
+    document = json.loads(out)
+    assert document["schema"] == "ipvkit/error/v1"
+    assert says in document["error"]["message"]
+    assert hint in (document["error"]["hint"] or "")
+    assert document["error"]["exit_code"] == code == 2
+    jsonschema.validate(document, json.loads((REFERENCE / "error-v1.schema.json").read_text()))
+    assert says in err
+
+
+def test_a_lab_file_with_a_mistake_is_named_with_its_line(
+    call: Callable[..., Called], tmp_path: Path
+) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(gallery.text("walkthrough").replace("mode: l3", "mode: l9"))
+    code, out, err = call("run-lab", "--dry-run", str(file))
+    assert (code, out) == (2, "")
+    line = next(n for n, text in enumerate(file.read_text().splitlines(), 1) if "l9" in text)
+    assert err.startswith(f"error: {file}:{line}: mode: 'l9' is not known\n")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x7fELF\x02\x01", b"", b"[" * 600])
+def test_a_file_that_is_no_lab_is_refused(
+    call: Callable[..., Called], tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_bytes(content)
+    code, out, err = call("export-script", str(file))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "my.yaml" in err
+
+
+def test_a_name_from_the_command_line_that_is_not_utf8_is_named() -> None:
+    done = process("run-lab", os.fsdecode(b"./\xff.yaml"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_where_an_error_came_from(call: Callable[..., Called]) -> None:
+    code, _, err = call("--debug", "run-lab", "nosuch")
+    assert code == 2
+    assert "Traceback" in err
+    assert "error: there is no lab called 'nosuch'" in err
+
+
+def test_a_bug_of_ipvkit_is_one_line_and_exit_code_4(
+    call: Callable[..., Called], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "names", lambda: 1 / 0)
+    code, out, err = call("run-lab", "--dry-run")
+    assert (code, out) == (4, "")
+    assert err.splitlines()[0] == "error: ipvkit itself failed (ZeroDivisionError: division by zero)"
+    assert "Traceback" not in err
+
+
+# --- dry runs and scripts -----------------------------------------------------------------------------------
+
+
+ONLY_SHOWS = (
+    ("run-lab", "--dry-run"),
+    ("run-lab", "--dry-run", "--parent", "eth0"),
+    ("run-lab", "--dry-run", "--target", "uml"),
+    ("run-lab", "--dry-run", "--target", "sandbox"),
+    ("export-script",),
+    ("export-script", "--parent", "eth0"),
+)
+
+
+REFUSED = ("subprocess.", "os.exec", "os.posix_spawn", "os.fork", "os.system", "pty.", "socket.")
+
+
+def test_what_only_shows_executes_nothing_at_all(tmp_path: Path) -> None:
+    """Nothing is on PATH but fakes, each of which would write down that it was started."""
+    recorder = Recorder(tmp_path)
+    for name in ("bash", "unshare", "mount", "modprobe", "linux", "linux.uml", "setpriv", "timeout", "uname"):
+        (recorder.bin / name).symlink_to(recorder.bin / "ip")
+    watched = f"""\
+import sys
+def refuse(event, arguments):
+    if event.startswith({REFUSED!r}):
+        raise AssertionError(event)
+sys.addaudithook(refuse)
+from ipvkit.cli import main
+for words in {ONLY_SHOWS!r}:
+    code = main(words)
+    print("exit code", code)
+"""
+    argv = [sys.executable, "-c", watched]
+    environment = {**os.environ, "PATH": str(recorder.bin)}
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("exit code 0\n") == len(ONLY_SHOWS)
+    assert done.stdout.count("ip netns add test1\n") == len(ONLY_SHOWS)
+    assert recorder.log() == []
+
+
+def test_a_dry_run_prints_the_preview(call: Callable[..., Called]) -> None:
+    plan = make_plan(load(gallery.text("walkthrough"), "walkthrough.yaml"))
+    assert call("run-lab", "--dry-run") == (0, preview(plan), "")
+    assert call("run-lab", "walkthrough", "--dry-run") == (0, preview(plan), "")
+
+
+def test_export_script_prints_the_script(call: Callable[..., Called]) -> None:
+    plan = make_plan(load(gallery.text("walkthrough"), "walkthrough.yaml"))
+    assert call("export-script") == (0, exported(plan), "")
+
+
+def test_a_lab_file_of_ones_own_is_taken_by_its_path(call: Callable[..., Called], tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(gallery.text("walkthrough").replace("name: walkthrough", "name: mine"))
+    code, out, _ = call("run-lab", "--dry-run", str(file))
+    assert code == 0
+    assert out.startswith("# lab mine: ")
+
+
+def test_options_for_a_real_network_get_into_the_commands(call: Callable[..., Called]) -> None:
+    options = ["--parent", "lan0", "--endpoint", "test1=10.1.2.3/16", "--gateway", "10.1.0.1"]
+    for words in (["run-lab", "--dry-run"], ["export-script"]):
+        code, out, err = call(*words, *options)
+        assert (code, err) == (0, "")
+        assert "ip link add test1 link lan0 type ipvlan mode l2" in out
+        assert "ip netns exec test1 ip addr add 10.1.2.3/16 dev test1" in out
+        assert "10.1.0.1" in out
+
+
+# --- help ---------------------------------------------------------------------------------------------------
+
+
+def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
+    commands = {command.name for command in app.registered_commands}
+    shown = overview().partition("Commands")[2].partition("Options")[0].splitlines()[1:]
+    assert {line.split()[0] for line in shown if line.strip()} == commands
+    assert set(cli.SUMMARIES) == commands
+    assert all(summary in overview() for summary in cli.SUMMARIES.values())
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_is_the_overview(call: Callable[..., Called], words: list[str]) -> None:
+    assert call(*words) == (0, overview(), "")
+
+
+def test_the_version_is_told(call: Callable[..., Called]) -> None:
+    assert call("--version") == (0, f"ipvkit {__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", cli.SUMMARIES)
+def test_each_command_has_help_with_its_summary_and_its_exit_codes(
+    call: Callable[..., Called], command: str
+) -> None:
+    code, out, err = call(command, "--help")
+    assert (code, err) == (0, "")
+    assert cli.SUMMARIES[command] in " ".join(out.split())
+    assert "xit code" in out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+def test_help_and_version_load_nothing_that_takes_long(words: Sequence[str]) -> None:
+    assert imported_by(words) & {"typer", "click", "sh", "rich", "yaml", "tabulate", "asyncio"} == set()
+
+
+def test_a_dry_run_loads_no_bar() -> None:
+    code = (
+        "from ipvkit.cli import main\nwith contextlib.redirect_stdout(io.StringIO()): main(['export-script'])"
+    )
+    assert "rich" not in imported_by(code)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["export-script"], ["run-lab", "--help"]],
+    ids=" ".join,
+)
+def test_a_reader_that_has_gone_is_no_error(words: list[str]) -> None:
+    """As in ``| head -1``: the pipe has no reader left, whatever is still to be written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = process(*words, stdout=writing)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_first_line_of_a_script_can_be_taken() -> None:
+    line = 'set -o pipefail; "$0" -m ipvkit export-script | head -1'
+    argv = ["bash", "-c", line, sys.executable]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "#!/usr/bin/env bash\n", "")
+
+
+# --- progress -----------------------------------------------------------------------------------------
+
+
+class Gone(io.StringIO):
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_progress_is_a_line_a_step_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = make_plan(load(gallery.text("walkthrough"), "walkthrough.yaml"))
+    steps = list(plan.steps)
+    with Progress(plan, verbose=False) as progress:
+        for step in steps:
+            progress(Began(step, step.command))
+            progress(Finished(step, step.command, Completed(0, "", "", 0.1)))
+        progress(Stopping("SIGINT"))
+        undo = plan.undos[0]
+        progress(Began(undo, undo.command, undoing=True))
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert "\x1b" not in err
+    assert len(lines) == len(steps) + 2
+    assert all(step.purpose in line for step, line in zip(steps, lines, strict=False))
+    assert f"{len(steps)}/{len(steps)}" in lines[len(steps) - 1]
+    assert "SIGINT" in lines[-2]
+    assert "undo" in lines[-1]
+
+
+def test_verbose_shows_each_command_as_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(load(gallery.text("walkthrough"), "walkthrough.yaml"))
+    with Progress(plan, verbose=True) as progress:
+        for step in plan.steps:
+            progress(Began(step, step.command))
+    assert capsys.readouterr().err.splitlines() == [f"+ {step.command}" for step in plan.steps]
+
+
+def test_a_stderr_that_has_gone_ends_the_showing_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(load(gallery.text("walkthrough"), "walkthrough.yaml"))
+    with Progress(plan, verbose=True) as progress:
+        monkeypatch.setattr(sys, "stderr", Gone())
+        for step in plan.steps:
+            progress(Began(step, step.command))

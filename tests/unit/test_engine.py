@@ -1,0 +1,551 @@
+"""The engine: whatever goes wrong, exactly what was done is undone, and it is told what is left."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipvkit import engine
+from ipvkit import labs as gallery
+from ipvkit.command import Command, Completed
+from ipvkit.engine import Began, Finished, Run, Stopping
+from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
+from ipvkit.lab import Lab, load
+from ipvkit.plan import NONLOCAL_BIND, Plan, Section, Step, Undo, make_plan
+from ipvkit.report.result import judge
+from ipvkit.targets import Ended, Inbox, Running
+from ipvkit.targets.local import Local
+from strategies import labs_on_a_parent
+
+DONE = Completed(0, "", "", 0.001)
+FAILED = Completed(2, "", "RTNETLINK answers: File exists", 0.001)
+KILLED = Completed(-signal.SIGKILL, "", "", 0.001)
+
+
+def walkthrough() -> Lab:
+    return load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
+
+
+# --- a target that does as it is told -------------------------------------------------------------------
+
+
+@dataclass
+class Told:
+    """A CommandTarget that starts nothing: it answers as told, and remembers what was asked of it.
+
+    `answers` are by command line; `hangs` are lines that end only when they are stopped; `on_start` is
+    called with each line that is started; a stage's commands end in reverse when `reverse` is set.
+    """
+
+    answers: Mapping[str, Completed] = field(default_factory=dict)
+    hangs: Sequence[str] = ()
+    on_start: Callable[[str], None] = lambda _: None
+    refuses: Mapping[str, Exception] = field(default_factory=dict)
+    before: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "told"
+    started: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+
+    def start(self, key: str, command: Command, inbox: Inbox) -> Running:
+        line = str(command)
+        if line in VIEWS:
+            shows = self.after if self.started else self.before
+            inbox.put(Ended(key, Completed(0, shows.get(line, VIEWS[line]), "", 0.0)))
+            return Hanging(self, key, line, inbox)
+        self.started.append(line)
+        self.on_start(line)
+        if line in self.refuses:
+            raise self.refuses[line]
+        if line not in self.hangs:
+            inbox.put(Ended(key, self.answers.get(line, DONE)))
+        return Hanging(self, key, line, inbox)
+
+
+@dataclass
+class Hanging:
+    """A command that ends when it is stopped, as one does that is killed."""
+
+    target: Told
+    key: str
+    line: str
+    inbox: Inbox
+
+    def stop(self) -> None:
+        if self.line in self.target.hangs and self.line not in self.target.stopped:
+            self.inbox.put(Ended(self.key, KILLED))
+        self.target.stopped.append(self.line)
+
+
+VIEWS = {
+    "ip -json netns list": "",
+    "ip -json addr show": "[]",
+    "uname -r": "6.12.0-test\n",
+}
+"""What the engine looks at for itself, and what it sees there unless told otherwise."""
+
+
+def command(text: str, *ok: int) -> Command:
+    return Command(tuple(text.split()), ok or (0,))
+
+
+def plan_of(*stages: Sequence[Step]) -> Plan:
+    section = Section("x", "a section", None, tuple(tuple(stage) for stage in stages))
+    return Plan(walkthrough(), (section,))
+
+
+def step(id: str, *, undo: bool = True, settles: tuple[str, ...] = ()) -> Step:
+    """Return a step that runs ``do ID`` and is undone by ``undo ID``."""
+    back = Undo(command(f"undo {id}")) if undo else None
+    return Step(id, f"do {id}", command(f"do {id}"), back, settles)
+
+
+def probe(id: str) -> Step:
+    """Return a step that leaves nothing to undo, as a ping does."""
+    return step(id, undo=False)
+
+
+THREE = plan_of([step("a")], [step("b1"), step("b2")], [probe("c1"), step("c2"), probe("c3")])
+
+
+def run(plan: Plan, target: Told, **options: object) -> tuple[Run, list[str]]:
+    """Return the run, and the undo lines that it started."""
+    events: list[Began | Finished | Stopping] = []
+    keep, timeout_s = bool(options.get("keep")), float(str(options.get("timeout_s", 5)))
+    result = engine.run(plan, target, events.append, keep=keep, timeout_s=timeout_s)
+    undone = [event.command for event in events if isinstance(event, Began) and event.undoing]
+    assert [f.command for f in result.undone] == undone
+    return result, [str(line) for line in undone]
+
+
+# --- failures ---------------------------------------------------------------------------------------------
+
+
+def test_when_all_goes_well_everything_is_undone_in_reverse() -> None:
+    target = Told()
+    result, undone = run(THREE, target)
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+    assert result.failure is None
+    assert result.residue == ()
+    assert result.kernel == "6.12.0-test"
+    assert set(result.completed) == {step.id for step in THREE.steps}
+    assert target.started == ["do a", "do b1", "do b2", "do c1", "do c2", "do c3", *undone]
+
+
+@given(st.sampled_from(list(THREE.steps)))
+def test_a_step_that_fails_has_exactly_what_was_done_undone(failing: Step) -> None:
+    target = Told(answers={str(failing.command): FAILED})
+    result, undone = run(THREE, target)
+    stages = list(THREE.stages)
+    reached = stages[: 1 + next(at for at, stage in enumerate(stages) if failing in stage)]
+    did = [step for stage in reached for step in stage if step is not failing and step.undo is not None]
+    assert undone == [f"undo {step.id}" for step in reversed(did)]
+    assert set(result.completed) == {step.id for stage in reached for step in stage}
+    assert isinstance(result.failure, CommandFailed)
+    assert result.failure.command == str(failing.command)
+    assert result.failure.stderr == FAILED.stderr
+    assert failing.purpose in result.failure.message
+    assert "undone" in result.failure.hint
+    assert judge(result).exit_code == 4
+
+
+@given(labs_on_a_parent(), st.data())
+@settings(max_examples=settings().max_examples // 2)
+def test_in_any_lab_a_step_that_fails_leaves_nothing_and_undoes_nothing_twice(
+    lab: Lab, data: st.DataObject
+) -> None:
+    plan = make_plan(lab)
+    failing = data.draw(st.sampled_from([step for step in plan.steps if step.probe is None]))
+    line = str(failing.command)
+    target = Told(answers={line: FAILED})
+    with_sysctl = {"sysctl -n net.ipv4.ip_nonlocal_bind": Completed(0, "0\n", "", 0.0)}
+    target.answers = {**with_sysctl, **target.answers}
+    result, undone = run(plan, target)
+    assert isinstance(result.failure, CommandFailed)
+    assert len(undone) == len(set(undone))
+    made = [s.split()[-1] for s in target.started if s.startswith("ip netns add ") and s != line]
+    deleted = [s.split()[-1] for s in undone if s.startswith("ip netns del ")]
+    assert sorted(made) == sorted(deleted)
+
+
+def test_a_settled_step_is_not_undone_and_its_successor_is() -> None:
+    plan = plan_of([step("made")], [step("moved", settles=("made",))])
+    assert run(plan, Told())[1] == ["undo moved"]
+    assert run(plan, Told(answers={"do moved": FAILED}))[1] == ["undo made"]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        MissingRequirement("do is not installed", "apt install do"),
+        OSError("Resource temporarily unavailable"),
+        RuntimeError("no more threads"),
+    ],
+    ids=lambda problem: type(problem).__name__,
+)
+def test_a_step_that_cannot_be_started_has_everything_undone_what_ran_beside_it_too(
+    problem: Exception,
+) -> None:
+    result, undone = run(THREE, Told(refuses={"do c3": problem}))
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+    assert isinstance(result.failure, IpvkitError)
+    assert str(problem) in str(result.failure) or isinstance(problem, MissingRequirement)
+    assert isinstance(result.failure, MissingRequirement) == isinstance(problem, MissingRequirement)
+
+
+def test_an_exit_code_that_the_command_accepts_is_no_failure() -> None:
+    accepting = Step("p", "ping", command("do p", 0, 1))
+    result, _ = run(plan_of([accepting]), Told(answers={"do p": Completed(1, "", "", 0.0)}))
+    assert result.failure is None
+    result, _ = run(plan_of([accepting]), Told(answers={"do p": Completed(2, "", "", 0.0)}))
+    assert isinstance(result.failure, CommandFailed)
+
+
+def test_of_two_failures_in_a_stage_the_first_is_told() -> None:
+    answers = {"do b1": Completed(1, "", "first", 0.0), "do b2": Completed(1, "", "second", 0.0)}
+    result, undone = run(THREE, Told(answers=answers))
+    assert result.failure is not None
+    assert result.failure.stderr == "first"
+    assert undone == ["undo a"]
+
+
+def test_an_undo_that_fails_is_residue_and_the_others_are_done() -> None:
+    result, undone = run(THREE, Told(answers={"undo b2": FAILED}))
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+    (left,) = result.residue
+    assert "undo b2" in left
+    assert FAILED.stderr in left
+    assert judge(result).exit_code == 4
+
+
+def test_an_undo_that_cannot_be_started_is_residue_and_the_others_are_done() -> None:
+    result, undone = run(THREE, Told(refuses={"undo b2": OSError("no more processes")}))
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+    (left,) = result.residue
+    assert "undo b2" in left
+    assert "no more processes" in left
+
+
+def test_a_listener_that_fails_does_not_keep_what_was_done_from_being_undone() -> None:
+    target = Told()
+
+    def listener(event: Began | Finished | Stopping) -> None:
+        if isinstance(event, Began) and event.step.id == "c2":
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        engine.run(THREE, target, listener)
+    assert target.started[-3:] == ["undo b2", "undo b1", "undo a"]
+
+
+# --- time ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hanging", ["do c1", "do c2", "do b2"])
+def test_a_step_that_hangs_is_stopped_when_time_is_up(hanging: str) -> None:
+    target = Told(hangs=[hanging])
+    result, undone = run(THREE, target, timeout_s=0.05)
+    assert target.stopped == [hanging]
+    assert isinstance(result.failure, CommandFailed)
+    assert "in time" in result.failure.message
+    assert "--timeout" in result.failure.hint
+    did = ["undo c2", "undo b2", "undo b1", "undo a"]
+    if hanging == "do b2":
+        did.remove("undo c2")
+    did = [line for line in did if line.removeprefix("undo") != hanging.removeprefix("do")]
+    assert undone == did
+    assert result.completed[hanging.removeprefix("do ")] == KILLED
+
+
+def test_a_step_that_does_not_even_end_when_killed_does_not_keep_the_others_from_being_undone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "UNDO_TIMEOUT_S", 0.05)
+
+    class Unkillable(Told):
+        def start(self, key: str, command: Command, inbox: Inbox) -> Running:
+            running = super().start(key, command, inbox)
+            if str(command) in self.hangs:
+                self.stopped.append(str(command))
+            return running
+
+    result, undone = run(THREE, Unkillable(hangs=["do c1"]), timeout_s=0.05)
+    assert isinstance(result.failure, CommandFailed)
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+
+
+def test_an_undo_that_hangs_is_killed_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "UNDO_TIMEOUT_S", 0.05)
+    target = Told(hangs=["undo b2"])
+    result, undone = run(THREE, target)
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+    assert target.stopped == ["undo b2"]
+    (left,) = result.residue
+    assert "undo b2" in left
+
+
+# --- signals ---------------------------------------------------------------------------------------------
+
+
+def raises_on(line: str, number: int) -> Callable[[str], None]:
+    """Return what sends this process a signal when `line` is started; it has come when that returns."""
+
+    def on_start(started: str) -> None:
+        if started == line:
+            signal.raise_signal(number)
+
+    return on_start
+
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+
+
+@SIGNALS
+@pytest.mark.parametrize("line", ["do a", "do b1", "do c3"])
+def test_a_signal_in_a_stage_ends_the_run_and_what_was_done_is_undone(
+    number: signal.Signals, line: str
+) -> None:
+    target = Told(on_start=raises_on(line, number))
+    result, undone = run(THREE, target)
+    assert isinstance(result.failure, Interrupted)
+    assert number.name in result.failure.message
+    assert judge(result).exit_code == 130
+    assert undone == [f"undo {s[3:]}" for s in reversed(target.started) if s in UNDOABLE]
+    after = {"do a": 1, "do b1": 3, "do c3": 6}[line]
+    assert target.started[:after] == ["do a", "do b1", "do b2", "do c1", "do c2", "do c3"][:after]
+    assert target.started[after:] == undone, "no further stage has begun"
+
+
+UNDOABLE = {"do a", "do b1", "do b2", "do c2"}
+
+
+@SIGNALS
+def test_a_signal_stops_what_leaves_nothing_and_waits_for_what_has_to_be_undone(
+    number: signal.Signals,
+) -> None:
+    target = Told(hangs=["do c1", "do c3"], on_start=raises_on("do c3", number))
+    result, undone = run(THREE, target)
+    assert sorted(target.stopped) == ["do c1", "do c3"]
+    assert isinstance(result.failure, Interrupted), "that a ping died of being stopped is no failure"
+    assert judge(result).exit_code == 130
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+
+
+def test_a_signal_is_told_when_it_comes() -> None:
+    events: list[object] = []
+    engine.run(THREE, Told(on_start=raises_on("do b1", signal.SIGTERM)), events.append)
+    assert Stopping("SIGTERM") in events
+
+
+@SIGNALS
+def test_a_second_signal_during_the_undo_does_not_break_it(number: signal.Signals) -> None:
+    def on_start(line: str) -> None:
+        if line in ("do c1", "undo c2", "undo b1"):
+            signal.raise_signal(number)
+
+    result, undone = run(THREE, Told(on_start=on_start))
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+    assert judge(result).exit_code == 130
+    assert result.residue == ()
+
+
+def test_a_signal_during_the_last_undo_does_not_break_it() -> None:
+    result, undone = run(THREE, Told(on_start=raises_on("undo a", signal.SIGINT)))
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+    assert result.residue == ()
+
+
+def test_after_a_run_signals_do_what_they_did_before() -> None:
+    former = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    run(THREE, Told(answers={"do b1": FAILED}))
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == former
+
+
+# --- what stays ------------------------------------------------------------------------------------------
+
+
+def test_keep_leaves_everything() -> None:
+    target = Told()
+    result, undone = run(THREE, target, keep=True)
+    assert undone == []
+    assert result.kept
+    assert target.started == [str(step.command) for step in THREE.steps]
+    assert judge(result).exit_code == 0
+
+
+def test_keep_leaves_nothing_of_a_run_that_failed_or_was_interrupted() -> None:
+    failing = Told(answers={"do c3": FAILED})
+    interrupted = Told(on_start=raises_on("do c3", signal.SIGINT))
+    for target in (failing, interrupted):
+        result, undone = run(THREE, target, keep=True)
+        assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+        assert not result.kept
+
+
+def shown(namespaces: Sequence[str], addresses: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the views of a machine with these namespaces, and with these addresses of each link."""
+    return {
+        "ip -json netns list": json.dumps([{"name": name} for name in namespaces]) if namespaces else "",
+        "ip -json addr show": json.dumps(
+            [
+                {
+                    "ifname": dev,
+                    "addr_info": [
+                        {"family": "inet", "local": text.split("/")[0], "prefixlen": int(text.split("/")[1])}
+                        for text in found
+                    ],
+                }
+                for dev, found in addresses.items()
+            ]
+        ),
+    }
+
+
+MACHINES = st.tuples(
+    st.lists(st.sampled_from(["n1", "n2", "n3"]), unique=True),
+    st.dictionaries(
+        st.sampled_from(["lo", "eth0", "x"]),
+        st.lists(st.sampled_from(["192.0.2.1/24", "192.0.2.2/24", "198.51.100.1/32"]), unique=True),
+    ),
+)
+
+
+def things(namespaces: Sequence[str], addresses: Mapping[str, Sequence[str]]) -> set[str]:
+    links = {f"link {dev}" for dev in addresses}
+    found = {f"address {text} on {dev}" for dev in addresses for text in addresses[dev]}
+    return {f"netns {name}" for name in namespaces} | links | found
+
+
+@given(MACHINES, MACHINES)
+def test_residue_is_what_is_there_after_and_was_not_before(
+    before: tuple[list[str], dict[str, list[str]]], after: tuple[list[str], dict[str, list[str]]]
+) -> None:
+    result, _ = run(THREE, Told(before=shown(*before), after=shown(*after)))
+    assert set(result.residue) == things(*after) - things(*before)
+    assert judge(result).exit_code == (4 if result.residue else 0)
+
+
+def test_a_sysctl_that_has_another_value_after_is_residue() -> None:
+    plan = make_plan(walkthrough())
+    reading = f"sysctl -n {NONLOCAL_BIND}"
+    values = iter(["1\n", "1\n", "0\n"])
+
+    class Machine(Told):
+        def start(self, key: str, command: Command, inbox: Inbox) -> Running:
+            if str(command) == reading:
+                inbox.put(Ended(key, Completed(0, next(values), "", 0.0)))
+                return Hanging(self, key, reading, inbox)
+            return super().start(key, command, inbox)
+
+    result, undone = run(plan, Machine())
+    assert undone[0] == f"sysctl -w {NONLOCAL_BIND}=1", "the value that was read is put back"
+    assert result.residue == (f"{NONLOCAL_BIND} = 0",)
+
+
+@pytest.mark.parametrize("view", ["ip -json netns list", "ip -json addr show"])
+def test_a_machine_that_cannot_be_looked_at_is_not_taken_for_a_clean_one(view: str) -> None:
+    class Blind(Told):
+        def start(self, key: str, command: Command, inbox: Inbox) -> Running:
+            if str(command) == view and self.started:
+                inbox.put(Ended(key, Completed(1, "", "Cannot open netlink socket", 0.0)))
+                return Hanging(self, key, view, inbox)
+            return super().start(key, command, inbox)
+
+    def exit_code() -> int:
+        try:
+            return judge(run(THREE, target)[0]).exit_code
+        except IpvkitError as problem:
+            return problem.exit_code
+
+    target = Blind()
+    assert exit_code() == 4
+    assert target.started[-1] == "undo a"
+
+
+# --- real processes --------------------------------------------------------------------------------------
+
+
+def processes_with(word: str) -> list[int]:
+    """Return the ids of the processes that were started with this word."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if word.encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
+def gone(word: str, within_s: float = 5) -> bool:
+    """Return whether no process has this word, at once or as soon as the kernel has reaped it."""
+    deadline = time.monotonic() + within_s
+    while processes_with(word):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def sleeping(id: str, length: str, shell: str = "") -> Step:
+    argv = ("sh", "-c", shell, "sh", length) if shell else ("sleep", length)
+    return Step(id, "sleep", Command(argv))
+
+
+IN_A_SHELL = 'sleep "$1" & sleep "$1" & wait'
+
+
+@pytest.mark.parametrize("shell", ["", IN_A_SHELL], ids=["sleep", "a shell that sleeps"])
+def test_when_time_is_up_no_process_is_left(shell: str) -> None:
+    length = f"61.{os.getpid()}1"
+    plan = plan_of([sleeping("s", length, shell), Step("t", "quick", Command(("true",)))])
+    result = engine.run(plan, Local(), lambda _: None, timeout_s=0.3)
+    assert isinstance(result.failure, CommandFailed)
+    assert "in time" in result.failure.message
+    assert gone(length)
+
+
+def test_when_a_signal_comes_no_process_is_left() -> None:
+    length = f"61.{os.getpid()}2"
+    plan = plan_of([sleeping("s", length, IN_A_SHELL), sleeping("t", length)])
+    seen: list[int] = []
+
+    def listener(event: Began | Finished | Stopping) -> None:
+        if isinstance(event, Began) and event.step.id == "t":
+            while not seen:
+                seen.extend(processes_with(length))
+            signal.raise_signal(signal.SIGINT)
+
+    result = engine.run(plan, Local(), listener)
+    assert judge(result).exit_code == 130
+    assert gone(length)
+
+
+def test_a_command_of_this_machine_has_its_streams_and_its_exit_code_told() -> None:
+    says = Command(("sh", "-c", "echo out; echo err >&2; exit 3"), ok=(3,))
+    dies = Command(("sh", "-c", "kill -TERM $$"), ok=(-signal.SIGTERM,))
+    asks = Command(("sh", "-c", "cat; [ -t 0 ] || [ -t 1 ] || [ -t 2 ] || echo $LC_ALL"))
+    plan = plan_of([Step("says", "", says), Step("dies", "", dies), Step("asks", "", asks)])
+    result = engine.run(plan, Local(), lambda _: None)
+    assert result.failure is None
+    completed = result.completed["says"]
+    assert (completed.exit_code, completed.stdout, completed.stderr) == (3, "out\n", "err\n")
+    assert completed.duration_s > 0
+    assert result.completed["dies"].exit_code == -signal.SIGTERM
+    assert result.completed["asks"].stdout == "C\n", "nothing to read, no terminal, and English"
+
+
+def test_a_command_that_is_not_installed_is_a_missing_requirement() -> None:
+    plan = plan_of([Step("x", "", Command(("no-such-program",)))])
+    result = engine.run(plan, Local(), lambda _: None)
+    assert isinstance(result.failure, MissingRequirement)
+    assert judge(result).exit_code == 3

@@ -1,0 +1,456 @@
+"""The exported script, the payload and the engine do the same: the same commands in the same stages,
+the same undo in the same order, the same verdict, whatever fails.
+
+Fake programs write down what is started. What is compared is the plan's steps and undos; left out is
+how each looks around: the script makes its namespace ready and asks the kernel for ipvlan, at its
+beginning, and the engine and the payload look at the machine before the first step and after the last
+undo, all at once.
+"""
+
+import os
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from ipaddress import IPv4Address
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from ipvkit import engine
+from ipvkit import labs as gallery
+from ipvkit.lab import Act, Check, Lab, Outcome, load, on_parent
+from ipvkit.plan import Plan, Step, make_plan
+from ipvkit.report.result import Result, judge
+from ipvkit.script import exported
+from ipvkit.targets import Inbox, Output
+from ipvkit.targets.local import Local
+from recorder import (
+    PROBE_FOR_IPVLAN,
+    Answer,
+    Mark,
+    Recorder,
+    answered,
+    unanswered,
+    watched_to_its_end,
+)
+from strategies import labs, labs_on_a_parent, ping_reports, printed
+
+GATEWAY = IPv4Address("192.168.104.254")
+
+PREPARES = {True: ["ip link set lo up", PROBE_FOR_IPVLAN], False: [PROBE_FOR_IPVLAN]}
+"""What a script does before its first step, by whether its LAN is simulated."""
+
+AS_ROOT = () if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user")
+
+
+@cache
+def can_unshare() -> bool:
+    words = [*(AS_ROOT or ["unshare"]), "--net", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/run"]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+needs_namespaces = pytest.mark.skipif(not can_unshare(), reason="this machine gives no namespaces")
+
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
+    recorder = Recorder(tmp_path_factory.mktemp("recorder"))
+    with patch.dict(os.environ, PATH=recorder.path):
+        yield recorder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+# --- what is told, and what came of it -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plan, what its commands answer, and the one that fails, if any."""
+
+    plan: Plan = field(repr=False)
+    answers: dict[str, Answer] = field(repr=False)
+    fails: str = ""
+    hook: str = ""
+
+    def fails_in(self, step: Step) -> bool:
+        line = str(step.command)
+        return line == self.fails and self.answers[line].exit_code not in step.command.ok
+
+
+Reader = Callable[[Case, Recorder, Path], "Came"]
+"""A way in which a plan is carried out."""
+
+
+@dataclass(frozen=True)
+class Came:
+    """What came of a case: the commands of each stage, the undo in order, the checks, the exit code."""
+
+    stages: list[Counter[str]]
+    undo: list[str]
+    checks: list[str]
+    exit_code: int
+
+
+def probes(plan: Plan) -> Iterator[tuple[str, Step]]:
+    return ((str(step.command), step) for step in plan.steps if step.probe is not None)
+
+
+def undo_lines(plan: Plan) -> list[str]:
+    """Return the lines of every undo that the plan has, settled or not."""
+    undos = (step.undo for step in plan.steps if step.undo is not None)
+    return [str(undo.completed(undo.typical)) for undo in undos]
+
+
+@st.composite
+def cases(draw: st.DrawFn, lab: Lab) -> Case:
+    plan = make_plan(lab)
+    answers = {line: draw(_pings(step)) for line, step in probes(plan)}
+    lines = sorted({*map(str, (step.command for step in plan.steps)), *undo_lines(plan)})
+    fails = draw(st.just("") | st.sampled_from(lines))
+    if fails:
+        was = answers.get(fails, Answer())
+        code = draw(st.sampled_from((1, 2, 3, 126, 127, 130, 137, 255)))
+        answers[fails] = Answer(was.stdout, "RTNETLINK answers: as told", code)
+    return Case(plan, answers, fails)
+
+
+def _pings(step: Step) -> st.SearchStrategy[Answer]:
+    """Return what a ping may see; what was predicted as often as anything else."""
+    assert step.probe is not None
+    address = str(step.probe.address)
+    outcomes = {
+        Outcome.REACHABLE: Answer(answered(address)),
+        Outcome.UNREACHABLE: Answer(unanswered(address), exit_code=1),
+    }
+    if step.probe.check.watch is not None:
+        outcomes[Outcome.EXPIRES] = Answer(watched_to_its_end(address))
+    predicted = outcomes.get(step.probe.expected, outcomes[Outcome.UNREACHABLE])
+    return st.just(predicted) | st.sampled_from(list(outcomes.values()))
+
+
+def as_predicted(plan: Plan) -> Case:
+    answers = {}
+    for line, step in probes(plan):
+        assert step.probe is not None
+        address = str(step.probe.address)
+        answers[line] = {
+            Outcome.REACHABLE: Answer(answered(address)),
+            Outcome.UNREACHABLE: Answer(unanswered(address), exit_code=1),
+            Outcome.EXPIRES: Answer(watched_to_its_end(address)),
+        }[step.probe.expected]
+    return Case(plan, answers)
+
+
+# --- the three readers of a plan -------------------------------------------------------------------------
+
+
+def run_script(case: Case, recorder: Recorder, folder: Path) -> tuple[list[Mark], str, int]:
+    """Return the log of the plan's commands, what the script printed, and its exit code."""
+    recorder.answer(case.answers, before_the_end=case.hook)
+    file = folder / "lab.sh"
+    file.write_text(exported(case.plan))
+    simulated = case.plan.lab.network.simulated
+    words = [*(() if simulated else AS_ROOT), "bash", str(file)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    marks = recorder.log()
+    count = 2 * len(PREPARES[simulated])
+    assert [mark.line for mark in marks[:count:2]] == PREPARES[simulated], done.stderr
+    assert [mark.line for mark in marks[1:count:2]] == PREPARES[simulated], done.stderr
+    return marks[count:], done.stdout, done.returncode
+
+
+def run_engine(case: Case, recorder: Recorder, target: engine.Target) -> tuple[list[Mark], Result]:
+    """Return the log of the plan's commands, and what the run came to."""
+    recorder.answer(case.answers, before_the_end=case.hook)
+    result = judge(engine.run(case.plan, target, lambda _: None))
+    marks = recorder.log()
+    views = Counter(str(view) for view in engine.views_of(case.plan).values())
+    count = 2 * views.total()
+    for part in (marks[:count], marks[-count:]):
+        for event in ("begin", "end"):
+            assert Counter(mark.line for mark in part if mark.event == event) == views
+    return marks[count:-count], result
+
+
+def by_script(case: Case, recorder: Recorder, folder: Path) -> Came:
+    marks, stdout, exit_code = run_script(case, recorder, folder)
+    told = [line for line in stdout.splitlines() if line.startswith(("pass  ", "FAIL  "))]
+    checks = sorted(line.partition(" (")[0].partition("; it lived")[0] for line in told)
+    return Came(*in_order(marks, case), checks, exit_code)
+
+
+def by_engine(case: Case, recorder: Recorder, _: Path) -> Came:
+    return came(*run_engine(case, recorder, Local()), case)
+
+
+def by_payload(case: Case, recorder: Recorder, folder: Path) -> Came:
+    return came(*run_engine(case, recorder, Bash(folder)), case)
+
+
+def came(marks: list[Mark], result: Result, case: Case) -> Came:
+    checks = [
+        f"{'pass' if verdict.passed else 'FAIL'}  {verdict.probe.check} {verdict.probe.address}: "
+        f"predicted {verdict.probe.expected}, observed {verdict.observed}"
+        for verdict in result.checks
+        if verdict.observed is not None
+    ]
+    return Came(*in_order(marks, case), sorted(checks), result.exit_code)
+
+
+class Bash:
+    """A target that runs a payload with this machine's bash, as `sandbox` and `uml` do with theirs."""
+
+    kind = "bash"
+
+    def __init__(self, folder: Path) -> None:
+        self.work = str(folder)
+
+    def start(self, payload: str, _: float, inbox: Inbox) -> "RunningBash":
+        file = Path(self.work) / "payload.sh"
+        file.write_text(payload)
+        words = ["bash", str(file)]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        running = RunningBash(process)
+        threading.Thread(target=running.read, args=(inbox,), daemon=True).start()
+        return running
+
+
+class RunningBash:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def read(self, inbox: Inbox) -> None:
+        assert self._process.stdout is not None
+        while chunk := os.read(self._process.stdout.fileno(), 4096):
+            inbox.put(Output(chunk))
+        inbox.put(Output(None))
+
+    def complaint(self) -> str:
+        return ""
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def in_order(marks: Sequence[Mark], case: Case) -> tuple[list[Counter[str]], list[str]]:
+    """Return the stages and the undo that a log tells of; each stage has ended before the next began."""
+    stages = []
+    for stage in case.plan.stages:
+        part, marks = marks[: 2 * len(stage)], marks[2 * len(stage) :]
+        lines = Counter(str(step.command) for step in stage)
+        for event in ("begin", "end"):
+            assert Counter(mark.line for mark in part if mark.event == event) == lines
+        stages.append(lines)
+        if any(case.fails_in(step) for step in stage):
+            break
+    begun, ended = marks[::2], marks[1::2]
+    assert [(mark.event, mark.pid) for mark in begun] == [("begin", mark.pid) for mark in ended]
+    assert {mark.event for mark in ended} <= {"end"}
+    return stages, [mark.line for mark in begun]
+
+
+def meant(case: Case) -> tuple[list[Counter[str]], list[str]]:
+    """Return the stages and the undo that the plan means, told from the plan alone."""
+    stages: list[Counter[str]] = []
+    stack: list[Step] = []
+    for stage in case.plan.stages:
+        stages.append(Counter(str(step.command) for step in stage))
+        went_well = [step for step in stage if not case.fails_in(step)]
+        settled = {id for step in went_well for id in step.settles}
+        stack = [step for step in stack if step.id not in settled]
+        stack += [step for step in went_well if step.undo is not None]
+        if len(went_well) < len(stage):
+            break
+    undos = (step.undo for step in reversed(stack) if step.undo is not None)
+    return stages, [str(undo.completed(undo.typical)) for undo in undos]
+
+
+ALL = (by_script, by_engine, by_payload)
+
+
+def all_do_the_same(
+    case: Case, recorder: Recorder, folder: Path, *, readers: Sequence[Reader] = (by_script, by_engine)
+) -> Came:
+    script, *others = (read(case, recorder, folder) for read in readers)
+    for other in others:
+        assert other == script
+    assert (script.stages, script.undo) == meant(case)
+    return script
+
+
+# --- the properties -----------------------------------------------------------------------------------
+
+
+def walkthrough() -> Lab:
+    return load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
+
+
+def on_eth0() -> Lab:
+    return on_parent(walkthrough(), "eth0", gateway=GATEWAY)
+
+
+def only(phase: str) -> Lab:
+    """Return the walkthrough on a real parent with this phase and no other."""
+    lab = on_eth0()
+    return replace(lab, phases=tuple(found for found in lab.phases if found.name == phase))
+
+
+def few(times: int) -> settings:
+    """Return settings for examples that take long; to shrink one would take minutes."""
+    count = times * settings().max_examples // 50
+    return settings(max_examples=max(1, count), phases=[Phase.explicit, Phase.generate])
+
+
+@few(6)
+@given(labs_on_a_parent(most_endpoints=2, most_phases=2).flatmap(cases))
+def test_random_labs_on_a_real_parent(recorder: Recorder, folder: Path, case: Case) -> None:
+    all_do_the_same(case, recorder, folder, readers=ALL)
+
+
+@needs_namespaces
+@few(3)
+@given(labs(most_endpoints=2, most_phases=1).flatmap(cases))
+def test_random_labs_on_a_simulated_lan(recorder: Recorder, folder: Path, case: Case) -> None:
+    all_do_the_same(case, recorder, folder)
+
+
+@needs_namespaces
+@few(2)
+@given(cases(walkthrough()))
+def test_the_walkthrough_whatever_fails(recorder: Recorder, folder: Path, case: Case) -> None:
+    all_do_the_same(case, recorder, folder)
+
+
+def test_the_walkthrough_on_a_real_parent_passes_when_all_is_as_predicted(
+    recorder: Recorder, folder: Path
+) -> None:
+    case = as_predicted(make_plan(on_eth0()))
+    told = all_do_the_same(case, recorder, folder, readers=ALL)
+    assert told.exit_code == 0
+    assert all(line.startswith("pass") for line in told.checks)
+    assert len(told.checks) == sum(1 for _ in probes(case.plan))
+
+
+PING = "ip netns exec test1 ping -c 6 -i 0.2 -W 1 192.168.104.254"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "exit_code"),
+    [
+        ("ip link set test1 netns test1", 1, 4),
+        (PING, 2, 4),
+        (PING, 0, 1),
+        ("ip netns del test1", 1, 4),
+        ("sysctl -w net.ipv4.ip_nonlocal_bind=0", 255, 4),
+    ],
+    ids=["a step", "a probe that cannot be sent", "a check", "an undo", "the first undo"],
+)
+def test_the_exit_code_tells_what_went_wrong(
+    recorder: Recorder, folder: Path, line: str, code: int, exit_code: int
+) -> None:
+    plan = make_plan(only("l3"))
+    assert line in {*undo_lines(plan), *(str(step.command) for step in plan.steps)}
+    case = as_predicted(plan)
+    assert case.answers[PING] == Answer(unanswered(str(GATEWAY)), exit_code=1)
+    case.answers[line] = Answer(answered(str(GATEWAY)) if line == PING else "", "as told", code)
+    told = all_do_the_same(replace(case, fails=line), recorder, folder)
+    assert told.exit_code == exit_code
+
+
+# --- what pings saw ------------------------------------------------------------------------------------
+
+
+def watching(count: int) -> Plan:
+    """Return a plan with `count` watched paths; each ping has a line of its own."""
+    lab = on_eth0()
+    checks = tuple(Check("test1", "gateway", watch, why=f"{watch}") for watch in range(1, count + 1))
+    return make_plan(replace(lab, phases=(replace(lab.phases[0], acts=(Act(checks=checks),)),)))
+
+
+def case_of(outputs: Sequence[str]) -> Case:
+    plan = watching(len(outputs))
+    lines = [line for line, _ in probes(plan)]
+    return Case(plan, dict(zip(lines, map(Answer, outputs), strict=True)))
+
+
+@few(1)
+@given(st.lists(ping_reports(timestamps=True).map(printed), min_size=20, max_size=20))
+def test_the_script_judges_whatever_pings_saw_as_the_report_does(
+    recorder: Recorder, folder: Path, outputs: list[str]
+) -> None:
+    told = all_do_the_same(case_of(outputs), recorder, folder)
+    assert len(told.checks) == len(outputs)
+
+
+def test_an_error_that_ping_counts_and_does_not_show_is_judged_alike(
+    recorder: Recorder, folder: Path
+) -> None:
+    """iputils counts a request that this machine could not send, and tells of it on stderr."""
+    output = watched_to_its_end(str(GATEWAY))
+    (error,) = (line for line in output.splitlines() if "Unreachable" in line)
+    all_do_the_same(case_of([output.replace(f"{error}\n", "")]), recorder, folder)
+
+
+def test_output_that_nobody_understands_is_an_error_alike(recorder: Recorder, folder: Path) -> None:
+    case = as_predicted(make_plan(only("l3")))
+    line, _ = next(probes(case.plan))
+    case.answers[line] = Answer("PING 192.168.104.212 (192.168.104.212): 56 data bytes\n")
+    script, _, exit_code = run_script(case, recorder, folder)
+    told, result = run_engine(case, recorder, Local())
+    assert exit_code == result.exit_code == 4
+    assert Counter(mark.line for mark in script) == Counter(mark.line for mark in told)
+
+
+# --- side by side ----------------------------------------------------------------------------------------
+
+
+def without_checks() -> Plan:
+    """Return a plan that makes test1 and test2 side by side, and nothing else."""
+    lab = only("l2")
+    return make_plan(replace(lab, phases=(replace(lab.phases[0], acts=()),)))
+
+
+def waits_for(event: str, other: str) -> str:
+    """Return a line of sh that waits until the log tells that `other` did begin or end, for 5 s."""
+    return (
+        f'waits_for() {{ tries=0; until grep -q "^{event} [0-9]* $1\\$" "$log"; do '
+        f"[ $tries -lt 500 ] || return; tries=$((tries + 1)); sleep 0.01; done; }}\n{other}"
+    )
+
+
+TOGETHER = """\
+case $line in
+"ip netns add test1") waits_for "ip netns add test2" || exit 9 ;;
+"ip netns add test2") waits_for "ip netns add test1" || exit 9 ;;
+esac"""
+
+OTHER_WAY_ROUND = """\
+case $line in
+"ip netns add test1") waits_for "ip netns add test2" || exit 9 ;;
+esac"""
+
+
+@pytest.mark.parametrize("read", ALL)
+def test_the_steps_of_a_stage_overlap(recorder: Recorder, folder: Path, read: Reader) -> None:
+    """Each of two steps waits until the other has begun, so that neither could end without the other."""
+    told = read(Case(without_checks(), {}, hook=waits_for("begin", TOGETHER)), recorder, folder)
+    assert told.exit_code == 0
+
+
+@pytest.mark.parametrize("read", ALL)
+def test_the_undo_comes_in_the_plans_order_whichever_step_of_a_stage_ended_first(
+    recorder: Recorder, folder: Path, read: Reader
+) -> None:
+    told = read(Case(without_checks(), {}, hook=waits_for("end", OTHER_WAY_ROUND)), recorder, folder)
+    assert told.undo == meant(Case(without_checks(), {}))[1]

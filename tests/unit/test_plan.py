@@ -1,0 +1,281 @@
+"""Plans: what runs, in which order, side by side with what, and what takes it back."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface
+
+from hypothesis import given
+
+from ipvkit import labs as gallery
+from ipvkit.command import Command
+from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, Lab, load, on_parent
+from ipvkit.plan import Plan, Stage, Step, Undo, make_plan
+from ipvkit.script import preview
+from strategies import labs, labs_on_a_parent
+
+SEED = """\
+ip netns add test1
+ip netns add test2
+ip link add test1 link eth0 type ipvlan mode l2
+ip link add test2 link eth0 type ipvlan mode l2
+ip link set test1 netns test1
+ip link set test2 netns test2
+ip netns exec test1 ip link set test1 up
+ip netns exec test2 ip link set test2 up
+ip netns exec test1 ip addr add 192.168.104.211/24 dev test1
+ip netns exec test2 ip addr add 192.168.104.212/24 dev test2
+ip netns exec test1 ip route add default dev test1
+ip netns exec test2 ip route add default dev test2
+ip netns exec test1 ip link delete test1
+ip netns exec test2 ip link delete test2
+ip link add test1 link eth0 type ipvlan mode l3
+ip link set test1 netns test1
+ip netns exec test1 ip link set test1 up
+ip netns exec test1 ip addr add 192.168.104.211/24 dev test1
+ip netns exec test1 ip route add default dev test1
+arping -c 2 -U -I eth0 192.168.104.211
+""".splitlines()
+"""The commands of the experiment that ipvkit began with, in its order, without its pings."""
+
+SEED_PINGS = (
+    *("ip netns exec test1 ping 192.168.104.212", "ip netns exec test2 ping 192.168.104.211"),
+    *("ip netns exec test2 ping 192.168.104.254", "ip netns exec test1 ping 192.168.104.254"),
+)
+
+
+def walkthrough() -> Lab:
+    return load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
+
+
+def on_eth0() -> Lab:
+    return on_parent(walkthrough(), "eth0", gateway=IPv4Address("192.168.104.254"))
+
+
+def commands(plan: Plan) -> list[str]:
+    return [line for line in preview(plan).splitlines() if line and not line.startswith("#")]
+
+
+def made_and_gone(stages: Iterator[Stage]) -> tuple[list[Step], list[Step]]:
+    """Return the steps with an undo, and those of them that no later step settles, in order."""
+    done: list[Step] = []
+    left: list[Step] = []
+    for stage in stages:
+        for step in stage:
+            left = [other for other in left if other.id not in step.settles]
+            if step.undo is not None:
+                done.append(step)
+                left.append(step)
+    return done, left
+
+
+def named(step: Step) -> set[tuple[str, str]]:
+    """Return what `step` makes or takes away: namespaces, and links with the namespace they are in."""
+    words = step.command.argv
+    where = ""
+    if words[:3] == ("ip", "netns", "exec"):
+        where, words = words[3], words[4:]
+    elif words[:2] == ("ip", "-n"):
+        where, words = words[2], ("ip", *words[3:])
+    match words:
+        case ("ip", "netns", "add" | "del", name):
+            return {("netns", name)}
+        case ("ip", "link", "add" | "delete", "dev", name, *_) | ("ip", "link", "add" | "delete", name, *_):
+            return {(where, name)}
+        case ("ip", "link", "set", "dev", name, "netns", there):
+            return {(where, name), (there, name)}
+        case ("ip", "link", "set", name, "netns", there):
+            return {(where, name), (there, name)}
+    return set()
+
+
+@given(labs())
+def test_every_step_has_an_id_of_its_own_and_a_purpose(lab: Lab) -> None:
+    steps = list(make_plan(lab).steps)
+    assert len({step.id for step in steps}) == len(steps)
+    assert all(step.purpose and step.purpose.isprintable() for step in steps)
+
+
+@given(labs())
+def test_no_stage_is_empty_and_its_steps_touch_different_things(lab: Lab) -> None:
+    for stage in make_plan(lab).stages:
+        touched = [thing for step in stage for thing in named(step)]
+        assert stage
+        assert len(touched) == len(set(touched))
+
+
+@given(labs())
+def test_what_a_step_settles_or_reads_was_done_in_an_earlier_stage(lab: Lab) -> None:
+    earlier: dict[str, Step] = {}
+    for stage in make_plan(lab).stages:
+        for step in stage:
+            assert all(earlier[id].undo is not None for id in step.settles)
+            if step.undo is not None and step.undo.reads:
+                assert step.undo.reads in earlier
+        earlier |= {step.id: step for step in stage}
+
+
+@given(labs())
+def test_a_whole_run_leaves_exactly_the_plans_undo_list(lab: Lab) -> None:
+    plan = make_plan(lab)
+    _, left = made_and_gone(plan.stages)
+    assert [step.id for step in plan.undos] == [step.id for step in reversed(left)]
+
+
+@given(labs())
+def test_the_undo_list_takes_every_namespace_away_that_was_made_and_no_other(lab: Lab) -> None:
+    plan = make_plan(lab)
+    made = [step.command.argv[-1] for step in plan.steps if step.command.argv[:3] == ("ip", "netns", "add")]
+    undone = [step.undo.command.argv for step in plan.undos if step.undo is not None]
+    deleted = [argv[-1] for argv in undone if argv[:3] == ("ip", "netns", "del")]
+    assert sorted(deleted) == sorted(made)
+    assert len(set(made)) == len(made)
+
+
+@given(labs())
+def test_the_lab_runs_in_the_order_in_which_it_is_written(lab: Lab) -> None:
+    plan = make_plan(lab)
+    assert [section.name for section in plan.sections] == ["lan", *(phase.name for phase in lab.phases)]
+    for section in plan.sections[1:]:
+        assert section.phase is not None
+        asked = [step.probe.check for stage in section.stages for step in stage if step.probe is not None]
+        assert asked == [check for act in section.phase.acts for check in act.checks]
+        assert section.skipped == ()
+
+
+@given(labs())
+def test_only_probes_may_fail_and_each_ping_is_one(lab: Lab) -> None:
+    for step in make_plan(lab).steps:
+        is_ping = "ping" in step.command.argv[:5]
+        assert (step.probe is not None) == is_ping
+        assert step.command.ok == ((0, 1) if is_ping else (0,))
+
+
+@given(labs())
+def test_every_ping_is_bounded_by_its_own_options(lab: Lab) -> None:
+    for step in make_plan(lab).steps:
+        if step.probe is not None:
+            assert set(step.command.argv) & {"-c", "-w"}
+            assert step.command.argv[-1] == str(step.probe.address)
+
+
+@given(labs())
+def test_what_a_lab_expects_wins_over_physics_and_the_reason_says_so(lab: Lab) -> None:
+    for step in make_plan(lab).steps:
+        if step.probe is not None:
+            expected = step.probe.check.expect
+            assert expected is None or step.probe.expected == expected
+            assert step.probe.reason
+
+
+# --- a real parent -------------------------------------------------------------------------------------
+
+
+@given(labs_on_a_parent())
+def test_on_a_real_parent_nothing_is_done_in_the_name_of_a_peer(lab: Lab) -> None:
+    plan = make_plan(lab)
+    spaces = {endpoint.netns for endpoint in lab.endpoints}
+    for step in plan.steps:
+        argv = step.command.argv
+        assert argv[:2] != ("ip", "-n")
+        if argv[:3] == ("ip", "netns", "exec"):
+            assert argv[3] in spaces
+        if step.probe is not None:
+            assert step.probe.check.source not in PEERS
+    assert plan.sections[0].phase is not None, "no LAN is simulated"
+
+
+@given(labs_on_a_parent())
+def test_on_a_real_parent_each_check_is_run_or_skipped_with_a_reason(lab: Lab) -> None:
+    for section, phase in zip(make_plan(lab).sections, lab.phases, strict=True):
+        run = [step.probe for stage in section.stages for step in stage if step.probe is not None]
+        assert all(not probe.skipped for probe in run)
+        assert all(probe.skipped for probe in section.skipped)
+        asked = sorted(str(probe.check) for probe in (*run, *section.skipped))
+        assert asked == sorted(str(check) for act in phase.acts for check in act.checks)
+
+
+@given(labs_on_a_parent())
+def test_a_check_from_a_peer_is_skipped_with_the_line_to_type_there(lab: Lab) -> None:
+    for section in make_plan(lab).sections:
+        for probe in section.skipped:
+            if probe.check.source in PEERS:
+                assert f"ping {lab.address_of(probe.check.destination)}" in probe.skipped
+
+
+@given(labs_on_a_parent())
+def test_a_parent_of_somebody_else_is_never_made_or_deleted(lab: Lab) -> None:
+    plan = make_plan(lab)
+    undos = [step.undo.command for step in plan.steps if step.undo is not None]
+    for command in (*(step.command for step in plan.steps), *undos):
+        assert ("", lab.parent) not in named(Step("", "", command))
+
+
+# --- the walkthrough -----------------------------------------------------------------------------------
+
+
+def test_the_walkthrough_types_the_seeds_commands_word_for_word_in_its_order() -> None:
+    for lab in (walkthrough(), on_eth0()):
+        typed = iter(commands(make_plan(lab)))
+        assert [line for line in SEED if line not in typed] == []
+
+
+def test_the_walkthrough_pings_as_the_seed_does_with_bounds() -> None:
+    for lab in (walkthrough(), on_eth0()):
+        plan = make_plan(lab)
+        pings = {
+            tuple(word for word in step.command.argv if not word.startswith("-") and not is_number(word))
+            for step in plan.steps
+            if step.probe is not None
+        }
+        assert {tuple(line.split()) for line in SEED_PINGS} <= pings
+
+
+def is_number(word: str) -> bool:
+    return word.replace(".", "", 1).isdigit()
+
+
+def test_arping_gets_what_it_needs_once_and_gives_it_back() -> None:
+    plan = make_plan(walkthrough())
+    lines = [str(step.command) for step in plan.steps]
+    writes = [line for line in lines if "ip_nonlocal_bind" in line]
+    assert writes == ["sysctl -n net.ipv4.ip_nonlocal_bind", "sysctl -w net.ipv4.ip_nonlocal_bind=1"]
+    assert lines.index(writes[1]) < lines.index("arping -c 2 -U -I eth0 192.168.104.211")
+    undo = plan.undos[0].undo
+    assert undo is not None
+    assert str(undo.completed("0\n")) == "sysctl -w net.ipv4.ip_nonlocal_bind=0"
+    assert str(undo.completed("1\n")) == "sysctl -w net.ipv4.ip_nonlocal_bind=1"
+
+
+def test_on_a_real_parent_the_walkthrough_skips_what_only_a_peer_could_do() -> None:
+    plan = make_plan(on_eth0())
+    skipped = {str(probe.check): probe.skipped for section in plan.sections for probe in section.skipped}
+    assert set(skipped) == {f"{NEIGHBOUR} -> test1", f"test1 -> {GATEWAY}"}
+    assert "another machine" in skipped[f"{NEIGHBOUR} -> test1"]
+    assert "ping 192.168.104.211" in skipped[f"{NEIGHBOUR} -> test1"]
+    asked = [str(step.probe.check) for step in plan.steps if step.probe is not None]
+    assert asked.count(f"test1 -> {GATEWAY}") == 2, "what comes before the gateway would be flushed is asked"
+    assert f"{HOST} -> test1" in asked
+
+
+def test_without_a_known_gateway_its_checks_are_skipped() -> None:
+    plan = make_plan(on_parent(walkthrough(), "eth0"))
+    skipped = {str(probe.check): probe.skipped for section in plan.sections for probe in section.skipped}
+    assert "address of the gateway is not known" in skipped[f"test2 -> {GATEWAY}"]
+
+
+def test_with_addresses_of_its_own_the_walkthrough_uses_them_throughout() -> None:
+    own = IPv4Interface("10.9.8.7/20")
+    plan = make_plan(on_parent(walkthrough(), "lan0", addresses={"test1": own}))
+    text = preview(plan)
+    assert "ip netns exec test1 ip addr add 10.9.8.7/20 dev test1" in text
+    assert "arping -c 2 -U -I lan0 10.9.8.7" in text
+    assert "192.168.104.211" not in text
+    assert "eth0" not in text
+
+
+def test_the_programs_of_a_plan_are_those_that_its_commands_start() -> None:
+    assert make_plan(walkthrough()).programs == ("arping", "ip", "ping", "sysctl")
+
+
+def test_an_undo_is_completed_by_what_was_read_without_its_line_end() -> None:
+    undo = Undo(Command(("sysctl", "-w", "a.b=")), reads="x.1")
+    assert undo.completed(" 7\n").argv == ("sysctl", "-w", "a.b=7")

@@ -1,0 +1,403 @@
+"""Reports: a check's verdict is what was observed held against what was predicted, and never a guess."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipvkit import labs as gallery
+from ipvkit.command import Completed
+from ipvkit.doctor import Health, TargetHealth, Tool
+from ipvkit.engine import Finished, Run
+from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
+from ipvkit.lab import Act, Check, Lab, Outcome, load, on_parent
+from ipvkit.plan import Plan, Step, make_plan
+from ipvkit.report import doctor as doctor_report
+from ipvkit.report import json as report_json
+from ipvkit.report import table
+from ipvkit.report.result import Result, Verdict, judge
+from ipvkit.script import LOST_AFTER
+from ipvkit.tools.ping import PingReport, Reply
+from recorder import answered, unanswered, watched_to_its_end
+from strategies import ping_reports, printed
+
+ADDRESS = "192.168.104.254"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def walkthrough() -> Lab:
+    return load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
+
+
+@cache
+def plan_of(*checks: Check) -> Plan:
+    """Return a plan with these checks side by side."""
+    lab = walkthrough()
+    return make_plan(replace(lab, phases=(replace(lab.phases[0], acts=(Act(checks=checks),)),)))
+
+
+def probes(plan: Plan) -> list[Step]:
+    return [step for step in plan.steps if step.probe is not None]
+
+
+def run_of(plan: Plan, *outputs: str | Completed, failure: IpvkitError | None = None) -> Run:
+    """Return a run in which everything went well and the pings printed `outputs`, in order."""
+    completed = {step.id: Completed(0, "", "", 0.01) for step in plan.steps}
+    for step, output in zip(probes(plan), outputs, strict=False):
+        completed[step.id] = output if isinstance(output, Completed) else Completed(0, output, "", 1.0)
+    return Run(plan, "local", "6.12.0", completed, failure=failure, duration_s=2.0)
+
+
+def verdict_on(output: str | Completed, *, watch: int | None = None) -> Verdict:
+    (verdict,) = judge(run_of(plan_of(Check("test1", "gateway", watch)), output)).checks
+    return verdict
+
+
+def as_predicted(lab: Lab) -> Run:
+    plan = make_plan(lab)
+    outputs = {
+        Outcome.REACHABLE: answered(ADDRESS),
+        Outcome.UNREACHABLE: unanswered(ADDRESS),
+        Outcome.EXPIRES: watched_to_its_end(ADDRESS),
+    }
+    return run_of(plan, *(outputs[step.probe.expected] for step in probes(plan) if step.probe is not None))
+
+
+# --- verdicts ------------------------------------------------------------------------------------------
+
+
+@given(ping_reports(), st.none() | st.integers(1, 60))
+def test_no_reply_is_unreachable_and_any_reply_is_not(report: PingReport, watch: int | None) -> None:
+    verdict = verdict_on(printed(report), watch=watch)
+    assert (verdict.observed is Outcome.UNREACHABLE) == (report.received == 0)
+    assert verdict.ping == report
+
+
+@given(ping_reports())
+def test_a_path_that_is_not_watched_never_expires(report: PingReport) -> None:
+    verdict = verdict_on(printed(report))
+    assert verdict.observed in (Outcome.REACHABLE, Outcome.UNREACHABLE)
+    assert verdict.lifetime_s is None
+
+
+@given(ping_reports(timestamps=True), st.integers(1, 60))
+def test_a_watched_path_expires_when_ping_said_so_or_its_tail_had_no_reply(
+    report: PingReport, watch: int
+) -> None:
+    verdict = verdict_on(printed(report), watch=watch)
+    if report.received:
+        tail = report.transmitted - report.replies[-1].seq
+        lost = report.error_count > 0 or tail >= LOST_AFTER
+        assert verdict.observed is (Outcome.EXPIRES if lost else Outcome.REACHABLE)
+
+
+@given(ping_reports(timestamps=True), st.integers(1, 60))
+def test_a_path_that_expired_lived_from_its_first_reply_to_its_last(report: PingReport, watch: int) -> None:
+    verdict = verdict_on(printed(report), watch=watch)
+    if verdict.observed is Outcome.EXPIRES:
+        first, last = report.replies[0].timestamp, report.replies[-1].timestamp
+        assert first is not None
+        assert last is not None
+        assert verdict.lifetime_s == pytest.approx(last - first, abs=1e-5)
+        assert verdict.lifetime_s is not None
+        assert verdict.lifetime_s >= 0
+    else:
+        assert verdict.lifetime_s is None
+
+
+@pytest.mark.parametrize("tail", range(LOST_AFTER + 2))
+def test_a_tail_without_replies_counts_from_a_length_on(tail: int) -> None:
+    replies = tuple(Reply(ADDRESS, seq, 64, 0.1, 1700000000.0 + seq) for seq in range(1, 4))
+    report = PingReport(ADDRESS, 3 + tail, 3, 0, replies, (), 0, None, ())
+    verdict = verdict_on(printed(report), watch=9)
+    assert verdict.observed is (Outcome.EXPIRES if tail >= LOST_AFTER else Outcome.REACHABLE)
+
+
+UNREADABLE = pytest.mark.parametrize(
+    "output",
+    [
+        "",
+        "ping: connect: Network is unreachable\n",
+        unanswered(ADDRESS).partition("---")[0],
+        "\0",
+        "100% loss",
+    ],
+    ids=["nothing", "an error", "half", "a null", "a word"],
+)
+
+
+@UNREADABLE
+@pytest.mark.parametrize("watch", [None, 9])
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_output_that_cannot_be_read_is_an_error_and_never_unreachable(
+    output: str, watch: int | None, exit_code: int
+) -> None:
+    plan = plan_of(Check("test1", "gateway", watch), Check("test2", "gateway", watch))
+    result = judge(run_of(plan, Completed(exit_code, output, "", 0.1), answered(ADDRESS)))
+    unread, read = result.checks
+    assert unread.observed is None
+    assert unread.passed is None
+    assert read.observed is Outcome.REACHABLE, "the others are judged all the same"
+    assert isinstance(result.failure, UnparsableOutput)
+    assert result.verdict == "error"
+    assert result.exit_code == 4
+
+
+def test_a_ping_that_failed_or_never_ran_was_not_observed() -> None:
+    plan = plan_of(Check("test1", "gateway"), Check("test2", "gateway"))
+    run = run_of(plan, Completed(2, unanswered(ADDRESS), "ping: bad", 0.1))
+    del run.completed[probes(plan)[1].id]
+    assert [(check.observed, check.passed) for check in judge(run).checks] == [(None, None), (None, None)]
+
+
+@given(st.lists(st.sampled_from(["as predicted", "otherwise"]), min_size=1, max_size=4))
+def test_a_run_passes_when_every_check_came_out_as_predicted(ends: list[str]) -> None:
+    plan = plan_of(*(Check("test1", "test2", watch) for watch in range(1, len(ends) + 1)))
+    outputs = [answered(ADDRESS) if end == "as predicted" else unanswered(ADDRESS) for end in ends]
+    result = judge(run_of(plan, *outputs))
+    assert [check.passed for check in result.checks] == [end == "as predicted" for end in ends]
+    assert (result.verdict, result.exit_code) == (("fail", 1) if "otherwise" in ends else ("pass", 0))
+
+
+def test_an_expected_unreachable_passes() -> None:
+    plan = plan_of(Check("host", "test1"))
+    assert judge(run_of(plan, Completed(1, unanswered(ADDRESS), "", 1.0))).exit_code == 0
+    assert judge(run_of(plan, answered(ADDRESS))).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "exit_code"),
+    [
+        (CommandFailed("x"), 4),
+        (Interrupted("x"), 130),
+        (MissingRequirement("x"), 3),
+        (UnparsableOutput("ip", 1, "x"), 4),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failure_is_an_error_with_its_own_exit_code_whatever_the_checks_say(
+    failure: IpvkitError, exit_code: int
+) -> None:
+    for output in (answered(ADDRESS), unanswered(ADDRESS)):
+        result = judge(run_of(plan_of(Check("test1", "gateway")), output, failure=failure))
+        assert (result.verdict, result.exit_code) == ("error", exit_code)
+        assert result.failure is failure
+
+
+def test_what_is_left_behind_is_an_error_even_where_all_checks_passed() -> None:
+    run = run_of(plan_of(Check("test1", "gateway")), answered(ADDRESS))
+    run.residue = ("netns test1",)
+    assert (judge(run).verdict, judge(run).exit_code) == ("error", 4)
+
+
+def test_checks_that_were_skipped_are_there_and_change_nothing() -> None:
+    result = judge(as_predicted(on_parent(walkthrough(), "eth0")))
+    skipped = [check for check in result.checks if check.probe.skipped]
+    assert skipped
+    assert {(check.observed, check.passed) for check in skipped} == {(None, None)}
+    assert result.exit_code == 0
+
+
+# --- the table ------------------------------------------------------------------------------------------
+
+
+def failing() -> Result:
+    plan = plan_of(Check("test1", "gateway"), Check("test2", "gateway"), Check("host", "test1"))
+    return judge(run_of(plan, answered(ADDRESS), unanswered(ADDRESS), unanswered(ADDRESS)))
+
+
+def test_the_table_has_a_line_for_each_check_with_what_was_predicted_and_observed() -> None:
+    text = table.render(failing())
+    rows = [re.split(r"  +", line.strip()) for line in text.splitlines() if " -> " in line]
+    assert [row[:5] for row in rows[:3]] == [
+        ["test1 -> gateway", ADDRESS, "reachable", "reachable", "pass"],
+        ["test2 -> gateway", ADDRESS, "reachable", "unreachable", "FAIL"],
+        ["host -> test1", "192.168.104.211", "unreachable", "unreachable", "pass"],
+    ]
+    assert all(row[5] for row in rows[:3]), "each with the reason"
+
+
+def test_the_last_line_is_the_verdict_and_names_what_came_out_otherwise() -> None:
+    last = table.render(failing()).splitlines()[-1]
+    assert last.startswith("fail: walkthrough, 2 of 3 checks as predicted")
+    assert "test2 -> gateway" in last
+    assert "local, kernel 6.12.0" in last
+    assert table.render(judge(as_predicted(walkthrough()))).splitlines()[-1].startswith("pass: walkthrough, ")
+
+
+def test_the_table_tells_how_long_a_watched_path_lived() -> None:
+    run = run_of(plan_of(Check("test1", "gateway", 15)), watched_to_its_end(ADDRESS))
+    assert "expires after 2.0 s" in table.render(judge(run))
+
+
+def test_the_table_tells_what_was_skipped_and_why() -> None:
+    text = table.render(judge(as_predicted(on_parent(walkthrough(), "eth0"))))
+    assert "skipped" in text
+    assert "another machine" in text
+    assert "skipped" in text.splitlines()[-1]
+
+
+def test_the_table_tells_what_is_left_behind() -> None:
+    run = run_of(plan_of(Check("test1", "gateway")), answered(ADDRESS))
+    run.residue = ("netns test1", "link test1")
+    text = table.render(judge(run))
+    assert "left behind:" in text
+    assert "  netns test1\n  link test1\n" in text
+
+
+@pytest.mark.parametrize("width", [None, 100, 120, 160])
+def test_colour_changes_nothing_but_colour(width: int | None) -> None:
+    plain = table.render(failing(), width=width)
+    coloured = table.render(failing(), colour=True, width=width)
+    assert "\x1b" not in plain
+    assert "\x1b[32mpass\x1b[0m" in coloured
+    assert "\x1b[1;31mFAIL\x1b[0m" in coloured
+    assert ANSI.sub("", coloured) == plain
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("width", range(100, 200, 7))
+def test_no_line_of_the_table_is_wider_than_the_terminal(width: int, colour: bool) -> None:
+    for result in (failing(), judge(as_predicted(walkthrough()))):
+        *rows, verdict = ANSI.sub("", table.render(result, colour=colour, width=width)).splitlines()
+        assert max(map(len, rows)) <= width
+        assert verdict
+
+
+def test_a_table_that_wraps_leaves_no_word_out() -> None:
+    wide, narrow = (table.render(failing(), width=width) for width in (None, 100))
+    words = re.findall(r"[^\s-]+", wide)
+    assert sorted(re.findall(r"[^\s-]+", narrow)) == sorted(words)
+
+
+# --- JSON ------------------------------------------------------------------------------------------------
+
+
+def schema_of(what: str) -> Any:
+    return json.loads((REFERENCE / f"{what}.schema.json").read_text())
+
+
+def parsed(text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def results() -> Sequence[Result]:
+    """Return results of every kind."""
+    passed, skipped = as_predicted(walkthrough()), as_predicted(on_parent(walkthrough(), "eth0"))
+    left = as_predicted(walkthrough())
+    left.residue = ("netns test1",)
+    step = left.plan.undos[0]
+    assert step.undo is not None
+    left.undone = [Finished(step, step.undo.completed("0"), Completed(1, "", "no", 0.1), undoing=True)]
+    kept = as_predicted(walkthrough())
+    kept.kept = True
+    problem = CommandFailed("it failed", "mend it", command="ip netns add x", stderr="File exists")
+    stopped = Run(passed.plan, "uml", failure=problem)
+    return [*map(judge, (passed, skipped, left, kept, stopped)), failing()]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_run_is_one_json_document_that_its_schema_describes(number: int) -> None:
+    document = parsed(report_json.render(results()[number]))
+    assert next(iter(document)) == "schema"
+    assert document["schema"] == "ipvkit/run/v1"
+    jsonschema.validate(document, schema_of("run-v1"))
+
+
+def test_a_run_tells_each_step_and_each_check_by_its_phase() -> None:
+    result = judge(as_predicted(walkthrough()))
+    document = parsed(report_json.render(result))
+    assert [phase["name"] for phase in document["phases"]] == ["lan", "l2", "l3"]
+    assert [phase["mode"] for phase in document["phases"]] == [None, "l2", "l3"]
+    steps = [step for phase in document["phases"] for step in phase["steps"]]
+    assert [step["argv"] for step in steps] == [list(step.command.argv) for step in result.run.plan.steps]
+    assert [step["command"] for step in steps] == [str(step.command) for step in result.run.plan.steps]
+    checks = [check for phase in document["phases"] for check in phase["checks"]]
+    assert all(check["passed"] for check in checks)
+    watched = next(check for check in checks if check["expected"] == "expires")
+    assert watched["lifetime_s"] == pytest.approx(2.0)
+    (ping,) = (check.ping for check in result.checks if check.lifetime_s is not None)
+    assert ping is not None
+    assert watched["ping"] == parsed(json.dumps(asdict(ping)))
+
+
+def test_a_failure_is_told_with_its_command_and_its_exit_code() -> None:
+    document = parsed(report_json.render(results()[4]))
+    assert document["verdict"] == "error"
+    assert document["error"] == {
+        "message": "it failed",
+        "hint": "mend it",
+        "command": "ip netns add x",
+        "stderr": "File exists",
+        "exit_code": 4,
+    }
+    assert all(phase["steps"] == [] for phase in document["phases"])
+
+
+@given(ping_reports())
+def test_what_a_ping_saw_is_told_whole(report: PingReport) -> None:
+    run = run_of(plan_of(Check("test1", "gateway")), printed(report))
+    document = parsed(report_json.render(judge(run)))
+    (check,) = (check for phase in document["phases"] for check in phase["checks"])
+    assert check["ping"] == parsed(json.dumps(asdict(report)))
+    assert check["address"] == str(IPv4Address(ADDRESS))
+
+
+UML = TargetHealth("uml", True, "6.12", "", "")
+LOCAL = TargetHealth("local", False, "6.12", "only root can", "use sudo")
+HEALTHS = (
+    Health((LOCAL,), (Tool("ip", "", "", "iproute2"),)),
+    Health(
+        (LOCAL, UML),
+        (Tool("ip", "/sbin/ip", "6.15", "iproute2"), Tool("arping", "", "", "iputils-arping")),
+    ),
+    Health(
+        (UML,), tuple(Tool(name, f"/bin/{name}", "1", name) for name in ("ip", "ping", "arping", "sysctl"))
+    ),
+)
+
+
+@pytest.mark.parametrize("health", HEALTHS, ids=["nothing works", "one tool is missing", "all is well"])
+def test_what_works_here_is_one_json_document_that_its_schema_describes(health: Health) -> None:
+    document = parsed(doctor_report.render_json(health))
+    assert document["schema"] == "ipvkit/doctor/v1"
+    assert document["works"] == health.works
+    jsonschema.validate(document, schema_of("doctor-v1"))
+
+
+def test_what_is_missing_is_told_with_the_line_that_installs_it() -> None:
+    text = doctor_report.render_table(HEALTHS[1])
+    assert "apt install iputils-arping" in text
+    assert text.endswith("labs do not run here\n")
+    assert doctor_report.render_table(HEALTHS[2]).endswith("labs run here\n")
+
+
+# --- errors ----------------------------------------------------------------------------------------------
+
+
+@given(st.text(min_size=1), st.text(), st.text(), st.text())
+def test_an_error_reads_in_the_order_of_the_contract(
+    message: str, hint: str, command: str, stderr: str
+) -> None:
+    text = str(IpvkitError(message, hint, command=command, stderr=stderr))
+    parts = [f"error: {message}"]
+    if command:
+        parts.append(f"command: {command}")
+    if hint:
+        parts.append(f"hint: {hint}")
+    at = [text.index(part) for part in parts]
+    assert at == sorted(at)
+    assert text.startswith("error: ")

@@ -1,0 +1,222 @@
+"""`ipvkit run-lab --parent`, from the command line to the report, on fake programs."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from unittest.mock import patch
+
+import jsonschema
+import pytest
+
+from ipvkit import labs as gallery
+from ipvkit.cli import main
+from ipvkit.lab import Outcome, load, on_parent
+from ipvkit.plan import Plan, make_plan
+from ipvkit.values import address, interface_address
+from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, answered, unanswered, watched_to_its_end
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "run-v1.schema.json"
+
+MACHINE = {
+    "ip -json -details link show": Answer(json.dumps([{"ifname": "eth0", "flags": ["BROADCAST", "UP"]}])),
+    "ip -json addr show": Answer(
+        json.dumps(
+            [
+                {
+                    "ifname": "eth0",
+                    "addr_info": [{"family": "inet", "local": "192.168.104.110", "prefixlen": 24}],
+                }
+            ]
+        )
+    ),
+    "ip -json -4 route show default dev eth0": Answer(
+        json.dumps([{"dst": "default", "gateway": "192.168.104.254"}])
+    ),
+    "ip -json netns list": Answer(""),
+}
+"""A machine with eth0 in the walkthrough's subnet, and its gateway."""
+
+SHORT = (
+    gallery.text("walkthrough").partition("  - name: l2")[0]
+    + """\
+  - name: only
+    mode: l3
+    do:
+      - check: [{from: test1, to: test2}]
+      - announce: test1
+      - check:
+          - {from: test1, to: gateway}
+          - {from: host, to: test1}
+"""
+)
+"""The walkthrough's network and endpoints, and one phase with something of everything."""
+
+Ran = tuple[int, str, str]
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(tmp_path / "recorder")
+    with patch.dict(os.environ, PATH=recorder.path), patch("os.geteuid", lambda: 0):
+        yield recorder
+
+
+@pytest.fixture
+def run(recorder: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ran]:
+    file = tmp_path / "short.yaml"
+    file.write_text(SHORT)
+
+    def run(*options: str, but: Mapping[str, Answer] | None = None) -> Ran:
+        recorder.answer({**MACHINE, **pings(), **(but or {})})
+        code = main(["run-lab", str(file), "--parent", "eth0", *options])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def plan() -> Plan:
+    lab = load(SHORT, "short.yaml")
+    host, gateway = interface_address("192.168.104.110/24"), address("192.168.104.254")
+    return make_plan(on_parent(lab, "eth0", host=host, gateway=gateway))
+
+
+def pings() -> dict[str, Answer]:
+    found = {}
+    for step in plan().steps:
+        if step.probe is not None:
+            to = str(step.probe.address)
+            found[str(step.command)] = {
+                Outcome.REACHABLE: Answer(answered(to)),
+                Outcome.UNREACHABLE: Answer(unanswered(to), exit_code=1),
+                Outcome.EXPIRES: Answer(watched_to_its_end(to)),
+            }[step.probe.expected]
+    return found
+
+
+def undo_lines() -> list[str]:
+    return [str(step.undo.completed(step.undo.typical)) for step in plan().undos if step.undo is not None]
+
+
+def changes(recorder: Recorder) -> list[str]:
+    """Return the lines that were started and change something."""
+    lines = [mark.line for mark in recorder.log() if mark.event == "begin"]
+    return [
+        line for line in lines if not line.startswith(("ip -json", "sysctl -n")) and line != PROBE_FOR_IPVLAN
+    ]
+
+
+def test_a_run_prints_its_table_on_stdout_and_its_progress_on_stderr(
+    run: Callable[..., Ran], recorder: Recorder
+) -> None:
+    code, out, err = run()
+    assert any("192.168.104.254" in line for line in changes(recorder)), "the parent's own gateway"
+    assert code == 0
+    assert out.splitlines()[-1].startswith("pass: walkthrough, ")
+    assert "make a namespace for test1" in err
+    assert "\x1b" not in out + err
+
+
+def test_the_gateway_is_the_one_that_is_given(run: Callable[..., Ran], recorder: Recorder) -> None:
+    run("--gateway", "192.168.104.9")
+    assert any("ping" in line and "192.168.104.9" in line for line in changes(recorder))
+    assert not any("192.168.104.254" in line for line in changes(recorder))
+
+
+def test_with_json_a_run_prints_exactly_one_document(run: Callable[..., Ran]) -> None:
+    code, out, _ = run("--json")
+    document = json.loads(out)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert (code, document["verdict"]) == (0, "pass")
+    assert document["target"]["kind"] == "local"
+
+
+def test_a_check_that_comes_out_otherwise_is_exit_code_1(run: Callable[..., Ran]) -> None:
+    line = "ip netns exec test1 ping -c 6 -i 0.2 -W 1 192.168.104.212"
+    assert line in pings()
+    code, out, _ = run(but={line: Answer(unanswered("192.168.104.212"), exit_code=1)})
+    assert code == 1
+    assert "(not: test1 -> test2)" in out.splitlines()[-1]
+
+
+def test_a_command_that_fails_is_told_whole_and_is_exit_code_4(
+    run: Callable[..., Ran], recorder: Recorder
+) -> None:
+    line = "ip link set test1 netns test1"
+    code, out, err = run(but={line: Answer("", "RTNETLINK answers: File exists\n", 2)})
+    assert code == 4
+    assert out.splitlines()[-1].startswith("error: ")
+    told = err.splitlines()
+    at = next(number for number, text in enumerate(told) if text.startswith("error: "))
+    assert told[at + 1] == f"  command: {line}"
+    assert told[at + 2] == "  RTNETLINK answers: File exists"
+    assert told[at + 3].startswith("hint: ")
+    assert "undone" in told[at + 3]
+    assert changes(recorder)[-4:] == [
+        *("ip netns exec test2 ip link delete test2", "ip link delete test1"),
+        *("ip netns del test2", "ip netns del test1"),
+    ]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
+def test_output_writes_the_whole_result_and_prints_nothing(
+    run: Callable[..., Ran], tmp_path: Path, options: list[str]
+) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    code, out, err = run("--output", str(folder / "result"), *options)
+    written = (folder / "result").read_text()
+    assert (code, out) == (0, "")
+    assert str(folder / "result") in err.splitlines()[-1]
+    assert json.loads(written)["verdict"] == "pass" if options else "pass: walkthrough" in written
+    assert [path.name for path in folder.iterdir()] == ["result"]
+
+
+def test_output_that_cannot_be_written_is_told_before_anything_is_run(
+    run: Callable[..., Ran], recorder: Recorder, tmp_path: Path
+) -> None:
+    code, _, err = run("--output", str(tmp_path / "none" / "run.json"))
+    assert code == 2
+    assert "cannot be written" in err
+    assert recorder.log() == []
+
+
+def test_keep_undoes_nothing_and_tells_how_to(run: Callable[..., Ran], recorder: Recorder) -> None:
+    code, _, err = run("--keep")
+    assert code == 0
+    assert changes(recorder) == [
+        str(s.command) for s in plan().steps if s.command.argv[:2] != ("sysctl", "-n")
+    ]
+    typed = [line.strip() for line in err.partition("to take it down, type:\n")[2].splitlines()]
+    assert typed == undo_lines()
+
+
+@pytest.mark.parametrize(
+    ("line", "answer", "exit_code", "says"),
+    [
+        ("ip -json -details link show", Answer("[]"), 2, "there is no link eth0"),
+        ("ip -json netns list", Answer('[{"name": "test1"}]'), 2, "there is a network namespace test1"),
+        (PROBE_FOR_IPVLAN, Answer("", "Error: Unknown device type.\n", 2), 3, "no ipvlan"),
+        ("ip -json addr show", Answer("what?"), 4, "not understood"),
+        ("ip -json -details link show", Answer("", "Cannot open netlink socket", 1), 4, "netlink"),
+    ],
+    ids=["no parent", "a namespace in the way", "no ipvlan", "another ip", "an ip that fails"],
+)
+def test_what_stands_in_the_way_is_told_before_anything_is_changed(
+    run: Callable[..., Ran], recorder: Recorder, line: str, answer: Answer, exit_code: int, says: str
+) -> None:
+    code, out, err = run(but={line: answer})
+    assert (code, out) == (exit_code, "")
+    assert says in err
+    assert err.startswith("error: ")
+    assert changes(recorder) == []
+
+
+def test_without_root_nothing_is_run(run: Callable[..., Ran], recorder: Recorder) -> None:
+    with patch("os.geteuid", lambda: 1000):
+        code, out, err = run()
+    assert (code, out) == (3, "")
+    assert "only root" in err
+    assert "sudo" in err.partition("hint: ")[2]
+    assert recorder.log() == []
