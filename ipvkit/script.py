@@ -353,7 +353,9 @@ def _comment(text: str) -> str:
 
 
 def _requirements(plan: Plan) -> str:
-    programs = " ".join([*plan.programs, *(["unshare", "mount"] if plan.lab.network.simulated else [])])
+    programs = " ".join(
+        [*plan.programs, *(("unshare", "mount") if plan.lab.network.simulated else ("mktemp", "rm"))]
+    )
     rights = "" if plan.lab.network.simulated else _ROOT_ONLY
     return f"""\
 cannot() {{

@@ -12,7 +12,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -73,14 +73,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- what is told, and what came of it -----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case:
     """A plan, what its commands answer, and the one that fails, if any."""
 
-    plan: Plan = field(repr=False)
-    answers: dict[str, Answer] = field(repr=False)
+    plan: Plan
+    answers: dict[str, Answer]
     fails: str = ""
     hook: str = ""
+
+    def __repr__(self) -> str:
+        """Return what the case was made from; a whole plan is too long to read."""
+        return f"Case({self.plan.lab!r}, {self.answers!r}, {self.fails!r})"
 
     def fails_in(self, step: Step) -> bool:
         line = str(step.command)
@@ -115,7 +119,9 @@ def undo_lines(plan: Plan) -> list[str]:
 def cases(draw: st.DrawFn, lab: Lab) -> Case:
     plan = make_plan(lab)
     answers = {line: draw(_pings(step)) for line, step in probes(plan)}
-    lines = sorted({*map(str, (step.command for step in plan.steps)), *undo_lines(plan)})
+    looks = {str(view) for view in engine.views_of(plan).values()}
+    # What the engine looks at for itself would fail there too, before the first step.
+    lines = sorted({*map(str, (step.command for step in plan.steps)), *undo_lines(plan)} - looks)
     fails = draw(st.just("") | st.sampled_from(lines))
     if fails:
         was = answers.get(fails, Answer())
@@ -308,11 +314,11 @@ def only(phase: str) -> Lab:
 
 def few(times: int) -> settings:
     """Return settings for examples that take long; to shrink one would take minutes."""
-    count = times * settings().max_examples // 50
+    count = times * settings().max_examples // 30
     return settings(max_examples=max(1, count), phases=[Phase.explicit, Phase.generate])
 
 
-@few(6)
+@few(5)
 @given(labs_on_a_parent(most_endpoints=2, most_phases=2).flatmap(cases))
 def test_random_labs_on_a_real_parent(recorder: Recorder, folder: Path, case: Case) -> None:
     all_do_the_same(case, recorder, folder, readers=ALL)
@@ -421,36 +427,28 @@ def without_checks() -> Plan:
     return make_plan(replace(lab, phases=(replace(lab.phases[0], acts=()),)))
 
 
-def waits_for(event: str, other: str) -> str:
-    """Return a line of sh that waits until the log tells that `other` did begin or end, for 5 s."""
-    return (
-        f'waits_for() {{ tries=0; until grep -q "^{event} [0-9]* $1\\$" "$log"; do '
-        f"[ $tries -lt 500 ] || return; tries=$((tries + 1)); sleep 0.01; done; }}\n{other}"
-    )
-
-
-TOGETHER = """\
+# `ip netns add test1` ends after test2's, which ends after test1's has begun; each waits for 5 s at most.
+CROSSED = r"""
+waits_for() {
+  tries=0
+  until grep -q "^$1 [0-9]* $2\$" "$log"; do
+    [ $tries -lt 500 ] || exit 9
+    tries=$((tries + 1))
+    sleep 0.01
+  done
+}
 case $line in
-"ip netns add test1") waits_for "ip netns add test2" || exit 9 ;;
-"ip netns add test2") waits_for "ip netns add test1" || exit 9 ;;
-esac"""
-
-OTHER_WAY_ROUND = """\
-case $line in
-"ip netns add test1") waits_for "ip netns add test2" || exit 9 ;;
-esac"""
+"ip netns add test1") waits_for end "ip netns add test2" ;;
+"ip netns add test2") waits_for begin "ip netns add test1" ;;
+esac
+"""
 
 
 @pytest.mark.parametrize("read", ALL)
-def test_the_steps_of_a_stage_overlap(recorder: Recorder, folder: Path, read: Reader) -> None:
-    """Each of two steps waits until the other has begun, so that neither could end without the other."""
-    told = read(Case(without_checks(), {}, hook=waits_for("begin", TOGETHER)), recorder, folder)
-    assert told.exit_code == 0
-
-
-@pytest.mark.parametrize("read", ALL)
-def test_the_undo_comes_in_the_plans_order_whichever_step_of_a_stage_ended_first(
+def test_the_steps_of_a_stage_overlap_and_the_undo_is_in_the_plans_order_whichever_ended_first(
     recorder: Recorder, folder: Path, read: Reader
 ) -> None:
-    told = read(Case(without_checks(), {}, hook=waits_for("end", OTHER_WAY_ROUND)), recorder, folder)
-    assert told.undo == meant(Case(without_checks(), {}))[1]
+    case = Case(without_checks(), {}, hook=CROSSED)
+    told = read(case, recorder, folder)
+    assert told.exit_code == 0
+    assert told.undo == meant(case)[1]
