@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-COLUMNS = 100
+COLUMNS = 140
 """How wide the terminal was whose output the documents show."""
 
 NOT_RUN = {

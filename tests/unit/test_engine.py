@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,12 +41,13 @@ def walkthrough() -> Lab:
 class Told:
     """A CommandTarget that starts nothing: it answers as told, and remembers what was asked of it.
 
-    `answers` are by command line; `hangs` are lines that end only when they are stopped; `on_start` is
-    called with each line that is started; a stage's commands end in reverse when `reverse` is set.
+    `answers` are by command line; `hangs` are lines that end only when they are stopped, `slow` those
+    that end by themselves after a while; `on_start` is called with each line that is started.
     """
 
     answers: Mapping[str, Completed] = field(default_factory=dict)
     hangs: Sequence[str] = ()
+    slow: Sequence[str] = ()
     on_start: Callable[[str], None] = lambda _: None
     refuses: Mapping[str, Exception] = field(default_factory=dict)
     before: Mapping[str, str] = field(default_factory=dict)
@@ -64,8 +66,11 @@ class Told:
         self.on_start(line)
         if line in self.refuses:
             raise self.refuses[line]
-        if line not in self.hangs:
-            inbox.put(Ended(key, self.answers.get(line, DONE)))
+        ended = Ended(key, self.answers.get(line, DONE))
+        if line in self.slow:
+            threading.Timer(0.05, inbox.put, [ended]).start()
+        elif line not in self.hangs:
+            inbox.put(ended)
         return Hanging(self, key, line, inbox)
 
 
@@ -253,6 +258,7 @@ def test_a_step_that_hangs_is_stopped_when_time_is_up(hanging: str) -> None:
     target = Told(hangs=[hanging])
     result, undone = run(THREE, target, timeout_s=0.05)
     assert target.stopped == [hanging]
+    assert result.duration_s < 1
     assert isinstance(result.failure, CommandFailed)
     assert "in time" in result.failure.message
     assert "--timeout" in result.failure.hint
@@ -330,9 +336,11 @@ UNDOABLE = {"do a", "do b1", "do b2", "do c2"}
 def test_a_signal_stops_what_leaves_nothing_and_waits_for_what_has_to_be_undone(
     number: signal.Signals,
 ) -> None:
-    target = Told(hangs=["do c1", "do c3"], on_start=raises_on("do c3", number))
-    result, undone = run(THREE, target)
+    target = Told(hangs=["do c1", "do c3"], slow=["do c2"], on_start=raises_on("do c3", number))
+    result, undone = run(THREE, target, timeout_s=60)
+    assert result.duration_s < 30, "nothing waits until time is up"
     assert sorted(target.stopped) == ["do c1", "do c3"]
+    assert result.completed["c2"] == DONE
     assert isinstance(result.failure, Interrupted), "that a ping died of being stopped is no failure"
     assert judge(result).exit_code == 130
     assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]

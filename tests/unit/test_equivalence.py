@@ -27,9 +27,10 @@ from ipvkit import labs as gallery
 from ipvkit.lab import Act, Check, Lab, Outcome, load, on_parent
 from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.report.result import Result, judge
-from ipvkit.script import exported
+from ipvkit.script import LOST_AFTER, exported
 from ipvkit.targets import Inbox, Output
 from ipvkit.targets.local import Local
+from ipvkit.tools.ping import PingReport, Reply
 from recorder import (
     PROBE_FOR_IPVLAN,
     Answer,
@@ -390,13 +391,23 @@ def case_of(outputs: Sequence[str]) -> Case:
     return Case(plan, dict(zip(lines, map(Answer, outputs), strict=True)))
 
 
+def lost_at_the_end(count: int) -> PingReport:
+    """Return what a ping saw of which the last `count` requests had no reply."""
+    address = str(GATEWAY)
+    replies = tuple(Reply(address, seq, 64, 0.1, 1_700_000_000.5 + seq) for seq in (1, 2, 3))
+    return PingReport(address, 3 + count, 3, 0, replies, (), 0, None, ())
+
+
+LOST_AT_THE_END = [printed(lost_at_the_end(count)) for count in range(LOST_AFTER + 2)]
+
+
 @few(1)
-@given(st.lists(ping_reports(timestamps=True).map(printed), min_size=20, max_size=20))
+@given(st.lists(ping_reports(timestamps=True).map(printed), min_size=12, max_size=12))
 def test_the_script_judges_whatever_pings_saw_as_the_report_does(
     recorder: Recorder, folder: Path, outputs: list[str]
 ) -> None:
-    told = all_do_the_same(case_of(outputs), recorder, folder)
-    assert len(told.checks) == len(outputs)
+    told = all_do_the_same(case_of([*outputs, *LOST_AT_THE_END]), recorder, folder)
+    assert len(told.checks) == len(outputs) + len(LOST_AT_THE_END)
 
 
 def test_an_error_that_ping_counts_and_does_not_show_is_judged_alike(

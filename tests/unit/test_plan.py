@@ -67,14 +67,19 @@ def made_and_gone(stages: Iterator[Stage]) -> tuple[list[Step], list[Step]]:
     return done, left
 
 
+def place(command: Command) -> tuple[str, tuple[str, ...]]:
+    """Return the namespace that a command runs in, and its words there."""
+    words = command.argv
+    if words[:3] == ("ip", "netns", "exec"):
+        return words[3], words[4:]
+    if words[:2] == ("ip", "-n"):
+        return words[2], ("ip", *words[3:])
+    return "", words
+
+
 def named(step: Step) -> set[tuple[str, str]]:
     """Return what `step` makes or takes away: namespaces, and links with the namespace they are in."""
-    words = step.command.argv
-    where = ""
-    if words[:3] == ("ip", "netns", "exec"):
-        where, words = words[3], words[4:]
-    elif words[:2] == ("ip", "-n"):
-        where, words = words[2], ("ip", *words[3:])
+    where, words = place(step.command)
     match words:
         case ("ip", "netns", "add" | "del", name):
             return {("netns", name)}
@@ -128,6 +133,66 @@ def test_the_undo_list_takes_every_namespace_away_that_was_made_and_no_other(lab
     deleted = [argv[-1] for argv in undone if argv[:3] == ("ip", "netns", "del")]
     assert sorted(deleted) == sorted(made)
     assert len(set(made)) == len(made)
+
+
+class Machine:
+    """What is there of namespaces and links, told from the commands; it refuses what a kernel would."""
+
+    def __init__(self, parent: str | None) -> None:
+        """Begin with this parent in the root namespace, if it is there already."""
+        self.spaces = {""}
+        self.links: dict[tuple[str, str], tuple[str, str] | None] = {("", parent): None} if parent else {}
+
+    def run(self, command: Command) -> None:
+        where, words = place(command)
+        assert where in self.spaces, str(command)
+        if words[:2] == ("ip", "link") and words[3] == "dev":
+            words = (*words[:3], *words[4:])
+        match words:
+            case ("ip", "netns", "add", name):
+                assert name not in self.spaces, str(command)
+                self.spaces.add(name)
+            case ("ip", "netns", "del", name):
+                self.spaces.remove(name)
+                for link in [link for link in self.links if link[0] == name]:
+                    self._remove(link)
+            case ("ip", "link", "add", name, "up", "type", "veth", "peer", "name", peer, "netns", there):
+                self._make((where, name), (there, peer))
+                self._make((there, peer), (where, name))
+            case ("ip", "link", "add", name, *_):
+                self._make((where, name), None)
+            case ("ip", "link", "set", name, "netns", there):
+                self._make((there, name), self.links.pop((where, name)))
+            case ("ip", "link", "delete", name):
+                assert (where, name) in self.links, str(command)
+                self._remove((where, name))
+
+    def _make(self, link: tuple[str, str], peer: tuple[str, str] | None) -> None:
+        assert link not in self.links
+        assert link[0] in self.spaces
+        self.links[link] = peer
+
+    def _remove(self, link: tuple[str, str]) -> None:
+        peer = self.links.pop(link, None)
+        if peer is not None:
+            self.links.pop(peer, None)
+
+
+@given(labs() | labs_on_a_parent())
+def test_after_any_stage_the_undo_leaves_the_machine_as_it_was(lab: Lab) -> None:
+    """Each command finds what it needs, and each undo what it takes away, however far the run came."""
+    stages = list(make_plan(lab).stages)
+    for count in range(len(stages) + 1):
+        there = None if lab.network.simulated else lab.parent
+        machine = Machine(there)
+        for stage in stages[:count]:
+            for step in stage:
+                machine.run(step.command)
+        _, left = made_and_gone(iter(stages[:count]))
+        for step in reversed(left):
+            assert step.undo is not None
+            machine.run(step.undo.completed(step.undo.typical))
+        assert (machine.spaces, set(machine.links)) == ({""}, {("", there)} if there else set())
 
 
 @given(labs())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from unittest.mock import patch
@@ -116,6 +117,21 @@ def test_a_run_prints_its_table_on_stdout_and_its_progress_on_stderr(
     assert out.splitlines()[-1].startswith("pass: walkthrough, ")
     assert "make a namespace for test1" in err
     assert "\x1b" not in out + err
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_colour_is_for_a_terminal_without_no_color(
+    run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, no_color: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    _, out, _ = run()
+    assert ("\x1b[32mpass\x1b[0m" in out) != no_color
+    assert ("\x1b" in out) != no_color
+    assert max(len(line) for line in out.splitlines()[:-1] if "\x1b" not in line) <= 120
 
 
 def test_the_gateway_is_the_one_that_is_given(run: Callable[..., Ran], recorder: Recorder) -> None:
