@@ -44,7 +44,12 @@ class RealNetwork:
         if parent is None and (endpoints or gateway or neighbour):
             raise UsageError("--endpoint, --gateway and --neighbour need --parent", "give --parent eth0")
         self.parent = interface_name(parent) if parent is not None else ""
-        self.addresses = dict(_endpoint(text) for text in endpoints or ())
+        self.addresses: dict[str, IPv4Interface] = {}
+        for text in endpoints or ():
+            name, value = _endpoint(text)
+            if name in self.addresses:
+                raise UsageError(f"--endpoint {name} is given twice", "an endpoint has one address here")
+            self.addresses[name] = value
         self.gateway: IPv4Address | None = address(gateway) if gateway is not None else None
         self.neighbour: IPv4Address | None = address(neighbour) if neighbour is not None else None
 

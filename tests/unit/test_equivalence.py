@@ -10,6 +10,7 @@ undo, all at once.
 import os
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -463,3 +464,52 @@ def test_the_steps_of_a_stage_overlap_and_the_undo_is_in_the_plans_order_whichev
     told = read(case, recorder, folder)
     assert told.exit_code == 0
     assert told.undo == meant(case)[1]
+
+
+# --- interrupted -----------------------------------------------------------------------------------------
+
+# The signal goes to who started the command, which is the script or the engine.
+WHILE_IT_IS_MADE = r"""
+[ "$line" != "ip netns add test1" ] || { kill -INT $PPID; sleep 0.2; }
+"""
+WHILE_IT_IS_PINGED = r"""
+case $line in *"test1 ping"*.212) kill -INT $PPID; exec sleep 60 ;; esac
+"""
+
+
+def interrupted(read: str, hook: str, recorder: Recorder, folder: Path) -> tuple[list[Mark], int]:
+    case = replace(as_predicted(make_plan(only("l2"))), hook=hook)
+    if read == "script":
+        marks, _, exit_code = run_script(case, recorder, folder)
+        return marks, exit_code
+    told, result = run_engine(case, recorder, Local())
+    return told, result.exit_code
+
+
+BOTH = pytest.mark.parametrize("read", ["script", "engine"])
+
+
+@BOTH
+def test_an_interrupt_lets_what_has_to_be_undone_end_and_undoes_it(
+    recorder: Recorder, folder: Path, read: str
+) -> None:
+    marks, exit_code = interrupted(read, WHILE_IT_IS_MADE, recorder, folder)
+    lines = [mark.line for mark in marks if mark.event == "end"]
+    assert exit_code == 130
+    assert sorted(lines[:2]) == ["ip netns add test1", "ip netns add test2"]
+    assert lines[2:] == ["ip netns del test2", "ip netns del test1"]
+
+
+@BOTH
+def test_an_interrupt_stops_pings_and_undoes_all_that_was_done(
+    recorder: Recorder, folder: Path, read: str
+) -> None:
+    started = time.monotonic()
+    marks, exit_code = interrupted(read, WHILE_IT_IS_PINGED, recorder, folder)
+    assert exit_code == 130
+    assert time.monotonic() - started < 30
+    undone = [mark.line for mark in marks if mark.event == "end"][-4:]
+    assert undone == [
+        *("ip netns exec test2 ip link delete test2", "ip netns exec test1 ip link delete test1"),
+        *("ip netns del test2", "ip netns del test1"),
+    ]
