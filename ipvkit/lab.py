@@ -27,10 +27,14 @@ LAN = "lan"
 
 T = TypeVar("T")
 
+KERNELS_OWN = ("lo", "all", "default")
+"""Names that no new link can have: the loopback's, and what sysctls call every interface."""
+
 Path = tuple[str | int, ...]
 """Where something stands in a lab: keys and positions, from the outside in."""
 
 _LAB_HINT = "docs/reference/lab-format.md shows what a lab file looks like"
+_RESERVED = "the kernel keeps lo, all and default for itself"
 _RENAME = "take another one"
 _ONE_LINE = "write it on one line, without tabs"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -128,6 +132,8 @@ class Lab:
         for part in ("endpoints", "phases"):
             if not getattr(self, part):
                 raise InvalidLab(f"{part}: at least one is needed", _LAB_HINT, (part,))
+        if self.parent in KERNELS_OWN:
+            raise InvalidLab(f"{self.parent} cannot be a parent", _RESERVED, ("parent",))
         self._check_names()
         self._check_addresses()
         for position, phase in enumerate(self.phases):
@@ -153,6 +159,8 @@ class Lab:
             if {endpoint.name, endpoint.netns} & {HOST, *PEERS, SWITCH}:
                 hint = f"{HOST}, {GATEWAY}, {NEIGHBOUR} and {SWITCH} are other parts of every lab"
                 raise InvalidLab(f"an endpoint cannot be called {endpoint.name}", hint, at)
+            if endpoint.name in KERNELS_OWN:
+                raise InvalidLab(f"an endpoint cannot be called {endpoint.name}", _RESERVED, at)
             if endpoint.name == self.parent:
                 raise InvalidLab(f"endpoint and parent are both called {self.parent}", _RENAME, at)
 

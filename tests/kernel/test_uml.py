@@ -4,13 +4,18 @@ import json
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from guest import in_guest
-from ipvkit.targets.uml import KERNELS
+from ipvkit import engine
+from ipvkit.lab import load
+from ipvkit.plan import make_plan
+from ipvkit.report.result import judge
+from ipvkit.targets.uml import KERNELS, Uml
 from program import Program
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -100,23 +105,22 @@ def test_a_wrong_expectation_ends_with_1_and_the_check_is_named(program: Program
     validate(json.loads(output.read_text()), "run-v1")
 
 
-def test_a_failing_command_is_undone_and_told_with_its_own_words(program: Program) -> None:
-    lab = program.folder / "lab.yaml"
-    # The device `lo` is there already: nothing says so before the kernel does.
-    text = LAB.replace("EXPECT", "").replace("name: test1,", "name: lo, netns: test1,")
-    lab.write_text(text.replace("to: test1", "to: lo").replace("from: test1", "from: lo"))
-    done = program.run("run-lab", str(lab), "--target", "uml", "--json")
-    assert done.returncode == 4
-    document = json.loads(done.stdout)
-    validate(document, "run-v1")
-    assert document["verdict"] == "error"
-    assert document["error"]["command"] == "ip link add lo link eth0 type ipvlan mode l2"
-    assert "File exists" in document["error"]["stderr"]
-    assert document["residue"] == []
-    undone = [step["command"] for step in document["undo"]]
-    assert undone[0] == "ip netns del test1"
+def test_a_failing_command_is_undone_and_told_with_its_own_words() -> None:
+    plan = make_plan(load(LAB.replace("EXPECT", ""), "lab.yaml"))
+    lan, l2 = plan.sections
+    make = next(step for step in plan.steps if "type ipvlan" in str(step.command))
+    twice = (replace(make, id="l2.again"),)
+    at = next(i for i, stage in enumerate(l2.stages) if make in stage) + 1
+    broken = replace(l2, stages=(*l2.stages[:at], twice, *l2.stages[at:]))
+    result = judge(engine.run(replace(plan, sections=(lan, broken)), Uml(), lambda _event: None))
+    assert (result.verdict, result.exit_code) == ("error", 4)
+    assert result.failure is not None
+    assert result.failure.command == "ip link add test1 link eth0 type ipvlan mode l2"
+    assert "File exists" in result.failure.stderr
+    assert result.run.residue == ()
+    undone = [str(finished.command) for finished in result.run.undone]
+    assert undone[:2] == ["ip link delete test1", "ip netns del test1"]
     assert undone[-1] == "ip netns del switch"
-    assert "File exists" in done.stderr
 
 
 def test_a_run_that_takes_too_long_is_ended(program: Program) -> None:
