@@ -1,12 +1,14 @@
 """A result as a person reads it: a table, then one line of verdict."""
 
 from collections.abc import Iterator
+from textwrap import wrap
 
 from tabulate import tabulate
 
 from ipvkit.report.result import Result, Verdict
 
 _COLOURS = {"pass": "32", "FAIL": "1;31", "skipped": "33", "not run": "33"}
+_NARROWEST_REASON = 32
 _HEADERS = ("check", "address", "predicted", "observed", "verdict", "reason")
 
 
@@ -23,12 +25,23 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
 
 
 def _table(rows: list[list[str]], width: int | None) -> str:
-    widths: list[int | None] | None = None
-    if width is not None:
-        others = tabulate([row[:-1] for row in rows], _HEADERS[:-1], disable_numparse=True)
-        room = width - max(len(line) for line in others.splitlines()[:2]) - 2
-        widths = [None] * (len(_HEADERS) - 1) + [max(12, room)]
+    if width is None:
+        return tabulate(rows, _HEADERS, disable_numparse=True)
+    others = tabulate([row[:-1] for row in rows], _HEADERS[:-1], disable_numparse=True)
+    room = width - max(len(line) for line in others.splitlines()[:2]) - 2
+    if room < _NARROWEST_REASON:
+        return _with_reasons_below(others, [row[-1] for row in rows], width)
+    widths = [None] * (len(_HEADERS) - 1) + [room]
     return tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=widths)
+
+
+def _with_reasons_below(table: str, reasons: list[str], width: int) -> str:
+    """Return the table with each row's reason on the lines after it, where none fits beside it."""
+    header, rule, *rows = table.splitlines()
+    lines = [header, rule]
+    for row, reason in zip(rows, reasons, strict=True):
+        lines += [row, *wrap(reason, max(width, 40), initial_indent="    ", subsequent_indent="    ")]
+    return "\n".join(lines)
 
 
 def _row(verdict: Verdict, colour: bool) -> list[str]:
