@@ -37,6 +37,11 @@ _LAB_HINT = "docs/reference/lab-format.md shows what a lab file looks like"
 _RESERVED = "the kernel keeps lo, all and default for itself"
 _RENAME = "take another one"
 _ONE_LINE = "write it on one line, without tabs"
+PING_COUNT = 6
+PING_INTERVAL_S = 0.2
+PING_WAIT_S = 0.5
+"""How a check pings: enough requests to see a loss; on one machine a reply takes less than a millisecond."""
+
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
 _SECONDS = re.compile(r"[1-9][0-9]{0,3}")
 _SLUG_HINT = "small letters, digits and - are allowed"

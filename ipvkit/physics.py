@@ -8,8 +8,9 @@ take a `Neighbours` and each act gives the next one.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TypeVar
 
-from ipvkit.lab import HOST, PEERS, Act, Check, Outcome, Phase
+from ipvkit.lab import HOST, PEERS, PING_COUNT, PING_INTERVAL_S, PING_WAIT_S, Act, Check, Outcome, Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class Timers:
 KERNEL_TIMERS = Timers()
 FAST_TIMERS = Timers(delay_first_probe_s=1, retrans_ms=100)
 
+V = TypeVar("V")
+_BESIDES_S = 0.1
+"""What an act takes beside its waiting: processes that start and end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -46,17 +51,23 @@ Entry = tuple[str, str]
 class Neighbours:
     """What the peers' neighbour tables hold for the endpoints.
 
-    `known` says of each entry with a link-layer address how it was learned; `failed` are entries that
-    came to nothing, which an announcement can fill; `fast` are peers with `FAST_TIMERS`.
+    `known` says of each entry with a link-layer address how it was learned, `age_s` of those in use how
+    many seconds ago their first use was; `failed` are entries that came to nothing, which an announcement
+    can fill; `fast` are peers with `FAST_TIMERS`.
     """
 
     known: Mapping[Entry, str] = field(default_factory=lambda: MappingProxyType({}))
+    age_s: Mapping[Entry, float] = field(default_factory=lambda: MappingProxyType({}))
     failed: frozenset[Entry] = frozenset()
     fast: frozenset[str] = frozenset()
 
     def timers(self, peer: str) -> Timers:
         """Return the timers by which `peer` ages its entries."""
         return FAST_TIMERS if peer in self.fast else KERNEL_TIMERS
+
+    def left_s(self, entry: Entry) -> float:
+        """Return how many seconds a known entry will serve, in l3, if it is used from now on."""
+        return self.timers(entry[0]).lifetime_s - self.age_s.get(entry, 0.0)
 
 
 def predict(phase: Phase, check: Check, neighbours: Neighbours) -> Prediction:
@@ -98,7 +109,7 @@ def _through_known_entry(check: Check, entry: Entry, neighbours: Neighbours) -> 
     peer, endpoint = entry
     timers = neighbours.timers(peer)
     known = f"{peer} knows {endpoint} from {neighbours.known[entry]}"
-    if check.watch is not None and check.watch > timers.lifetime_s:
+    if check.watch is not None and check.watch > neighbours.left_s(entry):
         return Prediction(
             Outcome.EXPIRES,
             f"{known}; nothing answers its probes of that entry, "
@@ -110,33 +121,68 @@ def _through_known_entry(check: Check, entry: Entry, neighbours: Neighbours) -> 
 def after(phase: Phase, act: Act, neighbours: Neighbours) -> Neighbours:
     """Return the neighbour tables after `act`. A flush wins over an announcement beside it.
 
-    An announcement fills entries that are there, failed ones too, and makes none (arp_accept=0).
+    An announcement fills entries that are there, failed ones too, and makes none (arp_accept=0); an entry
+    that serves already it leaves as old as it is (__neigh_update() in net/core/neighbour.c).
     """
-    known, failed = dict(neighbours.known), set(neighbours.failed)
+    known, failed, age_s = dict(neighbours.known), set(neighbours.failed), dict(neighbours.age_s)
     for check in act.checks:
-        _learn(phase, check, predict(phase, check, neighbours).outcome, known, failed)
-    for endpoint in act.announce:
-        for peer in PEERS:
-            if (peer, endpoint) in known or (peer, endpoint) in failed:
-                known[peer, endpoint] = "the announcement"
-                failed.discard((peer, endpoint))
+        entry = _entry(check)
+        outcome = predict(phase, check, neighbours).outcome
+        if entry is None:
+            continue
+        if outcome is not Outcome.REACHABLE:
+            known.pop(entry, None)
+            failed.add(entry)
+        else:
+            age_s.setdefault(entry, 0.0)
+            if phase.mode == "l2":
+                known[entry] = f"phase {phase.name}"
+                failed.discard(entry)
+    for entry in [e for e in (*known, *failed) if e[1] in act.announce]:
+        known.setdefault(entry, "the announcement")
+        failed.discard(entry)
+    lasts = _lasts_s(phase, act, neighbours)
+    for entry in list(age_s):
+        age_s[entry] += lasts
+        timers = neighbours.timers(entry[0])
+        if phase.mode == "l2" and age_s[entry] >= timers.delay_first_probe_s:
+            # Its probe is answered: from now on it is as good as new, and in use since nobody knows when.
+            del age_s[entry]
+        elif phase.mode == "l3" and age_s[entry] >= timers.lifetime_s and entry in known:
+            del known[entry]
+            failed.add(entry)
     return replace(
         neighbours,
-        known=MappingProxyType({e: how for e, how in known.items() if e[0] not in act.flush}),
+        known=_without(known, act.flush),
+        age_s=_without({e: age for e, age in age_s.items() if e in known}, act.flush),
         failed=frozenset(e for e in failed if e[0] not in act.flush),
         fast=neighbours.fast | set(act.fast_ageing),
     )
 
 
-def _learn(phase: Phase, check: Check, outcome: Outcome, known: dict[Entry, str], failed: set[Entry]) -> None:
-    peer, endpoint = check.source, check.destination
-    if peer not in PEERS:
-        peer, endpoint = endpoint, peer
-    if peer not in PEERS:
-        return
-    if outcome is not Outcome.REACHABLE:
-        known.pop((peer, endpoint), None)
-        failed.add((peer, endpoint))
-    elif phase.mode == "l2":
-        known[peer, endpoint] = f"phase {phase.name}"
-        failed.discard((peer, endpoint))
+def _entry(check: Check) -> Entry | None:
+    """Return the entry that a check needs: that of the peer for the endpoint, if there is a peer in it."""
+    for peer, endpoint in ((check.source, check.destination), (check.destination, check.source)):
+        if peer in PEERS:
+            return peer, endpoint
+    return None
+
+
+def _lasts_s(phase: Phase, act: Act, neighbours: Neighbours) -> float:
+    """Return how long an act takes, in seconds: its longest ping, or the second between two announcements."""
+    seconds = [1.0 if act.announce else 0.0]
+    for check in act.checks:
+        outcome = predict(phase, check, neighbours).outcome
+        entry = _entry(check)
+        if outcome is Outcome.EXPIRES and entry is not None:
+            seconds.append(neighbours.left_s(entry))
+        elif check.watch is not None:
+            seconds.append(check.watch)
+        else:
+            last_reply = PING_WAIT_S if outcome is Outcome.UNREACHABLE else 0.0
+            seconds.append((PING_COUNT - 1) * PING_INTERVAL_S + last_reply)
+    return max(seconds) + _BESIDES_S
+
+
+def _without(values: Mapping[Entry, V], peers: tuple[str, ...]) -> Mapping[Entry, V]:
+    return MappingProxyType({entry: value for entry, value in values.items() if entry[0] not in peers})

@@ -7,14 +7,27 @@ from typing import cast
 
 from ipvkit import physics
 from ipvkit.command import Command, in_netns
-from ipvkit.lab import GATEWAY, HOST, LAN, NEIGHBOUR, PEERS, SWITCH, Act, Check, Endpoint, Lab, Outcome, Phase
+from ipvkit.lab import (
+    GATEWAY,
+    HOST,
+    LAN,
+    NEIGHBOUR,
+    PEERS,
+    PING_COUNT,
+    PING_INTERVAL_S,
+    PING_WAIT_S,
+    SWITCH,
+    Act,
+    Check,
+    Endpoint,
+    Lab,
+    Outcome,
+    Phase,
+)
 from ipvkit.tools import arping, ip, ping, sysctl
 
-PING_COUNT = 6
-PING_INTERVAL_S = 0.2
-SIMULATED_WAIT_S = 0.5
 REAL_WAIT_S = 1
-"""Enough requests to see a loss; on one machine a reply takes less than a millisecond."""
+"""How long the last reply may take on a real network."""
 
 BRIDGE = "br0"
 PEER_DEV = "eth0"
@@ -301,7 +314,7 @@ class _PhaseBuilder:
                 skipped.append(probe)
                 continue
             if check.watch is None:
-                wait = SIMULATED_WAIT_S if self.lab.network.simulated else REAL_WAIT_S
+                wait = PING_WAIT_S if self.lab.network.simulated else REAL_WAIT_S
                 command = ping.ping(address, count=PING_COUNT, interval=PING_INTERVAL_S, wait=wait)
             else:
                 command = ping.ping_until_lost(address, interval=PING_INTERVAL_S, deadline=check.watch)

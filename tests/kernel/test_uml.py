@@ -105,6 +105,33 @@ def test_a_wrong_expectation_ends_with_1_and_the_check_is_named(program: Program
     validate(json.loads(output.read_text()), "run-v1")
 
 
+WORN_OUT = """\
+name: worn-out
+about: an announced entry serves the first check and not the third
+parent: eth0
+network: {host: 192.168.104.110/24, gateway: 192.168.104.254, neighbour: 192.168.104.111}
+endpoints: [{name: test1, addresses: [192.168.104.211/24]}]
+phases:
+  - name: l3
+    mode: l3
+    do:
+      - fast-ageing: neighbour
+      - check: [{from: neighbour, to: test1}]
+      - announce: test1
+      - check: [{from: neighbour, to: test1}]
+      - check: [{from: host, to: test1}]
+      - check: [{from: neighbour, to: test1}]
+"""
+
+
+def test_an_entry_wears_out_as_predicted() -> None:
+    plan = make_plan(load(WORN_OUT, "lab.yaml"))
+    result = judge(engine.run(plan, Uml(), lambda _event: None))
+    assert result.verdict == "pass"
+    expected = [check.probe.expected for check in result.checks]
+    assert expected == ["unreachable", "reachable", "unreachable", "unreachable"]
+
+
 def test_a_failing_command_is_undone_and_told_with_its_own_words() -> None:
     plan = make_plan(load(LAB.replace("EXPECT", ""), "lab.yaml"))
     lan, l2 = plan.sections

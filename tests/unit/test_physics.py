@@ -180,9 +180,10 @@ def test_a_watched_entry_expires_when_it_is_watched_longer_than_it_lives(
 ) -> None:
     neighbours = after(L3, Act(fast_ageing=(peer,) if fast else ()), known(peer))
     lives = (FAST_TIMERS if fast else KERNEL_TIMERS).lifetime_s
+    left = lives - neighbours.age_s[peer, "one"]
     for check in both_ways(peer, "one", watch):
         prediction = predict(L3, check, neighbours)
-        assert prediction.outcome is (EXPIRES if watch > lives else REACHABLE)
+        assert prediction.outcome is (EXPIRES if watch > left else REACHABLE)
         assert (f"{lives:g} s" in prediction.reason) == (prediction.outcome is EXPIRES)
 
 
@@ -252,3 +253,41 @@ def test_the_walkthrough_says_why() -> None:
     assert "dies about 1.3 s" in reasons["l3", f"{NEIGHBOUR} -> test1", EXPIRES]
     assert "NOARP" in reasons["l3", f"{NEIGHBOUR} -> test1", UNREACHABLE]
     assert "do not talk" in reasons["l3", f"{HOST} -> test1", UNREACHABLE]
+
+
+# --- time passes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_checks_one_after_another_wear_an_entry_out(peer: str) -> None:
+    check = Check(peer, "one")
+    neighbours = after(L3, Act(announce=("one",)), after(L3, Act(fast_ageing=(peer,)), failed(peer)))
+    told = []
+    for _ in range(4):
+        told.append(predict(L3, check, neighbours).outcome)
+        neighbours = after(L3, Act(checks=(check,)), neighbours)
+    # 1.3 s after the first use; a check takes 1.1 s.
+    assert told == [REACHABLE, REACHABLE, UNREACHABLE, UNREACHABLE]
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_an_entry_that_nobody_uses_does_not_age(peer: str) -> None:
+    neighbours = after(L3, Act(announce=("one",)), failed(peer))
+    for _ in range(20):
+        neighbours = after(L3, Act(checks=(Check("host", "one"),)), neighbours)
+    assert predict(L3, Check(peer, "one"), neighbours).outcome is REACHABLE
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_an_announcement_does_not_make_an_entry_in_use_younger(peer: str) -> None:
+    used = after(L3, Act(checks=(Check(peer, "one"),)), after(L3, Act(announce=("one",)), failed(peer)))
+    again = after(L3, Act(announce=("one",)), used)
+    assert again.left_s((peer, "one")) < used.left_s((peer, "one"))
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_an_entry_in_use_is_confirmed_in_l2(peer: str) -> None:
+    neighbours = known(peer)
+    for _ in range(10):
+        neighbours = after(L2, Act(checks=(Check("host", "one"),)), neighbours)
+    assert predict(L3, Check(peer, "one"), neighbours).outcome is REACHABLE
