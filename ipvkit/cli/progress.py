@@ -22,8 +22,9 @@ class Progress:
         self._task: Any = None
 
     def __enter__(self) -> Self:
-        """Draw the bar, on a terminal."""
-        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        """Draw the bar, on a terminal that may show colour."""
+        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        if sys.stderr.isatty() and not plain:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
             from rich.progress import Progress as Bar
