@@ -255,7 +255,9 @@ class _PhaseBuilder:
                 steps.add(f"give {e.name} its address", in_netns(e.netns, ip.addr_add(address, e.name)))
         steps.end_stage()
         for e in endpoints:
-            steps.add(f"give {e.name} its default route", in_netns(e.netns, ip.route_add_default(dev=e.name)))
+            steps.add(
+                f"give {e.name} its default route", in_netns(e.netns, ip.route_add(ip.RouteTo(dev=e.name)))
+            )
         steps.end_stage()
         return moved
 

@@ -5,7 +5,17 @@ no shell syntax.
 """
 
 import re
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from typing import Literal
 
 from ipvkit.errors import UsageError
@@ -14,7 +24,12 @@ Mode = Literal["l2", "l3", "l3s"]
 Flag = Literal["bridge", "private", "vepa"]
 """The kernel's words for ipvlan (Documentation/networking/ipvlan.rst)."""
 
+Address = IPv4Address | IPv6Address
+InterfaceAddress = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
 _SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_+-]+)+")
 _PREFIXLEN = re.compile(r"[1-9]|[12][0-9]|3[0-2]")
 _ALLOWED = "letters, digits and _ . + - are allowed, and the first is none of . + -"
@@ -84,3 +99,70 @@ def interface_address(text: str) -> IPv4Interface:
             f"{text} is the subnet's own or its broadcast address, not a host's", f"take another of {network}"
         )
     return value
+
+
+def any_address(text: str) -> Address:
+    """Return the IPv4 or IPv6 address that `text` writes, of whatever use.
+
+    >>> any_address("fe80::1%eth0")
+    IPv6Address('fe80::1%eth0')
+    """
+    try:
+        value = ip_address(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no address", "write it as in 192.0.2.1 or 2001:db8::1") from None
+    if isinstance(value, IPv6Address) and value.scope_id is not None:
+        interface_name(value.scope_id)
+    return value
+
+
+def any_interface_address(text: str) -> InterfaceAddress:
+    """Return the IPv4 or IPv6 address with its prefix length that `text` writes.
+
+    >>> any_interface_address("2001:db8::1/64").network
+    IPv6Network('2001:db8::/64')
+    """
+    host, slash, prefixlen = text.partition("/")
+    found = any_address(host)
+    if not slash or not prefixlen.isascii() or not prefixlen.isdigit() or "%" in host:
+        raise UsageError(
+            f"{text!r} has no prefix length", f"write it as in {found}/{24 if found.version == 4 else 64}"
+        )
+    try:
+        return ip_interface(text)
+    except ValueError:
+        raise UsageError(f"{text!r} has no prefix length from 0 to {found.max_prefixlen}") from None
+
+
+def route_destination(text: str) -> Network | None:
+    """Return the network that `text` writes, or None for ``default``.
+
+    >>> route_destination("192.0.2.0/24")
+    IPv4Network('192.0.2.0/24')
+    """
+    if text == "default":
+        return None
+    any_address(text.partition("/")[0])
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        right = ip_network(text, strict=False)
+    except ValueError:
+        raise UsageError(f"{text!r} is no network", "write it as in 192.0.2.0/24, or default") from None
+    raise UsageError(f"{text!r} is no network: host bits are set", f"write {right}")
+
+
+def destination(text: str) -> Address | str:
+    """Return what can be pinged: the address that `text` writes, or `text` if it is a host's name.
+
+    >>> destination("gateway.example")
+    'gateway.example'
+    """
+    try:
+        return any_address(text)
+    except UsageError:
+        if _HOST_NAME.fullmatch(text) and not text.replace(".", "").isdigit():
+            return text
+        raise UsageError(f"{text!r} is neither an address nor a host's name") from None

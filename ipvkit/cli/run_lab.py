@@ -110,7 +110,7 @@ def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
     )
     if network.gateway is not None:
         return placed
-    routes = engine.look(local, {"routes": ip.route_show_default(parent)})["routes"]
+    routes = engine.look(local, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
     gateway = ip.parse_gateway(routes.stdout)
     return replace(placed, network=replace(placed.network, gateway=gateway))
 

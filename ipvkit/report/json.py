@@ -1,7 +1,8 @@
 """A result as one JSON document, ``ipvkit/run/v1``; its schema is docs/reference/run-v1.schema.json."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ipvkit.command import Command, Completed
@@ -31,6 +32,26 @@ def document(result: Result) -> dict[str, Any]:
         "kept": run.kept,
         "error": error(result.failure) if result.failure else None,
     }
+
+
+def plain(value: Any) -> Any:
+    """Return what a parser found as values that `json.dumps` takes, by the names of its fields.
+
+    >>> from ipaddress import ip_interface
+    >>> plain({"address": ip_interface("192.0.2.1/24"), "flags": ("up",)})
+    {'address': '192.0.2.1/24', 'flags': ['up']}
+    """
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {name: plain(inner) for name, inner in zip(value._fields, value, strict=True)}
+    if isinstance(value, tuple | list):
+        return [plain(inner) for inner in value]
+    return str(value)
 
 
 def error(problem: IpvkitError) -> dict[str, Any]:
@@ -81,5 +102,5 @@ def _check(verdict: Verdict) -> dict[str, Any]:
         "skipped": probe.skipped or None,
         "reason": probe.reason,
         "lifetime_s": None if verdict.lifetime_s is None else round(verdict.lifetime_s, 3),
-        "ping": asdict(verdict.ping) if verdict.ping else None,
+        "ping": plain(verdict.ping),
     }

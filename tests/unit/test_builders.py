@@ -39,10 +39,22 @@ TAKES_AN_INTERFACE: dict[str, Callable[[str], Command]] = {
     "link_delete": ip.link_delete,
     "link_show": ip.link_show,
     "addr_add": lambda dev: ip.addr_add(INTERFACE, dev),
-    "route_add_default": lambda dev: ip.route_add_default(dev=dev),
-    "route_show_default": ip.route_show_default,
+    "link_add of macvlan": lambda dev: ip.link_add("x", ip.Macvlan(dev)),
+    "link_add of vlan": lambda dev: ip.link_add("x", ip.Vlan(dev, 100)),
+    "link_set name": lambda dev: ip.link_set("x", name=dev),
+    "addr_del": lambda dev: ip.addr_del(INTERFACE, dev),
+    "addr_show": ip.addr_show,
+    "route_add": lambda dev: ip.route_add(ip.RouteTo(dev=dev)),
+    "route_del": lambda dev: ip.route_del(ip.RouteTo(dev=dev)),
+    "route_show": lambda dev: ip.route_show(dev=dev),
+    "neigh_show": ip.neigh_show,
     "neigh_flush": ip.neigh_flush,
-    "announce": lambda dev: arping.announce(ADDRESS, dev),
+    **{
+        f"{build.__name__} by {by}": lambda dev, build=build, by=by: build(ADDRESS, dev, by=by)
+        for build in (arping.announce, arping.probe, arping.find_duplicate)
+        for by in get_args(arping.Implementation)
+    },
+    "ping from": lambda dev: ping.ping(ADDRESS, count=3, interval=0.2, wait=1, source=dev),
 }
 
 TAKES_A_NAMESPACE: dict[str, Callable[[str], Command]] = {
@@ -58,7 +70,7 @@ TAKES_AN_ADDRESS: dict[str, Callable[[IPv4Address], Command]] = {
     "ping": lambda address: ping.ping(address, count=3, interval=0.2, wait=1),
     "ping_until_lost": lambda address: ping.ping_until_lost(address, interval=0.2, deadline=9),
     "announce": lambda address: arping.announce(address, "x"),
-    "route_add_default": lambda address: ip.route_add_default(via=address),
+    "route_add": lambda address: ip.route_add(ip.RouteTo(via=address)),
 }
 
 BY_INTERFACE = pytest.mark.parametrize("build", TAKES_AN_INTERFACE.values(), ids=TAKES_AN_INTERFACE)

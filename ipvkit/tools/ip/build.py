@@ -1,0 +1,246 @@
+"""The argv of iproute2's ``ip``: ip-netns(8), ip-link(8), ip-address(8), ip-route(8), ip-neighbour(8)."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ipvkit.command import Command
+from ipvkit.errors import UsageError
+from ipvkit.values import Address, Flag, InterfaceAddress, Mode, Network, interface_name, netns_name
+
+# Words that `ip link` takes for its own where a name may stand, and by their beginnings too
+# (iproute2 ip/iplink.c, iplink_parse).
+_KEYWORDS = (
+    "up down name index link address lladdr txqueuelen qlen txqlen mtu xdp xdpgeneric xdpdrv xdpoffload "
+    "netns multicast allmulticast promisc trailers arp carrier vf master vrf nomaster dynamic type "
+    "alias group mode state numtxqueues numrxqueues addrgenmode link-netnsid protodown "
+    "protodown_reason gso_max_size gso_max_segs gso_ipv4_max_size gro_max_size gro_ipv4_max_size "
+    "broadcast brd dev parentdev help"
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Ipvlan:
+    """An ipvlan link on `parent`; `flag` None leaves the parent's flag as it is (bridge at first)."""
+
+    parent: str
+    mode: Mode
+    flag: Flag | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Veth:
+    """A veth pair whose other end is called `peer` and is made in the namespace `netns`."""
+
+    peer: str
+    netns: str
+
+
+@dataclass(frozen=True, slots=True)
+class Macvlan:
+    """A macvlan link on `parent`."""
+
+    parent: str
+    mode: Literal["bridge", "private", "vepa", "passthru"] = "bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class Vlan:
+    """A VLAN sub-interface of `parent` with the tag `id`, 1 to 4094 (IEEE 802.1Q)."""
+
+    parent: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge: the switch of a simulated LAN."""
+
+
+Kind = Ipvlan | Macvlan | Vlan | Veth | Bridge
+
+
+def at(netns: str, command: Command) -> Command:
+    """Return an `ip` command that acts in the namespace `netns` without a second process.
+
+    >>> str(at("switch", link_set("host", up=True)))
+    'ip -n switch link set host up'
+    """
+    return replace(command, argv=("ip", "-n", netns_name(netns), *command.argv[1:]))
+
+
+def netns_add(netns: str) -> Command:
+    """Return ``ip netns add NETNS``."""
+    return Command(("ip", "netns", "add", netns_name(netns)))
+
+
+def netns_del(netns: str) -> Command:
+    """Return ``ip netns del NETNS``."""
+    return Command(("ip", "netns", "del", netns_name(netns)))
+
+
+def netns_list() -> Command:
+    """Return the command whose output `parse_netns` reads."""
+    return Command(("ip", "-json", "netns", "list"))
+
+
+def link_add(dev: str, kind: Kind, *, netns: str | None = None, up: bool = False) -> Command:
+    """Return ``ip link add DEV …`` for a link of that `kind`, made in place in the namespace `netns`.
+
+    >>> str(link_add("test1", Ipvlan("eth0", "l2")))
+    'ip link add test1 link eth0 type ipvlan mode l2'
+    """
+    link: tuple[str, ...] = ()
+    match kind:
+        case Ipvlan(parent, mode, flag):
+            words = ["ipvlan", "mode", mode, *([flag] if flag else [])]
+        case Macvlan(parent, mode):
+            words = ["macvlan", "mode", mode]
+        case Vlan(parent, id):
+            words = ["vlan", "id", str(id)]
+        case Veth(peer, peer_netns):
+            parent = ""
+            words = ["veth", "peer", "name", interface_name(peer), "netns", netns_name(peer_netns)]
+        case Bridge():
+            parent = ""
+            words = ["bridge"]
+    if parent:
+        link = ("link", interface_name(parent))
+    place = ("netns", netns_name(netns)) if netns is not None else ()
+    state = ("up",) if up else ()
+    return Command(("ip", "link", "add", *_name(dev), *link, *place, *state, "type", *words))
+
+
+def link_set(
+    dev: str,
+    *,
+    netns: str | None = None,
+    master: str | None = None,
+    name: str | None = None,
+    mtu: int | None = None,
+    up: bool | None = None,
+    mode: Mode | None = None,
+    flag: Flag | None = None,
+) -> Command:
+    """Return ``ip link set DEV …``: into a namespace, under a bridge, its name, MTU, up or down.
+
+    `mode` and `flag` are an ipvlan's, and with it those of every ipvlan link on the same parent.
+
+    >>> str(link_set("test1", netns="test1"))
+    'ip link set test1 netns test1'
+    >>> str(link_set("test1", mode="l3", flag="private"))
+    'ip link set test1 type ipvlan mode l3 private'
+    """
+    words: list[str] = []
+    if netns is not None:
+        words += ["netns", netns_name(netns)]
+    if master is not None:
+        words += ["master", interface_name(master)]
+    if name is not None:
+        words += ["name", interface_name(name)]
+    if mtu is not None:
+        words += ["mtu", str(mtu)]
+    if up is not None:
+        words += ["up" if up else "down"]
+    if mode is not None or flag is not None:
+        words += ["type", "ipvlan", *(["mode", mode] if mode else []), *([flag] if flag else [])]
+    if not words:
+        raise UsageError(f"nothing of {dev} is to be set", "say what, such as up")
+    return Command(("ip", "link", "set", *_name(dev), *words))
+
+
+def link_delete(dev: str) -> Command:
+    """Return ``ip link delete DEV``."""
+    return Command(("ip", "link", "delete", *_name(dev)))
+
+
+def link_show(dev: str | None = None) -> Command:
+    """Return the command whose output `parse_links` reads: of one link, or of all for None."""
+    words = ("dev", interface_name(dev)) if dev is not None else ()
+    return Command(("ip", "-json", "-details", "link", "show", *words))
+
+
+def addr_add(address: InterfaceAddress, dev: str) -> Command:
+    """Return ``ip addr add ADDRESS dev DEV``."""
+    return Command(("ip", "addr", "add", str(address), "dev", interface_name(dev)))
+
+
+def addr_del(address: InterfaceAddress, dev: str) -> Command:
+    """Return ``ip addr del ADDRESS dev DEV``."""
+    return Command(("ip", "addr", "del", str(address), "dev", interface_name(dev)))
+
+
+def addr_show(dev: str | None = None, *, details: bool = False) -> Command:
+    """Return the command whose output `parse_addresses` reads: of one link, or of all for None.
+
+    With `details` it shows what `link_show` does, and the addresses.
+    """
+    words = ("dev", interface_name(dev)) if dev is not None else ()
+    return Command(("ip", "-json", *(("-details",) if details else ()), "addr", "show", *words))
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTo:
+    """A route: to `dst` (None: default), through a gateway, a device or both.
+
+    `ipv6` tells the two default routes apart where neither `dst` nor `via` does.
+    """
+
+    dst: Network | None = None
+    via: Address | None = None
+    dev: str | None = None
+    src: Address | None = None
+    metric: int | None = None
+    onlink: bool = False
+    ipv6: bool = False
+
+
+def route_add(to: RouteTo) -> Command:
+    """Return ``ip route add …``.
+
+    >>> str(route_add(RouteTo(via=IPv4Address("192.168.104.254"))))
+    'ip route add default via 192.168.104.254'
+    """
+    return _route("add", to)
+
+
+def route_del(to: RouteTo) -> Command:
+    """Return ``ip route del …``."""
+    return _route("del", to)
+
+
+def _route(verb: str, to: RouteTo) -> Command:
+    words = [verb, "default" if to.dst is None else str(to.dst)]
+    if to.via is not None:
+        words += ["via", str(to.via)]
+    if to.dev is not None:
+        words += ["dev", interface_name(to.dev)]
+    if to.src is not None:
+        words += ["src", str(to.src)]
+    if to.metric is not None:
+        words += ["metric", str(to.metric)]
+    if to.onlink:
+        words += ["onlink"]
+    family = ("-6",) if to.ipv6 else ()
+    return Command(("ip", *family, "route", *words))
+
+
+def route_show(*, default: bool = False, dev: str | None = None, ipv6: bool = False) -> Command:
+    """Return the command whose output `parse_routes` reads: of one family, all or the default routes."""
+    words = [*(["default"] if default else []), *(["dev", interface_name(dev)] if dev is not None else [])]
+    return Command(("ip", "-json", "-6" if ipv6 else "-4", "route", "show", *words))
+
+
+def neigh_show(dev: str | None = None) -> Command:
+    """Return the command whose output `parse_neighbours` reads: of one link, or of all for None."""
+    words = ("dev", interface_name(dev)) if dev is not None else ()
+    return Command(("ip", "-json", "neigh", "show", *words))
+
+
+def neigh_flush(dev: str) -> Command:
+    """Return ``ip neigh flush dev DEV``: forget every neighbour seen on `dev`."""
+    return Command(("ip", "neigh", "flush", "dev", interface_name(dev)))
+
+
+def _name(dev: str) -> tuple[str, ...]:
+    ambiguous = any(word.startswith(dev) for word in _KEYWORDS)
+    return ("dev", interface_name(dev)) if ambiguous else (interface_name(dev),)
