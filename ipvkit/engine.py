@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 
 from ipvkit.command import Command, Completed
-from ipvkit.errors import CommandFailed, Interrupted, IpvkitError
+from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
 from ipvkit.plan import NONLOCAL_BIND, Plan, Stage, Step
 from ipvkit.script import Frame, payload, read_frames
 from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
@@ -71,7 +71,9 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Signal:
+class Signal:
+    """A signal that has come, in the inbox."""
+
     number: int
 
 
@@ -91,7 +93,7 @@ def run(
     result = Run(plan, target.kind)
     inbox: Inbox = SimpleQueue()
     started = time.monotonic()
-    with _signals_into(inbox):
+    with signals_into(inbox):
         if isinstance(target, PayloadTarget):
             _PayloadRun(result, target, listener, inbox, started + timeout_s).run(timeout_s)
         else:
@@ -101,11 +103,11 @@ def run(
 
 
 @contextmanager
-def _signals_into(inbox: Inbox) -> Iterator[None]:
+def signals_into(inbox: Inbox) -> Iterator[None]:
     """Have ^C, TERM and HUP put into the inbox, so that they are seen between two steps only."""
 
     def put(number: int, _frame: FrameType | None) -> None:
-        inbox.put(_Signal(number))
+        inbox.put(Signal(number))
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -137,11 +139,14 @@ def _not_undone(result: Run) -> list[str]:
 
 
 def _failed(step: Step, command: Command, completed: Completed) -> IpvkitError:
-    code = completed.exit_code
-    how = f"failed with exit code {code}" if code >= 0 else f"died of {signal.Signals(-code).name}"
-    message = f"{step.id}, {step.purpose}, {how}"
+    message = f"{step.id}, {step.purpose}, {_how(completed)}"
     said = completed.stderr.strip() or completed.stdout.strip()
     return CommandFailed(message, _UNDONE, command=str(command), stderr=said)
+
+
+def _how(completed: Completed) -> str:
+    code = completed.exit_code
+    return f"failed with exit code {code}" if code >= 0 else f"died of {signal.Signals(-code).name}"
 
 
 class _CommandRun:
@@ -210,7 +215,7 @@ class _CommandRun:
                 if news.completed.exit_code not in step.command.ok:
                     failure = failure or _failed(step, step.command, news.completed)
                 continue
-            if isinstance(news, _Signal):
+            if isinstance(news, Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
                 failure = _interrupted(news.number)
             elif deadline > self.deadline:
@@ -237,10 +242,10 @@ class _CommandRun:
         if step.undo is not None:
             self.done.append(step)
 
-    def _next(self, deadline: float) -> Ended | _Signal | None:
+    def _next(self, deadline: float) -> Ended | Signal | None:
         """Return what comes next into the inbox, or None when the deadline is over."""
         try:
-            news: Ended | _Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            news: Ended | Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
             return None
         return news
@@ -305,6 +310,36 @@ def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Compl
     return seen
 
 
+def execute(target: CommandTarget, command: Command, *, timeout_s: float) -> Completed:
+    """Return what one command did; it has ended when this returns or raises.
+
+    Raise CommandFailed where it fails or does not end in time, Interrupted where a signal comes, and
+    MissingRequirement where this user may not.
+    """
+    inbox: Inbox = SimpleQueue()
+    news: Ended | Signal | None = None
+    with signals_into(inbox):
+        running = target.start("command", command, inbox)
+        with suppress(Empty):
+            news = inbox.get(timeout=timeout_s)
+    if isinstance(news, Ended):
+        return _succeeded(command, news.completed)
+    running.stop()
+    if news is None:
+        raise CommandFailed(f"{command.argv[0]} did not end within {timeout_s:g} s and was killed", command=str(command))
+    name = signal.Signals(news.number).name
+    raise Interrupted(f"interrupted by {name}", "the command was ended; what it had done by then stays")
+
+
+def _succeeded(command: Command, completed: Completed) -> Completed:
+    if completed.exit_code in command.ok:
+        return completed
+    said = completed.stderr.strip() or completed.stdout.strip()
+    if "Operation not permitted" in said or "Permission denied" in said:
+        raise MissingRequirement("this user may not do that", "use sudo", command=str(command), stderr=said)
+    raise CommandFailed(f"{command.argv[0]} {_how(completed)}", command=str(command), stderr=said)
+
+
 def undo_command(step: Step, completed: Mapping[str, Completed]) -> Command:
     """Return the command that undoes `step`, with what an earlier step read, where it needs that."""
     if step.undo is None:
@@ -362,7 +397,7 @@ class _PayloadRun:
                 news = self.inbox.get(timeout=max(0.0, self.deadline - time.monotonic()))
             except Empty:
                 raise CommandFailed("the run did not end in time", _MORE_TIME) from None
-            if isinstance(news, _Signal):
+            if isinstance(news, Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
                 raise _interrupted(news.number)
             if isinstance(news, Output):
@@ -434,9 +469,10 @@ def _things(seen: Mapping[str, Completed]) -> Sequence[str]:
     for name, completed in seen.items():
         if completed.exit_code != 0:
             raise CommandFailed(f"{name}: {completed.stderr.strip()}")
-    things = [f"netns {name}" for name in ip.parse_netns_list(seen["netns"].stdout)]
-    for dev, addresses in ip.parse_addresses(seen["addr"].stdout).items():
-        things += [f"link {dev}", *(f"address {address} on {dev}" for address in addresses)]
+    things = [f"netns {netns.name}" for netns in ip.parse_netns(seen["netns"].stdout)]
+    for link in ip.parse_addresses(seen["addr"].stdout):
+        dev = link.ifname
+        things += [f"link {dev}", *(f"address {address} on {dev}" for address in link.ipv4)]
     if NONLOCAL_BIND in seen:
         things.append(f"{NONLOCAL_BIND} = {seen[NONLOCAL_BIND].stdout.strip()}")
     return things

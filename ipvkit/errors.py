@@ -1,12 +1,10 @@
 """What can go wrong, as a person reads it: one root and its leaves, each with its exit code."""
 
-from typing import ClassVar
-
 
 class IpvkitError(Exception):
     """Something that a person has to know: what happened, and what to do about it."""
 
-    exit_code: ClassVar[int] = 4
+    exit_code = 4
 
     def __init__(self, message: str, hint: str = "", *, command: str = "", stderr: str = "") -> None:
         """Keep `message`, `hint`, the exact `command` line and its own `stderr`, where there are any."""
@@ -59,7 +57,7 @@ class UnparsableOutput(IpvkitError):
         """Keep the `tool`, and the `line` that was not understood with its number, from 1."""
         super().__init__(
             f"the output of {tool} was not understood at line {line_number}: {line!r}",
-            "this may be another tool of the same name, or another version: see `ipvkit doctor`",
+            "was it another tool of that name, or another language than that of LC_ALL=C? see `ipvkit doctor`",
         )
         self.tool = tool
         self.line_number = line_number

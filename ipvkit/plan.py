@@ -1,6 +1,6 @@
 """From a Lab to a Plan: the order of steps lives here only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import cast
@@ -31,6 +31,7 @@ REAL_WAIT_S = 1
 
 BRIDGE = "br0"
 PEER_DEV = "eth0"
+COMMANDS = "commands"
 NONLOCAL_BIND = "net.ipv4.ip_nonlocal_bind"
 
 
@@ -126,6 +127,15 @@ def make_plan(lab: Lab) -> Plan:
     builder = _PhaseBuilder(lab)
     sections += [builder.section(phase) for phase in lab.phases]
     return Plan(lab, tuple(sections))
+
+
+def on_simulated_lan(lab: Lab, commands: Mapping[str, Command]) -> Plan:
+    """Return the plan that runs `commands`, each under its purpose, on the simulated LAN of `lab`."""
+    steps = _Steps(COMMANDS)
+    for purpose, command in commands.items():
+        steps.add(purpose, command)
+        steps.end_stage()
+    return Plan(lab, (_lan(lab), Section(COMMANDS, "what was asked for", None, tuple(steps.stages))))
 
 
 class _Steps:

@@ -3,9 +3,12 @@
 import os
 import pty
 import re
+import select
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+import termios
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +17,9 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 COLUMNS = 140
 """How wide the terminal was whose output the documents show."""
+
+PROMPT = "lan# "
+"""The prompt of the shell that `ipvkit shell` opens."""
 
 NOT_RUN = {
     "./scripts/test": "it would run this test",
@@ -43,13 +49,17 @@ class Shown:
     command: str
     exit_code: int
     output: tuple[str, ...]
+    typed: bool = False
+    """Whether it is typed into the shell that `ipvkit shell` opened earlier in the document."""
 
     @property
     def runs_in(self) -> str:
-        """Where it is run: nowhere, in a guest (what needs root or ipvlan), with a kernel, or fast."""
+        """Where it is run: nowhere, in a guest (root or ipvlan), in a session, with a kernel, or fast."""
         line = self.command
         if line in NOT_RUN:
             return "nowhere"
+        if self.typed or re.fullmatch(r"ipvkit shell( --target \w+)?", line):
+            return "session"
         if line.startswith(("sudo ", "bash lab.sh")):
             return "guest"
         starts = re.search(r"\bipvkit (run-lab|doctor)\b|^\./scripts/lab\b", line)
@@ -112,13 +122,15 @@ class Document:
         )
 
     def _commands(self, block: Block) -> Iterator[Shown]:
-        starts = [i for i, line in enumerate(block.lines) if line.startswith("$ ")]
+        starts = [i for i, line in enumerate(block.lines) if line.startswith(("$ ", PROMPT))]
         for start, end in zip(starts, [*starts[1:], len(block.lines)], strict=True):
-            command, _, comment = block.lines[start].removeprefix("$ ").partition("  # ")
+            typed = block.lines[start].startswith(PROMPT)
+            line = block.lines[start].removeprefix(PROMPT if typed else "$ ")
+            command, _, comment = line.partition("  # ")
             exits = _EXITS.search(f"# {comment}")
             output = tuple(line.rstrip() for line in block.lines[start + 1 : end])
             place = f"{self.name}:{block.line_number + 1 + start}"
-            yield Shown(place, command.strip(), int(exits[1]) if exits else 0, output)
+            yield Shown(place, command.strip(), int(exits[1]) if exits else 0, output, typed)
 
     def write_files(self, folder: Path) -> None:
         """Write the blocks that are files into `folder`."""
@@ -166,6 +178,55 @@ def run(command: str, folder: Path, timeout_s: float = 120) -> tuple[int, str]:
         process.kill()
         process.wait()
         os.close(master)
+
+
+def run_session(
+    opening: str, commands: Sequence[str], folder: Path, timeout_s: float = 240
+) -> list[tuple[int, str]]:
+    """Open a shell, type commands into it, and return the exit code of each and what it printed.
+
+    The first is what the opening itself printed.
+    """
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (50, COLUMNS))
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", f"exec {opening}"],
+        cwd=folder,
+        env=terminal_environment(folder),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    deadline = time.monotonic() + timeout_s
+    try:
+        seen = [(0, _until_prompt(master, deadline))]
+        for command in commands:
+            os.write(master, f"{command}\n".encode())
+            text = _until_prompt(master, deadline).partition("\n")[2]
+            os.write(master, b"echo $?\n")
+            seen.append((int(_until_prompt(master, deadline).splitlines()[1]), text))
+        os.write(master, b"exit\n")
+        while _read(master):
+            pass
+        process.wait(30)
+        return seen
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def _until_prompt(terminal: int, deadline: float) -> str:
+    """Return what a shell prints before it asks for the next command."""
+    text = ""
+    while not text.endswith(f"\n{PROMPT}"):
+        readable, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
+        chunk = _read(terminal) if readable else b""
+        assert chunk, f"no prompt after\n{text}"
+        text = (text + chunk.decode(errors="replace")).replace("\r\n", "\n")
+    return text.removesuffix(PROMPT)
 
 
 def _read(terminal: int) -> bytes:

@@ -24,7 +24,6 @@ from ipvkit.lab import (
     Phase,
     on_parent,
 )
-from ipvkit.tools.ping import IcmpError, PingReport, Reply, Rtt
 
 # --- names and addresses ------------------------------------------------------------------------------
 
@@ -155,80 +154,6 @@ def mutated_text(draw: st.DrawFn, text: str, pieces: Sequence[str] = ()) -> str:
                 units.insert(at, draw(st.characters() | st.sampled_from(pieces or ("",))))
         text = "".join(units)
     return text
-
-
-def _times() -> st.SearchStrategy[float]:
-    """Round-trip times in milliseconds, as precise as ping prints them: at most three places."""
-    places = st.integers(0, 3)
-    return places.flatmap(lambda n: st.integers(100 if n < 3 else 0, 999).map(lambda d: d / 10**n))
-
-
-def _milliseconds() -> st.SearchStrategy[float]:
-    return st.integers(0, 10**7).map(lambda number: number / 1000)
-
-
-@st.composite
-def ping_reports(draw: st.DrawFn, *, timestamps: bool | None = None) -> PingReport:
-    """What a ping can have seen: each request answered, refused by an ICMP error, never sent, or lost."""
-    stamped = draw(st.booleans()) if timestamps is None else timestamps
-    destination, router = str(draw(addresses())), str(draw(addresses()))
-    ends = draw(st.lists(st.sampled_from(["reply", "error", "unsent", "silence"]), min_size=1, max_size=12))
-    start = draw(st.integers(1_500_000_000_000_000, 2_000_000_000_000_000))
-    replies, errors = [], []
-    for seq, end in enumerate(ends, 1):
-        start += draw(st.integers(1, 2_000_000))
-        if end == "reply":
-            stamp = start / 1_000_000 if stamped else None
-            ttl, time_ms = draw(st.integers(1, 255)), draw(_times())
-            replies.append(Reply(destination, seq, ttl, time_ms, stamp))
-        if end == "error":
-            message = draw(st.sampled_from(["Destination Host Unreachable", "Time to live exceeded"]))
-            errors.append(IcmpError(router, seq, message))
-    rtt = Rtt(*(draw(_milliseconds()) for _ in range(4))) if replies else None
-    loss = float(f"{100 * (len(ends) - len(replies)) / len(ends):g}")
-    return PingReport(
-        destination=destination,
-        transmitted=len(ends),
-        received=len(replies),
-        loss_percent=loss,
-        replies=tuple(replies),
-        errors=tuple(errors),
-        # What could not be sent is counted on stdout and told on stderr.
-        error_count=len(errors) + ends.count("unsent"),
-        rtt_ms=rtt,
-        unrecognised=(),
-    )
-
-
-def printed(report: PingReport) -> str:
-    """Return `report` as iputils' ping prints it (ping/ping_common.c)."""
-
-    def reply(r: Reply) -> str:
-        stamp = "" if r.timestamp is None else f"[{r.timestamp:.6f}] "
-        return f"{stamp}64 bytes from {r.source}: icmp_seq={r.seq} ttl={r.ttl} time={_shown(r.time_ms)} ms"
-
-    lines = {r.seq: reply(r) for r in report.replies}
-    lines |= {e.seq: f"From {e.source} icmp_seq={e.seq} {e.message}" for e in report.errors}
-    errors = f" +{report.error_count} errors," if report.error_count else ""
-    counts = f"{report.transmitted} packets transmitted, {report.received} received,{errors}"
-    rtt = report.rtt_ms
-    times = f"{rtt.min:.3f}/{rtt.avg:.3f}/{rtt.max:.3f}/{rtt.mdev:.3f}" if rtt else ""
-    return "\n".join(
-        [
-            f"PING {report.destination} ({report.destination}) 56(84) bytes of data.",
-            *(lines[seq] for seq in sorted(lines)),
-            "",
-            f"--- {report.destination} ping statistics ---",
-            f"{counts} {report.loss_percent:g}% packet loss, time 803ms",
-            f"rtt min/avg/max/mdev = {times} ms" if times else "",
-            "",
-        ]
-    )
-
-
-def _shown(time_ms: float) -> str:
-    places = 0 if time_ms >= 100 else 1 if time_ms >= 10 else 2 if time_ms >= 1 else 3
-    return f"{time_ms:.{places}f}"
 
 
 # --- labs ---------------------------------------------------------------------------------------------

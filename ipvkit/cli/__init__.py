@@ -9,6 +9,15 @@ from ipvkit import __version__
 SUMMARIES = {
     "run-lab": "Run a lab on a real kernel and compare it with what ipvlan's rules predict.",
     "export-script": "Write a lab as a bash script that needs neither ipvkit nor Python.",
+    "shell": "Open a shell on a simulated LAN, in a kernel of its own, or run commands there.",
+    "netns": "Add, list and delete network namespaces.",
+    "link": "Add, list, change and delete links: ipvlan, and what it is compared with.",
+    "addr": "Add, list and delete addresses.",
+    "route": "Add, list and delete routes.",
+    "neigh": "List neighbour entries.",
+    "ping": "Ping a host and tell who said what.",
+    "arping": "Ask a link who has an address, whether anybody has it, or announce it.",
+    "parse": "Turn what ping, arping or ip printed into a table or JSON.",
     "doctor": "Tell which targets work on this machine, and what mends those that do not.",
 }
 
@@ -35,17 +44,20 @@ To begin with:
   ipvkit run-lab                       the walkthrough, on a kernel of its own, with no root
   ipvkit run-lab --dry-run             every command of it, and nothing is executed
   ipvkit export-script > lab.sh        the same as bash, for somebody without ipvkit
+  ipvkit shell                         a LAN to try ipvlan by hand, with no root
 """
 
 
-def emit(text: str) -> None:
-    """Write `text` to stdout; a reader that has gone, as in ``| head``, wants no more and is no error."""
+def emit(text: str) -> bool:
+    """Write `text` to stdout; a reader that has gone, as in ``| head``, is no error: return False then."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         # What is left in the buffer must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:

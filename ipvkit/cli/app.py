@@ -8,17 +8,23 @@ from inspect import getdoc
 
 import typer
 
-from ipvkit.cli import SUMMARIES, emit
+from ipvkit.cli import SUMMARIES, emit, ip
 from ipvkit.cli.doctor import doctor
 from ipvkit.cli.export_script import export_script
+from ipvkit.cli.parse import parse
+from ipvkit.cli.probes import arping, ping
 from ipvkit.cli.run_lab import run_lab
+from ipvkit.cli.shell import shell
 from ipvkit.errors import IpvkitError, UsageError
 from ipvkit.report.json import error
 
 app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
-for function in (run_lab, export_script, doctor):
+for function in (run_lab, export_script, shell, ping, arping, parse, doctor):
     name = function.__name__.replace("_", "-")
     app.command(name, help=f"{SUMMARIES[name]}\n\n{getdoc(function)}")(function)
+GROUPS = {str(group.info.name): group for group in (ip.netns, ip.link, ip.addr, ip.route, ip.neigh)}
+for name, group in GROUPS.items():
+    app.add_typer(group, help=SUMMARIES[name])
 
 
 @app.callback()
@@ -30,6 +36,8 @@ def _options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors become lines on stderr."""
+    if len(arguments) == 1 and arguments[0] in GROUPS:
+        arguments = [*arguments, "--help"]
     try:
         code = typer.main.get_command(app)(list(arguments), prog_name="ipvkit", standalone_mode=False)
         return int(code or 0)

@@ -9,6 +9,7 @@ import typer
 from ipvkit import labs
 from ipvkit.errors import UsageError
 from ipvkit.lab import Lab, load, on_parent
+from ipvkit.targets.choice import TargetKind
 from ipvkit.values import address, interface_address, interface_name
 
 LabName = Annotated[
@@ -32,6 +33,15 @@ Neighbour = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Another host in the subnet of a real network.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands, execute nothing.")]
+Netns = Annotated[
+    str | None, typer.Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
+]
+Target = Annotated[
+    TargetKind,
+    typer.Option(help="Where: this machine, or a simulated LAN that ends with the command."),
+]
 
 
 class RealNetwork:

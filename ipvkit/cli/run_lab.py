@@ -13,6 +13,7 @@ import typer
 from ipvkit import engine, preflight, script
 from ipvkit.cli import emit
 from ipvkit.cli.options import (
+    DryRun,
     Endpoints,
     Gateway,
     Json,
@@ -43,7 +44,7 @@ def run_lab(
     endpoint: Endpoints = None,
     gateway: Gateway = None,
     neighbour: Neighbour = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands, execute nothing.")] = False,
+    dry_run: DryRun = False,
     json_: Json = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what was built (target local).")] = False,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result to FILE.")] = None,
@@ -93,7 +94,7 @@ def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
     parent, local = network.parent, Local()
     views = {"links": ip.link_show(), "addresses": ip.addr_show(), "namespaces": ip.netns_list()}
     seen = engine.look(local, views)
-    addresses = ip.parse_addresses(seen["addresses"].stdout)
+    addresses = {link.ifname: link.ipv4 for link in ip.parse_addresses(seen["addresses"].stdout)}
     placed = on_parent(
         lab,
         parent,
@@ -105,13 +106,13 @@ def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
     preflight.refuse_obstacles(
         placed,
         ip.parse_links(seen["links"].stdout),
-        ip.parse_netns_list(seen["namespaces"].stdout),
+        [netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)],
         addresses,
     )
     if network.gateway is not None:
         return placed
     routes = engine.look(local, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
-    gateway = ip.parse_gateway(routes.stdout)
+    gateway = ip.gateway_of(ip.parse_routes(routes.stdout))
     return replace(placed, network=replace(placed.network, gateway=gateway))
 
 

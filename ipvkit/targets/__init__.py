@@ -85,6 +85,9 @@ class PayloadTarget(Protocol):
     def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
         """Start `payload`; `Output` will be in the inbox, the last with None."""
 
+    def interact(self, payload: str) -> int:
+        """Run `payload` on this process's terminal until it ends; return an exit code."""
+
 
 def environment() -> dict[str, str]:
     """Return the environment of commands: output in English, administrators' tools found."""

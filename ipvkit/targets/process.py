@@ -4,8 +4,11 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from ipvkit.targets import Inbox, Output, environment
 
@@ -26,6 +29,29 @@ def guarded(argv: Sequence[str], timeout_s: float) -> list[str]:
     child = [*_WITH_PARENT, _IF_PARENT_LIVES + 'exec "$@"']
     bound = f'exec timeout --signal=KILL {timeout_s + _GRACE_S:.0f} {shlex.join(child)} "$$" "$@"'
     return [*_WITH_PARENT, _IF_PARENT_LIVES + bound, str(os.getpid()), *argv]
+
+
+def in_foreground(argv: Sequence[str], payload_file: int, variables: Mapping[str, str] | None = None) -> int:
+    """Run `argv` on this process's terminal until it ends, and return its exit code.
+
+    It ends with this process. The terminal is left as it was found; ^C is not for this process. What it
+    says on stderr is not shown: uml tells of its start there.
+    """
+    guarded_argv = [*_WITH_PARENT, _IF_PARENT_LIVES + 'exec "$@"', str(os.getpid()), *argv]
+    settings = termios.tcgetattr(sys.stdin)
+    # A handler, since what is ignored would stay so in the child.
+    former = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    try:
+        environment_ = {**environment(), **(variables or {})}
+        return subprocess.run(
+            guarded_argv, stderr=subprocess.DEVNULL, env=environment_, pass_fds=[payload_file], check=False
+        ).returncode
+    finally:
+        # The terminal may have gone meanwhile.
+        with suppress(termios.error):
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
+        signal.signal(signal.SIGINT, former)
+        os.close(payload_file)
 
 
 def memory_file(content: bytes) -> int:

@@ -1,9 +1,11 @@
 """`sandbox`: new user, mount, network and process namespaces on this kernel (unshare(1))."""
 
 from ipvkit.targets import Inbox, Payload, find_program, require, require_ipvlan
-from ipvkit.targets.process import PayloadProcess, guarded, memory_file
+from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memory_file
 
 _PROGRAMS = ("unshare", "setpriv", "timeout", "bash", "mount", "ip")
+
+_PROLOGUE = "mount -t tmpfs tmpfs /run || exit 3\nip link set lo up\n"
 
 
 class Sandbox:
@@ -19,10 +21,17 @@ class Sandbox:
 
     def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
         """Start `payload` in new namespaces, with an empty /run and the loopback up, as on any host."""
-        content = f"mount -t tmpfs tmpfs {self.work} || exit 3\nip link set lo up\n{payload}"
-        file = memory_file(content.encode())
-        argv = [*_unshare(), str(find_program("bash")), f"/proc/self/fd/{file}"]
-        return PayloadProcess(guarded(argv, timeout_s), file, inbox)
+        file = memory_file(f"{_PROLOGUE}{payload}".encode())
+        return PayloadProcess(guarded(_bash(file), timeout_s), file, inbox)
+
+    def interact(self, payload: str) -> int:
+        """Run bash with `payload` in new namespaces, on this process's terminal, until it ends."""
+        file = memory_file(f"{_PROLOGUE}{payload}".encode())
+        return in_foreground(_bash(file), file)
+
+
+def _bash(file: int) -> list[str]:
+    return [*_unshare(), str(find_program("bash")), f"/proc/self/fd/{file}"]
 
 
 def _unshare() -> list[str]:

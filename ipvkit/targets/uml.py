@@ -5,11 +5,12 @@ file and the output comes out of a serial line, so that nothing is ever written 
 """
 
 import os
+import shlex
 from pathlib import Path
 
 from ipvkit.errors import MissingRequirement
 from ipvkit.targets import Inbox, Payload, find_program, require
-from ipvkit.targets.process import PayloadProcess, guarded, memory_file
+from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memory_file
 
 KERNELS = ("linux.uml", "linux")
 MODULES = Path("/usr/lib/uml/modules")
@@ -26,7 +27,6 @@ trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger; sleep 60; }' EXIT
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
-exec </dev/null >/dev/ttyS0
 ip link set lo up
 mkdir -p /run/netns /run/modules/lib/modules
 ln -s MODULES/* /run/modules/lib/modules/
@@ -49,21 +49,8 @@ class Uml:
 
     def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
         """Start a kernel whose first process is bash with `payload`."""
-        content = (_PROLOGUE.replace("MODULES", str(MODULES)) + payload).encode()
-        file = memory_file(content.ljust(-(-len(content) // 512) * 512, b"\n"))
-        kernel = next(path for name in KERNELS if (path := find_program(name)))
-        argv = [
-            kernel,
-            f"mem={MEMORY_MIB}M",
-            *("rootfstype=hostfs", "rootflags=/", "ro"),
-            *("con=null", "con0=null,fd:2", "ssl0=null,fd:1"),
-            # No folder can be made there: so no ~/.uml, no pid file, no control socket.
-            "uml_dir=/dev/null/",
-            f"ubd0r=/proc/self/fd/{file}",
-            f"initcall_blacklist={_SKIPPED_AT_START}",
-            f"init={find_program('bash')}",
-            *("--", "/dev/ubda"),
-        ]
+        file = _block_device(f"exec </dev/null >/dev/ttyS0\n{payload}")
+        argv = _kernel(file, "con0=null,fd:2", "ssl0=null,fd:1")
         return PayloadProcess(
             [*_on_one_cpu(), *guarded(argv, timeout_s)],
             file,
@@ -71,6 +58,37 @@ class Uml:
             decode=_Terminal().decode,
             variables={"TMPDIR": _memory_folder()},
         )
+
+    def interact(self, payload: str) -> int:
+        """Run bash with `payload` on a kernel whose console is this process's terminal, until it ends."""
+        size = os.get_terminal_size()
+        console = f"stty rows {size.lines} cols {size.columns} </dev/tty1"
+        wrapped = f"exec setsid --ctty --wait bash -c {shlex.quote(f'{console}; {payload}')}"
+        file = _block_device(f"({wrapped}) </dev/tty1 >/dev/tty1 2>&1\n")
+        argv = [*_on_one_cpu(), *_kernel(file, "con0=null,null", "con1=fd:0,fd:1")]
+        return in_foreground(argv, file, {"TMPDIR": _memory_folder()})
+
+
+def _block_device(payload: str) -> int:
+    """Return a memory file that the guest's first process, bash, reads as a block device."""
+    content = (_PROLOGUE.replace("MODULES", str(MODULES)) + payload).encode()
+    return memory_file(content.ljust(-(-len(content) // 512) * 512, b"\n"))
+
+
+def _kernel(file: int, *consoles: str) -> list[str]:
+    """Return the argv of a kernel that runs what is in `file`."""
+    return [
+        next(path for name in KERNELS if (path := find_program(name))),
+        f"mem={MEMORY_MIB}M",
+        *("rootfstype=hostfs", "rootflags=/", "ro"),
+        *("con=null", *consoles),
+        # No folder can be made there: so no ~/.uml, no pid file, no control socket.
+        "uml_dir=/dev/null/",
+        f"ubd0r=/proc/self/fd/{file}",
+        f"initcall_blacklist={_SKIPPED_AT_START}",
+        f"init={find_program('bash')}",
+        *("--", "/dev/ubda"),
+    ]
 
 
 def _memory_folder() -> str:

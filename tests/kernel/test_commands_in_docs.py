@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from documents import Document, Shown, documents, problem, run, terminal_environment
+from documents import Document, Shown, documents, problem, run, run_session, terminal_environment
 from guest import in_guest, simulated_lan
 
 pytestmark = pytest.mark.kernel
@@ -33,6 +33,18 @@ def test_command_with_a_kernel(command: str, tmp_path: Path) -> None:
     prepare(next(document for document in DOCUMENTS if places[0] in document.shown), tmp_path)
     ended = run(command, tmp_path)
     problems = [problem(shown, *ended) for shown in places]
+    assert not any(problems), "\n\n".join(filter(None, problems))
+
+
+WITH_A_SESSION = [document for document in DOCUMENTS if any(shown.typed for shown in document.shown)]
+
+
+@pytest.mark.parametrize("document", WITH_A_SESSION, ids=lambda document: document.name)
+def test_commands_in_a_shell_on_a_lan(document: Document, tmp_path: Path) -> None:
+    """One after another, typed into the shell that a person gets."""
+    opening, *places = (shown for shown in document.shown if shown.runs_in == "session")
+    ended = run_session(opening.command, [shown.command for shown in places], tmp_path)
+    problems = [problem(shown, *end) for shown, end in zip((opening, *places), ended, strict=True)]
     assert not any(problems), "\n\n".join(filter(None, problems))
 
 

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import get_args
 
@@ -50,7 +51,7 @@ TAKES_AN_INTERFACE: dict[str, Callable[[str], Command]] = {
     "neigh_show": ip.neigh_show,
     "neigh_flush": ip.neigh_flush,
     **{
-        f"{build.__name__} by {by}": lambda dev, build=build, by=by: build(ADDRESS, dev, by=by)
+        f"{build.__name__} by {by}": partial(build, ADDRESS, by=by)
         for build in (arping.announce, arping.probe, arping.find_duplicate)
         for by in get_args(arping.Implementation)
     },

@@ -16,7 +16,7 @@ from strategies import labs_on_a_parent
 
 
 def link(ifname: str, *flags: str, kind: str | None = None) -> Link:
-    return Link(ifname, kind=kind, mode=None, flag=None, master=None, parent=None, flags=flags)
+    return Link(ifname, kind=kind, flags=flags)
 
 
 PARENT = link("eth0", "BROADCAST", "UP", "LOWER_UP")

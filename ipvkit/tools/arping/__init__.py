@@ -8,5 +8,38 @@ from ipvkit.tools.arping.build import (
     implementation,
     probe,
 )
+from ipvkit.tools.arping.parse import (
+    ArpingError,
+    ArpingEvent,
+    ArpingReport,
+    ArpReply,
+    Header,
+    NoAnswer,
+    Note,
+    Summary,
+    Times,
+    Unrecognised,
+    parse_arping,
+    read_arping,
+)
 
-__all__ = ["VERSION", "Implementation", "announce", "find_duplicate", "implementation", "probe"]
+__all__ = [
+    "VERSION",
+    "ArpReply",
+    "ArpingError",
+    "ArpingEvent",
+    "ArpingReport",
+    "Header",
+    "Implementation",
+    "NoAnswer",
+    "Note",
+    "Summary",
+    "Times",
+    "Unrecognised",
+    "announce",
+    "find_duplicate",
+    "implementation",
+    "parse_arping",
+    "probe",
+    "read_arping",
+]

@@ -1,5 +1,6 @@
 """iproute2's ``ip``: the builders of its argv and the parsers of its output."""
 
+from ipvkit.tools.ip.addr import Address
 from ipvkit.tools.ip.build import (
     Bridge,
     Ipvlan,
@@ -12,6 +13,8 @@ from ipvkit.tools.ip.build import (
     addr_del,
     addr_show,
     at,
+    at_each,
+    by_netns,
     link_add,
     link_delete,
     link_set,
@@ -25,14 +28,22 @@ from ipvkit.tools.ip.build import (
     route_del,
     route_show,
 )
-from ipvkit.tools.ip.parse import Link, parse_addresses, parse_gateway, parse_links, parse_netns_list
+from ipvkit.tools.ip.link import Link, parse_addresses, parse_links
+from ipvkit.tools.ip.neigh import Neighbour, parse_neighbours
+from ipvkit.tools.ip.netns import Netns, parse_netns
+from ipvkit.tools.ip.route import NextHop, Route, gateway_of, parse_routes
 
 __all__ = [
+    "Address",
     "Bridge",
     "Ipvlan",
     "Kind",
     "Link",
     "Macvlan",
+    "Neighbour",
+    "Netns",
+    "NextHop",
+    "Route",
     "RouteTo",
     "Veth",
     "Vlan",
@@ -40,6 +51,9 @@ __all__ = [
     "addr_del",
     "addr_show",
     "at",
+    "at_each",
+    "by_netns",
+    "gateway_of",
     "link_add",
     "link_delete",
     "link_set",
@@ -50,9 +64,10 @@ __all__ = [
     "netns_del",
     "netns_list",
     "parse_addresses",
-    "parse_gateway",
     "parse_links",
-    "parse_netns_list",
+    "parse_neighbours",
+    "parse_netns",
+    "parse_routes",
     "route_add",
     "route_del",
     "route_show",

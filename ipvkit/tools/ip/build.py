@@ -68,6 +68,17 @@ def at(netns: str, command: Command) -> Command:
     return replace(command, argv=("ip", "-n", netns_name(netns), *command.argv[1:]))
 
 
+def at_each(command: Command) -> Command:
+    """Return an `ip` command that acts in each named namespace; `by_netns` takes its output apart."""
+    return replace(command, argv=("ip", "-all", "netns", "exec", *command.argv))
+
+
+def by_netns(stdout: str) -> dict[str, str]:
+    """Return what `at_each` printed, by namespace (ip/ipnetns.c, do_each_netns)."""
+    _, *parts = f"\n{stdout}".split("\nnetns: ")
+    return {name: text for name, _, text in (part.partition("\n") for part in parts)}
+
+
 def netns_add(netns: str) -> Command:
     """Return ``ip netns add NETNS``."""
     return Command(("ip", "netns", "add", netns_name(netns)))
@@ -89,7 +100,7 @@ def link_add(dev: str, kind: Kind, *, netns: str | None = None, up: bool = False
     >>> str(link_add("test1", Ipvlan("eth0", "l2")))
     'ip link add test1 link eth0 type ipvlan mode l2'
     """
-    link: tuple[str, ...] = ()
+    parent: str | None = None
     match kind:
         case Ipvlan(parent, mode, flag):
             words = ["ipvlan", "mode", mode, *([flag] if flag else [])]
@@ -98,13 +109,10 @@ def link_add(dev: str, kind: Kind, *, netns: str | None = None, up: bool = False
         case Vlan(parent, id):
             words = ["vlan", "id", str(id)]
         case Veth(peer, peer_netns):
-            parent = ""
             words = ["veth", "peer", "name", interface_name(peer), "netns", netns_name(peer_netns)]
         case Bridge():
-            parent = ""
             words = ["bridge"]
-    if parent:
-        link = ("link", interface_name(parent))
+    link = ("link", interface_name(parent)) if parent is not None else ()
     place = ("netns", netns_name(netns)) if netns is not None else ()
     state = ("up",) if up else ()
     return Command(("ip", "link", "add", *_name(dev), *link, *place, *state, "type", *words))
@@ -169,13 +177,20 @@ def addr_del(address: InterfaceAddress, dev: str) -> Command:
     return Command(("ip", "addr", "del", str(address), "dev", interface_name(dev)))
 
 
-def addr_show(dev: str | None = None, *, details: bool = False) -> Command:
+def addr_show(
+    dev: str | None = None,
+    *,
+    details: bool = False,
+    kind: Literal["ipvlan", "macvlan", "vlan", "veth", "bridge"] | None = None,
+) -> Command:
     """Return the command whose output `parse_addresses` reads: of one link, or of all for None.
 
-    With `details` it shows what `link_show` does, and the addresses.
+    With `details` it shows what `link_show` does, and the addresses; only links of that `kind`.
     """
-    words = ("dev", interface_name(dev)) if dev is not None else ()
-    return Command(("ip", "-json", *(("-details",) if details else ()), "addr", "show", *words))
+    words = ["-json", *(["-details"] if details else []), "addr", "show"]
+    words += ["dev", interface_name(dev)] if dev is not None else []
+    words += ["type", kind] if kind is not None else []
+    return Command(("ip", *words))
 
 
 @dataclass(frozen=True, slots=True)

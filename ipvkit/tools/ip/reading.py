@@ -1,7 +1,9 @@
-"""How the output of ``ip`` is read, whatever it lists."""
+"""How the output of ``ip -json`` is read, whatever it lists."""
 
 import json
-from ipaddress import IPv4Interface
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from ipvkit.errors import UnparsableOutput
 
@@ -11,55 +13,105 @@ class Entry:
 
     def __init__(self, tool: str, value: object) -> None:
         self.tool = tool
-        self.value = value if isinstance(value, dict) else {}
+        self.value: dict[str, Any] = value if isinstance(value, dict) else {}
         if not isinstance(value, dict):
-            raise UnparsableOutput(tool, 1, json.dumps(value))
+            raise UnparsableOutput(tool, 1, _shown(value))
 
     @classmethod
     def all(cls, tool: str, stdout: str) -> "list[Entry]":
         """Return the objects of the list; `ip` prints nothing, or empty objects, where there is none."""
         try:
-            found = json.loads(stdout or "[]")
+            found = json.loads(
+                stdout or "[]", object_pairs_hook=_first, parse_constant=_refused, parse_float=_finite
+            )
         except (ValueError, RecursionError) as problem:
-            lines = stdout.splitlines() or [""]
+            lines = stdout.split("\n")
             number = min(getattr(problem, "lineno", 1), len(lines))
             raise UnparsableOutput(tool, number, lines[number - 1]) from None
         if not isinstance(found, list):
-            raise UnparsableOutput(tool, 1, json.dumps(found))
+            raise UnparsableOutput(tool, 1, _shown(found))
         return [cls(tool, value) for value in found if value != {}]
 
     def unparsable(self) -> UnparsableOutput:
-        return UnparsableOutput(self.tool, 1, json.dumps(self.value))
+        """Return what to raise where this object is not as `ip` prints it."""
+        return UnparsableOutput(self.tool, 1, _shown(self.value))
 
     def text(self, key: str) -> str:
+        """Return the text that has to be under `key`."""
         value = self.text_or_none(key)
         if value is None:
             raise self.unparsable()
         return value
 
     def text_or_none(self, key: str) -> str | None:
+        """Return the text under `key`; None where there is none, or null."""
         value = self.value.get(key)
         if value is not None and not isinstance(value, str):
             raise self.unparsable()
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
+        """Return the texts in the list under `key`; none without such a list."""
         values = self.value.get(key, [])
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise self.unparsable()
         return tuple(values)
 
+    def number_or_none(self, key: str) -> int | None:
+        """Return a whole number that a counter of the kernel can hold."""
+        value = self.value.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**64:
+            raise self.unparsable()
+        return value
+
+    def numbers(self, key: str) -> dict[str, int]:
+        """Return the counters of the object under `key`."""
+        counters = self.inner(key)
+        found = {name: counters.number_or_none(name) for name in counters.value}
+        return {name: count for name, count in found.items() if count is not None}
+
     def inner(self, key: str) -> "Entry":
+        """Return the object under `key`; an empty one without it."""
         return Entry(self.tool, self.value.get(key, {}))
 
     def inners(self, key: str) -> "list[Entry]":
+        """Return the objects in the list under `key`, without the empty ones."""
         values = self.value.get(key, [])
         if not isinstance(values, list):
             raise self.unparsable()
         return [Entry(self.tool, value) for value in values if value != {}]
 
-    def address(self) -> IPv4Interface:
-        try:
-            return IPv4Interface(f"{self.text('local')}/{int(self.value['prefixlen'])}")
-        except (KeyError, TypeError, ValueError):
-            raise self.unparsable() from None
+    def rest(self, *keys: str) -> Mapping[str, Any]:
+        """Return all but `keys`."""
+        return {key: value for key, value in self.value.items() if key not in keys}
+
+
+def _shown(value: object) -> str:
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        return "..."
+
+
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose first value counts where a key is there twice.
+
+    iproute2 of old put the keys of a route's encapsulation, `dst` too, behind those of the route itself.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found.setdefault(key, value)
+    return found
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(digits)
+    return value

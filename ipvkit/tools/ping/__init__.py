@@ -1,17 +1,38 @@
 """``ping``: the builders of its argv and the parser of its output."""
 
 from ipvkit.tools.ping.build import VERSION, Implementation, implementation, ping, ping_until_lost
-from ipvkit.tools.ping.parse import IcmpError, PingReport, Reply, Rtt, parse_ping
+from ipvkit.tools.ping.parse import parse_ping, read_ping
+from ipvkit.tools.ping.report import (
+    Header,
+    NoAnswer,
+    Note,
+    PingError,
+    PingEvent,
+    PingReport,
+    Reply,
+    Rtt,
+    Summary,
+    Times,
+    Unrecognised,
+)
 
 __all__ = [
     "VERSION",
-    "IcmpError",
+    "Header",
     "Implementation",
+    "NoAnswer",
+    "Note",
+    "PingError",
+    "PingEvent",
     "PingReport",
     "Reply",
     "Rtt",
+    "Summary",
+    "Times",
+    "Unrecognised",
     "implementation",
     "parse_ping",
     "ping",
     "ping_until_lost",
+    "read_ping",
 ]

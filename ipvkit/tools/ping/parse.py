@@ -1,130 +1,510 @@
-"""iputils' ``ping``: ping(8), ping/ping_common.c."""
+"""What the pings of iputils, busybox, inetutils, FreeBSD and macOS print, in one grammar.
+
+iputils: ping/ping_common.c, ping/ping.c, ping/ping6_common.c; busybox: networking/ping.c; inetutils:
+ping/ping_echo.c, ping/ping6.c; FreeBSD: sbin/ping/ping.c, sbin/ping/ping6.c; macOS: network_cmds.
+"""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from ipvkit.errors import UnparsableOutput
+from ipvkit.tools.ping.report import (
+    Header,
+    NoAnswer,
+    Note,
+    PingError,
+    PingEvent,
+    PingReport,
+    Reply,
+    Rtt,
+    Summary,
+    Times,
+    Unrecognised,
+)
+from ipvkit.values import Address
 
+_BLOCK = 1 << 16
+"""How many characters are matched at once: whole logs of lines would take many times their size."""
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One echo reply: from whom, its `seq`, `ttl`, `time_ms`, and its Unix `timestamp` with ``-D``."""
+_PATIENCE = 100
+"""How many lines may stand before the first one that is ping's."""
 
-    source: str
-    seq: int
-    ttl: int
-    time_ms: float
-    timestamp: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class IcmpError:
-    """One ICMP error: who (`source`) said what (`message`) about the request `seq`."""
-
-    source: str
-    seq: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rtt:
-    """Round-trip times in milliseconds."""
-
-    min: float
-    avg: float
-    max: float
-    mdev: float
-
-
-@dataclass(frozen=True, slots=True)
-class PingReport:
-    """What one ping saw; `rtt_ms` is None where no reply came.
-
-    `error_count` is the summary's; `errors` are the lines that told of them.
-    """
-
-    destination: str
-    transmitted: int
-    received: int
-    loss_percent: float
-    replies: tuple[Reply, ...]
-    errors: tuple[IcmpError, ...]
-    error_count: int
-    rtt_ms: Rtt | None
-    unrecognised: tuple[str, ...]
-
-
-_COUNT = r"\d{1,12}"
-_DECIMAL = r"\d{1,12}(?:\.\d{1,9})?"
+_COUNT = r"[0-9]{1,12}"
+_DECIMAL = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"
 _STAMP = rf"(?:\[(?P<timestamp>{_DECIMAL})\] )?"
-_HEADER = re.compile(r"PING (\S+) \([^)]*\) .*bytes of data\.")
+_HOST = r"[^ \n]+(?: \([^ ()\n]+\))?"
+_ORIGIN = rf"(?P<origin>{_COUNT} bytes from {_HOST})"
+_SEQ = rf"(?:icmp_[sr]eq|seq)=(?P<seq>{_COUNT})"
+_ROUND_TRIP = rf"time=(?P<time>{_DECIMAL}) ms"
+_IN_BRACKETS = r"[ \t]*\([^()\n]*\)"
+
+_LINE = re.compile(
+    rf"((?:{_STAMP}{_ORIGIN}: {_SEQ} ttl=(?P<ttl>{_COUNT}) {_ROUND_TRIP}"
+    rf"(?P<rest>(?:{_IN_BRACKETS})*)\r?|.*))\n"
+)
+"""A line of which only a reply as most are is taken apart: this is what logs consist of."""
+
 _REPLY = re.compile(
-    rf"{_STAMP}{_COUNT} bytes from (?P<source>[^:]+(?: \([^)]+\))?): "
-    rf"icmp_seq=(?P<seq>{_COUNT}) ttl=(?P<ttl>{_COUNT}) time=(?P<time>{_DECIMAL}) ms(?: \(DUP!\))?"
+    rf"{_STAMP}(?:(?P<clock>[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}\.[0-9]{{6}}) )?{_ORIGIN}[:,] {_SEQ}"
+    rf"(?: (?P<ident>ident={_COUNT}))?(?: (?:ttl|hlim)=(?P<ttl>{_COUNT}))?(?: (?P<dst>dst=[^ ]+))?"
+    rf"(?: {_ROUND_TRIP})?(?P<rest>(?:{_IN_BRACKETS}| [a-z]+=[^ ()]+)*)"
 )
-_ERROR = re.compile(rf"{_STAMP}From (?P<source>\S+) icmp_seq=(?P<seq>{_COUNT}) (?P<message>.+)")
+_REMARK = re.compile(r"\(([^()]*)\)|([a-z]+=[^ ()]+)")
+
+_HEADER = re.compile(
+    r"PING (?P<destination>[^ ()]*)(?P<gap> ?)\((?:[^ ()]+ \()?(?P<address>[^ ()]+)\)?\)"
+    r"(?: , flow 0x[0-9a-f]{1,8},)?(?: from (?P<source>[^ ]+?)(?: (?P<dev>[^ ]*?))?)?:? "
+    rf"(?:(?P<size>{_COUNT})(?:\({_COUNT}\))? (?:bytes of data\.|data bytes)(?:, id 0x[0-9a-f]+ = {_COUNT})?"
+    rf"|\({_COUNT} \.\.\. {_COUNT}\) data bytes|sending (?:timestamp requests|address mask request))"
+)
+_HEADER_OF_PING6 = re.compile(
+    rf"PING6\({_COUNT}=40\+8\+(?P<size>{_COUNT}) bytes\) (?P<source>[^ ]+) --> (?P<destination>[^ ]+)"
+)
+
+_FROM = re.compile(
+    rf"{_STAMP}From (?P<host>[^ ()]+(?: \([^ ()]+\):?)?) (?:{_SEQ} )?(?P<message>.+)",
+)
+_BYTES_FROM = re.compile(
+    rf"{_COUNT} bytes from (?P<host>[^ ()]+(?: \([^ ()]+\):)?) (?P<message>(?:[A-Z]|frag needed).*)"
+)
+_OWN = re.compile(
+    r"(?:[^ ]*/)?ping[46]?: (?P<message>.+)"
+    # s20121221 and before say these without their name.
+    r"|(?P<bare>(?:connect|bind|getsockname): [A-Z].*|Do you want to ping broadcast\?.*)"
+)
+_MTU = re.compile(rf"\bmtu(?: = |: |=| )({_COUNT})\b", re.IGNORECASE)
+
+_NO_ANSWER = re.compile(
+    rf"{_STAMP}(?:no answer yet for icmp_seq=|Request timeout for icmp_seq[ =])(?P<seq>{_COUNT})"
+)
 _COUNTS = re.compile(
-    rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) received,"
-    rf"(?: \+{_COUNT} (?:duplicates|corrupted),)*(?: \+(?P<errors>{_COUNT}) errors,)?"
-    rf" (?P<loss>{_DECIMAL})% packet loss, time {_COUNT}ms"
+    rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) (?:packets )?received"
+    rf"(?:, \+?(?P<duplicates>{_COUNT}) duplicates)?(?:, \+(?P<corrupted>{_COUNT}) corrupted)?"
+    rf"(?:, \+(?P<errors>{_COUNT}) errors)?"
+    rf"(?:, (?P<loss>{_DECIMAL}(?:e-[0-9]{{2}})?)% (?:packet )?loss|, (?P<forged>-- [^,]+))?"
+    rf"(?:, (?P<late>{_COUNT} packets out of wait time))?(?:, time (?P<time>{_COUNT})ms)?,?"
 )
-_RTT = re.compile(
-    rf"rtt min/avg/max/mdev = ({_DECIMAL})/({_DECIMAL})/({_DECIMAL})/({_DECIMAL}) ms(?:, pipe {_COUNT})?"
+_TIMES = re.compile(
+    rf"(?:(?:rtt|round-trip) min/avg/max(?:/(?:mdev|stddev|std-dev))? ="
+    rf" (?P<min>{_DECIMAL})/(?P<avg>{_DECIMAL})/(?P<max>{_DECIMAL})(?:/(?:(?P<mdev>{_DECIMAL})|-?nan))? ms)?"
+    rf"(?:(?:, )?pipe (?P<pipe>{_COUNT}))?(?:(?:, )?ipg/ewma (?P<ipg>{_DECIMAL})/(?P<ewma>{_DECIMAL}) ms)?"
 )
-_SILENT = re.compile(r"--- \S+ ping statistics ---|pipe \d+|")
+_STATISTICS = re.compile(r"--- [^ ]* ping6? statistics ---")
+
+_NOTE = re.compile(
+    "|".join(
+        (
+            r"PATTERN: 0x[0-9a-f]*",
+            r"(?:(?:[^ ]*/)?ping[46]?: )?(?i:warning): .*",
+            # iputils -v, FreeBSD's ping6 -v
+            r"(?:[^ ]*/)?ping[46]?: sock[46]?\.fd: .*|ai->ai_family: .*",
+            r"(?:new )?path MTU .* is notified.*| +(?:HbH Options|Dst Options|Routing): .*",
+            r" +(?:Jumbo Payload|Router Alert|Received) Opt.*|   \[[0-9]+\][^ ]+",
+            # SIGQUIT, and SIGINFO of the BSDs
+            rf"{_COUNT}/{_COUNT} packets, {_COUNT}% loss.*|{_COUNT}/{_COUNT} packets received \(.*",
+            # data that came back other than it was sent; a line of hexadecimal numbers is also a header's
+            r"wrong data byte #.*|wrong total length .*|checksum mismatch from .*|[cd]p:",
+            r"#[0-9]+\t[0-9a-f ]*(?:\t\(same route\))?|\t[ 0-9a-f]+| [ 0-9a-fA-F.:]+(?:\(src\) \(dst\))?",
+            # options of the IP header
+            r"(?:RR|TS|[LS]SRR):.*|NOP|unknown option [0-9a-f]+|Unrecorded hops: [0-9]+",
+            r"\t(?:[^ \t]+ \()?[0-9]+(?:\.[0-9]+){3}\)?(?:\t.*)?",
+            r"\t-?[0-9]+ (?:absolute|not-standard|absolute not-standard|ms.*)|\t-[0-9]+|\t ?\([a-z0-9 ]+\)",
+            # the packet that an ICMP error quotes
+            r"Vr (?:HL TOS|TC) .*|IP H(?:dr|eader) Dump:|(?:TCP|UDP): from port .*",
+            r"[0-9a-fA-F:.]+->[0-9a-fA-F:.]+",
+            r"(?:(?:HBH|DSTOPT|FRAG|RTHDR|AH) )*(?:ICMP6?: type .*|ESP|Unknown Header\([0-9]+\)|\.\.\.)",
+            r"Destination: [^ ]+ New Target: [^ ]+",
+            # what inetutils' timestamp and address mask requests bring
+            r"icmp_(?:otime|rtime|ttime|mask) = .*",
+        )
+    )
+)
+_TYPED = re.compile(
+    r"(?P<typed>(?:\^[C\\TZ])+|[.\x08][.\x08!EC ]*)(?P<rest>(?:--- |(?:[^ ]*/)?ping[46]?: |[0-9]+/).*)?"
+)
+"""What a flood leaves on a line, or a terminal of ^C, and what a ping without a newline puts behind it."""
+
+_COMMA = re.compile(rf"time={_COUNT},[0-9]|[ /]{_COUNT},{_COUNT}/|[0-9],{_COUNT}% ")
+_TRANSLATED = re.compile(
+    r"(?!(?:\[[0-9.]*\] )?(?:[0-9]+ bytes from |From |no answer yet |Request timeout ))"
+    r"(?:--- .* ---|.*\bicmp_[sr]eq=[0-9]|.*[0-9]%)"
+)
+"""Where a line that is not understood has the numbers of one that would be."""
+
+_Events = tuple[PingEvent, ...]
+_Found = re.Match[str]
 
 
-def parse_ping(stdout: str) -> PingReport:
-    """Return what iputils' ping printed; raise UnparsableOutput where header or counts are missing.
+def parse_ping(text: str) -> PingReport:
+    """Return what one ping printed on stdout, or on stdout and stderr; raise UnparsableOutput if it is none.
 
-    >>> parse_ping('''PING 192.0.2.1 (192.0.2.1) 56(84) bytes of data.
+    What is under way, was killed, or failed is a report that is not complete.
+
+    >>> report = parse_ping('''PING 192.0.2.1 (192.0.2.1) 56(84) bytes of data.
     ... 64 bytes from 192.0.2.1: icmp_seq=1 ttl=64 time=0.391 ms
     ...
     ... --- 192.0.2.1 ping statistics ---
     ... 1 packets transmitted, 1 received, 0% packet loss, time 0ms
     ... rtt min/avg/max/mdev = 0.391/0.391/0.391/0.000 ms
-    ... ''').received
-    1
+    ... ''')
+    >>> report.received, report.replies[0].time_ms
+    (1, 0.391)
     """
-    lines = stdout.splitlines()
-    header = _HEADER.fullmatch(lines[0]) if lines else None
-    if header is None:
-        raise UnparsableOutput("ping", 1, lines[0] if lines else "")
     replies: list[Reply] = []
-    errors: list[IcmpError] = []
-    unrecognised: list[str] = []
-    counts: re.Match[str] | None = None
-    rtt: Rtt | None = None
-    for line in lines[1:]:
-        if found := _REPLY.fullmatch(line):
-            stamp = found["timestamp"]
-            replies.append(
-                Reply(
-                    source=found["source"],
-                    seq=int(found["seq"]),
-                    ttl=int(found["ttl"]),
-                    time_ms=float(found["time"]),
-                    timestamp=float(stamp) if stamp else None,
-                )
-            )
-        elif found := _ERROR.fullmatch(line):
-            errors.append(IcmpError(found["source"], int(found["seq"]), found["message"]))
-        elif found := _COUNTS.fullmatch(line):
-            counts = found
-        elif found := _RTT.fullmatch(line):
-            rtt = Rtt(*(float(value) for value in found.groups()))
-        elif not _SILENT.fullmatch(line):
-            unrecognised.append(line)
-    if counts is None:
-        raise UnparsableOutput("ping", len(lines), lines[-1])
+    events: list[PingEvent] = []
+    reading = _Reading(replies.append, events.append, single=True)
+    reading.read(text)
+    reading.close()
+    return _report(replies, events)
+
+
+def read_ping(lines: Iterable[str]) -> Iterator[PingEvent]:
+    r"""Yield what each of `lines` says, newline included, of one ping or several, as soon as it comes.
+
+    Raise UnparsableOutput where the first 100 lines are nothing of ping's.
+
+    >>> for event in read_ping(["PING a.example (192.0.2.1): 56 data bytes\n", "hm\n"]):
+    ...     print(event)
+    Header(destination='a.example', address=IPv4Address('192.0.2.1'), source=None, dev=None, data_bytes=56)
+    Unrecognised(line='hm')
+    """
+    events: list[PingEvent] = []
+    reading = _Reading(events.append, events.append, single=False)
+    for line in lines:
+        reading.read(line)
+        yield from events
+        events.clear()
+    reading.close()
+
+
+def _report(replies: list[Reply], events: list[PingEvent]) -> PingReport:
+    fields: dict[str, Any] = {}
+    for event in events:
+        if isinstance(event, Header | Summary | Times):
+            fields |= {name: getattr(event, name) for name in event.__slots__}
     return PingReport(
-        destination=header[1],
-        transmitted=int(counts["transmitted"]),
-        received=int(counts["received"]),
-        loss_percent=float(counts["loss"]),
+        **fields,
+        complete="transmitted" in fields,
         replies=tuple(replies),
-        errors=tuple(errors),
-        error_count=int(counts["errors"] or 0),
-        rtt_ms=rtt,
-        unrecognised=tuple(unrecognised),
+        errors=tuple(event for event in events if isinstance(event, PingError)),
+        no_answers=tuple(event for event in events if isinstance(event, NoAnswer)),
+        notes=tuple(event.text for event in events if isinstance(event, Note)),
+        unrecognised=tuple(event.line for event in events if isinstance(event, Unrecognised)),
     )
+
+
+class _Reading:
+    """Tells what each line says: a reply to `reply`, all else to `event`."""
+
+    def __init__(
+        self, reply: Callable[[Reply], None], event: Callable[[PingEvent], None], *, single: bool
+    ) -> None:
+        self._reply = reply
+        self._event = event
+        self._single = single
+        self._lines_read = 0
+        self._first: tuple[int, str] | None = None
+        # What comes before the text is known to be ping's is told only then.
+        self._held: list[PingEvent] | None = []
+        self._has_begun = False
+        self._has_counts = False
+        self._origins: dict[str, tuple[int, Address | None, str | None]] = {}
+
+    def read(self, text: str) -> None:
+        """Read whole lines, and at the very end perhaps one that was cut."""
+        start, end = 0, text.rfind("\n") + 1
+        while start < end:
+            size = _BLOCK if self._has_begun else 0
+            stop = text.find("\n", min(start + size, end - 1)) + 1
+            if self._has_begun:
+                self._read_block(_LINE.findall(text, start, stop))
+            else:
+                self._read_line(text[start : stop - 1])
+            start = stop
+        if end < len(text):
+            self._read_line(text[end:], cut=True)
+
+    def close(self) -> None:
+        """Raise UnparsableOutput if nothing that was read is ping's."""
+        if self._held is not None:
+            raise UnparsableOutput("ping", *(self._first or (1, "")))
+
+    def _read_block(self, found: list[tuple[str, ...]]) -> None:
+        origins, tell, make = self._origins, self._reply, tuple.__new__
+        numbered = enumerate(found, self._lines_read + 1)
+        for number, (line, timestamp, origin, seq, ttl, time, rest) in numbered:
+            if not origin or (origin not in origins and not self._knows(origin)):
+                self._understand(line, number)
+                continue
+            size, source, name = origins[origin]
+            stamp = float(timestamp) if timestamp else None
+            # Reply(...) is a function of Python's and takes a tenth more of all the time.
+            reply = make(Reply, (size, source, name, int(seq), int(ttl), float(time), False, False, stamp, ()))
+            tell(_with_remarks(reply, _remarks(rest)) if rest else reply)
+        self._lines_read += len(found)
+
+    def _knows(self, origin: str) -> bool:
+        """Return whether `origin` is a size with an address or a name, and remember what it is."""
+        try:
+            self._origins[origin] = _origin(origin)
+        except ValueError:
+            return False
+        return True
+
+    def _read_line(self, line: str, *, cut: bool = False) -> None:
+        self._lines_read += 1
+        if self._first is None and line.strip():
+            self._first = self._lines_read, line.removesuffix("\r")
+        self._understand(line, self._lines_read, cut=cut)
+        if self._lines_read >= _PATIENCE:
+            self.close()
+
+    def _understand(self, raw: str, number: int, *, cut: bool = False) -> None:
+        raw = raw.removesuffix("\r")
+        line = raw.replace("\a", "").replace("\r", "").rstrip(" \t")
+        if typed := _TYPED.fullmatch(line):
+            self._tell_typed(typed["typed"])
+            line = typed["rest"] or ""
+        if not line:
+            return
+        for pattern, make, ends in _GRAMMAR:
+            found = pattern.fullmatch(line)
+            if found is not None and (not cut or line.endswith(ends)):
+                try:
+                    events = make(found)
+                except ValueError:
+                    break
+                self._tell(events, raw, number)
+                return
+        if line.startswith(("PING ", "PING6(")) or (not cut and self._is_foreign(line)):
+            raise UnparsableOutput("ping", number, raw)
+        self._emit(Unrecognised(raw))
+
+    def _is_foreign(self, line: str) -> bool:
+        """Return whether `line`, which is not understood, is one of ping's under another locale."""
+        if not self._has_begun:
+            return False
+        return bool(_COMMA.search(line) or (not self._has_counts and _TRANSLATED.match(line)))
+
+    def _tell_typed(self, typed: str) -> None:
+        left = typed if typed.startswith("^") else _left_on_screen(typed)
+        if left:
+            self._emit(Note(left))
+
+    def _tell(self, events: _Events, raw: str, number: int) -> None:
+        if not self._has_begun and not any(map(_stands_alone, events)):
+            events = (Unrecognised(raw),)
+        for event in events:
+            match event:
+                case Reply():
+                    self._reply(event)
+                    continue
+                case Header() if self._has_begun and self._single:
+                    raise UnparsableOutput("ping", number, raw)
+                case Header():
+                    self._has_begun, self._has_counts = True, False
+                case Summary() if self._has_counts:
+                    self._emit(Unrecognised(raw))
+                    return
+                case Summary():
+                    self._has_counts = True
+            if not isinstance(event, Note | Unrecognised):
+                self._release()
+            self._emit(event)
+
+    def _release(self) -> None:
+        """Tell what was held back: the text is ping's."""
+        held, self._held = self._held, None
+        for event in held or ():
+            self._event(event)
+
+    def _emit(self, event: PingEvent) -> None:
+        if self._held is None:
+            self._event(event)
+        else:
+            self._held.append(event)
+
+
+def _stands_alone(event: PingEvent) -> bool:
+    """Return whether `event` can come before the header, or without one."""
+    if isinstance(event, PingError):
+        return event.source is None and event.name is None
+    return isinstance(event, Header | Note)
+
+
+def _left_on_screen(typed: str) -> str:
+    left: list[str] = []
+    for character in typed:
+        if character != "\b":
+            left.append(character)
+        elif left:
+            left.pop()
+    return "".join(left).strip()
+
+
+# --- what the lines say -------------------------------------------------------------------------------
+
+
+def _address(text: str) -> Address:
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
+
+
+def _address_of(name: str | None) -> Address | None:
+    """Return the address that `name` writes; None where it writes none."""
+    try:
+        return _address(name or "")
+    except ValueError:
+        return None
+
+
+def _host(text: str) -> tuple[Address | None, str | None]:
+    """Return address and name of ``NAME (ADDRESS)``, ``ADDRESS`` or ``NAME``."""
+    name, _, address = text.partition(" (")
+    if address:
+        return _address(address.removesuffix(")")), name
+    if ":" not in text and any(map(str.isalpha, text)):
+        return None, text
+    return _address(text), None
+
+
+def _speaker(text: str) -> tuple[Address | None, str | None]:
+    """Return address and name of whom `text` names, behind which a colon may stand."""
+    try:
+        return _host(text)
+    except ValueError:
+        return _host(text.removesuffix(":"))
+
+
+def _origin(text: str) -> tuple[int, Address | None, str | None]:
+    size, _, host = text.partition(" bytes from ")
+    return int(size), *_host(host)
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _decimal(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def _header(found: _Found) -> _Events:
+    address = _address_of(found["address"])
+    # ping6 of s20121221 and before has a name there, and no blank before the bracket.
+    if address is None and found["gap"]:
+        raise ValueError
+    return (
+        Header(
+            destination=found["destination"],
+            address=address,
+            source=_address_of(found["source"]),
+            dev=found["dev"] or None,
+            data_bytes=_whole(found["size"]),
+        ),
+    )
+
+
+def _header_of_ping6(found: _Found) -> _Events:
+    destination, source = found["destination"], found["source"]
+    return (
+        Header(destination, _address_of(destination), _address_of(source), data_bytes=_whole(found["size"])),
+    )
+
+
+def _reply(found: _Found) -> _Events:
+    size, source, name = _origin(found["origin"])
+    ttl, time, stamp = _whole(found["ttl"]), _decimal(found["time"]), _decimal(found["timestamp"])
+    reply = Reply(size, source, name, int(found["seq"]), ttl, time, timestamp=stamp)
+    first = [word for word in found.group("clock", "ident", "dst") if word]
+    return (_with_remarks(reply, first + _remarks(found["rest"])),)
+
+
+def _remarks(rest: str) -> list[str]:
+    return [bracketed or word for bracketed, word in _REMARK.findall(rest)]
+
+
+def _with_remarks(reply: Reply, remarks: list[str]) -> Reply:
+    return reply._replace(
+        duplicate="DUP!" in remarks,
+        truncated="truncated" in remarks,
+        remarks=tuple(remark for remark in remarks if remark not in ("DUP!", "truncated")),
+    )
+
+
+def _error_from(found: _Found) -> _Events:
+    host, seq, message = found.group("host", "seq", "message")
+    if seq is None and not (host.endswith(":") and (message[0].isupper() or message[0] == "(")):
+        raise ValueError
+    source, name = _speaker(host)
+    return (PingError(source, name, _whole(seq), message, _mtu(message), _decimal(found["timestamp"])),)
+
+
+def _error_in_bytes_from(found: _Found) -> _Events:
+    host, message = found.group("host", "message")
+    if not host.endswith(":"):
+        raise ValueError
+    return (PingError(*_host(host.removesuffix(":")), None, message, _mtu(message)),)
+
+
+def _error_of_its_own(found: _Found) -> _Events:
+    message = found["message"] or found["bare"]
+    return (PingError(None, None, None, message, _mtu(message)),)
+
+
+def _mtu(message: str) -> int | None:
+    found = _MTU.search(message)
+    return int(found[1]) if found else None
+
+
+def _no_answer(found: _Found) -> _Events:
+    return (NoAnswer(int(found["seq"]), _decimal(found["timestamp"])),)
+
+
+def _summary(found: _Found) -> _Events:
+    summary = Summary(
+        transmitted=int(found["transmitted"]),
+        received=int(found["received"]),
+        duplicates=int(found["duplicates"] or 0),
+        corrupted=int(found["corrupted"] or 0),
+        error_count=int(found["errors"] or 0),
+        loss_percent=_decimal(found["loss"]),
+        time_ms=_whole(found["time"]),
+    )
+    return (summary, *(Note(text) for text in found.group("forged", "late") if text))
+
+
+def _times(found: _Found) -> _Events:
+    rtt = None
+    if found["min"]:
+        least, mean, most = map(float, found.group("min", "avg", "max"))
+        rtt = Rtt(least, mean, most, _decimal(found["mdev"]))
+    return (Times(rtt, _whole(found["pipe"]), _decimal(found["ipg"]), _decimal(found["ewma"])),)
+
+
+def _note(found: _Found) -> _Events:
+    return (Note(found[0]),)
+
+
+def _nothing(_: _Found) -> _Events:
+    return ()
+
+
+_OPEN = ()
+"""Text that ends anywhere: where it was cut, nobody can tell."""
+
+_GRAMMAR: tuple[tuple[re.Pattern[str], Callable[[_Found], _Events], tuple[str, ...]], ...] = (
+    (_STATISTICS, _nothing, ("---",)),
+    (_COUNTS, _summary, (" loss", "ms", "packets!", "wait time")),
+    (_TIMES, _times, (" ms",)),
+    (_HEADER, _header, ("bytes of data.", "data bytes", "requests", "request")),
+    (_REPLY, _reply, (" ms", ")")),
+    (_FROM, _error_from, _OPEN),
+    (_BYTES_FROM, _error_in_bytes_from, _OPEN),
+    (_NO_ANSWER, _no_answer, _OPEN),
+    (_NOTE, _note, _OPEN),
+    (_OWN, _error_of_its_own, _OPEN),
+    (_HEADER_OF_PING6, _header_of_ping6, _OPEN),
+)
+"""What a line can be, who says what it means, and the ends that show that it was not cut."""

@@ -1,0 +1,62 @@
+"""``ipvkit shell``."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ipvkit import labs, session
+from ipvkit.errors import UsageError
+from ipvkit.lab import GATEWAY, NEIGHBOUR, load
+from ipvkit.plan import on_simulated_lan
+from ipvkit.targets.choice import TargetKind, choose
+
+
+def shell(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="Commands to run there; - is stdin.")
+    ] = None,
+    target: Annotated[TargetKind, typer.Option(help="Where the LAN is.")] = TargetKind.AUTO,
+    timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="End the commands after that.")
+    ] = 600,
+) -> int:
+    """The LAN is that of the walkthrough: this host's eth0, a gateway and a neighbour. You are root there.
+
+    All of it ends with the shell, and nothing of this machine's network is touched; its files are there,
+    and in a uml kernel read-only. With FILE, or without a terminal, it runs the commands with bash and
+    ends with their exit code.
+    """
+    if target is TargetKind.LOCAL:
+        raise UsageError("--target local has no simulated LAN", "leave --target away, or give sandbox or uml")
+    lab = load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH)
+    plan = on_simulated_lan(lab, {})
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    script = None if file is None and terminal else _read(file or "-")
+    where, why = choose(target)
+    if why:
+        print(why, file=sys.stderr)
+    if script is not None:
+        return session.run(plan, where, script, _write, timeout)
+    network = lab.network
+    peers = ", ".join(f"{role} {network.peer(role)}" for role in (GATEWAY, NEIGHBOUR))
+    return session.interact(plan, where, f"{lab.parent} has {network.host}; {peers}. exit ends it all.")
+
+
+def _read(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        what = getattr(problem, "strerror", None) or "not UTF-8 text"
+        raise UsageError(f"{file!r} cannot be read: {what}") from None
+
+
+def _write(output: bytes) -> None:
+    """Write to stdout; the commands go on where its reader has gone."""
+    try:
+        sys.stdout.buffer.write(output)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

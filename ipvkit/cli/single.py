@@ -1,0 +1,80 @@
+"""One command at a time: shown, or executed where it is to be."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ipvkit import engine, labs, script
+from ipvkit.cli import emit
+from ipvkit.command import Command, Completed, in_netns
+from ipvkit.errors import UsageError
+from ipvkit.lab import load
+from ipvkit.plan import COMMANDS, on_simulated_lan
+from ipvkit.report.outputs import command_document
+from ipvkit.targets.choice import TargetKind, choose
+from ipvkit.targets.local import Local
+from ipvkit.tools import ip
+
+TIMEOUT_S = 30.0
+"""How long a command may take that ends by itself at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a command acts, and how it is told of."""
+
+    target: TargetKind = TargetKind.LOCAL
+    netns: str | None = None
+    dry_run: bool = False
+    as_json: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for options that do not go together."""
+        if self.dry_run and self.as_json:
+            raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
+
+    def placed(self, command: Command) -> Command:
+        """Return `command` so written that it acts in the namespace."""
+        if self.netns is None:
+            return command
+        return ip.at(self.netns, command) if command.argv[0] == "ip" else in_netns(self.netns, command)
+
+
+def perform(
+    where: Where, commands: Mapping[str, Command], *, timeout_s: float = TIMEOUT_S
+) -> list[Completed] | None:
+    """Execute `commands`, each under its purpose, one after another; None where they were only shown.
+
+    Raise IpvkitError at the first that fails.
+    """
+    placed = {purpose: where.placed(command) for purpose, command in commands.items()}
+    if where.target is not TargetKind.LOCAL:
+        return _on_simulated_lan(where, placed, timeout_s)
+    if where.dry_run:
+        emit("".join(f"# {purpose}\n{command}\n" for purpose, command in placed.items()))
+        return None
+    return [engine.execute(Local(), command, timeout_s=timeout_s) for command in placed.values()]
+
+
+def _on_simulated_lan(
+    where: Where, commands: Mapping[str, Command], timeout_s: float
+) -> list[Completed] | None:
+    plan = on_simulated_lan(load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH), commands)
+    if where.dry_run:
+        emit(script.preview(plan))
+        return None
+    target, why = choose(where.target)
+    if why:
+        print(why, file=sys.stderr)
+    run = engine.run(plan, target, lambda _event: None, timeout_s=timeout_s)
+    if run.failure is not None:
+        raise run.failure
+    return [completed for id, completed in run.completed.items() if id.startswith(f"{COMMANDS}.")]
+
+
+def change(where: Where, purpose: str, command: Command) -> int:
+    """Execute a command that changes something; on success it is silent, as `ip` is, without --json."""
+    done = perform(where, {purpose: command})
+    if done is not None and where.as_json:
+        emit(command_document(where.placed(command), done[0]))
+    return 0

@@ -1,0 +1,192 @@
+"""An address of a link, as ``ip addr`` shows it: ip/ipaddress.c, print_addrinfo."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
+from typing import Any
+
+from ipvkit.tools.ip.plain import NotUnderstood, Words, flags, form, number, take, take_known
+from ipvkit.tools.ip.reading import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An `address` with its prefix length, or a host's where the `peer` has the prefix length.
+
+    `valid_lft` and `preferred_lft` are seconds; they are None where the address lasts forever, and where
+    nothing is printed of it. `flags` are the words that stand for themselves: dynamic, secondary, tentative.
+    """
+
+    address: IPv4Interface | IPv6Interface
+    peer: IPv4Interface | IPv6Interface | None = None
+    broadcast: IPv4Address | None = None
+    scope: str | None = None
+    label: str | None = None
+    flags: tuple[str, ...] = ()
+    valid_lft: int | None = None
+    preferred_lft: int | None = None
+    metric: int | None = None
+    protocol: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+_FOREVER = 2**32 - 1
+_FAMILIES = {"inet": IPv4Address, "inet6": IPv6Address}
+_KEYS = (
+    *("family", "local", "address", "prefixlen", "broadcast", "scope", "label", "metric", "protocol"),
+    *("valid_life_time", "preferred_life_time", "index", "dev"),
+)
+
+
+def addresses(link: Entry) -> tuple[tuple[Address, ...], tuple[str, ...]]:
+    """Return the addresses of `link`, and those that are of another family than IP, as they were printed."""
+    found, others = [], []
+    for info in link.inners("addr_info"):
+        if info.text_or_none("family") in (None, *_FAMILIES):
+            found.append(_address(info))
+        else:
+            others.append(json.dumps(info.value))
+    return tuple(found), tuple(others)
+
+
+def _address(info: Entry) -> Address:
+    peer = info.text_or_none("address")
+    length = info.number_or_none("prefixlen")
+    try:
+        local = _ip(info.text("local"), info.text_or_none("family"))
+        broadcast = info.text_or_none("broadcast")
+        return Address(
+            address=ip_interface(local if peer else (local, _length(length))),
+            peer=ip_interface((_ip(peer), _length(length))) if peer else None,
+            broadcast=IPv4Address(broadcast) if broadcast else None,
+            scope=info.text_or_none("scope"),
+            label=info.text_or_none("label"),
+            flags=tuple(key for key, value in info.value.items() if value is True and key not in _KEYS),
+            valid_lft=_lifetime(info, "valid_life_time"),
+            preferred_lft=_lifetime(info, "preferred_life_time"),
+            metric=info.number_or_none("metric"),
+            protocol=info.text_or_none("protocol"),
+            details={key: value for key, value in info.rest(*_KEYS).items() if value is not True},
+        )
+    except ValueError:
+        raise info.unparsable() from None
+
+
+def _ip(text: str, family: str | None = None) -> IPv4Address | IPv6Address:
+    """Return the address that `text` is; raise ValueError where it is none, or one of another family."""
+    found = ip_address(text)
+    if "%" in text or (family is not None and not isinstance(found, _FAMILIES[family])):
+        raise ValueError(text)
+    return found
+
+
+def _length(length: int | None) -> int:
+    if length is None or length < 0:
+        raise ValueError(length)
+    return length
+
+
+def _lifetime(info: Entry, key: str) -> int | None:
+    seconds = info.number_or_none(key)
+    return None if seconds == _FOREVER else seconds
+
+
+# --- the plain forms ----------------------------------------------------------------------------------
+
+_SECONDS = re.compile(r"(-?[0-9]{1,12})sec")
+
+
+def _ipv4(words: Words) -> str:
+    return _checked(words.word(), "inet")
+
+
+def _checked(text: str, family: str | None = None) -> str:
+    try:
+        _ip(text, family)
+    except ValueError:
+        raise NotUnderstood from None
+    return text
+
+
+_METRIC = form("metric", Words.number)
+_ATTRIBUTES = (
+    _METRIC
+    | form("brd=broadcast", _ipv4)
+    | form("any=anycast", lambda words: _checked(words.word()))
+    | form("scope proto=protocol flags=ifa_flags", Words.word)
+    | flags("secondary temporary nodad optimistic dadfailed home deprecated tentative permanent dynamic")
+    | flags("mngtmpaddr noprefixroute autojoin stable-privacy")
+)
+
+
+def take_address(words: Words, ifname: str, into: dict[str, Any]) -> None:
+    """Put ``inet …``, the address of a line, `into` its object; raise NotUnderstood after what is known."""
+    family = words.word()
+    # The label is the only word that nothing announces: it is the last one, and any word can be a name.
+    label = words.take_last() if family == "inet" and _is_label(words.peek_last(), ifname) else ""
+    _take_prefix(words, into, family)
+    take_known(words, _ATTRIBUTES, into)
+    if words and family == "inet" and not label:
+        label = words.word()
+    if words:
+        raise NotUnderstood
+    if label:
+        into["label"] = label
+
+
+def take_brief(words: Words) -> dict[str, Any]:
+    """Take one of the addresses that ``ip -brief addr`` has on a line."""
+    into: dict[str, Any] = {}
+    _take_prefix(words, into)
+    take_known(words, _METRIC, into)
+    return into
+
+
+def take_lifetimes(words: Words, into: dict[str, Any]) -> None:
+    """Put both lifetimes `into` the address; raise NotUnderstood, and put none, where one is not known."""
+    found: dict[str, Any] = {}
+    take(words, _LIFETIMES, found)
+    if len(found) != len(_LIFETIMES) or found.keys() & into.keys():
+        raise NotUnderstood
+    into.update(found)
+
+
+def _is_label(word: str, ifname: str) -> bool:
+    return word == ifname or word.startswith(f"{ifname}:")
+
+
+def _take_prefix(words: Words, into: dict[str, Any], family: str | None = None) -> None:
+    """Take ``A/24`` or ``A peer B/24``."""
+    local, slash, length = words.word().partition("/")
+    peer = ""
+    if not slash and words.peek() == "peer":
+        words.word()
+        peer, _, length = words.word().partition("/")
+    prefixlen = number(length, digits=3)
+    try:
+        _ip(local, family)
+        ip_interface((_ip(peer or local, family), prefixlen))
+    except ValueError:
+        raise NotUnderstood from None
+    ends = {"local": local, "address": peer} if peer else {"local": local}
+    into |= {**({"family": family} if family else {}), **ends, "prefixlen": prefixlen}
+
+
+def _seconds(words: Words) -> int:
+    word = words.word()
+    found = _SECONDS.fullmatch(word)
+    if found is None and word != "forever":
+        raise NotUnderstood
+    return int(found[1]) if found else _FOREVER
+
+
+_LIFETIMES = form("valid_lft=valid_life_time preferred_lft=preferred_life_time", _seconds)

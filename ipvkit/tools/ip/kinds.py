@@ -1,0 +1,235 @@
+"""What ``ip -d link`` tells of each kind of link: the words, and their keys in ``ip -json``.
+
+The words are those of iproute2: ip/iplink_bridge.c, ip/iplink_macvlan.c and so on, print_opt in each.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from ipvkit.tools.ip.plain import Attribute, Form, NotUnderstood, Words, flags, form, number, put
+
+_HARDWARE_ADDRESS = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2})*")
+_SIGNED = re.compile(r"-?[0-9]{1,12}")
+
+
+def is_hardware_address(word: str) -> bool:
+    """Return whether this is an address of a link: of hardware, or of the tunnel that the link is."""
+    return bool(_HARDWARE_ADDRESS.fullmatch(word)) or _is_address(word)
+
+
+def _is_address(word: str) -> bool:
+    try:
+        return "%" not in word and bool(ip_address(word).packed)
+    except ValueError:
+        return False
+
+
+def hardware_address(words: Words) -> str:
+    """Return the address of a link."""
+    word = words.word()
+    if not is_hardware_address(word):
+        raise NotUnderstood
+    return word
+
+
+def _signed(words: Words) -> int:
+    word = words.word()
+    if not _SIGNED.fullmatch(word):
+        raise NotUnderstood
+    return int(word)
+
+
+def _number_or_word(words: Words) -> int | str:
+    word = words.word()
+    return number(word) if word.isascii() and word.isdecimal() else word
+
+
+def _number_but(names: Mapping[str, int]) -> Callable[[Words], int]:
+    """Return how a number is read that may be one of `names` instead."""
+
+    def read(words: Words) -> int:
+        word = words.word()
+        return names[word] if word in names else number(word)
+
+    return read
+
+
+def _comma_list(words: Words) -> list[str]:
+    return words.word().split(",")
+
+
+def _word_but_none(words: Words) -> str | None:
+    word = words.word()
+    return None if word == "none" else word
+
+
+# --- macvlan, vlan ------------------------------------------------------------------------------------
+
+
+def _remotes(words: Words, into: dict[str, Any]) -> None:
+    """Take ``remotes (2) MAC MAC``: the source addresses of a macvlan."""
+    count = words.word()
+    if not (count.startswith("(") and count.endswith(")")):
+        raise NotUnderstood
+    remotes = []
+    while _HARDWARE_ADDRESS.fullmatch(words.peek()):
+        remotes.append(words.word())
+    if number(count[1:-1]) != len(remotes):
+        raise NotUnderstood
+    put(into, "macaddr_count", len(remotes))
+    if remotes:
+        put(into, "macaddr_data", remotes)
+
+
+_MACVLAN: Form = (
+    form("mode", Words.word)
+    | flags("nopromisc nodst")
+    | form("bcqueuelen usedbcqueuelen", Words.number)
+    | form("bclim", _signed)
+    | {"remotes": _remotes}
+)
+_VLAN: Form = form("protocol", Words.word) | form("id", Words.number) | form("<=flags", Words.listed)
+
+
+def _qos_map(words: Words) -> list[dict[str, int]]:
+    """Take ``{ 1:2 3:4 }``."""
+    pairs = []
+    if words.word() != "{":
+        raise NotUnderstood
+    while (word := words.word()) != "}":
+        start, _, end = word.partition(":")
+        pairs.append({"from": number(start), "to": number(end)})
+    return pairs
+
+
+QOS_MAPS: Form = form("ingress-qos-map=ingress_qos egress-qos-map=egress_qos", _qos_map)
+"""The lines that follow the line of a vlan."""
+
+# --- bridge and its ports -----------------------------------------------------------------------------
+
+_BRIDGE: Form = (
+    form("vlan_protocol bridge_id designated_root=root_id group_fwd_mask", Words.word)
+    | form("group_address=group_addr", hardware_address)
+    | form("hello_timer tcn_timer topology_change_timer gc_timer", Words.decimal)
+    | form(
+        "forward_delay hello_time max_age ageing_time stp_state priority vlan_filtering root_port"
+        " root_path_cost topology_change topology_change_detected fdb_n_learned fdb_max_learned"
+        " vlan_default_pvid vlan_stats_enabled vlan_stats_per_port mcast_snooping no_linklocal_learn"
+        " mcast_vlan_snooping mst_enabled mdb_offload_fail_notification mcast_router"
+        " mcast_query_use_ifaddr mcast_querier mcast_hash_elasticity mcast_hash_max"
+        " mcast_last_member_count=mcast_last_member_cnt mcast_startup_query_count=mcast_startup_query_cnt"
+        " mcast_last_member_interval=mcast_last_member_intvl"
+        " mcast_membership_interval=mcast_membership_intvl mcast_querier_interval=mcast_querier_intvl"
+        " mcast_query_interval=mcast_query_intvl"
+        " mcast_query_response_interval=mcast_query_response_intvl"
+        " mcast_startup_query_interval=mcast_startup_query_intvl mcast_stats_enabled mcast_igmp_version"
+        " mcast_mld_version nf_call_iptables nf_call_ip6tables nf_call_arptables",
+        Words.number,
+    )
+)
+_BRIDGE_PORT: Form = (
+    form("state port_id=id port_no=no designated_bridge=bridge_id designated_root=root_id", Words.word)
+    | form("group_fwd_mask group_fwd_mask_str backup_port", Words.word)
+    | form("priority cost designated_port designated_cost topology_change_ack", Words.number)
+    | form("config_pending mcast_router=multicast_router backup_nhid", Words.number)
+    | form("hold_timer message_age_timer forward_delay_timer", Words.decimal)
+    # The plain form tells fastleave twice.
+    | form("hairpin guard root_block fastleave mcast_fast_leave=fastleave learning flood", Words.on_off)
+    | form("proxy_arp proxy_arp_wifi mcast_flood bcast_flood mcast_to_unicast", Words.on_off)
+    | form("neigh_suppress neigh_vlan_suppress vlan_tunnel isolated locked mab", Words.on_off)
+)
+
+# --- bond and its ports -------------------------------------------------------------------------------
+
+
+def _put_ad_info(words: Words, into: dict[str, Any], key: str) -> None:
+    value = hardware_address(words) if key == "partner_mac" else words.number()
+    put(into.setdefault("ad_info", {}), key, value)
+
+
+_BOND: Form = (
+    form("mode active_slave arp_all_targets primary primary_reselect fail_over_mac", Words.word)
+    | form("xmit_hash_policy lacp_active=ad_lacp_active lacp_rate=ad_lacp_rate ad_select", Words.word)
+    | form("miimon updelay downdelay peer_notify_delay use_carrier arp_interval", Words.number)
+    | form("arp_missed_max resend_igmp num_grat_arp=num_peer_notif all_slaves_active", Words.number)
+    | form("min_links lp_interval packets_per_slave ad_actor_sys_prio", Words.number)
+    | form("ad_user_port_key tlb_dynamic_lb", Words.number)
+    | form("arp_validate", _word_but_none)
+    | form("coupled_control", Words.on_off)
+    | form("arp_ip_target ns_ip6_target", _comma_list)
+    | form("ad_actor_system", hardware_address)
+    | {
+        f"ad_{key}": lambda words, into, key=key: _put_ad_info(words, into, key)
+        for key in ("aggregator", "num_ports", "actor_key", "partner_key", "partner_mac")
+    }
+)
+_BOND_PORT: Form = (
+    form("state mii_status", Words.word)
+    | form("perm_hwaddr", hardware_address)
+    | form("link_failure_count queue_id prio ad_aggregator_id", Words.number)
+    | form("ad_actor_oper_port_state ad_partner_oper_port_state", Words.number)
+)
+
+# --- vxlan, tun, vrf ----------------------------------------------------------------------------------
+
+
+def _endpoint(key: str) -> Attribute:
+    """Return how an end of a tunnel is taken, which has a key for each family."""
+
+    def take(words: Words, into: dict[str, Any]) -> None:
+        word = words.word()
+        if not _is_address(word):
+            raise NotUnderstood
+        put(into, f"{key}6" if isinstance(ip_address(word), IPv6Address) else key, word)
+
+    return take
+
+
+def _ports(words: Words) -> dict[str, int]:
+    return {"low": words.number(), "high": words.number()}
+
+
+_VXLAN_SWITCHES = (
+    "external vnifilter learning proxy rsc l2miss l3miss udp_csum udp_zero_csum6_tx udp_zero_csum6_rx"
+    " remcsum_tx remcsum_rx localbypass udpcsum=udp_csum udp6zerocsumtx=udp_zero_csum6_tx"
+    " udp6zerocsumrx=udp_zero_csum6_rx remcsumtx=remcsum_tx remcsumrx=remcsum_rx"
+)
+_VXLAN: Form = (
+    form("id dstport=port maxaddr=limit", Words.number)
+    | form("dev=link df flowlabel=label", Words.word)
+    | form("srcport=port_range", _ports)
+    | form("ttl", _number_but({"auto": 0}))
+    | form("ageing", _number_but({"none": 0}))
+    | flags("gbp gpe")
+    | flags(_VXLAN_SWITCHES)
+    | {f"no{name}": taken for name, taken in flags(_VXLAN_SWITCHES, False).items()}
+    | {end: _endpoint(end) for end in ("group", "remote", "local")}
+)
+_TUN: Form = (
+    form("type", Words.word)
+    | form("pi vnet_hdr persist", Words.on_off)
+    | flags("multi_queue")
+    | form("numqueues numdisabled", Words.number)
+    | form("user group", _number_or_word)
+)
+_IPVLAN: Form = form("mode", Words.word) | flags("bridge private vepa")
+_VRF: Form = form("table", Words.number)
+
+KINDS: Mapping[str, Form] = {
+    "bond": _BOND,
+    "bridge": _BRIDGE,
+    "ipvlan": _IPVLAN,
+    "ipvtap": _IPVLAN,
+    "macvlan": _MACVLAN,
+    "macvtap": _MACVLAN,
+    "tun": _TUN,
+    "vlan": _VLAN,
+    "vrf": _VRF,
+    "vxlan": _VXLAN,
+}
+"""The attributes of each kind of link that has some."""
+
+PORTS: Mapping[str, Form] = {"bond": _BOND_PORT, "bridge": _BRIDGE_PORT, "vrf": _VRF}
+"""The attributes of a link as the port of a link of that kind."""

@@ -1,0 +1,191 @@
+"""What ``ip link`` and ``ip addr`` print: ip-link(8), ip-address(8)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface
+from typing import Any, get_args
+
+from ipvkit.tools.ip import listing
+from ipvkit.tools.ip.addr import Address, addresses
+from ipvkit.tools.ip.plain import is_json
+from ipvkit.tools.ip.reading import Entry
+from ipvkit.values import Flag
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link; what is not printed of it is None or empty.
+
+    `parent` is the link that it is made on, or the other end of a veth; `parent_index` is its number where
+    it has no name here, in the namespace `netns` or `netnsid`. `mode` and `flag` are those of ipvlan,
+    ipvtap, macvlan and macvtap. `info_data`, `stats` ("rx" and "tx") and `details` have iproute2's own keys.
+    """
+
+    ifname: str
+    ifindex: int | None = None
+    parent: str | None = None
+    parent_index: int | None = None
+    netns: str | None = None
+    netnsid: int | None = None
+    flags: tuple[str, ...] = ()
+    mtu: int | None = None
+    qdisc: str | None = None
+    master: str | None = None
+    operstate: str | None = None
+    linkmode: str | None = None
+    group: str | None = None
+    txqlen: int | None = None
+    link_type: str | None = None
+    lladdr: str | None = None
+    broadcast: str | None = None
+    altnames: tuple[str, ...] = ()
+    alias: str | None = None
+    kind: str | None = None
+    mode: str | None = None
+    flag: str | None = None
+    info_data: Mapping[str, Any] = field(default_factory=dict)
+    stats: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    addresses: tuple[Address, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    unrecognised: tuple[str, ...] = ()
+
+    @property
+    def up(self) -> bool:
+        """Whether the link is administratively up."""
+        return "UP" in self.flags
+
+    @property
+    def ipv4(self) -> tuple[IPv4Interface, ...]:
+        """The IPv4 addresses."""
+        found = (address.address for address in self.addresses)
+        return tuple(address for address in found if isinstance(address, IPv4Interface))
+
+
+_IPVLAN = ("ipvlan", "ipvtap")
+_MACVLAN = ("macvlan", "macvtap")
+# stats644 is what iproute2 4.16 called stats64.
+_STATS = ("stats64", "stats644", "stats")
+_KEYS = (
+    *("ifname", "ifindex", "link", "link_index", "link_netns", "link_netnsid", "flags", "mtu", "qdisc"),
+    *("master", "operstate", "linkmode", "group", "txqlen", "link_type", "address", "broadcast", "altnames"),
+    *("ifalias", "linkinfo", "addr_info", *_STATS),
+)
+_INDEX = re.compile(r"if([0-9]{1,12})")
+
+
+def parse_links(stdout: str) -> tuple[Link, ...]:
+    """Return the links that ``ip link`` printed in any of its forms; raise UnparsableOutput for all else.
+
+    >>> [link] = parse_links('''4: test1@eth0: <BROADCAST,MULTICAST> mtu 1500 qdisc noop state DOWN
+    ...     link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff promiscuity 0
+    ...     ipvlan  mode l2 bridge numtxqueues 1
+    ... ''')
+    >>> link.ifname, link.parent, link.kind, link.mode, link.flag, link.up
+    ('test1', 'eth0', 'ipvlan', 'l2', 'bridge', False)
+    """
+    return _parse("ip link", stdout)
+
+
+def parse_addresses(stdout: str) -> tuple[Link, ...]:
+    """Return the links that ``ip addr`` printed in any of its forms, each with its addresses.
+
+    Where the links are not printed (``ip addr show label``) their addresses are those of one link named "".
+    Raise UnparsableOutput for all else.
+
+    >>> [link] = parse_addresses('''3: eth0    inet 192.0.2.1/24 scope global eth0
+    ... ''')
+    >>> str(link.addresses[0].address)
+    '192.0.2.1/24'
+    """
+    return _parse("ip addr", stdout)
+
+
+def _parse(tool: str, stdout: str) -> tuple[Link, ...]:
+    if is_json(stdout):
+        shown: list[tuple[Entry, Sequence[str]]] = [(entry, ()) for entry in _named(Entry.all(tool, stdout))]
+    else:
+        shown = [(Entry(tool, link.value), link.unrecognised) for link in listing.read(tool, stdout)]
+    names = {entry.text_or_none("ifname") for entry, _ in shown}
+    return tuple(_link(entry, names, unrecognised) for entry, unrecognised in shown)
+
+
+def _named(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries, each with its link's name; those of which a filter left nothing are left out."""
+    found = []
+    nameless: Entry | None = None
+    for entry in entries:
+        infos = [info.value for info in entry.inners("addr_info")]
+        if entry.value.keys() != {"addr_info"}:
+            found.append(entry)
+        elif infos and "dev" in infos[0]:
+            # What `-o` and `-json` print together.
+            own = {"ifname": infos[0]["dev"], "ifindex": infos[0].get("index")}
+            found.append(Entry(entry.tool, {**own, "addr_info": infos}))
+        elif infos and nameless is not None:
+            nameless.value["addr_info"] += infos
+        elif infos:
+            nameless = Entry(entry.tool, {"ifname": "", "addr_info": infos})
+            found.append(nameless)
+    return found
+
+
+def _link(entry: Entry, names: set[str | None], unrecognised: Sequence[str]) -> Link:
+    info = entry.inner("linkinfo")
+    data = info.inner("info_data")
+    kind = info.text_or_none("info_kind")
+    parent, parent_index = _parent(entry, names)
+    found, others = addresses(entry)
+    return Link(
+        ifname=entry.text("ifname"),
+        ifindex=entry.number_or_none("ifindex"),
+        parent=parent,
+        parent_index=parent_index,
+        netns=entry.text_or_none("link_netns"),
+        netnsid=entry.number_or_none("link_netnsid"),
+        flags=entry.texts("flags"),
+        mtu=entry.number_or_none("mtu"),
+        qdisc=entry.text_or_none("qdisc"),
+        master=entry.text_or_none("master"),
+        operstate=entry.text_or_none("operstate"),
+        linkmode=entry.text_or_none("linkmode"),
+        group=entry.text_or_none("group"),
+        txqlen=entry.number_or_none("txqlen"),
+        link_type=entry.text_or_none("link_type"),
+        lladdr=entry.text_or_none("address"),
+        broadcast=entry.text_or_none("broadcast"),
+        altnames=entry.texts("altnames"),
+        alias=entry.text_or_none("ifalias"),
+        kind=kind,
+        mode=data.text_or_none("mode") if kind in (*_IPVLAN, *_MACVLAN) else None,
+        flag=next((f for f in get_args(Flag) if data.value.get(f) is True), None)
+        if kind in _IPVLAN
+        else None,
+        info_data=data.rest(*_taken(kind)),
+        stats=_stats(entry),
+        addresses=found,
+        details={**entry.rest(*_KEYS), **info.rest("info_kind", "info_data")},
+        unrecognised=(*unrecognised, *others),
+    )
+
+
+def _taken(kind: str | None) -> tuple[str, ...]:
+    """Return the keys of `info_data` that are `mode` and `flag` of a link of that kind."""
+    if kind in _IPVLAN:
+        return ("mode", *get_args(Flag))
+    return ("mode",) if kind in _MACVLAN else ()
+
+
+def _parent(entry: Entry, names: set[str | None]) -> tuple[str | None, int | None]:
+    """Return the parent's name, or its index where it has none here: `if5` is what iproute2 prints then."""
+    name, index = entry.text_or_none("link"), entry.number_or_none("link_index")
+    found = _INDEX.fullmatch(name or "")
+    if found is not None and name not in names:
+        return None, int(found[1])
+    return name, index
+
+
+def _stats(entry: Entry) -> dict[str, dict[str, int]]:
+    key = next((key for key in _STATS if key in entry.value), _STATS[0])
+    counters = entry.inner(key)
+    return {direction: counters.numbers(direction) for direction in counters.value}

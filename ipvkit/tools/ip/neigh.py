@@ -1,0 +1,153 @@
+"""What ``ip neigh`` prints: ip-neighbour(8), ip/ipneigh.c."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from ipvkit.errors import UnparsableOutput
+from ipvkit.tools.ip.plain import (
+    Attribute,
+    NotUnderstood,
+    Words,
+    flags,
+    form,
+    is_json,
+    lines,
+    number,
+    put,
+    take,
+)
+from ipvkit.tools.ip.reading import Entry
+
+TOOL = "ip neigh"
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """One neighbour; `dev` is None where `ip` was asked for that of one device, `states` are empty with -br.
+
+    `details` has all else by the keys of ``ip -json``: used, confirmed and updated are seconds ago.
+    """
+
+    dst: IPv4Address | IPv6Address
+    dev: str | None
+    lladdr: str | None
+    states: tuple[str, ...]
+    flags: tuple[str, ...]
+    details: Mapping[str, Any]
+    unrecognised: tuple[str, ...]
+
+
+def parse_neighbours(stdout: str) -> tuple[Neighbour, ...]:
+    """Return the neighbours that ``ip neigh show`` or ``get`` printed, plain, in columns or as JSON.
+
+    Raise UnparsableOutput for anything else. A plain line is read up to its first word that is not known,
+    and is kept whole then; the last one counts without its newline, as in an output that was stripped.
+
+    >>> parse_neighbours("192.0.2.1 dev eth0 lladdr 02:00:00:00:00:01 STALE")[0].states
+    ('STALE',)
+    """
+    if is_json(stdout):
+        return tuple(_neighbour(entry, ()) for entry in Entry.all(TOOL, stdout))
+    return tuple(_neighbour(Entry(TOOL, found), unrecognised) for found, unrecognised in _read(stdout))
+
+
+def _neighbour(entry: Entry, unrecognised: Iterable[str]) -> Neighbour:
+    return Neighbour(
+        dst=_address(entry),
+        dev=entry.text_or_none("dev"),
+        lladdr=entry.text_or_none("lladdr"),
+        states=entry.texts("state"),
+        flags=tuple(flag for flag in _FLAGS if flag in entry.value),
+        details=entry.rest("dst", "dev", "lladdr", "state", *_FLAGS),
+        unrecognised=tuple(unrecognised),
+    )
+
+
+def _address(entry: Entry) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(entry.text("dst"))
+    except ValueError:
+        raise entry.unparsable() from None
+
+
+def _read(stdout: str) -> list[tuple[dict[str, Any], list[str]]]:
+    """Return the objects that `ip -json` prints, each with the lines that were not understood."""
+    read: list[tuple[dict[str, Any], list[str]]] = []
+    for line in lines(TOOL, stdout):
+        # `used 4/64/1probes 3`: ip 6.15 leaves out the blank.
+        words = Words(_GLUED.sub(r"\1 probes ", line.text))
+        try:
+            read.append(({"dst": _host(words)}, []))
+            if _is_brief(line.text, words.peek()):
+                _columns(words, read[-1][0])
+            else:
+                take(words, _NEIGHBOUR, read[-1][0])
+        except NotUnderstood:
+            if not read:
+                raise UnparsableOutput(TOOL, line.number, line.text) from None
+            read[-1][1].append(line.text)
+    return read
+
+
+_GLUED = re.compile(r"(/[0-9]{1,12})probes ")
+_LLADDR = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){0,31}")
+
+
+def _is_brief(text: str, second: str) -> bool:
+    """Return whether these are the columns of ``-br``, of which the first has 39 characters and a blank."""
+    alone = len(text) > 40 and " " not in text[:40].rstrip(" ")
+    return alone and (text[37] == " " or second not in _NEIGHBOUR)
+
+
+def _columns(words: Words, into: dict[str, Any]) -> None:
+    # A device's name has no colon (dev_valid_name, net/core/dev.c).
+    if ":" not in words.peek():
+        into["dev"] = words.word()
+    if words:
+        into["lladdr"] = _lladdr(words)
+    if words:
+        raise NotUnderstood
+
+
+def _host(words: Words) -> str:
+    word = words.word()
+    try:
+        ip_address(word)
+    except ValueError:
+        raise NotUnderstood from None
+    return word
+
+
+def _lladdr(words: Words) -> str:
+    """Return a link-layer address; that of a tunnel is an IP address (lib/ll_addr.c)."""
+    return words.word() if _LLADDR.fullmatch(words.peek()) else _host(words)
+
+
+def _used(words: Words, into: dict[str, Any]) -> None:
+    times = words.word().split("/")
+    if len(times) != 3:
+        raise NotUnderstood
+    for key, time in zip(("used", "confirmed", "updated"), times, strict=True):
+        put(into, key, number(time))
+
+
+def _state(name: str) -> Attribute:
+    def read(_: Words, into: dict[str, Any]) -> None:
+        into.setdefault("state", []).append(name)
+
+    return read
+
+
+_STATES = "INCOMPLETE REACHABLE STALE DELAY PROBE FAILED NOARP PERMANENT".split()
+_FLAGS = "router proxy extern_learn extern_valid offload managed".split()
+_NEIGHBOUR = (
+    form("dev proto=protocol", Words.word)
+    | form("lladdr", _lladdr)
+    | form("ref=refcnt probes", Words.number)
+    | flags(" ".join(_FLAGS), None)
+    | {"used": _used}
+    | {name: _state(name) for name in _STATES}
+)

@@ -1,0 +1,49 @@
+"""What ``ip netns list`` and ``list-id`` print: ip-netns(8), ip/ipnetns.c."""
+
+import re
+from dataclasses import dataclass
+
+from ipvkit.errors import UnparsableOutput
+from ipvkit.tools.ip.plain import is_json, lines
+from ipvkit.tools.ip.reading import Entry
+
+TOOL = "ip netns"
+
+# A name is that of a file in /run/netns.
+_NAME = r"(?P<name>[^\s/\x00-\x1f\x7f]{1,255})"
+_ID = r"(?P<id>[0-9]{1,10})"
+_LISTED = re.compile(rf"{_NAME}(?: \(id: {_ID}\))?\s*")
+_LISTED_BY_ID = re.compile(rf"nsid {_ID} \(iproute2 netns name: {_NAME}\)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Netns:
+    """A network namespace; `id` is what the namespace that was asked calls it, None where it has no id."""
+
+    name: str
+    id: int | None
+
+
+def parse_netns(stdout: str) -> tuple[Netns, ...]:
+    """Return the network namespaces that ``ip netns list`` printed, plain or as JSON.
+
+    Raise UnparsableOutput for anything else; the last line counts without its newline, as in an output
+    that was stripped.
+
+    >>> parse_netns("test1 (id: 0)")
+    (Netns(name='test1', id=0),)
+    """
+    if is_json(stdout):
+        return tuple(_netns(entry) for entry in Entry.all(TOOL, stdout))
+    found = []
+    for line in lines(TOOL, stdout):
+        listed = _LISTED.fullmatch(line.text) or _LISTED_BY_ID.fullmatch(line.text)
+        if listed is None:
+            raise UnparsableOutput(TOOL, line.number, line.text)
+        found.append(Netns(listed["name"], None if listed["id"] is None else int(listed["id"])))
+    return tuple(found)
+
+
+def _netns(entry: Entry) -> Netns:
+    key = "nsid" if "nsid" in entry.value else "id"
+    return Netns(entry.text("name"), entry.number_or_none(key))

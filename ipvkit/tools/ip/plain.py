@@ -1,0 +1,177 @@
+"""What the plain forms of ``ip`` share: lines without colours, what ``-o`` joins, words and their forms."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ipvkit.errors import UnparsableOutput
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# `-o` puts a backslash where a line ends otherwise; what follows begins with its indent (_SL_, utils.h).
+_JOINT = re.compile(r"\\(?=\t| {4})")
+_WORD = re.compile(r"[^ \t]+")
+_INSIDE = re.compile(r"(?<=[</]).*")
+_NUMBER = re.compile(r"[0-9]+")
+_DECIMAL = re.compile(r"[0-9]{1,12}\.[0-9]{1,9}")
+_ERROR = re.compile(
+    r"RTNETLINK answers: |Error: |Usage: |Cannot (?:find device|open|send|create|remove|bind|talk) |"
+    r'(?:Device|Object|Command|Option|Invalid netns name|exec of|setting the network namespace) "|'
+    r"(?:Dump|Flush|Save) terminated|Not enough information|Command line is not complete|No netns name|"
+    r"Device and destination are required|mount --"
+)
+
+
+class NotUnderstood(Exception):
+    """A line goes on as its reader does not know; its caller keeps the line."""
+
+
+class Line(NamedTuple):
+    """A line and its `number`, from 1; it is `ended` unless the output stops in it."""
+
+    number: int
+    text: str
+    ended: bool
+
+
+def is_json(stdout: str) -> bool:
+    """Return whether this is what ``ip -json`` prints."""
+    return stdout.lstrip(" \t\r\n").startswith("[")
+
+
+def lines(tool: str, stdout: str) -> list[Line]:
+    """Return the lines that are not blank, without colours; raise UnparsableOutput at an error of `ip`."""
+    texts = _COLOUR.sub("", stdout).replace("\r\n", "\n").split("\n")
+    found = [Line(at, text, at < len(texts)) for at, text in enumerate(texts, 1) if text.strip(" \t\r")]
+    for line in found:
+        if _ERROR.match(line.text):
+            raise UnparsableOutput(tool, line.number, line.text)
+    return found
+
+
+def unjoined(line: Line) -> list[Line]:
+    """Return the lines that ``-o`` has joined to one."""
+    *texts, last = _JOINT.split(line.text)
+    return [*(Line(line.number, text, True) for text in texts), line._replace(text=last)]
+
+
+class Words:
+    """The words of a line, one after the other; NotUnderstood where the next is none, or another one."""
+
+    def __init__(self, text: str) -> None:
+        self._words: list[str] = _WORD.findall(text)[::-1]
+
+    def __bool__(self) -> bool:
+        return bool(self._words)
+
+    def peek(self) -> str:
+        """Return the next word, which stays the next one; "" at the end."""
+        return self._words[-1] if self._words else ""
+
+    def word(self) -> str:
+        """Return the next word, whatever it is."""
+        if not self._words:
+            raise NotUnderstood
+        return self._words.pop()
+
+    def all(self) -> list[str]:
+        """Return all words that are left."""
+        words, self._words = self._words[::-1], []
+        return words
+
+    def peek_last(self) -> str:
+        """Return the last word, which stays; "" where there is none."""
+        return self._words[0] if self._words else ""
+
+    def take_last(self) -> str:
+        """Return the last word."""
+        if not self._words:
+            raise NotUnderstood
+        return self._words.pop(0)
+
+    def number(self) -> int:
+        """Return a whole number."""
+        return number(self.word())
+
+    def decimal(self) -> float:
+        """Return a number with its decimal point."""
+        word = self.word()
+        if not _DECIMAL.fullmatch(word):
+            raise NotUnderstood
+        return float(word)
+
+    def on_off(self) -> bool:
+        """Return whether the next word, ``on`` or ``off``, is ``on``."""
+        word = self.word()
+        if word not in ("on", "off"):
+            raise NotUnderstood
+        return word == "on"
+
+    def listed(self) -> list[str]:
+        """Return what stands between angle brackets: ``<A,B>``."""
+        word = self.word()
+        if not (word.startswith("<") and word.endswith(">")):
+            raise NotUnderstood
+        return [item for item in word[1:-1].split(",") if item]
+
+
+def number(word: str, digits: int = 12) -> int:
+    """Return the number that `word` is; raise NotUnderstood where it is none or longer than `digits`."""
+    if len(word) > digits or not _NUMBER.fullmatch(word):
+        raise NotUnderstood
+    return int(word)
+
+
+Attribute = Callable[[Words, dict[str, Any]], None]
+"""Takes the value of an attribute off the words, and puts it where `ip -json` has it."""
+
+Form = dict[str, Attribute]
+"""The attributes of a line, each by the word before its value.
+
+A name that ends in ``<`` or ``/`` begins a word that has the value in it: the attribute takes that word.
+"""
+
+
+def keys(names: str) -> dict[str, str]:
+    """Return the keys of `names` in `ip -json`; `names`: ``word`` where it is the same, ``word=key``."""
+    pairs = [name.split("=") for name in names.split()]
+    return {pair[0]: pair[-1] for pair in pairs}
+
+
+def form(names: str, read: Callable[[Words], object]) -> Form:
+    """Return a form of attributes that are all read alike; `names` as those of `keys`."""
+    return {word: _attribute(key, read) for word, key in keys(names).items()}
+
+
+def flags(names: str, value: object = True) -> Form:
+    """Return a form of words without a value, which stand for `value`; `names` as those of `keys`."""
+    return form(names, lambda _: value)
+
+
+def take(words: Words, attributes: Form, into: dict[str, Any]) -> None:
+    """Put all attributes `into` their places; raise NotUnderstood at the first word that is not known."""
+    take_known(words, attributes, into)
+    if words:
+        raise NotUnderstood
+
+
+def take_known(words: Words, attributes: Form, into: dict[str, Any]) -> None:
+    """Put the attributes `into` their places as far as their words are known."""
+    while words:
+        name = words.peek()
+        if name in attributes:
+            words.word()
+        else:
+            name = _INSIDE.sub("", name, 1)
+        if name not in attributes:
+            return
+        attributes[name](words, into)
+
+
+def put(into: dict[str, Any], key: str, value: object) -> None:
+    """Set a value once; raise NotUnderstood where there is another one."""
+    if into.setdefault(key, value) != value:
+        raise NotUnderstood
+
+
+def _attribute(key: str, read: Callable[[Words], object]) -> Attribute:
+    return lambda words, into: put(into, key, read(words))

@@ -1,0 +1,383 @@
+"""What ``ip route`` prints: ip-route(8), ip/iproute.c, ip/iproute_lwtunnel.c, ip/ipnexthop.c."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from ipvkit.errors import UnparsableOutput
+from ipvkit.tools.ip.plain import (
+    Attribute,
+    NotUnderstood,
+    Words,
+    flags,
+    form,
+    is_json,
+    lines,
+    number,
+    put,
+    take,
+    unjoined,
+)
+from ipvkit.tools.ip.reading import Entry
+
+TOOL = "ip route"
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """One way of a route that has several; `details` by the keys of ``ip -json``."""
+
+    via: IPv4Address | IPv6Address | None
+    dev: str | None
+    weight: int | None
+    flags: tuple[str, ...]
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route; `dst` is "default" where `ip` prints that word, which tells no address family.
+
+    `details` has all else by the keys of ``ip -json``, and the metrics (mtu, rtt …) among them:
+    times are seconds, but rtt, rttvar and rto_min are milliseconds.
+    """
+
+    type: str
+    dst: IPv4Network | IPv6Network | str
+    via: IPv4Address | IPv6Address | None
+    dev: str | None
+    src: IPv4Address | IPv6Address | None
+    metric: int | None
+    scope: str | None
+    protocol: str | None
+    table: str | None
+    flags: tuple[str, ...]
+    nexthops: tuple[NextHop, ...]
+    pref: str | None
+    details: Mapping[str, Any]
+    unrecognised: tuple[str, ...]
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the route leads everywhere."""
+        return self.dst == "default" if isinstance(self.dst, str) else self.dst.prefixlen == 0
+
+
+def gateway_of(routes: Iterable[Route]) -> IPv4Address | None:
+    """Return the IPv4 gateway of the first default route that has one."""
+    gateways = (route.via for route in routes if route.is_default)
+    return next((gateway for gateway in gateways if isinstance(gateway, IPv4Address)), None)
+
+
+def parse_routes(stdout: str) -> tuple[Route, ...]:
+    """Return the routes that ``ip route show`` or ``get`` printed, plain or as JSON.
+
+    Raise UnparsableOutput for anything else. A plain line is read up to its first word that is not known,
+    and is kept whole then; the last one counts without its newline, as in an output that was stripped.
+
+    >>> parse_routes("default via 192.0.2.254 dev eth0")[0].via
+    IPv4Address('192.0.2.254')
+    """
+    if is_json(stdout):
+        return tuple(_route(entry, ()) for entry in Entry.all(TOOL, stdout))
+    return tuple(_route(Entry(TOOL, found), unrecognised) for found, unrecognised in _read(stdout))
+
+
+# --- from the objects of `ip -json` -------------------------------------------------------------------
+
+
+def _route(entry: Entry, unrecognised: Iterable[str]) -> Route:
+    return Route(
+        type=entry.text_or_none("type") or "unicast",
+        dst=_network(entry, entry.text("dst")),
+        via=_via(entry),
+        dev=entry.text_or_none("dev"),
+        src=_address(entry, "prefsrc"),
+        metric=entry.number_or_none("metric"),
+        scope=entry.text_or_none("scope"),
+        protocol=entry.text_or_none("protocol"),
+        table=None if _is_flat(entry) else entry.text_or_none("table"),
+        flags=entry.texts("flags"),
+        nexthops=tuple(_nexthop(hop) for hop in entry.inners("nexthops")),
+        pref=entry.text_or_none("pref"),
+        details=_details(entry),
+        unrecognised=tuple(unrecognised),
+    )
+
+
+def _nexthop(hop: Entry) -> NextHop:
+    return NextHop(
+        via=_via(hop),
+        dev=hop.text_or_none("dev"),
+        weight=hop.number_or_none("weight"),
+        flags=hop.texts("flags"),
+        details=_told(hop.rest("gateway", "via", "dev", "weight", "flags")),
+    )
+
+
+def _details(entry: Entry) -> dict[str, Any]:
+    shown = "type dst gateway via dev prefsrc metric scope protocol flags nexthops pref metrics".split()
+    details = _told(entry.rest(*shown, *([] if _is_flat(entry) else ["table"])))
+    for metrics in entry.inners("metrics"):
+        details.update(_told(metrics.value))
+    if "nh_info" in details:
+        details["nh_info"] = _told(entry.inner("nh_info").value)
+    return details
+
+
+def _is_flat(entry: Entry) -> bool:
+    """Return whether the encapsulation's keys, a `table` too, stand among the route's (iproute2 of old)."""
+    return isinstance(entry.value.get("encap"), str)
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with True where JSON has null, which `ip` prints for a word that has no value."""
+    return {key: True if value is None else value for key, value in values.items()}
+
+
+def _via(entry: Entry) -> IPv4Address | IPv6Address | None:
+    return _address(entry, "gateway") or _address(entry.inner("via"), "host")
+
+
+def _address(entry: Entry, key: str) -> IPv4Address | IPv6Address | None:
+    text = entry.text_or_none(key)
+    try:
+        return None if text is None else ip_address(text)
+    except ValueError:
+        raise entry.unparsable() from None
+
+
+def _network(entry: Entry, text: str) -> IPv4Network | IPv6Network | str:
+    try:
+        return text if text == "default" else ip_network(text)
+    except ValueError:
+        raise entry.unparsable() from None
+
+
+# --- from plain lines to the objects of `ip -json` ----------------------------------------------------
+
+
+def _read(stdout: str) -> list[tuple[dict[str, Any], list[str]]]:
+    """Return the objects, each with the lines that were not understood."""
+    read: list[tuple[dict[str, Any], list[str]]] = []
+    for line in (part for whole in lines(TOOL, stdout) for part in unjoined(whole) if part.text.strip()):
+        words = Words(line.text)
+        try:
+            if line.text[0] in " \t" and read:
+                _go_on(words, read[-1][0])
+            else:
+                read.append((_begin(words), []))
+                take(words, _ROUTE, read[-1][0])
+        except NotUnderstood:
+            if not read:
+                raise UnparsableOutput(TOOL, line.number, line.text) from None
+            read[-1][1].append(line.text)
+    return read
+
+
+def _begin(words: Words) -> dict[str, Any]:
+    found = {"type": words.word()} if _TYPE.fullmatch(words.peek()) else {}
+    return found | {"dst": _prefix(words)}
+
+
+def _go_on(words: Words, found: dict[str, Any]) -> None:
+    """Read a line that goes on with the route, or nothing of it."""
+    what = words.word()
+    more: dict[str, Any] = {}
+    if what == "nexthop":
+        take(words, _NEXTHOP, more)
+        # Both are always there: without them, the line was cut.
+        if not {"dev", "weight"} <= more.keys():
+            raise NotUnderstood
+        found.setdefault("nexthops", []).append(more)
+    elif what == "nh_info":
+        more["flags"] = []
+        take(words, _NH_INFO, more)
+        put(found, what, more)
+    elif what == "cache":
+        more[what] = words.listed() if words.peek().startswith("<") else []
+        take(words, _CACHED, more)
+        if more.keys() & found.keys():
+            raise NotUnderstood
+        found.update(more)
+    else:
+        raise NotUnderstood
+
+
+_TYPE = re.compile(
+    r"(?:unicast|local|broadcast|anycast|multicast|blackhole|unreachable|prohibit|throw|nat|xresolve)|[0-9]{1,3}"
+)
+_MARK = re.compile(r"0x[0-9a-f]{1,8}")
+_SECONDS = re.compile(r"-?[0-9]{1,12}sec")
+_MILLISECONDS = re.compile(r"([0-9]{1,12})ms")
+_G_SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?(?:e\+[0-9]{2})?s")
+
+
+def _prefix(words: Words) -> str:
+    word = words.word()
+    try:
+        if word != "default":
+            ip_network(word)
+    except ValueError:
+        raise NotUnderstood from None
+    return word
+
+
+def _host(words: Words) -> str:
+    word = words.peek()
+    if "/" in word or word == "default":
+        raise NotUnderstood
+    return _prefix(words)
+
+
+def _gateway(words: Words, into: dict[str, Any]) -> None:
+    if words.peek() in ("inet", "inet6"):
+        put(into, "via", {"family": words.word(), "host": _host(words)})
+    else:
+        put(into, "gateway", _host(words))
+
+
+def _new_dst(words: Words, into: dict[str, Any]) -> None:
+    if words.word() != "to":
+        raise NotUnderstood
+    put(into, "to", _host(words))
+
+
+def _realm(words: Words) -> dict[str, str]:
+    return {"to": words.word()}
+
+
+def _realms(words: Words) -> dict[str, str]:
+    origin, slash, to = words.word().partition("/")
+    if not slash:
+        raise NotUnderstood
+    return {"from": origin, "to": to}
+
+
+def _signed(words: Words) -> int:
+    word = words.word()
+    return -number(word[1:]) if word.startswith("-") else number(word)
+
+
+def _metric(words: Words) -> int:
+    value = _signed(words)
+    # `metric 18 5` is a metric that this `ip` has no name for, and not the route's.
+    if words.peek() == "lock" or words.peek()[:1].isdigit():
+        raise NotUnderstood
+    return value
+
+
+def _mark(words: Words) -> int:
+    return int(words.word(), 16) if _MARK.fullmatch(words.peek()) else words.number()
+
+
+def _pref(words: Words) -> str:
+    word = words.word()
+    if word not in ("low", "medium", "high"):
+        raise NotUnderstood
+    return word
+
+
+def _seconds(words: Words) -> int:
+    word = words.word()
+    if not _SECONDS.fullmatch(word):
+        raise NotUnderstood
+    return int(word.removesuffix("sec"))
+
+
+def _milliseconds(words: Words) -> int:
+    word = words.word()
+    if found := _MILLISECONDS.fullmatch(word):
+        return int(found[1])
+    if not _G_SECONDS.fullmatch(word):
+        raise NotUnderstood
+    return round(float(word[:-1]) * 1000)
+
+
+def _group(words: Words) -> list[dict[str, int]]:
+    pairs = [member.split(",", 1) for member in words.word().split("/")]
+    return [dict(zip(("id", "weight"), map(number, pair), strict=False)) for pair in pairs]
+
+
+def _encap(words: Words, into: dict[str, Any]) -> None:
+    encap: dict[str, Any] = {"encap_type": words.word()}
+    attributes = _ENCAPS.get(encap["encap_type"])
+    if attributes is None:
+        raise NotUnderstood
+    if encap["encap_type"] == "mpls":
+        encap["dst"] = "/".join(str(number(label)) for label in words.word().split("/"))
+    # A word that is there already is the route's own.
+    while words.peek() in attributes and words.peek() not in encap:
+        attributes[words.word()](words, encap)
+    put(into, "encap", encap)
+
+
+def _features(words: Words, into: dict[str, Any]) -> None:
+    while words.peek() in ("ecn", "tcp_usec_ts"):
+        put(into, words.word(), True)
+    if _MARK.fullmatch(words.peek()):
+        put(into, "features", words.word())
+
+
+def _among_metrics(attribute: Attribute) -> Attribute:
+    def read(words: Words, into: dict[str, Any]) -> None:
+        # JSON does not tell which are locked.
+        if words.peek() == "lock":
+            words.word()
+        attribute(words, into.setdefault("metrics", [{}])[0])
+
+    return read
+
+
+def _flag(name: str) -> Attribute:
+    def read(_: Words, into: dict[str, Any]) -> None:
+        into.setdefault("flags", []).append(name)
+
+    return read
+
+
+_FLAGS = "dead onlink pervasive offload trap notify linkdown unresolved rt_offload rt_trap rt_offload_failed"
+_NUMBERS = "mtu window ssthresh cwnd advmss reordering hoplimit initcwnd initrwnd quickack fastopen_no_cookie"
+_WAY = (
+    {"via": _gateway, "as": _new_dst, "encap": _encap}
+    | form("dev", Words.word)
+    | form("realm=flow", _realm)
+    | form("realms=flow", _realms)
+    | {name: _flag(name) for name in _FLAGS.split()}
+)
+_NEXTHOP = _WAY | form("weight", Words.number)
+_NH_INFO = (
+    _WAY
+    | form("id", Words.number)
+    | form("group", _group)
+    | form("scope proto=protocol", Words.word)
+    | flags("blackhole fdb")
+)
+_METRICS = (
+    form(_NUMBERS, Words.number)
+    | form("rtt rttvar rto_min", _milliseconds)
+    | form("congctl=congestion", Words.word)
+    | {"features": _features}
+)
+_CACHED = (
+    form("expires age", _seconds)
+    | form("users used", Words.number)
+    | form("error", _signed)
+    | form("iif", Words.word)
+    | {name: _among_metrics(attribute) for name, attribute in _METRICS.items()}
+)
+_ROUTE = (
+    _WAY
+    | _CACHED
+    | form("from", _prefix)
+    | form("nhid uid", Words.number)
+    | form("tos table scope proto=protocol", Words.word)
+    | form("src=prefsrc", _host)
+    | form("metric", _metric)
+    | form("mark", _mark)
+    | form("pref", _pref)
+)
+_TUNNEL = form("src dst", _host) | form("id ttl tos hoplimit tc", Words.number) | flags("key csum seq")
+_ENCAPS = {"ip": _TUNNEL, "ip6": _TUNNEL, "mpls": form("ttl", Words.number)}

@@ -1,0 +1,40 @@
+"""Captures of what tools printed, and what a person reads in them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def captures(prefix: str) -> list[Path]:
+    """Return the captures whose names begin with `prefix`, of all implementations."""
+    return sorted(FIXTURES.glob(f"*/{prefix}*.txt"))
+
+
+def expected(prefix: str) -> list[tuple[Path, Any]]:
+    """Return captures with what is to be read in each: an entry without a value is left out of it."""
+    found = [(path, path.with_suffix(".json")) for path in captures(prefix)]
+    return [(path, json.loads(answer.read_text("utf-8"))) for path, answer in found if answer.exists()]
+
+
+def text_of(capture: Path) -> str:
+    """Return a capture as it stands: a carriage return in it ends no line."""
+    return capture.read_bytes().decode()
+
+
+def short(capture: Path) -> str:
+    """Return a name to tell a capture by."""
+    return f"{capture.parent.name}/{capture.stem}"
+
+
+def stripped(value: Any) -> Any:
+    """Return a document without what says nothing: null, false, and whatever is empty."""
+    if isinstance(value, dict):
+        inner = {key: stripped(entry) for key, entry in value.items()}
+        return {key: entry for key, entry in inner.items() if not _is_empty(entry)}
+    return [stripped(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is False or value in ("", [], {})
