@@ -326,7 +326,9 @@ def execute(target: CommandTarget, command: Command, *, timeout_s: float) -> Com
         return _succeeded(command, news.completed)
     running.stop()
     if news is None:
-        raise CommandFailed(f"{command.argv[0]} did not end within {timeout_s:g} s and was killed", command=str(command))
+        raise CommandFailed(
+            f"{command.argv[0]} did not end within {timeout_s:g} s and was killed", command=str(command)
+        )
     name = signal.Signals(news.number).name
     raise Interrupted(f"interrupted by {name}", "the command was ended; what it had done by then stays")
 

@@ -57,7 +57,7 @@ class UnparsableOutput(IpvkitError):
         """Keep the `tool`, and the `line` that was not understood with its number, from 1."""
         super().__init__(
             f"the output of {tool} was not understood at line {line_number}: {line!r}",
-            "was it another tool of that name, or another language than that of LC_ALL=C? see `ipvkit doctor`",
+            "was it another tool of that name, or not run under LC_ALL=C? see `ipvkit doctor`",
         )
         self.tool = tool
         self.line_number = line_number

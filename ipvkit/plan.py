@@ -121,10 +121,13 @@ class Plan:
         return tuple(sorted(names))
 
 
-def make_plan(lab: Lab) -> Plan:
-    """Return the plan of `lab`: its simulated LAN, if it has one, then its phases."""
+def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan:
+    """Return the plan of `lab`: its simulated LAN, if it has one, then its phases.
+
+    Its pings are those of iputils, whose timestamps tell how long a path lived.
+    """
     sections = [_lan(lab)] if lab.network.simulated else []
-    builder = _PhaseBuilder(lab)
+    builder = _PhaseBuilder(lab, arping_by)
     sections += [builder.section(phase) for phase in lab.phases]
     return Plan(lab, tuple(sections))
 
@@ -206,8 +209,9 @@ def _lan(lab: Lab) -> Section:
 class _PhaseBuilder:
     """Builds the phases one after another, and remembers what the earlier ones left."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, arping_by: arping.Implementation) -> None:
         self.lab = lab
+        self.arping_by = arping_by
         self.neighbours = physics.Neighbours()
         self.namespaces: set[str] = set()
         self.out_of_reach: dict[str, str] = {}
@@ -307,7 +311,7 @@ class _PhaseBuilder:
             for address in self.lab.endpoint(name).addresses:
                 steps.add(
                     f"announce {name}'s address from the host, since {name} cannot in {phase.mode}",
-                    arping.announce(address.ip, self.lab.parent),
+                    arping.announce(address.ip, self.lab.parent, by=self.arping_by),
                 )
         steps.end_stage()
 

@@ -357,6 +357,7 @@ def _requirements(plan: Plan) -> str:
         [*plan.programs, *(("unshare", "mount") if plan.lab.network.simulated else ("mktemp", "rm"))]
     )
     rights = "" if plan.lab.network.simulated else _ROOT_ONLY
+    own = "\n".join(_OF_IPUTILS.format(name) for name in ("ping", "arping") if name in plan.programs)
     return f"""\
 cannot() {{
   printf 'error: %s\\nhint: %s\\n' "$1" "$2" >&2
@@ -368,7 +369,13 @@ for program in {programs}; do
   type -P "$program" >/dev/null ||
     cannot "$program is not installed" 'apt install iproute2 iputils-ping iputils-arping procps'
 done
+{own}
 {rights}"""
+
+
+_OF_IPUTILS = """\
+[[ $({0} -V 2>&1) == *iputils* ]] ||
+  cannot 'this {0} is not that of iputils' 'apt install iputils-{0}'"""
 
 
 _ROOT_ONLY = """\

@@ -338,15 +338,16 @@ def _summary(report: PingReport, dialect: Dialect) -> Iterator[str]:
         yield ", ".join(_times_of(report, dialect))
 
 
+_DEVIATION = {"busybox": "", "inetutils": "/stddev", "bsd": "/stddev", "bsd6": "/std-dev"}
+
+
 def _times_of(report: PingReport, dialect: Dialect) -> Iterator[str]:
     rtt = report.rtt_ms
     if rtt is not None:
-        fourth = {"busybox": "", "inetutils": "/stddev", "bsd": "/stddev", "bsd6": "/std-dev"}.get(
-            dialect, "/mdev"
-        )
+        fourth = _DEVIATION.get(dialect, "/mdev")
         numbers = [n for n in (rtt.min, rtt.avg, rtt.max, rtt.mdev) if n is not None]
         word = "rtt" if dialect in IPUTILS else "round-trip"
-        yield f"{word} min/avg/max{fourth.get(dialect, '/mdev')} = {'/'.join(f'{n:.3f}' for n in numbers)} ms"
+        yield f"{word} min/avg/max{fourth} = {'/'.join(f'{n:.3f}' for n in numbers)} ms"
     if report.pipe is not None:
         yield f"pipe {report.pipe}"
     if report.ipg_ms is not None:

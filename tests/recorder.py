@@ -93,6 +93,7 @@ class Recorder:
         self._fake.write_text(
             "#!/bin/sh\n"
             f"log={shlex.quote(str(self._log))}\n"
+            'if [ "$1" = -V ]; then echo "${0##*/} from iputils 20240905"; exit; fi\n'
             'line="${0##*/} $*" code=0\n'
             # One write to a file opened for appending: lines of two processes never mix.
             'printf "begin %s %s\\n" "$$" "$line" >>"$log"\n'

@@ -24,7 +24,7 @@ for function in (run_lab, export_script, shell, ping, arping, parse, doctor):
     app.command(name, help=f"{SUMMARIES[name]}\n\n{getdoc(function)}")(function)
 GROUPS = {str(group.info.name): group for group in (ip.netns, ip.link, ip.addr, ip.route, ip.neigh)}
 for name, group in GROUPS.items():
-    app.add_typer(group, help=SUMMARIES[name])
+    app.add_typer(group, help=f"{SUMMARIES[name]}\n\n{ip.EXIT_CODES}")
 
 
 @app.callback()

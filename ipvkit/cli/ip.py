@@ -17,6 +17,10 @@ netns, link, addr, route, neigh = (
     typer.Typer(name=name) for name in ("netns", "link", "addr", "route", "neigh")
 )
 
+EXIT_CODES = (
+    "Each command here is one of ip's. Exit code: 0 done, 2 wrong usage, 3 this user may not, 4 ip failed."
+)
+
 T = TypeVar("T")
 LOCAL = TargetKind.LOCAL
 NetnsName = Annotated[str, typer.Argument(metavar="NETNS", help="The namespace's name.")]

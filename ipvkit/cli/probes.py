@@ -5,15 +5,13 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import engine
 from ipvkit.cli import emit
 from ipvkit.cli.options import DryRun, Json, Netns, Target
-from ipvkit.cli.single import TIMEOUT_S, Where, perform
-from ipvkit.command import Command, Completed
+from ipvkit.cli.single import TIMEOUT_S, Where, perform, version
+from ipvkit.command import Completed
 from ipvkit.errors import CommandFailed, UsageError
 from ipvkit.report import outputs
 from ipvkit.targets.choice import TargetKind
-from ipvkit.targets.local import Local
 from ipvkit.tools import arping as arping_
 from ipvkit.tools import ping as ping_
 from ipvkit.values import Address, any_address, destination
@@ -52,7 +50,7 @@ def ping(
     """
     where = Where(target, netns, dry_run, json_)
     if by is None:
-        by = "iputils" if dry_run else ping_.implementation(_version(ping_.VERSION))
+        by = "iputils" if dry_run else ping_.implementation(version(ping_.VERSION))
     command = ping_.ping(
         destination(to),
         count=count,
@@ -109,7 +107,7 @@ def arping(
     where = Where(target, netns, dry_run, json_)
     asked = _ipv4(address)
     if by is None:
-        by = "iputils" if dry_run else arping_.implementation(_version(arping_.VERSION))
+        by = "iputils" if dry_run else arping_.implementation(version(arping_.VERSION))
     if announce:
         purpose, command = f"announce {asked}", arping_.announce(asked, dev, count=count, by=by)
     elif duplicate:
@@ -135,10 +133,6 @@ def _ipv4(text: str) -> IPv4Address:
     if not isinstance(found, IPv4Address):
         raise UsageError(f"{text} is an IPv6 address, and ARP is IPv4's", "IPv6 asks by itself: ipvkit ping")
     return found
-
-
-def _version(command: Command) -> str:
-    return _said(engine.execute(Local(), command, timeout_s=TIMEOUT_S))
 
 
 def _said(completed: Completed) -> str:

@@ -25,16 +25,17 @@ from ipvkit.cli.options import (
     previewed,
 )
 from ipvkit.cli.progress import Progress
-from ipvkit.errors import UsageError
+from ipvkit.cli.single import version
+from ipvkit.errors import MissingRequirement, UsageError
 from ipvkit.lab import Lab, on_parent
 from ipvkit.labs import WALKTHROUGH
-from ipvkit.plan import make_plan
+from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
 from ipvkit.report.result import Result, judge
 from ipvkit.targets import require
 from ipvkit.targets.choice import TargetKind, choose
 from ipvkit.targets.local import Local
-from ipvkit.tools import ip
+from ipvkit.tools import arping, ip, ping
 
 
 def run_lab(
@@ -81,12 +82,24 @@ def run_lab(
         where, why = choose(target)
         if why:
             print(why, file=sys.stderr)
-    plan = make_plan(described)
-    require(*plan.programs)
+    plan = _planned(described)
     with Progress(plan, verbose=verbose) as progress:
         result = judge(engine.run(plan, where, progress, keep=keep, timeout_s=timeout))
     _tell(result, as_json=json_, output=output)
     return result.exit_code
+
+
+def _planned(lab: Lab) -> Plan:
+    """Return the plan for the tools that are installed; raise MissingRequirement where they do not do."""
+    plan = make_plan(lab)
+    require(*plan.programs)
+    if ping.implementation(version(ping.VERSION)) != "iputils":
+        raise MissingRequirement(
+            "labs need the ping of iputils, and this is another", "apt install iputils-ping"
+        )
+    if "arping" not in plan.programs:
+        return plan
+    return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
 
 
 def _on_machine(lab: Lab, network: RealNetwork) -> Lab:

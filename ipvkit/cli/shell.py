@@ -26,8 +26,9 @@ def shell(
     """The LAN is that of the walkthrough: this host's eth0, a gateway and a neighbour. You are root there.
 
     All of it ends with the shell, and nothing of this machine's network is touched; its files are there,
-    and in a uml kernel read-only. With FILE, or without a terminal, it runs the commands with bash and
-    ends with their exit code.
+    and in a uml kernel read-only. With FILE, or without a terminal, it runs the commands with bash.
+
+    Exit code: that of the commands, 3 this machine cannot, 4 they did not end in time, 130 interrupted.
     """
     if target is TargetKind.LOCAL:
         raise UsageError("--target local has no simulated LAN", "leave --target away, or give sandbox or uml")

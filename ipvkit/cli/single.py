@@ -78,3 +78,9 @@ def change(where: Where, purpose: str, command: Command) -> int:
     if done is not None and where.as_json:
         emit(command_document(where.placed(command), done[0]))
     return 0
+
+
+def version(command: Command) -> str:
+    """Return what a tool of this machine, which is also that of every target, says of itself."""
+    completed = engine.execute(Local(), command, timeout_s=TIMEOUT_S)
+    return completed.stdout + completed.stderr

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ipvkit.engine import Run
-from ipvkit.errors import IpvkitError
+from ipvkit.errors import IpvkitError, UnparsableOutput
 from ipvkit.lab import Outcome
 from ipvkit.plan import Probe, Section, Step
 from ipvkit.script import LOST_AFTER
@@ -90,8 +90,16 @@ def _verdict(run: Run, check: Step | Probe) -> Verdict:
     completed = run.completed.get(check.id)
     if completed is None or completed.exit_code not in check.command.ok:
         return Verdict(probe)
-    ping = parse_ping(completed.stdout)
-    return Verdict(probe, *_observe(probe, ping))
+    return Verdict(probe, *_observe(probe, _read(completed.stdout)))
+
+
+def _read(stdout: str) -> PingReport:
+    """Return what ping saw to its end: one that failed or was killed says nothing of the path."""
+    ping = parse_ping(stdout)
+    if not ping.complete:
+        lines = stdout.rstrip("\n").split("\n")
+        raise UnparsableOutput("ping", len(lines), lines[-1])
+    return ping
 
 
 def _observe(probe: Probe, ping: PingReport) -> tuple[Outcome, PingReport, float | None]:
@@ -101,7 +109,7 @@ def _observe(probe: Probe, ping: PingReport) -> tuple[Outcome, PingReport, float
     if probe.check.watch is None or not ping.replies:
         return Outcome.REACHABLE, ping, None
     first, last = ping.replies[0], ping.replies[-1]
-    if not ping.error_count and ping.transmitted - last.seq < LOST_AFTER:
+    if not ping.error_count and (ping.transmitted or 0) - last.seq < LOST_AFTER:
         return Outcome.REACHABLE, ping, None
     if first.timestamp is None or last.timestamp is None:
         return Outcome.EXPIRES, ping, None

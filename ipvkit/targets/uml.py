@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 
 from ipvkit.errors import MissingRequirement
-from ipvkit.targets import Inbox, Payload, find_program, require
+from ipvkit.targets import Inbox, Payload, environment, find_program, require
 from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memory_file
 
 KERNELS = ("linux.uml", "linux")
@@ -22,7 +22,7 @@ _SKIPPED_AT_START = "raid6_select_algo,calibrate_xor_blocks,register_xor_blocks"
 
 # The guest's first process. /dev is the kernel's own devtmpfs; /run/netns is where ip-netns(8) looks.
 _PROLOGUE = """\
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run
+export PATH=SEARCHED HOME=/run
 trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger; sleep 60; }' EXIT
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -71,7 +71,8 @@ class Uml:
 
 def _block_device(payload: str) -> int:
     """Return a memory file that the guest's first process, bash, reads as a block device."""
-    content = (_PROLOGUE.replace("MODULES", str(MODULES)) + payload).encode()
+    path = shlex.quote(environment()["PATH"])
+    content = (_PROLOGUE.replace("SEARCHED", path).replace("MODULES", str(MODULES)) + payload).encode()
     return memory_file(content.ljust(-(-len(content) // 512) * 512, b"\n"))
 
 

@@ -15,7 +15,7 @@ import pytest
 from ipvkit import __version__, cli
 from ipvkit import labs as gallery
 from ipvkit.cli import main, overview
-from ipvkit.cli.app import app
+from ipvkit.cli.app import GROUPS, app
 from ipvkit.cli.progress import Progress
 from ipvkit.command import Completed
 from ipvkit.engine import Began, Finished, Stopping
@@ -265,7 +265,7 @@ def test_options_for_a_real_network_get_into_the_commands(call: Callable[..., Ca
 
 
 def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
-    commands = {command.name for command in app.registered_commands}
+    commands = {command.name for command in app.registered_commands} | set(GROUPS)
     shown = overview().partition("Commands")[2].partition("Options")[0].splitlines()[1:]
     assert {line.split()[0] for line in shown if line.strip()} == commands
     assert set(cli.SUMMARIES) == commands

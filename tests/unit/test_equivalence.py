@@ -31,7 +31,7 @@ from ipvkit.report.result import Result, judge
 from ipvkit.script import LOST_AFTER, exported
 from ipvkit.targets import Inbox, Output
 from ipvkit.targets.local import Local
-from ipvkit.tools.ping import PingReport, Reply
+from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import (
     PROBE_FOR_IPVLAN,
     Answer,
@@ -41,7 +41,7 @@ from recorder import (
     unanswered,
     watched_to_its_end,
 )
-from strategies import labs, labs_on_a_parent, ping_reports, printed
+from strategies import labs, labs_on_a_parent
 
 GATEWAY = IPv4Address("192.168.104.254")
 
@@ -392,14 +392,7 @@ def case_of(outputs: Sequence[str]) -> Case:
     return Case(plan, dict(zip(lines, map(Answer, outputs), strict=True)))
 
 
-def lost_at_the_end(count: int) -> PingReport:
-    """Return what a ping saw of which the last `count` requests had no reply."""
-    address = str(GATEWAY)
-    replies = tuple(Reply(address, seq, 64, 0.1, 1_700_000_000.5 + seq) for seq in (1, 2, 3))
-    return PingReport(address, 3 + count, 3, 0, replies, (), 0, None, ())
-
-
-LOST_AT_THE_END = [printed(lost_at_the_end(count)) for count in range(LOST_AFTER + 2)]
+LOST_AT_THE_END = [printed(lost_at_the_end(GATEWAY, count)) for count in range(LOST_AFTER + 2)]
 
 
 @few(1)

@@ -65,9 +65,9 @@ def _address(info: Entry) -> Address:
         local = _ip(info.text("local"), info.text_or_none("family"))
         broadcast = info.text_or_none("broadcast")
         return Address(
-            address=ip_interface(local if peer else (local, _length(length))),
-            peer=ip_interface((_ip(peer), _length(length))) if peer else None,
-            broadcast=IPv4Address(broadcast) if broadcast else None,
+            address=ip_interface((local, _length(length)) if peer is None else local),
+            peer=None if peer is None else ip_interface((_ip(peer), _length(length))),
+            broadcast=None if broadcast is None else IPv4Address(broadcast),
             scope=info.text_or_none("scope"),
             label=info.text_or_none("label"),
             flags=tuple(key for key, value in info.value.items() if value is True and key not in _KEYS),

@@ -11,6 +11,7 @@ from ipvkit.errors import UnparsableOutput
 from ipvkit.tools.ip import addr
 from ipvkit.tools.ip.kinds import KINDS, PORTS, QOS_MAPS, hardware_address, is_hardware_address
 from ipvkit.tools.ip.plain import (
+    Attribute,
     Line,
     NotUnderstood,
     Words,
@@ -137,12 +138,17 @@ def _take_peer(words: Words, into: dict[str, Any]) -> None:
     put(into, "link_pointtopoint", True)
 
 
-def _take_xdp(words: Words, into: dict[str, Any]) -> None:
+def _xdp(mode: int) -> Attribute:
+    """Return how ``xdpgeneric`` is taken: how a program is attached, which another line may tell."""
+    return lambda _, into: put(into, "xdp", {"mode": mode})
+
+
+def _xdp_with_id(words: Words) -> dict[str, Any]:
     """Take ``xdpgeneric/id:7``."""
     mode, _, program = words.word().partition("/id:")
     if mode not in _XDP_MODES:
         raise NotUnderstood
-    put(into, "xdp", {"mode": _XDP_MODES[mode], "prog": {"id": number(program)}})
+    return {"mode": _XDP_MODES[mode], "prog": {"id": number(program)}}
 
 
 _XDP_MODES = {"xdp": 1, "xdpgeneric": 2, "xdpoffload": 3, "xdpmulti": 4}
@@ -159,8 +165,8 @@ _HEADER = (
     | form("mtu qlen=txqlen", Words.number)
     | form("qdisc master group", Words.word)
     | form("state=operstate mode=linkmode", _capitals)
-    | {mode: taken for mode, n in _XDP_MODES.items() for taken in flags(f"{mode}=xdp", {"mode": n}).values()}
-    | {f"{mode}/": _take_xdp for mode in _XDP_MODES}
+    | {name: _xdp(mode) for name, mode in _XDP_MODES.items()}
+    | form(" ".join(f"{name}/=xdp" for name in _XDP_MODES), _xdp_with_id)
     | _NETNS
 )
 _DETAILS = (
@@ -270,19 +276,17 @@ class _Lines:
         if not _KIND.fullmatch(kind):
             raise NotUnderstood
         info = self._into.setdefault("linkinfo", {})
-        info["info_kind"] = kind
+        put(info, "info_kind", kind)
         if kind in KINDS:
-            info["info_data"] = {}
-            take_known(words, KINDS[kind], info["info_data"])
+            take_known(words, KINDS[kind], info.setdefault("info_data", {}))
         self._take_tail(words, kind)
 
     def _take_port(self, words: Words) -> None:
         kind = words.word().removesuffix("_slave")
         info = self._into.setdefault("linkinfo", {})
-        info["info_slave_kind"] = kind
+        put(info, "info_slave_kind", kind)
         if kind in PORTS:
-            info["info_slave_data"] = {}
-            take_known(words, PORTS[kind], info["info_slave_data"])
+            take_known(words, PORTS[kind], info.setdefault("info_slave_data", {}))
         take(words, _DETAILS, self._into)
 
     def _take_tail(self, words: Words, kind: str) -> None:
@@ -329,8 +333,11 @@ class _Full(_Listing):
         self._link: _Lines | None = None
 
     def line(self, line: Line) -> None:
-        first, *rest = [line] if line.text[0] in " \t" else unjoined(line)
-        for inner in [first] if first.text[0] in " \t" else [*self._outer(first), *rest]:
+        if line.text.startswith((" ", "\t")):
+            self._inner(line)
+            return
+        first, *rest = unjoined(line)
+        for inner in [*self._outer(first), *rest]:
             self._inner(inner)
 
     def _outer(self, line: Line) -> list[Line]:

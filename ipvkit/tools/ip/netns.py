@@ -9,8 +9,8 @@ from ipvkit.tools.ip.reading import Entry
 
 TOOL = "ip netns"
 
-# A name is that of a file in /run/netns.
-_NAME = r"(?P<name>[^\s/\x00-\x1f\x7f]{1,255})"
+# A name is that of a file in /run/netns; one that looks like JSON is none here.
+_NAME = r"(?P<name>[^\s/\"{}\x00-\x1f\x7f]{1,255})"
 _ID = r"(?P<id>[0-9]{1,10})"
 _LISTED = re.compile(rf"{_NAME}(?: \(id: {_ID}\))?\s*")
 _LISTED_BY_ID = re.compile(rf"nsid {_ID} \(iproute2 netns name: {_NAME}\)\s*")

@@ -16,6 +16,7 @@ _DECIMAL = re.compile(r"[0-9]{1,12}\.[0-9]{1,9}")
 _ERROR = re.compile(
     r"RTNETLINK answers: |Error: |Usage: |Cannot (?:find device|open|send|create|remove|bind|talk) |"
     r'(?:Device|Object|Command|Option|Invalid netns name|exec of|setting the network namespace) "|'
+    r"Invalid address length |"
     r"(?:Dump|Flush|Save) terminated|Not enough information|Command line is not complete|No netns name|"
     r"Device and destination are required|mount --"
 )

@@ -379,5 +379,9 @@ _ROUTE = (
     | form("mark", _mark)
     | form("pref", _pref)
 )
-_TUNNEL = form("src dst", _host) | form("id ttl tos hoplimit tc", Words.number) | flags("key csum seq")
-_ENCAPS = {"ip": _TUNNEL, "ip6": _TUNNEL, "mpls": form("ttl", Words.number)}
+_TUNNEL = form("id", Words.number) | form("src dst", _host) | flags("key csum seq")
+_ENCAPS = {
+    "ip": _TUNNEL | form("ttl tos", Words.number),
+    "ip6": _TUNNEL | form("hoplimit tc", Words.number),
+    "mpls": form("ttl", Words.number),
+}

@@ -48,7 +48,7 @@ _LINE = re.compile(
 
 _REPLY = re.compile(
     rf"{_STAMP}(?:(?P<clock>[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}\.[0-9]{{6}}) )?{_ORIGIN}[:,] {_SEQ}"
-    rf"(?: (?P<ident>ident={_COUNT}))?(?: (?:ttl|hlim)=(?P<ttl>{_COUNT}))?(?: (?P<dst>dst=[^ ]+))?"
+    rf"(?: (?P<ident>ident={_COUNT}))?(?: (?:ttl|hlim)=(?P<ttl>{_COUNT}))?(?: (?P<dst>dst=[^ ()]+))?"
     rf"(?: {_ROUND_TRIP})?(?P<rest>(?:{_IN_BRACKETS}| [a-z]+=[^ ()]+)*)"
 )
 _REMARK = re.compile(r"\(([^()]*)\)|([a-z]+=[^ ()]+)")
@@ -121,15 +121,13 @@ _NOTE = re.compile(
         )
     )
 )
-_TYPED = re.compile(
-    r"(?P<typed>(?:\^[C\\TZ])+|[.\x08][.\x08!EC ]*)(?P<rest>(?:--- |(?:[^ ]*/)?ping[46]?: |[0-9]+/).*)?"
-)
+_TYPED = re.compile(r"(?P<typed>(?:\^[C\\TZ])+|[.\x08][.\x08!EC ]*)(?P<rest>(?:--- |ping[46]?: |[0-9]+/).*)?")
 """What a flood leaves on a line, or a terminal of ^C, and what a ping without a newline puts behind it."""
 
 _COMMA = re.compile(rf"time={_COUNT},[0-9]|[ /]{_COUNT},{_COUNT}/|[0-9],{_COUNT}% ")
 _TRANSLATED = re.compile(
     r"(?!(?:\[[0-9.]*\] )?(?:[0-9]+ bytes from |From |no answer yet |Request timeout ))"
-    r"(?:--- .* ---|.*\bicmp_[sr]eq=[0-9]|.*[0-9]%)"
+    r"(?:--- .* ---|.*\bicmp_[sr]eq=[0-9]|[^0-9]*[0-9]+[^0-9]+[0-9]+[^0-9].*[0-9] ?%)"
 )
 """Where a line that is not understood has the numbers of one that would be."""
 
@@ -241,7 +239,9 @@ class _Reading:
             size, source, name = origins[origin]
             stamp = float(timestamp) if timestamp else None
             # Reply(...) is a function of Python's and takes a tenth more of all the time.
-            reply = make(Reply, (size, source, name, int(seq), int(ttl), float(time), False, False, stamp, ()))
+            reply = make(
+                Reply, (size, source, name, int(seq), int(ttl), float(time), False, False, stamp, ())
+            )
             tell(_with_remarks(reply, _remarks(rest)) if rest else reply)
         self._lines_read += len(found)
 
