@@ -1,6 +1,7 @@
 """A shell on a simulated LAN: bash as root of a target, with this ipvkit on its PATH."""
 
 import os
+import re
 import secrets
 import shlex
 import signal
@@ -14,13 +15,13 @@ from queue import Empty, SimpleQueue
 from ipvkit.engine import Signal, signals_into
 from ipvkit.errors import CommandFailed, Interrupted
 from ipvkit.plan import Plan
-from ipvkit.targets import Inbox, Output, PayloadTarget
+from ipvkit.targets import Inbox, Output, PayloadTarget, SessionTarget
 
 _PROMPT = "lan# "
 _HISTORY_OFF = "unset HISTFILE"
 
 
-def interact(plan: Plan, target: PayloadTarget, greeting: str) -> int:
+def interact(plan: Plan, target: SessionTarget, greeting: str) -> int:
     """Open a shell for a person on the LAN of `plan`; return its exit code (uml: 0)."""
     lines = [_HISTORY_OFF, f"PS1={shlex.quote(_PROMPT)}", f"printf '%s\\n' {shlex.quote(greeting)}"]
     rc = shlex.quote("\n".join(lines) + "\n")
@@ -33,35 +34,43 @@ def run(
 ) -> int:
     """Run a bash script on the LAN of `plan`, hand what it prints to `write`, return its exit code.
 
-    Its stdout and stderr come as one. Raise CommandFailed where the target ends before it or time is up,
-    Interrupted where a signal comes; the target and all in it have ended then.
+    Its stdout and stderr come as one, as they come. What it leaves running ends with it. Raise
+    CommandFailed where the target ends before it or time is up, Interrupted where a signal comes, and
+    what `write` raises; the target and all in it have ended then.
     """
-    mark = f"\n{secrets.token_hex(16)} "
-    # Through a pipe, so that nothing takes the guest's serial line for a person's terminal.
+    nonce = secrets.token_hex(16)
+    # Put together only when it is printed, so that a script that shows the payload does not show it.
+    mark = f"printf '\\036%s%s %s\\n' {nonce[:16]} {nonce[16:]}"
     payload = (
-        f"{_lan(plan)}\nprintf %s {shlex.quote(script)} >/run/commands\n"
-        "bash /run/commands </dev/null 2>&1 | cat\n"
-        f"printf '%s%d\\n' {shlex.quote(mark)} \"${{PIPESTATUS[0]}}\"\n"
+        f"{_lan(plan)}\n"
+        f"printf %s {shlex.quote(script)} >/run/commands\n"
+        # Through a pipe, so that nothing takes the guest's serial line for a person's terminal. In a
+        # session of its own, so that `kill 0` in the script does not end what tells of its end.
+        f"{{ {mark} begin; setsid bash /run/commands </dev/null 2>&1; {mark} $?; }} | cat\n"
     )
     inbox: Inbox = SimpleQueue()
     deadline = time.monotonic() + timeout_s
-    held = b""
+    printed = _Printed(nonce, write)
     with signals_into(inbox):
         running = target.start(payload, timeout_s, inbox)
         try:
-            while (chunk := _next(inbox, deadline)) is not None:
-                held = _written(held + chunk, mark.encode(), write)
+            while printed.exit_code is None and (chunk := _next(inbox, deadline)) is not None:
+                printed.add(chunk)
         finally:
             running.stop()
-    output, found, code = held.partition(mark.encode())
-    write(output)
-    if not found:
+            printed.end()
+    if printed.exit_code is not None:
+        return printed.exit_code
+    if printed.began:
         raise CommandFailed(
             f"the target {target.kind} ended before the script did",
-            "`ipvkit doctor` tells what works here",
-            stderr=running.complaint(),
+            "a script that powers it off, or kills all processes, does that",
         )
-    return int(code)
+    raise CommandFailed(
+        f"the target {target.kind} ended before the script began",
+        "`ipvkit doctor` tells what works here",
+        stderr=running.complaint(),
+    )
 
 
 def _next(inbox: Inbox, deadline: float) -> bytes | None:
@@ -75,13 +84,39 @@ def _next(inbox: Inbox, deadline: float) -> bytes | None:
     return news.chunk
 
 
-def _written(data: bytes, mark: bytes, write: Callable[[bytes], None]) -> bytes:
-    """Write what cannot belong to the mark, and return the rest."""
-    start = data.find(mark)
-    if start < 0:
-        start = max(0, len(data) - len(mark))
-    write(data[:start])
-    return data[start:]
+class _Printed:
+    """What a target prints, passed on as it comes, without the marks where the script begins and ends."""
+
+    def __init__(self, nonce: str, write: Callable[[bytes], None]) -> None:
+        self.began = False
+        self.exit_code: int | None = None
+        self._write = write
+        self._mark = re.compile(rb"\x1e%s (begin|\d+)\n" % nonce.encode())
+        self._start = f"\x1e{nonce} ".encode()
+        self._held = b""
+
+    def add(self, chunk: bytes) -> None:
+        """Pass `chunk` on, but for an end that may be a mark's beginning; nothing after the last mark."""
+        self._held += chunk
+        while self.exit_code is None and (found := self._mark.search(self._held)):
+            before, self._held = self._held[: found.start()], self._held[found.end() :]
+            self._write(before)
+            self.began = True
+            self.exit_code = None if found[1] == b"begin" else int(found[1])
+        if self.exit_code is not None:
+            self._held = b""
+            return
+        at = self._held.rfind(b"\x1e")
+        tail = self._held[at:] if at >= 0 else b""
+        if not (tail.startswith(self._start) or self._start.startswith(tail)):
+            tail = b""
+        ready, self._held = self._held[: len(self._held) - len(tail)], tail
+        self._write(ready)
+
+    def end(self) -> None:
+        """Pass on what was held: no more comes that could make a mark of it."""
+        held, self._held = self._held, b""
+        self._write(held)
 
 
 def _lan(plan: Plan) -> str:

@@ -132,7 +132,7 @@ def _links(draw: st.DrawFn, ifname: str, others: Sequence[str]) -> Link:
         ifindex=draw(st.integers(1, 2**31 - 1)),
         parent=None if elsewhere else draw(names),
         parent_index=draw(st.integers(1, 10**6)) if elsewhere else None,
-        netnsid=draw(st.integers(0, 99)) if elsewhere else None,
+        link_netnsid=draw(st.integers(0, 99)) if elsewhere else None,
         flags=draw(_some(LINK_FLAGS)),
         mtu=draw(_counts),
         qdisc=draw(st.sampled_from(("noop", "noqueue", "fq_codel", "mq"))),
@@ -230,7 +230,7 @@ def _json(link: Link) -> dict[str, Any]:
             "link_type": link.link_type,
             "address": link.lladdr,
             "broadcast": link.broadcast,
-            "link_netnsid": link.netnsid,
+            "link_netnsid": link.link_netnsid,
             "linkinfo": _there(info),
             **{key: link.details[key] for key in link.details if key not in slave},
             "ifalias": link.alias,
@@ -324,10 +324,10 @@ def _lines(link: Link) -> list[str]:
     header += _worded({"master": link.master, "state": link.operstate, "mode": link.linkmode})
     header += _worded({"group": link.group}) + (f"qlen {link.txqlen}" if link.txqlen else "")
     lines = [header, f"    link/{link.link_type} {link.lladdr or ''} brd {link.broadcast}"]
-    if link.netns is not None:
-        lines[-1] += f" link-netns {link.netns}"
-    elif link.netnsid is not None:
-        lines[-1] += f" link-netnsid {link.netnsid}"
+    if link.link_netns is not None:
+        lines[-1] += f" link-netns {link.link_netns}"
+    elif link.link_netnsid is not None:
+        lines[-1] += f" link-netnsid {link.link_netnsid}"
     if link.details:
         _add_details(lines, link)
     if link.alias is not None:

@@ -1,6 +1,7 @@
 """``ipvkit shell``."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,8 @@ import typer
 from ipvkit import labs, session
 from ipvkit.errors import UsageError
 from ipvkit.lab import GATEWAY, NEIGHBOUR, load
-from ipvkit.plan import on_simulated_lan
+from ipvkit.plan import Plan, on_simulated_lan
+from ipvkit.targets import PayloadTarget
 from ipvkit.targets.choice import TargetKind, choose
 
 
@@ -35,12 +37,12 @@ def shell(
     lab = load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH)
     plan = on_simulated_lan(lab, {})
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    script = None if file is None and terminal else _read(file or "-")
+    script = None if file is None and terminal else _read("-" if file is None else file)
     where, why = choose(target)
     if why:
         print(why, file=sys.stderr)
     if script is not None:
-        return session.run(plan, where, script, _write, timeout)
+        return _run(plan, where, script, timeout)
     network = lab.network
     peers = ", ".join(f"{role} {network.peer(role)}" for role in (GATEWAY, NEIGHBOUR))
     return session.interact(plan, where, f"{lab.parent} has {network.host}; {peers}. exit ends it all.")
@@ -48,16 +50,23 @@ def shell(
 
 def _read(file: str) -> str:
     try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        script = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return script.decode()
     except (OSError, UnicodeDecodeError) as problem:
         what = getattr(problem, "strerror", None) or "not UTF-8 text"
         raise UsageError(f"{file!r} cannot be read: {what}") from None
 
 
-def _write(output: bytes) -> None:
-    """Write to stdout; the commands go on where its reader has gone."""
+def _run(plan: Plan, where: PayloadTarget, script: str, timeout_s: float) -> int:
+    """Run `script`; it ends where the reader of its output has gone, as what writes into a pipe does."""
     try:
-        sys.stdout.buffer.write(output)
-        sys.stdout.buffer.flush()
+        return session.run(plan, where, script, _write, timeout_s)
     except BrokenPipeError:
+        # What is left in the buffer must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _write(output: bytes) -> None:
+    sys.stdout.buffer.write(output)
+    sys.stdout.buffer.flush()

@@ -85,6 +85,10 @@ class PayloadTarget(Protocol):
     def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
         """Start `payload`; `Output` will be in the inbox, the last with None."""
 
+
+class SessionTarget(PayloadTarget, Protocol):
+    """A target in which a person can have a shell."""
+
     def interact(self, payload: str) -> int:
         """Run `payload` on this process's terminal until it ends; return an exit code."""
 

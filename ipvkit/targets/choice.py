@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from ipvkit.errors import MissingRequirement
-from ipvkit.targets import PayloadTarget
+from ipvkit.targets import SessionTarget
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
@@ -17,7 +17,7 @@ class TargetKind(StrEnum):
     UML = "uml"
 
 
-def choose(kind: TargetKind) -> tuple[PayloadTarget, str]:
+def choose(kind: TargetKind) -> tuple[SessionTarget, str]:
     """Return the target of that kind, and for `auto` a line that says which and why.
 
     Raise MissingRequirement where it does not work here.
@@ -33,7 +33,7 @@ def choose(kind: TargetKind) -> tuple[PayloadTarget, str]:
     return _first_that_works()
 
 
-def _first_that_works() -> tuple[PayloadTarget, str]:
+def _first_that_works() -> tuple[SessionTarget, str]:
     reasons = []
     for target in (Sandbox(), Uml()):
         try:

@@ -9,7 +9,10 @@ import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from types import FrameType
+from typing import Any
 
+from ipvkit.errors import Interrupted
 from ipvkit.targets import Inbox, Output, environment
 
 _GRACE_S = 5
@@ -34,24 +37,41 @@ def guarded(argv: Sequence[str], timeout_s: float) -> list[str]:
 def in_foreground(argv: Sequence[str], payload_file: int, variables: Mapping[str, str] | None = None) -> int:
     """Run `argv` on this process's terminal until it ends, and return its exit code.
 
-    It ends with this process. The terminal is left as it was found; ^C is not for this process. What it
-    says on stderr is not shown: uml tells of its start there.
+    It ends with this process, and at TERM and HUP: raise Interrupted then. The terminal is left as it
+    was found; ^C is not for this process. What `argv` says on stderr is not shown: uml tells of its
+    start there.
     """
     guarded_argv = [*_WITH_PARENT, _IF_PARENT_LIVES + 'exec "$@"', str(os.getpid()), *argv]
-    settings = termios.tcgetattr(sys.stdin)
+    settings, group = termios.tcgetattr(sys.stdin), os.tcgetpgrp(sys.stdin.fileno())
     # A handler, since what is ignored would stay so in the child.
-    former = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    handlers = {signal.SIGINT: lambda _number, _frame: None, signal.SIGTERM: _end, signal.SIGHUP: _end}
+    former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         environment_ = {**environment(), **(variables or {})}
-        return subprocess.run(
+        code = subprocess.run(
             guarded_argv, stderr=subprocess.DEVNULL, env=environment_, pass_fds=[payload_file], check=False
         ).returncode
     finally:
-        # The terminal may have gone meanwhile.
-        with suppress(termios.error):
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
-        signal.signal(signal.SIGINT, former)
+        _restore_terminal(settings, group)
+        for number, handler in former.items():
+            signal.signal(number, handler)
         os.close(payload_file)
+    return code if code >= 0 else 128 - code
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    name = signal.Signals(number).name
+    raise Interrupted(f"interrupted by {name}", "the target has ended, and all in it")
+
+
+def _restore_terminal(settings: list[Any], group: int) -> None:
+    """Make `group` the terminal's foreground again, which a shell with job control changes."""
+    former = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    # The terminal may have gone meanwhile.
+    with suppress(termios.error, OSError):
+        os.tcsetpgrp(sys.stdin.fileno(), group)
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
+    signal.signal(signal.SIGTTOU, former)
 
 
 def memory_file(content: bytes) -> int:

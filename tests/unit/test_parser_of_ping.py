@@ -312,6 +312,58 @@ def test_what_is_left_on_the_screen_is_a_note(typed: str, left: tuple[str, ...])
     assert parse_ping(f"{HEADER}\n{typed}").notes == left
 
 
+NOTES = (
+    *("PATTERN: 0xff", "WARNING: pinging broadcast address", "ping: Warning: no SO_TIMESTAMP support"),
+    *("ping: warning: got ICMP 3 (Destination Unreachable)", "ai->ai_family: AF_INET, ai->ai_canonname: 'a'"),
+    *("0/1 packets, 100% loss", "1/5 packets received (20.0%) 1.250 min / 1.250 avg / 1.250 max"),
+    *(
+        "wrong total length 68 instead of 84",
+        "wrong data byte #8 should be 0x8 but was 0x9",
+        "cp:",
+        "\t 8  9  a",
+        "dp:",
+    ),
+    *("#48\t30 31 32", "#48\t30 31 32 \t(same route)", "checksum mismatch from 192.0.2.4"),
+    *(
+        "RR: \t192.0.2.2",
+        "\t0.0.0.0",
+        "\tgw.example (192.0.2.1)",
+        "LSRR: \t192.0.2.9",
+        "\t(truncated route)",
+        "NOP",
+    ),
+    *("TS: \t36345811 absolute", "\t12 absolute not-standard", "\t-3", "\t0", "TS:\t192.0.2.2\t36345671 ms"),
+    *(
+        "\t192.0.2.1\t36345671 ms",
+        "\t36345671 ms = 0x022a9547",
+        "\t(2 overflowing hosts)",
+        "Unrecorded hops: 2",
+    ),
+    *("Vr HL TOS  Len   ID Flg  off TTL Pro  cks      Src      Dst Data", "unknown option 94"),
+    *(
+        " 4  5  00 5400 3e08   2 0000  40  01 9c5c 192.0.2.2  192.0.2.3",
+        "IP Hdr Dump:",
+        " 4500 0054 f0dd 4000",
+    ),
+    *("Vr TC  Flow Plen Nxt Hlim", " 6 00 00000 0010  3a   01", "2001:db8::1->2001:db8::2", "..."),
+    *(
+        "ICMP6: type = 128, code = 0",
+        "HBH FRAG ICMP6: type = 128, code = 0",
+        "UDP: from port 7, to port 9 (decimal)",
+    ),
+    *("ICMP: type 8, code 0, size 64, id 0x01b2, seq 0x0000", " 6000 0000 0010 3a40 (src) (dst)"),
+    *("Destination: 2001:db8::2 New Target: fe80::2", "new path MTU (1280) is notified"),
+    *("  HbH Options: nxt 58, len 0 (8 bytes)", "    Router Alert Opt: Type 0", "   [0]2001:db8::5"),
+    *("icmp_otime = 36345777", "icmp_mask = 255.255.255.0", "^C"),
+)
+
+
+@pytest.mark.parametrize("line", NOTES)
+def test_what_else_pings_print_is_a_note(line: str) -> None:
+    report = parse_ping(joined(HEADER, f"{line} \a", COUNTS))
+    assert report == replace(parse_ping(joined(HEADER, COUNTS)), notes=(line,))
+
+
 # --- nothing is guessed ------------------------------------------------------------------------------------
 
 
@@ -524,8 +576,7 @@ def test_of_output_that_was_cut_what_was_there_is_kept(text: str, data: st.DataO
     cut = text[: data.draw(st.integers(0, len(text)))]
     part = read_or_none(cut)
     if part is None or whole is None:
-        lines = cut.split("\n")
-        assert not any(line.startswith(("PING", "ping")) for line in lines[:-1]) or whole is None
+        assert whole is None or not any(line.startswith("PING ") for line in cut.split("\n")[:-1])
         return
     assert part.errors == whole.errors[: len(part.errors)]
     assert part.no_answers == whole.no_answers[: len(part.no_answers)]

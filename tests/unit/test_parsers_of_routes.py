@@ -212,6 +212,32 @@ def test_an_id_of_a_namespace_is_found_in_a_list_by_id() -> None:
     assert parse_netns('[{"nsid":0,"name":"t-1"},{"nsid":1,"name":"t-2"}]') == there
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 linkdown",
+            {"flags": ("linkdown",)},
+        ),
+        ("unreachable default dev lo  table unspec  proto kernel  metric -1  error -101", {"metric": -1}),
+        (
+            "fe80::/64 dev eth0  proto kernel  metric 256  expires 2591833sec",
+            {"details": {"expires": 2591833}},
+        ),
+        ("6 198.51.100.0/24 dev lo table 255 proto 2 scope 254", {"type": "6", "protocol": "2"}),
+        (
+            "default dev eth0 rtt 1.23457e+06s features 0x8",
+            {"details": {"rtt": 1234570000, "features": "0x8"}},
+        ),
+        ("default dev eth0 features lock tcp_usec_ts congctl bbr", {"dev": "eth0"}),
+    ],
+)
+def test_a_line_of_another_version_is_understood(line: str, told: dict[str, Any]) -> None:
+    (route,) = parse_routes(f"{line}\n")
+    assert route.unrecognised == ()
+    assert {name: getattr(route, name) for name in told} == told
+
+
 # --- the gateway --------------------------------------------------------------------------------------
 
 

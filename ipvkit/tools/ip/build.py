@@ -212,8 +212,8 @@ class RouteTo:
 def route_add(to: RouteTo) -> Command:
     """Return ``ip route add …``.
 
-    >>> str(route_add(RouteTo(via=IPv4Address("192.168.104.254"))))
-    'ip route add default via 192.168.104.254'
+    >>> str(route_add(RouteTo(dev="eth0")))
+    'ip route add default dev eth0'
     """
     return _route("add", to)
 

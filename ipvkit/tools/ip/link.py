@@ -18,7 +18,7 @@ class Link:
     """A link; what is not printed of it is None or empty.
 
     `parent` is the link that it is made on, or the other end of a veth; `parent_index` is its number where
-    it has no name here, in the namespace `netns` or `netnsid`. `mode` and `flag` are those of ipvlan,
+    it has no name here, in the namespace `link_netns` or `link_netnsid`. `mode` and `flag` are those of ipvlan,
     ipvtap, macvlan and macvtap. `info_data`, `stats` ("rx" and "tx") and `details` have iproute2's own keys.
     """
 
@@ -26,8 +26,8 @@ class Link:
     ifindex: int | None = None
     parent: str | None = None
     parent_index: int | None = None
-    netns: str | None = None
-    netnsid: int | None = None
+    link_netns: str | None = None
+    link_netnsid: int | None = None
     flags: tuple[str, ...] = ()
     mtu: int | None = None
     qdisc: str | None = None
@@ -141,8 +141,8 @@ def _link(entry: Entry, names: set[str | None], unrecognised: Sequence[str]) -> 
         ifindex=entry.number_or_none("ifindex"),
         parent=parent,
         parent_index=parent_index,
-        netns=entry.text_or_none("link_netns"),
-        netnsid=entry.number_or_none("link_netnsid"),
+        link_netns=entry.text_or_none("link_netns"),
+        link_netnsid=entry.number_or_none("link_netnsid"),
         flags=entry.texts("flags"),
         mtu=entry.number_or_none("mtu"),
         qdisc=entry.text_or_none("qdisc"),

@@ -209,7 +209,7 @@ def _go_on(words: Words, found: dict[str, Any]) -> None:
 _TYPE = re.compile(
     r"(?:unicast|local|broadcast|anycast|multicast|blackhole|unreachable|prohibit|throw|nat|xresolve)|[0-9]{1,3}"
 )
-_MARK = re.compile(r"0x[0-9a-f]{1,8}")
+_HEX = re.compile(r"0x[0-9a-f]{1,8}")
 _SECONDS = re.compile(r"-?[0-9]{1,12}sec")
 _MILLISECONDS = re.compile(r"([0-9]{1,12})ms")
 _G_SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?(?:e\+[0-9]{2})?s")
@@ -270,7 +270,7 @@ def _metric(words: Words) -> int:
 
 
 def _mark(words: Words) -> int:
-    return int(words.word(), 16) if _MARK.fullmatch(words.peek()) else words.number()
+    return int(words.word(), 16) if _HEX.fullmatch(words.peek()) else words.number()
 
 
 def _pref(words: Words) -> str:
@@ -317,7 +317,7 @@ def _encap(words: Words, into: dict[str, Any]) -> None:
 def _features(words: Words, into: dict[str, Any]) -> None:
     while words.peek() in ("ecn", "tcp_usec_ts"):
         put(into, words.word(), True)
-    if _MARK.fullmatch(words.peek()):
+    if _HEX.fullmatch(words.peek()):
         put(into, "features", words.word())
 
 

@@ -138,7 +138,8 @@ _Found = re.Match[str]
 def parse_ping(text: str) -> PingReport:
     """Return what one ping printed on stdout, or on stdout and stderr; raise UnparsableOutput if it is none.
 
-    What is under way, was killed, or failed is a report that is not complete.
+    It is none if its first 100 lines have neither ping's header nor an error of ping's own. A ping that is
+    under way, was killed, or failed is a report that is not complete.
 
     >>> report = parse_ping('''PING 192.0.2.1 (192.0.2.1) 56(84) bytes of data.
     ... 64 bytes from 192.0.2.1: icmp_seq=1 ttl=64 time=0.391 ms
@@ -161,7 +162,7 @@ def parse_ping(text: str) -> PingReport:
 def read_ping(lines: Iterable[str]) -> Iterator[PingEvent]:
     r"""Yield what each of `lines` says, newline included, of one ping or several, as soon as it comes.
 
-    Raise UnparsableOutput where the first 100 lines are nothing of ping's.
+    Raise UnparsableOutput where the first 100 lines have neither a header nor an error of ping's own.
 
     >>> for event in read_ping(["PING a.example (192.0.2.1): 56 data bytes\n", "hm\n"]):
     ...     print(event)

@@ -1,0 +1,100 @@
+"""ipvkit in a process of its own, fed through a pipe that stays open."""
+
+import fcntl
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+IPVKIT = (sys.executable, "-m", "ipvkit")
+BOUND_S = 15.0
+"""How long anything may take that takes milliseconds on a machine with nothing else to do."""
+
+Called = tuple[int, str, str]
+"""An exit code, what was printed, and what was said on stderr."""
+
+
+def wait_until(condition: Callable[[], object], bound_s: float = BOUND_S) -> None:
+    deadline = time.monotonic() + bound_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.01)
+
+
+class Piped:
+    """A process that reads from a pipe; its stdout is read line by line, as it comes."""
+
+    def __init__(self, *words: str) -> None:
+        """Start ``ipvkit WORDS``."""
+        self.process = subprocess.Popen(
+            [*IPVKIT, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._stdin = self.process.stdin
+        self._stdout = self.process.stdout
+        self._held = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self._stdin, self._stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def send(self, text: str) -> None:
+        """Write to the pipe at once; BrokenPipeError where nobody reads it any more."""
+        os.write(self._stdin.fileno(), text.encode())
+
+    def line(self) -> str:
+        """Return the next line of stdout; it has to come while the pipe is open."""
+        deadline = time.monotonic() + BOUND_S
+        while b"\n" not in self._held:
+            readable, _, _ = select.select([self._stdout], [], [], max(0.0, deadline - time.monotonic()))
+            chunk = os.read(self._stdout.fileno(), 65536) if readable else b""
+            assert chunk, f"no line came after {self._held!r}"
+            self._held += chunk
+        line, _, self._held = self._held.partition(b"\n")
+        return line.decode()
+
+    def is_silent(self) -> bool:
+        """Return whether nothing stands on stdout that was not read."""
+        return not self._held and not select.select([self._stdout], [], [], 0)[0]
+
+    def wait_until_read(self) -> None:
+        """Wait until the process has taken all that was sent, which it does only when it is at work."""
+
+        def unread() -> int:
+            count: int = struct.unpack("i", fcntl.ioctl(self._stdin.fileno(), termios.FIONREAD, b"0000"))[0]
+            return count
+
+        wait_until(lambda: unread() == 0)
+
+    def interrupt(self) -> None:
+        """Send what ^C sends."""
+        self.process.send_signal(signal.SIGINT)
+
+    def stop_reading(self) -> None:
+        """Close the pipe that stdout is."""
+        self._stdout.close()
+
+    def end(self) -> Called:
+        """Close the pipe, and return how the process ended and what it printed since."""
+        out, err = self.process.communicate(timeout=BOUND_S)
+        return self.process.returncode, (self._held + out).decode(), err.decode()
