@@ -50,7 +50,7 @@ def run(
     )
     inbox: Inbox = SimpleQueue()
     deadline = time.monotonic() + timeout_s
-    printed = _Printed(nonce, write)
+    printed = Printed(nonce, write)
     with signals_into(inbox):
         running = target.start(payload, timeout_s, inbox)
         try:
@@ -84,7 +84,7 @@ def _next(inbox: Inbox, deadline: float) -> bytes | None:
     return news.chunk
 
 
-class _Printed:
+class Printed:
     """What a target prints, passed on as it comes, without the marks where the script begins and ends."""
 
     def __init__(self, nonce: str, write: Callable[[bytes], None]) -> None:

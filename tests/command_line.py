@@ -73,10 +73,6 @@ class Piped:
         line, _, self._held = self._held.partition(b"\n")
         return line.decode()
 
-    def is_silent(self) -> bool:
-        """Return whether nothing stands on stdout that was not read."""
-        return not self._held and not select.select([self._stdout], [], [], 0)[0]
-
     def wait_until_read(self) -> None:
         """Wait until the process has taken all that was sent, which it does only when it is at work."""
 

@@ -62,7 +62,7 @@ class Shown:
             return "session"
         if line.startswith(("sudo ", "bash lab.sh")):
             return "guest"
-        starts = re.search(r"\bipvkit (run-lab|doctor)\b|^\./scripts/lab\b", line)
+        starts = re.search(r"\bipvkit (run-lab|doctor|shell)\b|--target (uml|sandbox)|^\./scripts/lab\b", line)
         if starts and not re.search(r"--dry-run|--help", line) and self.exit_code != 2:
             return "kernel"
         return "fast"
@@ -260,7 +260,7 @@ def _pattern(output: tuple[str, ...]) -> re.Pattern[str]:
     """Return what output has to match to be shown so.
 
     A line `…` stands for any lines, and within a line for any text. What differs from one machine,
-    one run and one version to the next may differ: times, releases, which target was chosen.
+    one run and one version to the next may differ: times, MAC addresses, releases, which target was chosen.
     """
     lines = list(output)
     while lines and not lines[-1]:
@@ -271,7 +271,8 @@ def _pattern(output: tuple[str, ...]) -> re.Pattern[str]:
 def _line(line: str) -> str:
     pattern = re.escape(line)
     pattern = re.sub(r"(?<![\d.])\d+(\\\.\d+)?(?=\\ s\b)", r"\\d+(\\.\\d+)?", pattern)
-    pattern = re.sub(r"(?<![\d.\\])\d+\\\.\d+(?![\d\\])", r"\\d+\\.\\d+", pattern)
+    pattern = re.sub(r"(?<![\d.\\])\d+\\\.\d+(?!\d|\\\.)", r"\\d+\\.\\d+", pattern)
+    pattern = re.sub(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", "[0-9a-f]{2}(:[0-9a-f]{2}){5}", pattern)
     pattern = re.sub(r"^target:.*", "target: .*", pattern)
     pattern = re.sub(r'"(kind|kernel)":.*', r'"\1": .*', pattern)
     pattern = re.sub(r"(ipvkit\\ )\d+\\\.\d+\\\.\d+", r"\1\\d+\\.\\d+\\.\\d+", pattern)

@@ -141,7 +141,7 @@ def _mode(type_: LinkType, mode: str) -> Any:  # noqa: ANN401
 
 @link.command("list")
 def link_list(
-    dev: Annotated[str | None, typer.Argument(metavar="[DEV]", help="Only this link.")] = None,
+    dev: Annotated[str | None, typer.Argument(metavar="DEV", help="Only this link.")] = None,
     type_: Annotated[LinkType | None, typer.Option("--type", help="Only links of this kind.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Also those in each named namespace.")] = False,
     netns: Netns = None,
@@ -150,20 +150,22 @@ def link_list(
     json_: Json = False,
 ) -> int:
     """List links: for ipvlan with parent, mode and flag, and all with their addresses."""
-    where = Where(target, netns, dry_run, json_)
-    show = ip.addr_show(dev, details=True, kind=type_)
     if all_ and netns is not None:
         raise UsageError("--all does not go with --netns", "leave one of them away")
+    where = Where(target, netns, dry_run, json_)
+    show = ip.addr_show(dev, details=True)
     commands = {"list the links": show}
     if all_:
         commands["list the links in each namespace"] = ip.at_each(show)
     done = perform(where, commands)
     if done is None:
         return 0
-    found = {netns: ip.parse_addresses(done[0].stdout)}
+    texts = [(netns, done[0].stdout)]
     if all_:
-        found |= {name: ip.parse_addresses(text) for name, text in ip.by_netns(done[1].stdout).items()}
-    _show(where, outputs.LINK, tuple(outputs.LinkIn(n, link) for n, links in found.items() for link in links))
+        texts += sorted(ip.by_netns(done[1].stdout).items())
+    found = [outputs.LinkIn(name, link) for name, text in texts for link in ip.parse_addresses(text)]
+    shown = [each for each in outputs.with_parents(found) if type_ in (None, each.link.kind)]
+    _show(where, outputs.LINK, shown)
     return 0
 
 

@@ -51,13 +51,13 @@ _READERS: dict[Kind, _Reader] = {
 
 def parse(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"Whose output: {', '.join(get_args(Kind))}.")],
-    file: Annotated[str, typer.Argument(metavar="[FILE]", help="Where it is; - is stdin.")] = "-",
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where it is; - is stdin.")] = "-",
     json_: Json = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Print a JSON line for each thing, as it arrives.")
     ] = False,
 ) -> int:
-    """Both forms of ip are read, -json and plain. Several outputs one after another need --stream.
+    """Of ip both are read, plain text and JSON. Several outputs one after another need --stream.
 
     Exit code: 0 understood, 1 not understood.
     """

@@ -18,7 +18,7 @@ from ipvkit.targets.choice import TargetKind, choose
 
 def shell(
     file: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="Commands to run there; - is stdin.")
+        str | None, typer.Argument(metavar="FILE", help="Commands to run there; - is stdin.")
     ] = None,
     target: Annotated[TargetKind, typer.Option(help="Where the LAN is.")] = TargetKind.AUTO,
     timeout: Annotated[

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -86,6 +86,21 @@ def _words(values: Iterable[object]) -> str:
     return " ".join(str(value) for value in values)
 
 
+def with_parents(links: Sequence[LinkIn]) -> tuple[LinkIn, ...]:
+    """Return `links` with the parents' names for those ipvlan links whose parent is in the host's namespace.
+
+    A namespace tells the number of a parent elsewhere, not its name; an ipvlan link shares its MAC address.
+    """
+    names = {(link.ifindex, link.lladdr): link.ifname for netns, link in links if netns is None}
+
+    def named(netns: str | None, link: Link) -> LinkIn:
+        if link.kind not in ("ipvlan", "ipvtap") or link.parent is not None:
+            return LinkIn(netns, link)
+        return LinkIn(netns, replace(link, parent=names.get((link.parent_index, link.lladdr))))
+
+    return tuple(named(netns, link) for netns, link in links)
+
+
 def _links(links: Sequence[LinkIn]) -> str:
     headers = ("netns", "dev", "type", "parent", "mode", "flag", "state", "mtu", "lladdr", "addresses")
     rows = [
@@ -99,7 +114,8 @@ def _links(links: Sequence[LinkIn]) -> str:
             link.operstate,
             link.mtu,
             link.lladdr,
-            ", ".join(str(address.address) for address in link.addresses),
+            # Each link has one of these; `addr list` shows them.
+            ", ".join(str(a.address) for a in link.addresses if not a.address.is_link_local),
         )
         for netns, link in links
     ]
@@ -162,7 +178,7 @@ def _neighbours(neighbours: Sequence[Neighbour]) -> str:
 
 
 def _namespaces(namespaces: Sequence[Netns]) -> str:
-    rows = [(netns.name, netns.id) for netns in namespaces]
+    rows = sorted((netns.name, netns.id) for netns in namespaces)
     return _columns(rows, ("netns", "id")) if rows else "no network namespaces\n"
 
 

@@ -1,5 +1,6 @@
 """A payload in a process of its own, which ends with ipvkit, however ipvkit ends."""
 
+import fcntl
 import os
 import shlex
 import signal
@@ -7,10 +8,9 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 from ipvkit.errors import Interrupted
 from ipvkit.targets import Inbox, Output, environment
@@ -42,17 +42,20 @@ def in_foreground(argv: Sequence[str], payload_file: int, variables: Mapping[str
     start there.
     """
     guarded_argv = [*_WITH_PARENT, _IF_PARENT_LIVES + 'exec "$@"', str(os.getpid()), *argv]
-    settings, group = termios.tcgetattr(sys.stdin), os.tcgetpgrp(sys.stdin.fileno())
     # A handler, since what is ignored would stay so in the child.
     handlers = {signal.SIGINT: lambda _number, _frame: None, signal.SIGTERM: _end, signal.SIGHUP: _end}
     former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        environment_ = {**environment(), **(variables or {})}
-        code = subprocess.run(
-            guarded_argv, stderr=subprocess.DEVNULL, env=environment_, pass_fds=[payload_file], check=False
-        ).returncode
+        with _terminal_kept():
+            environment_ = {**environment(), **(variables or {})}
+            code = subprocess.run(
+                guarded_argv,
+                stderr=subprocess.DEVNULL,
+                env=environment_,
+                pass_fds=[payload_file],
+                check=False,
+            ).returncode
     finally:
-        _restore_terminal(settings, group)
         for number, handler in former.items():
             signal.signal(number, handler)
         os.close(payload_file)
@@ -64,14 +67,31 @@ def _end(number: int, _frame: FrameType | None) -> None:
     raise Interrupted(f"interrupted by {name}", "the target has ended, and all in it")
 
 
-def _restore_terminal(settings: list[Any], group: int) -> None:
-    """Make `group` the terminal's foreground again, which a shell with job control changes."""
-    former = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    # The terminal may have gone meanwhile.
-    with suppress(termios.error, OSError):
-        os.tcsetpgrp(sys.stdin.fileno(), group)
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
-    signal.signal(signal.SIGTTOU, former)
+@contextmanager
+def _terminal_kept() -> Iterator[None]:
+    """Put back what changes with the terminal: its settings, its foreground (job control), O_NONBLOCK (uml).
+
+    What is killed puts nothing back.
+    """
+    terminal = sys.stdin.fileno()
+    settings = termios.tcgetattr(terminal)
+    flags = {file: fcntl.fcntl(file, fcntl.F_GETFL) for file in (terminal, sys.stdout.fileno())}
+    group = 0
+    with suppress(OSError):
+        group = os.tcgetpgrp(terminal)
+    try:
+        yield
+    finally:
+        # Whoever is not in the foreground any more would be stopped here.
+        former = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        # The terminal may have gone meanwhile, and need not be the one that controls this process.
+        with suppress(OSError):
+            os.tcsetpgrp(terminal, group)
+        with suppress(termios.error):
+            termios.tcsetattr(terminal, termios.TCSADRAIN, settings)
+        for file, former_flags in flags.items():
+            fcntl.fcntl(file, fcntl.F_SETFL, former_flags)
+        signal.signal(signal.SIGTTOU, former)
 
 
 def memory_file(content: bytes) -> int:

@@ -5,7 +5,12 @@ from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memor
 
 _PROGRAMS = ("unshare", "setpriv", "timeout", "bash", "mount", "ip")
 
-_PROLOGUE = "mount -t tmpfs tmpfs /run || exit 3\nip link set lo up\n"
+# /proc of the new process namespace, so that ps(1) works; a container with a masked /proc refuses it.
+_PROLOGUE = """\
+mount -t proc proc /proc 2>/dev/null
+mount -t tmpfs tmpfs /run || exit 3
+ip link set lo up
+"""
 
 
 class Sandbox:

@@ -10,7 +10,7 @@ import yaml
 
 from documents import NOT_RUN, REFERENCE, ROOT, Document, documents, problem, run
 from ipvkit.cli import SUMMARIES
-from ipvkit.cli.app import app
+from ipvkit.cli.app import GROUPS, app
 from ipvkit.errors import InvalidLab
 from ipvkit.lab import load
 
@@ -110,15 +110,29 @@ def section_of_cli(title: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("name", SUMMARIES)
+def single_commands() -> dict[str, Any]:
+    """Return the commands of the groups, such as `link add`, by their words."""
+    groups = {name: command for name, command in commands().items() if hasattr(command, "commands")}
+    return {f"{name} {sub}": command for name, g in groups.items() for sub, command in g.commands.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in SUMMARIES if name not in GROUPS])
 def test_cli_page_names_every_option_and_default(name: str) -> None:
     section = section_of_cli(f"ipvkit {name}")
+    if "#single-commands" in section:
+        section += section_of_cli("Single commands")
     for parameter in commands()[name].params:
-        options = parameter.opts if parameter.param_type_name == "option" else ["[LAB]"]
+        argument = parameter.metavar if parameter.required else f"[{parameter.metavar}]"
+        options = parameter.opts if parameter.param_type_name == "option" else [argument]
         row = next((line for line in section.splitlines() if f"`{options[0]}" in line), "")
         assert all(f"`{option}" in row for option in options), f"{name}: {options}"
         if parameter.default not in (None, False, ()):
             assert f"`{parameter.default}`" in row, f"{name} {options}: default {parameter.default}"
+
+
+@pytest.mark.parametrize("name", [*single_commands(), *GROUPS])
+def test_cli_page_shows_the_help_of_each_single_command(name: str) -> None:
+    assert f"ipvkit {name} --help" in [shown.command for shown in Document(REFERENCE / "cli.md").shown]
 
 
 def test_cli_page_names_the_options_of_ipvkit_itself() -> None:
@@ -131,7 +145,9 @@ def test_cli_page_names_the_options_of_ipvkit_itself() -> None:
 def test_cli_page_has_no_option_that_is_not_there() -> None:
     group: Any = typer.main.get_command(app)
     known = {"--help", "--version"} | {option for p in group.params for option in p.opts}
-    known |= {option for command in commands().values() for p in command.params for option in p.opts}
+    every = [*commands().values(), *single_commands().values()]
+    known |= {option for command in every for p in command.params for option in p.opts}
+    known |= {option for command in every for p in command.params for option in p.secondary_opts}
     prose = "\n".join(Document(REFERENCE / "cli.md").prose)
     assert set(re.findall(r"`(--?[a-z][a-z-]*)", prose)) <= known
 

@@ -177,20 +177,13 @@ def addr_del(address: InterfaceAddress, dev: str) -> Command:
     return Command(("ip", "addr", "del", str(address), "dev", interface_name(dev)))
 
 
-def addr_show(
-    dev: str | None = None,
-    *,
-    details: bool = False,
-    kind: Literal["ipvlan", "macvlan", "vlan", "veth", "bridge"] | None = None,
-) -> Command:
+def addr_show(dev: str | None = None, *, details: bool = False) -> Command:
     """Return the command whose output `parse_addresses` reads: of one link, or of all for None.
 
-    With `details` it shows what `link_show` does, and the addresses; only links of that `kind`.
+    With `details` it shows what `link_show` does, and the addresses.
     """
-    words = ["-json", *(["-details"] if details else []), "addr", "show"]
-    words += ["dev", interface_name(dev)] if dev is not None else []
-    words += ["type", kind] if kind is not None else []
-    return Command(("ip", *words))
+    words = ("dev", interface_name(dev)) if dev is not None else ()
+    return Command(("ip", "-json", *(("-details",) if details else ()), "addr", "show", *words))
 
 
 @dataclass(frozen=True, slots=True)
