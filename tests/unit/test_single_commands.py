@@ -1,0 +1,1595 @@
+"""``ipvkit netns``, ``link``, ``addr``, ``route``, ``neigh``, ``ping``, ``arping``: one command at a time."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonschema
+import pytest
+import test_cli
+import typer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from captures import FIXTURES, text_of
+from command_line import IPVKIT, Called, wait_until
+from documents import REFERENCE
+from ipvkit.cli.app import app
+from ipvkit.command import Command, in_netns
+from ipvkit.report import outputs
+from ipvkit.tools import arping, ip, ping
+from ipvkit.values import Flag, Mode
+from recorder import Answer, Recorder
+from strategies import addresses, hostile_names, interface_addresses, interface_names, netns_names
+
+call = test_cli.call
+
+GROUPS = ("netns", "link", "addr", "route", "neigh")
+PROBES = ("ping", "arping")
+
+IPUTILS = "iputils-20240905"
+BUSYBOX = "busybox-1.37.0"
+INETUTILS = "inetutils-2.6"
+HABETS = "habets-arping-2.25"
+
+
+def text(name: str) -> str:
+    return text_of(FIXTURES / f"{name}.txt")
+
+
+def without_its_first_line(name: str) -> str:
+    return text(name).partition("\n")[2]
+
+
+VERSIONS = {
+    "ping": {
+        "iputils": Answer(text(f"{IPUTILS}/ping-version")),
+        "inetutils": Answer(text(f"{INETUTILS}/ping-version")),
+        "busybox": Answer(
+            stderr="ping: invalid option -- 'V'\n" + without_its_first_line(f"{BUSYBOX}/ping-version"),
+            exit_code=1,
+        ),
+    },
+    "arping": {
+        "iputils": Answer(text(f"{IPUTILS}/arping-version")),
+        "busybox": Answer(
+            stderr="arping: invalid option -- 'V'\n" + without_its_first_line(f"{BUSYBOX}/arping-bad-option"),
+            exit_code=1,
+        ),
+        "habets": Answer(
+            stderr="arping: option requires an argument -- 'V'\n"
+            + without_its_first_line(f"{HABETS}/arping-bad-option"),
+            exit_code=1,
+        ),
+    },
+}
+"""What each ping and each arping says to ``-V``."""
+
+
+def exit_code_of(name: str) -> int:
+    """Return the exit code with which the tool ended that printed a capture."""
+    folder, _, stem = name.partition("/")
+    rows = (FIXTURES / folder / "commands.tsv").read_text().splitlines()
+    return next(int(row.split("\t")[1]) for row in rows if row.startswith(f"{stem}\t"))
+
+
+@pytest.fixture
+def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """Put fakes of ip, ping, ping6 and arping first on PATH."""
+    recorder = Recorder(tmp_path)
+    (recorder.bin / "ping6").symlink_to(recorder.bin / "ip")
+    monkeypatch.setenv("PATH", recorder.path)
+    return recorder
+
+
+def executed(recorder: Recorder) -> list[str]:
+    return [mark.line for mark in recorder.log() if mark.event == "begin"]
+
+
+# --- what a dry run shows ---------------------------------------------------------------------------
+
+SHOWN: dict[str, list[str]] = {
+    "netns add test1": ["ip netns add test1"],
+    "netns del test1": ["ip netns del test1"],
+    "netns list": ["ip -json netns list"],
+    "link add test1 --link eth0 --mode l2": ["ip link add test1 link eth0 type ipvlan mode l2"],
+    "link add test1 --link eth0 --mode l3s --flag vepa --to-netns n1 --up": [
+        "ip link add test1 link eth0 netns n1 up type ipvlan mode l3s vepa"
+    ],
+    "link add test1 --link eth0 --type macvlan": ["ip link add test1 link eth0 type macvlan mode bridge"],
+    "link add test1 --link eth0 --type macvlan --mode passthru": [
+        "ip link add test1 link eth0 type macvlan mode passthru"
+    ],
+    "link add eth0.100 --link eth0 --type vlan --id 100": ["ip link add eth0.100 link eth0 type vlan id 100"],
+    "link add host --type veth --peer test2 --peer-netns n1": [
+        "ip link add host type veth peer name test2 netns n1"
+    ],
+    "link add up --type bridge --up": ["ip link add dev up up type bridge"],
+    "link list": ["ip -json -details addr show"],
+    "link list test1 --type ipvlan": ["ip -json -details addr show dev test1"],
+    "link set test1 --up": ["ip link set test1 up"],
+    "link set test1 --down": ["ip link set test1 down"],
+    "link set test1 --to-netns n1": ["ip link set test1 netns n1"],
+    "link set test1 --master br0": ["ip link set test1 master br0"],
+    "link set test1 --name test2 --mtu 1400": ["ip link set test1 name test2 mtu 1400"],
+    "link set test1 --mode l3": ["ip link set test1 type ipvlan mode l3"],
+    "link set test1 --mode l3s --flag private": ["ip link set test1 type ipvlan mode l3s private"],
+    "link set m --to-netns n1 --master br0 --name x --mtu 68 --up --mode l2 --flag bridge": [
+        "ip link set dev m netns n1 master br0 name x mtu 68 up type ipvlan mode l2 bridge"
+    ],
+    "link del test1": ["ip link delete test1"],
+    "addr add 192.0.2.1/24 --dev test1": ["ip addr add 192.0.2.1/24 dev test1"],
+    "addr add 2001:DB8:0::1/64 --dev test1": ["ip addr add 2001:db8::1/64 dev test1"],
+    "addr del 192.0.2.1/24 --dev test1": ["ip addr del 192.0.2.1/24 dev test1"],
+    "addr list": ["ip -json addr show"],
+    "addr list --dev test1": ["ip -json addr show dev test1"],
+    "route add 198.51.100.0/24 --via 192.0.2.254": ["ip route add 198.51.100.0/24 via 192.0.2.254"],
+    "route add default --via 192.0.2.254 --dev eth0 --src 192.0.2.1 --metric 5 --onlink": [
+        "ip route add default via 192.0.2.254 dev eth0 src 192.0.2.1 metric 5 onlink"
+    ],
+    "route add default --dev eth0 -6": ["ip -6 route add default dev eth0"],
+    "route add 2001:db8::/32 --via fe80::1 --dev eth0": ["ip route add 2001:db8::/32 via fe80::1 dev eth0"],
+    "route del 198.51.100.0/24 --via 192.0.2.254 --dev eth0 --metric 0": [
+        "ip route del 198.51.100.0/24 via 192.0.2.254 dev eth0 metric 0"
+    ],
+    "route del default -6": ["ip -6 route del default"],
+    "route list": ["ip -json -4 route show", "ip -json -6 route show"],
+    "route list --dev eth0": ["ip -json -4 route show dev eth0", "ip -json -6 route show dev eth0"],
+    "neigh list": ["ip -json neigh show"],
+    "neigh list --dev eth0": ["ip -json neigh show dev eth0"],
+    "ping 192.0.2.3": ["ping -c 4 -i 1 -W 1 192.0.2.3"],
+    "ping gateway.example --count 2 --interval 0.2 --wait 0.5 --source eth0 --size 0 --ttl 1": [
+        "ping -c 2 -i 0.2 -W 0.5 -I eth0 -s 0 -t 1 gateway.example"
+    ],
+    "ping fe80::1%eth0 -c 1 -i 0.002 -W 2 -I 2001:db8::1 -s 1000 -t 64": [
+        "ping -c 1 -i 0.002 -W 2 -I 2001:db8::1 -s 1000 -t 64 fe80::1%eth0"
+    ],
+    "ping 192.0.2.3 --by busybox -W 0.5 -t 9": ["ping -c 4 -i 1 -W 1 -t 9 192.0.2.3"],
+    "ping 192.0.2.3 --by inetutils -t 9 -s 10": ["ping -c 4 -i 1 -W 1 --ttl=9 -s 10 192.0.2.3"],
+    "ping 2001:db8::3 --by inetutils -t 9": ["ping6 -c 4 -i 1 -w 5 --hoplimit=9 2001:db8::3"],
+    "arping 192.0.2.3 --dev eth0": ["arping -c 2 -w 3 -I eth0 192.0.2.3"],
+    "arping 192.0.2.3 -I eth0 -c 5 --duplicate": ["arping -c 5 -w 6 -D -I eth0 192.0.2.3"],
+    "arping 192.0.2.3 -I eth0 --count 1 --announce": ["arping -c 1 -U -I eth0 192.0.2.3"],
+    "arping 192.0.2.3 -I eth0 --by busybox -D": ["arping -c 2 -w 3 -D -I eth0 192.0.2.3"],
+    "arping 192.0.2.3 -I eth0 --by habets": ["arping -c 2 -w 3 -i eth0 192.0.2.3"],
+    "arping 192.0.2.3 -I eth0 --by habets -U": ["arping -c 2 -U -i eth0 -S 192.0.2.3 192.0.2.3"],
+    "arping 192.0.2.3 -I eth0 --by habets -D": ["arping -c 2 -w 3 -0 -i eth0 192.0.2.3"],
+}
+"""What is typed, without ``--dry-run``, and the command lines that it stands for."""
+
+SHOWN_OF_ALL = {
+    "link list --all": [
+        "ip -json -details addr show",
+        "ip -all netns exec ip -json -details addr show",
+    ],
+}
+"""What goes into each namespace by itself."""
+
+IN_A_NAMESPACE = {
+    typed: [
+        line.replace("ip ", "ip -n lab ", 1) if line.startswith("ip ") else f"ip netns exec lab {line}"
+        for line in lines
+    ]
+    for typed, lines in SHOWN.items()
+    if not typed.startswith("netns ")
+}
+"""The same, with ``--netns lab``."""
+
+
+def commands_in(printed: str) -> list[str]:
+    """Return the command lines of a preview, each of which has its purpose before it."""
+    purposes, lines = printed.splitlines()[::2], printed.splitlines()[1::2]
+    assert all(re.match("# [a-z]", purpose) for purpose in purposes)
+    return lines
+
+
+EVERYTHING = SHOWN | SHOWN_OF_ALL
+
+
+@pytest.mark.parametrize(("typed", "lines"), EVERYTHING.items(), ids=EVERYTHING)
+def test_a_dry_run_shows_the_commands(call: Callable[..., Called], typed: str, lines: list[str]) -> None:
+    code, out, err = call(*typed.split(), "--dry-run")
+    assert (code, err) == (0, "")
+    assert commands_in(out) == lines
+
+
+@pytest.mark.parametrize(("typed", "lines"), IN_A_NAMESPACE.items(), ids=IN_A_NAMESPACE)
+def test_a_dry_run_shows_the_commands_in_a_namespace(
+    call: Callable[..., Called], typed: str, lines: list[str]
+) -> None:
+    for option in (["--netns", "lab"], ["-n", "lab"]):
+        code, out, err = call(*typed.split(), *option, "--dry-run")
+        assert (code, err) == (0, "")
+        assert commands_in(out) == lines
+
+
+def test_a_preview_says_what_each_command_is_for(call: Callable[..., Called]) -> None:
+    assert call("link", "add", "test1", "--link", "eth0", "--mode", "l2", "--dry-run")[1] == (
+        "# add test1, a link of type ipvlan\nip link add test1 link eth0 type ipvlan mode l2\n"
+    )
+    assert call("route", "list", "--dry-run")[1] == (
+        "# list the IPv4 routes\nip -json -4 route show\n# list the IPv6 routes\nip -json -6 route show\n"
+    )
+
+
+@pytest.mark.parametrize(("typed", "lines"), EVERYTHING.items(), ids=EVERYTHING)
+def test_on_a_simulated_lan_the_commands_come_last(
+    call: Callable[..., Called], typed: str, lines: list[str]
+) -> None:
+    code, out, err = call(*typed.split(), "--dry-run", "--target", "sandbox")
+    assert (code, err) == (0, "")
+    before, _, after = out.partition("==== what was asked for ====")
+    shown = [line for line in after.partition("==== undo")[0].splitlines() if line and line[0] != "#"]
+    assert shown == lines
+    assert "ip netns add switch\n" in before
+
+
+def commands_of(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the commands below `command` that do something, each with its words."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield path, command
+        return
+    for name, found in inner.items():
+        yield from commands_of(found, (*path, name))
+
+
+SINGLE = {
+    path: command
+    for path, command in commands_of(typer.main.get_command(app))
+    if path[0] in (*GROUPS, *PROBES)
+}
+
+
+def test_each_option_of_each_command_is_shown_above() -> None:
+    assert len(SINGLE) == 16
+    for path, command in SINGLE.items():
+        typed = [line.split() for line in EVERYTHING if line.split()[: len(path)] == list(path)]
+        used = {word for line in typed for word in line}
+        for option in command.params:
+            names = {*option.opts, *option.secondary_opts}
+            if any(name.startswith("-") for name in names) and option.name not in ("netns", "target"):
+                left_out = names - used if option.secondary_opts else set() if names & used else names
+                assert left_out <= {"--dry-run", "--json", "--help"}, (path, option.name)
+
+
+OF_THE_TYPES = {
+    "link add": [f"--type {type_}" for type_ in ("ipvlan", "macvlan", "vlan", "veth", "bridge")],
+    "ping": [f"--by {by}" for by in get_args(ping.Implementation)],
+    "arping": [f"--by {by}" for by in get_args(arping.Implementation)],
+}
+
+
+# --- any names and addresses ---------------------------------------------------------------------------------
+
+Typed = tuple[list[str], Command]
+
+INTERFACE = interface_names()
+NETNS = netns_names()
+ADDRESS = addresses() | st.ip_addresses(v=6)
+PREFIXED: st.SearchStrategy[IPv4Interface | IPv6Interface] = interface_addresses() | st.builds(
+    lambda address, length: IPv6Interface((address, length)), st.ip_addresses(v=6), st.integers(0, 128)
+)
+NETWORK: st.SearchStrategy[IPv4Network | IPv6Network | None] = st.none() | PREFIXED.map(lambda i: i.network)
+HOST = st.from_regex(r"[a-z][a-z0-9-]{0,20}(\.[a-z]{1,9}){1,3}", fullmatch=True)
+METRIC = st.none() | st.integers(0, 2**32 - 1)
+
+
+def option(name: str, value: object) -> list[str]:
+    """Return an option, as one word or two, or none where there is no value."""
+    return [] if value is None else [name, str(value)]
+
+
+def a_route(verb: str, build: Callable[[ip.RouteTo], Command]) -> st.SearchStrategy[Typed]:
+    def typed(to: ip.RouteTo) -> Typed:
+        words = ["route", verb, "default" if to.dst is None else str(to.dst), *option("--via", to.via)]
+        words += [*option("--dev", to.dev), *option("--metric", to.metric), *(["-6"] if to.ipv6 else [])]
+        return words, build(to)
+
+    routes = st.builds(
+        lambda dst, via, dev, metric, ipv6: ip.RouteTo(dst, via, dev, None, metric, False, ipv6),
+        NETWORK,
+        st.none() | ADDRESS,
+        st.none() | INTERFACE,
+        METRIC,
+        st.booleans(),
+    )
+    return routes.map(typed)
+
+
+BUILT: dict[str, st.SearchStrategy[Typed]] = {
+    "netns add": st.builds(lambda n: (["netns", "add", n], ip.netns_add(n)), NETNS),
+    "netns del": st.builds(lambda n: (["netns", "del", n], ip.netns_del(n)), NETNS),
+    "link add": st.builds(
+        lambda dev, parent, mode, flag, netns: (
+            ["link", "add", dev, "--link", parent, "--mode", mode]
+            + [*option("--flag", flag), *option("--to-netns", netns)],
+            ip.link_add(dev, ip.Ipvlan(parent, mode, flag), netns=netns),
+        ),
+        INTERFACE,
+        INTERFACE,
+        st.sampled_from(get_args(Mode)),
+        st.none() | st.sampled_from(get_args(Flag)),
+        st.none() | NETNS,
+    ),
+    "link add of veth": st.builds(
+        lambda dev, peer, netns: (
+            ["link", "add", dev, "--type", "veth", "--peer", peer, "--peer-netns", netns],
+            ip.link_add(dev, ip.Veth(peer, netns)),
+        ),
+        INTERFACE,
+        INTERFACE,
+        NETNS,
+    ),
+    "link set": st.builds(
+        lambda dev, netns, master, name, mtu: (
+            ["link", "set", dev, "--up", *option("--to-netns", netns), *option("--master", master)]
+            + [*option("--name", name), *option("--mtu", mtu)],
+            ip.link_set(dev, up=True, netns=netns, master=master, name=name, mtu=mtu),
+        ),
+        INTERFACE,
+        st.none() | NETNS,
+        st.none() | INTERFACE,
+        st.none() | INTERFACE,
+        st.none() | st.integers(68, 65535),
+    ),
+    "link del": st.builds(lambda dev: (["link", "del", dev], ip.link_delete(dev)), INTERFACE),
+    "link list": st.builds(lambda dev: (["link", "list", dev], ip.addr_show(dev, details=True)), INTERFACE),
+    "addr add": st.builds(
+        lambda address, dev: (["addr", "add", str(address), "--dev", dev], ip.addr_add(address, dev)),
+        PREFIXED,
+        INTERFACE,
+    ),
+    "addr del": st.builds(
+        lambda address, dev: (["addr", "del", str(address), "--dev", dev], ip.addr_del(address, dev)),
+        PREFIXED,
+        INTERFACE,
+    ),
+    "route add": a_route("add", ip.route_add),
+    "route del": a_route("del", ip.route_del),
+    "neigh list": st.builds(lambda dev: (["neigh", "list", "--dev", dev], ip.neigh_show(dev)), INTERFACE),
+    "ping": st.builds(
+        lambda to, count, source, size: (
+            ["ping", str(to), "-c", str(count), *option("-I", source), *option("-s", size)],
+            ping.ping(to, count=count, interval=1, wait=1, source=source, size=size),
+        ),
+        ADDRESS | HOST,
+        st.integers(1, 10**6),
+        st.none() | ADDRESS | INTERFACE,
+        st.none() | st.integers(0, 65507),
+    ),
+    "arping": st.builds(
+        lambda to, dev, count, by, build, word: (
+            ["arping", str(to), "-I", dev, "-c", str(count), "--by", by, *([word] if word else [])],
+            build(to, dev, count=count, by=by),
+        ),
+        addresses(),
+        INTERFACE,
+        st.integers(1, 10**6),
+        st.sampled_from(get_args(arping.Implementation)),
+        st.just(arping.probe),
+        st.just(""),
+    )
+    | st.builds(
+        lambda to, dev: (["arping", str(to), "-I", dev, "-U"], arping.announce(to, dev)),
+        addresses(),
+        INTERFACE,
+    ),
+}
+
+
+@pytest.mark.parametrize("command", BUILT)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.data())
+def test_a_dry_run_shows_what_the_builder_builds(
+    call: Callable[..., Called], command: str, data: st.DataObject
+) -> None:
+    words, built = data.draw(BUILT[command])
+    netns = None if words[0] == "netns" else data.draw(st.none() | NETNS)
+    code, out, err = call(*words, *option("--netns", netns), "--dry-run")
+    assert (code, err) == (0, "")
+    placed = built
+    if netns is not None:
+        placed = ip.at(netns, built) if built.argv[0] == "ip" else in_netns(netns, built)
+    assert [shlex.split(line) for line in commands_in(out)] == [list(placed.argv)]
+
+
+# --- what is executed --------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_executes_nothing_at_all(tmp_path: Path) -> None:
+    """Python itself refuses to start anything; nothing is on PATH but fakes that would tell it too."""
+    recorder = Recorder(tmp_path)
+    rows = [*([*typed.split(), "--dry-run"] for typed in EVERYTHING)]
+    rows += [[*typed.split(), "--dry-run", "--netns", "lab"] for typed in IN_A_NAMESPACE]
+    rows += [[*typed.split(), "--dry-run", "--target", "uml"] for typed in list(SHOWN)[::5]]
+    script = f"""\
+import sys
+def refuse(event, arguments):
+    if event.startswith({test_cli.REFUSED!r}):
+        raise AssertionError(event)
+sys.addaudithook(refuse)
+from ipvkit.cli import main
+for words in {rows!r}:
+    print("exit code", main(words))
+"""
+    environment = {**os.environ, "PATH": str(recorder.bin)}
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("exit code 0\n") == len(rows) > 100
+    assert recorder.log() == []
+
+
+def answer_as_iputils_does(recorder: Recorder) -> None:
+    """Have the fakes print what every ping and arping prints, in a namespace too."""
+    printed = {
+        "'ping -V'": f"{IPUTILS}/ping-version",
+        "'arping -V'": f"{IPUTILS}/arping-version",
+        "*'arping -c '*": f"{IPUTILS}/arping-plain",
+        "*'arping -D '* | *'arping -U '*": f"{IPUTILS}/arping-plain",
+        "*'ping -c '* | *'ping6 -c '*": f"{IPUTILS}/ping-plain",
+    }
+    cases = " ".join(f"{line}) cat {FIXTURES / name}.txt ;;" for line, name in printed.items())
+    recorder.answer({}, before_the_end=f"case $line in {cases} esac")
+
+
+@pytest.mark.parametrize(
+    "typed", [*EVERYTHING, *(f"{typed} -n lab" for typed in list(IN_A_NAMESPACE)[::4])], ids=str
+)
+def test_what_is_executed_is_what_is_shown(
+    call: Callable[..., Called], recorder: Recorder, typed: str
+) -> None:
+    answer_as_iputils_does(recorder)
+    shown = commands_in(call(*typed.split(), "--dry-run")[1])
+    assert executed(recorder) == []
+    code, _, err = call(*typed.split())
+    assert err == ""
+    # With -D somebody who answers is bad news.
+    assert code == (1 if {"-D", "--duplicate"} & {*typed.split()} else 0)
+    assert [line for line in executed(recorder) if not line.endswith("ping -V")] == shown
+
+
+CHANGES = [typed for typed in EVERYTHING if typed.split()[0] in GROUPS and typed.split()[1] != "list"]
+
+
+@pytest.mark.parametrize("typed", CHANGES)
+def test_a_change_is_silent_and_with_json_a_document(
+    call: Callable[..., Called], recorder: Recorder, typed: str
+) -> None:
+    assert call(*typed.split()) == (0, "", "")
+    [line] = SHOWN[typed]
+    recorder.answer({line: Answer(stdout="said\n", stderr="complained\n")})
+    code, out, err = call(*typed.split(), "--json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document.pop("duration_s") >= 0
+    assert document == {
+        "schema": "ipvkit/command/v1",
+        "command": line,
+        "argv": shlex.split(line),
+        "exit_code": 0,
+        "stdout": "said\n",
+        "stderr": "complained\n",
+    }
+
+
+LISTS = {
+    "netns list": "no network namespaces\n",
+    "link list": "no links\n",
+    "link list --all": "no links\n",
+    "addr list": "no addresses\n",
+    "route list": "no routes\n",
+    "neigh list": "no neighbours\n",
+}
+
+
+@pytest.mark.parametrize("typed", LISTS)
+def test_a_list_of_nothing_is_told_in_words(
+    call: Callable[..., Called], recorder: Recorder, typed: str
+) -> None:
+    assert call(*typed.split()) == (0, LISTS[typed], "")
+    code, out, err = call(*typed.split(), "--json")
+    assert (code, err) == (0, "")
+    assert list(json.loads(out).values()) == [f"ipvkit/{typed.split()[0]}/v1", []]
+    assert len(executed(recorder)) == 2 * len(EVERYTHING[typed])
+
+
+def test_links_of_a_kind_are_those_of_it(call: Callable[..., Called], recorder: Recorder) -> None:
+    listed = [
+        {"ifname": "eth0", "ifindex": 2, "address": "02:00:00:00:00:01"},
+        {"ifname": "br0", "ifindex": 3, "linkinfo": {"info_kind": "bridge"}},
+        {"ifname": "v1", "ifindex": 4, "link": "eth0", "linkinfo": {"info_kind": "vlan"}},
+    ]
+    recorder.answer({"ip -json -details addr show": Answer(json.dumps(listed))})
+    code, out, _ = call("link", "list", "--type", "vlan", "--json")
+    assert code == 0
+    assert [(link["ifname"], link["parent"]) for link in json.loads(out)["links"]] == [("v1", "eth0")]
+
+
+# --- mistakes --------------------------------------------------------------------------------------------
+
+NAME_HINT = "letters, digits and _ . + - are allowed"
+
+MISTAKES: dict[str, tuple[list[str], str, str]] = {
+    "a namespace that could be a path": (
+        ["netns", "add", "a/b"],
+        "'a/b' is no network namespace name",
+        NAME_HINT,
+    ),
+    "a namespace that could be an option": (["netns", "add", "-x"], "No such option: -x", "--help"),
+    "an option for a namespace": (["netns", "add", "--", "-x"], "'-x' is no network namespace", NAME_HINT),
+    "a namespace with a blank": (["netns", "del", "a b"], "'a b' is no network namespace name", NAME_HINT),
+    "a namespace too long": (["netns", "add", "n" * 256], "is no network namespace name", "255 at most"),
+    "no namespace": (["netns", "add"], "Missing argument 'NETNS'", "--help"),
+    "two namespaces": (["netns", "add", "a", "b"], "b", "--help"),
+    "a link too long": (["link", "del", "a" * 16], f"'{'a' * 16}' is no interface name", "15 at most"),
+    "a link that could be shell": (["link", "del", "$(x)"], "'$(x)' is no interface name", NAME_HINT),
+    "a link with a newline": (["link", "del", "a\nb"], r"'a\nb' is no interface name", NAME_HINT),
+    "a link with an escape": (["link", "del", "\x1b[31m"], r"'\x1b[31m' is no interface name", NAME_HINT),
+    "a link of no bytes": (["link", "del", ""], "'' is no interface name", NAME_HINT),
+    "ipvlan without a parent": (["link", "add", "x", "--mode", "l2"], "of type ipvlan needs --link", ""),
+    "ipvlan without a mode": (["link", "add", "x", "--link", "e"], "of type ipvlan needs --mode", ""),
+    "ipvlan in macvlan's mode": (
+        *(["link", "add", "x", "--link", "e", "--mode", "vepa"], "ipvlan has no mode vepa"),
+        "l2, l3, l3s",
+    ),
+    "ipvlan with a tag": (
+        *(
+            ["link", "add", "x", "--link", "e", "--mode", "l2", "--id", "1"],
+            "--id does not go with --type ipvlan",
+        ),
+        "",
+    ),
+    "macvlan in ipvlan's mode": (
+        *(["link", "add", "x", "--type", "macvlan", "--link", "e", "--mode", "l2"], "macvlan has no mode l2"),
+        "passthru",
+    ),
+    "macvlan with a flag": (
+        *(
+            ["link", "add", "x", "--type", "macvlan", "--link", "e", "--flag", "vepa"],
+            "--flag does not go with",
+        ),
+        "",
+    ),
+    "vlan without a tag": (["link", "add", "x", "--type", "vlan", "--link", "e"], "type vlan needs --id", ""),
+    "vlan with tag 0": (
+        ["link", "add", "x", "--type", "vlan", "--link", "e", "--id", "0"],
+        "'--id'",
+        "--help",
+    ),
+    "vlan with tag 4095": (
+        *(["link", "add", "x", "--type", "vlan", "--link", "e", "--id", "4095"], "'--id'"),
+        "--help",
+    ),
+    "veth without a peer": (["link", "add", "x", "--type", "veth", "--peer-netns", "n"], "needs --peer", ""),
+    "veth without a namespace": (
+        ["link", "add", "x", "--type", "veth", "--peer", "y"],
+        "needs --peer-netns",
+        "",
+    ),
+    "a bridge with a parent": (
+        *(["link", "add", "x", "--type", "bridge", "--link", "e"], "--link does not go with --type bridge"),
+        "",
+    ),
+    "an unknown type": (["link", "add", "x", "--type", "bond"], "'bond' is not one of", "--help"),
+    "nothing to set": (["link", "set", "x"], "nothing of x is to be set", "such as up"),
+    "an MTU too small": (["link", "set", "x", "--mtu", "67"], "'--mtu'", "--help"),
+    "an MTU in words": (["link", "set", "x", "--mtu", "big"], "'--mtu'", "--help"),
+    "macvlan's mode to set": (
+        ["link", "set", "x", "--mode", "vepa"],
+        "ipvlan has no mode vepa",
+        "l2, l3, l3s",
+    ),
+    "all namespaces and one": (
+        ["link", "list", "--all", "-n", "a"],
+        "--all does not go with --netns",
+        "leave",
+    ),
+    "an address without a length": (
+        *(["addr", "add", "192.0.2.1", "--dev", "x"], "'192.0.2.1' has no prefix length"),
+        "192.0.2.1/24",
+    ),
+    "an IPv6 address without a length": (
+        *(["addr", "del", "2001:db8::1", "--dev", "x"], "'2001:db8::1' has no prefix length"),
+        "2001:db8::1/64",
+    ),
+    "an address with too long a length": (
+        *(["addr", "add", "192.0.2.1/33", "--dev", "x"], "'192.0.2.1/33' has no prefix length from 0 to 32"),
+        "",
+    ),
+    "an address that is none": (
+        ["addr", "add", "192.0.2.256/24", "--dev", "x"],
+        "'192.0.2.256' is no",
+        "2001",
+    ),
+    "an address without a link": (["addr", "add", "192.0.2.1/24"], "Missing option '--dev'", "--help"),
+    "an address of no link": (
+        ["addr", "add", "192.0.2.1/24", "--dev", "a b"],
+        "'a b' is no interface",
+        NAME_HINT,
+    ),
+    "a network with host bits": (
+        *(["route", "add", "192.0.2.1/24", "--dev", "x"], "'192.0.2.1/24' is no network: host bits are set"),
+        "write 192.0.2.0/24",
+    ),
+    "a network that is none": (["route", "add", "all", "--dev", "x"], "'all' is no address", "192.0.2.1"),
+    "a gateway that is none": (["route", "add", "default", "--via", "gw"], "'gw' is no address", "192.0.2.1"),
+    "a source that is none": (["route", "add", "default", "--src", "x"], "'x' is no address", "192.0.2.1"),
+    "a metric below 0": (["route", "del", "default", "--metric", "-1"], "'--metric'", "--help"),
+    "a route with no way": (["route", "add", "default"], "default", ""),
+    "an unknown change": (["neigh", "add"], "No such command 'add'", "--help"),
+    "a namespace of no name": (
+        ["neigh", "list", "--netns", ""],
+        "'' is no network namespace name",
+        NAME_HINT,
+    ),
+    "a host that is none": (["ping", "a b"], "'a b' is neither an address nor a host's name", ""),
+    "an address cut short": (["ping", "192.0.2"], "'192.0.2' is neither an address nor a host's name", ""),
+    "an option for a host": (["ping", "--", "-f"], "'-f' is neither an address nor a host's name", ""),
+    "a scope that is no link": (["ping", "fe80::1%a/b"], "'fe80::1%a/b' is neither an address nor", ""),
+    "no host": (["ping"], "Missing argument 'DESTINATION'", "--help"),
+    "no pings": (["ping", "192.0.2.3", "-c", "0"], "'--count'", "--help"),
+    "pings without a pause": (["ping", "192.0.2.3", "-i", "0"], "'--interval'", "--help"),
+    "a wait that is no number": (["ping", "192.0.2.3", "-W", "nan"], "'--wait'", "--help"),
+    "a wait without end": (["ping", "192.0.2.3", "-W", "inf"], "--wait", ""),
+    "a pause without end": (["ping", "192.0.2.3", "-i", "inf"], "--interval", ""),
+    "a payload too long": (["ping", "192.0.2.3", "-s", "65508"], "'--size'", "--help"),
+    "a hop limit of 0": (["ping", "192.0.2.3", "-t", "0"], "'--ttl'", "--help"),
+    "a source of a ping that is none": (
+        ["ping", "192.0.2.3", "-I", "a b"],
+        "'a b' is no interface",
+        NAME_HINT,
+    ),
+    "an unknown ping": (["ping", "192.0.2.3", "--by", "gnu"], "'gnu' is not one of", "--help"),
+    "an arping of IPv6": (
+        ["arping", "2001:db8::1", "-I", "x"],
+        "2001:db8::1 is an IPv6 address",
+        "ipvkit ping",
+    ),
+    "an arping of a name": (["arping", "gateway", "-I", "x"], "'gateway' is no address", "192.0.2.1"),
+    "an arping without a link": (["arping", "192.0.2.3"], "Missing option '-I' / '--dev'", "--help"),
+    "an arping of no link": (["arping", "192.0.2.3", "-I", "a;b"], "'a;b' is no interface name", NAME_HINT),
+    "announced and asked for": (
+        *(["arping", "192.0.2.3", "-I", "x", "-U", "-D"], "--announce does not go with --duplicate"),
+        "leave one of them away",
+    ),
+    "an unknown arping": (
+        ["arping", "192.0.2.3", "-I", "x", "--by", "inetutils"],
+        "'inetutils' is not",
+        "--help",
+    ),
+}
+
+
+def says_one_line(err: str, says: str, hint: str) -> None:
+    first, *rest = err.splitlines()
+    assert first.startswith("error: ")
+    assert says in first
+    assert len(rest) <= 1
+    assert all(line.startswith("hint: ") for line in rest)
+    assert hint in "".join(rest)
+
+
+@pytest.mark.parametrize(("words", "says", "hint"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(
+    call: Callable[..., Called], recorder: Recorder, words: list[str], says: str, hint: str
+) -> None:
+    answer_as_iputils_does(recorder)
+    code, out, err = call(*words)
+    assert (code, out) == (2, "")
+    says_one_line(err, says, hint)
+    assert [line for line in executed(recorder) if not line.endswith("ping -V")] == []
+
+
+@pytest.mark.parametrize(("words", "says", "hint"), MISTAKES.values(), ids=MISTAKES)
+def test_with_json_a_mistake_is_one_document_too(
+    call: Callable[..., Called], recorder: Recorder, words: list[str], says: str, hint: str
+) -> None:
+    answer_as_iputils_does(recorder)
+    at = 1 if words[0] in PROBES else 2
+    code, out, err = call(*words[:at], "--json", *words[at:])
+    document = json.loads(out)
+    jsonschema.validate(document, json.loads((REFERENCE / "error-v1.schema.json").read_text()))
+    assert document["error"]["exit_code"] == code == 2
+    assert says in document["error"]["message"]
+    assert hint in (document["error"]["hint"] or "")
+    says_one_line(err, says, hint)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["ping", "a b"], ["ping", "192.0.2.3", "-I", "a b"], ["arping", "192.0.2.3", "-I", "a b"]],
+    ids=str,
+)
+def test_a_mistake_is_found_before_a_ping_is_asked_for_its_version(
+    call: Callable[..., Called], recorder: Recorder, words: list[str]
+) -> None:
+    call(*words)
+    assert executed(recorder) == []
+
+
+def test_a_preview_is_no_document(call: Callable[..., Called]) -> None:
+    for typed in EVERYTHING:
+        code, out, err = call(*typed.split(), "--dry-run", "--json")
+        assert code == 2
+        assert json.loads(out)["error"]["message"] == "--dry-run does not go with --json"
+        says_one_line(err, "--dry-run does not go with --json", "")
+
+
+TAKES_AN_INTERFACE: dict[str, Callable[[str], list[str]]] = {
+    "link add": lambda name: ["link", "add", "--type", "bridge", "--", name],
+    "link add --link": lambda name: ["link", "add", "x", "--mode", "l2", f"--link={name}"],
+    "link add --peer": lambda name: ["link", "add", "x", "--type=veth", "--peer-netns=n", f"--peer={name}"],
+    "link list": lambda name: ["link", "list", "--", name],
+    "link set": lambda name: ["link", "set", "--up", "--", name],
+    "link set --master": lambda name: ["link", "set", "x", f"--master={name}"],
+    "link set --name": lambda name: ["link", "set", "x", f"--name={name}"],
+    "link del": lambda name: ["link", "del", "--", name],
+    "addr add": lambda name: ["addr", "add", "192.0.2.1/24", f"--dev={name}"],
+    "addr del": lambda name: ["addr", "del", "192.0.2.1/24", f"--dev={name}"],
+    "addr list": lambda name: ["addr", "list", f"--dev={name}"],
+    "route add": lambda name: ["route", "add", "default", f"--dev={name}"],
+    "route del": lambda name: ["route", "del", "default", f"--dev={name}"],
+    "route list": lambda name: ["route", "list", f"--dev={name}"],
+    "neigh list": lambda name: ["neigh", "list", f"--dev={name}"],
+    "arping": lambda name: ["arping", "192.0.2.3", "--by=habets", f"--dev={name}"],
+}
+
+TAKES_A_NAMESPACE: dict[str, Callable[[str], list[str]]] = {
+    "netns add": lambda name: ["netns", "add", "--", name],
+    "netns del": lambda name: ["netns", "del", "--", name],
+    "link add --to-netns": lambda name: ["link", "add", "x", "--type=bridge", f"--to-netns={name}"],
+    "link add --peer-netns": lambda name: [
+        "link",
+        "add",
+        "x",
+        "--type=veth",
+        "--peer=y",
+        f"--peer-netns={name}",
+    ],
+    "link set --to-netns": lambda name: ["link", "set", "x", f"--to-netns={name}"],
+    "route list --netns": lambda name: ["route", "list", f"--netns={name}"],
+    "ping --netns": lambda name: ["ping", "192.0.2.3", "--by=iputils", f"--netns={name}"],
+}
+
+
+@pytest.mark.parametrize(
+    ("typed", "what", "longest"),
+    [
+        *((typed, "interface", 15) for typed in TAKES_AN_INTERFACE.values()),
+        *((typed, "network namespace", 255) for typed in TAKES_A_NAMESPACE.values()),
+    ],
+    ids=[*TAKES_AN_INTERFACE, *TAKES_A_NAMESPACE],
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=15)
+@given(st.data())
+def test_no_hostile_name_gets_through(
+    call: Callable[..., Called],
+    recorder: Recorder,
+    typed: Callable[[str], list[str]],
+    what: str,
+    longest: int,
+    data: st.DataObject,
+) -> None:
+    name = data.draw(hostile_names(longest))
+    code, out, err = call(*typed(name))
+    assert (code, out) == (2, "")
+    says_one_line(err, f"{name!r} is no {what} name", "")
+    assert executed(recorder) == []
+
+
+# --- failures ------------------------------------------------------------------------------------------------
+
+EXISTS = "RTNETLINK answers: File exists"
+NOT_PERMITTED = "RTNETLINK answers: Operation not permitted"
+
+FAILURES: dict[str, tuple[str, str, Answer, str]] = {
+    "a namespace that is there": (
+        *("netns add test1", "ip netns add test1"),
+        Answer(stderr='Cannot create namespace file "/run/netns/test1": File exists\n', exit_code=1),
+        "ip failed with exit code 1",
+    ),
+    "a link that is there, in a namespace": (
+        *("link add x --type bridge -n lab", "ip -n lab link add x type bridge"),
+        Answer(stderr=f"{EXISTS}\n", exit_code=2),
+        "ip failed with exit code 2",
+    ),
+    "several lines": (
+        *("addr add 192.0.2.1/24 --dev x", "ip addr add 192.0.2.1/24 dev x"),
+        Answer(stderr="one\ntwo\n", exit_code=255),
+        "ip failed with exit code 255",
+    ),
+    "only on stdout": (
+        *("route del default", "ip route del default"),
+        Answer(stdout="RTNETLINK answers: No such process\n", exit_code=2),
+        "ip failed with exit code 2",
+    ),
+    "not a word": (
+        *("link del x", "ip link delete dev x"),
+        Answer(exit_code=3),
+        "ip failed with exit code 3",
+    ),
+    "the second of two": (
+        *("route list", "ip -json -6 route show"),
+        Answer(stderr="Dump terminated\n", exit_code=1),
+        "ip failed with exit code 1",
+    ),
+    "in each namespace": (
+        *("link list --all", "ip -all netns exec ip -json -details addr show"),
+        Answer(stderr="mount of /sys failed: Device or resource busy\n", exit_code=1),
+        "ip failed with exit code 1",
+    ),
+    "a ping of a name that is none": (
+        *("ping nosuch.example --by iputils", "ping -c 4 -i 1 -W 1 nosuch.example"),
+        Answer(stderr="ping: nosuch.example: Name or service not known\n", exit_code=2),
+        "ping failed with exit code 2",
+    ),
+    "a ping in no namespace": (
+        *("ping 192.0.2.3 --by iputils -n lab", "ip netns exec lab ping -c 4 -i 1 -W 1 192.0.2.3"),
+        Answer(stderr='Cannot open network namespace "lab": No such file or directory\n', exit_code=255),
+        "ip failed with exit code 255",
+    ),
+}
+"""What is typed, the command that fails, what it says, and how the error begins."""
+
+FORBIDDEN: dict[str, tuple[str, str, Answer, str]] = {
+    "to change links": (
+        *("link add x --type bridge", "ip link add x type bridge"),
+        Answer(stderr=f"{NOT_PERMITTED}\n", exit_code=2),
+        "this user may not do that",
+    ),
+    "to make a namespace": (
+        *("netns add test1", "ip netns add test1"),
+        Answer(stderr="mkdir /run/netns failed: Permission denied\n", exit_code=1),
+        "this user may not do that",
+    ),
+    "to send ARP": (
+        *("arping 192.0.2.3 -I eth0 --by iputils", "arping -c 2 -w 3 -I eth0 192.0.2.3"),
+        Answer(stderr="arping: socket: Operation not permitted\n", exit_code=2),
+        "this user may not do that",
+    ),
+}
+NOT_DONE = [(4, *failure) for failure in FAILURES.values()] + [
+    (3, *refusal) for refusal in FORBIDDEN.values()
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "typed", "line", "answer", "message"), NOT_DONE, ids=[*FAILURES, *FORBIDDEN]
+)
+def test_a_command_that_fails_is_shown_with_its_words(
+    call: Callable[..., Called],
+    recorder: Recorder,
+    code: int,
+    typed: str,
+    line: str,
+    answer: Answer,
+    message: str,
+) -> None:
+    recorder.answer({line: answer})
+    said = (answer.stderr or answer.stdout).strip()
+    hint = ["hint: use sudo"] if code == 3 else []
+    lines = [f"error: {message}", f"  command: {line}", *(f"  {one}" for one in said.splitlines()), *hint]
+    told = "".join(f"{one}\n" for one in lines)
+    assert call(*typed.split()) == (code, "", told)
+    found, out, err = call(*typed.split(), "--json")
+    assert (found, err) == (code, told)
+    assert json.loads(out) == {
+        "schema": "ipvkit/error/v1",
+        "error": {
+            "message": message,
+            "hint": "use sudo" if code == 3 else None,
+            "command": line,
+            "stderr": said,
+            "exit_code": code,
+        },
+    }
+    assert executed(recorder)[-1] == line
+
+
+def test_what_dies_of_a_signal_is_told(call: Callable[..., Called], recorder: Recorder) -> None:
+    recorder.answer({}, before_the_end="kill -SEGV $$")
+    code, out, err = call("netns", "del", "test1")
+    assert (code, out) == (4, "")
+    assert err == "error: ip died of SIGSEGV\n  command: ip netns del test1\n"
+
+
+LISTED_BADLY = {
+    "netns list": "ip netns",
+    "link list": "ip addr",
+    "addr list": "ip addr",
+    "route list": "ip route",
+    "neigh list": "ip neigh",
+}
+
+
+@pytest.mark.parametrize(("typed", "tool"), LISTED_BADLY.items())
+def test_a_list_that_is_not_understood_is_an_error(
+    call: Callable[..., Called], recorder: Recorder, typed: str, tool: str
+) -> None:
+    recorder.answer(dict.fromkeys(SHOWN[typed], Answer('[{"hm":[}]\n')))
+    code, out, err = call(*typed.split())
+    assert (code, out) == (4, "")
+    says_one_line(err, f"the output of {tool} was not understood at line 1: ", "ipvkit doctor")
+
+
+def test_a_program_that_is_not_there_is_named(
+    call: Callable[..., Called], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, err = call("arping", "192.0.2.3", "-I", "eth0")
+    assert (code, out) == (3, "")
+    says_one_line(err, "arping is not installed", "apt install iputils-arping")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do that")
+def test_who_may_not_is_told_by_a_real_ip(call: Callable[..., Called]) -> None:
+    code, _, err = call("link", "add", "ipvkit-x", "--type", "bridge")
+    assert code == 3
+    assert "Operation not permitted" in err
+    assert err.endswith("hint: use sudo\n")
+
+
+# --- ping ----------------------------------------------------------------------------------------------------
+
+PINGS: dict[str, tuple[str, str, str, str, int]] = {
+    "iputils, answered": (
+        *("iputils", "ping 192.0.2.3 -c 3", "ping -c 3 -i 1 -W 1 192.0.2.3"),
+        *(f"{IPUTILS}/ping-plain", 0),
+    ),
+    "iputils, some lost": (
+        *("iputils", "ping 192.0.2.3 -c 12 -i 0.2", "ping -c 12 -i 0.2 -W 1 192.0.2.3"),
+        *(f"{IPUTILS}/ping-loss-middle", 0),
+    ),
+    "iputils, no answer": (
+        *("iputils", "ping 192.0.2.66 -c 3", "ping -c 3 -i 1 -W 1 192.0.2.66"),
+        *(f"{IPUTILS}/ping-silent", 1),
+    ),
+    "iputils, unreachable": (
+        *("iputils", "ping 192.0.2.77 -c 3 -W 4", "ping -c 3 -i 1 -W 4 192.0.2.77"),
+        *(f"{IPUTILS}/ping-host-unreachable", 1),
+    ),
+    "iputils, too long for the link": (
+        *("iputils", "ping 192.0.2.3 -c 2 -s 1600", "ping -c 2 -i 1 -W 1 -s 1600 192.0.2.3"),
+        *(f"{IPUTILS}/ping-too-long-local", 1),
+    ),
+    "iputils, IPv6": (
+        *("iputils", "ping 2001:db8::3 -c 3", "ping -c 3 -i 1 -W 1 2001:db8::3"),
+        *(f"{IPUTILS}/ping-six", 0),
+    ),
+    "busybox, answered": (
+        *("busybox", "ping 192.0.2.3 -c 3 -W 0.5", "ping -c 3 -i 1 -W 1 192.0.2.3"),
+        *(f"{BUSYBOX}/ping-plain", 0),
+    ),
+    "busybox, duplicates": (
+        *("busybox", "ping 192.0.2.255 -c 2", "ping -c 2 -i 1 -W 1 192.0.2.255"),
+        *(f"{BUSYBOX}/ping-duplicates", 0),
+    ),
+    "busybox, no answer": (
+        *("busybox", "ping 192.0.2.66 -c 3", "ping -c 3 -i 1 -W 1 192.0.2.66"),
+        *(f"{BUSYBOX}/ping-silent", 1),
+    ),
+    "busybox, IPv6": (
+        *("busybox", "ping 2001:db8::3 -c 3", "ping -c 3 -i 1 -W 1 2001:db8::3"),
+        *(f"{BUSYBOX}/ping-six", 0),
+    ),
+    "inetutils, answered": (
+        *("inetutils", "ping 192.0.2.3 -c 3 -t 9", "ping -c 3 -i 1 -W 1 --ttl=9 192.0.2.3"),
+        *(f"{INETUTILS}/ping-plain", 0),
+    ),
+    "inetutils, unreachable": (
+        *("inetutils", "ping 192.0.2.77 -c 3 -W 3.5", "ping -c 3 -i 1 -W 4 192.0.2.77"),
+        *(f"{INETUTILS}/ping-host-unreachable", 1),
+    ),
+    "inetutils, IPv6": (
+        *("inetutils", "ping 2001:db8::3 -c 3", "ping6 -c 3 -i 1 -w 4 2001:db8::3"),
+        *(f"{INETUTILS}/ping6-plain", 0),
+    ),
+}
+"""Whose ping is installed, what is typed, what is executed, what that prints, and the exit code."""
+
+
+@pytest.mark.parametrize(("by", "typed", "line", "capture", "code"), PINGS.values(), ids=PINGS)
+def test_a_ping_is_asked_whose_it_is_and_shown(
+    call: Callable[..., Called], recorder: Recorder, by: str, typed: str, line: str, capture: str, code: int
+) -> None:
+    printed = Answer(text(capture), exit_code=exit_code_of(capture))
+    recorder.answer({"ping -V": VERSIONS["ping"][by], line: printed})
+    report = ping.parse_ping(text(capture))
+    assert (code == 0) == bool(report.received)
+    assert call(*typed.split()) == (code, outputs.PING.table(report), "")
+    assert executed(recorder) == ["ping -V", line]
+    assert call(*typed.split(), "--json") == (code, outputs.PING.document(report), "")
+
+
+PINGS_THAT_CANNOT: dict[str, tuple[str, str, str]] = {
+    "iputils, no network": ("iputils", f"{IPUTILS}/ping-no-network", "ping failed with exit code 2"),
+    "busybox, no network": (
+        *("busybox", f"{BUSYBOX}/ping-no-network"),
+        "ping could not do it: sendto: Network is unreachable",
+    ),
+    "inetutils, no network": (
+        *("inetutils", f"{INETUTILS}/ping-no-network"),
+        "ping could not do it: sending packet: Network is unreachable",
+    ),
+    "iputils, killed": ("iputils", f"{IPUTILS}/ping-killed", "ping failed with exit code 137"),
+    "busybox, no such name": (
+        *("busybox", f"{BUSYBOX}/ping-no-such-name"),
+        "ping could not do it: bad address 'nosuch.example'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("by", "capture", "message"), PINGS_THAT_CANNOT.values(), ids=PINGS_THAT_CANNOT)
+def test_a_ping_that_cannot_send_is_an_error(
+    call: Callable[..., Called], recorder: Recorder, by: str, capture: str, message: str
+) -> None:
+    line = "ping -c 1 -i 1 -W 1 192.0.2.3"
+    # Complaints are on stderr, where they are no part of what was printed before.
+    said = [one for one in text(capture).splitlines(keepends=True) if one.startswith("ping: ")]
+    printed = "".join(one for one in text(capture).splitlines(keepends=True) if one not in said)
+    answer = Answer(printed, "".join(said), exit_code_of(capture))
+    recorder.answer({"ping -V": VERSIONS["ping"][by], line: answer})
+    code, out, err = call("ping", "192.0.2.3", "-c", "1")
+    assert (code, out) == (4, "")
+    assert err.splitlines()[:2] == [f"error: {message}", f"  command: {line}"]
+    code, out, _ = call("ping", "192.0.2.3", "-c", "1", "--json")
+    document = json.loads(out)
+    jsonschema.validate(document, json.loads((REFERENCE / "error-v1.schema.json").read_text()))
+    error = document["error"]
+    assert (code, error["exit_code"], error["message"], error["command"]) == (4, 4, message, line)
+
+
+def test_a_ping_that_ends_well_without_a_summary_is_an_error(
+    call: Callable[..., Called], recorder: Recorder
+) -> None:
+    cut = text(f"{IPUTILS}/ping-killed")
+    recorder.answer({"ping -c 2 -i 1 -W 1 192.0.2.3": Answer(cut, exit_code=0)})
+    code, out, err = call("ping", "192.0.2.3", "-c", "2", "--by", "iputils")
+    assert (code, out) == (4, "")
+    assert err.startswith("error: ping could not do it: it ended early\n  command: ping -c 2 ")
+
+
+CANNOT = {
+    "inetutils from a link": (
+        *(
+            "ping 192.0.2.3 -I eth0",
+            "inetutils",
+            "the ping of inetutils cannot ping from a given interface or",
+        ),
+    ),
+    "inetutils from an address": (
+        *("ping 2001:db8::3 -I 2001:db8::1", "inetutils", "the ping of inetutils cannot ping from a given"),
+    ),
+    "busybox with a hop limit": (
+        *("ping 2001:db8::3 -t 5", "busybox", "the ping of busybox cannot set the hop limit of IPv6"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("typed", "by", "says"), CANNOT.values(), ids=CANNOT)
+def test_what_a_ping_cannot_do_is_one_line_and_exit_code_3(
+    call: Callable[..., Called], recorder: Recorder, typed: str, by: str, says: str
+) -> None:
+    recorder.answer({"ping -V": VERSIONS["ping"][by]})
+    for words in ([], ["--json"], ["--by", by], ["--by", by, "--dry-run"]):
+        code, out, err = call(*typed.split(), *words)
+        assert code == 3
+        says_one_line(err, says, "apt install iputils-ping")
+        assert bool(out) == ("--json" in words)
+        assert not out or says in json.loads(out)["error"]["message"]
+    assert set(executed(recorder)) == {"ping -V"}
+
+
+NOBODY_KNOWS = {
+    "of somebody": (
+        Answer("ping 1.0 of somebody\n"),
+        "the output of ping -V was not understood at line 1: 'ping 1.0",
+    ),
+    "that says nothing": (Answer(), "the output of ping -V was not understood at line 1: ''"),
+    "that fails": (Answer(stderr="ping: what?\n", exit_code=64), "ping failed with exit code 64"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), NOBODY_KNOWS.values(), ids=NOBODY_KNOWS)
+def test_a_ping_that_nobody_knows_is_an_error(
+    call: Callable[..., Called], recorder: Recorder, answer: Answer, message: str
+) -> None:
+    recorder.answer({"ping -V": answer})
+    code, out, err = call("ping", "192.0.2.3")
+    assert (code, out) == (4, "")
+    assert err.startswith(f"error: {message}")
+    assert executed(recorder) == ["ping -V"]
+
+
+def test_a_ping_in_a_namespace_is_started_there(call: Callable[..., Called], recorder: Recorder) -> None:
+    line = "ip netns exec lab ping -c 3 -i 1 -W 1 192.0.2.3"
+    recorder.answer({"ping -V": VERSIONS["ping"]["iputils"], line: Answer(text(f"{IPUTILS}/ping-plain"))})
+    assert call("ping", "192.0.2.3", "-c", "3", "-n", "lab")[0] == 0
+    assert executed(recorder) == ["ping -V", line]
+
+
+def test_a_long_interval_is_written_as_every_ping_reads_it(call: Callable[..., Called]) -> None:
+    [line] = commands_in(call("ping", "192.0.2.3", "-i", "1000000", "--dry-run")[1])
+    assert line == "ping -c 4 -i 1000000 -W 1 192.0.2.3"
+
+
+# --- arping ------------------------------------------------------------------------------------------------
+
+ARPINGS: dict[str, tuple[str, str, str, str, int]] = {
+    "iputils, answered": (
+        *("iputils", "arping 192.0.2.129 -I eth0 -c 3", "arping -c 3 -w 4 -I eth0 192.0.2.129"),
+        *(f"{IPUTILS}/arping-plain", 0),
+    ),
+    "iputils, by two": (
+        *("iputils", "arping 192.0.2.97 -I eth0", "arping -c 2 -w 3 -I eth0 192.0.2.97"),
+        *(f"{IPUTILS}/arping-two-hosts", 0),
+    ),
+    "iputils, no answer": (
+        *("iputils", "arping 192.0.2.77 -I eth0", "arping -c 2 -w 3 -I eth0 192.0.2.77"),
+        *(f"{IPUTILS}/arping-silent", 1),
+    ),
+    "iputils, in use": (
+        *("iputils", "arping 192.0.2.145 -I eth0 -D", "arping -c 2 -w 3 -D -I eth0 192.0.2.145"),
+        *(f"{IPUTILS}/arping-duplicate-in-use", 1),
+    ),
+    "iputils, free": (
+        *("iputils", "arping 192.0.2.78 -I eth0 -D", "arping -c 2 -w 3 -D -I eth0 192.0.2.78"),
+        *(f"{IPUTILS}/arping-duplicate-free", 0),
+    ),
+    "iputils, announced": (
+        *("iputils", "arping 192.0.2.2 -I eth0 -U", "arping -c 2 -U -I eth0 192.0.2.2"),
+        *(f"{IPUTILS}/arping-unsolicited", 0),
+    ),
+    "busybox, answered": (
+        *("busybox", "arping 192.0.2.130 -I eth0 -c 3", "arping -c 3 -w 4 -I eth0 192.0.2.130"),
+        *(f"{BUSYBOX}/arping-plain", 0),
+    ),
+    "busybox, no answer": (
+        *("busybox", "arping 192.0.2.77 -I eth0", "arping -c 2 -w 3 -I eth0 192.0.2.77"),
+        *(f"{BUSYBOX}/arping-silent", 1),
+    ),
+    "busybox, in use": (
+        *("busybox", "arping 192.0.2.146 -I eth0 -D", "arping -c 2 -w 3 -D -I eth0 192.0.2.146"),
+        *(f"{BUSYBOX}/arping-duplicate-in-use", 1),
+    ),
+    "busybox, free": (
+        *("busybox", "arping 192.0.2.78 -I eth0 -D", "arping -c 2 -w 3 -D -I eth0 192.0.2.78"),
+        *(f"{BUSYBOX}/arping-duplicate-free", 0),
+    ),
+    "busybox, announced": (
+        *("busybox", "arping 192.0.2.2 -I eth0 -U", "arping -c 2 -U -I eth0 192.0.2.2"),
+        *(f"{BUSYBOX}/arping-unsolicited", 0),
+    ),
+    "habets, answered": (
+        *("habets", "arping 192.0.2.159 -I eth0 -c 3", "arping -c 3 -w 4 -i eth0 192.0.2.159"),
+        *(f"{HABETS}/arping-plain", 0),
+    ),
+    "habets, no answer": (
+        *("habets", "arping 192.0.2.77 -I eth0", "arping -c 2 -w 3 -i eth0 192.0.2.77"),
+        *(f"{HABETS}/arping-silent", 1),
+    ),
+    "habets, in use": (
+        *("habets", "arping 192.0.2.176 -I eth0 -D", "arping -c 2 -w 3 -0 -i eth0 192.0.2.176"),
+        *(f"{HABETS}/arping-source-zero", 1),
+    ),
+    "habets, free": (
+        *("habets", "arping 192.0.2.77 -I eth0 -D", "arping -c 2 -w 3 -0 -i eth0 192.0.2.77"),
+        *(f"{HABETS}/arping-silent", 0),
+    ),
+    "habets, announced": (
+        *("habets", "arping 192.0.2.2 -I eth0 -U", "arping -c 2 -U -i eth0 -S 192.0.2.2 192.0.2.2"),
+        *(f"{HABETS}/arping-unsolicited", 0),
+    ),
+}
+"""Whose arping is installed, what is typed, what is executed, what that prints, and the exit code."""
+
+
+@pytest.mark.parametrize(("by", "typed", "line", "capture", "code"), ARPINGS.values(), ids=ARPINGS)
+def test_an_arping_is_asked_whose_it_is_and_shown(
+    call: Callable[..., Called], recorder: Recorder, by: str, typed: str, line: str, capture: str, code: int
+) -> None:
+    printed = Answer(text(capture), exit_code=exit_code_of(capture))
+    recorder.answer({"arping -V": VERSIONS["arping"][by], line: printed})
+    report = arping.parse_arping(text(capture))
+    assert call(*typed.split()) == (code, outputs.ARPING.table(report), "")
+    assert executed(recorder) == ["arping -V", line]
+    assert call(*typed.split(), "--json") == (code, outputs.ARPING.document(report), "")
+
+
+ARPINGS_THAT_CANNOT: dict[str, tuple[str, str, str]] = {
+    "iputils, no network": (
+        *("iputils", f"{IPUTILS}/arping-no-network"),
+        "arping could not do it: NETLINK_ROUTE unexpected iov element",
+    ),
+    "iputils, a link that is down": (
+        *("iputils", f"{IPUTILS}/arping-device-down"),
+        "arping failed with exit code 2",
+    ),
+    "busybox, no such link": (
+        *("busybox", f"{BUSYBOX}/arping-no-such-device"),
+        "arping failed with exit code 2",
+    ),
+    "habets, a link that is down": (
+        *("habets", f"{HABETS}/arping-device-down"),
+        "arping could not do it: libnet_init(LIBNET_LINK, down0): libnet_check_iface(): down0 is down",
+    ),
+    "habets, it crashed": (
+        *("habets", f"{HABETS}/arping-no-network"),
+        "arping failed with exit code 139",
+    ),
+}
+
+
+@pytest.mark.parametrize(("by", "capture", "message"), ARPINGS_THAT_CANNOT.values(), ids=ARPINGS_THAT_CANNOT)
+@pytest.mark.parametrize("act", [[], ["-U"], ["-D"]], ids=["ask", "announce", "duplicate"])
+def test_an_arping_that_cannot_send_is_an_error(
+    call: Callable[..., Called], recorder: Recorder, act: list[str], by: str, capture: str, message: str
+) -> None:
+    words = ["arping", "192.0.2.3", "-I", "eth0", *act]
+    [line] = commands_in(call(*words, "--by", by, "--dry-run")[1])
+    answer = Answer(stderr=text(capture), exit_code=exit_code_of(capture))
+    recorder.answer({"arping -V": VERSIONS["arping"][by], line: answer})
+    code, out, err = call(*words)
+    assert (code, out) == (4, "")
+    assert err.splitlines()[:2] == [f"error: {message}", f"  command: {line}"]
+
+
+# --- real ones --------------------------------------------------------------------------------------------
+
+IN_NAMESPACES_OF_ITS_OWN = ("unshare", "--user", "--map-root-user", "--net", "--mount")
+
+
+@cache
+def can_unshare() -> bool:
+    words = [*IN_NAMESPACES_OF_ITS_OWN, "mount", "-t", "tmpfs", "tmpfs", "/run"]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+needs_namespaces = pytest.mark.skipif(not can_unshare(), reason="this machine gives no namespaces")
+
+CALLS_MAIN = """\
+import contextlib, io, json, subprocess, sys
+from ipvkit.cli import main
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+called = {}
+for name, line in json.load(sys.stdin).items():
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(line.split())
+    called[name] = code, out.getvalue(), err.getvalue()
+print(json.dumps(called))
+"""
+
+LAN = {
+    "no namespaces": "netns list",
+    "add a": "netns add a",
+    "add b": "netns add b --json",
+    "two namespaces": "netns list --json",
+    "add a once more": "netns add a",
+    "lo up": "link set lo --up",
+    "bridge": "link add br0 --type bridge --up",
+    "veth": "link add v0 --type veth --peer v1 --peer-netns a --up",
+    "port": "link set v0 --master br0 --mtu 1400",
+    "peer up": "link set v1 --up --netns a",
+    "macvlan": "link add m0 --type macvlan --link br0 --mode private",
+    "macvlan elsewhere": "link add m1 --type macvlan --link br0 --to-netns b",
+    "vlan": "link add br0.5 --type vlan --link br0 --id 5",
+    "ipvlan": "link add i0 --link v0 --mode l2",
+    "address": "addr add 192.0.2.1/24 --dev br0",
+    "IPv6 address": "addr add 2001:db8::1/128 --dev lo",
+    "peer's address": "addr add 192.0.2.2/24 --dev v1 -n a",
+    "route": "route add 198.51.100.0/24 --via 192.0.2.2 --src 192.0.2.1 --metric 5",
+    "IPv6 route": "route add 2001:db8:5::/48 --dev lo --metric 7",
+    "links": "link list --json",
+    "bridges": "link list --type bridge",
+    "one link": "link list v0 --json",
+    "links in a": "link list --netns a",
+    "all links": "link list --all --json",
+    "a link that is only in a": "link list v1 --all --json",
+    "no such link": "link list nosuch0",
+    "addresses": "addr list --dev br0 --json",
+    "loopback's addresses": "addr list --dev lo",
+    "routes": "route list",
+    "routes of br0": "route list --dev br0 --json",
+    "ping": "ping 192.0.2.2 -c 1",
+    "ping from a": "ping 192.0.2.1 -c 1 -n a --json",
+    "arping": "arping 192.0.2.2 -I br0 -c 1 --json",
+    "in use": "arping 192.0.2.2 -I br0 -c 1 -D",
+    "not one's own": "arping 192.0.2.9 -I br0 -c 1 -U",
+    "neighbours": "neigh list",
+    "neighbours as JSON": "neigh list --dev br0 --json",
+    "no address any more": "addr del 192.0.2.1/24 --dev br0",
+    "no route any more": "route del 2001:db8:5::/48 --dev lo --metric 7",
+    "no link any more": "link del m0",
+    "no namespace any more": "netns del b",
+    "macvlans at the end": "link list --type macvlan",
+    "namespaces at the end": "netns list",
+}
+"""What is typed in namespaces that end with it, by name."""
+
+
+@pytest.fixture(scope="module")
+def lan() -> dict[str, Called]:
+    """Return what came of each line of LAN."""
+    done = subprocess.run(
+        [*IN_NAMESPACES_OF_ITS_OWN, sys.executable, "-c", CALLS_MAIN],
+        input=json.dumps(LAN),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return {name: (code, out, err) for name, (code, out, err) in json.loads(done.stdout).items()}
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the cells of a table that has none empty."""
+    return [line.split() for line in table.splitlines()[2:]]
+
+
+@needs_namespaces
+def test_real_namespaces(lan: dict[str, Called]) -> None:
+    assert lan["no namespaces"] == (0, "no network namespaces\n", "")
+    assert lan["add a"] == (0, "", "")
+    assert json.loads(lan["add b"][1])["argv"] == ["ip", "netns", "add", "b"]
+    names = [netns["name"] for netns in json.loads(lan["two namespaces"][1])["namespaces"]]
+    assert sorted(names) == ["a", "b"]
+    assert lan["no namespace any more"] == (0, "", "")
+    assert rows(lan["namespaces at the end"][1]) == [["a", "0"]]
+    code, out, err = lan["add a once more"]
+    assert (code, out) == (4, "")
+    assert err.splitlines()[:2] == ["error: ip failed with exit code 1", "  command: ip netns add a"]
+    assert "File exists" in err
+
+
+@needs_namespaces
+def test_real_links(lan: dict[str, Called]) -> None:
+    made = ("lo up", "bridge", "veth", "port", "peer up", "macvlan", "macvlan elsewhere", "no link any more")
+    assert {name: lan[name] for name in made} == dict.fromkeys(made, (0, "", ""))
+    links = {link["ifname"]: link for link in json.loads(lan["links"][1])["links"]}
+    kinds = {name: (link["kind"], link["parent"], link["mode"]) for name, link in links.items()}
+    assert kinds["m0"] == ("macvlan", "br0", "private")
+    assert kinds["br0"] == ("bridge", None, None)
+    assert links["v0"]["kind"] == "veth"
+    assert links["v0"]["link_netns"] == "a"
+    assert (links["v0"]["master"], links["v0"]["mtu"]) == ("br0", 1400)
+    assert [link["ifname"] for link in json.loads(lan["one link"][1])["links"]] == ["v0"]
+    [bridge] = rows(lan["bridges"][1])
+    assert bridge[:3] == ["br0", "bridge", "UP"]
+    assert bridge[-1] == "192.0.2.1/24"
+    assert lan["macvlans at the end"] == (0, "no links\n", "")
+
+
+@needs_namespaces
+def test_real_links_in_namespaces(lan: dict[str, Called]) -> None:
+    header, _, *shown = lan["links in a"][1].splitlines()
+    assert header.split()[:3] == ["netns", "dev", "type"]
+    assert [row.split()[:3] for row in shown] == [["a", "lo", "loopback"], ["a", "v1", "veth"]]
+    links = json.loads(lan["all links"][1])["links"]
+    assert [link["ifname"] for link in links if link["netns"] is None][:2] == ["lo", "br0"]
+    assert [link["ifname"] for link in links if link["netns"] == "a"] == ["lo", "v1"]
+    [elsewhere] = [link for link in links if link["netns"] == "b" and link["ifname"] != "lo"]
+    assert (elsewhere["ifname"], elsewhere["kind"], elsewhere["mode"]) == ("m1", "macvlan", "bridge")
+
+
+@needs_namespaces
+def test_a_real_link_is_found_in_whichever_namespace_it_is(lan: dict[str, Called]) -> None:
+    code, out, err = lan["a link that is only in a"]
+    assert (code, err) == (0, "")
+    assert [(link["netns"], link["ifname"]) for link in json.loads(out)["links"]] == [("a", "v1")]
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("kind", "dev", "parent", "mode"), [("vlan", "br0.5", "br0", None), ("ipvlan", "i0", "v0", "l2")]
+)
+def test_a_real_link_that_not_every_kernel_has(
+    lan: dict[str, Called], kind: str, dev: str, parent: str, mode: str | None
+) -> None:
+    code, out, err = lan[kind]
+    if "Unknown device type" in err:
+        assert (code, out) == (4, "")
+        assert err.startswith(
+            f"error: ip failed with exit code 2\n  command: ip link add {dev} link {parent} "
+        )
+        pytest.skip(f"this kernel has no {kind}")
+    assert (code, out, err) == (0, "", "")
+    [link] = [link for link in json.loads(lan["links"][1])["links"] if link["ifname"] == dev]
+    assert (link["kind"], link["parent"], link["mode"]) == (kind, parent, mode)
+
+
+@needs_namespaces
+def test_a_real_link_that_is_not_there_is_told_by_ip(lan: dict[str, Called]) -> None:
+    code, out, err = lan["no such link"]
+    assert (code, out) == (4, "")
+    assert err.splitlines()[1:] == [
+        "  command: ip -json -details addr show dev nosuch0",
+        '  Device "nosuch0" does not exist.',
+    ]
+
+
+@needs_namespaces
+def test_real_addresses(lan: dict[str, Called]) -> None:
+    made = ("address", "IPv6 address", "peer's address", "no address any more")
+    assert {name: lan[name] for name in made} == dict.fromkeys(made, (0, "", ""))
+    [link] = json.loads(lan["addresses"][1])["links"]
+    assert [address["address"] for address in link["addresses"]][0] == "192.0.2.1/24"
+    assert rows(lan["loopback's addresses"][1]) == [
+        ["lo", "127.0.0.1/8", "host"],
+        ["lo", "2001:db8::1/128", "global"],
+        ["lo", "::1/128", "host"],
+    ] or rows(lan["loopback's addresses"][1])[:1] == [["lo", "127.0.0.1/8", "host"]]
+
+
+@needs_namespaces
+def test_real_routes(lan: dict[str, Called]) -> None:
+    made = ("route", "IPv6 route", "no route any more")
+    assert {name: lan[name] for name in made} == dict.fromkeys(made, (0, "", ""))
+    shown = rows(lan["routes"][1])
+    assert ["198.51.100.0/24", "192.0.2.2", "br0", "192.0.2.1", "5"] in shown
+    assert ["2001:db8:5::/48", "lo", "7"] in shown
+    assert shown.index(["2001:db8:5::/48", "lo", "7"]) > shown.index(
+        ["192.0.2.0/24", "br0", "192.0.2.1", "link", "kernel"]
+    )
+    routes = json.loads(lan["routes of br0"][1])["routes"]
+    found = {route["dst"]: (route["via"], route["metric"]) for route in routes}
+    assert found["198.51.100.0/24"] == ("192.0.2.2", 5)
+
+
+@needs_namespaces
+def test_real_probes(lan: dict[str, Called]) -> None:
+    code, out, err = lan["ping"]
+    assert (code, err) == (0, "")
+    assert (
+        "\n192.0.2.2  reply, ttl 64  1        1\n\nping 192.0.2.2: 1 transmitted, 1 received, 0 % lost; "
+        in out
+    )
+    assert json.loads(lan["ping from a"][1])["received"] == 1
+    code, out, err = lan["arping"]
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert {reply["source"] for reply in report["replies"]} == {"192.0.2.2"}
+    assert report["dev"] == "br0"
+    code, out, _ = lan["in use"]
+    assert code == 1
+    assert out.splitlines()[2].split()[0] == "192.0.2.2"
+    code, out, err = lan["not one's own"]
+    assert (code, out) == (4, "")
+    assert "Cannot assign requested address" in err
+
+
+@needs_namespaces
+def test_real_neighbours(lan: dict[str, Called]) -> None:
+    lladdr = json.loads(lan["arping"][1])["replies"][0]["lladdr"]
+    [row] = [row for row in rows(lan["neighbours"][1]) if row[0] == "192.0.2.2"]
+    assert row[1:3] == ["br0", lladdr]
+    [found] = [n for n in json.loads(lan["neighbours as JSON"][1])["neighbours"] if n["dst"] == "192.0.2.2"]
+    assert (found["dev"], found["lladdr"]) == ("br0", lladdr)
+
+
+@needs_namespaces
+def test_who_has_no_right_to_the_network_is_told_to_use_sudo() -> None:
+    """In a user namespace that has no root."""
+    argv = ["unshare", "--user", "--net", *IPVKIT, "link", "add", "ipvkit-x", "--type", "bridge"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        "error: this user may not do that\n  command: ip link add ipvkit-x type bridge\n"
+        f"  {NOT_PERMITTED}\nhint: use sudo\n"
+    )
+
+
+def test_a_real_ping_of_this_machine(call: Callable[..., Called]) -> None:
+    code, out, err = call("ping", "127.0.0.1", "-c", "1")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(
+        r"from +said +times +icmp_seq\n[- ]+\n127\.0\.0\.1 +reply, ttl \d+ +1 +[01]\n\n"
+        r"ping 127\.0\.0\.1: 1 transmitted, 1 received, 0 % lost; rtt [\d.]+/[\d.]+/[\d.]+ ms \(min/avg/max\)\n",
+        out,
+    )
+    code, out, _ = call("ping", "127.0.0.1", "-c", "1", "--json")
+    report = json.loads(out)
+    assert (code, report["schema"], report["received"]) == (0, "ipvkit/ping/v1", 1)
+    assert [reply["source"] for reply in report["replies"]] == ["127.0.0.1"]
+
+
+# --- signals --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("asked", [False, True], ids=["while it pings", "while it is asked for its version"])
+def test_a_signal_ends_the_ping_with_ipvkit(recorder: Recorder, number: signal.Signals, asked: bool) -> None:
+    waits = "'ping -V'" if asked else "'ping -c '*"
+    # The process that wrote the mark becomes one that has to be ended.
+    recorder.answer(
+        {"ping -V": VERSIONS["ping"]["iputils"]},
+        before_the_end=f"case $line in {waits}) exec sleep 60 ;; esac",
+    )
+    process = subprocess.Popen(
+        [*IPVKIT, "ping", "192.0.2.3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until(lambda: len(executed(recorder)) == (1 if asked else 2))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, out) == (130, "")
+    says_one_line(err, f"interrupted by {number.name}", "the command was ended")
+    pid = [mark.pid for mark in recorder.log()][-1]
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_with_json_an_interrupt_is_a_document(recorder: Recorder) -> None:
+    recorder.answer({}, before_the_end="exec sleep 60")
+    with subprocess.Popen(
+        [*IPVKIT, "netns", "add", "test1", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_until(lambda: executed(recorder))
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=15)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    error = json.loads(out)["error"]
+    assert (error["message"], error["exit_code"]) == ("interrupted by SIGINT", 130)
+
+
+# --- help, and what is loaded -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_alone_prints_its_help(call: Callable[..., Called], group: str) -> None:
+    assert call(group) == call(group, "--help")
+    code, out, err = call(group)
+    assert (code, err) == (0, "")
+    for path in SINGLE:
+        assert (path[0] == group) <= (f"\n  {path[-1]} " in out)
+
+
+@pytest.mark.parametrize(("path", "command"), SINGLE.items(), ids=[" ".join(path) for path in SINGLE])
+def test_each_command_has_help_and_so_has_each_option(
+    call: Callable[..., Called], path: tuple[str, ...], command: Any
+) -> None:
+    code, out, err = call(*path, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Usage: ipvkit {' '.join(path)} ")
+    about = (command.help or "").strip()
+    assert len(about) > 10
+    assert about.splitlines()[0].split()[0] in out
+    assert [option.name for option in command.params if not getattr(option, "help", "")] == []
+
+
+def test_a_group_with_debug_prints_its_help_too(call: Callable[..., Called]) -> None:
+    code, out, _ = call("--debug", "link")
+    assert (code, out) == (0, call("link")[1])
+
+
+HEAVY = {"sh", "typer", "rich", "yaml", "tabulate"}
+
+
+@pytest.mark.parametrize("module", ["ipvkit.tools.ping", "ipvkit.tools.arping", "ipvkit.tools.ip"])
+def test_a_parser_loads_nothing_of_other_people(module: str) -> None:
+    script = f"import sys, {module}; print(*sys.modules)"
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert module.partition(".")[0] in loaded
+    assert loaded & HEAVY == set()
