@@ -12,6 +12,9 @@ PROBE_FOR_IPVLAN = "ip link add ipvkit-probe type ipvlan"
 """What an exported script asks first; a kernel with ipvlan refuses it for another reason."""
 
 
+_IPUTILS = 'if [ "$1" = -V ]; then echo "${0##*/} from iputils 20240905"; exit; fi\n'
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a fake program prints, and the exit code with which it ends."""
@@ -82,7 +85,8 @@ class Recorder:
     def answer(self, answers: Mapping[str, Answer], *, before_the_end: str = "") -> None:
         """Start anew: an empty log, and these answers by command line.
 
-        `before_the_end` is a line of sh that each fake runs after it has begun.
+        `before_the_end` is a line of sh that each fake runs after it has begun. Where no answer is one to
+        ``-V``, all are iputils', and it is not written down that they were asked.
         """
         self._log.write_bytes(b"")
         cases = "".join(
@@ -93,7 +97,7 @@ class Recorder:
         self._fake.write_text(
             "#!/bin/sh\n"
             f"log={shlex.quote(str(self._log))}\n"
-            'if [ "$1" = -V ]; then echo "${0##*/} from iputils 20240905"; exit; fi\n'
+            f"{'' if any(line.endswith(' -V') for line in answers) else _IPUTILS}"
             'line="${0##*/} $*" code=0\n'
             # One write to a file opened for appending: lines of two processes never mix.
             'printf "begin %s %s\\n" "$$" "$line" >>"$log"\n'

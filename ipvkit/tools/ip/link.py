@@ -18,8 +18,8 @@ class Link:
     """A link; what is not printed of it is None or empty.
 
     `parent` is the link that it is made on, or the other end of a veth; `parent_index` is its number where
-    it has no name here, in the namespace `link_netns` or `link_netnsid`. `mode` and `flag` are those of ipvlan,
-    ipvtap, macvlan and macvtap. `info_data`, `stats` ("rx" and "tx") and `details` have iproute2's own keys.
+    it has no name here, in the namespace `link_netns` or `link_netnsid`. `mode` and `flag` are those of
+    ipvlan, ipvtap, macvlan and macvtap. `info_data`, `stats` ("rx" and "tx") and `details` have iproute2's own keys.
     """
 
     ifname: str

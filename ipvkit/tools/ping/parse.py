@@ -4,8 +4,10 @@ iputils: ping/ping_common.c, ping/ping.c, ping/ping6_common.c; busybox: networki
 ping/ping_echo.c, ping/ping6.c; FreeBSD: sbin/ping/ping.c, sbin/ping/ping6.c; macOS: network_cmds.
 """
 
+import gc
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -27,6 +29,9 @@ from ipvkit.values import Address
 
 _BLOCK = 1 << 16
 """How many characters are matched at once: whole logs of lines would take many times their size."""
+
+_LONG = 1 << 20
+"""How many characters a text has at least that is worth a pause of the collector."""
 
 _PATIENCE = 100
 """How many lines may stand before the first one that is ping's."""
@@ -154,9 +159,23 @@ def parse_ping(text: str) -> PingReport:
     replies: list[Reply] = []
     events: list[PingEvent] = []
     reading = _Reading(replies.append, events.append, single=True)
-    reading.read(text)
+    with _no_collection_of(text):
+        reading.read(text)
     reading.close()
     return _report(replies, events)
+
+
+@contextmanager
+def _no_collection_of(text: str) -> Iterator[None]:
+    """Pause the collector of cycles for a long text: replies are in none, and it would look at a million."""
+    pause = len(text) > _LONG and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
 
 
 def read_ping(lines: Iterable[str]) -> Iterator[PingEvent]:
@@ -495,17 +514,20 @@ def _nothing(_: _Found) -> _Events:
 _OPEN = ()
 """Text that ends anywhere: where it was cut, nobody can tell."""
 
+_WHOLE = ("",)
+"""What ping writes at once, so that it is never cut: the end of its summary, and its own errors."""
+
 _GRAMMAR: tuple[tuple[re.Pattern[str], Callable[[_Found], _Events], tuple[str, ...]], ...] = (
     (_STATISTICS, _nothing, ("---",)),
     (_COUNTS, _summary, (" loss", "ms", "packets!", "wait time")),
-    (_TIMES, _times, (" ms",)),
+    (_TIMES, _times, _WHOLE),
     (_HEADER, _header, ("bytes of data.", "data bytes", "requests", "request")),
     (_REPLY, _reply, (" ms", ")")),
     (_FROM, _error_from, _OPEN),
     (_BYTES_FROM, _error_in_bytes_from, _OPEN),
     (_NO_ANSWER, _no_answer, _OPEN),
     (_NOTE, _note, _OPEN),
-    (_OWN, _error_of_its_own, _OPEN),
+    (_OWN, _error_of_its_own, _WHOLE),
     (_HEADER_OF_PING6, _header_of_ping6, _OPEN),
 )
 """What a line can be, who says what it means, and the ends that show that it was not cut."""
