@@ -1,7 +1,8 @@
-"""ipvkit in a process of its own, fed through a pipe that stays open."""
+"""What the tests of the command line share: a process that is fed slowly, fakes on PATH, how errors look."""
 
 import fcntl
 import os
+import re
 import select
 import signal
 import struct
@@ -10,8 +11,13 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import pytest
+
+from recorder import Recorder
 
 IPVKIT = (sys.executable, "-m", "ipvkit")
 BOUND_S = 15.0
@@ -94,3 +100,33 @@ class Piped:
         """Close the pipe, and return how the process ended and what it printed since."""
         out, err = self.process.communicate(timeout=BOUND_S)
         return self.process.returncode, (self._held + out).decode(), err.decode()
+
+
+def fakes_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """Put fakes of ip, ping, ping6 and arping first on PATH."""
+    recorder = Recorder(folder)
+    (recorder.bin / "ping6").symlink_to(recorder.bin / "ip")
+    monkeypatch.setenv("PATH", recorder.path)
+    return recorder
+
+
+def executed(recorder: Recorder) -> list[str]:
+    """Return the command lines with which fakes were started."""
+    return [mark.line for mark in recorder.log() if mark.event == "begin"]
+
+
+def commands_in(preview: str) -> list[str]:
+    """Return the command lines of a preview, each of which has its purpose before it."""
+    purposes, lines = preview.splitlines()[::2], preview.splitlines()[1::2]
+    assert all(re.match("# [a-z]", purpose) for purpose in purposes)
+    return lines
+
+
+def assert_one_line(err: str, says: str, hint: str) -> None:
+    """Check that an error is a line that says what happened, and at most one with a hint."""
+    first, *rest = err.splitlines()
+    assert first.startswith("error: ")
+    assert says in first
+    assert len(rest) <= 1
+    assert all(line.startswith("hint: ") for line in rest)
+    assert hint in "".join(rest)

@@ -14,17 +14,18 @@ from ipvkit.report import outputs
 from ipvkit.targets.choice import TargetKind
 from ipvkit.tools import arping as arping_
 from ipvkit.tools import ping as ping_
-from ipvkit.values import Address, any_address, destination
+from ipvkit.values import Address, any_address, destination, interface_name
 
 
 def ping(
     to: Annotated[str, typer.Argument(metavar="DESTINATION", help="An address or a host's name.")],
     count: Annotated[int, typer.Option("-c", "--count", min=1, metavar="N", help="How many requests.")] = 4,
     interval: Annotated[
-        float, typer.Option("-i", "--interval", min=0.002, metavar="SECONDS", help="Between two of them.")
+        float,
+        typer.Option("-i", "--interval", min=0.002, max=3600, metavar="SECONDS", help="Between two of them."),
     ] = 1.0,
     wait: Annotated[
-        float, typer.Option("-W", "--wait", min=0.01, metavar="SECONDS", help="For the last reply.")
+        float, typer.Option("-W", "--wait", min=0.01, max=3600, metavar="SECONDS", help="For the last reply.")
     ] = 1.0,
     source: Annotated[
         str | None, typer.Option("-I", "--source", metavar="DEV|ADDRESS", help="What to send from.")
@@ -49,14 +50,15 @@ def ping(
     Exit code: 0 there were replies, 1 there were none, 4 ping could not send.
     """
     where = Where(target, netns, dry_run, json_)
+    to_, from_ = destination(to), None if source is None else _source(source)
     if by is None:
         by = "iputils" if dry_run else ping_.implementation(version(ping_.VERSION))
     command = ping_.ping(
-        destination(to),
+        to_,
         count=count,
         interval=interval,
         wait=wait,
-        source=None if source is None else _source(source),
+        source=from_,
         size=size,
         ttl=ttl,
         by=by,
@@ -76,7 +78,7 @@ def _source(text: str) -> Address | str:
     try:
         return any_address(text)
     except UsageError:
-        return text
+        return interface_name(text)
 
 
 def arping(
@@ -105,7 +107,7 @@ def arping(
     if announce and duplicate:
         raise UsageError("--announce does not go with --duplicate", "leave one of them away")
     where = Where(target, netns, dry_run, json_)
-    asked = _ipv4(address)
+    asked, dev = _ipv4(address), interface_name(dev)
     if by is None:
         by = "iputils" if dry_run else arping_.implementation(version(arping_.VERSION))
     if announce:

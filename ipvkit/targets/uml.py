@@ -88,7 +88,8 @@ def _kernel(file: int, *consoles: str) -> list[str]:
         f"ubd0r=/proc/self/fd/{file}",
         f"initcall_blacklist={_SKIPPED_AT_START}",
         f"init={find_program('bash')}",
-        *("--", "/dev/ubda"),
+        # Sourced, since bash would read a script from a device byte by byte.
+        *("--", "-c", '". /dev/ubda"'),
     ]
 
 

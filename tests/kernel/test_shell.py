@@ -103,7 +103,7 @@ def test_a_script_is_run_and_its_output_and_exit_code_are_those_of_bash(program:
     words = {"file": [str(program.folder / "a script")], "-": ["-"], "pipe": []}[way]
     code, stdout, stderr = shell(program, *words, stdin=b"" if way == "file" else SPOKEN.encode())
     here = subprocess.run(
-        ["bash"],
+        ["/bin/bash"],
         input=SPOKEN.encode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -126,7 +126,11 @@ def test_a_script_is_run_and_its_output_and_exit_code_are_those_of_bash(program:
         ("trap 'kill 0' EXIT; sleep 1000 & echo a", 143, "a\n"),
         # What is left running does not hold the end up.
         ("sleep 1000 & setsid sleep 1000 & echo a; exit 3", 3, "a\n"),
-        ("read -r line; echo $? \"$line\"; test -t 1 || test -t 2 || echo 'no terminal'", 0, "1 \nno terminal\n"),
+        (
+            "read -r line; echo $? \"$line\"; test -t 1 || test -t 2 || echo 'no terminal'",
+            0,
+            "1 \nno terminal\n",
+        ),
     ],
 )
 def test_a_script_ends_as_it_does_elsewhere(
@@ -172,8 +176,10 @@ PYTHON_IS_ROOTS = pytest.mark.skipif("--ambient-caps" in AS_A_USER, reason="only
 def test_ipvkit_itself_is_there(request: pytest.FixtureRequest, who: str) -> None:
     program: Program = request.getfixturevalue(who)
     script = b"ipvkit netns add test1 && ipvkit netns list --json"
-    code, stdout, stderr = shell(program, stdin=script)
-    assert (code, stderr) == (0, "")
+    code, stdout, stderr = run(program, "shell", stdin=script)
+    assert_nothing_is_left(program)
+    assert code == 0
+    assert re.fullmatch(r"target: (sandbox|uml, since .*)\n", stderr)
     names = {namespace["name"] for namespace in json.loads(stdout)["namespaces"]}
     assert names == {"switch", "gateway", "neighbour", "test1"}
 
@@ -214,7 +220,7 @@ def test_output_that_looks_like_the_end_is_output(program: Program) -> None:
 
 
 def test_output_comes_as_it_is_printed_and_time_is_bounded(program: Program) -> None:
-    started = Started(program, "echo begun; printf 'a line without its end'; sleep 1000", "--timeout", "4")
+    started = Started(program, "echo begun; printf 'a line without its end'; sleep 1000", "--timeout", "5")
     started.wait_for(b"begun\na line without its end")
     said = "error: the script did not end in time\nhint: give it more with --timeout\n"
     assert started.end() == (4, b"", said)
@@ -244,7 +250,7 @@ def test_a_target_that_ends_early_is_told_in_a_line(program: Program, how: str) 
     assert_nothing_is_left(program)
 
 
-@pytest.mark.parametrize("script", ["yes", "echo y; sleep 0.2; seq 100000; sleep 1000"])
+@pytest.mark.parametrize("script", ["yes", "echo y; seq 100000; sleep 1000"])
 def test_a_reader_that_goes_ends_it_all(program: Program, script: str) -> None:
     started = Started(program, script)
     started.wait_for(b"y\n")
@@ -336,7 +342,7 @@ def test_a_kernel_that_is_switched_off_ends_it(program: Program) -> None:
 
 IPVKIT = f"{sys.executable} -m ipvkit"
 A_USER = shlex.join(AS_A_USER)
-SHOW = "ip -br link; ip -br addr; ip netns list; ls /run/netns; ps -e -o comm= | grep -v kworker | sort"
+SHOW = "ip -br link; ip -br addr; ip netns list; ls /run/netns; ps -N --ppid 2 -o comm= | sort"
 
 
 def in_the_same_guest_before_and_after(script: str) -> tuple[int, str]:
@@ -344,7 +350,7 @@ def in_the_same_guest_before_and_after(script: str) -> tuple[int, str]:
     said = in_guest(
         f"mkdir -m 777 /run/cwd; cd /run/cwd; ({SHOW}) >/run/before\n"
         f"({script}\n); code=$?\n"
-        f"for i in $(seq 100); do ({SHOW}) >/run/after; cmp -s /run/before /run/after && break; sleep 0.05; done\n"
+        f"for i in $(seq 100); do ({SHOW}) >/run/after; cmp -s /run/before /run/after && break; done\n"
         "diff /run/before /run/after && [[ -z $(ls /run/cwd) ]] && exit $code"
     )
     return said.exit_code, said.output
@@ -354,7 +360,7 @@ def in_the_same_guest_before_and_after(script: str) -> tuple[int, str]:
 def test_a_script_in_a_sandbox(user: str) -> None:
     script = (
         "id -u; ping -c 1 -W 5 -q 192.168.104.111 | grep --only-matching '1 received'; ip netns add test1\n"
-        "ip link add ipv0 link eth0 type ipvlan mode l3 && ipvkit link list --json | grep --only-matching ipv0\n"
+        "ip link add ipv0 link eth0 type ipvlan mode l3; ip -d link show ipv0 | grep -o 'mode l3'\n"
         "ps -o args= $$; touch ~/a $TMPDIR/b c && ls; sleep 1000 & setsid sleep 1000 & exit 7"
     )
     code, output = in_the_same_guest_before_and_after(
@@ -364,7 +370,7 @@ def test_a_script_in_a_sandbox(user: str) -> None:
     assert output.splitlines() == [
         "0",
         "1 received",
-        "ipv0",
+        "mode l3",
         "bash /run/commands",
         *("a", "b", "c", "commands", "netns"),
     ]
@@ -377,7 +383,7 @@ def test_a_signal_ends_a_sandbox(name: str) -> None:
         f"env --default-signal=INT {IPVKIT} shell --target sandbox --timeout 60 - >/run/told 2>&1 <<'END' &\n"
         "setsid sleep 1000 & echo begun; sleep 1000\nEND\n"
         "for i in $(seq 600); do grep -qs begun /run/told && break; sleep 0.05; done\n"
-        f"kill -{name} $!; wait $!; code=$?; cat /run/told; exit $code"
+        f"kill -{name} $!; {{ wait $!; code=$?; }} 2>/dev/null; cat /run/told; exit $code"
     )
     hint = f"error: interrupted by SIG{name}\nhint: the target has ended, and all in it\n"
     assert (code, output) == ((137, "begun\n") if name == "KILL" else (130, f"begun\n{hint}"))

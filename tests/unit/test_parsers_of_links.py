@@ -1,7 +1,8 @@
 """The parsers of `ip link` and `ip addr`: captures as a person reads them, and nothing guessed."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, ip_interface
@@ -438,8 +439,8 @@ def test_lines_behind_one_that_is_not_understood_are_no_ones() -> None:
         "2: et\u2028h0: <UP> mtu 1500\n",
         f"{HEADER}3: eth1: mtu 1500\n",
         f"{'9' * 5000}: eth0: <UP> mtu 1500\n",
-        HEADER.rstrip("\n"),
-        "eth0 UP 192.0.2.1/24",
+        "2: eth0: <UP,LOWER_",
+        "eth0 U",
         "    link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff\n",
         f"{HEADER}RTNETLINK answers: No such device\n",
         f'{HEADER}Device "x" does not exist.\n',
@@ -618,51 +619,115 @@ def test_json_that_ends_early_is_unparsable(capture: Path, data: st.DataObject) 
         parser_of(capture)(whole[: data.draw(st.integers(1, len(whole) - 1))])
 
 
-def is_part(part: Any, whole: Any) -> bool:
-    """Return whether everything in `part` is in `whole`: nothing of it is another value."""
+def is_part(part: Any, whole: Any, *, cut: bool = False) -> bool:
+    """Return whether everything in `part` is in `whole`, of which a `cut` value may be the beginning."""
     if is_dataclass(part):
         names = [field.name for field in fields(part) if field.name != "unrecognised"]
-        return all(is_part(getattr(part, name), getattr(whole, name)) for name in names)
+        return all(is_part(getattr(part, name), getattr(whole, name), cut=cut) for name in names)
     if isinstance(part, dict):
-        return all(key in whole and is_part(value, whole[key]) for key, value in part.items())
+        return all(key in whole and is_part(value, whole[key], cut=cut) for key, value in part.items())
     if isinstance(part, tuple | list):
         return len(part) <= len(whole) and all(
-            is_part(one, its) for one, its in zip(part, whole, strict=False)
+            is_part(one, its, cut=cut) for one, its in zip(part, whole, strict=False)
         )
-    return part is None or part == whole
+    return part is None or part == whole or (cut and str(whole).startswith(str(part)))
 
 
 PLAIN = [capture for capture in CAPTURES if "json" not in capture.stem and capture.stat().st_size > 1]
 
 
-def is_part_of_the_listing(part: Sequence[Link], whole: Sequence[Link]) -> bool:
-    return len(part) <= len(whole) and all(is_part(one, its) for one, its in zip(part, whole, strict=False))
+def links_or_none(parse: Parser, text: str) -> tuple[Link, ...]:
+    """Return the links, none where the text is unparsable."""
+    with suppress(UnparsableOutput):
+        return parse(text)
+    return ()
+
+
+def check_cut(parse: Parser, text: str, at: int) -> None:
+    """Fail where the text, cut there, is misread: what comes before its last line must be as in the whole."""
+    lines = text[:at].split("\n")
+    before = links_or_none(parse, "".join(f"{line}\n" for line in lines[:-1]))
+    found, whole = links_or_none(parse, text[:at]), parse(text)
+    assert is_part(before, whole)
+    assert is_part(before, found)
+    assert is_part(found, whole, cut=True)
+    # The titles of the counters are kept as long as these are not there.
+    kept = [line for link in found for line in link.unrecognised]
+    assert len(kept) <= 2
+    assert all(line in re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines[-2:])) for line in kept)
 
 
 @settings(max_examples=3 * settings().max_examples)
 @given(st.sampled_from(PLAIN), st.data())
 def test_a_listing_that_ends_early_is_not_misread(capture: Path, data: st.DataObject) -> None:
-    text, parse = text_of(capture), parser_of(capture)
-    cut = text[: data.draw(st.integers(1, len(text) - 1))]
-    with suppress(UnparsableOutput):
-        assert is_part_of_the_listing(parse(cut), parse(text))
+    text = text_of(capture)
+    check_cut(parser_of(capture), text, data.draw(st.integers(1, len(text) - 1)))
 
 
-@given(listings(addresses=True), st.data())
-def test_whatever_listing_ends_early_is_not_misread(links: tuple[Link, ...], data: st.DataObject) -> None:
-    text = printed(links)
-    cut = text[: data.draw(st.integers(1, len(text) - 1))]
-    with suppress(UnparsableOutput):
-        assert is_part_of_the_listing(parse_addresses(cut), links)
+@settings(max_examples=2 * settings().max_examples)
+@given(listings(addresses=True), st.sampled_from("\n\\"), st.data())
+def test_whatever_listing_ends_early_is_not_misread(
+    links: tuple[Link, ...], end: str, data: st.DataObject
+) -> None:
+    text = printed(links, end=end)
+    check_cut(parse_addresses, text, data.draw(st.integers(1, len(text) - 1)))
 
 
-def test_the_end_of_a_line_that_was_cut_is_kept() -> None:
-    assert one(f"{HEADER}    link/ether 02:00:00:00:00:0").unrecognised == (
-        "    link/ether 02:00:00:00:00:0",
-    )
-    assert one(f"{HEADER}3: eth").unrecognised == ("3: eth",)
-    assert one("a UP 192.0.2.1/24 \nb UP 192.0.2.1/2").unrecognised == ("b UP 192.0.2.1/2",)
-    assert parse_links("a UP <UP> \nb UP <UP>")[1].flags == ("UP",)
+@pytest.mark.parametrize("capture", PLAIN, ids=short)
+def test_a_stripped_capture_reads_the_same(capture: Path) -> None:
+    parse, text = parser_of(capture), text_of(capture)
+    assert parse(text.rstrip()) == parse(text)
+    assert parse(text.replace("\n", "\r\n").removesuffix("\n")) == parse(text)
+
+
+@given(listings(addresses=True), st.sampled_from("\n\\"))
+def test_a_listing_without_its_last_newline_reads_the_same(links: tuple[Link, ...], end: str) -> None:
+    bare = tuple(without_details(without_stats(link)) for link in links)
+    assert parse_addresses(printed(links, end=end).removesuffix("\n")) == links
+    assert parse_addresses(printed(bare, end=end).removesuffix("\n")) == bare
+    for addresses in (False, True):
+        text = printed_brief(links, addresses=addresses)
+        assert parse_addresses(text.rstrip()) == parse_addresses(text)
+    text = printed_one_addresses(links)
+    assert parse_addresses(text.rstrip()) == parse_addresses(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "right"),
+    [
+        (f"{HEADER}3: eth", "", {}),
+        (f"{HEADER}    link/ether 02:00:00:00:00:0", "", {"link_type": "ether", "lladdr": None}),
+        (f"{HEADER}    link/ether 02:00:00:00:00:01 bro", "", {"lladdr": "02:00:00:00:00:01"}),
+        (f"{HEADER[:-1]}\\   ", None, {"txqlen": 1000}),
+        (f"{HEADER[:-1]}\r", None, {"txqlen": 1000}),
+        ("2: eth0: <UP> mtu 15", None, {"mtu": 15}),
+        ("2: eth0: <UP> mtu 1500 qd", "", {"mtu": 1500, "qdisc": None}),
+        ("eth0 UP 192.0.2.1/24 2001:db8::", "", {"operstate": "UP"}),
+        ("eth0 UP 02:00:00:00:00:01 <UP", "", {"flags": (), "lladdr": None}),
+        ("eth0 UP 192.0.2.1/2", None, {"addresses": (Address(ip_interface("192.0.2.1/2")),)}),
+        (f"{DETAILED}    bridge", "", {"kind": None}),
+        (f"{HEADER}    RX:  bytes packets errors", "", {"stats": {}}),
+    ],
+)  # fmt: skip
+def test_the_end_of_an_output_that_was_cut_is_read_as_far_as_it_goes(
+    text: str, line: str | None, right: dict[str, Any]
+) -> None:
+    link = one(text)
+    assert link.unrecognised == (() if line is None else (line or text.split("\n")[-1],))
+    assert {key: getattr(link, key) for key in right} == right
+
+
+@pytest.mark.parametrize("word", ["dyn", "eth", "secondar"])
+def test_the_beginning_of_a_flag_is_no_label(word: str) -> None:
+    line = f"    inet 192.0.2.1/24 scope global {word}"
+    link = one(f"{HEADER}{line}")
+    assert (link.addresses[0].label, link.unrecognised) == (None, (line,))
+    assert one(f"{HEADER}{line}\n").addresses[0].label == word
+    assert one(f"{HEADER}{line} eth0").unrecognised == (line + " eth0",)
+    assert one(f"{HEADER}    inet 192.0.2.1/24 scope global eth0:1").addresses[0].label == "eth0:1"
+
+
+def test_lifetimes_that_were_cut_are_none() -> None:
     address = f"{HEADER}    inet 192.0.2.1/24 scope global eth0\n       valid_lft 9sec preferred_lft "
     assert one(f"{address}8sec").addresses[0].preferred_lft == 8
     assert one(f"{address}8se").addresses[0].valid_lft is None

@@ -1,27 +1,72 @@
 """The JSON Schemas in docs/reference/ are valid, strict, explained, and fit what ipvkit writes."""
 
 import json
-from collections.abc import Iterator
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
 from ipaddress import IPv4Address
-from typing import Any
+from operator import itemgetter
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+import arping_output
+import ip_links_output
+import ip_routes_output
+import ping_output
+from captures import FIXTURES, captures, short, text_of
 from documents import REFERENCE, Document
 from ipvkit import labs
 from ipvkit.cli.app import run as run_command_line
+from ipvkit.cli.parse import Kind
 from ipvkit.command import Command, Completed
 from ipvkit.doctor import Health, TargetHealth, Tool
 from ipvkit.engine import Finished, Run
-from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
+from ipvkit.errors import (
+    CommandFailed,
+    Interrupted,
+    IpvkitError,
+    MissingRequirement,
+    UnparsableOutput,
+    UsageError,
+)
 from ipvkit.lab import Outcome, load, on_parent
 from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.report import json as report
+from ipvkit.report import outputs
 from ipvkit.report.doctor import render_json
+from ipvkit.report.outputs import LinkIn
 from ipvkit.report.result import judge
+from ipvkit.tools import arping, ip, ping
+from strategies import mutated_text
 
-NAMES = ("run-v1", "doctor-v1", "error-v1")
+OUTPUTS: dict[Kind, outputs.Output[Any]] = {
+    "ping": outputs.PING,
+    "arping": outputs.ARPING,
+    "link": outputs.LINK,
+    "addr": outputs.ADDR,
+    "route": outputs.ROUTE,
+    "neigh": outputs.NEIGH,
+    "netns": outputs.NETNS,
+}
+PARSERS: dict[Kind, Callable[[str], Any]] = {
+    "ping": ping.parse_ping,
+    "arping": arping.parse_arping,
+    "link": lambda text: [LinkIn(None, link) for link in ip.parse_links(text)],
+    "addr": ip.parse_addresses,
+    "route": ip.parse_routes,
+    "neigh": ip.parse_neighbours,
+    "netns": ip.parse_netns,
+}
+NAMES = ("run-v1", *(f"{kind}-v1" for kind in OUTPUTS), "event-v1", "command-v1", "doctor-v1", "error-v1")
 WALKTHROUGH = load(labs.text(labs.WALKTHROUGH), "walkthrough.yaml")
 
 ANSWERED = """\
@@ -54,15 +99,26 @@ From 192.168.104.111 icmp_seq=1 Destination Host Unreachable
 OUTPUT = {Outcome.REACHABLE: ANSWERED, Outcome.EXPIRES: LOST, Outcome.UNREACHABLE: UNANSWERED}
 
 
+@cache
 def schema(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((REFERENCE / f"{name}.schema.json").read_text(encoding="utf-8"))
     return found
 
 
+@cache
+def validator_of(name: str) -> Draft202012Validator:
+    return Draft202012Validator(schema(name))
+
+
 def wrong(document: object, name: str) -> list[str]:
     """Return what is wrong with a document, a line each."""
-    errors = Draft202012Validator(schema(name)).iter_errors(document)
-    return [f"{error.json_path}: {error.message}" for error in errors]
+    return [f"{error.json_path}: {error.message}" for error in validator_of(name).iter_errors(document)]
+
+
+def document_of(kind: Kind, found: Any) -> dict[str, Any]:
+    """Return the document of what the output of a tool says."""
+    document: dict[str, Any] = json.loads(OUTPUTS[kind].document(found))
+    return document
 
 
 def completed(step: Step) -> Completed:
@@ -132,6 +188,10 @@ def test_schema_is_one(name: str) -> None:
     assert schema(name)["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
 
 
+def test_every_schema_is_tested_here() -> None:
+    assert {path.name for path in REFERENCE.glob("*.json")} == {f"{name}.schema.json" for name in NAMES}
+
+
 @pytest.mark.parametrize("document", RUNS.values(), ids=RUNS)
 def test_runs_fit(document: dict[str, Any]) -> None:
     assert wrong(document, "run-v1") == []
@@ -165,21 +225,175 @@ def test_healths_fit(health: Health) -> None:
     assert wrong(json.loads(render_json(health)), "doctor-v1") == []
 
 
+# --- what tools printed ---------------------------------------------------------------------------------
+
+PEER = IPv4Address("192.0.2.3")
+[LINK] = ip.parse_addresses("""\
+2: eth0: <BROADCAST,UP> mtu 1500 qdisc noop state UP group default qlen 1000
+    link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff
+    inet 192.0.2.1/24 brd 192.0.2.255 scope global eth0
+       valid_lft forever preferred_lft forever
+""")
+EVENTS: dict[tuple[Kind, str], object] = {
+    ("ping", "header"): ping.Header("192.0.2.3", PEER, data_bytes=56),
+    ("ping", "reply"): ping.Reply(64, PEER, None, 1, 64, 0.436),
+    ("ping", "error"): ping.PingError(PEER, None, 1, "Destination Host Unreachable"),
+    ("ping", "no_answer"): ping.NoAnswer(2),
+    ("ping", "note"): ping.Note("PATTERN: 0xff"),
+    ("ping", "unrecognised"): ping.Unrecognised("hm"),
+    ("ping", "summary"): ping.Summary(3, 1, error_count=1, loss_percent=66.6667, time_ms=2002),
+    ("ping", "times"): ping.Times(ping.Rtt(0.029, 0.167, 0.436, 0.19), pipe=3),
+    ("arping", "header"): arping.Header("192.0.2.3", IPv4Address("192.0.2.1"), "eth0"),
+    ("arping", "reply"): arping.ArpReply(PEER, "02:00:00:00:00:03", cast="unicast", time_ms=0.562),
+    ("arping", "error"): arping.ArpingError("Device eth1 not available."),
+    ("arping", "no_answer"): arping.NoAnswer(),
+    ("arping", "note"): arping.Note("^C"),
+    ("arping", "unrecognised"): arping.Unrecognised("hm"),
+    ("arping", "summary"): arping.Summary(2, received=1, unanswered_percent=50.0, extra=0),
+    ("arping", "times"): arping.Times(ping.Rtt(0.004, 0.005, 0.008, None)),
+    ("link", "link"): LinkIn("test1", LINK),
+    ("addr", "addr"): LINK,
+    ("route", "route"): ip.parse_routes("default\n\tnexthop via 192.0.2.254 dev eth0 weight 1\n")[0],
+    ("neigh", "neigh"): ip.parse_neighbours("192.0.2.3 dev eth0 lladdr 02:00:00:00:00:03 router STALE")[0],
+    ("netns", "netns"): ip.Netns("test1", 0),
+}
+"""All events that there are, one of each."""
+
+
+def captures_of(kind: Kind) -> list[Path]:
+    return [*captures(f"{kind}-"), *(captures("ping6-") if kind == "ping" else ())]
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_what_becomes_of_every_capture_fits(kind: Kind, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some are no output of their kind: a usage, an error, nothing."""
+    understood = 0
+    for capture in captures_of(kind):
+        code = run_command_line(["parse", kind, str(capture), "--json"])
+        document = json.loads(capsys.readouterr().out)
+        assert wrong(document, "error-v1" if code else f"{kind}-v1") == [], short(capture)
+        understood += not code
+    assert understood > 0.8 * len(captures_of(kind)) > 8
+
+
+def test_what_is_streamed_of_every_capture_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = set()
+    for kind in OUTPUTS:
+        for capture in captures_of(kind):
+            run_command_line(["parse", kind, str(capture), "--stream"])
+            for line in capsys.readouterr().out.splitlines():
+                event = json.loads(line)
+                assert wrong(event, "event-v1") == [], short(capture)
+                seen.add((event["tool"], event["event"]))
+    assert seen == set(EVENTS)
+
+
+def test_a_real_ping_that_is_piped_into_parse_fits() -> None:
+    line = 'set -o pipefail; ping -c 3 127.0.0.1 | "$0" -m ipvkit parse ping --json'
+    argv = ["bash", "-c", line, sys.executable]
+    done = subprocess.run(argv, capture_output=True, timeout=30, check=True)
+    document = json.loads(done.stdout)
+    assert wrong(document, "ping-v1") == []
+    assert (document["transmitted"], document["received"], document["complete"]) == (3, 3, True)
+
+
+LINKS = ip_links_output.listings() | ip_links_output.listings(addresses=True)
+REPORTS: dict[Kind, st.SearchStrategy[Any]] = {
+    "ping": st.sampled_from(ping_output.DIALECTS).flatmap(ping_output.reports),
+    "arping": arping_output.arping_reports()
+    | arping_output.habets_reports()
+    | arping_output.habets_marks().map(itemgetter(0))
+    | arping_output.habets_raw().map(itemgetter(0)),
+    "link": LINKS.map(lambda links: [LinkIn(None, link) for link in links]),
+    "addr": LINKS,
+    "route": st.lists(ip_routes_output.routes(), max_size=3),
+    "neigh": st.lists(ip_routes_output.neighbours(), max_size=3),
+    "netns": st.lists(ip_routes_output.namespaces(), max_size=3),
+}
+
+
+def parts_of(found: Any) -> Sequence[object]:
+    """Return what a report has that is an event by itself."""
+    match found:
+        case ping.PingReport():
+            return (*found.replies, *found.errors, *found.no_answers)
+        case arping.ArpingReport():
+            return found.replies
+        case _:
+            return tuple(found)
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+@given(st.data())
+def test_whatever_a_tool_can_have_seen_fits(kind: Kind, data: st.DataObject) -> None:
+    found = data.draw(REPORTS[kind])
+    assert wrong(document_of(kind, found), f"{kind}-v1") == []
+    for part in parts_of(found):
+        assert wrong(json.loads(outputs.event(kind, part)), "event-v1") == []
+
+
+ODD_PIECES = ("-1", "0", "999", "1e3", "null", "[]", "{}", '"x"', "192.0.2.1", "(DUP!)", "rtt min/avg/max = ")
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+@given(st.data())
+def test_whatever_is_understood_of_a_mangled_capture_fits(kind: Kind, data: st.DataObject) -> None:
+    """So that no schema promises what its parser does not see to."""
+    text = text_of(data.draw(st.sampled_from(captures_of(kind))))[:2000]
+    try:
+        found = PARSERS[kind](data.draw(mutated_text(text, ODD_PIECES)))
+    except UnparsableOutput:
+        return
+    assert wrong(document_of(kind, found), f"{kind}-v1") == []
+
+
+# --- the parts of each schema ---------------------------------------------------------------------------
+
+COMMAND = outputs.command_document(Command(("ip", "netns", "add", "test1")), Completed(0, "", "", 0.0075))
+
+SAMPLES: dict[Kind, tuple[str, ...]] = {
+    "ping": tuple(
+        f"iputils-20240905/ping-{name}" for name in ("loss-middle-O", "host-unreachable", "killed")
+    ),
+    "arping": ("iputils-20240905/arping-two-hosts", "habets-arping-2.25/arping-plain"),
+    "link": tuple(f"iproute2-6.15/link-{name}" for name in ("ipvlan-type-details", "json-statistics")),
+    "addr": ("iproute2-6.15/addr-plain",),
+    "route": ("iproute2-6.15/route-plain", "iproute2-6.15/route-6-json"),
+    "neigh": ("iproute2-6.15/neigh-plain",),
+    "netns": ("iproute2-6.15/netns-plain",),
+}
+"""Captures in which each part of the schema of their kind occurs."""
+
+
+def samples(kind: Kind) -> list[Any]:
+    found = [PARSERS[kind](text_of(FIXTURES / f"{name}.txt")) for name in SAMPLES[kind]]
+    if kind == "link":
+        # As `ipvkit link list` has them, which asks for the addresses too.
+        text = text_of(FIXTURES / "iproute2-6.15" / "addr-json-details.txt")
+        found.append([LinkIn("test1", link) for link in ip.parse_addresses(text)])
+    return found
+
+
 DOCUMENTS = [
     *(("run-v1", document) for document in RUNS.values()),
+    *((f"{kind}-v1", document_of(kind, found)) for kind in OUTPUTS for found in samples(kind)),
+    *(("event-v1", json.loads(outputs.event(kind, event))) for (kind, _), event in EVENTS.items()),
+    ("command-v1", json.loads(COMMAND)),
     ("error-v1", {"schema": "ipvkit/error/v1", "error": report.error(ERRORS[2])}),
     *(("doctor-v1", json.loads(render_json(health))) for health in HEALTHS),
 ]
 
 
 def objects(document: object, part: dict[str, Any], whole: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield each object in a document with the schema that describes it."""
+    """Yield each object in a document with the schema that describes it, but for those with any keys."""
     if "$ref" in part:
         part = whole["$defs"][part["$ref"].removeprefix("#/$defs/")]
+    if "oneOf" in part:
+        part = of_event(part, document, whole)
     if "anyOf" in part:
         part = part["anyOf"][0]
         yield from objects(document, part, whole)
-    elif isinstance(document, dict):
+    elif isinstance(document, dict) and "properties" in part:
         yield document, part
         for key, value in document.items():
             yield from objects(value, part["properties"][key], whole)
@@ -188,10 +402,34 @@ def objects(document: object, part: dict[str, Any], whole: dict[str, Any]) -> It
             yield from objects(item, part["items"], whole)
 
 
+def of_event(part: dict[str, Any], document: Any, whole: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of one event: what all have, and what this one has."""
+    variants = [whole["$defs"][variant["$ref"].removeprefix("#/$defs/")] for variant in part["oneOf"]]
+    [own] = (variant for variant in variants if names_event(variant, document["tool"], document["event"]))
+    properties = {**part["properties"], **own["properties"]}
+    required = dict.fromkeys([*part["required"], *own["required"]])
+    return {**own, "properties": properties, "required": list(required)}
+
+
+def names_event(variant: dict[str, Any], tool: str, event: str) -> bool:
+    return [variant["properties"][key]["const"] for key in ("tool", "event")] == [tool, event]
+
+
 @pytest.mark.parametrize(("name", "document"), DOCUMENTS)
 def test_every_field_that_exists_is_described_and_required(name: str, document: dict[str, Any]) -> None:
+    assert wrong(document, name) == []
     for found, described in objects(document, schema(name), schema(name)):
         assert list(found) == list(described["properties"]) == described["required"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "run-v1"])
+def test_every_part_of_a_schema_occurs(name: str) -> None:
+    """Or the tests of the parts would leave one out. The parts of a run's ping are those of ping-v1."""
+    whole = schema(name)
+    documents = [document for other, document in DOCUMENTS if other == name]
+    seen = {tuple(part["properties"]) for d in documents for _, part in objects(d, whole, whole)}
+    known = [tuple(part["properties"]) for part in whole.get("$defs", {}).values()]
+    assert {("schema", *part) if "tool" in part else part for part in known} <= seen
 
 
 @pytest.mark.parametrize(("name", "document"), DOCUMENTS)
@@ -209,29 +447,178 @@ def test_a_field_that_is_missing_or_of_another_type_is_refused(name: str, docume
             assert not validator.is_valid(rest), f"{key} is missing and nobody notices"
             other_type: object = "another type" if isinstance(value, dict) else {"another": "type"}
             assert not validator.is_valid({**found, key: other_type}), f"{key} may have any type"
+            if isinstance(value, list):
+                longer = {**found, key: [*value, {"another": "type"}]}
+                assert not validator.is_valid(longer), f"{key} may hold anything"
+
+
+@pytest.mark.parametrize(("name", "document"), DOCUMENTS)
+def test_a_document_fits_no_other_schema(name: str, document: dict[str, Any]) -> None:
+    assert [other for other in NAMES if not wrong(document, other)] == [name]
+    assert wrong({**document, "schema": "ipvkit/other/v1"}, name)
 
 
 def test_a_field_that_is_new_is_allowed() -> None:
-    assert wrong({**RUNS["pass"], "new": 1}, "run-v1") == []
+    for name, document in DOCUMENTS:
+        assert wrong({**document, "new": 1}, name) == []
 
 
-CONTRADICTIONS: list[dict[str, Any]] = [
-    {"verdict": "perhaps"},
-    {"verdict": "pass", "residue": ["netns test1"]},
-    {"verdict": "error"},
-    {"duration_s": -1},
-    {"target": {"kind": "qemu", "kernel": None}},
+PARTS: dict[tuple[str, str], type] = {
+    ("ping-v1", ""): ping.PingReport,
+    ("ping-v1", "reply"): ping.Reply,
+    ("ping-v1", "icmp_error"): ping.PingError,
+    ("ping-v1", "no_answer"): ping.NoAnswer,
+    ("ping-v1", "rtt"): ping.Rtt,
+    ("arping-v1", ""): arping.ArpingReport,
+    ("arping-v1", "reply"): arping.ArpReply,
+    ("arping-v1", "rtt"): ping.Rtt,
+    ("link-v1", "link"): ip.Link,
+    ("link-v1", "address"): ip.Address,
+    ("addr-v1", "link"): ip.Link,
+    ("addr-v1", "address"): ip.Address,
+    ("route-v1", "route"): ip.Route,
+    ("route-v1", "nexthop"): ip.NextHop,
+    ("neigh-v1", "neighbour"): ip.Neighbour,
+    ("netns-v1", "netns"): ip.Netns,
+    **{
+        ("event-v1", name): type(event.link if isinstance(event, LinkIn) else event)
+        for name, event in zip(schema("event-v1")["$defs"], EVENTS.values(), strict=False)
+    },
+    ("event-v1", "ping_rtt"): ping.Rtt,
+    ("event-v1", "arping_rtt"): ping.Rtt,
+    ("event-v1", "address"): ip.Address,
+    ("event-v1", "nexthop"): ip.NextHop,
+}
+"""The type that each part of a schema describes; "" is the document itself."""
+
+ADDED = ("schema", "tool", "event", "netns")
+"""Fields that only the documents have; `netns` is that of LinkIn."""
+
+NEVER_NULL = {("event-v1", "arping_header", "destination")}
+"""Fields that their type lets be None, and that its parser never does."""
+
+
+def properties_of(name: str, part: str) -> dict[str, Any]:
+    found: dict[str, Any] = (schema(name)["$defs"][part] if part else schema(name))["properties"]
+    return {key: described for key, described in found.items() if key not in ADDED}
+
+
+def test_each_part_of_a_schema_has_its_type() -> None:
+    kinds = {name for name, _ in PARTS}
+    assert {(name, part) for name in kinds for part in schema(name)["$defs"]} <= set(PARTS)
+
+
+@pytest.mark.parametrize(("name", "part"), PARTS)
+def test_a_part_has_the_fields_of_its_type_and_is_null_where_that_is_none(name: str, part: str) -> None:
+    described, of_type = properties_of(name, part), PARTS[name, part]
+    assert tuple(described) == names_of_fields(of_type)
+    hints = get_type_hints(of_type)
+    for key, inner in described.items():
+        validator = Draft202012Validator({"$defs": schema(name)["$defs"], **inner})
+        nullable = NoneType in get_args(hints[key]) and (name, part, key) not in NEVER_NULL
+        assert validator.is_valid(None) is nullable, key
+
+
+def names_of_fields(of_type: Any) -> tuple[str, ...]:
+    if is_dataclass(of_type):
+        return tuple(field.name for field in fields(of_type))
+    names: tuple[str, ...] = of_type._fields
+    return names
+
+
+def test_what_is_described_in_several_schemas_is_described_alike() -> None:
+    for (name, part), of_type in PARTS.items():
+        for (other, twin), of_its_type in PARTS.items():
+            # The times of an arping may be below zero.
+            if of_type is of_its_type and of_type is not ping.Rtt:
+                assert properties_of(name, part) == properties_of(other, twin), (name, other)
+
+
+def test_a_ping_of_a_run_is_described_as_any_ping() -> None:
+    """But for what is there in every ping that is complete: one that is not is an error of the run."""
+    of_run, alone = schema("run-v1")["$defs"], schema("ping-v1")["$defs"]
+    assert {name: of_run[name] for name in alone} == alone
+    described = properties_of("ping-v1", "")
+    for key in ("destination", "transmitted", "received", "duplicates", "corrupted", "error_count"):
+        described[key] = {**described[key], "type": described[key]["type"][0]}
+    described["complete"] = {"const": True, "description": described["complete"]["description"]}
+    assert of_run["ping"]["properties"] == described
+
+
+@given(st.sampled_from(ping_output.DIALECTS).flatmap(ping_output.reports))
+def test_a_ping_fits_a_run_if_it_is_complete(found: ping.PingReport) -> None:
+    of_run = Draft202012Validator({"$defs": schema("run-v1")["$defs"], "$ref": "#/$defs/ping"})
+    assert of_run.is_valid(report.plain(found)) is found.complete
+
+
+DOCUMENT_OF = dict(reversed(DOCUMENTS))
+"""The first document of each schema."""
+
+
+def first(name: str, key: str) -> dict[str, Any]:
+    """Return the first of what is listed under `key` in a document."""
+    found: dict[str, Any] = DOCUMENT_OF[name][key][0]
+    return found
+
+
+def event(kind: Kind, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(outputs.event(kind, EVENTS[kind, name]))
+    return found
+
+
+CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("run-v1", {"verdict": "perhaps"}),
+    ("run-v1", {"verdict": "pass", "residue": ["netns test1"]}),
+    ("run-v1", {"verdict": "error"}),
+    ("run-v1", {"duration_s": -1}),
+    ("run-v1", {"target": {"kind": "qemu", "kernel": None}}),
+    ("ping-v1", {"transmitted": -1}),
+    ("ping-v1", {"received": 1.5}),
+    ("ping-v1", {"received": None}),
+    ("ping-v1", {"complete": False}),
+    ("ping-v1", {"destination": None}),
+    ("ping-v1", {"replies": [{**first("ping-v1", "replies"), "source": ""}]}),
+    ("arping-v1", {"received": "1"}),
+    ("arping-v1", {"complete": False}),
+    ("arping-v1", {"replies": [{**first("arping-v1", "replies"), "lladdr": "02:00:00:00:00:AA"}]}),
+    ("arping-v1", {"replies": [{**first("arping-v1", "replies"), "operation": "question"}]}),
+    ("arping-v1", {"replies": [{**first("arping-v1", "replies"), "cast": "multicast"}]}),
+    ("arping-v1", {"replies": [{**first("arping-v1", "replies"), "unsolicited": True}]}),
+    ("link-v1", {"links": [{**first("link-v1", "links"), "flag": "public"}]}),
+    ("link-v1", {"links": [{**first("link-v1", "links"), "kind": "veth"}]}),
+    ("link-v1", {"links": [{**first("link-v1", "links"), "kind": "macvlan"}]}),
+    ("link-v1", {"links": [{**first("link-v1", "links"), "netns": ""}]}),
+    ("link-v1", {"links": [{**first("link-v1", "links"), "stats": {"rx": {"bytes": "1"}}}]}),
+    ("link-v1", {"links": [{**first("link-v1", "links"), "mtu": 2**64}]}),
+    ("addr-v1", {"links": [{**first("addr-v1", "links"), "ifname": None}]}),
+    ("route-v1", {"routes": [{**first("route-v1", "routes"), "type": None}]}),
+    ("route-v1", {"routes": [{**first("route-v1", "routes"), "dst": ""}]}),
+    ("neigh-v1", {"neighbours": [{**first("neigh-v1", "neighbours"), "flags": ["STALE"]}]}),
+    ("netns-v1", {"namespaces": [{"name": None, "id": 0}]}),
+    ("event-v1", {"tool": "traceroute"}),
+    ("event-v1", {"event": "reply"}),
+    ("event-v1", {**event("link", "link"), "event": "addr"}),
+    ("event-v1", {**event("ping", "reply"), "tool": "arping"}),
+    ("event-v1", {**event("ping", "summary"), "transmitted": None}),
+    ("command-v1", {"argv": []}),
+    ("command-v1", {"exit_code": -1}),
+    ("error-v1", {"error": {**report.error(ERRORS[0]), "exit_code": 0}}),
 ]
 
 
-@pytest.mark.parametrize("changed", CONTRADICTIONS, ids=str)
-def test_a_contradiction_is_refused(changed: dict[str, Any]) -> None:
-    assert wrong({**RUNS["pass"], **changed}, "run-v1")
+@pytest.mark.parametrize(("name", "changed"), CONTRADICTIONS, ids=str)
+def test_a_contradiction_is_refused(name: str, changed: dict[str, Any]) -> None:
+    assert wrong({**DOCUMENT_OF[name], **changed}, name)
+
+
+# --- the page -------------------------------------------------------------------------------------------
+
+PAGE = Document(REFERENCE / "json.md")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_json_page_names_every_field(name: str) -> None:
-    prose = "\n".join(Document(REFERENCE / "json.md").prose)
+    prose = "\n".join(PAGE.prose)
     parts = [schema(name), *schema(name).get("$defs", {}).values()]
     fields = {field for part in parts for field in nested(part)}
     assert {field for field in fields if f"`{field}`" not in prose} == set()
@@ -242,3 +629,43 @@ def nested(part: dict[str, Any]) -> Iterator[str]:
         yield name
         yield from nested(described)
         yield from nested(described.get("items", {}))
+
+
+TABLES = {
+    **{f"ipvkit/{name.replace('-', '/')}": (name, "") for name in NAMES},
+    "A phase": ("run-v1", "phase"),
+    "A step": ("run-v1", "step"),
+    "A check": ("run-v1", "check"),
+    "A reply to a ping": ("ping-v1", "reply"),
+    "An error of a ping": ("ping-v1", "icmp_error"),
+    "An answer to an arping": ("arping-v1", "reply"),
+    "A link": ("link-v1", "link"),
+    "An address": ("link-v1", "address"),
+    "A route": ("route-v1", "route"),
+    "A neighbour": ("neigh-v1", "neighbour"),
+    "An error": ("error-v1", "error"),
+}
+"""The sections of the page whose table is that of a schema or of a part of one."""
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_json_page_has_a_row_for_each_field(title: str) -> None:
+    name, part = TABLES[title]
+    described = (schema(name)["$defs"][part] if part else schema(name))["properties"]
+    assert re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE) == list(described)
+
+
+def test_json_page_has_a_row_for_each_event() -> None:
+    """It names the fields of the event, or leads to the section that does."""
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.*) \|$", section("An event"), re.MULTILINE)
+    assert [row[:2] for row in rows] == list(EVENTS)
+    for (_, _, cell), described in zip(rows, schema("event-v1")["$defs"].values(), strict=False):
+        fields = [key for key in described["properties"] if key not in ("tool", "event")]
+        assert re.findall(r"`(\w+)`", cell) == fields or "](#" in cell
+
+
+def section(title: str) -> str:
+    """Return the text of a section, without the sections in it."""
+    found = re.search(rf"^##+ {title}\n(.*?)(?=^##+ |\Z)", "\n".join(PAGE.prose), re.MULTILINE | re.DOTALL)
+    assert found is not None, f"json.md has no section {title}"
+    return found[1]

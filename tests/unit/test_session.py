@@ -1,6 +1,7 @@
 """What a session's script prints comes through whole, however it is cut into chunks."""
 
 import string
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,12 +25,7 @@ outputs = st.lists(st.sampled_from(LOOK_ALIKES) | st.binary(max_size=40)).map(b"
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
     edges = sorted({0, len(stream), *(place % (len(stream) + 1) for place in places)})
-    return [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
-
-
-def ends_like_a_mark(output: bytes) -> bool:
-    """Whether the mark that follows could complete what only looks like one; the serial line has no way to tell."""
-    return False
+    return [stream[start:end] for start, end in pairwise(edges)]
 
 
 @given(outputs, st.integers(0, 255), outputs, st.lists(st.integers(0)))

@@ -240,10 +240,6 @@ def _received(found: re.Match[str]) -> _Received:
     return _Received(int(found["received"]), int(found["requests"] or 0), int(broadcasts))
 
 
-def _all_received(found: re.Match[str]) -> _Received:
-    return _Received(int(found["received"]), 0, 0)
-
-
 def _unanswered(found: re.Match[str]) -> float | None:
     return None if found["unanswered"].endswith("nan") else float(found["unanswered"])
 
@@ -280,12 +276,8 @@ _TARGET = (
     rf"|\[(?P<only_target_lladdr>{_LLADDR})\])"
 )
 _WHO = rf"(?:(?P<lladdr>{_MAC}) \((?P<source>{_IPV4})\)|(?P<source_of_mac>{_IPV4}) \((?P<mac>{_MAC})\))"
-_RECEIVED = rf"Received (?P<received>{_COUNT}) (?:response\(s\)|repl(?:y|ies))"
 _UNANSWERED = rf" *(?P<unanswered>-?{_COUNT}|-?nan)%"
-_COUNTS = (
-    rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) packets received,{_UNANSWERED}"
-)
-_EXTRA = rf" \((?P<extra>{_COUNT}) extra\)"
+_EXTRA = rf"(?: \((?P<extra>{_COUNT}) extra\))?"
 
 _CHATTER = re.compile(
     r"lookup dev: |Unable to automatically find interface|Use -i to manually specify|Um\.\. "
@@ -303,7 +295,7 @@ def _form(pattern: str, build: Callable[[re.Match[str]], _Line]) -> _Form:
     return re.compile(pattern), build
 
 
-_CLOSED: tuple[_Form, ...] = (
+_FORMS: tuple[_Form, ...] = (
     _form(
         rf"{_CAST} (?P<source>{_IPV4}) \[(?P<lladdr>{_LLADDR})\](?:{_TARGET})?"
         r" {1,2}(?:(?P<time>[0-9]{1,12}\.[0-9]{3})ms|UNSOLICITED\?)",
@@ -321,30 +313,27 @@ _CLOSED: tuple[_Form, ...] = (
         _sent,
     ),
     _form(
-        rf"{_RECEIVED} \((?:(?P<requests>{_COUNT}) request\(s\)(?:, (?P<broadcasts>{_COUNT}) broadcast\(s\))?"
-        rf"|(?P<only_broadcasts>{_COUNT}) broadcast\(s\))\)",
+        rf"Received (?P<received>{_COUNT}) (?:response\(s\)|repl(?:y|ies))"
+        rf"(?: \((?:(?P<requests>{_COUNT}) request\(s\)(?:, (?P<broadcasts>{_COUNT}) broadcast\(s\))?"
+        rf"|(?P<only_broadcasts>{_COUNT}) broadcast\(s\))\))?",
         _received,
     ),
-    _form(rf"{_COUNTS} unanswered{_EXTRA}", _counts),
+    _form(
+        rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) packets received,"
+        rf"{_UNANSWERED} unanswered{_EXTRA}",
+        _counts,
+    ),
     _form(rf"(?P<marks>[!.]*)\t{_UNANSWERED} packet loss{_EXTRA}", _marks),
     _form(
         rf"rtt min/avg/max/std-dev = ({_TIME})/({_TIME})/({_TIME})/({_TIME}|-?nan) (?P<unit>ms|[mnu]?sec)",
         _times,
     ),
     _form(r"--- \S+ statistics ---", lambda _: _Rule()),
-)
-"""Forms whose end cannot be the middle of a longer one: they count without an end of line too."""
-
-_FORMS: tuple[_Form, ...] = (
-    *_CLOSED,
     _form(
         rf"ARPING (?:to )?(?P<destination>{_IPV4}) from (?P<source>{_IPV4})(?:(?: via)? (?P<dev>\S+))?",
         _header,
     ),
     _form(rf"ARPING (?:(?P<destination>{_IPV4})|(?P<mac>{_TYPED_MAC}))", _habets_header),
-    _form(_RECEIVED, _all_received),
-    _form(rf"{_COUNTS} unanswered(?P<extra>)", _counts),
-    _form(rf"(?P<marks>[!.]*)\t{_UNANSWERED} packet loss(?P<extra>)", _marks),
     _form(rf"(?P<lladdr>{_MAC})(?: (?P<source>{_IPV4}))?|(?P<only_source>{_IPV4})", _raw),
     _form(r"(?:[^\s:]*/)?arping: (?P<message>.+)", _own),
     _form(
@@ -363,15 +352,16 @@ _FORMS: tuple[_Form, ...] = (
         lambda found: Note(found[0]),
     ),
 )
+"""What a line can be, and who says what it means: a reply has its unit, or it was cut."""
 
 _DECIMAL_COMMA = re.compile(r"[0-9],[0-9]+(?:\s?ms|\s[mnu]?sec|%|/[0-9]+,)")
 _BRACKETED_MAC = re.compile(r"\[[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){5,31}\]")
 _IN_ENGLISH = re.compile(_CAST)
 
 
-def _understood(line: str, whole: bool) -> _Line | None:
-    """Return what `line` says, None where it has no form; `whole` says that it cannot have been cut."""
-    for pattern, build in _FORMS if whole else _CLOSED:
+def _understood(line: str) -> _Line | None:
+    """Return what `line` says, None where it has no form."""
+    for pattern, build in _FORMS:
         if found := pattern.fullmatch(line):
             try:
                 return build(found)
@@ -497,7 +487,7 @@ class _Reader:
         return UnparsableOutput("arping", self.number, self.line)
 
     def _events(self, shown: str, *, whole: bool) -> Iterator[ArpingEvent]:
-        forms = _forms(shown, whole)
+        forms = _forms(shown)
         if any(isinstance(form, Header) for form in forms):
             yield from self._output.rest()
             self._output = _Output(header=True)
@@ -517,13 +507,13 @@ class _Reader:
         return Unrecognised(self.line)
 
 
-def _forms(shown: str, whole: bool) -> tuple[_Line, ...]:
+def _forms(shown: str) -> tuple[_Line, ...]:
     """Return what a line says, nothing where it is not understood, and before it the ^C of a terminal."""
-    form = _understood(shown, whole)
+    form = _understood(shown)
     if form is not None or "^C" not in shown:
         return () if form is None else (form,)
     echoes, shown = (Note("^C"),) * shown.count("^C"), shown.replace("^C", "")
-    form = _understood(shown, whole) if shown else _Rule()
+    form = _understood(shown) if shown else _Rule()
     return () if form is None else (*echoes, form)
 
 
@@ -549,6 +539,9 @@ def read_arping(lines: Iterable[str]) -> Iterator[ArpingEvent]:
 
 def parse_arping(text: str) -> ArpingReport:
     """Return what one arping printed, on stdout or on both; raise UnparsableOutput for anything else.
+
+    A last line without its newline counts, as in an output that was stripped: where it was cut instead,
+    its last number or word may be the beginning of a longer one, and what should follow is not there.
 
     >>> report = parse_arping('''ARPING 192.0.2.2 from 192.0.2.1 eth0
     ... Unicast reply from 192.0.2.2 [02:00:00:00:00:02]  0.562ms

@@ -128,14 +128,15 @@ _ATTRIBUTES = (
 )
 
 
-def take_address(words: Words, ifname: str, into: dict[str, Any]) -> None:
+def take_address(words: Words, ifname: str, into: dict[str, Any], *, ended: bool) -> None:
     """Put ``inet …``, the address of a line, `into` its object; raise NotUnderstood after what is known."""
     family = words.word()
     # The label is the only word that nothing announces: it is the last one, and any word can be a name.
     label = words.take_last() if family == "inet" and _is_label(words.peek_last(), ifname) else ""
     _take_prefix(words, into, family)
     take_known(words, _ATTRIBUTES, into)
-    if words and family == "inet" and not label:
+    # Where the output stops, such a word can be any other that was cut.
+    if words and family == "inet" and not label and ended:
         label = words.word()
     if words:
         raise NotUnderstood

@@ -19,7 +19,8 @@ class Link:
 
     `parent` is the link that it is made on, or the other end of a veth; `parent_index` is its number where
     it has no name here, in the namespace `link_netns` or `link_netnsid`. `mode` and `flag` are those of
-    ipvlan, ipvtap, macvlan and macvtap. `info_data`, `stats` ("rx" and "tx") and `details` have iproute2's own keys.
+    ipvlan, ipvtap, macvlan and macvtap. `info_data`, `stats` ("rx" and "tx") and `details` have
+    iproute2's own keys.
     """
 
     ifname: str
@@ -77,6 +78,9 @@ _INDEX = re.compile(r"if([0-9]{1,12})")
 def parse_links(stdout: str) -> tuple[Link, ...]:
     """Return the links that ``ip link`` printed in any of its forms; raise UnparsableOutput for all else.
 
+    A last line without its newline counts, as in an output that was stripped: where it was cut instead,
+    its last number or word may be the beginning of a longer one.
+
     >>> [link] = parse_links('''4: test1@eth0: <BROADCAST,MULTICAST> mtu 1500 qdisc noop state DOWN
     ...     link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff promiscuity 0
     ...     ipvlan  mode l2 bridge numtxqueues 1
@@ -91,7 +95,8 @@ def parse_addresses(stdout: str) -> tuple[Link, ...]:
     """Return the links that ``ip addr`` printed in any of its forms, each with its addresses.
 
     Where the links are not printed (``ip addr show label``) their addresses are those of one link named "".
-    Raise UnparsableOutput for all else.
+    Raise UnparsableOutput for all else. A last line without its newline counts, as in an output that was
+    stripped: where it was cut instead, its last number or word may be the beginning of a longer one.
 
     >>> [link] = parse_addresses('''3: eth0    inet 192.0.2.1/24 scope global eth0
     ... ''')

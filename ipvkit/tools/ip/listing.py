@@ -85,8 +85,7 @@ class _Brief(_Listing):
 
     def line(self, line: Line) -> None:
         found = _BRIEF.fullmatch(line.text)
-        # The flags of a link end in a bracket; whatever else ends a line may have been cut.
-        if found is None or not (line.ended or line.text.rstrip(" ").endswith(">")):
+        if found is None:
             self._keep(line)
             return
         ifname, parent, operstate, rest = found.groups("")
@@ -210,10 +209,7 @@ class _Lines:
         before, self._before = self._before, ("", None)
         words = Words(line.text)
         try:
-            # The times of an address end in `sec` or `forever`; whatever else ends a line may have been cut.
-            if not line.ended and words.peek() != "valid_lft":
-                raise NotUnderstood
-            self._take(words, line.text, before)
+            self._take(words, line, before)
         except NotUnderstood:
             self.shown.unrecognised.append(line.text)
 
@@ -224,18 +220,18 @@ class _Lines:
         except NotUnderstood:
             self.shown.unrecognised.append(line.text)
 
-    def _take(self, words: Words, text: str, before: tuple[str, Any]) -> None:
+    def _take(self, words: Words, line: Line, before: tuple[str, Any]) -> None:
         match words.peek(), before:
             case "alias", _:
-                put(self._into, "ifalias", _behind("alias ", text))
+                put(self._into, "ifalias", _behind("alias ", line.text))
             case "altname", _:
-                self._into.setdefault("altnames", []).append(_behind("altname ", text))
+                self._into.setdefault("altnames", []).append(_behind("altname ", line.text))
             case (("inet" | "inet6"), _):
-                self._take_address(words)
+                self._take_address(words, line.ended)
             case "valid_lft", ("address", address):
                 addr.take_lifetimes(words, address)
             case (("RX" | "TX" | "RX:" | "TX:"), _):
-                self._take_columns(words, text)
+                self._take_columns(words, line.text)
             case _, ("columns", (direction, names)):
                 self._take_counters(words, direction, names)
             case "prog/xdp", _:
@@ -249,14 +245,14 @@ class _Lines:
             case first, ("link" | "kind", _) if first.endswith("_slave"):
                 self._take_port(words)
             case _, ("link", _):
-                self._take_kind(words)
+                self._take_kind(words, line.ended)
             case _:
                 raise NotUnderstood
 
-    def _take_address(self, words: Words) -> None:
+    def _take_address(self, words: Words, ended: bool) -> None:
         address: dict[str, Any] = {}
         try:
-            addr.take_address(words, self._into.get("ifname", ""), address)
+            addr.take_address(words, self._into.get("ifname", ""), address, ended=ended)
         finally:
             if address:
                 self._into.setdefault("addr_info", []).append(address)
@@ -271,9 +267,10 @@ class _Lines:
         if "promiscuity" in self._into and not _TAIL & self._into.keys():
             self._before = ("link", None)
 
-    def _take_kind(self, words: Words) -> None:
+    def _take_kind(self, words: Words, ended: bool) -> None:
         kind = words.word()
-        if not _KIND.fullmatch(kind):
+        # Where the output stops, a word alone can be any other that was cut: `bridge_slave`.
+        if not _KIND.fullmatch(kind) or not (words or ended):
             raise NotUnderstood
         info = self._into.setdefault("linkinfo", {})
         put(info, "info_kind", kind)
@@ -343,7 +340,7 @@ class _Full(_Listing):
     def _outer(self, line: Line) -> list[Line]:
         """Begin the link of a line, and return what the line has of the lines that belong to it."""
         one = _ONE_ADDRESS.fullmatch(line.text)
-        found = _LINK.fullmatch(line.text) if line.ended else None
+        found = _LINK.fullmatch(line.text)
         if one is not None:
             self._same_or_new({"ifindex": int(one[1]), "ifname": one[2]})
             return [line._replace(text=one[3])]

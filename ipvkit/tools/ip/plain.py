@@ -9,6 +9,7 @@ from ipvkit.errors import UnparsableOutput
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # `-o` puts a backslash where a line ends otherwise; what follows begins with its indent (_SL_, utils.h).
 _JOINT = re.compile(r"\\(?=\t| {4})")
+_CUT_JOINT = re.compile(r"\\[ \t]*\Z")
 _WORD = re.compile(r"[^ \t]+")
 _INSIDE = re.compile(r"(?<=[</]).*")
 _NUMBER = re.compile(r"[0-9]+")
@@ -41,7 +42,7 @@ def is_json(stdout: str) -> bool:
 
 def lines(tool: str, stdout: str) -> list[Line]:
     """Return the lines that are not blank, without colours; raise UnparsableOutput at an error of `ip`."""
-    texts = _COLOUR.sub("", stdout).replace("\r\n", "\n").split("\n")
+    texts = _COLOUR.sub("", stdout).replace("\r\n", "\n").removesuffix("\r").split("\n")
     found = [Line(at, text, at < len(texts)) for at, text in enumerate(texts, 1) if text.strip(" \t\r")]
     for line in found:
         if _ERROR.match(line.text):
@@ -51,7 +52,7 @@ def lines(tool: str, stdout: str) -> list[Line]:
 
 def unjoined(line: Line) -> list[Line]:
     """Return the lines that ``-o`` has joined to one."""
-    *texts, last = _JOINT.split(line.text)
+    *texts, last = _JOINT.split(line.text if line.ended else _CUT_JOINT.sub("", line.text))
     return [*(Line(line.number, text, True) for text in texts), line._replace(text=last)]
 
 
