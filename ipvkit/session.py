@@ -20,6 +20,15 @@ from ipvkit.targets import Inbox, Output, PayloadTarget, SessionTarget
 _PROMPT = "lan# "
 _HISTORY_OFF = "unset HISTFILE"
 
+# A kernel's own /dev lacks what bash needs for <(…), and scripts for >/dev/stderr.
+_DEV_FD = """\
+[[ -e /dev/fd ]] || {
+  ln -s /proc/self/fd /dev/fd
+  ln -s fd/0 /dev/stdin
+  ln -s fd/1 /dev/stdout
+  ln -s fd/2 /dev/stderr
+}"""
+
 
 def interact(plan: Plan, target: SessionTarget, greeting: str) -> int:
     """Open a shell for a person on the LAN of `plan`; return its exit code (uml: 0)."""
@@ -39,8 +48,8 @@ def run(
     what `write` raises; the target and all in it have ended then.
     """
     nonce = secrets.token_hex(16)
-    # Put together only when it is printed, so that a script that shows the payload does not show it.
-    mark = f"printf '\\036%s%s %s\\n' {nonce[:16]} {nonce[16:]}"
+    # Its first byte is not in the payload, so a script that shows the payload does not show a mark.
+    mark = f"printf '\\036{nonce} %s\\n'"
     payload = (
         f"{_lan(plan)}\n"
         f"printf %s {shlex.quote(script)} >/run/commands\n"
@@ -128,6 +137,7 @@ def _lan(plan: Plan) -> str:
         [
             "export LC_ALL=C HOME=/run TMPDIR=/run",
             f"export PATH={shlex.quote(str(own))}:$PATH TERM={shlex.quote(os.environ.get('TERM', 'dumb'))}",
+            _DEV_FD,
             *(f"{command} || exit 3" for command in commands),
             "cd /run",
         ]

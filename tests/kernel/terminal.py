@@ -20,11 +20,12 @@ SIZE = (41, 97)
 
 # What a person's login shell does, and tells what comes of it.
 _AROUND = """\
-before=$(stty -g)
+settings() { stty -g; grep ^flags "/proc/$$/fdinfo/0"; }
+before=$(settings)
 (echo "pid $BASHPID."; exec "$@")
 code=$?
-[[ $(stty -g) == "$before" ]] && settings=kept || settings=changed
-echo "ended with $code, settings $settings."
+[[ $(settings) == "$before" ]] && kept=kept || kept=changed
+echo "ended with $code, settings $kept."
 read -r line
 echo "read $line."
 """

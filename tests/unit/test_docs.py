@@ -1,18 +1,26 @@
 """The documents are true: their commands run and print what is shown, their links lead somewhere."""
 
+import doctest
+import inspect
 import re
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
 import yaml
 
+from captures import FIXTURES
 from documents import NOT_RUN, REFERENCE, ROOT, Document, documents, problem, run
 from ipvkit.cli import SUMMARIES
 from ipvkit.cli.app import GROUPS, app
 from ipvkit.errors import InvalidLab
 from ipvkit.lab import load
+from ipvkit.tools import arping, ip, ping
 
 DOCUMENTS = documents()
 ALL_SHOWN = [shown for document in DOCUMENTS for shown in document.shown]
@@ -66,6 +74,22 @@ def test_links_lead_somewhere(document: Document) -> None:
         if not target.exists() or (anchor and anchor not in anchors(Document(target))):
             wrong.append(link)
     assert wrong == []
+
+
+def python_of(document: Document) -> str:
+    """Return the blocks of Python of a document, one after another."""
+    return "\n\n".join("\n".join(block.lines) for block in document.blocks if block.language == "python")
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if ">>> " in python_of(d)], ids=by_name)
+def test_examples_in_python_do_what_is_shown(
+    document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document.write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    examples = doctest.DocTestParser().get_doctest(python_of(document), {}, document.name, None, None)
+    told: list[str] = []
+    assert doctest.DocTestRunner().run(examples, out=told.append).failed == 0, "".join(told)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
@@ -150,6 +174,68 @@ def test_cli_page_has_no_option_that_is_not_there() -> None:
     known |= {option for command in every for p in command.params for option in p.secondary_opts}
     prose = "\n".join(Document(REFERENCE / "cli.md").prose)
     assert set(re.findall(r"`(--?[a-z][a-z-]*)", prose)) <= known
+
+
+PARSERS = (ping, arping, ip)
+PAGE_OF_PARSERS = "\n".join(Document(REFERENCE / "parsers.md").prose)
+
+
+def rows_of(module: ModuleType) -> dict[str, list[str]]:
+    """Return the fields of each type in the table of a module."""
+    table = re.search(rf"^Of `{module.__name__}`.*?\n\n(.*?)\n\n", PAGE_OF_PARSERS, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) ?\|$", table[1], re.MULTILINE)
+    return {name: re.findall(r"`(\w+)`", fields) for name, fields in rows}
+
+
+def written(module: ModuleType, name: str) -> str:
+    """Return what the page has to have of a public name that has no row: how it is called."""
+    found = getattr(module, name)
+    short = module.__name__.rpartition(".")[2]
+    if not inspect.isfunction(found) and not inspect.isclass(found):
+        return f"`{short}.{name}`" if name.isupper() else f"`{name}`"
+    words: list[str] = []
+    for parameter in inspect.signature(found).parameters.values():
+        words += ["*"] if parameter.kind is parameter.KEYWORD_ONLY and "*" not in words else []
+        words.append(parameter.name)
+    call = f"{name}({', '.join(words)})"
+    return f"`{call}`" if inspect.isclass(found) else f"`{short}.{call}`"
+
+
+@pytest.mark.parametrize("module", PARSERS, ids=lambda module: module.__name__)
+def test_parsers_page_has_all_that_is_public_and_nothing_else(module: ModuleType) -> None:
+    rows = rows_of(module)
+    assert set(rows) - set(module.__all__) == set()
+    without_row = [name for name in module.__all__ if name not in rows]
+    assert [name for name in without_row if written(module, name) not in PAGE_OF_PARSERS] == []
+
+
+@pytest.mark.parametrize("module", PARSERS, ids=lambda module: module.__name__)
+def test_parsers_page_names_every_field_of_every_type(module: ModuleType) -> None:
+    for name, shown in rows_of(module).items():
+        found = getattr(module, name)
+        names = (
+            (field.name for field in fields(found)) if is_dataclass(found) else getattr(found, "_fields", ())
+        )
+        assert shown == list(names), name
+        own = vars(found).items() if inspect.isclass(found) else ()
+        properties = [key for key, value in own if isinstance(value, property)]
+        assert [key for key in properties if f"`{key}`" not in PAGE_OF_PARSERS] == []
+
+
+def test_parsers_page_names_every_version_that_there_are_captures_of() -> None:
+    versions = [folder.name.rpartition("-")[2] for folder in FIXTURES.iterdir() if folder.is_dir()]
+    assert [version for version in versions if version not in PAGE_OF_PARSERS] == []
+
+
+def test_the_parsers_load_nothing_but_pythons_own_library() -> None:
+    """As the page says."""
+    code = "import ipvkit.tools.arping, ipvkit.tools.ip, ipvkit.tools.ping, sys; print(*sys.modules)"
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "ipvkit" in loaded
+    assert loaded & {"sh", "typer", "click", "rich", "tabulate", "yaml", "subprocess"} == set()
 
 
 LEVELS = {

@@ -305,7 +305,7 @@ NOTES = (
 
 @pytest.mark.parametrize("line", ERRORS)
 def test_an_error_alone_is_a_report(line: str) -> None:
-    assert parse_arping(f"{line}\n") == replace(NOTHING, errors=(ERRORS[line],))
+    assert parse_arping(f"{line}\n") == parse_arping(line) == replace(NOTHING, errors=(ERRORS[line],))
 
 
 @pytest.mark.parametrize("line", NOTES)
@@ -332,6 +332,7 @@ PIECES = (
 """What makes captures look almost right."""
 
 captured = st.sampled_from(CAPTURES).map(text_of)
+outputs = captured | printed_outputs() | (habets_raw() | habets_marks()).map(lambda pair: pair[1])
 
 
 @given(st.text() | st.text(st.sampled_from("ARPING 192.0:fe!\t\n()[]")))
@@ -354,46 +355,86 @@ def test_a_mangled_capture_is_read_or_unparsable_line_by_line_too(text: str) -> 
         assert collected(events) == report if report else any(isinstance(event, Header) for event in events)
 
 
+def begins(part: Any, whole: Any) -> bool:
+    """Return whether `part` is the beginning of `whole`, or None."""
+    return part is None or str(whole).startswith(str(part))
+
+
 @settings(max_examples=4 * settings().max_examples)
-@given(captured | printed_outputs() | (habets_raw() | habets_marks()).map(lambda pair: pair[1]), st.data())
-def test_cut_output_is_not_misread(text: str, data: st.DataObject) -> None:
+@given(outputs, st.data())
+def test_cut_output_is_misread_in_its_last_word_at_most(text: str, data: st.DataObject) -> None:
     # What is cut at the end of a word looks whole.
     ends = [place for place, character in enumerate(text) if character in " (\n"] or [0]
     at = data.draw(st.integers(0, len(text)) | st.sampled_from(ends))
-    whole, cut = found_in(text), found_in(text[:at])
+    last = text[:at].rpartition("\n")[2]
+    before, cut, whole = (found_in(part) for part in (text[: at - len(last)], text[:at], text))
     if cut is None:
+        assert before is None
         return
     assert whole is not None
-    assert cut.replies == whole.replies[: len(cut.replies)]
-    assert cut.errors == whole.errors[: len(cut.errors)]
-    assert cut.no_answers <= whole.no_answers
-    assert counts_of(cut) == (counts_of(whole) if cut.complete else counts_of(NOTHING))
+    before = before or NOTHING
+    for name in ("destination", "source", "dev"):
+        assert getattr(before, name) in (None, getattr(cut, name))
+        assert begins(getattr(cut, name), getattr(whole, name))
+    for name in ("replies", "errors", "notes"):
+        told = getattr(before, name)
+        assert told == getattr(cut, name)[: len(told)] == getattr(whole, name)[: len(told)]
+    assert len(cut.replies) <= len(whole.replies)
+    for reply, its in zip(cut.replies, whole.replies[: len(cut.replies)], strict=True):
+        # Only raw output ends in an address.
+        assert reply == its or reply == ArpReply(reply.source, its.lladdr)
+        assert begins(reply.source, its.source)
+    # Whether a message is an error is told by how it goes on.
+    assert all(message in last for message in cut.errors[len(before.errors) :])
+    assert before.no_answers <= cut.no_answers <= whole.no_answers
     assert cut.rtt_ms in (None, whole.rtt_ms)
+    # The counts in brackets come last.
+    for count, its in zip(counts_of(cut), counts_of(whole), strict=True):
+        assert count in (None, its) or (count == 0 and last.startswith("Received "))
+
+
+@given(outputs)
+def test_output_without_its_last_newline_reads_the_same(text: str) -> None:
+    assert found_in(text.removesuffix("\n")) == found_in(text.rstrip()) == found_in(text)
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+def test_a_stripped_capture_reads_the_same(capture: Path) -> None:
+    text = text_of(capture)
+    assert found_in(text.rstrip()) == found_in(text)
+    assert found_in(text.replace("\n", "\r\n").removesuffix("\n")) == found_in(text)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("before", "line"),
     [
-        HEADER + SUMMARY.strip(),
-        HABETS_HEADER + HABETS_COUNTS.removesuffix(" (0 extra)\n"),
-        f"{HABETS_HEADER}!!\t  0% packet loss",
+        (HEADER, "Unicast reply from 192.0.2.2 [EE:D1:39:89:B4:36]  0.562"),
+        (HEADER, "Unicast reply from 192.0.2.2 [EE:D1:39:89:B4:36]  0.562m"),
+        (HEADER, "Unicast reply from 192.0.2.2 [EE:D1:39:89:B4:36]  UNSOLICITED"),
+        (HEADER, "Unicast reply from 192.0.2.2 [EE:D1:39:89:B4:36] for 192.0.2.1"),
+        (HEADER, "Sent 1 probes (1 broadcast(s)"),
+        (f"{HEADER}Sent 1 probes (1 broadcast(s))\n", "Received 9 response(s) (4 request(s)"),
+        (HABETS_HEADER, "42 bytes from ee:d1:39:89:b4:36 (192.0.2.2): index=0 time=5.489 u"),
+        (HABETS_HEADER, "Timeou"),
+        (HABETS_HEADER, "1 packets transmitted, 1 packets received,   0% unanswered (0 extra"),
+        (HABETS_HEADER, "rtt min/avg/max/std-dev = 0.005/0.005/0.005/0.000 m"),
+        (HABETS_HEADER, "!!."),
+        (f"{MAC}\n", "ee:d1:39:89:b4:3"),
+        (f"{OWNER}\n", "192.0.2."),
     ],
 )
-def test_a_last_line_that_could_go_on_is_kept_as_it_is(text: str) -> None:
-    report = parse_arping(text)
-    assert (counts_of(report), report.complete) == (counts_of(NOTHING), False)
-    assert report.unrecognised[-1] == text.split("\n")[-1]
-    assert parse_arping(f"{text}\n").complete
+def test_half_a_line_is_kept_as_it_is(before: str, line: str) -> None:
+    whole = parse_arping(before)
+    assert parse_arping(before + line) == replace(whole, unrecognised=(*whole.unrecognised, line))
 
 
 @given(printed_outputs(), st.data())
 def test_cut_output_is_not_complete_before_its_summary(text: str, data: st.DataObject) -> None:
     header = text.index("\n") + 1
     summary = max(text.find(words) for words in ("Received ", " packets received"))
-    report = parse_arping(text[: data.draw(st.integers(header, summary))])
-    assert not report.complete
-    with pytest.raises(UnparsableOutput):
-        parse_arping(text[: data.draw(st.integers(0, header - 1))])
+    assert not parse_arping(text[: data.draw(st.integers(header, summary))]).complete
+    cut = found_in(text[: data.draw(st.integers(0, header - 1))])
+    assert cut is None or replace(cut, destination=None, source=None, dev=None) == NOTHING
 
 
 @given(st.lists(printed_outputs(), min_size=1, max_size=3))
@@ -433,7 +474,7 @@ def refused(text: str) -> tuple[int, str]:
         (REPLY, (1, REPLY.strip())),
         ("Timeout\n", (1, "Timeout")),
         ("!!!.", (1, "!!!.")),
-        (HEADER.strip(), (1, HEADER.strip())),
+        ("ARPING 192.0.2.2 fro", (1, "ARPING 192.0.2.2 fro")),
         (
             "PING 192.0.2.2 (192.0.2.2) 56(84) bytes of data.\n",
             (1, "PING 192.0.2.2 (192.0.2.2) 56(84) bytes of data."),

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from captures import captures, expected, short, stripped, text_of
@@ -682,6 +682,8 @@ def test_a_stripped_capture_reads_the_same(capture: Path) -> None:
 
 @given(listings(addresses=True), st.sampled_from("\n\\"))
 def test_a_listing_without_its_last_newline_reads_the_same(links: tuple[Link, ...], end: str) -> None:
+    # At the end of what `-o` joins it is the half of a joint.
+    assume(not any((link.alias or "").endswith("\\") for link in links))
     bare = tuple(without_details(without_stats(link)) for link in links)
     assert parse_addresses(printed(links, end=end).removesuffix("\n")) == links
     assert parse_addresses(printed(bare, end=end).removesuffix("\n")) == bare

@@ -330,7 +330,7 @@ _FORMS: tuple[_Form, ...] = (
     ),
     _form(r"--- \S+ statistics ---", lambda _: _Rule()),
     _form(
-        rf"ARPING (?:to )?(?P<destination>{_IPV4}) from (?P<source>{_IPV4})(?:(?: via)? (?P<dev>\S+))?",
+        rf"ARPING (?P<to>to )?(?P<destination>{_IPV4}) from (?P<source>{_IPV4})(?:(?(to) via) (?P<dev>\S+))?",
         _header,
     ),
     _form(rf"ARPING (?:(?P<destination>{_IPV4})|(?P<mac>{_TYPED_MAC}))", _habets_header),
