@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 import test_cli
 
-from command_line import IPVKIT, Called
+from command_line import IPVKIT, Called, needs_ping
 
 call = test_cli.call
 
@@ -260,6 +260,7 @@ def test_who_has_no_right_to_the_network_is_told_to_use_sudo() -> None:
     )
 
 
+@needs_ping
 def test_a_real_ping_of_this_machine(call: Callable[..., Called]) -> None:
     code, out, err = call("ping", "127.0.0.1", "-c", "1")
     assert (code, err) == (0, "")

@@ -1,5 +1,6 @@
 """What a session's script prints comes through whole, however it is cut into chunks."""
 
+import re
 import string
 from itertools import pairwise
 
@@ -20,7 +21,12 @@ LOOK_ALIKES = (
     f"{NONCE} 1\n".encode(),
 )
 
-outputs = st.lists(st.sampled_from(LOOK_ALIKES) | st.binary(max_size=40)).map(b"".join)
+outputs = (
+    st.lists(st.sampled_from(LOOK_ALIKES) | st.binary(max_size=40))
+    .map(b"".join)
+    .filter(lambda output: not re.search(rf"\x1e{NONCE} (begin|\d+)\n".encode(), output))
+)
+"""Bytes without a mark, which no script can print: it does not know the nonce."""
 
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:

@@ -865,14 +865,6 @@ def test_a_program_that_is_not_there_is_named(
     assert_one_line(err, "arping is not installed", "apt install iputils-arping")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may do that")
-def test_who_may_not_is_told_by_a_real_ip(call: Callable[..., Called]) -> None:
-    code, _, err = call("link", "add", "ipvkit-x", "--type", "bridge")
-    assert code == 3
-    assert "Operation not permitted" in err
-    assert err.endswith("hint: use sudo\n")
-
-
 # --- help, and what is loaded ---------------------------------------------------------------------------
 
 
