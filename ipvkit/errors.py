@@ -1,5 +1,7 @@
 """What can go wrong, as a person reads it: one root and its leaves, each with its exit code."""
 
+_LONGEST_SHOWN = 200
+
 
 class IpvkitError(Exception):
     """Something that a person has to know: what happened, and what to do about it."""
@@ -56,12 +58,16 @@ class UnparsableOutput(IpvkitError):
     def __init__(self, tool: str, line_number: int, line: str) -> None:
         """Keep the `tool`, and the `line` that was not understood with its number, from 1."""
         super().__init__(
-            f"the output of {tool} was not understood at line {line_number}: {line!r}",
+            f"the output of {tool} was not understood at line {line_number}: {_short(line)!r}",
             "was it another tool of that name, or not run under LC_ALL=C? see `ipvkit doctor`",
         )
         self.tool = tool
         self.line_number = line_number
         self.line = line
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}…"
 
 
 class Interrupted(IpvkitError):

@@ -124,7 +124,9 @@ def any_interface_address(text: str) -> InterfaceAddress:
     """
     host, slash, prefixlen = text.partition("/")
     found = any_address(host)
-    if not slash or not prefixlen.isascii() or not prefixlen.isdigit() or "%" in host:
+    if "%" in host:
+        raise UsageError(f"{text!r} names a link, and an address to be given to one does not", "leave % away")
+    if not slash or not prefixlen.isascii() or not prefixlen.isdigit():
         raise UsageError(
             f"{text!r} has no prefix length", f"write it as in {found}/{24 if found.version == 4 else 64}"
         )

@@ -3,8 +3,10 @@
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from ipvkit import __version__
+from ipvkit.errors import IpvkitError
 
 SUMMARIES = {
     "run-lab": "Run a lab on a real kernel and compare it with what ipvlan's rules predict.",
@@ -50,19 +52,27 @@ To begin with:
 
 def emit(text: str) -> bool:
     """Write `text` to stdout; a reader that has gone, as in ``| head``, is no error: return False then."""
+    if sys.stdout is None:
+        return False
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as problem:
         # What is left in the buffer must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
+        if isinstance(problem, BrokenPipeError):
+            return False
+        raise IpvkitError(f"stdout cannot be written: {problem.strerror}") from None
     return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # What the terminal's character set lacks is shown as its code.
+            stream.reconfigure(errors="backslashreplace")
     if arguments in ([], ["--help"], ["-h"]):
         emit(overview())
         return 0

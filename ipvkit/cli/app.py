@@ -1,10 +1,15 @@
 """The Typer application, and the one place where an error becomes a line and an exit code."""
 
 import json
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from inspect import getdoc
+from types import FrameType
 
 import typer
 
@@ -15,7 +20,7 @@ from ipvkit.cli.parse import parse
 from ipvkit.cli.probes import arping, ping
 from ipvkit.cli.run_lab import run_lab
 from ipvkit.cli.shell import shell
-from ipvkit.errors import IpvkitError, UsageError
+from ipvkit.errors import Interrupted, IpvkitError, UsageError
 from ipvkit.report.json import error
 
 app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
@@ -36,10 +41,11 @@ def _options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors become lines on stderr."""
-    if len(arguments) == 1 and arguments[0] in GROUPS:
+    if arguments[-1:] and arguments[-1] in GROUPS and set(arguments[:-1]) <= {"--debug"}:
         arguments = [*arguments, "--help"]
     try:
-        code = typer.main.get_command(app)(list(arguments), prog_name="ipvkit", standalone_mode=False)
+        with _interrupts_told():
+            code = _command()(list(arguments), prog_name="ipvkit", standalone_mode=False)
         return int(code or 0)
     except SystemExit:
         # Typer's way to end when the reader of its help has gone.
@@ -50,13 +56,35 @@ def run(arguments: Sequence[str]) -> int:
         return _tell(_known(problem), arguments)
 
 
+@cache
+def _command() -> Callable[..., int | None]:
+    return typer.main.get_command(app)
+
+
+@contextmanager
+def _interrupts_told() -> Iterator[None]:
+    """Have ^C raise Interrupted: of KeyboardInterrupt Typer makes an exit without a word."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted("interrupted", "nothing had begun, or all of it had ended")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 def _known(problem: Exception) -> IpvkitError:
     """Return `problem` as one that a person can read."""
     match problem:
         case IpvkitError():
             return problem
         case typer.TyperException():
-            what = problem.format_message().rstrip(".").replace("Value error, ", "")
+            what = " ".join(problem.format_message().split()).rstrip(".").replace("Value error, ", "")
             return UsageError(what, "ipvkit COMMAND --help tells the options")
         case _:
             what = f"{type(problem).__name__}: {problem}"

@@ -1,5 +1,6 @@
 """``ipvkit netns``, ``link``, ``addr``, ``route`` and ``neigh``: iproute2's commands, one at a time."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import typer
@@ -111,7 +112,7 @@ def _kind(type_: LinkType, **options: str | int | None) -> ip.Kind:
     """Return the kind of link that the options describe; raise UsageError where they do not fit."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     needed, possible = _OPTIONS[type_]
-    for name in set(given) - needed - possible:
+    for name in sorted(set(given) - needed - possible):
         raise UsageError(f"{_option(name)} does not go with --type {type_}")
     for name in sorted(needed - set(given)):
         raise UsageError(f"a link of type {type_} needs {_option(name)}")
@@ -153,7 +154,8 @@ def link_list(
     if all_ and netns is not None:
         raise UsageError("--all does not go with --netns", "leave one of them away")
     where = Where(target, netns, dry_run, json_)
-    show = ip.addr_show(dev, details=True)
+    # A link of that name may be in one namespace and not in another.
+    show = ip.addr_show(None if all_ else dev, details=True)
     commands = {"list the links": show}
     if all_:
         commands["list the links in each namespace"] = ip.at_each(show)
@@ -164,7 +166,11 @@ def link_list(
     if all_:
         texts += sorted(ip.by_netns(done[1].stdout).items())
     found = [outputs.LinkIn(name, link) for name, text in texts for link in ip.parse_addresses(text)]
-    shown = [each for each in outputs.with_parents(found) if type_ in (None, each.link.kind)]
+    shown = [
+        each
+        for each in outputs.with_parents(found)
+        if type_ in (None, each.link.kind) and dev in (None, each.link.ifname)
+    ]
     _show(where, outputs.LINK, shown)
     return 0
 
@@ -340,7 +346,9 @@ def route_list(
     }
     done = perform(where, commands)
     if done is not None:
-        _show(where, outputs.ROUTE, tuple(r for completed in done for r in ip.parse_routes(completed.stdout)))
+        found = [route for completed in done for route in ip.parse_routes(completed.stdout)]
+        # ip leaves out what it was asked for.
+        _show(where, outputs.ROUTE, [replace(r, dev=r.dev or dev) if not r.nexthops else r for r in found])
     return 0
 
 
@@ -359,7 +367,8 @@ def neigh_list(
     where = Where(target, netns, dry_run, json_)
     done = perform(where, {"list the neighbours": ip.neigh_show(dev)})
     if done is not None:
-        _show(where, outputs.NEIGH, ip.parse_neighbours(done[0].stdout))
+        found = ip.parse_neighbours(done[0].stdout)
+        _show(where, outputs.NEIGH, [replace(neighbour, dev=neighbour.dev or dev) for neighbour in found])
     return 0
 
 

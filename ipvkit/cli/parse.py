@@ -1,5 +1,6 @@
 """``ipvkit parse``."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -82,15 +83,14 @@ def parse(
 @contextmanager
 def _opened(file: str) -> Iterator[TextIO]:
     """Open `file` as text in which only a line feed ends a line, whatever bytes are in it."""
+    if file == "-" and sys.stdin is None:
+        raise UsageError("there is no stdin to read", "name a file")
     try:
         binary = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115
     except OSError as problem:
         raise UsageError(f"{file!r} cannot be read: {problem.strerror}") from None
     with TextIOWrapper(binary, encoding="utf-8", errors="replace", newline="\n") as text:
-        try:
-            yield text
-        except OSError as problem:
-            raise UsageError(f"{file!r} cannot be read: {problem.strerror}") from None
+        yield text
 
 
 @contextmanager
@@ -111,20 +111,30 @@ def _patient(text: TextIO) -> Iterator[None]:
 
 
 def _entries(lines: Iterable[str], parse_: Callable[[str], tuple[Any, ...]]) -> Iterator[Any]:
-    """Yield what `parse_` finds in a stream of outputs of ip, entry by entry: each begins at the margin."""
+    """Yield what `parse_` finds in a stream of outputs of ip: each JSON document, each plain entry."""
     entry: list[str] = []
-    began = 1
+    began, depth = 1, 0
     for number, line in enumerate(lines, 1):
-        if entry and not line[:1].isspace():
+        # A plain entry begins at the margin; JSON is inside its brackets, wherever it stands.
+        if entry and depth == 0 and not line[:1].isspace():
             yield from _found(entry, began, parse_)
             entry, began = [], number
         entry.append(line)
-        # A JSON document in one line is whole: no need to wait for what comes next.
-        if len(entry) == 1 and line.startswith("[") and line.rstrip().endswith("]"):
-            yield from _found(entry, began, parse_)
-            entry, began = [], number + 1
+        if entry[0].startswith("["):
+            depth += _deeper(line)
+            if depth <= 0:
+                yield from _found(entry, began, parse_)
+                entry, began, depth = [], number + 1, 0
     if entry:
         yield from _found(entry, began, parse_)
+
+
+_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
+
+
+def _deeper(line: str) -> int:
+    """Return how many more brackets of JSON a line opens than it closes."""
+    return sum(bool(opened) - bool(closed) for opened, closed in _TEXT_OR_BRACKET.findall(line))
 
 
 def _found(entry: list[str], began: int, parse_: Callable[[str], tuple[Any, ...]]) -> tuple[Any, ...]:

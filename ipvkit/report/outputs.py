@@ -76,10 +76,15 @@ _EVENTS: dict[type, str] = {
 
 def _columns(rows: Sequence[Sequence[object]], headers: Sequence[str], needed: int = 1) -> str:
     """Return a table without the columns that are empty, but for the first `needed`."""
-    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    texts = [["" if cell is None else _shown(str(cell)) for cell in row] for row in rows]
     kept = [i for i in range(len(headers)) if i < needed or any(row[i] for row in texts)]
     table = [[row[i] for i in kept] for row in texts]
     return tabulate(table, [headers[i] for i in kept], disable_numparse=True) + "\n"
+
+
+def _shown(text: str) -> str:
+    """Return `text` so that nothing in it, which others may have sent, can act on a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _words(values: Iterable[object]) -> str:
@@ -119,7 +124,8 @@ def _links(links: Sequence[LinkIn]) -> str:
         )
         for netns, link in links
     ]
-    return _columns(rows, headers, needed=0) if rows else "no links\n"
+    table = _columns(rows, headers, needed=0) if rows else "no links\n"
+    return table + _not_understood(line for _, link in links for line in link.unrecognised)
 
 
 def _parent(link: Link) -> str | None:
@@ -146,7 +152,8 @@ def _addresses(links: Sequence[Link]) -> str:
         for link in links
         for address in link.addresses
     ]
-    return _columns(rows, headers, needed=2) if rows else "no addresses\n"
+    table = _columns(rows, headers, needed=2) if rows else "no addresses\n"
+    return table + _not_understood(line for link in links for line in link.unrecognised)
 
 
 def _routes(routes: Sequence[Route]) -> str:
@@ -168,17 +175,19 @@ def _routes(routes: Sequence[Route]) -> str:
             )
         )
         rows += [("", None, hop.via, hop.dev, *[None] * 4, _words(hop.flags)) for hop in route.nexthops]
-    return _columns(rows, headers) if rows else "no routes\n"
+    table = _columns(rows, headers) if rows else "no routes\n"
+    return table + _not_understood(line for route in routes for line in route.unrecognised)
 
 
 def _neighbours(neighbours: Sequence[Neighbour]) -> str:
     headers = ("address", "dev", "lladdr", "state", "flags")
     rows = [(n.dst, n.dev, n.lladdr, _words(n.states), _words(n.flags)) for n in neighbours]
-    return _columns(rows, headers) if rows else "no neighbours\n"
+    table = _columns(rows, headers) if rows else "no neighbours\n"
+    return table + _not_understood(line for n in neighbours for line in n.unrecognised)
 
 
 def _namespaces(namespaces: Sequence[Netns]) -> str:
-    rows = sorted((netns.name, netns.id) for netns in namespaces)
+    rows = [(netns.name, netns.id) for netns in sorted(namespaces, key=lambda netns: netns.name)]
     return _columns(rows, ("netns", "id")) if rows else "no network namespaces\n"
 
 
@@ -195,7 +204,7 @@ def _ping(report: PingReport) -> str:
         seqs = [missing.seq for missing in report.no_answers]
         said.append(("", "no answer yet", len(seqs), _ranges(seqs)))
     table = _columns(said, ("from", "said", "times", "icmp_seq")) + "\n" if said else ""
-    return table + _ping_line(report) + "\n" + _not_understood(report.unrecognised)
+    return table + _shown(_ping_line(report)) + "\n" + _not_understood(report.unrecognised)
 
 
 def _answer(reply: ping.Reply) -> tuple[str, int]:
@@ -250,17 +259,20 @@ def _arping(report: ArpingReport) -> str:
     parts = [_columns(rows, ("address", "lladdr", "replies", "fastest ms")) + "\n"] if rows else []
     if len(rows) > 1:
         parts.append(f"{len(rows)} hosts have this address\n")
-    parts += [f"{error}\n" for error in report.errors]
-    what = f"arping {report.destination}" if report.destination else "arping"
-    if report.complete:
+    parts += [f"{_shown(error)}\n" for error in report.errors]
+    what = _shown(f"arping {report.destination}") if report.destination else "arping"
+    if report.complete and report.transmitted is None:
+        # Habets' -D prints marks and no counts.
+        parts.append(f"{what}: {len(report.replies)} answers, {report.no_answers} times none\n")
+    elif report.complete:
         parts.append(f"{what}: {report.transmitted} sent, {report.received} received\n")
     else:
         parts.append(f"{what}: cut off after {len(report.replies)} replies\n")
     return "".join(parts) + _not_understood(report.unrecognised)
 
 
-def _not_understood(lines: Sequence[str]) -> str:
-    return "".join(f"not understood: {line}\n" for line in lines)
+def _not_understood(lines: Iterable[str]) -> str:
+    return "".join(f"not understood: {_shown(line)}\n" for line in lines)
 
 
 # --- one for each kind of output ------------------------------------------------------------------------
