@@ -36,8 +36,12 @@ def shell(
         raise UsageError("--target local has no simulated LAN", "leave --target away, or give sandbox or uml")
     lab = load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH)
     plan = on_simulated_lan(lab, {})
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    script = None if file is None and terminal else _read("-" if file is None else file)
+    if sys.stdin is None or sys.stdout is None:
+        raise UsageError("stdin or stdout is closed", "give it /dev/null")
+    to_type = file is None and sys.stdin.isatty()
+    if to_type and not sys.stdout.isatty():
+        raise UsageError("to type into a shell, stdout has to be a terminal", "name a FILE, or - for stdin")
+    script = None if to_type else _read("-" if file is None else file)
     where, why = choose(target)
     if why:
         print(why, file=sys.stderr)

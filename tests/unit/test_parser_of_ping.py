@@ -652,7 +652,7 @@ def test_a_last_line_that_is_whole_is_read_without_its_newline(end: str) -> None
 @pytest.mark.parametrize("text", [text_of(capture) for capture in CAPTURES], ids=map(short, CAPTURES))
 def test_stripped_output_says_the_same(text: str) -> None:
     whole, stripped_ = read_or_none(text), read_or_none(text.rstrip())
-    if whole is None or not (whole.complete or whole.transmitted is None and whole.destination is None):
+    if whole is None or not (whole.complete or (whole.transmitted is None and whole.destination is None)):
         return
     assert stripped_ is not None
     assert replace(stripped_, notes=(), unrecognised=()) == replace(whole, notes=(), unrecognised=())
