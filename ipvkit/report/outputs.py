@@ -181,7 +181,9 @@ def _routes(routes: Sequence[Route]) -> str:
 
 def _neighbours(neighbours: Sequence[Neighbour]) -> str:
     headers = ("address", "dev", "lladdr", "state", "flags")
-    rows = [(n.dst, n.dev, n.lladdr, _words(n.states), _words(n.flags)) for n in neighbours]
+    # The kernel lists them in the order of its hashes.
+    found = sorted(neighbours, key=lambda n: (n.dev or "", n.dst.version, int(n.dst)))
+    rows = [(n.dst, n.dev, n.lladdr, _words(n.states), _words(n.flags)) for n in found]
     table = _columns(rows, headers) if rows else "no neighbours\n"
     return table + _not_understood(line for n in neighbours for line in n.unrecognised)
 
