@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface
-from typing import TypeVar, cast
+from typing import TypeVar, cast, get_args
 
 import yaml
 
 from ipvkit.errors import InvalidLab, UsageError
 from ipvkit.values import Flag, Mode, address, interface_address, interface_name, netns_name
 
-MODES: tuple[Mode, ...] = ("l2", "l3")
-FLAGS: tuple[Flag, ...] = ("bridge",)
-"""The modes and flags that a lab can have: those whose outcomes physics predicts."""
+MODES: tuple[Mode, ...] = get_args(Mode)
+FLAGS: tuple[Flag, ...] = get_args(Flag)
 
 HOST = "host"
 GATEWAY = "gateway"

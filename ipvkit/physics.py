@@ -66,7 +66,7 @@ class Neighbours:
         return FAST_TIMERS if peer in self.fast else KERNEL_TIMERS
 
     def left_s(self, entry: Entry) -> float:
-        """Return how many seconds a known entry will serve, in l3, if it is used from now on."""
+        """Return how many seconds a known entry will serve, in l3 and l3s, if it is used from now on."""
         return self.timers(entry[0]).lifetime_s - self.age_s.get(entry, 0.0)
 
 
@@ -77,20 +77,30 @@ def predict(phase: Phase, check: Check, neighbours: Neighbours) -> Prediction:
         return _between_host_and_endpoint(phase, check)
     peer = next((role for role in (source, destination) if role in PEERS), None)
     if peer is None:
-        return Prediction(
-            Outcome.REACHABLE,
-            f"siblings: with flag {phase.flag} the parent hands the packet over inside the kernel",
-        )
+        return _between_siblings(phase)
     endpoint = destination if peer == source else source
     if phase.mode == "l2":
         return Prediction(Outcome.REACHABLE, f"in l2 {endpoint} answers ARP itself, with the parent's MAC")
     entry = (peer, endpoint)
     if entry in neighbours.known:
         return _through_known_entry(check, entry, neighbours)
-    silent = f"gets no answer: in l3 {endpoint}'s device is NOARP"
+    silent = f"gets no answer: in {phase.mode} {endpoint}'s device is NOARP"
     if peer == source:
         return Prediction(Outcome.UNREACHABLE, f"{peer}'s ARP for {endpoint} {silent}")
     return Prediction(Outcome.UNREACHABLE, f"the request arrives; {peer}'s ARP for the way back {silent}")
+
+
+def _between_siblings(phase: Phase) -> Prediction:
+    """Return what the flag makes of it, in every mode (ipvlan_xmit_mode_l2(), ipvlan_xmit_mode_l3())."""
+    match phase.flag:
+        case "bridge":
+            what = "the parent hands the packet over inside the kernel"
+            return Prediction(Outcome.REACHABLE, f"siblings: with flag bridge {what}")
+        case "private":
+            lost = "the kernel drops what goes from one endpoint of a parent to another"
+        case "vepa":
+            lost = "the packet goes out to the switch, which sends nothing back to the port it came from"
+    return Prediction(Outcome.UNREACHABLE, f"siblings: with flag {phase.flag} {lost}")
 
 
 def _between_host_and_endpoint(phase: Phase, check: Check) -> Prediction:
@@ -148,7 +158,7 @@ def after(phase: Phase, act: Act, neighbours: Neighbours) -> Neighbours:
         if phase.mode == "l2" and age_s[entry] >= timers.delay_first_probe_s:
             # Its probe is answered: from now on it is as good as new, and in use since nobody knows when.
             del age_s[entry]
-        elif phase.mode == "l3" and age_s[entry] >= timers.lifetime_s and entry in known:
+        elif phase.mode != "l2" and age_s[entry] >= timers.lifetime_s and entry in known:
             del known[entry]
             failed.add(entry)
     return replace(

@@ -244,7 +244,8 @@ class _PhaseBuilder:
                 steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=ip.netns_del(e.netns))
         steps.end_stage()
         made = {}
-        kind = ip.Ipvlan(lab.parent, phase.mode)
+        # Bridge is what a parent has at first: as short as a person would type it.
+        kind = ip.Ipvlan(lab.parent, phase.mode, None if phase.flag == "bridge" else phase.flag)
         for e in endpoints:
             made[e.name] = steps.add(
                 f"make {e.name}, an ipvlan link on {lab.parent} in {phase.mode} mode",
