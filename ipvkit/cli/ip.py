@@ -14,12 +14,12 @@ from ipvkit.targets.choice import TargetKind
 from ipvkit.tools import ip
 from ipvkit.values import Flag, Mode, any_address, any_interface_address, route_destination
 
-netns, link, addr, route, neigh = (
-    typer.Typer(name=name) for name in ("netns", "link", "addr", "route", "neigh")
+_HELP = (
+    "Each command here is one of ip's. Exit code: 0 done, 2 wrong usage, 3 this user may not, 4 ip failed."
 )
 
-EXIT_CODES = (
-    "Each command here is one of ip's. Exit code: 0 done, 2 wrong usage, 3 this user may not, 4 ip failed."
+netns, link, addr, route, neigh = (
+    typer.Typer(name=name, help=_HELP) for name in ("netns", "link", "addr", "route", "neigh")
 )
 
 T = TypeVar("T")

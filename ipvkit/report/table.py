@@ -1,10 +1,12 @@
 """A result as a person reads it: a table, then one line of verdict."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 from tabulate import tabulate
 
+from ipvkit.lab import Lab
+from ipvkit.plan import Plan
 from ipvkit.report.result import Result, Verdict
 
 _COLOURS = {"pass": "32", "FAIL": "1;31", "skipped": "33", "not run": "33"}
@@ -22,6 +24,31 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
             parts += [section.title, _table(rows, width), ""]
     parts += [*_residue(result), verdict_line(result)]
     return "\n".join(parts) + "\n"
+
+
+def summaries(labs: Sequence[Lab]) -> str:
+    """Return a table of labs, with what each is about."""
+    return (
+        tabulate([(lab.name, lab.about) for lab in labs], ("lab", "what it shows"), disable_numparse=True)
+        + "\n"
+    )
+
+
+def predictions(plan: Plan) -> str:
+    """Return the table of what is predicted in each phase of `plan`."""
+    rows = [
+        [
+            section.name,
+            str(probe.check),
+            str(probe.address or ""),
+            probe.expected,
+            probe.skipped or probe.reason,
+        ]
+        for section in plan.sections
+        for probe in (*(s.probe for stage in section.stages for s in stage if s.probe), *section.skipped)
+    ]
+    headers = ("phase", "check", "address", "predicted", "reason")
+    return f"{tabulate(rows, headers, disable_numparse=True)}\n\n{plan.lab.name}: {len(rows)} checks\n"
 
 
 def _table(rows: list[list[str]], width: int | None) -> str:

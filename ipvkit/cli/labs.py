@@ -1,0 +1,38 @@
+"""``ipvkit labs``: the gallery, and lab files of one's own."""
+
+from typing import Annotated
+
+import typer
+
+from ipvkit import labs as gallery
+from ipvkit.cli import emit
+from ipvkit.cli.options import LabName, load_lab
+from ipvkit.lab import load
+from ipvkit.plan import make_plan
+from ipvkit.report.table import predictions, summaries
+
+labs = typer.Typer(name="labs", help="Nothing is run. Exit code: 0 done, 2 wrong usage, or what is no lab.")
+
+
+@labs.command("list")
+def labs_list() -> int:
+    """List the labs of the gallery, and what each of them shows."""
+    found = [load(gallery.text(name), f"{name}.yaml") for name in gallery.names()]
+    emit(summaries(found))
+    return 0
+
+
+@labs.command("show")
+def labs_show(
+    lab: Annotated[str, typer.Argument(metavar="LAB", help="A lab of the gallery.")] = gallery.WALKTHROUGH,
+) -> int:
+    """Print a lab of the gallery, to begin a lab file with: ipvkit labs show l2 > my-lab.yaml."""
+    emit(gallery.text(lab))
+    return 0
+
+
+@labs.command("check")
+def labs_check(lab: LabName = gallery.WALKTHROUGH) -> int:
+    """Read a lab and print what is predicted for each of its checks; nothing is run."""
+    emit(predictions(make_plan(load_lab(lab))))
+    return 0
