@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ipvkit.lab import (
     GATEWAY,
     HOST,
+    FLAGS,
     MODES,
     PEERS,
     Act,
@@ -195,6 +196,7 @@ _SMALL = st.integers(0, 2)
 _FIRST_HOST = st.integers(1, 15)
 _TWO_ADDRESSES = st.lists(st.booleans(), min_size=3, max_size=3)
 _MODES = st.sampled_from(MODES)
+_FLAGS = st.sampled_from(FLAGS)
 
 
 @st.composite
@@ -272,7 +274,7 @@ def _phases(draw: st.DrawFn, title: str, endpoints: tuple[Endpoint, ...], networ
         )
         for act in draw(_acts(len(chosen), network.neighbour is not None))
     )
-    return Phase(title, draw(_MODES), tuple(names.values()), acts)
+    return Phase(title, draw(_MODES), tuple(names.values()), acts, draw(_FLAGS))
 
 
 @cache

@@ -145,7 +145,7 @@ MISTAKES = (
     Mistake("too many seconds", "watch: 9", "watch: 3601", 18, "watch: '3601' is no whole number of seconds"),
     Mistake("no seconds", "watch: 9", "watch: 0", 18, "watch: '0' is no whole number of seconds"),
     Mistake("mode", "mode: l2", "mode: l4", 13, "mode: 'l4' is not known", "l2, l3"),
-    Mistake("flag", "flag: bridge", "flag: vepa", 14, "flag: 'vepa' is not known", "bridge"),
+    Mistake("flag", "flag: bridge", "flag: vlan", 14, "flag: 'vlan' is not known", "bridge"),
     Mistake("outcome", "unreachable", "maybe", 18, "expect: 'maybe' is not known", "reachable, unreachable"),
     # names and addresses
     Mistake("parent's name", "eth0", "-x", 3, "parent: '-x' is no interface name", "letters, digits"),

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvkit import labs as gallery
-from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, Act, Check, Lab, Outcome, Phase, load
+from ipvkit.lab import FLAGS, GATEWAY, HOST, NEIGHBOUR, PEERS, Act, Check, Lab, Outcome, Phase, load
 from ipvkit.physics import FAST_TIMERS, KERNEL_TIMERS, Neighbours, Prediction, after, predict
+from ipvkit.values import Flag
 from strategies import l2, labs
 
 REACHABLE, UNREACHABLE, EXPIRES = Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES
@@ -62,10 +63,29 @@ def test_in_l2_endpoints_and_peers_reach_each_other(lab: Lab) -> None:
 
 
 @given(labs())
-def test_siblings_reach_each_other_in_every_mode(lab: Lab) -> None:
-    for _, check, prediction in predictions(lab):
+def test_the_flag_alone_decides_over_siblings(lab: Lab) -> None:
+    for phase, check, prediction in predictions(lab):
         if not {check.source, check.destination} & {HOST, *PEERS}:
-            assert prediction.outcome is REACHABLE
+            assert prediction.outcome is (REACHABLE if phase.flag == "bridge" else UNREACHABLE)
+            assert f"flag {phase.flag}" in prediction.reason
+
+
+@given(labs(), st.sampled_from(FLAGS))
+def test_the_flag_decides_over_siblings_alone(lab: Lab, flag: Flag) -> None:
+    flagged = replace(lab, phases=tuple(replace(phase, flag=flag) for phase in lab.phases))
+    for (_, check, one), (_, _, other) in zip(predictions(lab), predictions(flagged), strict=True):
+        if {check.source, check.destination} & {HOST, *PEERS}:
+            assert one.outcome is other.outcome or check.watch is not None
+
+
+@given(labs())
+def test_l3s_comes_out_as_l3(lab: Lab) -> None:
+    one, other = (
+        replace(lab, phases=tuple(replace(p, mode=mode if p.mode != "l2" else "l2") for p in lab.phases))
+        for mode in ("l3", "l3s")
+    )
+    found = zip(predictions(one), predictions(other), strict=True)
+    assert all(of_l3[2].outcome is of_l3s[2].outcome for of_l3, of_l3s in found)
 
 
 @given(labs())
@@ -91,7 +111,7 @@ def test_a_check_comes_out_the_same_both_ways(lab: Lab) -> None:
 def test_a_path_expires_only_where_it_is_watched(lab: Lab) -> None:
     for phase, check, prediction in predictions(lab):
         if prediction.outcome is EXPIRES:
-            assert phase.mode == "l3"
+            assert phase.mode != "l2"
             assert check.watch is not None
             assert check.watch > FAST_TIMERS.lifetime_s
 
