@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ipvkit.lab import (
+    FLAGS,
     GATEWAY,
     HOST,
-    FLAGS,
     MODES,
     PEERS,
     Act,
