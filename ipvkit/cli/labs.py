@@ -36,3 +36,10 @@ def labs_check(lab: LabName = gallery.WALKTHROUGH) -> int:
     """Read a lab and print what is predicted for each of its checks; nothing is run."""
     emit(predictions(make_plan(load_lab(lab))))
     return 0
+
+
+@labs.command("schema")
+def labs_schema() -> int:
+    """Print the JSON Schema of lab files, with which an editor completes and checks them."""
+    emit(gallery.schema())
+    return 0

@@ -13,6 +13,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
 
 
+def schema() -> str:
+    """Return the JSON Schema of lab files, for editors."""
+    return resources.files(__name__).joinpath("lab.schema.json").read_text(encoding="utf-8")
+
+
 def text(name: str) -> str:
     """Return the YAML of the lab called `name`; raise UsageError where there is none."""
     if name not in names():

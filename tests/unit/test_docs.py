@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jsonschema
 import pytest
 import typer
 import yaml
 
 from captures import FIXTURES
 from documents import NOT_RUN, REFERENCE, ROOT, Document, documents, problem, run
+from ipvkit import labs
 from ipvkit.cli import SUMMARIES
 from ipvkit.cli.app import GROUPS, app
 from ipvkit.errors import InvalidLab
@@ -263,3 +266,44 @@ def test_lab_format_page_names_every_key(level: str) -> None:
     section = re.search(rf"^##+ [^\n]*`{level}`.*?(?=^##+ |\Z)", page, re.MULTILINE | re.DOTALL)
     assert section is not None, f"lab-format.md has no section for `{level}`"
     assert [key for key in keys if f"| `{key}`" not in section[0]] == []
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_schema_of_labs_has_every_key(level: str) -> None:
+    text = LEVELS[level].replace("NETWORK", "{host: 192.0.2.1/24, gateway: 192.0.2.254}")
+    with pytest.raises(InvalidLab, match="unknown key") as raised:
+        load(text.replace("KEY", "qqqqqq"), "a.yaml")
+    whole = json.loads(labs.schema())
+    names = {"endpoints": "endpoint", "phases": "phase", "do": "act", "check": "check"}
+    part = {"lab": whole, "network": whole["properties"]["network"]}.get(level) or whole["$defs"][
+        names[level]
+    ]
+    assert raised.value.hint == f"there is {', '.join(part['properties'])}"
+    assert part["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", labs.names())
+def test_the_schema_of_labs_takes_the_gallery(name: str) -> None:
+    schema = json.loads(labs.schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(labs.text(name)), schema)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["mode: l4", "flag: vlan", "abuot: x", "watch: 0", "gateway: 192.168.104.254/24", "expect: maybe"],
+)
+def test_the_schema_of_labs_refuses_what_is_wrong(wrong: str) -> None:
+    key = wrong.partition(":")[0]
+    text = labs.text(labs.WALKTHROUGH)
+    if key in text:
+        changed = re.sub(rf"\b{key}: [^\n}},]+", wrong, text, count=1)
+    elif key == "flag":
+        changed = text.replace("mode: l2", f"mode: l2\n    {wrong}")
+    elif key == "expect":
+        changed = text.replace("to: test2}", f"to: test2, {wrong}}}")
+    else:
+        changed = text.replace("about:", f"{key}:", 1)
+    assert changed != text
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(changed), json.loads(labs.schema()))
