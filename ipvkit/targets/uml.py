@@ -30,7 +30,7 @@ mount -t tmpfs tmpfs /run
 ip link set lo up
 mkdir -p /run/netns /run/modules/lib/modules
 ln -s MODULES/* /run/modules/lib/modules/
-modprobe --all --dirname /run/modules ipvlan veth bridge || exit 3
+modprobe --all --dirname /run/modules ipvlan veth bridge macvlan 8021q || exit 3
 """
 
 

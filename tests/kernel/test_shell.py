@@ -185,6 +185,27 @@ def test_ipvkit_itself_is_there(request: pytest.FixtureRequest, who: str) -> Non
     assert names == {"switch", "gateway", "neighbour", "test1"}
 
 
+LINKS = {
+    "ipvlan": "--link eth0 --mode l3s --flag private",
+    "macvlan": "--link eth0 --type macvlan",
+    "vlan": "--link eth0 --type vlan --id 5",
+    "veth": "--type veth --peer x --peer-netns gateway",
+    "bridge": "--type bridge",
+}
+"""Each kind of link that `ipvkit link add` makes, and what it takes."""
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_each_kind_of_link_can_be_made_there(program: Program, kind: str) -> None:
+    script = f"ipvkit link add one {LINKS[kind]} && ipvkit link list one --json"
+    code, output, said = shell(program, stdin=script.encode())
+    assert (code, said) == (0, "")
+    (link,) = json.loads(output)["links"]
+    assert (link["ifname"], link["kind"]) == ("one", kind)
+    if kind == "ipvlan":
+        assert (link["parent"], link["mode"], link["flag"]) == ("eth0", "l3s", "private")
+
+
 def test_a_long_script_comes_in_whole(program: Program) -> None:
     source = random.Random(1)
     letters = "abc '\"\\$`!#*\t\N{EURO SIGN}\N{GRINNING FACE}"
