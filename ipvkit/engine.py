@@ -12,7 +12,7 @@ from types import FrameType
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
-from ipvkit.plan import NONLOCAL_BIND, Plan, Stage, Step
+from ipvkit.plan import Plan, Stage, Step
 from ipvkit.script import Frame, payload, read_frames
 from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
 from ipvkit.tools import ip, sysctl
@@ -239,7 +239,7 @@ class _CommandRun:
         if completed is None or completed.exit_code not in step.command.ok:
             return
         self.done = [done for done in self.done if done.id not in step.settles]
-        if step.undo is not None:
+        if step.undo is not None and completed.exit_code == 0:
             self.done.append(step)
 
     def _next(self, deadline: float) -> Ended | Signal | None:
@@ -450,9 +450,7 @@ class _PayloadRun:
 def views_of(plan: Plan) -> dict[str, Command]:
     """Return the commands that show what a run of `plan` could leave behind, by name."""
     views = {"netns": ip.netns_list(), "addr": ip.addr_show()}
-    if any(step.undo is not None and step.undo.reads for step in plan.steps):
-        views[NONLOCAL_BIND] = sysctl.get_value(NONLOCAL_BIND)
-    return views
+    return views | {key: sysctl.get_value(key) for key in plan.sysctls}
 
 
 def _residue(before: Mapping[str, Completed], after: Mapping[str, Completed]) -> list[str]:
@@ -475,6 +473,5 @@ def _things(seen: Mapping[str, Completed]) -> Sequence[str]:
     for link in ip.parse_addresses(seen["addr"].stdout):
         dev = link.ifname
         things += [f"link {dev}", *(f"address {address} on {dev}" for address in link.ipv4)]
-    if NONLOCAL_BIND in seen:
-        things.append(f"{NONLOCAL_BIND} = {seen[NONLOCAL_BIND].stdout.strip()}")
-    return things
+    sysctls = [name for name in seen if name.startswith("net.")]
+    return [*things, *(f"{key} = {seen[key].stdout.strip()}" for key in sysctls)]

@@ -4,27 +4,37 @@ import string
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from itertools import permutations
 from typing import Any
 
 from hypothesis import strategies as st
 
 from ipvkit.lab import (
+    FAR,
     FLAGS,
-    GATEWAY,
     HOST,
     MODES,
+    OF_PINGS,
     PEERS,
+    PING_COUNT,
+    STRATEGIES,
     Act,
+    AddAddress,
+    AddLink,
+    Attempt,
     Check,
     Endpoint,
     Lab,
-    Network,
     Outcome,
+    Parent,
     Phase,
+    SetMode,
+    SetMtu,
+    Setting,
     on_parent,
 )
+from ipvkit.values import Address, InterfaceAddress
 
 # --- names and addresses ------------------------------------------------------------------------------
 
@@ -195,86 +205,129 @@ _TITLES = st.lists(SLUGS, min_size=3, max_size=3, unique=True)
 _SMALL = st.integers(0, 2)
 _FIRST_HOST = st.integers(1, 15)
 _TWO_ADDRESSES = st.lists(st.booleans(), min_size=3, max_size=3)
-_MODES = st.sampled_from(MODES)
-_FLAGS = st.sampled_from(FLAGS)
+_SHAPES = st.sampled_from(("old", "old", "one", "two", "vlan", "apart"))
+"""One parent with IPv4, one, two, two of which one is a VLAN, and endpoints in a subnet of their own."""
+
+_VERSIONS = st.sampled_from(((4,), (4, 6), (6,)))
+_MTUS = st.sampled_from((None, None, None, 1400, 9000))
+_SETTINGS = st.builds(
+    Setting,
+    st.sampled_from(MODES),
+    st.sampled_from(FLAGS),
+    strategy=st.sampled_from(("none", *STRATEGIES)),
+    host_shim=st.sampled_from((False, False, True)),
+) | st.sampled_from((Setting(kind="macvlan"), Setting(flag="private", kind="macvlan"), Setting(kind="veth")))
+_FEW = st.integers(0, 4)
+_ONE_TO_THREE = st.integers(1, 3)
+_KINDS_OF_ACTS = st.sampled_from(("check", "check", "change", "try"))
+_MAYBE = st.sampled_from((None, None, True, False))
+_WAITS = st.sampled_from((None, None, 1, 30))
+_WATCHES = st.sampled_from((None, None, None, 1, 2, 8, 9, 20))
+_COUNTS = st.sampled_from((PING_COUNT, PING_COUNT, 1, 20))
+_SIZES = st.sampled_from((None, None, None, 0, 1472, 1473))
+_EXPECTED = st.sampled_from((None, None, None, *OF_PINGS))
 
 
 @st.composite
-def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3) -> Lab:
-    """Labs on a simulated LAN with every part that a lab can have."""
+def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, plain: bool = False) -> Lab:
+    """Labs on a simulated LAN with every part that a lab can have; `plain` ones with one parent, IPv4 only."""
+    shape = "plain" if plain else draw(_SHAPES)
+    families = (4,) if plain or shape == "old" else draw(_VERSIONS)
     subnet = draw(_SUBNETS)
     free = iter(range(draw(_FIRST_HOST), subnet.num_addresses - 1))
+    numbers = iter(range(1, 200))
 
-    def address() -> IPv4Interface:
-        return IPv4Interface((subnet[next(free)], subnet.prefixlen))
+    def address(network: int = 0) -> tuple[InterfaceAddress, ...]:
+        """Return an address of each family in a network: 0 the first parent's, and others apart from it."""
+        ipv4 = IPv4Interface((subnet[next(free)], subnet.prefixlen))
+        if network:
+            ipv4 = IPv4Interface(f"172.16.{network}.{next(numbers)}/24")
+        ipv6 = IPv6Interface(f"2001:db8:{network}::{next(numbers)}/64")
+        return tuple(own for own in (ipv4, ipv6) if own.version in families)
 
-    host, gateway, neighbour = address(), address(), address()
-    parent, *links = draw(_LINKS)
+    def peer(network: int) -> tuple[Address, ...]:
+        return tuple(own.ip for own in address(network))
+
+    first, *links = draw(_LINKS)
+    neighbour = draw(st.booleans())
+    parents = [Parent(first, address(), peer(0), peer(0) if neighbour else ())]
+    if shape in ("two", "vlan"):
+        tag = {"link": first, "vlan": 100} if shape == "vlan" else {}
+        parents.append(Parent("eth1", address(1), peer(1), **tag))  # type: ignore[arg-type]
+    far = address(9)[:1] if shape != "plain" and draw(st.booleans()) else ()
     spaces = draw(_SPACES) if draw(st.booleans()) else links
-    two = draw(_TWO_ADDRESSES)
-    endpoints = tuple(
-        Endpoint(links[at], (address(), address()) if two[at] else (address(),), spaces[at])
-        for at in range(min(1 + draw(_SMALL), most_endpoints))
-    )
-    network = Network(host, gateway.ip, neighbour.ip if draw(st.booleans()) else None)
-    count = min(1 + draw(_SMALL), most_phases)
-    return Lab(
+    two, apart = draw(_TWO_ADDRESSES), shape == "apart"
+    endpoints = []
+    for at in range(min(1 + draw(_SMALL), most_endpoints)):
+        on = at % len(parents)
+        network = 20 if apart else on
+        own = (*address(network), *address(network)) if two[at] else address(network)
+        endpoints.append(Endpoint(links[at], own, spaces[at], parents[on].name, mtu=draw(_MTUS)))
+    lab = Lab(
         name=draw(SLUGS),
         about=draw(LINES) or draw(WORDS),
-        parent=parent,
-        network=network,
-        endpoints=endpoints,
-        phases=tuple(draw(_phases(title, endpoints, network)) for title in draw(_TITLES)[:count]),
+        parents=tuple(parents),
+        endpoints=tuple(endpoints),
+        phases=(Phase("only", Setting(), (endpoints[0].name,), ()),),
+        far=far,
     )
+    titles = draw(_TITLES)[: min(1 + draw(_SMALL), most_phases)]
+    return replace(lab, phases=tuple(draw(_phases(title, lab, plain, apart)) for title in titles))
 
 
 def labs_on_a_parent(*, most_endpoints: int = 3, most_phases: int = 3) -> st.SearchStrategy[Lab]:
     """Labs on a real NIC, of whose network more or less is known."""
 
     def place(lab: Lab, host: bool, gateway: bool, neighbour: bool) -> Lab:
-        network = lab.network
+        parent = lab.parents[0]
         return on_parent(
             lab,
-            lab.parent,
-            host=network.host if host else None,
-            gateway=network.gateway if gateway else None,
-            neighbour=network.neighbour if neighbour else None,
+            parent.name,
+            host=parent.host if host else (),
+            gateway=parent.gateway[0] if gateway else None,
+            neighbour=next(iter(parent.neighbour), None) if neighbour else None,
         )
 
-    found = labs(most_endpoints=most_endpoints, most_phases=most_phases)
+    found = labs(most_endpoints=most_endpoints, most_phases=most_phases, plain=True)
     return st.builds(place, found, st.booleans(), st.booleans(), st.booleans())
 
 
 def l2(lab: Lab) -> Lab:
-    """Return `lab` with all its phases in l2 mode."""
-    return replace(lab, phases=tuple(replace(phase, mode="l2") for phase in lab.phases))
+    """Return `lab` with all its phases in l2 mode, and nothing else than ipvlan."""
+    return replace(
+        lab, phases=tuple(replace(p, setting=Setting("l2", p.setting.flag), others=()) for p in lab.phases)
+    )
 
 
 @st.composite
-def _phases(draw: st.DrawFn, title: str, endpoints: tuple[Endpoint, ...], network: Network) -> Phase:
-    chosen = draw(_orders(len(endpoints)))
-    names = {str(at): endpoints[number].name for at, number in enumerate(chosen)}
+def _phases(draw: st.DrawFn, title: str, lab: Lab, plain: bool, apart: bool) -> Phase:
+    chosen = draw(_orders(len(lab.endpoints)))
+    endpoints = [lab.endpoints[number] for number in chosen]
+    setting = _fitting(draw(_SETTINGS), lab, plain, apart)
+    others = ()
+    if len(lab.parents) > 1 and draw(st.booleans()):
+        others = ((lab.parents[1].name, _fitting(draw(_SETTINGS), lab, plain, apart)),)
+    acts = []
+    for _ in range(draw(_FEW)):
+        acts.append(draw(_act(lab, tuple(e.name for e in endpoints), plain)))
+    return Phase(title, setting, tuple(e.name for e in endpoints), tuple(acts), others)
 
-    def named(found: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(names.get(role, role) for role in found)
 
-    acts = tuple(
-        Act(
-            checks=tuple(
-                replace(
-                    check,
-                    source=names.get(check.source, check.source),
-                    destination=names.get(check.destination, check.destination),
-                )
-                for check in act.checks
-            ),
-            announce=named(act.announce),
-            fast_ageing=act.fast_ageing,
-            flush=act.flush,
-        )
-        for act in draw(_acts(len(chosen), network.neighbour is not None))
+def _fitting(setting: Setting, lab: Lab, plain: bool, apart: bool) -> Setting:
+    """Return `setting` without what cannot work in `lab`."""
+    ipv4 = any(own.version == 4 for e in lab.endpoints for own in e.addresses)
+    if setting.kind == "veth" and (plain or len(lab.parents) > 1):
+        return Setting()
+    wrong = (
+        plain,
+        setting.strategy == "routed" and not apart,
+        setting.strategy != "routed" and (apart or setting.mode == "l2"),
+        setting.strategy == "announce" and not ipv4,
+        setting.strategy == "l3s-proxy" and setting.mode == "l3" and ipv4,
     )
-    return Phase(title, draw(_MODES), tuple(names.values()), acts, draw(_FLAGS))
+    if any(wrong):
+        setting = replace(setting, strategy="none")
+    return replace(setting, host_shim=False) if plain else setting
 
 
 @cache
@@ -283,24 +336,71 @@ def _orders(count: int) -> st.SearchStrategy[tuple[int, ...]]:
     return st.sampled_from([o for size in range(1, count + 1) for o in permutations(range(count), size)])
 
 
-@cache
-def _acts(count: int, neighbour: bool) -> st.SearchStrategy[list[Act]]:
-    """Return acts of a phase with `count` endpoints, which are called by their numbers here."""
-    here = tuple(map(str, range(count)))
-    peers = PEERS if neighbour else (GATEWAY,)
-    roles = (*here, HOST, *peers)
-    pairs = [(a, b) for a in roles for b in roles if a != b and {a, b} & set(here)]
-    checks = st.builds(
-        lambda pair, watch, expect, why: Check(pair[0], pair[1], watch, expect, why),
-        st.sampled_from(pairs),
-        st.sampled_from((None, None, None, 1, 2, 8, 9, 20)),
-        st.sampled_from((None, None, None, *Outcome)),
-        WORDS,
+@st.composite
+def _act(draw: st.DrawFn, lab: Lab, here: tuple[str, ...], plain: bool) -> Act:
+    """An act of a phase with the endpoints `here`."""
+    peers = tuple(role for role in PEERS if any(parent.peer(role) for parent in lab.parents))
+    kind = draw(_KINDS_OF_ACTS)
+    if kind == "check":
+        pairs = _pairs(lab, here)
+        if pairs:
+            return Act(checks=tuple(draw(_checks(pairs)) for _ in range(draw(_ONE_TO_THREE))))
+    if kind == "try" and not plain:
+        return Act(attempts=tuple(draw(_attempt(lab, here)) for _ in range(draw(_ONE_TO_THREE))))
+    named = tuple(e for e in here if any(own.version == 4 for own in lab.endpoint(e).addresses))
+    return Act(
+        announce=draw(_some(named[:2])),
+        fast_ageing=draw(_some(peers)),
+        flush=draw(_some(peers)),
+        hairpin=None if plain else draw(_MAYBE),
+        port_security=None if plain else draw(st.none() | _some((HOST, *here[:1]))),
+        wait=None if plain else draw(_WAITS),
     )
-    checking = st.lists(checks, min_size=1, max_size=3).map(lambda found: Act(checks=tuple(found)))
-    changing = st.builds(Act, announce=_some(here), fast_ageing=_some(peers), flush=_some(peers))
-    return st.lists(checking | changing, max_size=4)
 
 
+def _pairs(lab: Lab, here: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the pairs that a check can have."""
+    found = []
+    for a, b in permutations((*here, HOST, *PEERS, FAR), 2):
+        if not {a, b} & set(here):
+            continue
+        parent = lab.parent_of(Check(a, b))
+        known = {HOST, *here, *(role for role in PEERS if parent.peer(role)), *((FAR,) if lab.far else ())}
+        if {a, b} <= known and lab.pinged(Check(a, b)) is not None:
+            found.append((a, b))
+    return found
+
+
+@st.composite
+def _checks(draw: st.DrawFn, pairs: list[tuple[str, str]]) -> Check:
+    source, destination = draw(st.sampled_from(pairs))
+    watch = draw(_WATCHES)
+    count = PING_COUNT if watch is not None else draw(_COUNTS)
+    size = draw(_SIZES) if watch is None else None
+    return Check(source, destination, watch, draw(_EXPECTED), draw(WORDS), size=size, count=count)
+
+
+@st.composite
+def _attempt(draw: st.DrawFn, lab: Lab, here: tuple[str, ...]) -> Attempt:
+    first = lab.endpoint(here[0])
+    change = draw(
+        st.sampled_from(
+            (
+                AddAddress(lab.parents[0].host[0], first.name),
+                AddAddress(lab.endpoint(here[-1]).addresses[0], first.name),
+                AddLink("extra", "ipvlan", lab.parents[0].name),
+                AddLink("extra", "ipvlan", lab.parents[0].name, "l3s", "private"),
+                AddLink("other", "macvlan", lab.parents[0].name),
+                SetMode(first.name, "l3"),
+                SetMtu(first.name, 9000),
+                SetMtu(lab.parents[-1].name, 1400),
+            )
+        )
+    )
+    expect = draw(st.sampled_from((None, None, Outcome.ACCEPTED, Outcome.REFUSED)))
+    return Attempt(change, expect, draw(WORDS))
+
+
+@cache
 def _some(found: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.sampled_from([o for size in range(len(found) + 1) for o in permutations(found, size)])

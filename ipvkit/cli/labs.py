@@ -7,7 +7,7 @@ import typer
 from ipvkit import labs as gallery
 from ipvkit.cli import emit
 from ipvkit.cli.options import LabName, load_lab
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
 from ipvkit.report.table import predictions, summaries
 

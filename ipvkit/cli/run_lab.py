@@ -111,7 +111,7 @@ def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
     placed = on_parent(
         lab,
         parent,
-        host=next(iter(addresses.get(parent, ())), None),
+        host=tuple(addresses.get(parent, ())),
         addresses=network.addresses,
         gateway=network.gateway,
         neighbour=network.neighbour,
@@ -126,7 +126,7 @@ def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
         return placed
     routes = engine.look(local, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
     gateway = ip.gateway_of(ip.parse_routes(routes.stdout))
-    return replace(placed, network=replace(placed.network, gateway=gateway))
+    return replace(placed, parents=(replace(placed.parents[0], gateway=(gateway,) if gateway else ()),))
 
 
 def _refuse_unwritable(output: Path | None) -> None:

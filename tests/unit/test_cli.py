@@ -19,7 +19,7 @@ from ipvkit.cli.app import GROUPS, app
 from ipvkit.cli.progress import Progress
 from ipvkit.command import Completed
 from ipvkit.engine import Began, Finished, Stopping
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
 from ipvkit.script import exported, preview
 from recorder import Recorder

@@ -22,7 +22,7 @@ from ipvkit import labs
 from ipvkit.cli import SUMMARIES
 from ipvkit.cli.app import GROUPS, app
 from ipvkit.errors import InvalidLab
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.tools import arping, ip, ping
 
 DOCUMENTS = documents()

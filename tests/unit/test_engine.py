@@ -18,7 +18,8 @@ from ipvkit import labs as gallery
 from ipvkit.command import Command, Completed
 from ipvkit.engine import Began, Finished, Run, Stopping
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
-from ipvkit.lab import Lab, load
+from ipvkit.lab import Lab
+from ipvkit.lab_file import load
 from ipvkit.plan import NONLOCAL_BIND, Plan, Section, Step, Undo, make_plan
 from ipvkit.report.result import judge
 from ipvkit.targets import Ended, Inbox, Running

@@ -7,7 +7,8 @@ from hypothesis import given
 
 from ipvkit import labs as gallery
 from ipvkit.command import Command
-from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, Lab, load, on_parent
+from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, Lab, on_parent
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Stage, Step, Undo, make_plan
 from ipvkit.script import preview
 from strategies import labs, labs_on_a_parent

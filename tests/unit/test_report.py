@@ -19,7 +19,8 @@ from ipvkit.command import Completed
 from ipvkit.doctor import Health, TargetHealth, Tool
 from ipvkit.engine import Finished, Run
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
-from ipvkit.lab import Act, Check, Lab, Outcome, load, on_parent
+from ipvkit.lab import Act, Check, Lab, Outcome, on_parent
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json

@@ -13,7 +13,8 @@ import pytest
 
 from ipvkit import labs as gallery
 from ipvkit.cli import main
-from ipvkit.lab import Outcome, load, on_parent
+from ipvkit.lab import Outcome, on_parent
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, make_plan
 from ipvkit.values import address, interface_address
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, answered, unanswered, watched_to_its_end

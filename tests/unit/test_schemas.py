@@ -38,7 +38,8 @@ from ipvkit.errors import (
     UnparsableOutput,
     UsageError,
 )
-from ipvkit.lab import Outcome, load, on_parent
+from ipvkit.lab import Outcome, on_parent
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.report import json as report
 from ipvkit.report import outputs
