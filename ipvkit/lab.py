@@ -105,7 +105,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of an endpoint: `to` a network (None: default), `via` a gateway, or straight out of its link."""
+    """A route of an endpoint: `to` a network (None: default), `via` a gateway or straight out of its link."""
 
     to: Network | None = None
     via: Address | None = None
@@ -399,7 +399,7 @@ class Lab:
             yield from ((own.ip, ("endpoints", i)) for own in endpoint.addresses)
 
     def _check_subnets(self) -> None:
-        """Refuse subnets of the parents and of what is far that are not apart, and endpoints in a wrong one."""
+        """Refuse subnets of parents and of what is far that are not apart, and endpoints in a wrong one."""
         subnets: list[tuple[Network, Path, str]] = []
         for i, parent in enumerate(self.parents):
             subnets += [(own.network, ("parents", i), parent.name) for own in parent.host]
@@ -413,8 +413,8 @@ class Lab:
             for own in endpoint.addresses:
                 for subnet, _, name in subnets:
                     if own.ip in subnet and name != endpoint.parent:
-                        what = f"{own.ip} is in the subnet of {name}, and {endpoint.name} is on {endpoint.parent}"
-                        raise InvalidLab(what, "take an address of its own parent's", ("endpoints", i))
+                        what = f"{own.ip} is in the subnet of {name}, not of {endpoint.name}'s own parent"
+                        raise InvalidLab(what, f"{endpoint.name} is on {endpoint.parent}", ("endpoints", i))
 
     @property
     def parent(self) -> str:

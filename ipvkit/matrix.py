@@ -29,10 +29,10 @@ from ipvkit.lab import (
     Phase,
     Setting,
     Strategy,
-    family_of,
 )
-from ipvkit.report.result import Result
-from ipvkit.values import Mode
+from ipvkit.plan import Plan, Section, make_plan
+from ipvkit.values import Flag, Mode
+from ipvkit.verdicts import Result, Verdict
 
 ENDPOINTS = ("endpoint1", "endpoint2")
 ROLES = (HOST, *ENDPOINTS, GATEWAY, NEIGHBOUR, FAR)
@@ -54,6 +54,9 @@ _PARENT = Parent(
     neighbour=(ip_address("192.168.104.111"), ip_address("2001:db8:104::111")),
 )
 _FAR = (ip_interface("198.51.100.10/24"), ip_interface("2001:db8:ff::10/64"))
+_Subnets = tuple[str, str, int]
+"""How endpoints' addresses are written, and the number of the first."""
+
 _SAME_SUBNET = ("192.168.104.{}/24", "2001:db8:104::{}/64", 211)
 _OWN_SUBNET = ("10.104.0.{}/24", "2001:db8:a::{}/64", 11)
 
@@ -73,9 +76,35 @@ class Cell:
     reason: str
 
     @property
-    def agrees(self) -> bool:
-        """Whether the kernel did what was predicted."""
-        return self.observed is self.predicted
+    def agrees(self) -> bool | None:
+        """Whether the kernel did what was predicted; None where it was not asked."""
+        return None if self.observed is None else self.observed is self.predicted
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The cells, and the target and kernel that they were observed on: None where nothing was run."""
+
+    cells: tuple[Cell, ...]
+    target: str | None = None
+    kernel: str | None = None
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The part of the matrix that is wanted; None stands for all."""
+
+    mode: Mode | None = None
+    flag: Flag | None = None
+    family: Family | None = None
+    strategy: str | None = None
+
+    def has(self, setting: Setting) -> bool:
+        """Return whether `setting` is in it."""
+        own = (setting.mode, setting.flag, strategy_of(setting))
+        wanted = (self.mode, self.flag, self.strategy)
+        return all(want in (None, has) for want, has in zip(wanted, own, strict=True))
 
 
 def settings() -> list[Setting]:
@@ -94,18 +123,25 @@ def strategy_of(setting: Setting) -> str:
     return HOST_SHIM if setting.host_shim else setting.strategy
 
 
-def labs(count: int) -> list[Lab]:
-    """Return the matrix as `count` labs, or one more, of about the same length."""
-    heavy_first = sorted(settings(), key=lambda setting: setting.strategy != "announce")
-    routed = [setting for setting in heavy_first if setting.strategy == "routed"]
-    others = [setting for setting in heavy_first if setting.strategy != "routed"]
-    parts = [others[i::count] for i in range(count)]
-    return [_lab("routed", _OWN_SUBNET, routed)] + [
-        _lab(f"matrix-{i}", _SAME_SUBNET, part) for i, part in enumerate(parts)
-    ]
+def plans(choice: Choice, count: int) -> list[Plan]:
+    """Return the chosen part of the matrix as plans of about the same length, about `count` of them."""
+    chosen = [setting for setting in settings() if choice.has(setting)]
+    routed = [setting for setting in chosen if setting.strategy == "routed"]
+    others = sorted(
+        (setting for setting in chosen if setting.strategy != "routed"),
+        key=lambda setting: setting.strategy != "announce",
+    )
+    share = max(1, round(count * len(routed) / len(chosen))) if chosen else 1
+    parts = [(_OWN_SUBNET, routed[i::share]) for i in range(share)]
+    parts += [(_SAME_SUBNET, others[i :: count - share]) for i in range(max(1, count - share))]
+    families = FAMILIES if choice.family is None else (choice.family,)
+    labs = [_lab(f"matrix-{i}", subnet, part, families) for i, (subnet, part) in enumerate(parts) if part]
+    return [make_plan(lab) for lab in labs if any(phase.acts for phase in lab.phases)]
 
 
-def _lab(name: str, subnet: tuple[str, str, int], chosen: Sequence[Setting]) -> Lab:
+def _lab(
+    name: str, subnet: tuple[str, str, int], chosen: Sequence[Setting], families: Sequence[Family]
+) -> Lab:
     ipv4, ipv6, first = subnet
     endpoints = tuple(
         Endpoint(
@@ -117,21 +153,21 @@ def _lab(name: str, subnet: tuple[str, str, int], chosen: Sequence[Setting]) -> 
         for i, endpoint in enumerate(ENDPOINTS)
     )
     phases = tuple(
-        Phase(f"{s.mode}-{s.flag}-{strategy_of(s)}", s, ENDPOINTS, tuple(_acts(s))) for s in chosen
+        Phase(f"{s.mode}-{s.flag}-{strategy_of(s)}", s, ENDPOINTS, tuple(_acts(s, families))) for s in chosen
     )
     about = "every pair under every mode, flag and strategy, with cold neighbour tables"
     return Lab(name, about, (_PARENT,), endpoints, phases, _FAR)
 
 
-def _acts(setting: Setting) -> Iterable[Act]:
-    # One request tells; an announcement has to come while somebody asks.
-    count = PING_COUNT if setting.strategy == "announce" else 1
-    forget = Act(flush=(HOST, GATEWAY, NEIGHBOUR, *ENDPOINTS))
-    families = ("ipv4",) if setting.strategy == "announce" else FAMILIES
-    for batch in _batches():
-        checks = [Check(a, b, family=family, count=count) for a, b in batch for family in families]
+def _acts(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:
+    # One request tells; an announcement, which is IPv4's, has to come while somebody asks.
+    announced = setting.strategy == "announce"
+    count = PING_COUNT if announced else 1
+    forget = Act(flush=(*((HOST, *ENDPOINTS) if setting.mode == "l2" else ()), GATEWAY, NEIGHBOUR))
+    asked = [family for family in families if family == "ipv4" or not announced]
+    for batch in _batches() if asked else ():
         yield forget
-        yield Act(checks=tuple(checks))
+        yield Act(checks=tuple(Check(a, b, family=family, count=count) for a, b in batch for family in asked))
 
 
 def _batches() -> list[list[tuple[str, str]]]:
@@ -147,34 +183,47 @@ def _batches() -> list[list[tuple[str, str]]]:
     return batches
 
 
-def cells(results: Iterable[Result]) -> list[Cell]:
-    """Return the cells of the results of `labs`, in the order of `settings` and `PAIRS`."""
+def predicted(plans: Iterable[Plan]) -> Matrix:
+    """Return the matrix as it is predicted; nothing is run."""
+    probes = [
+        (section, Verdict(step.probe))
+        for plan in plans
+        for section in plan.sections
+        for stage in section.stages
+        for step in stage
+        if step.probe is not None
+    ]
+    return Matrix(_cells(probes))
+
+
+def observed(results: Sequence[Result], duration_s: float) -> Matrix:
+    """Return the matrix as kernels did it."""
+    found = [(s, verdict) for r in results for s in r.run.plan.sections for verdict in r.verdicts[s.name]]
+    run = results[0].run
+    return Matrix(_cells(found), run.target, run.kernel, duration_s)
+
+
+def _cells(verdicts: Iterable[tuple[Section, Verdict]]) -> tuple[Cell, ...]:
+    """Return the cells in the order of `settings`, the families, and `PAIRS`."""
+    order = [(s.mode, s.flag, strategy_of(s)) for s in settings()]
     found = []
-    for result in results:
-        for section in result.run.plan.sections:
-            for verdict in result.verdicts[section.name]:
-                check, phase = verdict.probe.check, section.phase
-                if phase is None or not isinstance(check, Check) or verdict.probe.address is None:
-                    continue
-                found.append(
-                    Cell(
-                        phase.setting.mode,
-                        phase.setting.flag,
-                        family_of(verdict.probe.address),
-                        strategy_of(phase.setting),
-                        check.source,
-                        check.destination,
-                        verdict.probe.expected,
-                        verdict.observed,
-                        verdict.probe.reason,
-                    )
-                )
-    order: list[tuple[str, str, str]] = [(s.mode, s.flag, strategy_of(s)) for s in settings()]
-    return sorted(
-        found,
-        key=lambda cell: (
-            order.index((cell.mode, cell.flag, cell.strategy)),
-            cell.family,
-            PAIRS.index((cell.source, cell.destination)),
-        ),
-    )
+    for section, verdict in verdicts:
+        check, phase, probe = verdict.probe.check, section.phase, verdict.probe
+        if phase is None or not isinstance(check, Check) or check.family is None:
+            raise ValueError(f"{check} is no cell of the matrix")
+        setting = phase.setting
+        place = (setting.mode, setting.flag, strategy_of(setting))
+        cell = Cell(
+            mode=setting.mode,
+            flag=setting.flag,
+            family=check.family,
+            strategy=strategy_of(setting),
+            source=check.source,
+            destination=check.destination,
+            predicted=probe.expected,
+            observed=verdict.observed,
+            reason=probe.reason,
+        )
+        position = (order.index(place), check.family, PAIRS.index((check.source, check.destination)))
+        found.append((position, cell))
+    return tuple(cell for _, cell in sorted(found, key=lambda item: item[0]))

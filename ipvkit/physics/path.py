@@ -15,6 +15,9 @@ _MOST_HOPS = 8
 _HEADERS = {"ipv4": 28, "ipv6": 48}
 """What IP and ICMP add to a ping's payload, in bytes."""
 
+_VLAN_TAG = 4
+"""What a link takes above its MTU, in bytes."""
+
 _STAY_APART = "a parent and its endpoints do not talk"
 
 
@@ -124,7 +127,7 @@ class _Tracer:
             what = f"{_the(node.name)}'s route to {destination} leads to its loopback, for the proxy's sake"
             raise self._lost(node.name, what)
         link = node.link(way.dev)
-        self._fits(link, f"{_the(node.name)}'s {link.dev}", destination)
+        self._fits_out_of(link, destination)
         if link.kind != "ipvlan":
             return self._onto_segment(link, way.via or destination, destination, source)
         if self.world.setting(link.parent).mode == "l2":
@@ -156,7 +159,7 @@ class _Tracer:
             raise self._lost(HOST, _siblings("vepa"))
         self._tell(HOST, f"{link.dev} has the host's routes say which way: out of {parent}")
         nic = self.world.nic(parent)
-        self._fits(nic, f"the host's {nic.dev}", destination)
+        self._fits_out_of(nic, destination)
         return self._onto_segment(nic, way.via or destination, destination, source)
 
     def _to_sibling(self, link: Link, destination: Address) -> str:
@@ -167,7 +170,7 @@ class _Tracer:
             return HOST
         if flag == "private":
             raise self._lost(link.node, _siblings(flag))
-        self._fits(sibling, f"{sibling.node}'s {sibling.dev}", destination)
+        self._fits_into(sibling, destination)
         if HOST in (sibling.node, link.node):
             what = f"the shim, the host's own link on {link.parent}, is a sibling of its endpoints"
             self._note(link.node, what)
@@ -185,13 +188,12 @@ class _Tracer:
         allowed = self.world.state.allowed
         filtered = allowed is not None and source.version == 4 and self._is_hosts_port(link)
         if filtered and source not in self._allowed(allowed or ()):
-            what = f"the switch drops what comes from {source}: port security allows {' and '.join(allowed or ())}"
-            raise self._lost("switch", what)
-        self._fits(target, f"{_the(target.node)}'s {target.dev}", destination)
+            what = f"the switch drops what comes from {source}: its port security allows"
+            raise self._lost("switch", f"{what} {' and '.join(allowed or ())}")
+        self._fits_into(target, destination)
         rider = self.world.rider(destination, target.segment) if target.node == HOST else None
         if rider is None or target.kind != "nic":
             return target.node
-        self._fits(rider, f"{rider.node}'s {rider.dev}", destination)
         self._tell(HOST, f"{target.dev} hands it to {rider.node}, whose address that is")
         return rider.node
 
@@ -201,12 +203,22 @@ class _Tracer:
     def _allowed(self, roles: tuple[str, ...]) -> set[Address]:
         return {own.ip for r in roles for link in self.world.nodes[r].links for own in link.addresses}
 
-    def _fits(self, link: Link, whose: str, destination: Address) -> None:
-        if self.size is None:
-            return
-        size = self.size + _HEADERS[family_of(destination)]
-        if size > link.mtu:
-            raise self._lost(link.node, f"{size} bytes are more than {whose} takes: mtu {link.mtu}")
+    def _fits_out_of(self, link: Link, destination: Address) -> None:
+        """Lose what is larger than the MTU of the link that sends it; a reply is fragmented instead."""
+        size = self._bytes(destination)
+        if size > link.mtu and not self.replying:
+            raise self._lost(link.node, f"{size} bytes are more than the mtu of {_whose(link)}: {link.mtu}")
+
+    def _fits_into(self, link: Link, destination: Address) -> None:
+        """Lose what is larger than the link that gets it takes (is_skb_forwardable())."""
+        size = self._bytes(destination)
+        if size > link.mtu + _VLAN_TAG and not self.replying:
+            what = f"{size} bytes are more than the mtu of {_whose(link)}, {link.mtu}, and a VLAN tag's"
+            raise self._lost(link.node, f"{what} {_VLAN_TAG}")
+
+    def _bytes(self, destination: Address) -> int:
+        """Return the size of the packet; one of which none is given fits everywhere."""
+        return 0 if self.size is None else self.size + _HEADERS[family_of(destination)]
 
     # --- who has an address ----------------------------------------------------------------------------
 
@@ -215,7 +227,7 @@ class _Tracer:
         rider = self.world.rider(address)
         if rider is not None and rider.parent == link.segment:
             if link == self.world.nic(rider.parent):
-                return self._ask_from_parent(link, rider, address, source)
+                return self._ask_from_parent(link, rider, source)
             return self._resolve_rider(link, rider, address, source)
         for other in self.world.links():
             if other != link and other.segment == link.segment and self._answers(other, address):
@@ -249,12 +261,12 @@ class _Tracer:
         return on_parent
 
     def _is_proxied(self, rider: Link, address: Address) -> bool:
-        """Return whether the host answers for it: in l3 the kernel steers ARP, and not IPv6, past the host."""
+        """Return whether the host answers for it: in l3 the kernel steers ARP, but not IPv6, past it."""
         mode = self.world.setting(rider.parent).mode
         steered = mode == "l3" and address.version == 4
         return address in self.world.nodes[HOST].proxied and not steered
 
-    def _ask_from_parent(self, link: Link, rider: Link, address: Address, source: Address) -> Link:
+    def _ask_from_parent(self, link: Link, rider: Link, source: Address) -> Link:
         """The host's own question goes to the wire, and comes back only from a switch that reflects."""
         if self.world.state.hairpin and self.world.setting(rider.parent).mode == "l2":
             self._note(HOST, "the switch sends frames back, so the host and its endpoints hear each other")
@@ -264,7 +276,7 @@ class _Tracer:
         raise self._lost(HOST, f"{lost}: {_STAY_APART}")
 
     def _resolve_in_l2(self, link: Link, address: Address, source: Address) -> Link:
-        """Return the link that has the MAC for `address`, asked for by an endpoint: siblings and the wire hear."""
+        """Return the link that has the MAC for `address`: siblings and the wire hear an endpoint ask."""
         parent, nic = link.parent, self.world.nic(link.parent)
         sibling = self._sibling_with(link, address)
         if sibling is not None:
@@ -285,7 +297,7 @@ class _Tracer:
         raise self._lost(link.node, f"{self._arp(link, address)} gets no answer: nobody there has {address}")
 
     def _sibling_with(self, link: Link, address: Address) -> Link | None:
-        """Return the sibling that answers for `address`: the host's own link for any of its IPv4 addresses."""
+        """Return the sibling that answers for `address`: the shim for any IPv4 address of the host."""
         siblings = [
             x for x in self.world.links() if x.kind == "ipvlan" and x.parent == link.parent and x != link
         ]
@@ -306,10 +318,8 @@ class _Tracer:
 
     def _why_apart(self, link: Link, other: Link) -> str:
         """Return why two links on one parent do not hear each other (macvlan_queue_xmit()), or nothing."""
-        if (
-            "macvlan" not in (link.kind, other.kind)
-            or self.world.state.hairpin
-            and not self._private(link, other)
+        if "macvlan" not in (link.kind, other.kind) or (
+            self.world.state.hairpin and not self._private(link, other)
         ):
             return ""
         if link.kind == other.kind == "macvlan" and link.parent == other.parent:
@@ -355,6 +365,10 @@ _FAMILY = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 def _the(node: str) -> str:
     return {HOST: "the host", FAR: "the far host"}.get(node, node)
+
+
+def _whose(link: Link) -> str:
+    return link.dev if link.dev == link.node else f"{_the(link.node)}'s {link.dev}"
 
 
 def _siblings(flag: str) -> str:

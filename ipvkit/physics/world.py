@@ -62,7 +62,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A host; `permanent` are addresses it has a permanent neighbour entry for, `proxied` those it answers for."""
+    """A host; `permanent` are the addresses of its permanent entries, `proxied` of its proxy ones."""
 
     name: str
     links: tuple[Link, ...]
@@ -80,7 +80,7 @@ class Node:
         return next(link for link in self.links if link.dev == dev)
 
     def way_to(self, address: Address, dev: str | None = None) -> Way | None:
-        """Return the route for `address`: the longest prefix, then the first; with `dev`, out of that link."""
+        """Return the route for `address`, the longest prefix first; with `dev`, out of that link."""
         connected = [
             Way(own.network, family_of(own), link.dev) for link in self.links for own in link.addresses
         ]

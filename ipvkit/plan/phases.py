@@ -23,9 +23,9 @@ from ipvkit.lab import (
     Lab,
     Parent,
     Phase,
-    Setting,
     SetMode,
     SetMtu,
+    Setting,
     default_routes,
     shim_addresses,
     shim_name,
@@ -347,13 +347,14 @@ class PhaseBuilder:
         if self.lab.simulated:
             return act
         checks = tuple(check for check in act.checks if not self._why_skipped(check))
-        return replace(act, checks=checks, fast_ageing=(), flush=(), hairpin=None, port_security=None)
+        flush = tuple(role for role in act.flush if self.lab.is_endpoint(role))
+        return replace(act, checks=checks, fast_ageing=(), flush=flush, hairpin=None, port_security=None)
 
     def _changes(self, phase: Phase, act: Act, steps: Steps) -> list[Probe]:
         if not self.lab.simulated:
             for role in act.fast_ageing:
                 self.out_of_reach[role] = f"the {role} would have to age its entries faster"
-            for role in act.flush:
+            for role in (role for role in act.flush if role in PEERS):
                 self.out_of_reach[role] = f"the {role}'s neighbour table would have to be emptied"
             if act.hairpin is not None or act.port_security is not None:
                 self.out_of_reach[SWITCH] = "the switch would have to be set otherwise"
@@ -362,10 +363,11 @@ class PhaseBuilder:
         for role in doable.fast_ageing:
             fast = sysctl.set_values(self._fast_timers(role))
             steps.add(f"make the {role} age its neighbour entries within seconds", in_netns(role, fast))
-        for role in act.flush:
-            for netns, dev in self._links_of(role) if role not in PEERS or self.lab.simulated else ():
+        for role in doable.flush:
+            for netns, dev in self._links_of(role):
                 whose = role if self.lab.is_endpoint(role) else f"the {role}"
-                steps.add(f"make {whose} forget its neighbours", in_netns(netns, ip.neigh_flush(dev)))
+                flush = ip.neigh_flush(dev)
+                steps.add(f"make {whose} forget its neighbours", ip.at(netns, flush) if netns else flush)
         self._set_switch(doable, steps)
         if act.wait is not None:
             steps.add(f"wait {act.wait} s", coreutils.sleep(act.wait))

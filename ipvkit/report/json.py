@@ -10,7 +10,7 @@ from ipvkit.engine import Run
 from ipvkit.errors import IpvkitError
 from ipvkit.lab import Attempt, Check, family_of
 from ipvkit.plan import Section, Step
-from ipvkit.report.result import Result, Verdict
+from ipvkit.verdicts import Result, Verdict
 
 
 def render(result: Result) -> str:

@@ -71,8 +71,8 @@ MISTAKES = {
     "a folder": (["run-lab", "/etc/"], "'/etc/' cannot be read", ""),
     "a bad address": (
         ["run-lab", "--dry-run", "--parent", "eth0", "--gateway", "192.0.2.256"],
-        "'192.0.2.256' is no IPv4 address",
-        "192.168.104.254",
+        "'192.0.2.256' is no address",
+        "192.0.2.1 or 2001:db8::1",
     ),
     "a bad endpoint": (
         ["export-script", "--parent", "eth0", "--endpoint", "test1=192.0.2.1"],

@@ -82,7 +82,7 @@ def run(recorder: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path) 
 def plan() -> Plan:
     lab = load(SHORT, "short.yaml")
     host, gateway = interface_address("192.168.104.110/24"), address("192.168.104.254")
-    return make_plan(on_parent(lab, "eth0", host=host, gateway=gateway))
+    return make_plan(on_parent(lab, "eth0", host=(host,), gateway=gateway))
 
 
 def pings() -> dict[str, Answer]:

@@ -45,8 +45,8 @@ from ipvkit.report import json as report
 from ipvkit.report import outputs
 from ipvkit.report.doctor import render_json
 from ipvkit.report.outputs import LinkIn
-from ipvkit.report.result import judge
 from ipvkit.tools import arping, ip, ping
+from ipvkit.verdicts import judge
 from strategies import mutated_text
 
 OUTPUTS: dict[Kind, outputs.Output[Any]] = {

@@ -1,7 +1,7 @@
 """The argv of ``ping``, of iputils, busybox and inetutils, for what is meant by it."""
 
 import math
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import Literal
 
 from ipvkit.command import Command
