@@ -15,6 +15,7 @@ import typer
 
 from ipvkit.cli import SUMMARIES, emit, ip
 from ipvkit.cli.doctor import doctor
+from ipvkit.cli.explain import explain
 from ipvkit.cli.export_script import export_script
 from ipvkit.cli.labs import labs
 from ipvkit.cli.matrix import matrix
@@ -26,7 +27,7 @@ from ipvkit.errors import Interrupted, IpvkitError, UsageError
 from ipvkit.report.json import error
 
 app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
-for function in (run_lab, export_script, matrix, shell, ping, arping, parse, doctor):
+for function in (run_lab, export_script, explain, matrix, shell, ping, arping, parse, doctor):
     name = function.__name__.replace("_", "-")
     app.command(name, help=f"{SUMMARIES[name]}\n\n{getdoc(function)}")(function)
 GROUPS = {str(group.info.name): group for group in (labs, ip.netns, ip.link, ip.addr, ip.route, ip.neigh)}

@@ -181,6 +181,10 @@ class _Tracer:
     def _onto_segment(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
         """Return the host that gets a frame from an ordinary link."""
         target = self._resolve(link, next_hop, source)
+        rider = self.world.rider(destination, target.segment) if target.node == HOST else None
+        if rider is not None and next_hop != destination:
+            what = f"{_the(link.node)} has a route to {rider.node} by the host, and asks for the host only"
+            self._note(link.node, what)
         return self._over_the_wire(link, target, destination, source)
 
     def _over_the_wire(self, link: Link, target: Link, destination: Address, source: Address) -> str:
