@@ -106,22 +106,24 @@ def run(
 
 
 def run_side_by_side(
-    plans: Sequence[Plan], target: PayloadTarget, listener: Listener, *, timeout_s: float
+    plans: Sequence[Plan], target: PayloadTarget, listener: Listener, *, at_once: int, timeout_s: float
 ) -> list[Run]:
-    """Run each of `plans` on a `target` of its own, all at once; a signal ends them all."""
+    """Run each of `plans` on a `target` of its own, `at_once` at a time; a signal ends them all."""
     inboxes: list[Inbox] = [SimpleQueue() for _ in plans]
     news: Inbox = SimpleQueue()
-    lock = threading.Lock()
+    lock, free = threading.Lock(), threading.BoundedSemaphore(at_once)
 
     def tell(event: Began | Finished | Stopping) -> None:
         with lock:
             listener(event)
 
     def run_one(number: int) -> None:
-        try:
-            news.put((number, run(plans[number], target, tell, timeout_s=timeout_s, inbox=inboxes[number])))
-        except BaseException as problem:
-            news.put((number, problem))
+        with free:
+            try:
+                result = run(plans[number], target, tell, timeout_s=timeout_s, inbox=inboxes[number])
+                news.put((number, result))
+            except BaseException as problem:
+                news.put((number, problem))
 
     done: dict[int, Run] = {}
     with signals_into(news):

@@ -16,7 +16,7 @@ from ipvkit.lab import Check, Family, Lab, Phase
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.report import explanation as report
 from ipvkit.targets import require
-from ipvkit.targets.choice import TargetKind, choose
+from ipvkit.targets.choice import KERNELS_AT_ONCE, TargetKind, choose
 from ipvkit.verdicts import judge
 
 
@@ -73,7 +73,7 @@ def _proofs(explanations: list[Explanation], target: TargetKind, timeout_s: floa
     plans = [plan for explanation in explanations for plan in explanation.plans]
     require(*{program for plan in plans for program in plan.programs})
     with Progress(*plans, verbose=False) as progress:
-        runs = engine.run_side_by_side(plans, where, progress, timeout_s=timeout_s)
+        runs = engine.run_side_by_side(plans, where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout_s)
     results = [judge(each) for each in runs]
     for failure in (result.failure for result in results):
         if failure is not None:

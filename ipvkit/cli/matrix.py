@@ -17,7 +17,7 @@ from ipvkit.errors import UsageError
 from ipvkit.lab import Family
 from ipvkit.report import matrix as report
 from ipvkit.targets import require
-from ipvkit.targets.choice import TargetKind, choose
+from ipvkit.targets.choice import KERNELS_AT_ONCE, TargetKind, choose
 from ipvkit.values import Flag, Mode
 from ipvkit.verdicts import judge
 
@@ -56,7 +56,7 @@ def matrix(
         raise UsageError("--markdown does not go with --json", "keep one of the two")
     refuse_unwritable(output)
     choice = matrix_.Choice(mode, flag, family, strategy)
-    plans = matrix_.plans(choice, kernels or 2 * len(os.sched_getaffinity(0)))
+    plans = matrix_.plans(choice, kernels or KERNELS_AT_ONCE)
     if not plans:
         raise UsageError("there is nothing of that", "strategies are for some modes, announce for IPv4")
     if predict:
@@ -68,7 +68,7 @@ def matrix(
     require(*{program for plan in plans for program in plan.programs})
     started = time.monotonic()
     with Progress(*plans, verbose=False) as progress:
-        runs = engine.run_side_by_side(plans, where, progress, timeout_s=timeout)
+        runs = engine.run_side_by_side(plans, where, progress, at_once=len(plans), timeout_s=timeout)
     results = [judge(run) for run in runs]
     found = matrix_.observed(results, time.monotonic() - started)
     for failure in (result.failure for result in results):
