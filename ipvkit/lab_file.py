@@ -348,7 +348,7 @@ def _check(field: _Field) -> Check:
 
 
 def _attempt(field: _Field) -> Attempt:
-    fields = field.fields(*_TRIES, "on", "kind", "mode", "flag", "expect", "why")
+    fields = field.fields(*_TRIES, "at", "kind", "mode", "flag", "expect", "why")
     tried = [key for key in _TRIES if key in fields]
     if len(tried) != 1:
         raise field.wrong("one change is needed", f"there is {', '.join(_TRIES)}")
@@ -360,24 +360,24 @@ def _attempt(field: _Field) -> Attempt:
 
 
 def _change(field: _Field, key: str, fields: dict[str, _Field]) -> Change:
-    needs = {"add-link": ("kind", "on"), "delete-link": ()}.get(key, ("on",))
+    needs = {"add-link": ("kind", "at"), "delete-link": ()}.get(key, ("at",))
     takes = {*needs, *(("mode", "flag") if key == "add-link" else ())}
     for name in needs:
         if name not in fields:
             raise field.wrong(f"`{name}` is missing", f"add `{name}: …`")
-    for name in ("on", "kind", "mode", "flag"):
+    for name in ("at", "kind", "mode", "flag"):
         if name in fields and name not in takes:
             raise fields[name].wrong(f"`{name}` does not go with `{key}`", "leave it away")
     value = fields[key]
     match key:
         case "add-address":
-            return AddAddress(value.checked(interface_address), fields["on"].text())
+            return AddAddress(value.checked(interface_address), fields["at"].text())
         case "delete-link":
             return DeleteLink(value.text())
         case "set-mode":
-            return SetMode(fields["on"].text(), cast(Mode, value.one_of(MODES)))
+            return SetMode(fields["at"].text(), cast(Mode, value.one_of(MODES)))
         case "set-mtu":
-            return SetMtu(fields["on"].text(), value.mtu())
+            return SetMtu(fields["at"].text(), value.mtu())
     kind = fields["kind"].one_of(("ipvlan", "macvlan"))
     for name in ("mode", "flag"):
         if name in fields and kind == "macvlan":
@@ -385,7 +385,7 @@ def _change(field: _Field, key: str, fields: dict[str, _Field]) -> Change:
     return AddLink(
         value.checked(interface_name),
         "ipvlan" if kind == "ipvlan" else "macvlan",
-        fields["on"].text(),
+        fields["at"].text(),
         cast(Mode, fields["mode"].one_of(MODES)) if "mode" in fields else None,
         cast(Flag, fields["flag"].one_of(FLAGS)) if "flag" in fields else None,
     )
@@ -528,15 +528,15 @@ def _attempt_of(attempt: Attempt) -> dict[str, Any]:
     change = attempt.change
     match change:
         case AddAddress(added, endpoint):
-            what: dict[str, Any] = {"add-address": str(added), "on": endpoint}
+            what: dict[str, Any] = {"add-address": str(added), "at": endpoint}
         case AddLink(name, kind, parent, mode, flag):
-            what = {"add-link": name, "kind": kind, "on": parent, "mode": mode, "flag": flag}
+            what = {"add-link": name, "kind": kind, "at": parent, "mode": mode, "flag": flag}
         case DeleteLink(name):
             what = {"delete-link": name}
         case SetMode(endpoint, mode):
-            what = {"set-mode": mode, "on": endpoint}
+            what = {"set-mode": mode, "at": endpoint}
         case SetMtu(link, mtu):
-            what = {"set-mtu": mtu, "on": link}
+            what = {"set-mtu": mtu, "at": link}
     expect = str(attempt.expect) if attempt.expect else None
     return _given({**what, "expect": expect, "why": attempt.why})
 

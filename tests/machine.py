@@ -170,24 +170,24 @@ class Machine:
         return (other for other in self.links.values() if other.parent is link)
 
     def _add(self, where: Where, *words: str) -> None:
-        given = dict(zip(words[::2], words[1::2], strict=False)) if words[0] == "link" else {}
-        parent = self._link(where[0], given["link"]) if given else None
-        kind = words[words.index("type") + 1]
-        peer_at = None
-        if kind == "veth":
-            peer_at = (words[-1], words[-3])
-        for place in filter(None, (where, peer_at)):
-            if place in self.links:
-                raise Refused(f"link {place} is there")
-            if place[0] not in self.spaces:
-                raise Refused(f"there is no namespace {place[0]}")
+        parent, lower = None, words
+        if words[0] == "link":
+            parent, lower = self._link(where[0], words[1]), words[2:]
+        if lower[0] == "address":
+            lower = lower[2:]
+        up = lower[0] == "up"
+        kind, *rest = lower[2 if up else 1 :]
+        if where in self.links:
+            raise Refused("File exists")
         if parent is not None and kind in ("ipvlan", "macvlan"):
             self._refuse_busy(parent, kind)
-        link = Link(kind, parent, up="up" in words[: words.index("type")])
-        link.mtu = parent.mtu if parent else 1500
+        link = Link(kind, parent, up=up, mtu=parent.mtu if parent else 1500)
+        if kind == "veth":
+            _, _, peer, _, netns = rest
+            if netns not in self.spaces or (netns, peer) in self.links:
+                raise Refused("File exists")
+            self.links[netns, peer] = link.peer = Link(kind, peer=link)
         self.links[where] = link
-        if peer_at is not None:
-            self.links[peer_at] = link.peer = Link(kind, peer=link)
 
     def _refuse_busy(self, parent: Link, kind: str) -> None:
         """A link has one receive handler (netdev_rx_handler_register())."""

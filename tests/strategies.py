@@ -419,7 +419,7 @@ def _setting(draw: st.DrawFn, lab: Lab, parent: Parent, fresh: _Addresses, *, re
     own = [a for e in lab.endpoints if e.parent == parent.name for a in e.addresses]
     strategies = _strategies(setting.mode, parent, own)
     setting = replace(setting, strategy=strategies[draw(_NUMBERS) % len(strategies)])
-    if not draw(_SHIMS):
+    if not draw(_SHIMS) or setting.strategy == "l3s-proxy":
         return setting
     named = fresh.peers(lab.parents.index(parent)) if draw(st.booleans()) or real else ()
     return replace(setting, host_shim=True, shim_addresses=named)

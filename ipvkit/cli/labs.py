@@ -11,6 +11,7 @@ from ipvkit.lab import Setting, Strategy
 from ipvkit.lab_file import dump, load
 from ipvkit.labs.new import new_lab
 from ipvkit.plan import make_plan
+from ipvkit.report.schema import render_markdown
 from ipvkit.report.table import predictions, summaries
 from ipvkit.values import Flag, Mode
 
@@ -58,7 +59,9 @@ def labs_new(
 
 
 @labs.command("schema")
-def labs_schema() -> int:
+def labs_schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables of all keys instead.")] = False,
+) -> int:
     """Print the JSON Schema of lab files, with which an editor completes and checks them."""
-    emit(gallery.schema())
+    emit(render_markdown(gallery.schema()) if markdown else gallery.schema())
     return 0
