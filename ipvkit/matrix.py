@@ -133,7 +133,8 @@ def plans(choice: Choice, count: int) -> list[Plan]:
     )
     share = max(1, round(count * len(routed) / len(chosen))) if chosen else 1
     parts = [(_OWN_SUBNET, routed[i::share]) for i in range(share)]
-    parts += [(_SAME_SUBNET, others[i :: count - share]) for i in range(max(1, count - share))]
+    rest = max(1, count - share)
+    parts += [(_SAME_SUBNET, others[i::rest]) for i in range(rest)]
     families = FAMILIES if choice.family is None else (choice.family,)
     labs = [_lab(f"matrix-{i}", subnet, part, families) for i, (subnet, part) in enumerate(parts) if part]
     return [make_plan(lab) for lab in labs if any(phase.acts for phase in lab.phases)]

@@ -85,7 +85,7 @@ def predict_attempt(lab: Lab, phase: Phase, attempt: Attempt, state: State) -> P
             return _accepted("deleting it does not give the others their former mode back")
         case SetMode(endpoint, mode):
             parent = lab.endpoint(endpoint).parent
-            return _accepted(f"mode and flag are the parent's: every endpoint on {parent} is in {mode} now")
+            return _accepted(f"mode and flag are the parent's: all on {parent} are in {mode} bridge now")
         case SetMtu(link, mtu):
             return _set_mtu(world, link, mtu)
 
@@ -118,16 +118,16 @@ def _added_link(change: AddLink, world: World) -> Prediction:
         return _refused(f"{change.parent} carries {other} links, and a parent takes one of the two kinds")
     if change.kind == "macvlan" or "ipvlan" not in there:
         return _accepted(f"{change.parent} carries no other kind")
-    setting, (mode, flag) = world.setting(change.parent), _mode_after(change, world)
+    setting, (mode, flag) = world.setting(change.parent), _mode_after(change)
     if (mode, flag) == (setting.mode, setting.flag):
         return _accepted(f"it is in {mode} {flag} as its siblings are")
     without = "" if change.mode else f": without a mode a link is added in {_KERNELS_MODE}"
     return _accepted(f"every endpoint on {change.parent} is in {mode} {flag} from now on{without}")
 
 
-def _mode_after(change: AddLink, world: World) -> tuple[Mode, Flag]:
-    setting = world.setting(change.parent)
-    return change.mode or _KERNELS_MODE, change.flag or setting.flag
+def _mode_after(change: AddLink) -> tuple[Mode, Flag]:
+    """Return what the parent is in then: without a flag ip(8) sends bridge."""
+    return change.mode or _KERNELS_MODE, change.flag or "bridge"
 
 
 def _set_mtu(world: World, link: str, mtu: int) -> Prediction:
@@ -209,6 +209,7 @@ def _is_confirmed(world: World, entry: Entry) -> bool:
 
 def _changed(lab: Lab, phase: Phase, act: Act, state: State) -> State:
     """Return the state with what its attempts changed, one after another."""
+    bridge: Flag = "bridge"
     for attempt in act.attempts:
         if predict_attempt(lab, phase, attempt, state).outcome is Outcome.REFUSED:
             continue
@@ -216,17 +217,15 @@ def _changed(lab: Lab, phase: Phase, act: Act, state: State) -> State:
             case AddAddress(address, endpoint):
                 state = replace(state, addresses=(*state.addresses, (endpoint, address)))
             case AddLink(_, kind, parent):
-                world = world_of(with_all_addresses(lab), phase, state)
                 if kind == "ipvlan":
-                    flipped = {**state.flipped, parent: _mode_after(attempt.change, world)}
+                    flipped = {**state.flipped, parent: _mode_after(attempt.change)}
                     state = replace(state, flipped=MappingProxyType(flipped))
                 state = replace(state, links=(*state.links, attempt.change))
             case DeleteLink(name):
                 state = replace(state, links=tuple(link for link in state.links if link.name != name))
             case SetMode(endpoint, mode):
                 parent = lab.endpoint(endpoint).parent
-                flag = state.flipped.get(parent, (mode, phase.on(parent).flag))[1]
-                flipped = {**state.flipped, parent: (mode, flag)}
+                flipped = {**state.flipped, parent: (mode, bridge)}
                 state = replace(state, flipped=MappingProxyType(flipped))
             case SetMtu(link, mtu):
                 mtus = {
