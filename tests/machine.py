@@ -83,7 +83,7 @@ class Machine:
     def state(self) -> object:
         """Return what can be compared: all that is there."""
         links = {where: link.state for where, link in self.links.items()}
-        routes = sorted((r.netns, str(r.to), r.version, self._name(r.link), r.metric) for r in self.routes)
+        routes = sorted((r.netns, str(r.to), r.version, self.name(r.link), r.metric) for r in self.routes)
         set_ones = {key: value for key, value in self.sysctls.items() if value != _initially(key[1])}
         return self.spaces, links, routes, self.neighbours, set_ones
 
@@ -163,7 +163,8 @@ class Machine:
             raise Refused(f"there is no link {dev} in {at or 'the root namespace'}", 1)
         return self.links[at, dev]
 
-    def _name(self, link: Link) -> Where:
+    def name(self, link: Link) -> Where:
+        """Return where a link is, and what it is called there."""
         return next(where for where, other in self.links.items() if other is link)
 
     def _on(self, link: Link) -> Iterator[Link]:
@@ -245,7 +246,7 @@ class Machine:
             port.master = None if port.master is link else port.master
         for other in [*self._on(link), *([link.peer] if link.peer is not None else [])]:
             other.peer = None
-            self._remove(self._name(other))
+            self._remove(self.name(other))
 
     # --- addresses, routes, neighbours, filters --------------------------------------------------------
 

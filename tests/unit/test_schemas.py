@@ -24,7 +24,7 @@ import ip_routes_output
 import ping_output
 from captures import FIXTURES, captures, short, text_of
 from documents import REFERENCE, Document
-from ipvkit import labs
+from ipvkit import labs, matrix
 from ipvkit.cli.app import run as run_command_line
 from ipvkit.cli.parse import Kind
 from ipvkit.command import Command, Completed
@@ -38,12 +38,15 @@ from ipvkit.errors import (
     UnparsableOutput,
     UsageError,
 )
-from ipvkit.lab import Outcome, on_parent
+from ipvkit.explain import explain
+from ipvkit.lab import Check, Outcome, on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.report import json as report
 from ipvkit.report import outputs
 from ipvkit.report.doctor import render_json
+from ipvkit.report.explanation import render_json as render_explanations
+from ipvkit.report.matrix import render_json as render_matrix
 from ipvkit.report.outputs import LinkIn
 from ipvkit.tools import arping, ip, ping
 from ipvkit.verdicts import judge
@@ -67,8 +70,14 @@ PARSERS: dict[Kind, Callable[[str], Any]] = {
     "neigh": ip.parse_neighbours,
     "netns": ip.parse_netns,
 }
-NAMES = ("run-v1", *(f"{kind}-v1" for kind in OUTPUTS), "event-v1", "command-v1", "doctor-v1", "error-v1")
+NAMES = (
+    "run-v1",
+    *(f"{kind}-v1" for kind in OUTPUTS),
+    *("event-v1", "command-v1", "matrix-v1", "explain-v1", "doctor-v1", "error-v1"),
+)
 WALKTHROUGH = load(labs.text(labs.WALKTHROUGH), "walkthrough.yaml")
+CONFLICT = load(labs.text("macvlan-conflict"), "macvlan-conflict.yaml")
+"""It tries what is accepted and what is refused, and has endpoints that are no ipvlan."""
 
 ANSWERED = """\
 PING 192.168.104.211 (192.168.104.211) 56(84) bytes of data.
@@ -97,6 +106,7 @@ From 192.168.104.111 icmp_seq=1 Destination Host Unreachable
 1 packets transmitted, 0 received, +1 errors, 100% packet loss, time 0ms
 
 """
+NO_ROUTE = "ping: connect: Network is unreachable\n"
 OUTPUT = {Outcome.REACHABLE: ANSWERED, Outcome.EXPIRES: LOST, Outcome.UNREACHABLE: UNANSWERED}
 
 
@@ -124,15 +134,22 @@ def document_of(kind: Kind, found: Any) -> dict[str, Any]:
 
 def completed(step: Step) -> Completed:
     """Return what a step does when all goes as predicted."""
-    if step.probe is None:
+    if step.probe is None or step.probe.expected is Outcome.ACCEPTED:
         return Completed(0, "", "", 0.03)
+    if step.probe.expected is Outcome.REFUSED:
+        return Completed(2, "", "RTNETLINK answers: Device or resource busy\n", 0.03)
     code = 1 if step.probe.expected is Outcome.UNREACHABLE else 0
     return Completed(code, OUTPUT[step.probe.expected], "", 1.2)
 
 
+def as_predicted(plan: Plan) -> Run:
+    """Return a run that went as predicted."""
+    return Run(plan, "uml", "6.12.113", {step.id: completed(step) for step in plan.steps}, duration_s=9.7)
+
+
 def a_run(plan: Plan, **changed: Any) -> dict[str, Any]:
     """Return the document of a run that went as predicted, with the fields of Run that are `changed`."""
-    run = Run(plan, "uml", "6.12.113", {step.id: completed(step) for step in plan.steps}, duration_s=9.7)
+    run = as_predicted(plan)
     run.undone = [
         Finished(step, step.undo.completed("0\n"), Completed(0, "", "", 0.02), undoing=True)
         for step in plan.undos
@@ -150,6 +167,13 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     done = {step.id: completed(step) for step in plan.steps}
     probes = [step for step in plan.steps if step.probe is not None]
     yield "fail", a_run(plan, completed={**done, probes[0].id: Completed(1, UNANSWERED, "", 1.2)})
+    yield "no route", a_run(plan, completed={**done, probes[0].id: Completed(2, "", NO_ROUTE, 0.1)})
+    conflict = make_plan(CONFLICT)
+    yield "tries", a_run(conflict)
+    tried = next(step for step in conflict.steps if step.probe is not None)
+    answers = {step.id: completed(step) for step in conflict.steps}
+    yield "otherwise", a_run(conflict, completed={**answers, tried.id: Completed(0, "", "", 0.03)})
+    yield "not tried", a_run(conflict, completed={}, undone=[], failure=Interrupted("by SIGINT"))
     some = {step.id: done[step.id] for step in list(plan.steps)[:5]}
     failure = CommandFailed("l2.1 failed", "undone", command="ip netns add test1", stderr="File exists\n")
     yield "failed", a_run(plan, completed=some, failure=failure)
@@ -200,12 +224,19 @@ def test_runs_fit(document: dict[str, Any]) -> None:
 
 def test_the_runs_are_what_they_are_called() -> None:
     verdicts = {name: document["verdict"] for name, document in RUNS.items()}
-    good = ("pass", "kept", "skipped", "on a parent", "no phase")
-    assert verdicts == {name: "pass" if name in good else "error" for name in RUNS} | {"fail": "fail"}
+    good = ("pass", "tries", "kept", "skipped", "on a parent")
+    bad = ("fail", "no route", "otherwise")
+    expected = {name: "pass" if name in good else "fail" if name in bad else "error" for name in RUNS}
+    assert verdicts == expected
     checks = {name: [c for p in d["phases"] for c in p["checks"]] for name, d in RUNS.items()}
     assert any(check["lifetime_s"] is not None for check in checks["pass"])
     assert any(check["skipped"] and check["address"] is None for check in checks["skipped"])
     assert any(check["passed"] is None and not check["skipped"] for check in checks["failed"])
+    assert [check["observed"] for check in checks["no route"] if check["passed"] is False] == ["unreachable"]
+    tried = {name: [a["observed"] for p in d["phases"] for a in p["attempts"]] for name, d in RUNS.items()}
+    assert (tried["tries"], tried["otherwise"][0]) == (["refused", "accepted", "refused"], "accepted")
+    assert (set(tried["not tried"]), tried["pass"]) == ({None}, [])
+    assert {phase["kind"] for phase in RUNS["tries"]["phases"]} == {None, "ipvlan", "macvlan"}
 
 
 @pytest.mark.parametrize("problem", ERRORS, ids=lambda problem: type(problem).__name__)
@@ -224,6 +255,71 @@ def test_the_error_that_the_command_line_prints_fits(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("health", HEALTHS, ids=["works", "does not"])
 def test_healths_fit(health: Health) -> None:
     assert wrong(json.loads(render_json(health)), "doctor-v1") == []
+
+
+# --- the matrix, and explanations -----------------------------------------------------------------------
+
+
+def matrices() -> Iterator[tuple[str, dict[str, Any]]]:
+    plans = matrix.plans(matrix.Choice(mode="l3", flag="bridge", strategy="none"), 2)
+    yield "predicted", json.loads(render_matrix(matrix.predicted(plans)))
+    runs = [as_predicted(plan) for plan in plans]
+    yield "agrees", json.loads(render_matrix(matrix.observed([judge(run) for run in runs], 21.5)))
+    probe = next(step for step in plans[0].steps if step.probe is not None)
+    runs[0].completed = {**runs[0].completed, probe.id: Completed(0, ANSWERED, "", 1.2)}
+    yield "does not", json.loads(render_matrix(matrix.observed([judge(run) for run in runs], 21.5)))
+
+
+def explanations() -> Iterator[tuple[str, dict[str, Any]]]:
+    lab = load(labs.text("l3-silent"), "l3-silent.yaml")
+    lost, found = (
+        [explain(lab, phase, Check("neighbour" if mended else "test2", "test1")) for phase in lab.phases]
+        for mended in (True, False)
+    )
+    for name, each in (("lost", lost), ("found", found)):
+        yield name, json.loads(render_explanations(lab, each))
+        proofs = {
+            (e.phase.name, mend): judge(as_predicted(plan)).checks
+            for e in each
+            for mend, plan in zip([m.name for m in e.mends] or [""], e.plans, strict=True)
+        }
+        yield f"{name}, proved", json.loads(render_explanations(lab, each, proofs))
+
+
+MATRICES, EXPLANATIONS = dict(matrices()), dict(explanations())
+
+
+def test_the_matrices_and_explanations_are_what_they_are_called() -> None:
+    agree = {name: {cell["agrees"] for cell in found["cells"]} for name, found in MATRICES.items()}
+    assert agree == {"predicted": {None}, "agrees": {True}, "does not": {True, False}}
+    seen = {name: {e["observed"] for e in found["explanations"]} for name, found in EXPLANATIONS.items()}
+    proved = {"lost, proved": {"unreachable"}, "found, proved": {"reachable"}}
+    assert seen == {"lost": {None}, "found": {None}} | proved
+    mends = [mend for e in EXPLANATIONS["lost, proved"]["explanations"] for mend in e["mends"]]
+    assert {mend["observed"] for mend in mends} == {"reachable"}
+
+
+@pytest.mark.parametrize("document", MATRICES.values(), ids=MATRICES)
+def test_matrices_fit(document: dict[str, Any]) -> None:
+    assert wrong(document, "matrix-v1") == []
+
+
+@pytest.mark.parametrize("document", EXPLANATIONS.values(), ids=EXPLANATIONS)
+def test_explanations_fit(document: dict[str, Any]) -> None:
+    assert wrong(document, "explain-v1") == []
+
+
+def test_what_the_command_line_prints_of_the_whole_matrix_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["matrix", "--predict", "--json"]) == 0
+    assert wrong(json.loads(capsys.readouterr().out), "matrix-v1") == []
+
+
+@pytest.mark.parametrize("name", labs.names())
+def test_what_the_command_line_explains_of_a_lab_fits(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ends = [endpoint.name for endpoint in load(labs.text(name), f"{name}.yaml").endpoints]
+    for source, destination in [("host", ends[0]), (ends[-1], "gateway")]:
+        assert run_command_line(["explain", source, destination, name, "--json"]) == 0
+        assert wrong(json.loads(capsys.readouterr().out), "explain-v1") == []
 
 
 # --- what tools printed ---------------------------------------------------------------------------------
@@ -378,6 +474,8 @@ def samples(kind: Kind) -> list[Any]:
 DOCUMENTS = [
     *(("run-v1", document) for document in RUNS.values()),
     *((f"{kind}-v1", document_of(kind, found)) for kind in OUTPUTS for found in samples(kind)),
+    *(("matrix-v1", document) for document in MATRICES.values()),
+    *(("explain-v1", document) for document in EXPLANATIONS.values()),
     *(("event-v1", json.loads(outputs.event(kind, event))) for (kind, _), event in EVENTS.items()),
     ("command-v1", json.loads(COMMAND)),
     ("error-v1", {"schema": "ipvkit/error/v1", "error": report.error(ERRORS[2])}),
@@ -552,8 +650,8 @@ def test_a_ping_fits_a_run_if_it_is_complete(found: ping.PingReport) -> None:
     assert of_run.is_valid(report.plain(found)) is found.complete
 
 
-DOCUMENT_OF = dict(reversed(DOCUMENTS))
-"""The first document of each schema."""
+DOCUMENT_OF = dict(reversed(DOCUMENTS)) | {"matrix-v1": MATRICES["agrees"]}
+"""The first document of each schema; of the matrix one that was observed."""
 
 
 def first(name: str, key: str) -> dict[str, Any]:
@@ -573,6 +671,13 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("run-v1", {"verdict": "error"}),
     ("run-v1", {"duration_s": -1}),
     ("run-v1", {"target": {"kind": "qemu", "kernel": None}}),
+    ("matrix-v1", {"target": None}),
+    ("matrix-v1", {"cells": []}),
+    ("matrix-v1", {"cells": [{**first("matrix-v1", "cells"), "agrees": None}]}),
+    ("matrix-v1", {"cells": [{**first("matrix-v1", "cells"), "observed": None}]}),
+    ("matrix-v1", {"cells": [{**first("matrix-v1", "cells"), "source": "test1"}]}),
+    ("explain-v1", {"explanations": []}),
+    ("explain-v1", {"explanations": [{**first("explain-v1", "explanations"), "predicted": "reachable"}]}),
     ("ping-v1", {"transmitted": -1}),
     ("ping-v1", {"received": 1.5}),
     ("ping-v1", {"received": None}),
@@ -637,6 +742,10 @@ TABLES = {
     "A phase": ("run-v1", "phase"),
     "A step": ("run-v1", "step"),
     "A check": ("run-v1", "check"),
+    "A try": ("run-v1", "attempt"),
+    "A cell": ("matrix-v1", "cell"),
+    "An explanation": ("explain-v1", "explanation"),
+    "A mend": ("explain-v1", "mend"),
     "A reply to a ping": ("ping-v1", "reply"),
     "An error of a ping": ("ping-v1", "icmp_error"),
     "An answer to an arping": ("arping-v1", "reply"),
