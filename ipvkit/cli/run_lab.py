@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +32,7 @@ from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
 from ipvkit.report.result import Result, judge
+from ipvkit.survey import survey
 from ipvkit.targets import require
 from ipvkit.targets.choice import TargetKind, choose
 from ipvkit.targets.local import Local
@@ -104,29 +105,37 @@ def _planned(lab: Lab) -> Plan:
 
 def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
     """Return the lab on a parent of this machine; refuse to start where something stands in its way."""
-    parent, local = network.parent, Local()
-    views = {"links": ip.link_show(), "addresses": ip.addr_show(), "namespaces": ip.netns_list()}
-    seen = engine.look(local, views)
-    addresses = {link.ifname: link.ipv4 for link in ip.parse_addresses(seen["addresses"].stdout)}
-    placed = on_parent(
-        lab,
-        parent,
-        host=next(iter(addresses.get(parent, ())), None),
-        addresses=network.addresses,
-        gateway=network.gateway,
-        neighbour=network.neighbour,
-    )
-    preflight.refuse_obstacles(
-        placed,
-        ip.parse_links(seen["links"].stdout),
-        [netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)],
-        addresses,
-    )
+    parent = network.parent
+    place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
+    wanted = _wanted(place(gateway=network.gateway))
+    machine = survey(wanted)
+    _tell_or_refuse(lab, preflight.inspect(wanted, machine))
+    link = machine.link(parent)
+    host = next(iter(link.ipv4), None) if link is not None else None
     if network.gateway is not None:
-        return placed
-    routes = engine.look(local, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
-    gateway = ip.gateway_of(ip.parse_routes(routes.stdout))
-    return replace(placed, network=replace(placed.network, gateway=gateway))
+        return place(host=host, gateway=network.gateway)
+    routes = engine.look(Local(), {"routes": ip.route_show(default=True, dev=parent)})["routes"]
+    return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
+
+
+def _wanted(lab: Lab) -> preflight.Wanted:
+    """Return what `lab` is to build on its parent."""
+    return preflight.Wanted(
+        lab.parent,
+        tuple(preflight.Join(phase.mode, phase.flag, strategy="none") for phase in lab.phases),
+        tuple(preflight.Guest(e.name, e.netns, e.addresses) for e in lab.endpoints),
+    )
+
+
+def _tell_or_refuse(lab: Lab, inspection: preflight.Inspection) -> None:
+    """Tell the warnings on stderr; raise UsageError that tells all at once where there are errors."""
+    errors = [str(finding) for finding in inspection.of("error")]
+    warnings = [f"warning: {finding}" for finding in inspection.of("warning")]
+    if errors:
+        what = "\n  ".join([*errors, *warnings])
+        raise UsageError(f"lab {lab.name} cannot start on {inspection.parent}:\n  {what}")
+    for warning in warnings:
+        print(warning, file=sys.stderr)
 
 
 def _refuse_unwritable(output: Path | None) -> None:

@@ -40,6 +40,7 @@ from ipvkit.errors import (
 )
 from ipvkit.lab import Outcome, load, on_parent
 from ipvkit.plan import Plan, Step, make_plan
+from ipvkit.preflight import SEVERITIES, Finding, Inspection
 from ipvkit.report import json as report
 from ipvkit.report import outputs
 from ipvkit.report.doctor import render_json
@@ -180,6 +181,12 @@ HEALTHS = [
     Health((LOCAL, UML), (TOOL,)),
     Health((LOCAL, TargetHealth("sandbox", False, "", "no user namespaces", "")), (TOOL, ABSENT)),
 ]
+INSPECTIONS = [
+    None,
+    Inspection("eth0", ()),
+    Inspection("eth0", tuple(Finding("busy", severity, "what", "mend") for severity in SEVERITIES)),
+]
+HEALTH_DOCUMENTS = [json.loads(render_json(health, found)) for health in HEALTHS for found in INSPECTIONS]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -220,9 +227,9 @@ def test_the_error_that_the_command_line_prints_fits(capsys: pytest.CaptureFixtu
     assert document["error"]["exit_code"] == code == 2
 
 
-@pytest.mark.parametrize("health", HEALTHS, ids=["works", "does not"])
-def test_healths_fit(health: Health) -> None:
-    assert wrong(json.loads(render_json(health)), "doctor-v1") == []
+@pytest.mark.parametrize("document", HEALTH_DOCUMENTS)
+def test_healths_fit(document: dict[str, Any]) -> None:
+    assert wrong(document, "doctor-v1") == []
 
 
 # --- what tools printed ---------------------------------------------------------------------------------
@@ -380,7 +387,7 @@ DOCUMENTS = [
     *(("event-v1", json.loads(outputs.event(kind, event))) for (kind, _), event in EVENTS.items()),
     ("command-v1", json.loads(COMMAND)),
     ("error-v1", {"schema": "ipvkit/error/v1", "error": report.error(ERRORS[2])}),
-    *(("doctor-v1", json.loads(render_json(health))) for health in HEALTHS),
+    *(("doctor-v1", document) for document in HEALTH_DOCUMENTS),
 ]
 
 
