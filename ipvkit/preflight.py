@@ -18,6 +18,7 @@ Code = Literal[
     "no-carrier",
     "loopback",
     "not-ethernet",
+    "refused",
     "port",
     "on-ipvlan",
     "busy",
@@ -233,6 +234,9 @@ def _kind(parent: Link, machine: Machine) -> Iterator[Finding]:
         # drivers/net/ipvlan/ipvlan_main.c, ipvlan_link_new: nothing but ARPHRD_ETHER.
         what = f"{name} is of type {parent.link_type}, without Ethernet"
         yield Finding("not-ethernet", "error", what, "use another parent")
+    elif parent.kind == "vrf":
+        # IFF_NO_RX_HANDLER, drivers/net/vrf.c.
+        yield Finding("refused", "error", f"{name} is a VRF, which takes no ipvlan", "use a port of it")
     # A port of a VRF, alone of all ports, is free for it.
     if parent.master is not None and parent.details.get("info_slave_kind") != "vrf":
         mend = f"use {parent.master} as the parent"

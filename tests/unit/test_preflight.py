@@ -240,6 +240,10 @@ ALONE = [
         lambda machine: with_parent(machine, replace(PARENT, link_type="none")),
     ),
     Obstacle(
+        *("refused", "error", "eth0 is a VRF, which takes no ipvlan; use a port of it"),
+        lambda machine: with_parent(machine, replace(PARENT, kind="vrf")),
+    ),
+    Obstacle(
         *("on-ipvlan", "warning", "eth0 is an ipvlan link itself: endpoints land beside it, on eth9"),
         on_ipvlan,
     ),
