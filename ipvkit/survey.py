@@ -15,7 +15,7 @@ from ipvkit import preflight
 from ipvkit.command import Command, Completed
 from ipvkit.engine import ask, look
 from ipvkit.errors import IpvkitError
-from ipvkit.preflight import Finding, Machine, Place, Wanted
+from ipvkit.preflight import Finding, Inspection, Machine, Place, Wanted
 from ipvkit.targets import PACKAGES, find_program
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip
@@ -32,6 +32,16 @@ _SUDO = 'only root can: sudo "$(command -v ipvkit)" …'
 
 Inode = tuple[int, int]
 """What a network namespace is, whatever its names: device and inode of its file (namespaces(7))."""
+
+
+def inspect(wanted: Wanted) -> Inspection:
+    """Return what will go wrong when `wanted` is built here; that nothing can be seen is a finding too."""
+    try:
+        return preflight.inspect(wanted, survey(wanted))
+    except IpvkitError as problem:
+        what = ": ".join(filter(None, (problem.message, problem.stderr.partition("\n")[0])))
+        mend = problem.hint or "see whether its tools are installed"
+        return Inspection(wanted.parent, (Finding("not-looked-at", "error", what, mend),))
 
 
 def survey(wanted: Wanted) -> Machine:

@@ -128,14 +128,15 @@ def _wanted(lab: Lab) -> preflight.Wanted:
 
 
 def _tell_or_refuse(lab: Lab, inspection: preflight.Inspection) -> None:
-    """Tell the warnings on stderr; raise UsageError that tells all at once where there are errors."""
+    """Tell on stderr what stops no run; raise UsageError that tells all at once where something does."""
     errors = [str(finding) for finding in inspection.of("error")]
-    warnings = [f"warning: {finding}" for finding in inspection.of("warning")]
+    others = [f"warning: {finding}" for finding in inspection.of("warning")]
+    others += [f"note: {finding}" for finding in inspection.of("info")]
     if errors:
-        what = "\n  ".join([*errors, *warnings])
+        what = "\n  ".join([*errors, *others])
         raise UsageError(f"lab {lab.name} cannot start on {inspection.parent}:\n  {what}")
-    for warning in warnings:
-        print(warning, file=sys.stderr)
+    for line in others:
+        print(line, file=sys.stderr)
 
 
 def _refuse_unwritable(output: Path | None) -> None:

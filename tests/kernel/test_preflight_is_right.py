@@ -9,8 +9,8 @@ PYTHON = IPVKIT.partition(" ")[0]
 
 
 def inspection_in(said: Said) -> dict[str, Any]:
-    """Return what `ipvkit doctor --parent --json` found in a guest."""
-    assert said.exit_code in (0, 3), said.output
+    """Return what `ipvkit doctor --parent --json` found in a guest, where there is no error."""
+    assert said.exit_code == 0, said.output
     parent = document_in(said)["parent"]
     assert isinstance(parent, dict)
     return parent
@@ -151,7 +151,7 @@ def test_strict_rp_filter_drops_what_a_shim_in_l2_would_reach() -> None:
 def test_doctor_tells_an_ordinary_user_what_it_could_not_see() -> None:
     said = on_a_real_nic(
         f"ip netns add other; mkdir -m 777 /run/cwd; cd /run/cwd\n"
-        f"{A_USER} env HOME=/run/cwd {IPVKIT} doctor --parent eth0 --address 192.168.104.111/24 --json"
+        f"{A_USER} env HOME=/run/cwd {IPVKIT} doctor --parent eth0 --address 192.168.104.211/24 --json"
     )
     parent = inspection_in(said)
     namespaces, *others = parent["findings"]
@@ -160,7 +160,7 @@ def test_doctor_tells_an_ordinary_user_what_it_could_not_see() -> None:
     assert namespaces["what"].endswith(" processes of other users")
     assert "sudo" in namespaces["mend"]
     # Whether an ordinary user may ask with ARP is the machine's choice.
-    assert {found["code"] for found in others} <= {"not-looked-at", "address-answers"}
+    assert {found["code"] for found in others} <= {"not-looked-at"}
 
 
 def test_doctor_as_root_finds_nothing_about_a_free_parent_and_changes_nothing() -> None:
@@ -169,7 +169,6 @@ def test_doctor_as_root_finds_nothing_about_a_free_parent_and_changes_nothing() 
         f"{IPVKIT} doctor --parent eth0 --mode l3 --address 192.168.104.211/24 --json; code=$?\n"
         f"({SHOW}) >/run/after\ndiff /run/before /run/after && exit $code"
     )
-    assert said.exit_code == 0, said.output
     assert inspection_in(said) == {"dev": "eth0", "findings": []}
 
 

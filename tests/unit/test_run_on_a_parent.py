@@ -16,6 +16,8 @@ from ipvkit import labs as gallery
 from ipvkit.cli import main
 from ipvkit.lab import Outcome, load, on_parent
 from ipvkit.plan import Plan, make_plan
+from ipvkit.preflight import Guest, Join, Wanted
+from ipvkit.survey import inspect
 from ipvkit.values import address, interface_address
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, answered, unanswered, watched_to_its_end
 
@@ -297,3 +299,44 @@ def test_without_root_nothing_is_run(run: Callable[..., Ran], recorder: Recorder
     assert "only root" in err
     assert "sudo" in err.partition("hint: ")[2]
     assert recorder.log() == []
+
+
+# --- doctor --parent ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--mode", "l2"], "need --parent"),
+        (["--address", "192.0.2.1/24"], "need --parent"),
+        (["--parent", "eth0", "--flag", "vepa"], "--flag needs --mode"),
+        (["--parent", "-eth0"], "no interface name"),
+        (["--parent", "eth0", "--address", "192.0.2.1"], "has no prefix length"),
+        (["--parent", "eth0", "--mode", "l4"], "'l4'"),
+    ],
+)
+def test_doctor_refuses_options_that_say_nothing(
+    capsys: pytest.CaptureFixture[str], options: list[str], says: str
+) -> None:
+    assert main(["doctor", *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert says in captured.err
+
+
+def test_a_parent_is_inspected_with_looks_alone(recorder: Recorder) -> None:
+    taken = somebody_has("192.168.104.212", "02:00:00:00:00:09")
+    recorder.answer({**MACHINE, asks("192.168.104.212"): taken})
+    wanted = [interface_address(f"192.168.104.{host}/24") for host in (211, 212)]
+    found = inspect(Wanted("eth0", (Join("l2"),), (Guest(addresses=tuple(wanted)),))).of("error")
+    assert [one.what for one in found] == ["192.168.104.212 is in use: 02:00:00:00:00:09 answered"]
+    assert changes(recorder) == []
+
+
+def test_that_the_machine_cannot_be_looked_at_is_a_finding(recorder: Recorder) -> None:
+    recorder.answer({SHOW: Answer("", "Cannot open netlink socket\n", 1)})
+    (found,) = inspect(Wanted("eth0")).findings
+    assert (found.code, found.severity) == ("not-looked-at", "error")
+    assert found.what == "the machine could not be looked at: Cannot open netlink socket"
+    assert found.mend

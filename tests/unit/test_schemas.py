@@ -40,7 +40,7 @@ from ipvkit.errors import (
 )
 from ipvkit.lab import Outcome, load, on_parent
 from ipvkit.plan import Plan, Step, make_plan
-from ipvkit.preflight import SEVERITIES, Finding, Inspection
+from ipvkit.preflight import SEVERITIES, Code, Finding, Inspection
 from ipvkit.report import json as report
 from ipvkit.report import outputs
 from ipvkit.report.doctor import render_json
@@ -650,6 +650,7 @@ TABLES = {
     "An address": ("link-v1", "address"),
     "A route": ("route-v1", "route"),
     "A neighbour": ("neigh-v1", "neighbour"),
+    "A finding": ("doctor-v1", "finding"),
     "An error": ("error-v1", "error"),
 }
 """The sections of the page whose table is that of a schema or of a part of one."""
@@ -660,6 +661,11 @@ def test_json_page_has_a_row_for_each_field(title: str) -> None:
     name, part = TABLES[title]
     described = (schema(name)["$defs"][part] if part else schema(name))["properties"]
     assert re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE) == list(described)
+
+
+def test_json_page_has_a_row_for_each_code_of_a_finding() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|", section("Codes of findings"), re.MULTILINE)
+    assert sorted(rows) == sorted(get_args(Code))
 
 
 def test_json_page_has_a_row_for_each_event() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
+from ipvkit.survey import SIDE_BY_SIDE
+
 SURVEYS = """\
 import json, subprocess, sys
 from dataclasses import asdict
@@ -60,6 +62,7 @@ until [[ -n $(ip netns pids test1) ]]; do sleep 0.01; done
 ASKED: dict[str, tuple[str, list[str], str]] = {
     "free": ("p0", ["192.0.2.5/24"], ""),
     "answered": ("p0", ["192.0.2.9/24", "192.0.2.5/24", "2001:db8::5/64"], ""),
+    "many": ("p0", [f"192.0.2.{host}/24" for host in (*range(100, 100 + SIDE_BY_SIDE), 9)], ""),
     "own address": ("p0", ["192.0.2.1/24"], ""),
     "no carrier": ("p1", [], ""),
     "down": ("p2", ["192.0.2.9/24"], ""),
@@ -121,6 +124,7 @@ def test_the_network_is_asked_who_has_an_address(told: Told) -> None:
     what = told.only("answered")
     assert what.startswith("192.0.2.9 is in use: ")
     assert what.endswith(" answered")
+    assert told.only("many") == what
     assert told.only("own address") == "192.0.2.1 is p0's own"
     assert told.codes("down") == ["link-down"]
 
