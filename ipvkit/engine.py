@@ -329,8 +329,11 @@ class _CommandRun:
         return Completed(-signal.SIGKILL, "", "did not end even when killed", 2 * UNDO_TIMEOUT_S)
 
 
-def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
-    """Return what each of `views`, commands that change nothing, shows; CommandFailed if one fails."""
+def ask(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
+    """Return what each of `views`, commands that change nothing, did, however it ended.
+
+    They run side by side. Raise CommandFailed if one does not end in time.
+    """
     inbox: Inbox = SimpleQueue()
     waiting = {name: target.start(name, view, inbox) for name, view in views.items()}
     seen: dict[str, Completed] = {}
@@ -343,6 +346,12 @@ def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Compl
             late = next(str(view) for name, view in views.items() if name not in seen)
             raise CommandFailed(f"no answer within {UNDO_TIMEOUT_S} s", command=late) from None
         seen[news.key] = news.completed
+    return seen
+
+
+def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
+    """Return what each of `views`, commands that change nothing, shows; CommandFailed if one fails."""
+    seen = ask(target, views)
     for name, completed in seen.items():
         if completed.exit_code != 0:
             message = "the machine could not be looked at"

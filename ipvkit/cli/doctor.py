@@ -1,13 +1,52 @@
 """``ipvkit doctor``."""
 
+from typing import Annotated
+
+import typer
+
 from ipvkit.cli import emit
 from ipvkit.cli.options import Json
 from ipvkit.doctor import examine
+from ipvkit.errors import UsageError
+from ipvkit.preflight import Guest, Join, Wanted
 from ipvkit.report.doctor import render_json, render_table
+from ipvkit.survey import inspect
+from ipvkit.values import Flag, Mode, any_interface_address, interface_name
 
 
-def doctor(json_: Json = False) -> int:
-    """A sandbox and a uml kernel are started and ended. Exit code: 0 labs run here, 3 they do not."""
+def doctor(
+    parent: Annotated[str | None, typer.Option(metavar="DEV", help="A network interface to look at.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="With --parent: the mode that is wanted.")] = None,
+    flag: Annotated[Flag | None, typer.Option(help="With --mode; as of ip, bridge without it.")] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS/LEN", help="With --parent: an endpoint's address. Repeatable."),
+    ] = None,
+    json_: Json = False,
+) -> int:
+    """A sandbox and a uml kernel are started and ended.
+
+    With --parent it also tells what ipvlan links on DEV would meet. Nothing is changed; with --address the
+    network is asked (ARP) whether somebody has it.
+
+    Exit code: 0 labs run here and no error was found about the parent, 3 otherwise.
+    """
+    wanted = _wanted(parent, mode, flag, address or [])
     health = examine()
-    emit(render_json(health) if json_ else render_table(health))
-    return 0 if health.works else 3
+    inspection = inspect(wanted) if wanted is not None else None
+    emit(render_json(health, inspection) if json_ else render_table(health, inspection))
+    return 0 if health.works and not (inspection and inspection.of("error")) else 3
+
+
+def _wanted(parent: str | None, mode: Mode | None, flag: Flag | None, addresses: list[str]) -> Wanted | None:
+    if parent is None:
+        if mode or flag or addresses:
+            raise UsageError("--mode, --flag and --address need --parent", "give --parent eth0")
+        return None
+    if flag and not mode:
+        raise UsageError("--flag needs --mode", "the two belong together: a link without a mode gets l3")
+    return Wanted(
+        interface_name(parent),
+        (Join(mode, flag or "bridge"),) if mode else (),
+        tuple(Guest(addresses=(any_interface_address(text),)) for text in addresses),
+    )

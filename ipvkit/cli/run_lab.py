@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +32,7 @@ from ipvkit.lab import Lab, on_parent
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
+from ipvkit.survey import survey
 from ipvkit.targets import require
 from ipvkit.targets.choice import TargetKind, choose
 from ipvkit.targets.local import Local
@@ -105,29 +106,40 @@ def _planned(lab: Lab) -> Plan:
 
 def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
     """Return the lab on a parent of this machine; refuse to start where something stands in its way."""
-    parent, local = network.parent, Local()
-    views = {"links": ip.link_show(), "addresses": ip.addr_show(), "namespaces": ip.netns_list()}
-    seen = engine.look(local, views)
-    addresses = {link.ifname: link.ipv4 for link in ip.parse_addresses(seen["addresses"].stdout)}
-    placed = on_parent(
-        lab,
-        parent,
-        host=tuple(addresses.get(parent, ())),
-        addresses=network.addresses,
-        gateway=network.gateway,
-        neighbour=network.neighbour,
-    )
-    preflight.refuse_obstacles(
-        placed,
-        ip.parse_links(seen["links"].stdout),
-        [netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)],
-        addresses,
-    )
+    parent = network.parent
+    place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
+    wanted = _wanted(place(gateway=network.gateway))
+    machine = survey(wanted)
+    _tell_or_refuse(lab, preflight.inspect(wanted, machine))
+    link = machine.link(parent)
+    own = link.addresses if link is not None else ()
+    host = tuple(address.address for address in own if address.scope == "global")
     if network.gateway is not None:
-        return placed
-    routes = engine.look(local, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
-    gateway = ip.gateway_of(ip.parse_routes(routes.stdout))
-    return replace(placed, parents=(replace(placed.parents[0], gateway=(gateway,) if gateway else ()),))
+        return place(host=host, gateway=network.gateway)
+    routes = engine.look(Local(), {"routes": ip.route_show(default=True, dev=parent)})["routes"]
+    return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
+
+
+def _wanted(lab: Lab) -> preflight.Wanted:
+    """Return what `lab` is to build on its parent."""
+    settings = [phase.setting for phase in lab.phases]
+    return preflight.Wanted(
+        lab.parent,
+        tuple(preflight.Join(s.mode, s.flag, s.strategy, s.host_shim) for s in settings),
+        tuple(preflight.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
+    )
+
+
+def _tell_or_refuse(lab: Lab, inspection: preflight.Inspection) -> None:
+    """Tell on stderr what stops no run; raise UsageError that tells all at once where something does."""
+    errors = [str(finding) for finding in inspection.of("error")]
+    others = [f"warning: {finding}" for finding in inspection.of("warning")]
+    others += [f"note: {finding}" for finding in inspection.of("info")]
+    if errors:
+        what = "\n  ".join([*errors, *others])
+        raise UsageError(f"lab {lab.name} cannot start on {inspection.parent}:\n  {what}")
+    for line in others:
+        print(line, file=sys.stderr)
 
 
 def _tell(result: Result, *, as_json: bool, output: Path | None) -> None:

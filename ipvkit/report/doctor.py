@@ -7,10 +7,11 @@ from typing import Any
 from tabulate import tabulate
 
 from ipvkit.doctor import Health
+from ipvkit.preflight import Inspection
 
 
-def render_table(health: Health) -> str:
-    """Return the tables of targets and tools, and what mends what is missing."""
+def render_table(health: Health, inspection: Inspection | None = None) -> str:
+    """Return the tables of targets, tools and a parent, and what mends what is missing."""
     targets = [[t.kind, "works" if t.works else "no", t.kernel, t.reason, t.hint] for t in health.targets]
     tools = [[t.name, t.version or "not installed", t.path, t.package] for t in health.tools]
     parts = [
@@ -22,17 +23,29 @@ def render_table(health: Health) -> str:
     if health.mend:
         parts += [f"to install what is missing: {health.mend}"]
     parts += ["labs run here" if health.works else "labs do not run here"]
+    if inspection is not None:
+        parts += ["", *_parent(inspection)]
     return "\n".join(parts) + "\n"
 
 
-def render_json(health: Health) -> str:
-    """Return the document of `health`."""
+def _parent(inspection: Inspection) -> list[str]:
+    if not inspection.findings:
+        return [f"{inspection.parent}: nothing stands in the way"]
+    rows = [[found.what, found.severity, found.mend] for found in inspection.findings]
+    return [tabulate(rows, (f"finding about {inspection.parent}", "severity", "mend"), disable_numparse=True)]
+
+
+def render_json(health: Health, inspection: Inspection | None = None) -> str:
+    """Return the document of `health` and of a parent."""
     document = {
         "schema": "ipvkit/doctor/v1",
         "works": health.works,
         "targets": [_with_null(asdict(target)) for target in health.targets],
         "tools": [_with_null(asdict(tool)) for tool in health.tools],
         "mend": health.mend or None,
+        "parent": None
+        if inspection is None
+        else {"dev": inspection.parent, "findings": [asdict(found) for found in inspection.findings]},
     }
     return json.dumps(document, indent=2) + "\n"
 

@@ -30,6 +30,7 @@ PACKAGES = {
     "modprobe": "kmod",
     "linux.uml": "user-mode-linux",
     "unshare": "util-linux",
+    "nsenter": "util-linux",
     "setpriv": "util-linux",
     "taskset": "util-linux",
     "timeout": "coreutils",

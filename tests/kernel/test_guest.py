@@ -85,10 +85,11 @@ def test_an_obstacle_is_refused_before_anything_is_changed(obstacle: str, told: 
 
 
 def test_a_command_that_fails_on_a_real_nic_is_undone() -> None:
-    # Nothing looks at addresses in other namespaces; the kernel refuses the duplicate.
+    # The kernel refuses the duplicate; a namespace that has neither a name nor a process cannot be looked at.
     said = on_a_real_nic(
         "ip netns add other; ip link add ipv0 link eth0 type ipvlan mode l2; ip link set ipv0 netns other\n"
         "ip -n other addr add 192.168.104.211/24 dev ipv0; ip -n other link set ipv0 up\n"
+        "touch /run/hidden; mount --bind /run/netns/other /run/hidden; ip netns del other\n"
         f"({SHOW}) >/run/before\n"
         "cat >/run/lab.yaml <<'LAB'\n"
         "{name: x, about: x, parent: eth0,\n"

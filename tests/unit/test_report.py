@@ -22,6 +22,7 @@ from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequir
 from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Step, make_plan
+from ipvkit.preflight import Finding, Inspection
 from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json
 from ipvkit.report import table
@@ -433,6 +434,29 @@ def test_what_is_missing_is_told_with_the_line_that_installs_it() -> None:
     assert "apt install iputils-arping" in text
     assert text.endswith("labs do not run here\n")
     assert doctor_report.render_table(HEALTHS[2]).endswith("labs run here\n")
+
+
+def test_what_was_found_about_a_parent_comes_last() -> None:
+    found = Finding("link-down", "error", "eth0 is down", "ip link set eth0 up")
+    text = doctor_report.render_table(HEALTHS[2], Inspection("eth0", (found,)))
+    header, _, row = text.splitlines()[-3:]
+    assert header.split("  ")[0] == "finding about eth0"
+    assert re.split("  +", row) == ["eth0 is down", "error", "ip link set eth0 up"]
+    free = doctor_report.render_table(HEALTHS[2], Inspection("eth0", ()))
+    assert free.endswith("\neth0: nothing stands in the way\n")
+    document = parsed(doctor_report.render_json(HEALTHS[2], Inspection("eth0", (found,))))
+    assert document["parent"] == {
+        "dev": "eth0",
+        "findings": [
+            {
+                "code": "link-down",
+                "severity": "error",
+                "what": "eth0 is down",
+                "mend": "ip link set eth0 up",
+            }
+        ],
+    }
+    assert parsed(doctor_report.render_json(HEALTHS[2]))["parent"] is None
 
 
 # --- errors ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import jsonschema
@@ -16,27 +17,48 @@ from ipvkit.cli import main
 from ipvkit.lab import Outcome, on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, make_plan
+from ipvkit.preflight import Guest, Join, Wanted
+from ipvkit.survey import inspect
 from ipvkit.values import address, interface_address
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, answered, unanswered, watched_to_its_end
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "run-v1.schema.json"
 
+ETH0: dict[str, Any] = {
+    "ifname": "eth0",
+    "ifindex": 2,
+    "flags": ["BROADCAST", "UP", "LOWER_UP"],
+    "addr_info": [{"family": "inet", "local": "192.168.104.110", "prefixlen": 24}],
+}
+SHOW = "ip -json -details addr show"
+
+
+def asks(address: str) -> str:
+    """Return the line that asks whether somebody has `address`."""
+    return f"arping -c 2 -w 3 -D -I eth0 {address}"
+
+
+def nobody_has(address: str) -> Answer:
+    return Answer(
+        f"ARPING {address} from 0.0.0.0 eth0\nSent 2 probes (2 broadcast(s))\nReceived 0 response(s)\n"
+    )
+
+
+def somebody_has(address: str, lladdr: str) -> Answer:
+    return Answer(
+        f"ARPING {address} from 0.0.0.0 eth0\nUnicast reply from {address} [{lladdr}]  0.590ms\n"
+        "Sent 1 probes (1 broadcast(s))\nReceived 1 response(s)\n",
+        exit_code=1,
+    )
+
+
 MACHINE = {
-    "ip -json -details link show": Answer(json.dumps([{"ifname": "eth0", "flags": ["BROADCAST", "UP"]}])),
-    "ip -json addr show": Answer(
-        json.dumps(
-            [
-                {
-                    "ifname": "eth0",
-                    "addr_info": [{"family": "inet", "local": "192.168.104.110", "prefixlen": 24}],
-                }
-            ]
-        )
-    ),
+    SHOW: Answer(json.dumps([ETH0])),
     "ip -json -4 route show default dev eth0": Answer(
         json.dumps([{"dst": "default", "gateway": "192.168.104.254"}])
     ),
     "ip -json netns list": Answer(""),
+    **{asks(address): nobody_has(address) for address in ("192.168.104.211", "192.168.104.212")},
 }
 """A machine with eth0 in the walkthrough's subnet, and its gateway."""
 
@@ -105,9 +127,8 @@ def undo_lines() -> list[str]:
 def changes(recorder: Recorder) -> list[str]:
     """Return the lines that were started and change something."""
     lines = [mark.line for mark in recorder.log() if mark.event == "begin"]
-    return [
-        line for line in lines if not line.startswith(("ip -json", "sysctl -n")) and line != PROBE_FOR_IPVLAN
-    ]
+    looks = ("ip -json", "ip -all netns exec ip -json", "sysctl -n", "arping -c 2 -w 3 -D")
+    return [line for line in lines if not line.startswith(looks) and line != PROBE_FOR_IPVLAN]
 
 
 def test_a_run_prints_its_table_on_stdout_and_its_progress_on_stderr(
@@ -216,13 +237,17 @@ def test_keep_undoes_nothing_and_tells_how_to(run: Callable[..., Ran], recorder:
 @pytest.mark.parametrize(
     ("line", "answer", "exit_code", "says"),
     [
-        ("ip -json -details link show", Answer("[]"), 2, "there is no link eth0"),
+        (SHOW, Answer("[]"), 2, "there is no link eth0"),
         ("ip -json netns list", Answer('[{"name": "test1"}]'), 2, "there is a network namespace test1"),
+        (
+            *(asks("192.168.104.212"), somebody_has("192.168.104.212", "02:00:00:00:00:09")),
+            *(2, "test2's 192.168.104.212 is in use: 02:00:00:00:00:09 answered"),
+        ),
         (PROBE_FOR_IPVLAN, Answer("", "Error: Unknown device type.\n", 2), 3, "no ipvlan"),
-        ("ip -json addr show", Answer("what?"), 4, "not understood"),
-        ("ip -json -details link show", Answer("", "Cannot open netlink socket", 1), 4, "netlink"),
+        (SHOW, Answer("what?"), 4, "not understood"),
+        (SHOW, Answer("", "Cannot open netlink socket", 1), 4, "netlink"),
     ],
-    ids=["no parent", "a namespace in the way", "no ipvlan", "another ip", "an ip that fails"],
+    ids=["no parent", "a namespace", "an address in use", "no ipvlan", "another ip", "an ip that fails"],
 )
 def test_what_stands_in_the_way_is_told_before_anything_is_changed(
     run: Callable[..., Ran], recorder: Recorder, line: str, answer: Answer, exit_code: int, says: str
@@ -234,6 +259,40 @@ def test_what_stands_in_the_way_is_told_before_anything_is_changed(
     assert changes(recorder) == []
 
 
+def test_a_warning_is_told_and_stops_nothing(run: Callable[..., Ran], recorder: Recorder) -> None:
+    no_carrier = {**ETH0, "flags": ["NO-CARRIER", "UP"]}
+    code, _, err = run(but={SHOW: Answer(json.dumps([no_carrier]))})
+    assert code == 0
+    assert "warning: eth0 has no carrier; look at its cable and its switch\n" in err
+    assert not any(mark.line.startswith("arping -c 2 -w 3 -D") for mark in recorder.log())
+
+
+def test_warnings_come_behind_the_errors_that_stop_a_run(run: Callable[..., Ran]) -> None:
+    no_carrier = {**ETH0, "flags": ["NO-CARRIER", "UP"], "master": "br0"}
+    code, _, err = run(but={SHOW: Answer(json.dumps([no_carrier]))})
+    told = [line.strip() for line in err.splitlines()]
+    assert code == 2
+    assert told[0] == "error: lab walkthrough cannot start on eth0:"
+    assert told[1] == "eth0 is a port of br0; use br0 as the parent"
+    assert "warning: eth0 has no carrier; look at its cable and its switch" in told[2:]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            Answer("", "arping: socket: Operation not permitted\n", 2),
+            "arping: socket: Operation not permitted",
+        ),
+        (Answer("hm?"), "the output of arping was not understood"),
+    ],
+)
+def test_that_nobody_could_be_asked_is_a_warning(run: Callable[..., Ran], answer: Answer, says: str) -> None:
+    code, _, err = run(but={asks("192.168.104.211"): answer})
+    assert code == 0
+    assert f"warning: nobody was asked whether an address is in use: {says}" in err
+
+
 def test_without_root_nothing_is_run(run: Callable[..., Ran], recorder: Recorder) -> None:
     with patch("os.geteuid", lambda: 1000):
         code, out, err = run()
@@ -241,3 +300,44 @@ def test_without_root_nothing_is_run(run: Callable[..., Ran], recorder: Recorder
     assert "only root" in err
     assert "sudo" in err.partition("hint: ")[2]
     assert recorder.log() == []
+
+
+# --- doctor --parent ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--mode", "l2"], "need --parent"),
+        (["--address", "192.0.2.1/24"], "need --parent"),
+        (["--parent", "eth0", "--flag", "vepa"], "--flag needs --mode"),
+        (["--parent", "-eth0"], "no interface name"),
+        (["--parent", "eth0", "--address", "192.0.2.1"], "has no prefix length"),
+        (["--parent", "eth0", "--mode", "l4"], "'l4'"),
+    ],
+)
+def test_doctor_refuses_options_that_say_nothing(
+    capsys: pytest.CaptureFixture[str], options: list[str], says: str
+) -> None:
+    assert main(["doctor", *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert says in captured.err
+
+
+def test_a_parent_is_inspected_with_looks_alone(recorder: Recorder) -> None:
+    taken = somebody_has("192.168.104.212", "02:00:00:00:00:09")
+    recorder.answer({**MACHINE, asks("192.168.104.212"): taken})
+    wanted = [interface_address(f"192.168.104.{host}/24") for host in (211, 212)]
+    found = inspect(Wanted("eth0", (Join("l2"),), (Guest(addresses=tuple(wanted)),))).of("error")
+    assert [one.what for one in found] == ["192.168.104.212 is in use: 02:00:00:00:00:09 answered"]
+    assert changes(recorder) == []
+
+
+def test_that_the_machine_cannot_be_looked_at_is_a_finding(recorder: Recorder) -> None:
+    recorder.answer({SHOW: Answer("", "Cannot open netlink socket\n", 1)})
+    (found,) = inspect(Wanted("eth0")).findings
+    assert (found.code, found.severity) == ("not-looked-at", "error")
+    assert found.what == "the machine could not be looked at: Cannot open netlink socket"
+    assert found.mend

@@ -42,6 +42,7 @@ from ipvkit.explain import explain
 from ipvkit.lab import Check, Outcome, on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Step, make_plan
+from ipvkit.preflight import SEVERITIES, Code, Finding, Inspection
 from ipvkit.report import json as report
 from ipvkit.report import outputs
 from ipvkit.report.doctor import render_json
@@ -205,6 +206,12 @@ HEALTHS = [
     Health((LOCAL, UML), (TOOL,)),
     Health((LOCAL, TargetHealth("sandbox", False, "", "no user namespaces", "")), (TOOL, ABSENT)),
 ]
+INSPECTIONS = [
+    None,
+    Inspection("eth0", ()),
+    Inspection("eth0", tuple(Finding("busy", severity, "what", "mend") for severity in SEVERITIES)),
+]
+HEALTH_DOCUMENTS = [json.loads(render_json(health, found)) for health in HEALTHS for found in INSPECTIONS]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -252,9 +259,9 @@ def test_the_error_that_the_command_line_prints_fits(capsys: pytest.CaptureFixtu
     assert document["error"]["exit_code"] == code == 2
 
 
-@pytest.mark.parametrize("health", HEALTHS, ids=["works", "does not"])
-def test_healths_fit(health: Health) -> None:
-    assert wrong(json.loads(render_json(health)), "doctor-v1") == []
+@pytest.mark.parametrize("document", HEALTH_DOCUMENTS)
+def test_healths_fit(document: dict[str, Any]) -> None:
+    assert wrong(document, "doctor-v1") == []
 
 
 # --- the matrix, and explanations -----------------------------------------------------------------------
@@ -479,7 +486,7 @@ DOCUMENTS = [
     *(("event-v1", json.loads(outputs.event(kind, event))) for (kind, _), event in EVENTS.items()),
     ("command-v1", json.loads(COMMAND)),
     ("error-v1", {"schema": "ipvkit/error/v1", "error": report.error(ERRORS[2])}),
-    *(("doctor-v1", json.loads(render_json(health))) for health in HEALTHS),
+    *(("doctor-v1", document) for document in HEALTH_DOCUMENTS),
 ]
 
 
@@ -753,6 +760,7 @@ TABLES = {
     "An address": ("link-v1", "address"),
     "A route": ("route-v1", "route"),
     "A neighbour": ("neigh-v1", "neighbour"),
+    "A finding": ("doctor-v1", "finding"),
     "An error": ("error-v1", "error"),
 }
 """The sections of the page whose table is that of a schema or of a part of one."""
@@ -763,6 +771,11 @@ def test_json_page_has_a_row_for_each_field(title: str) -> None:
     name, part = TABLES[title]
     described = (schema(name)["$defs"][part] if part else schema(name))["properties"]
     assert re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE) == list(described)
+
+
+def test_json_page_has_a_row_for_each_code_of_a_finding() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|", section("Codes of findings"), re.MULTILINE)
+    assert sorted(rows) == sorted(get_args(Code))
 
 
 def test_json_page_has_a_row_for_each_event() -> None:

@@ -20,7 +20,7 @@ _KEYWORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Ipvlan:
-    """An ipvlan link on `parent`; `flag` None leaves the parent's flag as it is (bridge at first).
+    """An ipvlan link on `parent`; with `flag` None, `ip` makes it and all its siblings bridge.
 
     `mode` None is for showing what happens then: the kernel sets the parent, and all on it, to l3.
     """
