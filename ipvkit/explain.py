@@ -172,7 +172,8 @@ def _changed_mode(before: Lab, after: Lab, parent: str) -> Iterator[Command]:
     if (former.mode, former.flag) == (setting.mode, setting.flag):
         return
     endpoint = next(e for e in map(after.endpoint, after.phases[0].endpoints) if e.parent == parent)
-    flag = setting.flag if setting.flag != former.flag else None
+    # Without a flag ip(8) sets bridge.
+    flag = setting.flag if setting.flag != former.flag or setting.flag != "bridge" else None
     yield in_netns(endpoint.netns, ip.link_set(endpoint.name, mode=setting.mode, flag=flag))
 
 

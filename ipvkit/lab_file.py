@@ -382,6 +382,8 @@ def _change(field: _Field, key: str, fields: dict[str, _Field]) -> Change:
     for name in ("mode", "flag"):
         if name in fields and kind == "macvlan":
             raise fields[name].wrong("that is ipvlan's", "leave it away")
+    if "flag" in fields and "mode" not in fields:
+        raise fields["flag"].wrong("a flag goes with a mode", "add `mode: …`")
     return AddLink(
         value.checked(interface_name),
         "ipvlan" if kind == "ipvlan" else "macvlan",

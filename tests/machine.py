@@ -118,11 +118,11 @@ class Machine:
             case ("ip", "neigh", "replace", address, "lladdr", _, "dev", dev, "nud", "permanent"):
                 self._link(at, dev)
                 self.neighbours.add(((at, dev), "permanent", address))
-            case ("ip", "neigh", "add", "proxy", address, "dev", dev):
+            case ("ip", "neigh", "add", "proxied", address, "dev", dev):
                 self._link(at, dev)
-                self.neighbours.add(((at, dev), "proxy", address))
-            case ("ip", "neigh", "del", "proxy", address, "dev", dev):
-                self._forget(((at, dev), "proxy", address))
+                self.neighbours.add(((at, dev), "proxied", address))
+            case ("ip", "neigh", "del", "proxied", address, "dev", dev):
+                self._forget(((at, dev), "proxied", address))
             case ("ip", "neigh", "del", address, "dev", dev):
                 self._forget(((at, dev), "permanent", address))
             case ("tc", "qdisc", verb, "dev", dev, "clsact"):
@@ -216,6 +216,7 @@ class Machine:
             if any(other.kind in ("ipvlan", "macvlan") for other in self._on(link)) or link.master:
                 raise Refused("Device or resource busy")
             link.master = bridge
+            self._adjust_mtus()
 
     def _move(self, where: Where, there: Where) -> None:
         if there[0] not in self.spaces or there in self.links:
@@ -230,9 +231,16 @@ class Machine:
         if link.kind in ("macvlan", "vlan") and link.parent is not None and mtu > link.parent.mtu:
             raise Refused("Invalid argument")
         link.mtu = mtu
+        self._adjust_mtus()
         for other in self._on(link):
             if other.kind == "ipvlan" or mtu < other.mtu:
                 self._set_mtu(other, mtu)
+
+    def _adjust_mtus(self) -> None:
+        """A bridge has the least MTU of its ports' (br_mtu_auto_adjust())."""
+        for bridge in (link for link in self.links.values() if link.kind == "bridge"):
+            ports = [port.mtu for port in self.links.values() if port.master is bridge]
+            bridge.mtu = min(ports, default=1500)
 
     def _delete(self, where: Where) -> None:
         self._link(*where)
@@ -244,6 +252,7 @@ class Machine:
         self.neighbours = {known for known in self.neighbours if known[0] != where}
         for port in self.links.values():
             port.master = None if port.master is link else port.master
+        self._adjust_mtus()
         for other in [*self._on(link), *([link.peer] if link.peer is not None else [])]:
             other.peer = None
             self._remove(self.name(other))

@@ -154,11 +154,12 @@ class _Tracer:
         if host.has(destination):
             self._tell(HOST, f"{parent} hands it to the host, whose address that is")
             return HOST
-        way = self._way(host, destination, self.world.nic(parent).dev)
+        # For IPv6 the parent is a preference only: the best route wins, out of whatever link.
+        way = self._way(host, destination, self.world.nic(parent).dev if destination.version == 4 else None)
         if sibling is not None and way.via is None:
             raise self._lost(HOST, _siblings("vepa"))
-        self._tell(HOST, f"{link.dev} has the host's routes say which way: out of {parent}")
-        nic = self.world.nic(parent)
+        nic = host.link(way.dev)
+        self._tell(HOST, f"{link.dev} has the host's routes say which way: out of {nic.dev}")
         self._fits_out_of(nic, destination)
         return self._onto_segment(nic, way.via or destination, destination, source)
 

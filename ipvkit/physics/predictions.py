@@ -20,6 +20,7 @@ from ipvkit.lab import (
     Phase,
     SetMode,
     SetMtu,
+    Setting,
 )
 from ipvkit.physics.memory import Entry, State
 from ipvkit.physics.path import Hop, Path, follow
@@ -118,16 +119,19 @@ def _added_link(change: AddLink, world: World) -> Prediction:
         return _refused(f"{change.parent} carries {other} links, and a parent takes one of the two kinds")
     if change.kind == "macvlan" or "ipvlan" not in there:
         return _accepted(f"{change.parent} carries no other kind")
-    setting, (mode, flag) = world.setting(change.parent), _mode_after(change)
+    setting = world.setting(change.parent)
+    mode, flag = _mode_after(change, setting)
     if (mode, flag) == (setting.mode, setting.flag):
         return _accepted(f"it is in {mode} {flag} as its siblings are")
     without = "" if change.mode else f": without a mode a link is added in {_KERNELS_MODE}"
     return _accepted(f"every endpoint on {change.parent} is in {mode} {flag} from now on{without}")
 
 
-def _mode_after(change: AddLink) -> tuple[Mode, Flag]:
-    """Return what the parent is in then: without a flag ip(8) sends bridge."""
-    return change.mode or _KERNELS_MODE, change.flag or "bridge"
+def _mode_after(change: AddLink, setting: Setting) -> tuple[Mode, Flag]:
+    """Return what the parent is in then: beside a mode ip(8) always sends a flag, if need be bridge."""
+    if change.mode is None:
+        return _KERNELS_MODE, setting.flag
+    return change.mode, change.flag or "bridge"
 
 
 def _set_mtu(world: World, link: str, mtu: int) -> Prediction:
@@ -218,7 +222,8 @@ def _changed(lab: Lab, phase: Phase, act: Act, state: State) -> State:
                 state = replace(state, addresses=(*state.addresses, (endpoint, address)))
             case AddLink(_, kind, parent):
                 if kind == "ipvlan":
-                    flipped = {**state.flipped, parent: _mode_after(attempt.change)}
+                    setting = world_of(with_all_addresses(lab), phase, state).setting(parent)
+                    flipped = {**state.flipped, parent: _mode_after(attempt.change, setting)}
                     state = replace(state, flipped=MappingProxyType(flipped))
                 state = replace(state, links=(*state.links, attempt.change))
             case DeleteLink(name):

@@ -183,7 +183,7 @@ class _Builder:
                 ways += [Way(None, family_of(gw), dev, gw) for gw in parent.gateway]
             hosts = [own.ip for own in self._addresses(parent)]
             if setting.strategy == "l3s-proxy":
-                ways += [Way(_only(address), family_of(address), "lo") for address in hosts]
+                ways += [Way(_only(a), "ipv4", "lo") for a in hosts if a.version == 4]
                 proxied |= set(hosts)
             if setting.host_shim:
                 dev, own = shim_name(i), shim_addresses(self.lab, setting, parent)

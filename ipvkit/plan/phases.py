@@ -277,7 +277,7 @@ class PhaseBuilder:
             values |= {sysctl.interface_key("ipv4", "conf", dev, "forwarding"): 1}
             values |= {sysctl.interface_key("ipv4", "neigh", dev, "proxy_delay"): 0}
         if 6 in versions:
-            values |= {"net.ipv6.conf.all.forwarding": 1}
+            values |= {sysctl.interface_key("ipv6", "conf", dev, "forwarding"): 1}
             values |= {sysctl.interface_key("ipv6", "conf", dev, "proxy_ndp"): 1}
             values |= {sysctl.interface_key("ipv6", "neigh", dev, "proxy_delay"): 0}
         why = "let the host answer for its endpoints, at once, and take in what is for them"
@@ -285,20 +285,20 @@ class PhaseBuilder:
         steps.end_stage()
         self._set_sysctls(values, reading, why, steps)
         for e, address in own:
-            single = replace_prefix(address)
             proxy = steps.add(
                 f"have the host answer for {e.name}",
                 ip.neigh_add_proxy(address.ip, dev),
                 undo=ip.neigh_del_proxy(address.ip, dev),
             )
-            to = ip.RouteTo(single.network, dev="lo")
-            route = steps.add(
-                f"give the host a route for {e.name}, away from {dev}: without one it does not answer",
-                ip.route_add(to),
-                undo=ip.route_del(to),
-            )
             made.note(f"answer for {e.name} no more", proxy)
-            made.note(f"take the route for {e.name} away", route)
+            if address.version == 4:
+                to = ip.RouteTo(replace_prefix(address).network, dev="lo")
+                route = steps.add(
+                    f"give the host a route for {e.name}, away from {dev}: without one it answers no ARP",
+                    ip.route_add(to),
+                    undo=ip.route_del(to),
+                )
+                made.note(f"take the route for {e.name} away", route)
         steps.end_stage()
 
     def _remember(self, keys: Iterable[str], steps: Steps) -> dict[str, str]:

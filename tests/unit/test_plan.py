@@ -12,7 +12,7 @@ from ipvkit.command import Command
 from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, Attempt, Check, DeleteLink, Lab, Outcome, on_parent
 from ipvkit.lab_file import load
 from ipvkit.physics import State, after, next_phase
-from ipvkit.physics.world import world_of
+from ipvkit.physics.world import Node, world_of
 from ipvkit.plan import Plan, Probe, Stage, Step, Undo, make_plan
 from ipvkit.script import preview
 from machine import Machine, place
@@ -172,17 +172,31 @@ def test_the_commands_make_the_world_that_physics_sees(lab: Lab) -> None:
             state = after(lab, phase, act, state)
         if phase is not lab.phases[-1]:
             state = next_phase(lab, state)
-    world = world_of(lab, lab.phases[-1], state)
-    for name in (HOST, *lab.phases[-1].endpoints):
-        at = "" if name == HOST else lab.endpoint(name).netns
-        node = world.nodes[name]
-        for link in node.links:
-            made = machine.links[at, link.dev]
-            assert set(made.addresses) == set(link.addresses)
-            assert made.mtu == link.mtu
-        ways = Counter((way.to, way.family, way.dev) for way in node.ways)
-        made_ways = (r for r in machine.routes if r.netns == at)
-        assert Counter((r.to, f"ipv{r.version}", machine.name(r.link)[1]) for r in made_ways) == ways
+    for name, node in world_of(lab, lab.phases[-1], state).nodes.items():
+        at = lab.endpoint(name).netns if lab.is_endpoint(name) else name.replace(HOST, "")
+        assert made(machine, at) == seen(node)
+        if name == HOST or lab.is_endpoint(name):
+            assert [machine.links[at, link.dev].mtu for link in node.links] == [x.mtu for x in node.links]
+
+
+def made(machine: Machine, at: str) -> tuple[object, ...]:
+    """Return what a host has: addresses, routes, and what is known of its neighbours."""
+    return (
+        Counter(own for where, link in machine.links.items() if where[0] == at for own in link.addresses),
+        Counter((route.to, f"ipv{route.version}") for route in machine.routes if route.netns == at),
+        {(what, address) for (where, _), what, address in machine.neighbours if where == at},
+    )
+
+
+def seen(node: Node) -> tuple[object, ...]:
+    """Return the same as physics sees it; of no use are entries of a family that the host does not have."""
+    own = Counter(own for link in node.links for own in link.addresses)
+    permanent = {("permanent", str(a)) for a in node.permanent if a.version in {o.version for o in own}}
+    return (
+        own,
+        Counter((way.to, way.family) for way in node.ways),
+        permanent | {("proxied", str(a)) for a in node.proxied},
+    )
 
 
 @given(labs())
