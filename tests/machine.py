@@ -118,10 +118,10 @@ class Machine:
             case ("ip", "neigh", "replace", address, "lladdr", _, "dev", dev, "nud", "permanent"):
                 self._link(at, dev)
                 self.neighbours.add(((at, dev), "permanent", address))
-            case ("ip", "neigh", "add", "proxied", address, "dev", dev):
+            case ("ip", "neigh", "add", "proxy", address, "dev", dev):
                 self._link(at, dev)
                 self.neighbours.add(((at, dev), "proxied", address))
-            case ("ip", "neigh", "del", "proxied", address, "dev", dev):
+            case ("ip", "neigh", "del", "proxy", address, "dev", dev):
                 self._forget(((at, dev), "proxied", address))
             case ("ip", "neigh", "del", address, "dev", dev):
                 self._forget(((at, dev), "permanent", address))

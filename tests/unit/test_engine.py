@@ -20,7 +20,8 @@ from ipvkit.engine import Began, Finished, Run, Stopping
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
 from ipvkit.lab import Lab
 from ipvkit.lab_file import load
-from ipvkit.plan import NONLOCAL_BIND, Plan, Section, Step, Undo, make_plan
+from ipvkit.plan import Plan, Section, Step, Undo, make_plan
+from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.targets import Ended, Inbox, Running
 from ipvkit.targets.local import Local
 from ipvkit.verdicts import judge
@@ -170,12 +171,14 @@ def test_in_any_lab_a_step_that_fails_leaves_nothing_and_undoes_nothing_twice(
     plan = make_plan(lab)
     failing = data.draw(st.sampled_from([step for step in plan.steps if step.probe is None]))
     line = str(failing.command)
-    target = Told(answers={line: FAILED})
-    with_sysctl = {"sysctl -n net.ipv4.ip_nonlocal_bind": Completed(0, "0\n", "", 0.0)}
-    target.answers = {**with_sysctl, **target.answers}
+    reads = {f"sysctl -n {key}": Completed(0, "7\n", "", 0.0) for key in plan.sysctls}
+    target = Told(answers={**reads, line: FAILED})
     result, undone = run(plan, target)
     assert isinstance(result.failure, CommandFailed)
-    assert len(undone) == len(set(undone))
+    steps = [finished.step.id for finished in result.undone]
+    assert len(steps) == len(set(steps))
+    values = [s.split()[-1] for s in undone if s.startswith("sysctl -w ")]
+    assert set(values) <= {f"{key}=7" for key in plan.sysctls}
     made = [s.split()[-1] for s in target.started if s.startswith("ip netns add ") and s != line]
     deleted = [s.split()[-1] for s in undone if s.startswith("ip netns del ")]
     assert sorted(made) == sorted(deleted)
@@ -212,6 +215,20 @@ def test_an_exit_code_that_the_command_accepts_is_no_failure() -> None:
     assert result.failure is None
     result, _ = run(plan_of([accepting]), Told(answers={"do p": Completed(2, "", "", 0.0)}))
     assert isinstance(result.failure, CommandFailed)
+
+
+def test_a_step_whose_command_ended_otherwise_than_with_0_has_nothing_to_undo() -> None:
+    refused = Step("t", "try it", command("do t", 0, 2), Undo(command("undo t")))
+    plan = plan_of([step("a")], [refused], [step("b")])
+    result, undone = run(plan, Told(answers={"do t": FAILED}))
+    assert (result.failure, undone) == (None, ["undo b", "undo a"])
+    assert run(plan, Told())[1] == ["undo b", "undo t", "undo a"]
+
+
+def test_what_a_refused_step_was_to_settle_is_settled_all_the_same() -> None:
+    refused = Step("t", "take it away, if it is there", command("do t", 0, 1), settles=("a",))
+    gone = Told(answers={"do t": Completed(1, "", "Cannot find device", 0.0)})
+    assert run(plan_of([step("a")], [refused]), gone)[1] == []
 
 
 def test_of_two_failures_in_a_stage_the_first_is_told() -> None:
