@@ -39,7 +39,7 @@ def _life(measured: Measured) -> tuple[str, str, str, str]:
     predicted = (
         f"{_seconds(bounds.lifetime_s)} ({_seconds(bounds.earliest_s)} to {_seconds(bounds.latest_s)})"
     )
-    off = "no end seen" if found is None else f"{_seconds(found)} ({found - bounds.lifetime_s:+.2f} s)"
+    off = "no end seen" if found is None else f"{found:.2f} s ({found - bounds.lifetime_s:+.2f} s)"
     return (
         f"life, pinged every {_seconds(INTERVAL_S)}",
         predicted,

@@ -371,6 +371,14 @@ def test_a_reader_that_goes_ends_it_and_all_is_taken_back(machine: Machine) -> N
     assert machine.nonlocal_bind == 0
 
 
+def test_a_stdout_that_cannot_be_written_is_an_error_and_all_is_taken_back(machine: Machine) -> None:
+    argv = ["bash", "-c", 'exec "$@" >/dev/full', "bash", *IPVKIT, *OFTEN]
+    done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, timeout=BOUND_S, check=False)
+    assert done.returncode == 4
+    assert_one_line(done.stderr, "stdout cannot be written: No space left on device", "")
+    assert machine.nonlocal_bind == 0
+
+
 def test_a_stdout_that_was_never_open_is_refused(machine: Machine) -> None:
     argv = ["bash", "-c", 'exec "$@" >&-', "bash", *IPVKIT, *OFTEN]
     done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, timeout=BOUND_S, check=False)
