@@ -11,7 +11,8 @@ from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import CommandFailed, UsageError
 from ipvkit.lab import NEIGHBOUR
 from ipvkit.physics import FAST_TIMERS, Timers
-from ipvkit.plan import NONLOCAL_BIND, PEER_DEV
+from ipvkit.plan.lan import PEER_DEV
+from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.tools import arping, ip, ping, sysctl
 
 ENDPOINT = "test1"

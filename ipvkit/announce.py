@@ -17,7 +17,7 @@ from typing import Literal
 from ipvkit import engine
 from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
-from ipvkit.plan import NONLOCAL_BIND
+from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.targets import CommandTarget, Ended, Inbox, Running
 from ipvkit.tools import arping, ip, sysctl
 

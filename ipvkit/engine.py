@@ -12,7 +12,7 @@ from types import FrameType
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
-from ipvkit.plan import NONLOCAL_BIND, Plan, Stage, Step
+from ipvkit.plan import Plan, Stage, Step
 from ipvkit.script import Frame, payload, read_frames
 from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
 from ipvkit.tools import ip, sysctl
@@ -21,6 +21,7 @@ UNDO_TIMEOUT_S = 10
 """How long one undo may take; what it undoes was done in milliseconds."""
 
 _NOT_KNOWN = "not known, since the machine could not be looked at"
+_NOT_THERE = "cannot stat /proc/sys/net/"
 _UNDONE = "what was done has been undone"
 _MORE_TIME = f"give it more with --timeout; {_UNDONE}"
 
@@ -84,14 +85,16 @@ def run(
     *,
     keep: bool = False,
     timeout_s: float = 120.0,
+    inbox: Inbox | None = None,
 ) -> Run:
     """Run `plan` on `target` and undo it, also when a step fails, time is up or a signal comes.
 
     With `keep` (on a CommandTarget) what was built stays when all steps went well. A failure is in the
-    Run's `failure`: CommandFailed, Interrupted or MissingRequirement. ^C, TERM and HUP end a run early.
+    Run's `failure`: CommandFailed, Interrupted or MissingRequirement. ^C, TERM and HUP end a run early;
+    outside the main thread, a `Signal` put into `inbox` does.
     """
     result = Run(plan, target.kind)
-    inbox: Inbox = SimpleQueue()
+    inbox = SimpleQueue() if inbox is None else inbox
     started = time.monotonic()
     with signals_into(inbox):
         if isinstance(target, PayloadTarget):
@@ -100,6 +103,43 @@ def run(
             _CommandRun(result, target, listener, inbox, started + timeout_s).run(keep=keep)
     result.duration_s = time.monotonic() - started
     return result
+
+
+def run_side_by_side(
+    plans: Sequence[Plan], target: PayloadTarget, listener: Listener, *, at_once: int, timeout_s: float
+) -> list[Run]:
+    """Run each of `plans` on a `target` of its own, `at_once` at a time; a signal ends them all."""
+    inboxes: list[Inbox] = [SimpleQueue() for _ in plans]
+    news: Inbox = SimpleQueue()
+    lock, free = threading.Lock(), threading.BoundedSemaphore(at_once)
+
+    def tell(event: Began | Finished | Stopping) -> None:
+        with lock:
+            listener(event)
+
+    def run_one(number: int) -> None:
+        with free:
+            try:
+                result = run(plans[number], target, tell, timeout_s=timeout_s, inbox=inboxes[number])
+                news.put((number, result))
+            except BaseException as problem:
+                news.put((number, problem))
+
+    done: dict[int, Run] = {}
+    with signals_into(news):
+        for number in range(len(plans)):
+            threading.Thread(target=run_one, args=(number,), daemon=True).start()
+        while len(done) < len(plans):
+            what = news.get()
+            if isinstance(what, Signal):
+                for inbox in inboxes:
+                    inbox.put(what)
+                continue
+            number, result = what
+            if isinstance(result, BaseException):
+                raise result
+            done[number] = result
+    return [done[number] for number in range(len(plans))]
 
 
 @contextmanager
@@ -239,7 +279,7 @@ class _CommandRun:
         if completed is None or completed.exit_code not in step.command.ok:
             return
         self.done = [done for done in self.done if done.id not in step.settles]
-        if step.undo is not None:
+        if step.undo is not None and completed.exit_code == 0:
             self.done.append(step)
 
     def _next(self, deadline: float) -> Ended | Signal | None:
@@ -470,9 +510,7 @@ class _PayloadRun:
 def views_of(plan: Plan) -> dict[str, Command]:
     """Return the commands that show what a run of `plan` could leave behind, by name."""
     views = {"netns": ip.netns_list(), "addr": ip.addr_show()}
-    if any(step.undo is not None and step.undo.reads for step in plan.steps):
-        views[NONLOCAL_BIND] = sysctl.get_value(NONLOCAL_BIND)
-    return views
+    return views | {key: sysctl.get_value(key) for key in plan.sysctls}
 
 
 def _residue(before: Mapping[str, Completed], after: Mapping[str, Completed]) -> list[str]:
@@ -488,6 +526,8 @@ def _residue(before: Mapping[str, Completed], after: Mapping[str, Completed]) ->
 
 
 def _things(seen: Mapping[str, Completed]) -> Sequence[str]:
+    # The simulated LAN's own interface, and its sysctls, are not there before it is built.
+    seen = {name: completed for name, completed in seen.items() if _NOT_THERE not in completed.stderr}
     for name, completed in seen.items():
         if completed.exit_code != 0:
             raise CommandFailed(f"{name}: {completed.stderr.strip()}")
@@ -495,6 +535,5 @@ def _things(seen: Mapping[str, Completed]) -> Sequence[str]:
     for link in ip.parse_addresses(seen["addr"].stdout):
         dev = link.ifname
         things += [f"link {dev}", *(f"address {address} on {dev}" for address in link.ipv4)]
-    if NONLOCAL_BIND in seen:
-        things.append(f"{NONLOCAL_BIND} = {seen[NONLOCAL_BIND].stdout.strip()}")
-    return things
+    sysctls = [name for name in seen if name.startswith("net.")]
+    return [*things, *(f"{key} = {seen[key].stdout.strip()}" for key in sysctls)]

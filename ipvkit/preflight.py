@@ -54,7 +54,7 @@ def obstacles(
 def _riders(lab: Lab, links: Sequence[Link]) -> list[tuple[str, str]]:
     """Return what is wrong with the links that are on the parent already."""
     found = []
-    wanted = {(phase.mode, phase.flag) for phase in lab.phases}
+    wanted = {(phase.setting.mode, phase.setting.flag) for phase in lab.phases}
     for link in links:
         if link.parent != lab.parent:
             continue

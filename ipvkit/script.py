@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ipvkit import __version__
 from ipvkit.command import Command
+from ipvkit.lab import Attempt
 from ipvkit.plan import Plan, Probe, Section, Step
 
 BASH_NEEDED = "5.1"
@@ -69,7 +70,7 @@ right() { # ID CODE: is this an exit code that counts as success?
   [[ " ${line[*]-0} " == *" $2 "* ]]
 }
 
-# A step that succeeded can be undone from now on, and what it settled no longer.
+# A step that succeeded can be undone from now on, if its exit code is 0, and what it settled no longer.
 record() {
   local each kept=()
   recall "settle $1"
@@ -77,7 +78,7 @@ record() {
     [[ " ${line[*]} " == *" $each "* ]] || kept+=("$each")
   done
   recall "undo $1"
-  [[ -z ${line[*]} ]] || kept+=("$1")
+  [[ -z ${line[*]} || ${code_of[$1]} != 0 ]] || kept+=("$1")
   stack=("${kept[@]}")
 }
 
@@ -134,6 +135,7 @@ end() {
   recall "$1 $2"
   printf -v command ' %q' "${line[@]}"
   if [[ $1 == step ]] && right "$2" "$3"; then
+    judge_try "$2" "$3"
     judge "$2"
   elif [[ $1 == step ]] && ((stop)) || [[ $1 == undo && $3 == 0 ]]; then
     return 0
@@ -144,13 +146,36 @@ end() {
   fi
 }
 
+# Compare what the kernel said to a change with what was predicted. with try WHAT EXPECTED WHY
+judge_try() {
+  local observed=accepted
+  recall "try $1"
+  [[ -n ${line[*]} ]] || return 0
+  [[ $2 == 0 ]] || observed=refused
+  compare "$observed" "${line[1]}" "${line[0]}" "${line[2]}"
+}
+
+# compare OBSERVED EXPECTED WHAT WHY [MORE]
+compare() {
+  local word=FAIL
+  if [[ $1 == "$2" ]]; then
+    word=pass passed=$((passed + 1))
+  else
+    differed=$((differed + 1))
+  fi
+  printf '%s  %s: predicted %s, observed %s%s (%s)\n' "$word" "$3" "$2" "$1" "${5-}" "$4"
+}
+
 # Compare what a ping saw with what was predicted. with check FROM TO ADDRESS EXPECTED WHY [watch]
 judge() {
-  local out sent received observed lived='' word=FAIL
+  local out sent received observed lived=''
   local reply=$'\\[([0-9]+)\\.([0-9]{6})\\] [0-9]+ bytes from [^\n]*icmp_seq=([0-9]+) '
   recall "check $1"
   [[ -n ${line[*]} ]] || return 0
   out=$(<"$work/step.$1.out")
+  if [[ $(<"$work/step.$1.err") == *'NO_ROUTE'* ]]; then
+    out='1 packets transmitted, 0 received'
+  fi
   if ! [[ $out =~ ([0-9]+)' packets transmitted, '([0-9]+)' received' ]]; then
     printf 'error: the output of ping was not understood in step %s\n%s\n' "$1" "$out" >&2
     unread=1
@@ -168,13 +193,7 @@ judge() {
       printf -v lived '; it lived %d.%d s' $(((to - from) / 1000000)) $(((to - from) / 100000 % 10))
     fi
   fi
-  if [[ $observed == "${line[3]}" ]]; then
-    word=pass passed=$((passed + 1))
-  else
-    differed=$((differed + 1))
-  fi
-  printf '%s  %s -> %s %s: predicted %s, observed %s%s (%s)\n' \
-    "$word" "${line[@]:0:4}" "$observed" "$lived" "${line[4]}"
+  compare "$observed" "${line[3]}" "${line[0]} -> ${line[1]} ${line[2]}" "${line[4]}" "$lived"
 }
 
 conclude() {
@@ -225,6 +244,9 @@ conclude() {
 }
 """
 
+NO_ROUTE = "Network is unreachable"
+"""What ping says, and exits with 2, where its own host has no route."""
+
 LOST_AFTER = 5
 """A watched path is lost when the last that many requests, or more, had no reply, or ping said so."""
 
@@ -250,7 +272,7 @@ def preview(plan: Plan) -> str:
 
 def exported(plan: Plan) -> str:
     """Return the whole lab as a bash script that needs neither ipvkit nor Python."""
-    isolated = plan.lab.network.simulated
+    isolated = plan.lab.simulated
     parts = [
         "#!/usr/bin/env bash",
         _comment(f"Lab {plan.lab.name}: {plan.lab.about}"),
@@ -269,7 +291,7 @@ def exported(plan: Plan) -> str:
         _requirements(plan),
         _ISOLATE if isolated else _WORK_FOLDER,
         _CORE.strip("\n"),
-        _FOR_A_PERSON.replace("LOST_AFTER", str(LOST_AFTER)).rstrip("\n"),
+        _FOR_A_PERSON.replace("LOST_AFTER", str(LOST_AFTER)).replace("NO_ROUTE", NO_ROUTE).rstrip("\n"),
         "",
         _body(plan, for_a_person=True),
         "finish 0",
@@ -331,11 +353,15 @@ def _step(step: Step, *, for_a_person: bool) -> Iterator[str]:
     if step.settles:
         yield f"with settle {' '.join(step.settles)}"
     if step.probe is not None and for_a_person:
-        yield f"with check {' '.join(_quoted(word) for word in _check(step.probe))}"
+        yield f"with {' '.join(_quoted(word) for word in _asked(step.probe))}"
 
 
-def _check(probe: Probe) -> Iterator[str]:
+def _asked(probe: Probe) -> Iterator[str]:
     check = probe.check
+    if isinstance(check, Attempt):
+        yield from ("try", str(check), probe.expected, probe.reason)
+        return
+    yield "check"
     yield from (check.source, check.destination, str(probe.address), probe.expected, probe.reason)
     if check.watch is not None:
         yield "watch"
@@ -353,10 +379,8 @@ def _comment(text: str) -> str:
 
 
 def _requirements(plan: Plan) -> str:
-    programs = " ".join(
-        [*plan.programs, *(("unshare", "mount") if plan.lab.network.simulated else ("mktemp", "rm"))]
-    )
-    rights = "" if plan.lab.network.simulated else _ROOT_ONLY
+    programs = " ".join([*plan.programs, *(("unshare", "mount") if plan.lab.simulated else ("mktemp", "rm"))])
+    rights = "" if plan.lab.simulated else _ROOT_ONLY
     own = "\n".join(_OF_IPUTILS.format(name) for name in ("ping", "arping") if name in plan.programs)
     return f"""\
 cannot() {{
@@ -418,15 +442,16 @@ trap '[[ $BASHPID != "$$" ]] || rm -rf -- "$work"' EXIT
 
 def _what_it_does(plan: Plan) -> str:
     lines = ["# What it does to this machine:"]
-    if plan.lab.network.simulated:
+    if plan.lab.simulated:
         lines += [
             "#   - all of it happens in a new network namespace and a new mount namespace, which end with",
             "#     this script: the machine's own network, namespaces and files are not touched",
         ]
     else:
         names = ", ".join(endpoint.netns for endpoint in plan.lab.endpoints)
+        kinds = " and ".join(sorted({phase.setting.kind for phase in plan.lab.phases}))
         lines += [
-            f"#   - makes the network namespaces {names}, and ipvlan links on {plan.lab.parent} in them",
+            f"#   - makes the network namespaces {names}, and {kinds} links on {plan.lab.parent} in them",
             f"#   - sends pings, and gratuitous ARP where a phase announces, out of {plan.lab.parent}",
             *(
                 f"#   - types `{step.command}`, and puts the former value back"

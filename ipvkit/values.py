@@ -32,7 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?")
 _SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_+-]+)+")
-_PREFIXLEN = re.compile(r"[1-9]|[12][0-9]|3[0-2]")
+_PREFIXLEN = re.compile(r"[1-9][0-9]{0,2}")
 _ALLOWED = "letters, digits and _ . + - are allowed, and the first is none of . + -"
 
 
@@ -67,35 +67,38 @@ def sysctl_key(text: str) -> str:
     return text
 
 
-def address(text: str) -> IPv4Address:
-    """Return the IPv4 address that `text` writes, one that a host can have.
+def address(text: str) -> Address:
+    """Return the address that `text` writes, one that a host can have and be known by.
 
     >>> address("192.168.104.254")
     IPv4Address('192.168.104.254')
     """
-    try:
-        value = IPv4Address(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no IPv4 address", "write it as in 192.168.104.254") from None
+    value = any_address(text)
+    if isinstance(value, IPv6Address) and (value.is_link_local or value.ipv4_mapped or value.scope_id):
+        raise UsageError(f"{text} is a link's own address", "take a global or a unique local one")
     if value.is_unspecified or value.is_multicast or value.is_loopback or value.is_reserved:
         raise UsageError(f"{text} is no address that a host can have", "take a unicast address of the subnet")
     return value
 
 
-def interface_address(text: str) -> IPv4Interface:
-    """Return the IPv4 address with its prefix length that `text` writes, one that a host can have.
+def interface_address(text: str) -> InterfaceAddress:
+    """Return the address with its prefix length that `text` writes, one that a host can have.
 
     >>> interface_address("192.168.104.211/24").network
     IPv4Network('192.168.104.0/24')
     """
     host, slash, prefixlen = text.partition("/")
+    longest = 128 if ":" in host else 32
+    usual = 64 if ":" in host else 24
     if not slash:
-        raise UsageError(f"{text!r} has no prefix length", f"write it as in {text or '192.0.2.1'}/24")
-    if not _PREFIXLEN.fullmatch(prefixlen):
-        raise UsageError(f"{text!r} has no prefix length from 1 to 32", f"write it as in {host}/24")
-    value = IPv4Interface((address(host), int(prefixlen)))
+        raise UsageError(f"{text!r} has no prefix length", f"write it as in {text or '192.0.2.1'}/{usual}")
+    if not _PREFIXLEN.fullmatch(prefixlen) or int(prefixlen) > longest:
+        what = f"{text!r} has no prefix length from 1 to {longest}"
+        raise UsageError(what, f"write it as in {host}/{usual}")
+    value = ip_interface((address(host), int(prefixlen)))
     network = value.network
-    if network.prefixlen < 31 and value.ip in (network.network_address, network.broadcast_address):
+    special = (network.network_address, *((network.broadcast_address,) if value.version == 4 else ()))
+    if network.num_addresses > 2 and value.ip in special:
         raise UsageError(
             f"{text} is the subnet's own or its broadcast address, not a host's", f"take another of {network}"
         )

@@ -1,30 +1,46 @@
 """Values that ipvkit takes, values that it must refuse, and whole labs."""
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from itertools import permutations
 from typing import Any
 
 from hypothesis import strategies as st
 
 from ipvkit.lab import (
+    FAMILIES,
+    FAR,
     FLAGS,
-    GATEWAY,
     HOST,
     MODES,
+    OF_PINGS,
+    OF_TRIES,
     PEERS,
+    PING_COUNT,
     Act,
+    AddAddress,
+    AddLink,
+    Attempt,
+    Change,
     Check,
+    DeleteLink,
     Endpoint,
+    Kind,
     Lab,
-    Network,
     Outcome,
+    Parent,
     Phase,
+    Route,
+    SetMode,
+    SetMtu,
+    Setting,
+    Strategy,
     on_parent,
 )
+from ipvkit.values import Address, InterfaceAddress, Mode, Network
 
 # --- names and addresses ------------------------------------------------------------------------------
 
@@ -70,6 +86,15 @@ def interface_addresses() -> st.SearchStrategy[IPv4Interface]:
     return pairs.filter(is_a_hosts)
 
 
+def ipv6_addresses() -> st.SearchStrategy[IPv6Address]:
+    """Addresses that a host can have: global and unique local ones."""
+    return st.builds(
+        lambda network, number: network[number],
+        st.sampled_from((IPv6Network("2001:db8::/32"), IPv6Network("2400::/12"), IPv6Network("fd00::/8"))),
+        st.integers(1, 2**96 - 1),
+    )
+
+
 HOSTILE_NAMES = (
     *("", " ", "-", "-x", "--all", ".", "..", ".hidden", "+x", "a b", "a\tb", " eth0", "eth0 ", "a;b", "a&b"),
     *("a|b", "a/b", "/", "../etc", "eth0:1", ":", "$(x)", "`x`", "$x", "a'b", 'a"b', "a\\b", "a*", "a?", "~"),
@@ -84,16 +109,47 @@ HOSTILE_ADDRESSES = (
     *(" 192.0.2.1", "192.0.2.1\n", "\n", "192.0.2.1\0", "192.0.2.01", "0xc0000201", "3221225985"),
     *("192.0.2.1;x", "$(x)", "192.0.2.1/x", "192.0.2.1:80", "localhost", "gateway", "'192.0.2.1'"),
     *("\ud800", "192.0.2.\N{ARABIC-INDIC DIGIT ONE}", "192\N{IDEOGRAPHIC FULL STOP}0.2.1"),
-    *("2001:db8::1", "fe80::1%eth0", "::ffff:192.0.2.1", "127.0.0.1", "224.0.0.1", "255.255.255.255"),
-    *("240.0.0.1", "192.0.2.1\u2028", ".".join(4 * "0")),
+    *("127.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.2.1\u2028", ".".join(4 * "0")),
+    *(
+        "::",
+        "::1",
+        "ff02::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "2001:db8::1%eth0",
+        "::ffff:192.0.2.1",
+        "::192.0.2.1",
+    ),
+    *(
+        "2001:db8",
+        "2001:db8:::1",
+        "2001:db8::g",
+        "2001:db8::00001",
+        "[2001:db8::1]",
+        "2001:db8::1 ",
+        ":",
+        ":::",
+    ),
 )
-"""No host can have such an IPv4 address, or it is none."""
+"""No host can have such an address that it is known by, or it is none."""
 
 HOSTILE_PREFIXES = (
     *("", "x", "0", "33", "-1", "24 ", " 24", "24\n", "\N{SUPERSCRIPT TWO}", "2_4", "+24", "24/24", "1e1"),
     *("\N{ARABIC-INDIC DIGIT TWO}4", "255.255.255.0", "\0", "\ud800", "24;x", "9" * 5000),
 )
 """No prefix length of an IPv4 address that an interface can have."""
+
+HOSTILE_PREFIXES_OF_IPV6 = (
+    "",
+    "x",
+    "0",
+    "129",
+    "-1",
+    "64 ",
+    "\N{ARABIC-INDIC DIGIT SIX}4",
+    "ffff::",
+    "64/64",
+)
 
 
 def hostile_names(longest: int) -> st.SearchStrategy[str]:
@@ -105,17 +161,20 @@ def hostile_names(longest: int) -> st.SearchStrategy[str]:
 
 
 def hostile_addresses() -> st.SearchStrategy[str]:
-    """Text that is no host's IPv4 address."""
-    return st.sampled_from(HOSTILE_ADDRESSES) | st.text(max_size=10).filter(lambda text: "." not in text)
+    """Text that is no host's address."""
+    return st.sampled_from(HOSTILE_ADDRESSES) | st.text(max_size=10).filter(
+        lambda text: not set(text) & set(".:")
+    )
 
 
 def hostile_interface_addresses() -> st.SearchStrategy[str]:
-    """Text that is no host's IPv4 address with its prefix length."""
+    """Text that is no host's address with its prefix length."""
     return st.one_of(
         st.sampled_from(HOSTILE_ADDRESSES),
         st.sampled_from(HOSTILE_ADDRESSES).map(lambda address: f"{address}/24"),
         st.sampled_from(HOSTILE_PREFIXES).map(lambda prefixlen: f"192.0.2.1/{prefixlen}"),
-        st.sampled_from(("192.0.2.0/24", "192.0.2.255/24", "192.0.2.4/30", "192.0.2.7/30")),
+        st.sampled_from(HOSTILE_PREFIXES_OF_IPV6).map(lambda prefixlen: f"2001:db8::1/{prefixlen}"),
+        st.sampled_from(("192.0.2.0/24", "192.0.2.255/24", "192.0.2.4/30", "192.0.2.7/30", "2001:db8::/64")),
     )
 
 
@@ -167,13 +226,13 @@ LINES = st.text(
 )
 """Text of one line that prints."""
 
-WORDS = st.sampled_from(
-    (
-        *("", "a firewall", 'it\'s $(x) `y` \\ "z"', "%s %d \\n", "# no comment", "-n", "!!", "a  b ", "*"),
-        *("\N{CJK UNIFIED IDEOGRAPH-7F51}\N{CJK UNIFIED IDEOGRAPH-5173}", "(a)", "{a}", "a; b", "<a>", "$0"),
-    )
+WORDS_OF_A_PERSON = (
+    *("", "a firewall", 'it\'s $(x) `y` \\ "z"', "%s %d \\n", "# no comment", "-n", "!!", "a  b ", "*"),
+    *("\N{CJK UNIFIED IDEOGRAPH-7F51}\N{CJK UNIFIED IDEOGRAPH-5173}", "(a)", "{a}", "a; b", "<a>", "$0"),
 )
-"""What a person may write into a lab; some of it is shell syntax."""
+"""What may be written into a lab; some of it is shell syntax."""
+
+WORDS = st.sampled_from(WORDS_OF_A_PERSON)
 
 SLUGS = st.sampled_from(("l2", "l3", "a", "0", "first", "second-phase", "x-1", "step", "run", "done"))
 """Names of labs and phases."""
@@ -184,97 +243,164 @@ LINK_NAMES = (
 )
 SPACE_NAMES = ("space", "n.1", "0", "exec", "add", "all", "N" * 200, "x-", "up", "pids")
 
-_LINKS = st.lists(st.sampled_from(LINK_NAMES), min_size=4, max_size=4, unique=True)
+_LINKS = st.lists(st.sampled_from(LINK_NAMES), min_size=5, max_size=5, unique=True)
 _SPACES = st.lists(st.sampled_from(SPACE_NAMES), min_size=3, max_size=3, unique=True)
 _SUBNETS = st.builds(
     lambda base, prefixlen: IPv4Network((base, prefixlen), strict=False),
     st.integers(int(IPv4Address("10.0.0.0")), int(IPv4Address("10.255.255.255"))),
-    st.integers(16, 27),
+    st.integers(16, 26),
 )
 _TITLES = st.lists(SLUGS, min_size=3, max_size=3, unique=True)
-_SMALL = st.integers(0, 2)
+_UP_TO_TWO = st.integers(0, 2)
+_UP_TO_FOUR = st.integers(0, 4)
+_NUMBERS = st.integers(0, 11)
+_ONE_TO_THREE = st.integers(1, 3)
 _FIRST_HOST = st.integers(1, 15)
-_TWO_ADDRESSES = st.lists(st.booleans(), min_size=3, max_size=3)
-_MODES = st.sampled_from(MODES)
-_FLAGS = st.sampled_from(FLAGS)
+_THREE_TIMES = st.lists(st.booleans(), min_size=3, max_size=3)
+_SHAPES = st.sampled_from(("one", "one", "apart", "two", "vlan"))
+"""One parent, one with its endpoints in subnets of their own, two, and two of which one is a VLAN."""
+
+_VERSIONS = st.sampled_from(((4,), (4, 6), (6,)))
+_MTUS = st.sampled_from((None, None, None, 1400))
+_OWN_ROUTES = st.sampled_from((None, None, None, "none", "default", "more"))
+_SETTINGS = st.builds(Setting, st.sampled_from(MODES), st.sampled_from(FLAGS))
+_KINDS: st.SearchStrategy[Kind] = st.sampled_from((*3 * ("ipvlan",), "macvlan", "veth"))
+_SHIMS = st.sampled_from((False, False, True))
+_KINDS_OF_ACTS = st.sampled_from(("check", "check", "change", "try"))
+_MAYBE = st.sampled_from((None, None, True, False))
+_WAITS = st.sampled_from((None, None, 1, 30))
+_EXPECTED: tuple[Outcome | None, ...] = (None, None, None, *OF_PINGS)
+_MANNERS = st.sampled_from(
+    [
+        Check("", "", watch, expect, why, None, size, count)
+        for expect, why in zip(2 * _EXPECTED, WORDS_OF_A_PERSON, strict=False)
+        for watch, size, count in (
+            (None, None, PING_COUNT),
+            *((watch, None, PING_COUNT) for watch in (1, 2, 8, 9, 20)),
+            *((None, size, PING_COUNT) for size in (0, 1472, 1473)),
+            *((None, None, count) for count in (1, 20)),
+        )
+    ]
+)
+"""How a check pings, whoever it is: watched, with a size, a few times, and what the lab expects of it."""
+
+_TRIED = st.sampled_from(list(zip((None, None, *OF_TRIES, None, None), WORDS_OF_A_PERSON, strict=False)))
+_FAR_AWAY, _APART = 9, 20
+"""The networks of the far host and of endpoints in subnets of their own; the parents have 0 and 1."""
+
+
+class _Addresses:
+    """Gives out addresses, each once: those of the first parent in `subnet`, if IPv4."""
+
+    def __init__(self, subnet: IPv4Network, first: int, versions: Sequence[int]) -> None:
+        self._free = (subnet[number] for number in range(first, subnet.num_addresses - 1))
+        self._prefixlen = subnet.prefixlen
+        self._numbers = iter(range(1, 200))
+        self._versions = versions
+
+    def own(self, network: int) -> tuple[InterfaceAddress, ...]:
+        """Return an address in a network, of each family."""
+        return tuple(self._one(network, version) for version in self._versions)
+
+    def peers(self, network: int) -> tuple[Address, ...]:
+        return tuple(own.ip for own in self.own(network))
+
+    def _one(self, network: int, version: int) -> InterfaceAddress:
+        if version == 6:
+            return IPv6Interface(f"2001:db8:{network}::{next(self._numbers)}/64")
+        if network:
+            return IPv4Interface(f"172.16.{network}.{next(self._numbers)}/24")
+        return IPv4Interface((next(self._free), self._prefixlen))
 
 
 @st.composite
-def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3) -> Lab:
-    """Labs on a simulated LAN with every part that a lab can have."""
-    subnet = draw(_SUBNETS)
-    free = iter(range(draw(_FIRST_HOST), subnet.num_addresses - 1))
-
-    def address() -> IPv4Interface:
-        return IPv4Interface((subnet[next(free)], subnet.prefixlen))
-
-    host, gateway, neighbour = address(), address(), address()
-    parent, *links = draw(_LINKS)
+def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real: bool = False) -> Lab:
+    """Labs on a simulated LAN with every part that a lab can have; `real`: that a real parent can have."""
+    shape = draw(_SHAPES) if not real else "one"
+    fresh = _Addresses(draw(_SUBNETS), draw(_FIRST_HOST), draw(_VERSIONS))
+    first, second, *links = draw(_LINKS)
+    parents = [_parent(first, 0, fresh, neighbour=draw(st.booleans()))]
+    if shape in ("two", "vlan"):
+        parents.append(_parent(second, 1, fresh, neighbour=draw(st.booleans())))
+    if shape == "vlan":
+        parents[1] = replace(parents[1], link=first, vlan=100)
     spaces = draw(_SPACES) if draw(st.booleans()) else links
-    two = draw(_TWO_ADDRESSES)
-    endpoints = tuple(
-        Endpoint(links[at], (address(), address()) if two[at] else (address(),), spaces[at])
-        for at in range(min(1 + draw(_SMALL), most_endpoints))
-    )
-    network = Network(host, gateway.ip, neighbour.ip if draw(st.booleans()) else None)
-    count = min(1 + draw(_SMALL), most_phases)
-    return Lab(
+    twice, single = draw(_THREE_TIMES), draw(_THREE_TIMES)
+    endpoints = []
+    for at in range(min(1 + draw(_UP_TO_TWO), most_endpoints)):
+        on = at % len(parents)
+        network = _APART if shape == "apart" else on
+        own = fresh.own(network)[: 1 if single[at] else None] + (fresh.own(network) if twice[at] else ())
+        routes = _routes(draw(_OWN_ROUTES), parents[on], own)
+        endpoints.append(Endpoint(links[at], own, spaces[at], parents[on].name, routes, draw(_MTUS)))
+    lab = Lab(
         name=draw(SLUGS),
         about=draw(LINES) or draw(WORDS),
-        parent=parent,
-        network=network,
-        endpoints=endpoints,
-        phases=tuple(draw(_phases(title, endpoints, network)) for title in draw(_TITLES)[:count]),
+        parents=tuple(parents),
+        endpoints=tuple(endpoints),
+        phases=(Phase("only", Setting(), (endpoints[0].name,), ()),),
+        far=fresh.own(_FAR_AWAY) if draw(st.booleans()) and not real else (),
     )
+    titles = draw(_TITLES)[: min(1 + draw(_UP_TO_TWO), most_phases)]
+    return replace(lab, phases=tuple(_phase(draw, title, lab, fresh, real=real) for title in titles))
+
+
+def _parent(name: str, network: int, fresh: _Addresses, *, neighbour: bool) -> Parent:
+    return Parent(name, fresh.own(network), fresh.peers(network), fresh.peers(network) if neighbour else ())
+
+
+def _routes(kind: str | None, parent: Parent, own: Sequence[InterfaceAddress]) -> tuple[Route, ...] | None:
+    """Return routes that an endpoint with the addresses `own` can be given."""
+    if kind is None or kind == "none":
+        return None if kind is None else ()
+    if kind == "default":
+        return (Route(),)
+    near = [gateway for gateway in parent.gateway if any(gateway in a.network for a in own)]
+    straight = [Route(to) for to in _ELSEWHERE if any(a.version == to.version for a in own)]
+    return (*straight, *(Route(via=gateway) for gateway in near))
+
+
+_ELSEWHERE: tuple[Network, ...] = (IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:cafe::/48"))
 
 
 def labs_on_a_parent(*, most_endpoints: int = 3, most_phases: int = 3) -> st.SearchStrategy[Lab]:
     """Labs on a real NIC, of whose network more or less is known."""
 
     def place(lab: Lab, host: bool, gateway: bool, neighbour: bool) -> Lab:
-        network = lab.network
+        parent = lab.parents[0]
         return on_parent(
             lab,
-            lab.parent,
-            host=network.host if host else None,
-            gateway=network.gateway if gateway else None,
-            neighbour=network.neighbour if neighbour else None,
+            parent.name,
+            host=parent.host if host else (),
+            gateway=parent.gateway[0] if gateway else None,
+            neighbour=next(iter(parent.neighbour), None) if neighbour else None,
         )
 
-    found = labs(most_endpoints=most_endpoints, most_phases=most_phases)
+    found = labs(most_endpoints=most_endpoints, most_phases=most_phases, real=True)
     return st.builds(place, found, st.booleans(), st.booleans(), st.booleans())
 
 
 def l2(lab: Lab) -> Lab:
-    """Return `lab` with all its phases in l2 mode."""
-    return replace(lab, phases=tuple(replace(phase, mode="l2") for phase in lab.phases))
-
-
-@st.composite
-def _phases(draw: st.DrawFn, title: str, endpoints: tuple[Endpoint, ...], network: Network) -> Phase:
-    chosen = draw(_orders(len(endpoints)))
-    names = {str(at): endpoints[number].name for at, number in enumerate(chosen)}
-
-    def named(found: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(names.get(role, role) for role in found)
-
-    acts = tuple(
-        Act(
-            checks=tuple(
-                replace(
-                    check,
-                    source=names.get(check.source, check.source),
-                    destination=names.get(check.destination, check.destination),
-                )
-                for check in act.checks
-            ),
-            announce=named(act.announce),
-            fast_ageing=act.fast_ageing,
-            flush=act.flush,
-        )
-        for act in draw(_acts(len(chosen), network.neighbour is not None))
+    """Return `lab` with all its phases in l2 mode, and nothing else than ipvlan."""
+    return replace(
+        lab, phases=tuple(replace(p, setting=Setting("l2", p.setting.flag), others=()) for p in lab.phases)
     )
-    return Phase(title, draw(_MODES), tuple(names.values()), acts, draw(_FLAGS))
+
+
+def _phase(draw: st.DrawFn, title: str, lab: Lab, fresh: _Addresses, *, real: bool) -> Phase:
+    endpoints = tuple(lab.endpoints[number] for number in draw(_orders(len(lab.endpoints))))
+    setting, *others = (_setting(draw, lab, parent, fresh, real=real) for parent in lab.parents)
+    # There is one bridge for the veth endpoints of a phase.
+    others = [Setting() if setting.kind == other.kind == "veth" else other for other in others]
+    pairs, changes = _pairs(lab, endpoints), _changes(lab, endpoints, real=real)
+    acts = [_act(draw, lab, endpoints, pairs, changes) for _ in range(draw(_UP_TO_FOUR))]
+    return Phase(
+        title,
+        setting,
+        tuple(e.name for e in endpoints),
+        tuple(_without_deletions(acts)),
+        tuple((lab.parents[i].name, other) for i, other in enumerate(others, 1) if other != setting),
+    )
 
 
 @cache
@@ -283,24 +409,119 @@ def _orders(count: int) -> st.SearchStrategy[tuple[int, ...]]:
     return st.sampled_from([o for size in range(1, count + 1) for o in permutations(range(count), size)])
 
 
-@cache
-def _acts(count: int, neighbour: bool) -> st.SearchStrategy[list[Act]]:
-    """Return acts of a phase with `count` endpoints, which are called by their numbers here."""
-    here = tuple(map(str, range(count)))
-    peers = PEERS if neighbour else (GATEWAY,)
-    roles = (*here, HOST, *peers)
-    pairs = [(a, b) for a in roles for b in roles if a != b and {a, b} & set(here)]
-    checks = st.builds(
-        lambda pair, watch, expect, why: Check(pair[0], pair[1], watch, expect, why),
-        st.sampled_from(pairs),
-        st.sampled_from((None, None, None, 1, 2, 8, 9, 20)),
-        st.sampled_from((None, None, None, *Outcome)),
-        WORDS,
+def _setting(draw: st.DrawFn, lab: Lab, parent: Parent, fresh: _Addresses, *, real: bool) -> Setting:
+    """Return a setting that the endpoints on `parent` can have."""
+    setting, kind = draw(_SETTINGS), draw(_KINDS)
+    if kind == "macvlan":
+        return Setting(flag=setting.flag, kind=kind)
+    if kind == "veth" and not real and not any(p.vlan for p in lab.parents):
+        return Setting(kind=kind)
+    own = [a for e in lab.endpoints if e.parent == parent.name for a in e.addresses]
+    strategies = _strategies(setting.mode, parent, own)
+    setting = replace(setting, strategy=strategies[draw(_NUMBERS) % len(strategies)])
+    if not draw(_SHIMS) or setting.strategy == "l3s-proxy":
+        return setting
+    named = fresh.peers(lab.parents.index(parent)) if draw(st.booleans()) or real else ()
+    return replace(setting, host_shim=True, shim_addresses=named)
+
+
+def _strategies(mode: Mode, parent: Parent, own: Sequence[InterfaceAddress]) -> Sequence[Strategy]:
+    """Return the strategies that can work in `mode` for endpoints on `parent` with the addresses `own`."""
+    versions = {address.version for address in own}
+    if not any(parent.subnet_of(address.ip) for address in own):
+        return ("none", "routed")
+    if mode == "l2":
+        return ("none",)
+    found: list[Strategy] = ["none", "static-neigh"]
+    if 4 in versions:
+        found.append("announce")
+    if mode == "l3s" or 4 not in versions:
+        found.append("l3s-proxy")
+    return found
+
+
+def _act(
+    draw: st.DrawFn,
+    lab: Lab,
+    here: tuple[Endpoint, ...],
+    pairs: Sequence[Check],
+    changes: Sequence[Change],
+) -> Act:
+    """Return an act of a phase with the endpoints `here`."""
+    kind = draw(_KINDS_OF_ACTS)
+    if kind == "check" and pairs:
+        return Act(checks=tuple(_check(draw, pairs) for _ in range(draw(_ONE_TO_THREE))))
+    if kind == "try":
+        return Act(attempts=tuple(_attempt(draw, changes) for _ in range(draw(_ONE_TO_THREE))))
+    ipv4 = tuple(e.name for e in here if any(own.version == 4 for own in e.addresses))
+    peers = tuple(role for role in PEERS if any(parent.peer(role) for parent in lab.parents))
+    return Act(
+        announce=draw(_some(ipv4[:2])),
+        fast_ageing=draw(_some(peers)),
+        flush=draw(_some((*peers, HOST, here[0].name))),
+        hairpin=draw(_MAYBE),
+        port_security=draw(_maybe_some((HOST, *(e.name for e in here[:2])))),
+        wait=draw(_WAITS),
     )
-    checking = st.lists(checks, min_size=1, max_size=3).map(lambda found: Act(checks=tuple(found)))
-    changing = st.builds(Act, announce=_some(here), fast_ageing=_some(peers), flush=_some(peers))
-    return st.lists(checking | changing, max_size=4)
 
 
+def _without_deletions(acts: Sequence[Act]) -> Iterator[Act]:
+    """Yield acts in which nothing is deleted that was never added."""
+    added: set[str] = set()
+    for act in acts:
+        kept = []
+        for attempt in act.attempts:
+            if isinstance(attempt.change, AddLink):
+                added.add(attempt.change.name)
+            if not isinstance(attempt.change, DeleteLink) or attempt.change.name in added:
+                kept.append(attempt)
+        yield replace(act, attempts=tuple(kept))
+
+
+def _pairs(lab: Lab, here: tuple[Endpoint, ...]) -> list[Check]:
+    """Return the pairs that a check can have, with each family that both have, and with none named."""
+    names, found = [e.name for e in here], []
+    for a, b in permutations((*names, HOST, *PEERS, FAR), 2):
+        if not {a, b} & set(names):
+            continue
+        parent = lab.parent_of(Check(a, b))
+        known = {HOST, *names, *(role for role in PEERS if parent.peer(role)), *((FAR,) if lab.far else ())}
+        if {a, b} <= known:
+            checks = (Check(a, b, family=family) for family in (None, *FAMILIES))
+            found += [check for check in checks if lab.pinged(check) is not None]
+    return found
+
+
+def _check(draw: st.DrawFn, pairs: Sequence[Check]) -> Check:
+    pair = draw(st.sampled_from(pairs))
+    return replace(draw(_MANNERS), source=pair.source, destination=pair.destination, family=pair.family)
+
+
+def _changes(lab: Lab, here: tuple[Endpoint, ...], *, real: bool) -> list[Change]:
+    """Return changes that can be tried in a phase with the endpoints `here`; the kernel refuses some."""
+    first, parents = here[0], [parent.name for parent in lab.parents]
+    taken = [a for e in here for a in e.addresses] + [a for p in lab.parents for a in p.host]
+    return [
+        *(AddAddress(address, first.name) for address in taken),
+        AddLink("extra", "ipvlan", parents[0]),
+        AddLink("extra", "ipvlan", parents[-1], "l3s", "private"),
+        AddLink("other", "macvlan", parents[0]),
+        DeleteLink("extra"),
+        *(SetMode(e.name, mode) for e in here for mode in MODES),
+        SetMtu(first.name, 9000),
+        *(SetMtu(parent, mtu) for parent in parents for mtu in (1400, 9000) if not real),
+    ]
+
+
+def _attempt(draw: st.DrawFn, changes: Sequence[Change]) -> Attempt:
+    return Attempt(draw(st.sampled_from(changes)), *draw(_TRIED))
+
+
+@cache
 def _some(found: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.sampled_from([o for size in range(len(found) + 1) for o in permutations(found, size)])
+
+
+@cache
+def _maybe_some(found: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...] | None]:
+    return st.none() | _some(found)

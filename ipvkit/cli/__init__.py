@@ -11,6 +11,8 @@ from ipvkit.errors import IpvkitError
 SUMMARIES = {
     "run-lab": "Run a lab on a real kernel and compare it with what ipvlan's rules predict.",
     "export-script": "Write a lab as a bash script that needs neither ipvkit nor Python.",
+    "explain": "Tell why one part of a lab does not reach another, and what mends it.",
+    "matrix": "Hold every mode, flag, family, strategy and pair against a real kernel.",
     "labs": "List, show and check labs: the gallery's, and your own.",
     "shell": "Open a shell on a simulated LAN, in a kernel of its own, or run commands there.",
     "netns": "Add, list and delete network namespaces.",

@@ -15,7 +15,7 @@ from ipvkit.cli import emit
 from ipvkit.cli.options import DryRun, Netns
 from ipvkit.cli.single import version
 from ipvkit.errors import UsageError
-from ipvkit.plan import NONLOCAL_BIND
+from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.report.announce import json_line, left_alone, line
 from ipvkit.report.systemd import unit as unit_of
 from ipvkit.targets.local import Local

@@ -7,9 +7,13 @@ import typer
 from ipvkit import labs as gallery
 from ipvkit.cli import emit
 from ipvkit.cli.options import LabName, load_lab
-from ipvkit.lab import load
+from ipvkit.lab import Setting, Strategy
+from ipvkit.lab_file import dump, load
+from ipvkit.labs.new import new_lab
 from ipvkit.plan import make_plan
+from ipvkit.report.schema import render_markdown
 from ipvkit.report.table import predictions, summaries
+from ipvkit.values import Flag, Mode
 
 labs = typer.Typer(name="labs", help="Nothing is run. Exit code: 0 done, 2 wrong usage, or what is no lab.")
 
@@ -38,8 +42,26 @@ def labs_check(lab: LabName = gallery.WALKTHROUGH) -> int:
     return 0
 
 
+@labs.command("new")
+def labs_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What reports call it.")] = "my-lab",
+    mode: Annotated[Mode, typer.Option(help="The ipvlan mode.")] = "l2",
+    flag: Annotated[Flag, typer.Option(help="The ipvlan flag.")] = "bridge",
+    strategy: Annotated[Strategy, typer.Option(help="What makes l3 reachable.")] = "none",
+    host_shim: Annotated[bool, typer.Option("--host-shim", help="The host reaches its endpoints.")] = False,
+    endpoints: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many.")] = 2,
+    ipv6: Annotated[bool, typer.Option("--ipv6", help="IPv6 addresses too.")] = False,
+) -> int:
+    """Print a new lab file, to be changed: ipvkit labs new --mode l3 > my-lab.yaml."""
+    setting = Setting(mode, flag, strategy=strategy, host_shim=host_shim)
+    emit(dump(new_lab(name, setting, endpoints, ipv6=ipv6)))
+    return 0
+
+
 @labs.command("schema")
-def labs_schema() -> int:
+def labs_schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables of all keys instead.")] = False,
+) -> int:
     """Print the JSON Schema of lab files, with which an editor completes and checks them."""
-    emit(gallery.schema())
+    emit(render_markdown(gallery.schema()) if markdown else gallery.schema())
     return 0

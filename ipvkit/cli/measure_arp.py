@@ -12,7 +12,7 @@ from ipvkit.cli.options import DryRun, Json
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
 from ipvkit.errors import MissingRequirement, UsageError
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, on_simulated_lan
 from ipvkit.report.ageing import render_json, render_table
 from ipvkit.targets import require

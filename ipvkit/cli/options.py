@@ -1,6 +1,7 @@
 """Options that several commands share, and the lab that they describe."""
 
-from ipaddress import IPv4Address, IPv4Interface
+import os
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +9,10 @@ import typer
 
 from ipvkit import labs
 from ipvkit.errors import UsageError
-from ipvkit.lab import Lab, load, on_parent
+from ipvkit.lab import Lab, on_parent
+from ipvkit.lab_file import load
 from ipvkit.targets.choice import TargetKind
-from ipvkit.values import address, interface_address, interface_name
+from ipvkit.values import Address, InterfaceAddress, address, interface_address, interface_name
 
 LabName = Annotated[
     str, typer.Argument(metavar="LAB", help="A lab of the gallery, or the path of a lab file.")
@@ -54,17 +56,17 @@ class RealNetwork:
         if parent is None and (endpoints or gateway or neighbour):
             raise UsageError("--endpoint, --gateway and --neighbour need --parent", "give --parent eth0")
         self.parent = interface_name(parent) if parent is not None else ""
-        self.addresses: dict[str, IPv4Interface] = {}
+        self.addresses: dict[str, InterfaceAddress] = {}
         for text in endpoints or ():
             name, value = _endpoint(text)
             if name in self.addresses:
                 raise UsageError(f"--endpoint {name} is given twice", "an endpoint has one address here")
             self.addresses[name] = value
-        self.gateway: IPv4Address | None = address(gateway) if gateway is not None else None
-        self.neighbour: IPv4Address | None = address(neighbour) if neighbour is not None else None
+        self.gateway: Address | None = address(gateway) if gateway is not None else None
+        self.neighbour: Address | None = address(neighbour) if neighbour is not None else None
 
 
-def _endpoint(text: str) -> tuple[str, IPv4Interface]:
+def _endpoint(text: str) -> tuple[str, InterfaceAddress]:
     name, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"{text!r} is no endpoint", "write it as in test1=192.168.104.211/24")
@@ -91,6 +93,26 @@ def previewed(lab: Lab, network: RealNetwork) -> Lab:
         lab,
         network.parent,
         addresses=network.addresses,
-        gateway=network.gateway or lab.network.gateway,
+        gateway=network.gateway or next(iter(lab.parents[0].gateway), None),
         neighbour=network.neighbour,
     )
+
+
+def refuse_unwritable(output: Path | None) -> None:
+    """Raise UsageError before anything is run where the result could not be written afterwards."""
+    if output is None:
+        return
+    folder = output.parent
+    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"the result cannot be written to {str(output)!r}", "name a file in a folder of yours"
+        )
+
+
+def write(output: Path, text: str) -> None:
+    """Write the whole file or none of it."""
+    with tempfile.NamedTemporaryFile("w", dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
+        file.write(text)
+    written = Path(file.name)
+    written.chmod(0o644)
+    written.replace(output)

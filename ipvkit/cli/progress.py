@@ -12,9 +12,9 @@ from ipvkit.plan import Plan
 class Progress:
     """Shows the events of a run; stderr that is gone ends the showing and nothing else."""
 
-    def __init__(self, plan: Plan, *, verbose: bool) -> None:
-        """Show a run of `plan`; `verbose` shows each command as it begins."""
-        self._total = sum(1 for _ in plan.steps)
+    def __init__(self, *plans: Plan, verbose: bool) -> None:
+        """Show a run of `plans`; `verbose` shows each command as it begins."""
+        self._total = sum(1 for plan in plans for _ in plan.steps)
         self._begun = 0
         self._verbose = verbose
         self._gone = False

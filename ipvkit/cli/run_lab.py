@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +22,8 @@ from ipvkit.cli.options import (
     RealNetwork,
     load_lab,
     previewed,
+    refuse_unwritable,
+    write,
 )
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
@@ -31,11 +32,11 @@ from ipvkit.lab import Lab, on_parent
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
-from ipvkit.report.result import Result, judge
 from ipvkit.targets import require
 from ipvkit.targets.choice import TargetKind, choose
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip, ping
+from ipvkit.verdicts import Result, judge
 
 
 def run_lab(
@@ -73,7 +74,7 @@ def run_lab(
     if dry_run:
         emit(script.preview(make_plan(previewed(described, network))))
         return 0
-    _refuse_unwritable(output)
+    refuse_unwritable(output)
     if local:
         where: engine.Target = Local()
         Local().check()
@@ -111,7 +112,7 @@ def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
     placed = on_parent(
         lab,
         parent,
-        host=next(iter(addresses.get(parent, ())), None),
+        host=tuple(addresses.get(parent, ())),
         addresses=network.addresses,
         gateway=network.gateway,
         neighbour=network.neighbour,
@@ -126,23 +127,12 @@ def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
         return placed
     routes = engine.look(local, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
     gateway = ip.gateway_of(ip.parse_routes(routes.stdout))
-    return replace(placed, network=replace(placed.network, gateway=gateway))
-
-
-def _refuse_unwritable(output: Path | None) -> None:
-    """Raise UsageError before anything is run where the result could not be written afterwards."""
-    if output is None:
-        return
-    folder = output.parent
-    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"the result cannot be written to {str(output)!r}", "name a file in a folder of yours"
-        )
+    return replace(placed, parents=(replace(placed.parents[0], gateway=(gateway,) if gateway else ()),))
 
 
 def _tell(result: Result, *, as_json: bool, output: Path | None) -> None:
     if output is not None:
-        _write(output, json.render(result) if as_json else table.render(result))
+        write(output, json.render(result) if as_json else table.render(result))
         print(f"{table.verdict_line(result)}; written to {output}", file=sys.stderr)
     elif as_json:
         emit(json.render(result))
@@ -157,12 +147,3 @@ def _tell(result: Result, *, as_json: bool, output: Path | None) -> None:
             print(f"  {engine.undo_command(step, result.run.completed)}", file=sys.stderr)
     if result.failure is not None:
         print(result.failure, file=sys.stderr)
-
-
-def _write(output: Path, text: str) -> None:
-    """Write the whole file or none of it."""
-    with tempfile.NamedTemporaryFile("w", dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
-        file.write(text)
-    written = Path(file.name)
-    written.chmod(0o644)
-    written.replace(output)

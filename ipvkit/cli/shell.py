@@ -10,7 +10,8 @@ import typer
 
 from ipvkit import labs, session
 from ipvkit.errors import UsageError
-from ipvkit.lab import GATEWAY, NEIGHBOUR, load
+from ipvkit.lab import GATEWAY, NEIGHBOUR
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, on_simulated_lan
 from ipvkit.targets import PayloadTarget
 from ipvkit.targets.choice import TargetKind, choose
@@ -47,9 +48,9 @@ def shell(
         print(why, file=sys.stderr)
     if script is not None:
         return _run(plan, where, script, timeout)
-    network = lab.network
-    peers = ", ".join(f"{role} {network.peer(role)}" for role in (GATEWAY, NEIGHBOUR))
-    return session.interact(plan, where, f"{lab.parent} has {network.host}; {peers}. exit ends it all.")
+    parent = lab.parents[0]
+    peers = ", ".join(f"{role} {peer}" for role in (GATEWAY, NEIGHBOUR) for peer in parent.peer(role))
+    return session.interact(plan, where, f"{lab.parent} has {parent.host[0]}; {peers}. exit ends it all.")
 
 
 def _read(file: str) -> str:

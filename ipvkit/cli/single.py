@@ -8,7 +8,7 @@ from ipvkit import engine, labs, script
 from ipvkit.cli import emit
 from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import UsageError
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.plan import COMMANDS, on_simulated_lan
 from ipvkit.report.outputs import command_document
 from ipvkit.targets.choice import TargetKind, choose

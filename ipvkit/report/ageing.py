@@ -7,7 +7,7 @@ from tabulate import tabulate
 from ipvkit.ageing import ADDRESS, INTERVAL_S, STALE, Measured
 from ipvkit.engine import Run
 from ipvkit.lab import NEIGHBOUR
-from ipvkit.plan import PEER_DEV
+from ipvkit.plan.lan import PEER_DEV
 
 
 def render_table(measured: Measured, run: Run) -> str:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from ipvkit.announce import Announcement, Began, Event, Failed, Reason, Recovered, Round, Stopped
-from ipvkit.plan import NONLOCAL_BIND
+from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.report.json import error, plain
 
 _WHY: dict[Reason, str] = {

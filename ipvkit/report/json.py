@@ -8,8 +8,9 @@ from typing import Any
 from ipvkit.command import Command, Completed
 from ipvkit.engine import Run
 from ipvkit.errors import IpvkitError
+from ipvkit.lab import Attempt, Check, family_of
 from ipvkit.plan import Section, Step
-from ipvkit.report.result import Result, Verdict
+from ipvkit.verdicts import Result, Verdict
 
 
 def render(result: Result) -> str:
@@ -69,10 +70,24 @@ def _phase(run: Run, section: Section, result: Result) -> dict[str, Any]:
     steps = [step for stage in section.stages for step in stage if step.id in run.completed]
     return {
         "name": section.name,
-        "mode": section.phase.mode if section.phase else None,
-        "flag": section.phase.flag if section.phase else None,
+        **_setting(section),
         "steps": [_step(step, step.command, run.completed[step.id]) for step in steps],
-        "checks": [_check(verdict) for verdict in result.verdicts[section.name]],
+        "checks": [_check(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Check)],
+        "attempts": [
+            _attempt(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Attempt)
+        ],
+    }
+
+
+def _setting(section: Section) -> dict[str, Any]:
+    """Return what the endpoints are in a phase; null where it is none, and for what is ipvlan's only."""
+    setting = section.phase.setting if section.phase else None
+    ipvlan = setting is not None and setting.kind == "ipvlan"
+    return {
+        "mode": setting.mode if setting and ipvlan else None,
+        "flag": setting.flag if setting and ipvlan else None,
+        "kind": setting.kind if setting else None,
+        "strategy": setting.strategy if setting else None,
     }
 
 
@@ -90,12 +105,14 @@ def _step(step: Step, command: Command, completed: Completed) -> dict[str, Any]:
 
 
 def _check(verdict: Verdict) -> dict[str, Any]:
-    probe = verdict.probe
+    probe, check = verdict.probe, verdict.probe.check
+    if not isinstance(check, Check):
+        raise TypeError(f"{check} is no check")
     return {
-        "source": probe.check.source,
-        "destination": probe.check.destination,
+        "source": check.source,
+        "destination": check.destination,
         "address": str(probe.address) if probe.address else None,
-        "family": "ipv4",
+        "family": family_of(probe.address) if probe.address else None,
         "expected": probe.expected,
         "observed": verdict.observed,
         "passed": verdict.passed,
@@ -103,4 +120,15 @@ def _check(verdict: Verdict) -> dict[str, Any]:
         "reason": probe.reason,
         "lifetime_s": None if verdict.lifetime_s is None else round(verdict.lifetime_s, 3),
         "ping": plain(verdict.ping),
+    }
+
+
+def _attempt(verdict: Verdict) -> dict[str, Any]:
+    probe = verdict.probe
+    return {
+        "change": str(probe.check),
+        "expected": probe.expected,
+        "observed": verdict.observed,
+        "passed": verdict.passed,
+        "reason": probe.reason,
     }

@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from ipvkit.lab import Lab
 from ipvkit.plan import Plan
-from ipvkit.report.result import Result, Verdict
+from ipvkit.verdicts import Result, Verdict
 
 _COLOURS = {"pass": "32", "FAIL": "1;31", "skipped": "33", "not run": "33"}
 _NARROWEST_REASON = 32

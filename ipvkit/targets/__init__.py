@@ -25,6 +25,8 @@ PACKAGES = {
     "ping": "iputils-ping",
     "arping": "iputils-arping",
     "sysctl": "procps",
+    "tc": "iproute2",
+    "sleep": "coreutils",
     "modprobe": "kmod",
     "linux.uml": "user-mode-linux",
     "unshare": "util-linux",

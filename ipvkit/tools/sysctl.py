@@ -42,3 +42,12 @@ def parse_values(stdout: str) -> dict[str, int]:
 def get_value(key: str) -> Command:
     """Return the command that prints the value of `key` and nothing else."""
     return Command(("sysctl", "-n", sysctl_key(key)))
+
+
+def interface_key(family: str, group: str, dev: str, name: str) -> str:
+    """Return a sysctl of one interface; a dot in its name is written as a slash (sysctl(8)).
+
+    >>> interface_key("ipv4", "conf", "eth0.100", "forwarding")
+    'net.ipv4.conf.eth0/100.forwarding'
+    """
+    return f"net.{family}.{group}.{dev.replace('.', '/')}.{name}"

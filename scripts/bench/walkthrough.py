@@ -11,7 +11,7 @@ from tabulate import tabulate
 from ipvkit import engine, labs, script
 from ipvkit.lab import load
 from ipvkit.plan import Plan, make_plan
-from ipvkit.report.result import judge
+from ipvkit.verdicts import judge
 from ipvkit.targets import Inbox, Output
 from ipvkit.targets.uml import Uml
 

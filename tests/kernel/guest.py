@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from ipvkit import labs
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
 from ipvkit.targets import Inbox, Output
 from ipvkit.targets.uml import Uml

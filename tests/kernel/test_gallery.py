@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from ipvkit import engine, labs
-from ipvkit.lab import Check, Lab, Outcome, load
+from ipvkit.lab import Check, Lab, Outcome
+from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
-from ipvkit.report.result import Result, judge
 from ipvkit.targets.uml import Uml
+from ipvkit.verdicts import Result, judge
 
 pytestmark = pytest.mark.kernel
 

@@ -12,10 +12,10 @@ import pytest
 
 from guest import in_guest
 from ipvkit import engine
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
-from ipvkit.report.result import judge
 from ipvkit.targets.uml import KERNELS, Uml
+from ipvkit.verdicts import judge
 from program import Program
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"

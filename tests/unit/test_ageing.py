@@ -14,7 +14,7 @@ from ipvkit.ageing import TIMERS, Measured, Measurement, measured, predict, time
 from ipvkit.command import Completed
 from ipvkit.engine import Run
 from ipvkit.errors import CommandFailed, UnparsableOutput
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.physics import FAST_TIMERS, KERNEL_TIMERS, Timers
 from ipvkit.plan import on_simulated_lan
 from ipvkit.report.ageing import render_json, render_table

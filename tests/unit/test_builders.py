@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface
 from typing import get_args
 
 import pytest
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ipvkit import values
 from ipvkit.command import Command, in_netns
 from ipvkit.errors import UsageError
-from ipvkit.tools import arping, ip, ping, sysctl
-from ipvkit.values import Flag, Mode
+from ipvkit.tools import arping, ip, ping, sysctl, tc
+from ipvkit.values import Address, Flag, Mode
 from strategies import (
     KEYWORDS,
     addresses,
@@ -24,6 +24,7 @@ from strategies import (
     hostile_names,
     interface_addresses,
     interface_names,
+    ipv6_addresses,
     netns_names,
 )
 
@@ -55,6 +56,9 @@ TAKES_AN_INTERFACE: dict[str, Callable[[str], Command]] = {
         for build in (arping.announce, arping.probe, arping.find_duplicate)
         for by in get_args(arping.Implementation)
     },
+    "qdisc_add": tc.qdisc_add,
+    "qdisc_del": tc.qdisc_del,
+    "filter_drop": tc.filter_drop,
     "ping from": lambda dev: ping.ping(ADDRESS, count=3, interval=0.2, wait=1, source=dev),
 }
 
@@ -67,11 +71,15 @@ TAKES_A_NAMESPACE: dict[str, Callable[[str], Command]] = {
     "in_netns": lambda netns: in_netns(netns, INNER),
 }
 
-TAKES_AN_ADDRESS: dict[str, Callable[[IPv4Address], Command]] = {
+TAKES_AN_ADDRESS: dict[str, Callable[[Address], Command]] = {
     "ping": lambda address: ping.ping(address, count=3, interval=0.2, wait=1),
     "ping_until_lost": lambda address: ping.ping_until_lost(address, interval=0.2, deadline=9),
-    "announce": lambda address: arping.announce(address, "x"),
     "route_add": lambda address: ip.route_add(ip.RouteTo(via=address)),
+    "neigh_replace": lambda address: ip.neigh_replace(address, "02:00:00:00:00:01", "x"),
+    "neigh_del": lambda address: ip.neigh_del(address, "x"),
+    "neigh_add_proxy": lambda address: ip.neigh_add_proxy(address, "x"),
+    "neigh_del_proxy": lambda address: ip.neigh_del_proxy(address, "x"),
+    "filter_pass": lambda address: tc.filter_pass("x", address),
 }
 
 BY_INTERFACE = pytest.mark.parametrize("build", TAKES_AN_INTERFACE.values(), ids=TAKES_AN_INTERFACE)
@@ -103,9 +111,16 @@ def test_a_namespace_is_one_word(build: Callable[[str], Command], name: str) -> 
 
 
 @BY_ADDRESS
-@given(addresses())
-def test_an_address_is_one_word(build: Callable[[IPv4Address], Command], address: IPv4Address) -> None:
+@given(addresses() | ipv6_addresses())
+def test_an_address_is_one_word(build: Callable[[Address], Command], address: Address) -> None:
     command = build(address)
+    assert command.argv.count(str(address)) == 1
+    assert line_is_argv(command)
+
+
+@given(addresses())
+def test_an_address_that_is_announced_is_one_word(address: IPv4Address) -> None:
+    command = arping.announce(address, "x")
     assert command.argv.count(str(address)) == 1
     assert line_is_argv(command)
 
@@ -264,8 +279,8 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
             assert str(check(text)) == text
 
 
-@given(addresses(), interface_addresses())
-def test_what_is_an_address_is_taken_as_it_is(address: IPv4Address, interface: IPv4Interface) -> None:
+@given(addresses() | ipv6_addresses(), interface_addresses())
+def test_what_is_an_address_is_taken_as_it_is(address: Address, interface: IPv4Interface) -> None:
     assert values.address(str(address)) == address
     assert values.interface_address(str(interface)) == interface
 
@@ -285,7 +300,9 @@ def test_what_sysctl_would_read_otherwise_is_refused(key: str) -> None:
         sysctl.get_value(key)
 
 
-def test_an_ipv6_address_never_becomes_a_word_of_an_ipv4_ping() -> None:
-    for text in (str(IPv6Address("2001:db8::1")), "fe80::1%eth0", "[2001:db8::1]"):
-        with pytest.raises(UsageError):
-            values.address(text)
+def test_the_prefix_length_of_an_ipv6_address_is_its_own() -> None:
+    assert values.interface_address("2001:db8::1/128").network.num_addresses == 1
+    with pytest.raises(UsageError, match="from 1 to 128"):
+        values.interface_address("2001:db8::1/129")
+    with pytest.raises(UsageError, match="from 1 to 32"):
+        values.interface_address("192.0.2.1/64")

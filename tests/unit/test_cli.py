@@ -19,7 +19,7 @@ from ipvkit.cli.app import GROUPS, app
 from ipvkit.cli.progress import Progress
 from ipvkit.command import Completed
 from ipvkit.engine import Began, Finished, Stopping
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
 from ipvkit.script import exported, preview
 from recorder import Recorder
@@ -71,8 +71,8 @@ MISTAKES = {
     "a folder": (["run-lab", "/etc/"], "'/etc/' cannot be read", ""),
     "a bad address": (
         ["run-lab", "--dry-run", "--parent", "eth0", "--gateway", "192.0.2.256"],
-        "'192.0.2.256' is no IPv4 address",
-        "192.168.104.254",
+        "'192.0.2.256' is no address",
+        "192.0.2.1 or 2001:db8::1",
     ),
     "a bad endpoint": (
         ["export-script", "--parent", "eth0", "--endpoint", "test1=192.0.2.1"],

@@ -22,7 +22,8 @@ from ipvkit import labs
 from ipvkit.cli import SUMMARIES
 from ipvkit.cli.app import GROUPS, app
 from ipvkit.errors import InvalidLab
-from ipvkit.lab import load
+from ipvkit.lab_file import load
+from ipvkit.report.schema import render_markdown
 from ipvkit.tools import arping, ip, ping
 
 DOCUMENTS = documents()
@@ -241,45 +242,46 @@ def test_the_parsers_load_nothing_but_pythons_own_library() -> None:
     assert loaded & {"sh", "typer", "click", "rich", "tabulate", "yaml", "subprocess"} == set()
 
 
+NETWORK = "{host: 192.0.2.1/24, gateway: 192.0.2.254}"
 LEVELS = {
     "lab": "{KEY: 1}",
     "network": "{name: a, about: a, parent: eth0, endpoints: [], phases: [], network: {KEY: 1}}",
-    "endpoints": "{name: a, about: a, parent: eth0, endpoints: [{KEY: 1}], phases: [], network: {}}",
-    "phases": "{name: a, about: a, parent: eth0, endpoints: [], phases: [{KEY: 1}], network: NETWORK}",
-    "do": "{name: a, about: a, parent: eth0, endpoints: [], phases: [PHASE], network: NETWORK}".replace(
+    "parent": "{name: a, about: a, parents: [{KEY: 1}], endpoints: [], phases: []}",
+    "endpoint": "{name: a, about: a, parent: eth0, endpoints: [{KEY: 1}], phases: [], network: NETWORK}",
+    "route": "{name: a, about: a, parent: eth0, endpoints: [ENDPOINT], phases: [], network: NETWORK}",
+    "phase": "{name: a, about: a, parent: eth0, endpoints: [], phases: [{KEY: 1}], network: NETWORK}",
+    "setting": "{name: a, about: a, parent: eth0, endpoints: [], phases: [PHASE], network: NETWORK}".replace(
+        "PHASE", "{name: a, mode: l2, do: [], parents: {eth0: {KEY: 1}}}"
+    ),
+    "act": "{name: a, about: a, parent: eth0, endpoints: [], phases: [PHASE], network: NETWORK}".replace(
         "PHASE", "{name: a, mode: l2, do: [{KEY: 1}]}"
     ),
     "check": "{name: a, about: a, parent: eth0, endpoints: [], phases: [PHASE], network: NETWORK}".replace(
         "PHASE", "{name: a, mode: l2, do: [{check: [{KEY: 1}]}]}"
+    ),
+    "try": "{name: a, about: a, parent: eth0, endpoints: [], phases: [PHASE], network: NETWORK}".replace(
+        "PHASE", "{name: a, mode: l2, do: [{try: [{KEY: 1}]}]}"
     ),
 }
 """A lab that is wrong at each level in one way: it has a key that nobody knows."""
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_lab_format_page_names_every_key(level: str) -> None:
-    text = LEVELS[level].replace("NETWORK", "{host: 192.0.2.1/24, gateway: 192.0.2.254}")
-    with pytest.raises(InvalidLab, match="unknown key") as raised:
-        load(text.replace("KEY", "qqqqqq"), "a.yaml")
-    keys = raised.value.hint.removeprefix("there is ").split(", ")
-    page = "\n".join(Document(REFERENCE / "lab-format.md").prose)
-    section = re.search(rf"^##+ [^\n]*`{level}`.*?(?=^##+ |\Z)", page, re.MULTILINE | re.DOTALL)
-    assert section is not None, f"lab-format.md has no section for `{level}`"
-    assert [key for key in keys if f"| `{key}`" not in section[0]] == []
-
-
-@pytest.mark.parametrize("level", LEVELS)
 def test_the_schema_of_labs_has_every_key(level: str) -> None:
-    text = LEVELS[level].replace("NETWORK", "{host: 192.0.2.1/24, gateway: 192.0.2.254}")
+    endpoint = "{name: a, addresses: 192.0.2.3/24, routes: [{KEY: 1}]}"
+    text = LEVELS[level].replace("NETWORK", NETWORK).replace("ENDPOINT", endpoint)
     with pytest.raises(InvalidLab, match="unknown key") as raised:
         load(text.replace("KEY", "qqqqqq"), "a.yaml")
     whole = json.loads(labs.schema())
-    names = {"endpoints": "endpoint", "phases": "phase", "do": "act", "check": "check"}
-    part = {"lab": whole, "network": whole["properties"]["network"]}.get(level) or whole["$defs"][
-        names[level]
-    ]
-    assert raised.value.hint == f"there is {', '.join(part['properties'])}"
+    part = {"lab": whole, **whole["$defs"]}[level]
+    assert set(raised.value.hint.removeprefix("there is ").split(", ")) == set(part["properties"])
     assert part["additionalProperties"] is False
+
+
+def test_the_page_of_lab_files_has_the_tables_that_the_schema_makes() -> None:
+    page = (REFERENCE / "lab-format.md").read_text()
+    assert render_markdown(labs.schema()).rstrip("\n") in page
+    assert set(LEVELS) == {"lab", *json.loads(labs.schema())["$defs"]}
 
 
 @pytest.mark.parametrize("name", labs.names())

@@ -18,11 +18,12 @@ from ipvkit import labs as gallery
 from ipvkit.command import Command, Completed
 from ipvkit.engine import Began, Finished, Run, Stopping
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
-from ipvkit.lab import Lab, load
+from ipvkit.lab import Lab
+from ipvkit.lab_file import load
 from ipvkit.plan import NONLOCAL_BIND, Plan, Section, Step, Undo, make_plan
-from ipvkit.report.result import judge
 from ipvkit.targets import Ended, Inbox, Running
 from ipvkit.targets.local import Local
+from ipvkit.verdicts import judge
 from strategies import labs_on_a_parent
 
 DONE = Completed(0, "", "", 0.001)

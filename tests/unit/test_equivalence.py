@@ -25,12 +25,13 @@ from hypothesis import strategies as st
 
 from ipvkit import engine
 from ipvkit import labs as gallery
-from ipvkit.lab import Act, Check, Lab, Outcome, load, on_parent
+from ipvkit.lab import Act, Check, Lab, Outcome, on_parent
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Step, make_plan
-from ipvkit.report.result import Result, judge
 from ipvkit.script import LOST_AFTER, exported
 from ipvkit.targets import Inbox, Output
 from ipvkit.targets.local import Local
+from ipvkit.verdicts import Result, judge
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import (
     PROBE_FOR_IPVLAN,

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 
 from ipvkit import labs as gallery
 from ipvkit.errors import InvalidLab, UsageError
-from ipvkit.lab import Act, Check, Endpoint, Lab, Network, Outcome, Phase, load, on_parent
+from ipvkit.lab import Act, Check, Endpoint, Lab, Network, Outcome, Phase, on_parent
+from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
 from ipvkit.script import exported, preview
 from strategies import HOSTILE_NAMES, labs, mutated_text

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvkit import labs as gallery
-from ipvkit.lab import FLAGS, GATEWAY, HOST, NEIGHBOUR, PEERS, Act, Check, Lab, Outcome, Phase, load
+from ipvkit.lab import FLAGS, GATEWAY, HOST, NEIGHBOUR, PEERS, Act, Check, Lab, Outcome, Phase
+from ipvkit.lab_file import load
 from ipvkit.physics import FAST_TIMERS, KERNEL_TIMERS, Neighbours, Prediction, after, predict
 from ipvkit.values import Flag
 from strategies import l2, labs

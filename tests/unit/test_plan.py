@@ -1,5 +1,6 @@
 """Plans: what runs, in which order, side by side with what, and what takes it back."""
 
+import copy
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -7,9 +8,11 @@ from hypothesis import given
 
 from ipvkit import labs as gallery
 from ipvkit.command import Command
-from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, Lab, load, on_parent
-from ipvkit.plan import Plan, Stage, Step, Undo, make_plan
+from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, Attempt, Check, DeleteLink, Lab, Outcome, on_parent
+from ipvkit.lab_file import load
+from ipvkit.plan import Plan, Probe, Stage, Step, Undo, make_plan
 from ipvkit.script import preview
+from machine import Machine, place
 from strategies import labs, labs_on_a_parent
 
 SEED = """\
@@ -65,16 +68,6 @@ def made_and_gone(stages: Iterator[Stage]) -> tuple[list[Step], list[Step]]:
                 done.append(step)
                 left.append(step)
     return done, left
-
-
-def place(command: Command) -> tuple[str, tuple[str, ...]]:
-    """Return the namespace that a command runs in, and its words there."""
-    words = command.argv
-    if words[:3] == ("ip", "netns", "exec"):
-        return words[3], words[4:]
-    if words[:2] == ("ip", "-n"):
-        return words[2], ("ip", *words[3:])
-    return "", words
 
 
 def named(step: Step) -> set[tuple[str, str]]:
@@ -135,64 +128,34 @@ def test_the_undo_list_takes_every_namespace_away_that_was_made_and_no_other(lab
     assert len(set(made)) == len(made)
 
 
-class Machine:
-    """What is there of namespaces and links, told from the commands; it refuses what a kernel would."""
-
-    def __init__(self, parent: str | None) -> None:
-        """Begin with this parent in the root namespace, if it is there already."""
-        self.spaces = {""}
-        self.links: dict[tuple[str, str], tuple[str, str] | None] = {("", parent): None} if parent else {}
-
-    def run(self, command: Command) -> None:
-        where, words = place(command)
-        assert where in self.spaces, str(command)
-        if words[:2] == ("ip", "link") and words[3] == "dev":
-            words = (*words[:3], *words[4:])
-        match words:
-            case ("ip", "netns", "add", name):
-                assert name not in self.spaces, str(command)
-                self.spaces.add(name)
-            case ("ip", "netns", "del", name):
-                self.spaces.remove(name)
-                for link in [link for link in self.links if link[0] == name]:
-                    self._remove(link)
-            case ("ip", "link", "add", name, "up", "type", "veth", "peer", "name", peer, "netns", there):
-                self._make((where, name), (there, peer))
-                self._make((there, peer), (where, name))
-            case ("ip", "link", "add", name, *_):
-                self._make((where, name), None)
-            case ("ip", "link", "set", name, "netns", there):
-                self._make((there, name), self.links.pop((where, name)))
-            case ("ip", "link", "delete", name):
-                assert (where, name) in self.links, str(command)
-                self._remove((where, name))
-
-    def _make(self, link: tuple[str, str], peer: tuple[str, str] | None) -> None:
-        assert link not in self.links
-        assert link[0] in self.spaces
-        self.links[link] = peer
-
-    def _remove(self, link: tuple[str, str]) -> None:
-        peer = self.links.pop(link, None)
-        if peer is not None:
-            self.links.pop(peer, None)
-
-
 @given(labs() | labs_on_a_parent())
 def test_after_any_stage_the_undo_leaves_the_machine_as_it_was(lab: Lab) -> None:
     """Each command finds what it needs, and each undo what it takes away, however far the run came."""
-    stages = list(make_plan(lab).stages)
-    for count in range(len(stages) + 1):
-        there = None if lab.network.simulated else lab.parent
-        machine = Machine(there)
-        for stage in stages[:count]:
-            for step in stage:
-                machine.run(step.command)
-        _, left = made_and_gone(iter(stages[:count]))
+    machine = Machine({} if lab.simulated else {lab.parent: lab.parents[0].host})
+    before, read, left = copy.deepcopy(machine).state, dict[str, str](), list[Step]()
+    for stage in make_plan(lab).stages:
+        for step in stage:
+            exit_code, read[step.id] = machine.run(step.command)
+            assert exit_code in step.command.ok, f"{step.command}: {read[step.id]}"
+            left = [other for other in left if other.id not in step.settles]
+            if step.undo is not None and exit_code == 0:
+                left.append(step)
+        undone = copy.deepcopy(machine)
         for step in reversed(left):
             assert step.undo is not None
-            machine.run(step.undo.completed(step.undo.typical))
-        assert (machine.spaces, set(machine.links)) == ({""}, {("", there)} if there else set())
+            command = step.undo.completed(read.get(step.undo.reads, ""))
+            assert undone.run(command) == (0, ""), str(command)
+        assert undone.state == before
+
+
+@given(labs() | labs_on_a_parent())
+def test_a_kernel_says_to_each_attempt_what_is_predicted(lab: Lab) -> None:
+    machine = Machine({} if lab.simulated else {lab.parent: lab.parents[0].host})
+    for step in make_plan(lab).steps:
+        exit_code, said = machine.run(step.command)
+        if step.probe is not None and isinstance(step.probe.check, Attempt) and not step.probe.check.expect:
+            predicted = step.probe.expected is Outcome.ACCEPTED
+            assert predicted == (exit_code == 0), f"{step.command}: {said}, and {step.probe.reason}"
 
 
 @given(labs())
@@ -202,22 +165,31 @@ def test_the_lab_runs_in_the_order_in_which_it_is_written(lab: Lab) -> None:
     for section in plan.sections[1:]:
         assert section.phase is not None
         asked = [step.probe.check for stage in section.stages for step in stage if step.probe is not None]
-        assert asked == [check for act in section.phase.acts for check in act.checks]
+        assert asked == [asked for act in section.phase.acts for asked in (*act.attempts, *act.checks)]
         assert section.skipped == ()
 
 
 @given(labs())
 def test_only_probes_may_fail_and_each_ping_is_one(lab: Lab) -> None:
     for step in make_plan(lab).steps:
-        is_ping = "ping" in step.command.argv[:5]
-        assert (step.probe is not None) == is_ping
-        assert step.command.ok == ((0, 1) if is_ping else (0,))
+        match step.probe:
+            case Probe(check=Check()):
+                assert place(step.command)[1][0] == "ping"
+                assert step.command.ok == (0, 1, 2)
+            case Probe(check=Attempt(change=DeleteLink())):
+                assert step.command.ok == (0, 1)
+            case Probe():
+                assert step.command.ok == (0, 2)
+            case None:
+                assert place(step.command)[1][0] != "ping"
+                takes_away = step.command.argv[:3] == ("ip", "link", "delete")
+                assert step.command.ok in ((0,), *(((0, 1),) if takes_away else ()))
 
 
 @given(labs())
 def test_every_ping_is_bounded_by_its_own_options(lab: Lab) -> None:
     for step in make_plan(lab).steps:
-        if step.probe is not None:
+        if step.probe is not None and isinstance(step.probe.check, Check):
             assert set(step.command.argv) & {"-c", "-w"}
             assert step.command.argv[-1] == str(step.probe.address)
 
@@ -243,7 +215,7 @@ def test_on_a_real_parent_nothing_is_done_in_the_name_of_a_peer(lab: Lab) -> Non
         assert argv[:2] != ("ip", "-n")
         if argv[:3] == ("ip", "netns", "exec"):
             assert argv[3] in spaces
-        if step.probe is not None:
+        if step.probe is not None and isinstance(step.probe.check, Check):
             assert step.probe.check.source not in PEERS
     assert plan.sections[0].phase is not None, "no LAN is simulated"
 
@@ -255,15 +227,16 @@ def test_on_a_real_parent_each_check_is_run_or_skipped_with_a_reason(lab: Lab) -
         assert all(not probe.skipped for probe in run)
         assert all(probe.skipped for probe in section.skipped)
         asked = sorted(str(probe.check) for probe in (*run, *section.skipped))
-        assert asked == sorted(str(check) for act in phase.acts for check in act.checks)
+        meant = [asked for act in phase.acts for asked in (*act.attempts, *act.checks)]
+        assert asked == sorted(map(str, meant))
 
 
 @given(labs_on_a_parent())
 def test_a_check_from_a_peer_is_skipped_with_the_line_to_type_there(lab: Lab) -> None:
     for section in make_plan(lab).sections:
         for probe in section.skipped:
-            if probe.check.source in PEERS:
-                assert f"ping {lab.address_of(probe.check.destination)}" in probe.skipped
+            if isinstance(probe.check, Check) and probe.check.source in PEERS:
+                assert f"ping {lab.pinged(probe.check)}" in probe.skipped
 
 
 @given(labs_on_a_parent())

@@ -9,7 +9,8 @@ from hypothesis import given
 
 from ipvkit import labs as gallery
 from ipvkit.errors import UsageError
-from ipvkit.lab import Lab, load, on_parent
+from ipvkit.lab import Lab, on_parent
+from ipvkit.lab_file import load
 from ipvkit.preflight import obstacles, refuse_obstacles
 from ipvkit.tools.ip import Link
 from strategies import labs_on_a_parent

@@ -19,14 +19,15 @@ from ipvkit.command import Completed
 from ipvkit.doctor import Health, TargetHealth, Tool
 from ipvkit.engine import Finished, Run
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
-from ipvkit.lab import Act, Check, Lab, Outcome, load, on_parent
+from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, on_parent
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json
 from ipvkit.report import table
-from ipvkit.report.result import Result, Verdict, judge
 from ipvkit.script import LOST_AFTER
 from ipvkit.tools.ping import PingReport
+from ipvkit.verdicts import Result, Verdict, judge
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import answered, unanswered, watched_to_its_end
 
@@ -137,7 +138,7 @@ UNREADABLE = pytest.mark.parametrize(
 
 @UNREADABLE
 @pytest.mark.parametrize("watch", [None, 9])
-@pytest.mark.parametrize("exit_code", [0, 1])
+@pytest.mark.parametrize("exit_code", [0, 1, 2])
 def test_output_that_cannot_be_read_is_an_error_and_never_unreachable(
     output: str, watch: int | None, exit_code: int
 ) -> None:
@@ -152,9 +153,17 @@ def test_output_that_cannot_be_read_is_an_error_and_never_unreachable(
     assert result.exit_code == 4
 
 
-def test_a_ping_that_failed_or_never_ran_was_not_observed() -> None:
+def test_a_host_without_a_route_is_unreachable() -> None:
+    no_route = Completed(2, "", "ping: connect: Network is unreachable\n", 0.1)
+    for watch in (None, 9):
+        verdict = verdict_on(no_route, watch=watch)
+        assert (verdict.observed, verdict.ping, verdict.lifetime_s) == (Outcome.UNREACHABLE, None, None)
+
+
+@pytest.mark.parametrize("exit_code", [-9, 3, 127])
+def test_a_ping_that_failed_or_never_ran_was_not_observed(exit_code: int) -> None:
     plan = plan_of(Check("test1", "gateway"), Check("test2", "gateway"))
-    run = run_of(plan, Completed(2, unanswered(ADDRESS), "ping: bad", 0.1))
+    run = run_of(plan, Completed(exit_code, unanswered(ADDRESS), "ping: bad", 0.1))
     del run.completed[probes(plan)[1].id]
     assert [(check.observed, check.passed) for check in judge(run).checks] == [(None, None), (None, None)]
 
@@ -205,6 +214,45 @@ def test_checks_that_were_skipped_are_there_and_change_nothing() -> None:
     assert skipped
     assert {(check.observed, check.passed) for check in skipped} == {(None, None)}
     assert result.exit_code == 0
+
+
+# --- attempts -------------------------------------------------------------------------------------------
+
+
+def attempts(*exit_codes: int) -> Result:
+    """Return the result of as many attempts, to which the kernel says yes where its exit code is 0."""
+    lab = walkthrough()
+    tried = tuple(Attempt(SetMtu("test1", 1400 + at)) for at in range(len(exit_codes)))
+    plan = make_plan(replace(lab, phases=(replace(lab.phases[0], acts=(Act(attempts=tried),)),)))
+    return judge(run_of(plan, *(Completed(code, "", "no" if code else "", 0.1) for code in exit_codes)))
+
+
+def test_the_kernels_answer_is_told_by_the_exit_code() -> None:
+    result = attempts(0, 2)
+    assert [verdict.observed for verdict in result.checks] == [Outcome.ACCEPTED, Outcome.REFUSED]
+    assert [verdict.passed for verdict in result.checks] == [True, False]
+    assert (result.verdict, result.exit_code) == ("fail", 1)
+    assert (attempts(0, 0).verdict, attempts(0, 0).exit_code) == ("pass", 0)
+
+
+def test_an_attempt_that_failed_otherwise_was_not_observed() -> None:
+    (verdict,) = attempts(1).checks
+    assert (verdict.observed, verdict.passed) == (None, None)
+
+
+def test_attempts_are_told_beside_the_checks_of_their_phase() -> None:
+    result = attempts(0, 2)
+    document = parsed(report_json.render(result))
+    found = [attempt for phase in document["phases"] for attempt in phase["attempts"]]
+    assert [phase["checks"] for phase in document["phases"]] == [[], []]
+    assert [(a["change"], a["expected"], a["observed"], a["passed"]) for a in found] == [
+        ("set test1's mtu to 1400", "accepted", "accepted", True),
+        ("set test1's mtu to 1401", "accepted", "refused", False),
+    ]
+    assert all(attempt["reason"] for attempt in found)
+    rows = [line for line in table.render(result).splitlines() if line.startswith("set test1's mtu")]
+    assert ["accepted" in rows[0], "FAIL" in rows[1]] == [True, True]
+    assert "(not: set test1's mtu to 1401)" in table.render(result).splitlines()[-1]
 
 
 # --- the table ------------------------------------------------------------------------------------------

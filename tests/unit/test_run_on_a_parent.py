@@ -13,7 +13,8 @@ import pytest
 
 from ipvkit import labs as gallery
 from ipvkit.cli import main
-from ipvkit.lab import Outcome, load, on_parent
+from ipvkit.lab import Outcome, on_parent
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, make_plan
 from ipvkit.values import address, interface_address
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, answered, unanswered, watched_to_its_end
@@ -81,7 +82,7 @@ def run(recorder: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path) 
 def plan() -> Plan:
     lab = load(SHORT, "short.yaml")
     host, gateway = interface_address("192.168.104.110/24"), address("192.168.104.254")
-    return make_plan(on_parent(lab, "eth0", host=host, gateway=gateway))
+    return make_plan(on_parent(lab, "eth0", host=(host,), gateway=gateway))
 
 
 def pings() -> dict[str, Answer]:

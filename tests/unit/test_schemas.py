@@ -38,7 +38,8 @@ from ipvkit.errors import (
     UnparsableOutput,
     UsageError,
 )
-from ipvkit.lab import Outcome, load, on_parent
+from ipvkit.lab import Outcome, on_parent
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.report import json as report
 from ipvkit.report import outputs
@@ -46,8 +47,8 @@ from ipvkit.report.ageing import render_json as render_measured
 from ipvkit.report.announce import json_line
 from ipvkit.report.doctor import render_json
 from ipvkit.report.outputs import LinkIn
-from ipvkit.report.result import judge
 from ipvkit.tools import arping, ip, ping
+from ipvkit.verdicts import judge
 from strategies import mutated_text
 
 OUTPUTS: dict[Kind, outputs.Output[Any]] = {

@@ -20,10 +20,13 @@ _KEYWORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Ipvlan:
-    """An ipvlan link on `parent`; `flag` None leaves the parent's flag as it is (bridge at first)."""
+    """An ipvlan link on `parent`; `flag` None leaves the parent's flag as it is (bridge at first).
+
+    `mode` None is for showing what happens then: the kernel sets the parent, and all on it, to l3.
+    """
 
     parent: str
-    mode: Mode
+    mode: Mode | None
     flag: Flag | None = None
 
 
@@ -94,8 +97,12 @@ def netns_list() -> Command:
     return Command(("ip", "-json", "netns", "list"))
 
 
-def link_add(dev: str, kind: Kind, *, netns: str | None = None, up: bool = False) -> Command:
+def link_add(
+    dev: str, kind: Kind, *, netns: str | None = None, lladdr: str | None = None, up: bool = False
+) -> Command:
     """Return ``ip link add DEV …`` for a link of that `kind`, made in place in the namespace `netns`.
+
+    `lladdr` is its MAC address; without one the kernel takes a random one, or the parent's.
 
     >>> str(link_add("test1", Ipvlan("eth0", "l2")))
     'ip link add test1 link eth0 type ipvlan mode l2'
@@ -103,7 +110,7 @@ def link_add(dev: str, kind: Kind, *, netns: str | None = None, up: bool = False
     parent: str | None = None
     match kind:
         case Ipvlan(parent, mode, flag):
-            words = ["ipvlan", "mode", mode, *([flag] if flag else [])]
+            words = ["ipvlan", *(["mode", mode] if mode else []), *([flag] if flag else [])]
         case Macvlan(parent, mode):
             words = ["macvlan", "mode", mode]
         case Vlan(parent, id):
@@ -114,8 +121,9 @@ def link_add(dev: str, kind: Kind, *, netns: str | None = None, up: bool = False
             words = ["bridge"]
     link = ("link", interface_name(parent)) if parent is not None else ()
     place = ("netns", netns_name(netns)) if netns is not None else ()
+    own = ("address", lladdr) if lladdr is not None else ()
     state = ("up",) if up else ()
-    return Command(("ip", "link", "add", *_name(dev), *link, *place, *state, "type", *words))
+    return Command(("ip", "link", "add", *_name(dev), *link, *own, *place, *state, "type", *words))
 
 
 def link_set(
@@ -128,10 +136,12 @@ def link_set(
     up: bool | None = None,
     mode: Mode | None = None,
     flag: Flag | None = None,
+    hairpin: bool | None = None,
 ) -> Command:
     """Return ``ip link set DEV …``: into a namespace, under a bridge, its name, MTU, up or down.
 
-    `mode` and `flag` are an ipvlan's, and with it those of every ipvlan link on the same parent.
+    `mode` and `flag` are an ipvlan's, and with it those of every ipvlan link on the same parent;
+    `hairpin` is a bridge port's: whether frames go back out of the port that they came from.
 
     >>> str(link_set("test1", netns="test1"))
     'ip link set test1 netns test1'
@@ -151,6 +161,8 @@ def link_set(
         words += ["up" if up else "down"]
     if mode is not None or flag is not None:
         words += ["type", "ipvlan", *(["mode", mode] if mode else []), *([flag] if flag else [])]
+    if hairpin is not None:
+        words += ["type", "bridge_slave", "hairpin", "on" if hairpin else "off"]
     if not words:
         raise UsageError(f"nothing of {dev} is to be set", "say what, such as up")
     return Command(("ip", "link", "set", *_name(dev), *words))
@@ -167,9 +179,15 @@ def link_show(dev: str | None = None) -> Command:
     return Command(("ip", "-json", "-details", "link", "show", *words))
 
 
-def addr_add(address: InterfaceAddress, dev: str) -> Command:
-    """Return ``ip addr add ADDRESS dev DEV``."""
-    return Command(("ip", "addr", "add", str(address), "dev", interface_name(dev)))
+def addr_add(address: InterfaceAddress, dev: str, *, nodad: bool = False) -> Command:
+    """Return ``ip addr add ADDRESS dev DEV``; with `nodad`, an IPv6 address serves at once, unasked for.
+
+    >>> from ipaddress import ip_interface
+    >>> str(addr_add(ip_interface("2001:db8::1/64"), "eth0", nodad=True))
+    'ip addr add 2001:db8::1/64 dev eth0 nodad'
+    """
+    unasked = ("nodad",) if nodad else ()
+    return Command(("ip", "addr", "add", str(address), "dev", interface_name(dev), *unasked))
 
 
 def addr_del(address: InterfaceAddress, dev: str) -> Command:
@@ -247,6 +265,32 @@ def neigh_show(dev: str | None = None) -> Command:
 def neigh_flush(dev: str) -> Command:
     """Return ``ip neigh flush dev DEV``: forget every neighbour seen on `dev`."""
     return Command(("ip", "neigh", "flush", "dev", interface_name(dev)))
+
+
+def neigh_replace(address: Address, lladdr: str, dev: str) -> Command:
+    """Return the command that makes a permanent neighbour entry on `dev`.
+
+    >>> from ipaddress import ip_address
+    >>> str(neigh_replace(ip_address("192.0.2.1"), "02:00:00:00:00:01", "eth0"))
+    'ip neigh replace 192.0.2.1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent'
+    """
+    words = (str(address), "lladdr", lladdr, "dev", interface_name(dev), "nud", "permanent")
+    return Command(("ip", "neigh", "replace", *words))
+
+
+def neigh_add_proxy(address: Address, dev: str) -> Command:
+    """Return the command that lets the host answer for `address` on `dev` (proxy ARP, proxy NDP)."""
+    return Command(("ip", "neigh", "add", "proxy", str(address), "dev", interface_name(dev)))
+
+
+def neigh_del_proxy(address: Address, dev: str) -> Command:
+    """Return the command that takes `neigh_add_proxy` back."""
+    return Command(("ip", "neigh", "del", "proxy", str(address), "dev", interface_name(dev)))
+
+
+def neigh_del(address: Address, dev: str) -> Command:
+    """Return ``ip neigh del ADDRESS dev DEV``."""
+    return Command(("ip", "neigh", "del", str(address), "dev", interface_name(dev)))
 
 
 def _name(dev: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The argv of ``ping``, of iputils, busybox and inetutils, for what is meant by it."""
 
 import math
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import Literal
 
 from ipvkit.command import Command
@@ -42,11 +42,13 @@ def ping(
     source: Address | str | None = None,
     size: int | None = None,
     ttl: int | None = None,
+    whole: bool = False,
     by: Implementation = "iputils",
 ) -> Command:
     """Return a ping of `count` requests, `interval` seconds apart, `wait` seconds for the last reply.
 
-    `source` is an address or an interface, `size` the payload in bytes, `ttl` also the IPv6 hop limit.
+    `source` is an address or an interface, `size` the payload in bytes, `ttl` also the IPv6 hop limit;
+    `whole` forbids to fragment it (iputils).
     Exit code 1 (nobody replied) counts as success: the verdict is taken from the counts. Only iputils
     takes fractions of a second to wait; for the others they are rounded up. MissingRequirement is
     raised for what `by` cannot do.
@@ -54,6 +56,8 @@ def ping(
     >>> str(ping(IPv4Address("192.168.104.212"), count=4, interval=0.2, wait=1))
     'ping -c 4 -i 0.2 -W 1 192.168.104.212'
     """
+    if whole and by != "iputils":
+        raise _cannot(by, "forbid to fragment a packet")
     if by == "inetutils":
         return _inetutils(destination, count, interval, wait, source, size, ttl)
     if by == "busybox" and ttl is not None and isinstance(destination, IPv6Address):
@@ -63,6 +67,7 @@ def ping(
     words += _bound(source)
     words += ["-s", str(size)] if size is not None else []
     words += ["-t", str(ttl)] if ttl is not None else []
+    words += ["-M", "do"] if whole else []
     return Command(("ping", *words, str(destination)), ok=(0, 1))
 
 
@@ -100,7 +105,7 @@ def _cannot(by: Implementation, what: str) -> MissingRequirement:
     return MissingRequirement(f"the ping of {by} cannot {what}", "apt install iputils-ping")
 
 
-def ping_until_lost(destination: IPv4Address, *, interval: float, deadline: int) -> Command:
+def ping_until_lost(destination: Address, *, interval: float, deadline: int) -> Command:
     """Return a ping with timestamps that ends at the first ICMP error, or after `deadline` seconds.
 
     Only iputils' ping prints timestamps.

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from ipvkit.engine import Run
 from ipvkit.errors import IpvkitError, UnparsableOutput
-from ipvkit.lab import Outcome
+from ipvkit.lab import Attempt, Check, Outcome
 from ipvkit.plan import Probe, Section, Step
-from ipvkit.script import LOST_AFTER
+from ipvkit.script import LOST_AFTER, NO_ROUTE
 from ipvkit.tools.ping import PingReport, parse_ping
 
 
@@ -90,7 +90,11 @@ def _verdict(run: Run, check: Step | Probe) -> Verdict:
     completed = run.completed.get(check.id)
     if completed is None or completed.exit_code not in check.command.ok:
         return Verdict(probe)
-    return Verdict(probe, *_observe(probe, _read(completed.stdout)))
+    if isinstance(probe.check, Attempt):
+        return Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)
+    if NO_ROUTE in completed.stderr:
+        return Verdict(probe, Outcome.UNREACHABLE)
+    return Verdict(probe, *_observe(probe.check, _read(completed.stdout)))
 
 
 def _read(stdout: str) -> PingReport:
@@ -102,11 +106,11 @@ def _read(stdout: str) -> PingReport:
     return ping
 
 
-def _observe(probe: Probe, ping: PingReport) -> tuple[Outcome, PingReport, float | None]:
+def _observe(check: Check, ping: PingReport) -> tuple[Outcome, PingReport, float | None]:
     """Return what was observed. A watched path is lost when ping said so or a tail had no reply."""
     if ping.received == 0:
         return Outcome.UNREACHABLE, ping, None
-    if probe.check.watch is None or not ping.replies:
+    if check.watch is None or not ping.replies:
         return Outcome.REACHABLE, ping, None
     first, last = ping.replies[0], ping.replies[-1]
     if not ping.error_count and (ping.transmitted or 0) - last.seq < LOST_AFTER:

@@ -1,0 +1,81 @@
+"""``ipvkit explain``."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ipvkit import engine
+from ipvkit.cli import emit
+from ipvkit.cli.options import Json, load_lab
+from ipvkit.cli.progress import Progress
+from ipvkit.errors import UsageError
+from ipvkit.explain import Explanation
+from ipvkit.explain import explain as explained
+from ipvkit.lab import Check, Family, Lab, Phase
+from ipvkit.labs import WALKTHROUGH
+from ipvkit.report import explanation as report
+from ipvkit.targets import require
+from ipvkit.targets.choice import KERNELS_AT_ONCE, TargetKind, choose
+from ipvkit.verdicts import judge
+
+
+def explain(
+    source: Annotated[str, typer.Argument(metavar="A", help="Who pings: an endpoint, host, gateway, …")],
+    destination: Annotated[str, typer.Argument(metavar="B", help="Who is pinged.")],
+    lab: Annotated[
+        str, typer.Argument(metavar="LAB", help="A lab of the gallery, or the path of a lab file.")
+    ] = WALKTHROUGH,
+    phase: Annotated[str | None, typer.Option(metavar="NAME", help="Only this phase.")] = None,
+    family: Annotated[Family | None, typer.Option(help="Default: the first that both have.")] = None,
+    run: Annotated[
+        bool, typer.Option("--run", help="Ask a real kernel, before and after each mend.")
+    ] = False,
+    target: Annotated[TargetKind, typer.Option(help="Where to run it.")] = TargetKind.AUTO,
+    json_: Json = False,
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="End the run after that.")] = 120,
+) -> int:
+    """It follows the ping hop by hop, with cold neighbour tables, and says what mends it, cheapest first.
+
+    Exit code: 0 explained, and with --run as the kernel did it; 1 the kernel did otherwise; 2 wrong usage;
+    3 this machine cannot; 4 a command failed; 130 interrupted.
+    """
+    described, check = load_lab(lab), Check(source, destination, family=family)
+    explanations = [explained(described, each, check) for each in _phases(described, phase, check)]
+    if not run:
+        emit(report.render_json(described, explanations) if json_ else report.render(explanations))
+        return 0
+    proofs = _proofs(explanations, target, timeout)
+    emit(
+        report.render_json(described, explanations, proofs) if json_ else report.render(explanations, proofs)
+    )
+    return 0 if all(verdict.passed for found in proofs.values() for verdict in found) else 1
+
+
+def _phases(lab: Lab, name: str | None, check: Check) -> list[Phase]:
+    """Return the phases to explain: those called `name`, or all that have both ends; one of them at least."""
+    ends = {role for role in (check.source, check.destination) if lab.is_endpoint(role)}
+    found = [phase for phase in lab.phases if name in (None, phase.name)]
+    if not found:
+        there = ", ".join(phase.name for phase in lab.phases)
+        raise UsageError(f"lab {lab.name} has no phase {name!r}", f"there is {there}")
+    return [phase for phase in found if ends <= set(phase.endpoints)] or found[:1]
+
+
+def _proofs(explanations: list[Explanation], target: TargetKind, timeout_s: float) -> report.Proofs:
+    """Return what a kernel did before and after each mend; raise the first failure."""
+    if target is TargetKind.LOCAL:
+        raise UsageError("explanations are proved on a simulated LAN", "leave --target away, or give uml")
+    where, why = choose(target)
+    if why:
+        print(why, file=sys.stderr)
+    named = [(e.phase.name, mend) for e in explanations for mend in ([m.name for m in e.mends] or [""])]
+    plans = [plan for explanation in explanations for plan in explanation.plans]
+    require(*{program for plan in plans for program in plan.programs})
+    with Progress(*plans, verbose=False) as progress:
+        runs = engine.run_side_by_side(plans, where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout_s)
+    results = [judge(each) for each in runs]
+    for failure in (result.failure for result in results):
+        if failure is not None:
+            raise failure
+    return dict(zip(named, (result.checks for result in results), strict=True))

@@ -1,0 +1,23 @@
+"""The rules of ipvlan: who reaches whom, and why.
+
+`world` makes of a lab's phase the hosts, links and routes that there are then; `path` follows a packet
+through them, hop by hop, by the rules of the kernel; `memory` is what an act leaves for the next one,
+above all in the neighbour tables of others; `predictions` makes outcomes and reasons of it.
+"""
+
+from ipvkit.physics.memory import FAST_TIMERS, KERNEL_TIMERS, State, Timers
+from ipvkit.physics.path import Hop
+from ipvkit.physics.predictions import Prediction, after, next_phase, predict, predict_attempt
+
+__all__ = [
+    "FAST_TIMERS",
+    "KERNEL_TIMERS",
+    "Hop",
+    "Prediction",
+    "State",
+    "Timers",
+    "after",
+    "next_phase",
+    "predict",
+    "predict_attempt",
+]

@@ -1,0 +1,265 @@
+"""Outcomes and their reasons, and what an act leaves for the next one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from ipvkit.errors import InvalidLab
+from ipvkit.lab import (
+    PING_INTERVAL_S,
+    PING_WAIT_S,
+    Act,
+    AddAddress,
+    AddLink,
+    Attempt,
+    Check,
+    DeleteLink,
+    Lab,
+    Outcome,
+    Phase,
+    SetMode,
+    SetMtu,
+)
+from ipvkit.physics.memory import Entry, State
+from ipvkit.physics.path import Hop, Path, follow
+from ipvkit.physics.world import World, with_all_addresses, world_of
+from ipvkit.values import Flag, Mode
+
+V = TypeVar("V")
+_BESIDES_S = 0.1
+"""What an act takes beside its waiting: processes that start and end."""
+
+_KERNELS_MODE: Mode = "l3"
+"""What an ipvlan link gets that is added without a mode (ipvlan_link_new())."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An outcome, the sentence that says why, and for a ping its way, hop by hop."""
+
+    outcome: Outcome
+    reason: str
+    hops: tuple[Hop, ...] = ()
+
+
+def predict(lab: Lab, phase: Phase, check: Check, state: State) -> Prediction:
+    """Return what becomes of the ping of `check` in `phase`, when `state` is what was left before it."""
+    return _predict(_path(lab, phase, check, state), check, state)
+
+
+def _path(lab: Lab, phase: Phase, check: Check, state: State) -> Path:
+    whole = with_all_addresses(lab)
+    address = whole.pinged(check)
+    if address is None:
+        raise InvalidLab(f"{check}: the two have no address family in common", "give them one")
+    return follow(world_of(whole, phase, state), check.source, address, check.size)
+
+
+def _predict(path: Path, check: Check, state: State) -> Prediction:
+    hops = tuple(path.hops)
+    if not path.replied:
+        return Prediction(Outcome.UNREACHABLE, path.reason, hops)
+    dying = [entry for entry in path.used if check.watch is not None and check.watch > state.left_s(entry)]
+    if not dying:
+        return Prediction(Outcome.REACHABLE, path.reason, hops)
+    peer = dying[0][0]
+    known = path.reason.removeprefix("warm: ").removesuffix("; works until that entry ages")
+    return Prediction(
+        Outcome.EXPIRES,
+        f"{known}; nothing answers its probes of that entry, "
+        f"which dies about {state.timers(peer).lifetime_s:g} s after its first use",
+        hops,
+    )
+
+
+def predict_attempt(lab: Lab, phase: Phase, attempt: Attempt, state: State) -> Prediction:
+    """Return what the kernel says to a change (ipvlan_main.c, ipvlan_link_new(), ipvlan_addr_busy())."""
+    world = world_of(with_all_addresses(lab), phase, state)
+    match attempt.change:
+        case AddAddress():
+            return _added_address(attempt.change, world)
+        case AddLink():
+            return _added_link(attempt.change, world)
+        case DeleteLink():
+            return _accepted("deleting it does not give the others their former mode back")
+        case SetMode(endpoint, mode):
+            parent = lab.endpoint(endpoint).parent
+            return _accepted(f"mode and flag are the parent's: every endpoint on {parent} is in {mode} now")
+        case SetMtu(link, mtu):
+            return _set_mtu(world, link, mtu)
+
+
+def _accepted(reason: str) -> Prediction:
+    return Prediction(Outcome.ACCEPTED, reason)
+
+
+def _refused(reason: str) -> Prediction:
+    return Prediction(Outcome.REFUSED, reason)
+
+
+def _added_address(change: AddAddress, world: World) -> Prediction:
+    own = world.nodes[change.endpoint].links[0]
+    rider = world.rider(change.address.ip, own.parent)
+    if own.has(change.address.ip):
+        return _refused(f"{change.endpoint} has it already")
+    if rider is not None and own.kind == "ipvlan":
+        return _refused(f"{rider.node} has it, and the kernel compares among the endpoints of a parent")
+    other = next((x for x in world.links() if x.has(change.address.ip)), None)
+    whose = f", so {other.node}'s own goes unnoticed" if other is not None else ""
+    return _accepted(f"the kernel compares among the endpoints of a parent only{whose}")
+
+
+def _added_link(change: AddLink, world: World) -> Prediction:
+    there = {link.kind for link in world.links() if link.parent == change.parent and link.kind != "nic"}
+    there |= {link.kind for link in world.state.links if link.parent == change.parent}
+    other = "macvlan" if change.kind == "ipvlan" else "ipvlan"
+    if other in there:
+        return _refused(f"{change.parent} carries {other} links, and a parent takes one of the two kinds")
+    if change.kind == "macvlan" or "ipvlan" not in there:
+        return _accepted(f"{change.parent} carries no other kind")
+    setting, (mode, flag) = world.setting(change.parent), _mode_after(change, world)
+    if (mode, flag) == (setting.mode, setting.flag):
+        return _accepted(f"it is in {mode} {flag} as its siblings are")
+    without = "" if change.mode else f": without a mode a link is added in {_KERNELS_MODE}"
+    return _accepted(f"every endpoint on {change.parent} is in {mode} {flag} from now on{without}")
+
+
+def _mode_after(change: AddLink, world: World) -> tuple[Mode, Flag]:
+    setting = world.setting(change.parent)
+    return change.mode or _KERNELS_MODE, change.flag or setting.flag
+
+
+def _set_mtu(world: World, link: str, mtu: int) -> Prediction:
+    if not world.lab.is_endpoint(link):
+        return _accepted(f"the endpoints on {link} follow: their mtu is {mtu} now")
+    parent = world.nic(world.lab.endpoint(link).parent)
+    if mtu > parent.mtu:
+        return _accepted(f"the kernel does not compare it with {parent.dev}'s, which is {parent.mtu}")
+    return _accepted(f"it is within {parent.dev}'s, which is {parent.mtu}")
+
+
+def after(lab: Lab, phase: Phase, act: Act, state: State) -> State:
+    """Return the state after `act`. A flush wins over an announcement beside it.
+
+    An announcement fills entries that are there, failed ones too, and makes none (arp_accept=0); an entry
+    that serves already it leaves as old as it is (__neigh_update() in net/core/neighbour.c).
+    """
+    known, failed, age_s = dict(state.known), set(state.failed), dict(state.age_s)
+    paths = [(check, _path(lab, phase, check, state)) for check in act.checks]
+    for check, path in paths:
+        lost = _predict(path, check, state).outcome is not Outcome.REACHABLE
+        for entry, answered in path.asked.items():
+            known.pop(entry, None)
+            failed.discard(entry)
+            if answered:
+                known[entry] = f"phase {phase.name}"
+                age_s.setdefault(entry, 0.0)
+            else:
+                failed.add(entry)
+        for entry in path.used:
+            age_s.setdefault(entry, 0.0)
+            if lost:
+                known.pop(entry, None)
+                failed.add(entry)
+    announced = {own.ip for name in act.announce for own in lab.endpoint(name).addresses if own.version == 4}
+    for entry in [e for e in (*known, *failed) if e[1] in announced]:
+        known.setdefault(entry, "the announcement")
+        failed.discard(entry)
+    _grow_old(
+        world_of(with_all_addresses(lab), phase, state), _lasts_s(act, paths, state), known, failed, age_s
+    )
+    changed = _changed(lab, phase, act, state)
+    return replace(
+        changed,
+        known=_without(known, act.flush),
+        age_s=_without({e: age for e, age in age_s.items() if e in known}, act.flush),
+        failed=frozenset(e for e in failed if e[0] not in act.flush),
+        fast=state.fast | set(act.fast_ageing),
+        hairpin=state.hairpin if act.hairpin is None else act.hairpin,
+        allowed=state.allowed if act.port_security is None else act.port_security,
+    )
+
+
+def _grow_old(
+    world: World, lasts_s: float, known: dict[Entry, str], failed: set[Entry], age_s: dict[Entry, float]
+) -> None:
+    """Age the entries in use by `lasts_s`; what nobody answers for dies, what is confirmed is as new."""
+    for entry in list(age_s):
+        age_s[entry] += lasts_s
+        timers = world.state.timers(entry[0])
+        if _is_confirmed(world, entry):
+            if age_s[entry] >= timers.delay_first_probe_s:
+                # Its probe is answered: from now on it is as good as new, and in use since nobody knows when.
+                del age_s[entry]
+        elif age_s[entry] >= timers.lifetime_s and entry in known:
+            del known[entry]
+            failed.add(entry)
+
+
+def _is_confirmed(world: World, entry: Entry) -> bool:
+    """Return whether somebody answers a peer's probes of `entry`."""
+    rider = world.rider(entry[1])
+    if rider is None:
+        return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links())
+    setting = world.setting(rider.parent)
+    proxied = entry[1] in world.nodes["host"].proxied
+    return setting.mode == "l2" or (proxied and (setting.mode == "l3s" or entry[1].version == 6))
+
+
+def _changed(lab: Lab, phase: Phase, act: Act, state: State) -> State:
+    """Return the state with what its attempts changed, one after another."""
+    for attempt in act.attempts:
+        if predict_attempt(lab, phase, attempt, state).outcome is Outcome.REFUSED:
+            continue
+        match attempt.change:
+            case AddAddress(address, endpoint):
+                state = replace(state, addresses=(*state.addresses, (endpoint, address)))
+            case AddLink(_, kind, parent):
+                world = world_of(with_all_addresses(lab), phase, state)
+                if kind == "ipvlan":
+                    flipped = {**state.flipped, parent: _mode_after(attempt.change, world)}
+                    state = replace(state, flipped=MappingProxyType(flipped))
+                state = replace(state, links=(*state.links, attempt.change))
+            case DeleteLink(name):
+                state = replace(state, links=tuple(link for link in state.links if link.name != name))
+            case SetMode(endpoint, mode):
+                parent = lab.endpoint(endpoint).parent
+                flag = state.flipped.get(parent, (mode, phase.on(parent).flag))[1]
+                flipped = {**state.flipped, parent: (mode, flag)}
+                state = replace(state, flipped=MappingProxyType(flipped))
+            case SetMtu(link, mtu):
+                mtus = {
+                    k: v for k, v in state.mtus.items() if lab.is_endpoint(link) or not lab.is_endpoint(k)
+                }
+                mtus |= {link: mtu}
+                if not lab.is_endpoint(link):
+                    mtus |= {e.name: mtu for e in lab.endpoints if e.parent == link}
+                state = replace(state, mtus=MappingProxyType(mtus))
+    return state
+
+
+def next_phase(lab: Lab, state: State) -> State:
+    """Return what is left of `state` when a phase's endpoints have been taken away."""
+    mtus = {link: mtu for link, mtu in state.mtus.items() if not lab.is_endpoint(link)}
+    nothing: Mapping[str, tuple[Mode, Flag]] = MappingProxyType({})
+    return replace(state, flipped=nothing, links=(), addresses=(), mtus=MappingProxyType(mtus))
+
+
+def _lasts_s(act: Act, paths: list[tuple[Check, Path]], state: State) -> float:
+    """Return how long an act takes, in seconds: its longest ping, its wait, or the announcements' second."""
+    seconds = [1.0 if act.announce else 0.0, float(act.wait or 0)]
+    for check, path in paths:
+        outcome = _predict(path, check, state).outcome
+        if outcome is Outcome.EXPIRES:
+            seconds.append(min(state.left_s(entry) for entry in path.used))
+        elif check.watch is not None:
+            seconds.append(check.watch)
+        else:
+            last_reply = PING_WAIT_S if outcome is Outcome.UNREACHABLE else 0.0
+            seconds.append((check.count - 1) * PING_INTERVAL_S + last_reply)
+    return max(seconds) + _BESIDES_S
+
+
+def _without(values: Mapping[Entry, V], peers: tuple[str, ...]) -> Mapping[Entry, V]:
+    return MappingProxyType({entry: value for entry, value in values.items() if entry[0] not in peers})

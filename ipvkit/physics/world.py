@@ -1,0 +1,265 @@
+"""The hosts, links and routes that there are in a phase of a lab."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface
+from itertools import islice
+from typing import Literal
+
+from ipvkit.lab import (
+    FAR,
+    GATEWAY,
+    HOST,
+    HOSTS_BRIDGE,
+    PEERS,
+    Family,
+    Lab,
+    Parent,
+    Phase,
+    Setting,
+    default_routes,
+    family_of,
+    gateway_to_far,
+    shim_addresses,
+    shim_name,
+)
+from ipvkit.physics.memory import State
+from ipvkit.values import Address, InterfaceAddress, Network
+
+DEFAULT_MTU = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link `dev` of the host `node`: a `nic` on a segment, or a rider on the host's `parent`."""
+
+    node: str
+    dev: str
+    kind: Literal["nic", "ipvlan", "macvlan"]
+    segment: str
+    addresses: tuple[InterfaceAddress, ...] = ()
+    parent: str = ""
+    mtu: int = DEFAULT_MTU
+
+    def has(self, address: Address) -> bool:
+        """Return whether `address` is one of the link's."""
+        return any(own.ip == address for own in self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A route of a host: to a network, out of a link, `via` somebody there."""
+
+    to: Network | None
+    family: Family
+    dev: str
+    via: Address | None = None
+
+    def leads_to(self, address: Address) -> bool:
+        """Return whether packets for `address` can take it."""
+        return family_of(address) == self.family and (self.to is None or address in self.to)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A host; `permanent` are the addresses of its permanent entries, `proxied` of its proxy ones."""
+
+    name: str
+    links: tuple[Link, ...]
+    ways: tuple[Way, ...] = ()
+    forwards: bool = False
+    permanent: frozenset[Address] = frozenset()
+    proxied: frozenset[Address] = frozenset()
+
+    def has(self, address: Address) -> bool:
+        """Return whether `address` is the host's own."""
+        return any(link.has(address) for link in self.links)
+
+    def link(self, dev: str) -> Link:
+        """Return the link called `dev`."""
+        return next(link for link in self.links if link.dev == dev)
+
+    def way_to(self, address: Address, dev: str | None = None) -> Way | None:
+        """Return the route for `address`, the longest prefix first; with `dev`, out of that link."""
+        connected = [
+            Way(own.network, family_of(own), link.dev) for link in self.links for own in link.addresses
+        ]
+        ways = [w for w in (*self.ways, *connected) if w.leads_to(address) and dev in (None, w.dev)]
+        return max(ways, key=lambda way: -1 if way.to is None else way.to.prefixlen, default=None)
+
+    def source_for(self, way: Way) -> Address | None:
+        """Return the address from which the host sends along `way` (RFC 6724, inet_select_addr())."""
+        own = [own for link in self.links if link.dev == way.dev for own in link.addresses]
+        others = [own for link in self.links if link.dev != way.dev for own in link.addresses]
+        towards = way.via or way.to
+        fitting = [o for o in (*own, *others) if family_of(o) == way.family]
+        near = [o for o in fitting if o in own and way.via is not None and way.via in o.network]
+        near += [o for o in fitting if o in own and towards == o.network]
+        return next((o.ip for o in (*near, *fitting)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All hosts, by name, and what is the case on each parent."""
+
+    lab: Lab
+    nodes: Mapping[str, Node]
+    settings: Mapping[str, Setting]
+    state: State
+
+    def links(self) -> Iterator[Link]:
+        """Yield every link."""
+        return (link for node in self.nodes.values() for link in node.links)
+
+    def nic(self, parent: str) -> Link:
+        """Return the host's link that is the parent called `parent`."""
+        return next(link for link in self.nodes[HOST].links if link.segment == parent and link.kind == "nic")
+
+    def rider(self, address: Address, parent: str | None = None) -> Link | None:
+        """Return the ipvlan link that has `address`, on `parent` or on any."""
+        found = (x for x in self.links() if x.kind == "ipvlan" and x.has(address))
+        return next((link for link in found if parent in (None, link.parent)), None)
+
+    def setting(self, parent: str) -> Setting:
+        """Return what the endpoints on `parent` are now."""
+        return self.settings[parent]
+
+
+def world_of(lab: Lab, phase: Phase, state: State) -> World:
+    """Return what there is in `phase` of `lab`, with what earlier acts changed."""
+    settings = {}
+    for parent in lab.parents:
+        setting = phase.on(parent.name)
+        mode, flag = state.flipped.get(parent.name, (setting.mode, setting.flag))
+        settings[parent.name] = replace(setting, mode=mode, flag=flag)
+    builder = _Builder(lab, phase, settings, state)
+    nodes = [builder.host(), *(builder.peer(role) for role in PEERS), *builder.endpoints()]
+    if lab.far:
+        nodes.append(builder.far())
+    return World(lab, {node.name: node for node in nodes}, settings, state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    lab: Lab
+    phase: Phase
+    settings: Mapping[str, Setting]
+    state: State
+
+    def _addresses(self, parent: Parent) -> list[InterfaceAddress]:
+        """Return the addresses of the phase's endpoints on `parent`."""
+        names = self.phase.endpoints
+        found = (self.lab.endpoint(name) for name in names)
+        return [own for endpoint in found if endpoint.parent == parent.name for own in endpoint.addresses]
+
+    def endpoints(self) -> Iterator[Node]:
+        for endpoint in map(self.lab.endpoint, self.phase.endpoints):
+            setting = self.settings[endpoint.parent]
+            added = tuple(a for name, a in self.state.addresses if name == endpoint.name)
+            parents_mtu = self.state.mtus.get(endpoint.parent, DEFAULT_MTU)
+            link = Link(
+                endpoint.name,
+                endpoint.name,
+                "nic" if setting.kind == "veth" else setting.kind,
+                endpoint.parent,
+                (*endpoint.addresses, *added),
+                endpoint.parent,
+                self.state.mtus.get(endpoint.name, endpoint.mtu or parents_mtu),
+            )
+            ways = tuple(
+                Way(route.to, family, endpoint.name, route.via)
+                for family, route in default_routes(self.lab, setting, endpoint)
+            )
+            yield Node(endpoint.name, (link,), ways)
+
+    def host(self) -> Node:
+        links, ways, proxied = [], [], set()
+        for i, parent in enumerate(self.lab.parents):
+            setting = self.settings[parent.name]
+            mtu = self.state.mtus.get(parent.name, DEFAULT_MTU)
+            dev = HOSTS_BRIDGE if setting.kind == "veth" and self._addresses(parent) else parent.name
+            links.append(Link(HOST, dev, "nic", parent.name, parent.host, mtu=mtu))
+            if self.lab.routed:
+                ways += [Way(None, family_of(gw), dev, gw) for gw in parent.gateway]
+            hosts = [own.ip for own in self._addresses(parent)]
+            if setting.strategy == "l3s-proxy":
+                ways += [Way(_only(address), family_of(address), "lo") for address in hosts]
+                proxied |= set(hosts)
+            if setting.host_shim:
+                dev, own = shim_name(i), shim_addresses(self.lab, setting, parent)
+                links.append(Link(HOST, dev, "ipvlan", parent.name, own, parent.name, mtu))
+                ways += [Way(_only(address), family_of(address), dev) for address in hosts]
+        return Node(HOST, tuple(links), tuple(ways), forwards=bool(proxied), proxied=frozenset(proxied))
+
+    def peer(self, role: str) -> Node:
+        links, ways, permanent = [], [], set()
+        for parent in self.lab.parents:
+            setting = self.settings[parent.name]
+            own = tuple(_beside(parent, address) for address in parent.peer(role))
+            if own:
+                links.append(Link(role, parent.name, "nic", parent.name, own))
+            if role != GATEWAY and self.lab.routed:
+                ways += [Way(None, family_of(gw), parent.name, gw) for gw in parent.gateway if own]
+            endpoints = self._addresses(parent)
+            if setting.strategy == "routed" and own:
+                ways += [
+                    Way(address.network, family_of(address), parent.name, host.ip)
+                    for address in endpoints
+                    for host in parent.host
+                    if family_of(host) == family_of(address)
+                ]
+            if setting.strategy == "static-neigh":
+                permanent |= {address.ip for address in endpoints}
+        if role == GATEWAY:
+            links += [
+                Link(role, FAR, "nic", FAR, (_same_subnet(own, gateway_to_far(own)),)) for own in self.lab.far
+            ]
+        forwards = role == GATEWAY and self.lab.routed
+        return Node(role, tuple(links), tuple(ways), forwards, frozenset(permanent))
+
+    def far(self) -> Node:
+        ways = tuple(Way(None, family_of(own), FAR, gateway_to_far(own)) for own in self.lab.far)
+        return Node(FAR, (Link(FAR, FAR, "nic", FAR, self.lab.far),), ways)
+
+
+def _only(address: Address) -> Network:
+    """Return the network of one address."""
+    return _interface(address, address.max_prefixlen).network
+
+
+def _beside(parent: Parent, address: Address) -> InterfaceAddress:
+    """Return `address` with the prefix length of the parent's subnet that it is in."""
+    subnet = parent.subnet_of(address)
+    return _interface(address, subnet.prefixlen if subnet else address.max_prefixlen)
+
+
+def _same_subnet(own: InterfaceAddress, address: Address) -> InterfaceAddress:
+    return _interface(address, own.network.prefixlen)
+
+
+def _interface(address: Address, prefixlen: int) -> InterfaceAddress:
+    return ip_interface((address, prefixlen))
+
+
+def with_all_addresses(lab: Lab) -> Lab:
+    """Return a lab on a real network with addresses for whom none is known, so that rules can be applied.
+
+    They are free ones of the endpoints' subnets, and stand for whatever is there.
+    """
+    if lab.simulated:
+        return lab
+    parent = lab.parents[0]
+    taken = {own.ip for endpoint in lab.endpoints for own in endpoint.addresses}
+    taken |= {own.ip for own in parent.host} | {*parent.gateway, *parent.neighbour}
+    subnets = {own.network for endpoint in lab.endpoints for own in endpoint.addresses}
+    host, gateway, neighbour = list(parent.host), list(parent.gateway), list(parent.neighbour)
+    for subnet in sorted(subnets, key=str):
+        hosts = (subnet[i] for i in range(1, min(subnet.num_addresses, 4096) - 1))
+        free = (a for a in hosts if a not in taken)
+        if not any(family_of(own) == family_of(subnet) for own in host):
+            host += [_interface(a, subnet.prefixlen) for a in islice(free, 1)]
+        for addresses in (gateway, neighbour):
+            if not any(family_of(a) == family_of(subnet) for a in addresses):
+                addresses += islice(free, 1)
+    filled = replace(parent, host=tuple(host), gateway=tuple(gateway), neighbour=tuple(neighbour))
+    return replace(lab, parents=(filled,))

@@ -1,0 +1,160 @@
+"""The simulated LAN: a switch, the lab's host, its peers, and what is behind the gateway, as namespaces."""
+
+from ipaddress import ip_interface
+from typing import cast
+
+from ipvkit.command import Command, in_netns
+from ipvkit.lab import (
+    FAR,
+    GATEWAY,
+    HOST,
+    LAN,
+    NEIGHBOUR,
+    PEERS,
+    SWITCH,
+    Lab,
+    Parent,
+    family_of,
+    gateway_to_far,
+)
+from ipvkit.plan.steps import Section, Steps
+from ipvkit.tools import ip, sysctl
+from ipvkit.values import Address, InterfaceAddress, Network
+
+PEER_DEV = "eth0"
+_TO_FAR = "far"
+"""What the gateway calls its link to the far host."""
+
+_FORWARDING = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
+
+
+def lan(lab: Lab) -> Section:
+    """Return the steps that build the network of `lab`."""
+    steps = Steps(LAN)
+    peers = [role for role in PEERS if any(parent.peer(role) for parent in lab.parents)]
+    for name in (SWITCH, *peers, *([FAR] if lab.far else [])):
+        what = {FAR: "far host"}.get(name, name)
+        steps.add(f"make a namespace for the {what}", ip.netns_add(name), undo=ip.netns_del(name))
+    steps.end_stage()
+    hardware = [parent for parent in lab.parents if parent.vlan is None]
+    for i in range(len(hardware)):
+        which = "the switch" if len(hardware) == 1 else f"switch {i}"
+        steps.add(f"make {which}", ip.at(SWITCH, ip.link_add(f"br{i}", ip.Bridge(), up=True)))
+    for i, parent in enumerate(hardware):
+        steps.add(
+            f"make the host's {parent.name}, with its other end at the switch",
+            ip.link_add(parent.name, ip.Veth(port_of(HOST, i), SWITCH), lladdr=mac_of(lab, parent), up=True),
+            undo=ip.link_delete(parent.name),
+        )
+        for role in peers:
+            link = ip.link_add(f"eth{i}", ip.Veth(port_of(role, i), SWITCH), up=True)
+            steps.add(f"make the {role}'s eth{i}, with its other end at the switch", ip.at(role, link))
+    if lab.far:
+        link = ip.link_add(_TO_FAR, ip.Veth(PEER_DEV, FAR), up=True)
+        steps.add("make the gateway's link to the far host", ip.at(GATEWAY, link))
+    steps.end_stage()
+    for i in range(len(hardware)):
+        for role in (HOST, *peers):
+            plug = ip.link_set(port_of(role, i), master=f"br{i}", up=True)
+            steps.add(f"plug the {role} into the switch", ip.at(SWITCH, plug))
+    if lab.far:
+        steps.add("set the far host's link up", ip.at(FAR, ip.link_set(PEER_DEV, up=True)))
+    if not any(parent.vlan for parent in lab.parents):
+        _give_addresses(lab, steps)
+        return _section(steps)
+    steps.end_stage()
+    for parent in lab.parents:
+        if parent.vlan is not None and parent.link is not None:
+            tag = ip.link_add(parent.name, ip.Vlan(parent.link, parent.vlan), up=True)
+            steps.add(f"make the host's {parent.name}: VLAN {parent.vlan} on {parent.link}", tag)
+            for role in (role for role in peers if parent.peer(role)):
+                below = dev_of(lab, lab.parent_called(parent.link))
+                tag = ip.link_add(dev_of(lab, parent), ip.Vlan(below, parent.vlan), up=True)
+                steps.add(f"make the {role}'s link in VLAN {parent.vlan}", ip.at(role, tag))
+    steps.end_stage()
+    _give_addresses(lab, steps)
+    return _section(steps)
+
+
+def _section(steps: Steps) -> Section:
+    return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
+
+
+def _give_addresses(lab: Lab, steps: Steps) -> None:
+    for parent in lab.parents:
+        for own in parent.host:
+            steps.add("give the host its address", give(own, parent.name))
+    for role in PEERS:
+        for parent in lab.parents:
+            for peer in parent.peer(role):
+                subnet = cast(Network, parent.subnet_of(peer))
+                own = ip_interface((peer, subnet.prefixlen))
+                steps.add(f"give the {role} its address", ip.at(role, give(own, dev_of(lab, parent))))
+        if any(parent.peer(role) for parent in lab.parents):
+            _set_loopback_up(role, role, steps)
+    for own in lab.far:
+        towards = ip_interface((gateway_to_far(own), own.network.prefixlen))
+        steps.add("give the far host its address", ip.at(FAR, give(own, PEER_DEV)))
+        steps.add("give the gateway its address there", ip.at(GATEWAY, give(towards, _TO_FAR)))
+    if lab.far:
+        _set_loopback_up(FAR, "far host", steps)
+    steps.end_stage()
+    if lab.routed:
+        _give_routes(lab, steps)
+
+
+def _set_loopback_up(netns: str, whose: str, steps: Steps) -> None:
+    steps.add(
+        f"set the {whose}'s loopback up: through it the kernel tells ping that nobody answers",
+        ip.at(netns, ip.link_set("lo", up=True)),
+    )
+
+
+def _give_routes(lab: Lab, steps: Steps) -> None:
+    """Add the steps that make the gateway lead somewhere, and everybody use it."""
+    steps.add("let the gateway forward", in_netns(GATEWAY, sysctl.set_values(_FORWARDING)))
+    for i, parent in enumerate(lab.parents):
+        metric = 100 + i if i else None
+        for gateway in parent.gateway:
+            to = ip.RouteTo(via=gateway, dev=parent.name, metric=metric)
+            steps.add("give the host its default route", ip.route_add(to))
+            if any(family_of(peer) == family_of(gateway) for peer in parent.neighbour):
+                to = ip.RouteTo(via=gateway, dev=dev_of(lab, parent), metric=metric)
+                steps.add(f"give the {NEIGHBOUR} its default route", ip.at(NEIGHBOUR, ip.route_add(to)))
+    for own in lab.far:
+        to = ip.RouteTo(via=gateway_to_far(own), dev=PEER_DEV)
+        steps.add("give the far host its default route", ip.at(FAR, ip.route_add(to)))
+    steps.end_stage()
+
+
+def give(own: InterfaceAddress, dev: str) -> Command:
+    """Return the command that gives `dev` an address that serves at once."""
+    return ip.addr_add(own, dev, nodad=own.version == 6)
+
+
+def default_route(dev: str, gateway: Address | None, *, ipv6: bool) -> Command:
+    """Return the command that makes a default route out of `dev`, via `gateway` if there is one."""
+    return ip.route_add(ip.RouteTo(via=gateway, dev=dev, ipv6=ipv6 and gateway is None))
+
+
+def port_of(role: str, position: int) -> str:
+    """Return the name of the switch's port for a role, in the network of the hardware parent there."""
+    return role if position == 0 else f"{role}{position}"
+
+
+def dev_of(lab: Lab, parent: Parent) -> str:
+    """Return what the peers call their link in the network of `parent`."""
+    hardware = [p.name for p in lab.parents if p.vlan is None]
+    if parent.link is not None:
+        return f"eth{hardware.index(parent.link)}.{parent.vlan}"
+    return f"eth{hardware.index(parent.name)}"
+
+
+def mac_of(lab: Lab, parent: Parent) -> str | None:
+    """Return the MAC address that the parent is given, where a phase has to know it; None elsewhere."""
+    names = {parent.name, *(p.name for p in lab.parents if p.link == parent.name)}
+    if not any(phase.on(name).strategy == "static-neigh" for phase in lab.phases for name in names):
+        return None
+    below = parent.link or parent.name
+    position = next(i for i, p in enumerate(lab.parents) if p.name == below)
+    return f"02:00:00:00:00:{position + 1:02x}"

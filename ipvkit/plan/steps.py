@@ -1,0 +1,137 @@
+"""What a plan is made of: sections, their stages, their steps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ipvkit.command import Command
+from ipvkit.lab import Attempt, Check, Lab, Outcome, Phase
+from ipvkit.values import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What takes a step back: a command, whose last word the output of the step `reads` completes.
+
+    `typical` stands for that output where nothing has run yet, in a preview.
+    """
+
+    command: Command
+    reads: str = ""
+    typical: str = ""
+
+    def completed(self, output: str) -> Command:
+        """Return the command with what was read put to its last word."""
+        *words, last = self.command.argv
+        return replace(self.command, argv=(*words, last + output.strip()))
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A check or an attempt made ready: what is pinged, what is expected and why, or why it is `skipped`."""
+
+    check: Check | Attempt
+    address: Address | None
+    expected: Outcome
+    reason: str
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command with its purpose; it makes the undo of the steps that it `settles` needless.
+
+    Only a step whose command ended with exit code 0 has something to undo.
+    """
+
+    id: str
+    purpose: str
+    command: Command
+    undo: Undo | None = None
+    settles: tuple[str, ...] = ()
+    probe: Probe | None = None
+
+
+Stage = tuple[Step, ...]
+"""Steps that are independent of each other and run side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the plan that reports name: the simulated LAN (`phase` None), or a phase."""
+
+    name: str
+    title: str
+    phase: Phase | None
+    stages: tuple[Stage, ...]
+    skipped: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is to happen, in order: sections, their stages, their steps."""
+
+    lab: Lab
+    sections: tuple[Section, ...]
+
+    @property
+    def stages(self) -> Iterator[Stage]:
+        """All stages in order."""
+        return (stage for section in self.sections for stage in section.stages)
+
+    @property
+    def steps(self) -> Iterator[Step]:
+        """All steps in order."""
+        return (step for stage in self.stages for step in stage)
+
+    @property
+    def undos(self) -> tuple[Step, ...]:
+        """The steps whose undo is left when all went well, in the order in which they are undone."""
+        settled = {id for step in self.steps for id in step.settles}
+        return tuple(s for s in reversed(list(self.steps)) if s.undo is not None and s.id not in settled)
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that the commands need, sorted."""
+        names = {step.command.argv[0] for step in self.steps}
+        names |= {s.command.argv[4] for s in self.steps if s.command.argv[:3] == ("ip", "netns", "exec")}
+        return tuple(sorted(names))
+
+    @property
+    def sysctls(self) -> tuple[str, ...]:
+        """The sysctls that are read, and put back to what they were."""
+        reading = {step.undo.reads for step in self.steps if step.undo is not None}
+        return tuple(step.command.argv[-1] for step in self.steps if step.id in reading)
+
+
+class Steps:
+    """Collects the stages of one section and numbers their steps."""
+
+    def __init__(self, section: str) -> None:
+        """Begin with no step."""
+        self.section = section
+        self.stages: list[Stage] = []
+        self._stage: list[Step] = []
+        self._count = 0
+
+    def add(
+        self,
+        purpose: str,
+        command: Command,
+        *,
+        undo: Command | Undo | None = None,
+        settles: tuple[str, ...] = (),
+        probe: Probe | None = None,
+    ) -> str:
+        """Add a step to the stage that is being collected, and return its id."""
+        self._count += 1
+        id = f"{self.section}.{self._count}"
+        if isinstance(undo, Command):
+            undo = Undo(undo)
+        self._stage.append(Step(id, purpose, command, undo, settles, probe))
+        return id
+
+    def end_stage(self) -> None:
+        """Have what is added from now on run after all that was added before."""
+        if self._stage:
+            self.stages.append(tuple(self._stage))
+            self._stage = []

@@ -1,0 +1,95 @@
+"""Explanations as a person reads them, and as one JSON document, ``ipvkit/explain/v1``."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+from ipvkit.explain import Explanation, Mend
+from ipvkit.lab import Lab
+from ipvkit.verdicts import Verdict
+
+Proofs = Mapping[tuple[str, str], Sequence[Verdict]]
+"""What a kernel did: for a phase and a mend (or none), the ping as it is and after the mend."""
+
+
+def render(explanations: Sequence[Explanation], proofs: Proofs | None = None) -> str:
+    """Return the way of each ping, where it ends, and what mends it."""
+    return "\n".join("\n".join(_lines(explanation, proofs)) for explanation in explanations)
+
+
+def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
+    phase, prediction = explanation.phase, explanation.prediction
+    yield f"phase {phase.name}: {phase.setting}"
+    yield f"{explanation.check}: {prediction.outcome}, when nobody knows anybody yet"
+    yield from wrap(prediction.reason, 100, initial_indent="  ", subsequent_indent="  ")
+    yield ""
+    yield "the way:"
+    yield from (f"  {i}. {hop.at}: {hop.what}" for i, hop in enumerate(prediction.hops, 1))
+    if proofs is not None and not explanation.mends:
+        yield f"  {_said(proofs, explanation, '')}"
+    for number, mend in enumerate(explanation.mends, 1):
+        yield ""
+        yield f"mend {number}, {mend.name}: {mend.cost}"
+        yield from (f"  {command}" for command in mend.commands)
+        yield from wrap(f"then: {mend.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
+        if proofs is not None:
+            yield f"  {_said(proofs, explanation, mend.name)}"
+    yield ""
+
+
+def _said(proofs: Proofs, explanation: Explanation, mend: str) -> str:
+    found = proofs.get((explanation.phase.name, mend), ())
+    words = [f"{_when(i, mend)}{v.observed or 'not run'} {_word(v)}" for i, v in enumerate(found)]
+    return f"on the kernel: {', '.join(words) or 'not run'}"
+
+
+def _when(position: int, mend: str) -> str:
+    return ("before " if position == 0 else "after ") if mend else ""
+
+
+def _word(verdict: Verdict) -> str:
+    return {True: "(as predicted)", False: "(NOT as predicted)", None: ""}[verdict.passed]
+
+
+def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | None = None) -> str:
+    """Return the document of `explanations`; `observed` is null where nothing was run."""
+    document = {
+        "schema": "ipvkit/explain/v1",
+        "lab": lab.name,
+        "explanations": [
+            {
+                "phase": explanation.phase.name,
+                "source": explanation.check.source,
+                "destination": explanation.check.destination,
+                "predicted": explanation.prediction.outcome,
+                "observed": _observed(proofs, explanation, 0),
+                "reason": explanation.prediction.reason,
+                "hops": [{"at": hop.at, "what": hop.what} for hop in explanation.prediction.hops],
+                "mends": [_mend(mend, explanation, proofs) for mend in explanation.mends],
+            }
+            for explanation in explanations
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _mend(mend: Mend, explanation: Explanation, proofs: Proofs | None) -> dict[str, Any]:
+    return {
+        "name": mend.name,
+        "cost": mend.cost,
+        "commands": [str(command) for command in mend.commands],
+        "predicted": mend.prediction.outcome,
+        "observed": _observed(proofs, explanation, 1, mend.name),
+        "reason": mend.prediction.reason,
+    }
+
+
+def _observed(proofs: Proofs | None, explanation: Explanation, position: int, mend: str = "") -> str | None:
+    """Return what the kernel did; as it is, in the run of the first mend, or of none."""
+    names = [mend] if mend else [*(m.name for m in explanation.mends), ""]
+    for name in names:
+        found = (proofs or {}).get((explanation.phase.name, name), ())
+        if len(found) > position:
+            return found[position].observed
+    return None

@@ -1,0 +1,124 @@
+"""The matrix as a table, as Markdown, and as one JSON document, ``ipvkit/matrix/v1``."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from tabulate import tabulate
+
+from ipvkit.matrix import ENDPOINTS, Cell, Matrix
+
+_COLUMNS = (
+    ("host", "e"),
+    ("e", "host"),
+    ("e", "e"),
+    ("gateway", "e"),
+    ("e", "gateway"),
+    ("neighbour", "e"),
+    ("e", "neighbour"),
+    ("far", "e"),
+    ("e", "far"),
+)
+"""The pairs of the table: an endpoint, `e`, stands for both, which come out alike."""
+
+_SHORT = {"gateway": "gw", "neighbour": "nb"}
+_HEADERS = ("mode", "flag", "strategy", *(f"{_SHORT.get(a, a)}>{_SHORT.get(b, b)}" for a, b in _COLUMNS))
+_COLOURS = {"yes": "30;42", "no": "37;41"}
+
+LEGEND = """\
+Who reaches whom with cold neighbour tables. e: an endpoint, e>e: its sibling; host: the parent's own
+namespace; gw: the gateway; nb: another host of the subnet; far: a host behind the gateway. yes and no
+hold for IPv4 and IPv6 and both endpoints; 4 or 6: for that family only; -: not asked. An exclamation
+mark: the kernel did not do what was predicted.
+"""
+
+
+def render(matrix: Matrix, *, colour: bool = False) -> str:
+    """Return the table, the cells that disagree with their reasons, and the verdict."""
+    table = tabulate(_rows(matrix.cells, colour=colour), _HEADERS, disable_numparse=True)
+    return "\n".join([table, "", LEGEND, *_disagreements(matrix), verdict_line(matrix)]) + "\n"
+
+
+def render_markdown(matrix: Matrix) -> str:
+    """Return the table for a page of Markdown."""
+    rows = _rows(matrix.cells, colour=False)
+    table = tabulate(rows, _HEADERS, tablefmt="github", disable_numparse=True)
+    return "\n".join([LEGEND, table, "", *_disagreements(matrix), verdict_line(matrix)]) + "\n"
+
+
+def render_json(matrix: Matrix) -> str:
+    """Return the document of a matrix."""
+    document = {
+        "schema": "ipvkit/matrix/v1",
+        "target": matrix.target,
+        "kernel": matrix.kernel,
+        "duration_s": round(matrix.duration_s, 3),
+        "cells": [
+            {
+                "mode": cell.mode,
+                "flag": cell.flag,
+                "family": cell.family,
+                "strategy": cell.strategy,
+                "source": cell.source,
+                "destination": cell.destination,
+                "predicted": cell.predicted,
+                "observed": cell.observed,
+                "agrees": cell.agrees,
+                "reason": cell.reason,
+            }
+            for cell in matrix.cells
+        ],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def verdict_line(matrix: Matrix) -> str:
+    """Return the line that says how many cells came out as predicted."""
+    count = len(matrix.cells)
+    if matrix.target is None:
+        return f"{count} cells, predicted; nothing was run"
+    agree = sum(cell.agrees is True for cell in matrix.cells)
+    where = f"{matrix.target}, kernel {matrix.kernel}" if matrix.kernel else matrix.target
+    verdict = "pass" if agree == count else "fail"
+    return f"{verdict}: {agree} of {count} cells as predicted; {where}; {matrix.duration_s:.1f} s"
+
+
+def _rows(cells: Sequence[Cell], *, colour: bool) -> Iterator[list[str]]:
+    for (mode, flag, strategy), group in groupby(cells, key=lambda c: (c.mode, c.flag, c.strategy)):
+        found = list(group)
+        shown = (_shown([c for c in found if _column(c) == column]) for column in _COLUMNS)
+        yield [mode, flag, strategy, *(_coloured(word) if colour else word for word in shown)]
+
+
+def _column(cell: Cell) -> tuple[str, str]:
+    source, destination = ("e" if role in ENDPOINTS else role for role in (cell.source, cell.destination))
+    return source, destination
+
+
+def _shown(cells: Sequence[Cell]) -> str:
+    """Return what the cells of one pair came to: as observed, or as predicted where nothing was run."""
+    mark = "!" if any(cell.agrees is False for cell in cells) else ""
+    reached = {cell.family for cell in cells if (cell.observed or cell.predicted) == "reachable"}
+    lost = {cell.family for cell in cells if (cell.observed or cell.predicted) != "reachable"}
+    if not cells:
+        return "-"
+    if not lost:
+        return f"yes{mark}"
+    if not reached:
+        return f"no{mark}"
+    only = "".join(family.removeprefix("ipv") for family in sorted(reached - lost))
+    return f"{only or '?'}{mark}"
+
+
+def _coloured(word: str) -> str:
+    code = "1;30;43" if word.endswith("!") else _COLOURS.get(word)
+    return f"\x1b[{code}m{word:^4}\x1b[0m" if code else word
+
+
+def _disagreements(matrix: Matrix) -> Iterator[str]:
+    wrong = [cell for cell in matrix.cells if cell.agrees is False]
+    for c in wrong:
+        where = f"{c.mode} {c.flag} {c.strategy} {c.family}: {c.source} -> {c.destination}"
+        yield f"{where}: predicted {c.predicted}, observed {c.observed} ({c.reason})"
+    if wrong:
+        yield ""

@@ -1,0 +1,34 @@
+"""iproute2's ``tc``: tc(8), tc-flower(8), tc-matchall(8). What a port of a switch lets through."""
+
+from ipvkit.command import Command
+from ipvkit.values import Address, interface_name
+
+
+def qdisc_add(dev: str) -> Command:
+    """Return the command that gives `dev` a place for filters: ``tc qdisc add dev DEV clsact``."""
+    return Command(("tc", "qdisc", "add", "dev", interface_name(dev), "clsact"))
+
+
+def qdisc_del(dev: str) -> Command:
+    """Return the command that takes it away, with its filters."""
+    return Command(("tc", "qdisc", "del", "dev", interface_name(dev), "clsact"))
+
+
+def filter_pass(dev: str, source: Address) -> Command:
+    """Return the command that lets in what comes from an IPv4 address.
+
+    >>> from ipaddress import ip_address
+    >>> str(filter_pass("host", ip_address("192.0.2.1")))
+    'tc filter add dev host ingress protocol ip pref 1 flower src_ip 192.0.2.1 action pass'
+    """
+    return _filter(dev, "1", "flower", "src_ip", str(source), "action", "pass")
+
+
+def filter_drop(dev: str) -> Command:
+    """Return the command that drops all other IPv4; ARP is none, and passes."""
+    return _filter(dev, "2", "matchall", "action", "drop")
+
+
+def _filter(dev: str, pref: str, *words: str) -> Command:
+    place = ("tc", "filter", "add", "dev", interface_name(dev), "ingress", "protocol", "ip", "pref", pref)
+    return Command((*place, *words))
