@@ -372,21 +372,41 @@ def execute(target: CommandTarget, command: Command, *, timeout_s: float) -> Com
         with suppress(Empty):
             news = inbox.get(timeout=timeout_s)
     if isinstance(news, Ended):
-        return _succeeded(command, news.completed)
+        return succeeded(command, news.completed)
     running.stop()
     if news is None:
-        raise CommandFailed(
-            f"{command.argv[0]} did not end within {timeout_s:g} s and was killed", command=str(command)
-        )
+        raise _late(command, timeout_s)
     name = signal.Signals(news.number).name
     raise Interrupted(f"interrupted by {name}", "the command was ended; what it had done by then stays")
 
 
-def _succeeded(command: Command, completed: Completed) -> Completed:
+def carry_out(target: CommandTarget, command: Command, *, timeout_s: float = UNDO_TIMEOUT_S) -> Completed:
+    """Return what one command did, as `execute` does, but under whatever `signals_into` the caller has.
+
+    So a signal does not end half-way what changes something.
+    """
+    inbox: Inbox = SimpleQueue()
+    running = target.start("command", command, inbox)
+    try:
+        completed: Completed = inbox.get(timeout=timeout_s).completed
+    except Empty:
+        running.stop()
+        raise _late(command, timeout_s) from None
+    return succeeded(command, completed)
+
+
+def _late(command: Command, timeout_s: float) -> CommandFailed:
+    return CommandFailed(
+        f"{command.argv[0]} did not end within {timeout_s:g} s and was killed", command=str(command)
+    )
+
+
+def succeeded(command: Command, completed: Completed) -> Completed:
+    """Return `completed`; raise MissingRequirement where this user may not, CommandFailed where it failed."""
     if completed.exit_code in command.ok:
         return completed
     said = completed.stderr.strip() or completed.stdout.strip()
-    if "Operation not permitted" in said or "Permission denied" in said:
+    if "operation not permitted" in said.lower() or "permission denied" in said.lower():
         raise MissingRequirement("this user may not do that", "use sudo", command=str(command), stderr=said)
     raise CommandFailed(f"{command.argv[0]} {_how(completed)}", command=str(command), stderr=said)
 

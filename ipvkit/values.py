@@ -30,6 +30,7 @@ Network = IPv4Network | IPv6Network
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?")
 _SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_+-]+)+")
 _PREFIXLEN = re.compile(r"[1-9][0-9]{0,2}")
 _ALLOWED = "letters, digits and _ . + - are allowed, and the first is none of . + -"
@@ -171,3 +172,15 @@ def destination(text: str) -> Address | str:
         if _HOST_NAME.fullmatch(text) and not text.replace(".", "").isdigit():
             return text
         raise UsageError(f"{text!r} is neither an address nor a host's name") from None
+
+
+def duration(text: str) -> float:
+    """Return the time that `text` writes, in seconds; a number alone is seconds.
+
+    >>> duration("500ms"), duration("3"), duration("1.5m")
+    (0.5, 3.0, 90.0)
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no duration", "write it as in 3s, 500ms or 2m")
+    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}[found[2]]

@@ -2,11 +2,18 @@
 
 import os
 import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAMS = ("ip", "ping", "arping", "sysctl")
+PROGRAMS = ("ip", "ping", "arping", "sysctl", "tc", "sleep")
+
+SLEEP = shutil.which("sleep") or "sleep"
+"""The real one, for hooks: on the PATH of the fakes, `sleep` is one of them."""
+
+READ = "0"
+"""What a fake sysctl says every value is."""
 
 PROBE_FOR_IPVLAN = "ip link add ipvkit-probe type ipvlan"
 """What an exported script asks first; a kernel with ipvlan refuses it for another reason."""
@@ -105,7 +112,7 @@ class Recorder:
             f"case $line in\n{cases}"
             f"{shlex.quote(PROBE_FOR_IPVLAN)}) echo 'RTNETLINK answers: Invalid argument' >&2; code=2 ;;\n"
             "'ip -json '*) echo '[]' ;;\n"
-            "'sysctl -n '*) echo 0 ;;\n"
+            f"'sysctl -n '*) echo {READ} ;;\n"
             "esac\n"
             'printf "end %s %s\\n" "$$" "$line" >>"$log"\n'
             "exit $code\n"

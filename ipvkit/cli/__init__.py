@@ -22,6 +22,8 @@ SUMMARIES = {
     "neigh": "List neighbour entries.",
     "ping": "Ping a host and tell who said what.",
     "arping": "Ask a link who has an address, whether anybody has it, or announce it.",
+    "announce": "Keep addresses announced by ARP, which ipvlan endpoints in l3 mode cannot do.",
+    "measure-arp": "Measure how long an announcement lives at a neighbour, and compare with its timers.",
     "parse": "Turn what ping, arping or ip printed into a table or JSON.",
     "doctor": "Tell which targets work on this machine, and what mends those that do not.",
 }

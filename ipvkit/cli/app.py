@@ -14,11 +14,13 @@ from types import FrameType
 import typer
 
 from ipvkit.cli import SUMMARIES, emit, ip
+from ipvkit.cli.announce import announce
 from ipvkit.cli.doctor import doctor
 from ipvkit.cli.explain import explain
 from ipvkit.cli.export_script import export_script
 from ipvkit.cli.labs import labs
 from ipvkit.cli.matrix import matrix
+from ipvkit.cli.measure_arp import measure_arp
 from ipvkit.cli.parse import parse
 from ipvkit.cli.probes import arping, ping
 from ipvkit.cli.run_lab import run_lab
@@ -27,7 +29,10 @@ from ipvkit.errors import Interrupted, IpvkitError, UsageError
 from ipvkit.report.json import error
 
 app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
-for function in (run_lab, export_script, explain, matrix, shell, ping, arping, parse, doctor):
+for function in (
+    *(run_lab, export_script, explain, matrix, shell),
+    *(ping, arping, announce, measure_arp, parse, doctor),
+):
     name = function.__name__.replace("_", "-")
     app.command(name, help=f"{SUMMARIES[name]}\n\n{getdoc(function)}")(function)
 GROUPS = {str(group.info.name): group for group in (labs, ip.netns, ip.link, ip.addr, ip.route, ip.neigh)}

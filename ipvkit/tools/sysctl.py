@@ -1,9 +1,13 @@
 """procps' ``sysctl``: sysctl(8)."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from ipvkit.command import Command
+from ipvkit.errors import UnparsableOutput
 from ipvkit.values import sysctl_key
+
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
 def set_values(values: Mapping[str, int]) -> Command:
@@ -13,6 +17,26 @@ def set_values(values: Mapping[str, int]) -> Command:
     'sysctl -w net.ipv4.ip_nonlocal_bind=1'
     """
     return Command(("sysctl", "-w", *(f"{sysctl_key(key)}={value:d}" for key, value in values.items())))
+
+
+def get_values(keys: Sequence[str]) -> Command:
+    """Return the command whose output `parse_values` reads."""
+    return Command(("sysctl", *map(sysctl_key, keys)))
+
+
+def parse_values(stdout: str) -> dict[str, int]:
+    r"""Return the values that sysctl printed, by their keys; UnparsableOutput for what is no number.
+
+    >>> parse_values("net.ipv4.ip_forward = 0\n")
+    {'net.ipv4.ip_forward': 0}
+    """
+    values = {}
+    for number, line in enumerate(stdout.splitlines(), 1):
+        key, equals, value = line.partition(" = ")
+        if not equals or not _NUMBER.fullmatch(value):
+            raise UnparsableOutput("sysctl", number, line)
+        values[key] = int(value)
+    return values
 
 
 def get_value(key: str) -> Command:

@@ -201,6 +201,11 @@ ONLY_SHOWS = (
     ("run-lab", "--dry-run", "--target", "sandbox"),
     ("export-script",),
     ("export-script", "--parent", "eth0"),
+    ("measure-arp", "--dry-run"),
+)
+SHOWS_NO_LAB = (
+    ("announce", "192.0.2.1", "--parent", "eth0", "--dry-run"),
+    ("announce", "192.0.2.1", "--parent", "eth0", "--unit"),
 )
 
 
@@ -219,7 +224,7 @@ def refuse(event, arguments):
         raise AssertionError(event)
 sys.addaudithook(refuse)
 from ipvkit.cli import main
-for words in {ONLY_SHOWS!r}:
+for words in {ONLY_SHOWS + SHOWS_NO_LAB!r}:
     code = main(words)
     print("exit code", code)
 """
@@ -227,7 +232,7 @@ for words in {ONLY_SHOWS!r}:
     environment = {**os.environ, "PATH": str(recorder.bin)}
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("exit code 0\n") == len(ONLY_SHOWS)
+    assert done.stdout.count("exit code 0\n") == len(ONLY_SHOWS + SHOWS_NO_LAB)
     assert done.stdout.count("ip netns add test1\n") == len(ONLY_SHOWS)
     assert recorder.log() == []
 

@@ -25,16 +25,17 @@ from hypothesis import strategies as st
 
 from ipvkit import engine
 from ipvkit import labs as gallery
-from ipvkit.lab import Act, Check, Lab, Outcome, on_parent
+from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, on_parent
 from ipvkit.lab_file import load
-from ipvkit.plan import Plan, Step, make_plan
-from ipvkit.script import LOST_AFTER, exported
+from ipvkit.plan import Plan, Probe, Step, make_plan
+from ipvkit.script import LOST_AFTER, NO_ROUTE, exported
 from ipvkit.targets import Inbox, Output
 from ipvkit.targets.local import Local
 from ipvkit.verdicts import Result, judge
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import (
     PROBE_FOR_IPVLAN,
+    SLEEP,
     Answer,
     Mark,
     Recorder,
@@ -89,9 +90,11 @@ class Case:
         """Return what the case was made from; a whole plan is too long to read."""
         return f"Case({self.plan.lab!r}, {self.answers!r}, {self.fails!r})"
 
+    def exit_code(self, step: Step) -> int:
+        return self.answers.get(str(step.command), Answer()).exit_code
+
     def fails_in(self, step: Step) -> bool:
-        line = str(step.command)
-        return line == self.fails and self.answers[line].exit_code not in step.command.ok
+        return self.exit_code(step) not in step.command.ok
 
 
 Reader = Callable[[Case, Recorder, Path], "Came"]
@@ -115,13 +118,13 @@ def probes(plan: Plan) -> Iterator[tuple[str, Step]]:
 def undo_lines(plan: Plan) -> list[str]:
     """Return the lines of every undo that the plan has, settled or not."""
     undos = (step.undo for step in plan.steps if step.undo is not None)
-    return [str(undo.completed(undo.typical)) for undo in undos]
+    return [str(undo.completed(READ)) for undo in undos]
 
 
 @st.composite
 def cases(draw: st.DrawFn, lab: Lab) -> Case:
     plan = make_plan(lab)
-    answers = {line: draw(_pings(step)) for line, step in probes(plan)}
+    answers = {line: draw(_answers(step)) for line, step in probes(plan)}
     looks = {str(view) for view in engine.views_of(plan).values()}
     # What the engine looks at for itself would fail there too, before the first step.
     lines = sorted({*map(str, (step.command for step in plan.steps)), *undo_lines(plan)} - looks)
@@ -133,9 +136,24 @@ def cases(draw: st.DrawFn, lab: Lab) -> Case:
     return Case(plan, answers, fails)
 
 
-def _pings(step: Step) -> st.SearchStrategy[Answer]:
-    """Return what a ping may see; what was predicted as often as anything else."""
+def _answers(step: Step) -> st.SearchStrategy[Answer]:
+    """Return what a ping may see, or a kernel say; what was predicted as often as anything else."""
     assert step.probe is not None
+    outcomes = _by_outcome(step)
+    predicted = outcomes.get(step.probe.expected, outcomes.get(Outcome.UNREACHABLE, Answer()))
+    no_route = [] if isinstance(step.probe.check, Attempt) else [NO_ROUTE_ANSWER]
+    return st.just(predicted) | st.sampled_from([*outcomes.values(), *no_route])
+
+
+NO_ROUTE_ANSWER = Answer(stderr=f"ping: connect: {NO_ROUTE}", exit_code=2)
+
+
+def _by_outcome(step: Step) -> dict[Outcome, Answer]:
+    """Return what the command of a probe answers for each outcome that it can have."""
+    assert step.probe is not None
+    if isinstance(step.probe.check, Attempt):
+        refused = Answer(stderr="RTNETLINK answers: Device or resource busy", exit_code=step.command.ok[-1])
+        return {Outcome.ACCEPTED: Answer(), Outcome.REFUSED: refused}
     address = str(step.probe.address)
     outcomes = {
         Outcome.REACHABLE: Answer(answered(address)),
@@ -143,20 +161,14 @@ def _pings(step: Step) -> st.SearchStrategy[Answer]:
     }
     if step.probe.check.watch is not None:
         outcomes[Outcome.EXPIRES] = Answer(watched_to_its_end(address))
-    predicted = outcomes.get(step.probe.expected, outcomes[Outcome.UNREACHABLE])
-    return st.just(predicted) | st.sampled_from(list(outcomes.values()))
+    return outcomes
 
 
 def as_predicted(plan: Plan) -> Case:
     answers = {}
     for line, step in probes(plan):
         assert step.probe is not None
-        address = str(step.probe.address)
-        answers[line] = {
-            Outcome.REACHABLE: Answer(answered(address)),
-            Outcome.UNREACHABLE: Answer(unanswered(address), exit_code=1),
-            Outcome.EXPIRES: Answer(watched_to_its_end(address)),
-        }[step.probe.expected]
+        answers[line] = _by_outcome(step)[step.probe.expected]
     return Case(plan, answers)
 
 
@@ -168,7 +180,7 @@ def run_script(case: Case, recorder: Recorder, folder: Path) -> tuple[list[Mark]
     recorder.answer(case.answers, before_the_end=case.hook)
     file = folder / "lab.sh"
     file.write_text(exported(case.plan))
-    simulated = case.plan.lab.network.simulated
+    simulated = case.plan.lab.simulated
     words = [*(() if simulated else AS_ROOT), "bash", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     marks = recorder.log()
@@ -208,12 +220,16 @@ def by_payload(case: Case, recorder: Recorder, folder: Path) -> Came:
 
 def came(marks: list[Mark], result: Result, case: Case) -> Came:
     checks = [
-        f"{'pass' if verdict.passed else 'FAIL'}  {verdict.probe.check} {verdict.probe.address}: "
+        f"{'pass' if verdict.passed else 'FAIL'}  {asked(verdict.probe)}: "
         f"predicted {verdict.probe.expected}, observed {verdict.observed}"
         for verdict in result.checks
         if verdict.observed is not None
     ]
     return Came(*in_order(marks, case), sorted(checks), result.exit_code)
+
+
+def asked(probe: Probe) -> str:
+    return str(probe.check) if probe.address is None else f"{probe.check} {probe.address}"
 
 
 class Bash:
@@ -278,11 +294,11 @@ def meant(case: Case) -> tuple[list[Counter[str]], list[str]]:
         went_well = [step for step in stage if not case.fails_in(step)]
         settled = {id for step in went_well for id in step.settles}
         stack = [step for step in stack if step.id not in settled]
-        stack += [step for step in went_well if step.undo is not None]
+        stack += [step for step in went_well if step.undo is not None and case.exit_code(step) == 0]
         if len(went_well) < len(stage):
             break
     undos = (step.undo for step in reversed(stack) if step.undo is not None)
-    return stages, [str(undo.completed(undo.typical)) for undo in undos]
+    return stages, [str(undo.completed(READ)) for undo in undos]
 
 
 ALL = (by_script, by_engine, by_payload)
@@ -359,11 +375,19 @@ PING = "ip netns exec test1 ping -c 6 -i 0.2 -W 1 192.168.104.254"
     [
         ("ip link set test1 netns test1", 1, 4),
         (PING, 2, 4),
+        (PING, 3, 4),
         (PING, 0, 1),
         ("ip netns del test1", 1, 4),
         ("sysctl -w net.ipv4.ip_nonlocal_bind=0", 255, 4),
     ],
-    ids=["a step", "a probe that cannot be sent", "a check", "an undo", "the first undo"],
+    ids=[
+        "a step",
+        "a probe that cannot be sent",
+        "a probe that fails",
+        "a check",
+        "an undo",
+        "the first undo",
+    ],
 )
 def test_the_exit_code_tells_what_went_wrong(
     recorder: Recorder, folder: Path, line: str, code: int, exit_code: int
@@ -434,15 +458,15 @@ def without_checks() -> Plan:
 
 
 # `ip netns add test1` ends after test2's, which ends after test1's has begun; each waits for 5 s at most.
-CROSSED = r"""
-waits_for() {
+CROSSED = rf"""
+waits_for() {{
   tries=0
   until grep -q "^$1 [0-9]* $2\$" "$log"; do
     [ $tries -lt 500 ] || exit 9
     tries=$((tries + 1))
-    sleep 0.01
+    {SLEEP} 0.01
   done
-}
+}}
 case $line in
 "ip netns add test1") waits_for end "ip netns add test2" ;;
 "ip netns add test2") waits_for begin "ip netns add test1" ;;
@@ -463,11 +487,11 @@ def test_the_steps_of_a_stage_overlap_and_the_undo_is_in_the_plans_order_whichev
 # --- interrupted -----------------------------------------------------------------------------------------
 
 # The signal goes to who started the command, which is the script or the engine.
-WHILE_IT_IS_MADE = r"""
-[ "$line" != "ip netns add test1" ] || { kill -INT $PPID; sleep 0.2; }
+WHILE_IT_IS_MADE = rf"""
+[ "$line" != "ip netns add test1" ] || {{ kill -INT $PPID; {SLEEP} 0.2; }}
 """
-WHILE_IT_IS_PINGED = r"""
-case $line in *"test1 ping"*.212) kill -INT $PPID; exec sleep 60 ;; esac
+WHILE_IT_IS_PINGED = rf"""
+case $line in *"test1 ping"*.212) kill -INT $PPID; exec {SLEEP} 60 ;; esac
 """
 
 

@@ -24,7 +24,7 @@ import ip_routes_output
 import ping_output
 from captures import FIXTURES, captures, short, text_of
 from documents import REFERENCE, Document
-from ipvkit import labs, matrix
+from ipvkit import ageing, announce, labs, matrix
 from ipvkit.cli.app import run as run_command_line
 from ipvkit.cli.parse import Kind
 from ipvkit.command import Command, Completed
@@ -45,6 +45,8 @@ from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.preflight import SEVERITIES, Code, Finding, Inspection
 from ipvkit.report import json as report
 from ipvkit.report import outputs
+from ipvkit.report.ageing import render_json as render_measured
+from ipvkit.report.announce import json_line
 from ipvkit.report.doctor import render_json
 from ipvkit.report.explanation import render_json as render_explanations
 from ipvkit.report.matrix import render_json as render_matrix
@@ -72,9 +74,8 @@ PARSERS: dict[Kind, Callable[[str], Any]] = {
     "netns": ip.parse_netns,
 }
 NAMES = (
-    "run-v1",
-    *(f"{kind}-v1" for kind in OUTPUTS),
-    *("event-v1", "command-v1", "matrix-v1", "explain-v1", "doctor-v1", "error-v1"),
+    *("run-v1", *(f"{kind}-v1" for kind in OUTPUTS), "event-v1", "command-v1"),
+    *("matrix-v1", "explain-v1", "announce-v1", "measure-arp-v1", "doctor-v1", "error-v1"),
 )
 WALKTHROUGH = load(labs.text(labs.WALKTHROUGH), "walkthrough.yaml")
 CONFLICT = load(labs.text("macvlan-conflict"), "macvlan-conflict.yaml")
@@ -329,6 +330,32 @@ def test_what_the_command_line_explains_of_a_lab_fits(name: str, capsys: pytest.
         assert wrong(json.loads(capsys.readouterr().out), "explain-v1") == []
 
 
+ADDRESS = IPv4Address("192.168.104.211")
+ARPING = Command(("arping", "-c", "1", "-U", "-I", "eth0", "192.168.104.211"))
+CHANGES: list[announce.Event] = [
+    announce.Began(announce.Announcement((ADDRESS,), "eth0"), nonlocal_bind=True),
+    announce.Began(announce.Announcement((ADDRESS,), "eth0", 0.2, 60.0, "lab"), nonlocal_bind=False),
+    announce.Failed(ADDRESS, 12.3456, 'Interface "eth0" is down', ARPING),
+    announce.Recovered(ADDRESS, 15.0),
+    announce.Stopped("SIGINT", 12, 34.5, "restored", 0),
+    announce.Stopped("time", 12, 34.5),
+    announce.Stopped("SIGTERM", 1, 0.5, "changed", 0),
+    announce.Stopped("SIGHUP", 0, 0.0, "failed", failure=ERRORS[2]),
+    announce.Stopped("error", 1, 0.1, "restored", 0, failure=ERRORS[1]),
+]
+VALUES = dict.fromkeys(ageing.TIMERS, 0) | {"ucast_solicit": 3, "retrans_time_ms": 100}
+MEASURED = [
+    ageing.Measured(ageing.Measurement(), VALUES, "STALE", None, True, 0.3),
+    ageing.Measured(ageing.Measurement(True, 10), VALUES, None, None, False, None),
+]
+
+
+def measured(found: ageing.Measured) -> dict[str, Any]:
+    run = Run(make_plan(WALKTHROUGH), "uml", "6.12.113", duration_s=4.2)
+    document: dict[str, Any] = json.loads(render_measured(found, run))
+    return document
+
+
 # --- what tools printed ---------------------------------------------------------------------------------
 
 PEER = IPv4Address("192.0.2.3")
@@ -487,6 +514,9 @@ DOCUMENTS = [
     ("command-v1", json.loads(COMMAND)),
     ("error-v1", {"schema": "ipvkit/error/v1", "error": report.error(ERRORS[2])}),
     *(("doctor-v1", document) for document in HEALTH_DOCUMENTS),
+    *(("announce-v1", json.loads(json_line(change))) for change in CHANGES),
+    *(("measure-arp-v1", measured(found)) for found in MEASURED),
+    *(("doctor-v1", json.loads(render_json(health))) for health in HEALTHS),
 ]
 
 
@@ -511,14 +541,15 @@ def objects(document: object, part: dict[str, Any], whole: dict[str, Any]) -> It
 def of_event(part: dict[str, Any], document: Any, whole: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of one event: what all have, and what this one has."""
     variants = [whole["$defs"][variant["$ref"].removeprefix("#/$defs/")] for variant in part["oneOf"]]
-    [own] = (variant for variant in variants if names_event(variant, document["tool"], document["event"]))
+    [own] = (variant for variant in variants if names_event(variant, document))
     properties = {**part["properties"], **own["properties"]}
     required = dict.fromkeys([*part["required"], *own["required"]])
     return {**own, "properties": properties, "required": list(required)}
 
 
-def names_event(variant: dict[str, Any], tool: str, event: str) -> bool:
-    return [variant["properties"][key]["const"] for key in ("tool", "event")] == [tool, event]
+def names_event(variant: dict[str, Any], document: dict[str, Any]) -> bool:
+    named = {key: inner["const"] for key, inner in variant["properties"].items() if "const" in inner}
+    return named == {key: document[key] for key in named}
 
 
 @pytest.mark.parametrize(("name", "document"), DOCUMENTS)
@@ -535,7 +566,7 @@ def test_every_part_of_a_schema_occurs(name: str) -> None:
     documents = [document for other, document in DOCUMENTS if other == name]
     seen = {tuple(part["properties"]) for d in documents for _, part in objects(d, whole, whole)}
     known = [tuple(part["properties"]) for part in whole.get("$defs", {}).values()]
-    assert {("schema", *part) if "tool" in part else part for part in known} <= seen
+    assert {("schema", *part) if "event" in part else part for part in known} <= seen
 
 
 @pytest.mark.parametrize(("name", "document"), DOCUMENTS)
@@ -713,6 +744,19 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("event-v1", {**event("link", "link"), "event": "addr"}),
     ("event-v1", {**event("ping", "reply"), "tool": "arping"}),
     ("event-v1", {**event("ping", "summary"), "transmitted": None}),
+    ("announce-v1", {"event": "failed"}),
+    ("announce-v1", {"addresses": []}),
+    ("announce-v1", {"addresses": ["2001:db8::1"]}),
+    ("announce-v1", {"every_s": 0.1}),
+    ("announce-v1", {"for_s": 0}),
+    ("announce-v1", {**json.loads(json_line(CHANGES[4])), "value": 1}),
+    ("announce-v1", {**json.loads(json_line(CHANGES[5])), "value": 0}),
+    ("announce-v1", {**json.loads(json_line(CHANGES[5])), "reason": "error"}),
+    ("announce-v1", {**json.loads(json_line(CHANGES[5])), "reason": "SIGKILL"}),
+    ("measure-arp-v1", {"announced": "FAILED"}),
+    ("measure-arp-v1", {"answered": False}),
+    ("measure-arp-v1", {"measured_s": None}),
+    ("measure-arp-v1", {"timers": {**VALUES, "retrans_time_ms": -1}}),
     ("command-v1", {"argv": []}),
     ("command-v1", {"exit_code": -1}),
     ("error-v1", {"error": {**report.error(ERRORS[0]), "exit_code": 0}}),
@@ -745,7 +789,7 @@ def nested(part: dict[str, Any]) -> Iterator[str]:
 
 
 TABLES = {
-    **{f"ipvkit/{name.replace('-', '/')}": (name, "") for name in NAMES},
+    **{f"ipvkit/{'/'.join(name.rsplit('-', 1))}": (name, "") for name in NAMES},
     "A phase": ("run-v1", "phase"),
     "A step": ("run-v1", "step"),
     "A check": ("run-v1", "check"),
@@ -761,6 +805,7 @@ TABLES = {
     "A route": ("route-v1", "route"),
     "A neighbour": ("neigh-v1", "neighbour"),
     "A finding": ("doctor-v1", "finding"),
+    "A timer": ("measure-arp-v1", "timers"),
     "An error": ("error-v1", "error"),
 }
 """The sections of the page whose table is that of a schema or of a part of one."""
@@ -785,6 +830,15 @@ def test_json_page_has_a_row_for_each_event() -> None:
     for (_, _, cell), described in zip(rows, schema("event-v1")["$defs"].values(), strict=False):
         fields = [key for key in described["properties"] if key not in ("tool", "event")]
         assert re.findall(r"`(\w+)`", cell) == fields or "](#" in cell
+
+
+def test_json_page_has_a_row_for_each_change() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section("A change"), re.MULTILINE)
+    described = schema("announce-v1")["$defs"]
+    assert [row[0] for row in rows] == [name for name in described if name != "error"]
+    for name, cell in rows:
+        fields = [key for key in described[name]["properties"] if key != "event"]
+        assert re.findall(r"`(\w+)`", cell) == fields
 
 
 def section(title: str) -> str:

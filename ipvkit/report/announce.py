@@ -1,0 +1,91 @@
+"""What `ipvkit announce` tells: a line for each change, or a JSON line, ``ipvkit/announce/v1``."""
+
+import json
+from typing import Any
+
+from ipvkit.announce import Announcement, Began, Event, Failed, Reason, Recovered, Round, Stopped
+from ipvkit.plan.phases import NONLOCAL_BIND
+from ipvkit.report.json import error, plain
+
+_WHY: dict[Reason, str] = {
+    "time": "time is up",
+    "reader": "nobody reads this any more",
+    "error": "it failed",
+}
+
+
+def line(event: Event) -> str:
+    """Return the line that tells of `event`; of a round nothing is told."""
+    match event:
+        case Began(announcement):
+            return f"announcing {_what(announcement)}\n"
+        case Failed(address, _, message):
+            return f"{address}: arping failed: {message}\n"
+        case Recovered(address):
+            return f"{address}: announced again\n"
+        case Stopped():
+            return _stopped(event)
+        case Round():
+            return ""
+
+
+def _what(announcement: Announcement) -> str:
+    addresses = ", ".join(map(str, announcement.addresses))
+    place = "" if announcement.netns is None else f" in namespace {announcement.netns}"
+    until = "" if announcement.for_s is None else f", for {announcement.for_s:g} s"
+    return f"{addresses} out of {announcement.parent}{place} every {announcement.every_s:g} s{until}"
+
+
+def _stopped(event: Stopped) -> str:
+    why = _WHY.get(event.reason, f"interrupted by {event.reason}")
+    again = f"; {NONLOCAL_BIND} = {event.value} again" if event.sysctl == "restored" else ""
+    return f"stopped after {event.rounds} round{'' if event.rounds == 1 else 's'} ({why}){again}\n"
+
+
+def json_line(event: Event) -> str:
+    """Return the JSON line that tells of `event`; of a round nothing is told."""
+    if isinstance(event, Round):
+        return ""
+    return json.dumps({"schema": "ipvkit/announce/v1", **_fields(event)}) + "\n"
+
+
+def _fields(event: Began | Failed | Recovered | Stopped) -> dict[str, Any]:
+    match event:
+        case Began(announcement, nonlocal_bind):
+            return {
+                "event": "announcing",
+                "addresses": plain(announcement.addresses),
+                "parent": announcement.parent,
+                "netns": announcement.netns,
+                "every_s": announcement.every_s,
+                "for_s": announcement.for_s,
+                "nonlocal_bind": nonlocal_bind,
+            }
+        case Failed(address, after_s, message, command):
+            return {
+                "event": "failed",
+                "after_s": round(after_s, 3),
+                "address": str(address),
+                "message": message,
+                "command": str(command),
+            }
+        case Recovered(address, after_s):
+            return {"event": "recovered", "after_s": round(after_s, 3), "address": str(address)}
+        case Stopped():
+            return {
+                "event": "stopped",
+                "after_s": round(event.after_s, 3),
+                "rounds": event.rounds,
+                "reason": event.reason,
+                "sysctl": event.sysctl,
+                "value": event.value,
+                "error": error(event.failure) if event.failure else None,
+            }
+
+
+def left_alone(event: Stopped) -> str:
+    """Return the line for stderr that names a sysctl which somebody else changed meanwhile, or nothing."""
+    if event.sysctl != "changed":
+        return ""
+    now = f"{NONLOCAL_BIND} was set to 1 and is {event.value} now"
+    return f"{now}: somebody else changed it, so it is left alone"
