@@ -36,7 +36,9 @@ from ipvkit.verdicts import Result, Verdict
 
 ENDPOINTS = ("endpoint1", "endpoint2")
 ROLES = (HOST, *ENDPOINTS, GATEWAY, NEIGHBOUR, FAR)
-PAIRS = tuple(pair for pair in permutations(ROLES, 2) if set(pair) & set(ENDPOINTS))
+PAIRS = tuple(pair for pair in permutations(ROLES, 2) if ENDPOINTS[0] in pair)
+"""What is asked: endpoint1 and everybody else, both ways. For the others endpoint2 is as endpoint1."""
+
 HOST_SHIM = "host-shim"
 STRATEGIES = ("none", "routed", "announce", "static-neigh", "l3s-proxy", HOST_SHIM)
 
@@ -164,6 +166,7 @@ def _acts(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:
     # One request tells; an announcement, which is IPv4's, has to come while somebody asks.
     announced = setting.strategy == "announce"
     count = PING_COUNT if announced else 1
+    # In l3 endpoints have no neighbour entries, and the host none for them.
     forget = Act(flush=(*((HOST, *ENDPOINTS) if setting.mode == "l2" else ()), GATEWAY, NEIGHBOUR))
     asked = [family for family in families if family == "ipv4" or not announced]
     for batch in _batches() if asked else ():

@@ -36,7 +36,7 @@ def matrix(
     predict: Annotated[bool, typer.Option("--predict", help="Print the predictions, run nothing.")] = False,
     kernels: Annotated[
         int | None,
-        typer.Option(min=1, max=64, metavar="N", help="Kernels side by side. Default: two for each CPU."),
+        typer.Option(min=1, max=64, metavar="N", help="Kernels side by side. Default: three for each CPU."),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a page of Markdown.")] = False,
     json_: Json = False,

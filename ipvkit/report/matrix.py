@@ -19,7 +19,7 @@ _COLUMNS = (
     ("far", "e"),
     ("e", "far"),
 )
-"""The pairs of the table: an endpoint, `e`, stands for both, which come out alike."""
+"""The pairs of the table; `e` is an endpoint."""
 
 _SHORT = {"gateway": "gw", "neighbour": "nb"}
 _HEADERS = ("mode", "flag", "strategy", *(f"{_SHORT.get(a, a)}>{_SHORT.get(b, b)}" for a, b in _COLUMNS))
@@ -28,8 +28,8 @@ _COLOURS = {"yes": "30;42", "no": "37;41"}
 LEGEND = """\
 Who reaches whom with cold neighbour tables. e: an endpoint, e>e: its sibling; host: the parent's own
 namespace; gw: the gateway; nb: another host of the subnet; far: a host behind the gateway. yes and no
-hold for IPv4 and IPv6 and both endpoints; 4 or 6: for that family only; -: not asked. An exclamation
-mark: the kernel did not do what was predicted.
+hold for IPv4 and IPv6; 4 or 6: for that family only; -: not asked. An exclamation mark: the kernel did
+not do what was predicted.
 """
 
 

@@ -8,7 +8,7 @@ from ipvkit.targets import SessionTarget
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
-KERNELS_AT_ONCE = 2 * len(os.sched_getaffinity(0))
+KERNELS_AT_ONCE = 3 * len(os.sched_getaffinity(0))
 """How many targets are run side by side: while one waits for a reply another has the CPU."""
 
 

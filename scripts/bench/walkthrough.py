@@ -9,11 +9,11 @@ from statistics import median
 from tabulate import tabulate
 
 from ipvkit import engine, labs, script
-from ipvkit.lab import load
+from ipvkit.lab_file import load
 from ipvkit.plan import Plan, make_plan
-from ipvkit.verdicts import judge
 from ipvkit.targets import Inbox, Output
 from ipvkit.targets.uml import Uml
+from ipvkit.verdicts import judge
 
 
 def run_lab(plan: Plan) -> tuple[float, str]:

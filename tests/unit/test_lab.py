@@ -1,24 +1,48 @@
 """Labs: what loads is what was written, and each mistake is named with its file, line, field and mend."""
 
 import re
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ipvkit import labs as gallery
 from ipvkit.errors import InvalidLab, UsageError
-from ipvkit.lab import Act, Check, Endpoint, Lab, Network, Outcome, Phase, on_parent
-from ipvkit.lab_file import load
+from ipvkit.lab import (
+    FAR,
+    Act,
+    AddAddress,
+    AddLink,
+    Attempt,
+    Check,
+    DeleteLink,
+    Endpoint,
+    Lab,
+    Outcome,
+    Parent,
+    Phase,
+    Route,
+    SetMode,
+    SetMtu,
+    Setting,
+    Strategy,
+    on_parent,
+)
+from ipvkit.lab_file import dump, load
 from ipvkit.plan import make_plan
 from ipvkit.script import exported, preview
+from ipvkit.values import Mode
 from strategies import HOSTILE_NAMES, labs, mutated_text
 
 BASE = """\
 name: base
-about: one of everything
+about: one parent, as it is mostly written
 parent: eth0
 network:
   host: 192.0.2.1/24
@@ -26,7 +50,7 @@ network:
   neighbour: 192.0.2.2
 endpoints:
   - {name: one, addresses: [192.0.2.11/24, 192.0.2.21/24]}
-  - {name: two, addresses: [192.0.2.12/24], netns: space}
+  - {name: two, addresses: 192.0.2.12/24, netns: space}
 phases:
   - name: first
     mode: l2
@@ -46,21 +70,23 @@ phases:
 
 MEANT = Lab(
     name="base",
-    about="one of everything",
-    parent="eth0",
-    network=Network(
-        host=IPv4Interface("192.0.2.1/24"),
-        gateway=IPv4Address("192.0.2.254"),
-        neighbour=IPv4Address("192.0.2.2"),
+    about="one parent, as it is mostly written",
+    parents=(
+        Parent(
+            "eth0",
+            host=(ip_interface("192.0.2.1/24"),),
+            gateway=(ip_address("192.0.2.254"),),
+            neighbour=(ip_address("192.0.2.2"),),
+        ),
     ),
     endpoints=(
-        Endpoint("one", (IPv4Interface("192.0.2.11/24"), IPv4Interface("192.0.2.21/24")), "one"),
-        Endpoint("two", (IPv4Interface("192.0.2.12/24"),), "space"),
+        Endpoint("one", (ip_interface("192.0.2.11/24"), ip_interface("192.0.2.21/24")), "one", "eth0"),
+        Endpoint("two", (ip_interface("192.0.2.12/24"),), "space", "eth0"),
     ),
     phases=(
         Phase(
             "first",
-            "l2",
+            Setting("l2"),
             ("one", "two"),
             (
                 Act(
@@ -73,27 +99,152 @@ MEANT = Lab(
         ),
         Phase(
             "second",
-            "l3",
+            Setting("l3"),
             ("two",),
             (Act(fast_ageing=("neighbour",), flush=("gateway", "neighbour")), Act(announce=("two",))),
         ),
     ),
 )
 
+ALL = """\
+name: all-of-it
+about: every other key that a lab can have
+parents:
+  - name: eth0
+    host: [192.0.2.1/24, "2001:db8::1/64"]
+    gateway: [192.0.2.254, "2001:db8::254"]
+  - name: eth0.100
+    link: eth0
+    vlan: 100
+    host: 10.100.0.1/24
+    gateway: 10.100.0.254
+far: 198.51.100.10/24
+endpoints:
+  - name: one
+    addresses: [192.0.2.11/24, "2001:db8::11/64"]
+    mtu: 1400
+    routes:
+      - {to: default, via: 192.0.2.254}
+      - {to: 203.0.113.0/24}
+  - {name: tagged, parent: eth0.100, addresses: 10.100.0.11/24, routes: []}
+phases:
+  - name: first
+    mode: l3
+    flag: private
+    host-shim: [192.0.2.120, "2001:db8::120"]
+    parents:
+      eth0.100: {mode: l3s, flag: bridge, strategy: l3s-proxy, host-shim: false}
+    do:
+      - check:
+          - {from: one, to: gateway, family: ipv6, size: 1372, count: 3}
+          - {from: far, to: tagged}
+      - try:
+          - {add-address: 192.0.2.99/24, at: one}
+          - {add-link: late, kind: ipvlan, mode: l2, flag: vepa, at: eth0, expect: refused, why: a guess}
+          - {add-link: other, kind: macvlan, at: eth0}
+          - {delete-link: late}
+          - {set-mode: l2, at: one}
+          - {set-mtu: 1300, at: eth0.100}
+      - hairpin: true
+        port-security: [host, one]
+        wait: 10
+  - name: second
+    kind: macvlan
+    flag: vepa
+    do: []
+"""
 
-def test_what_is_written_is_what_loads() -> None:
-    assert load(BASE, "base.yaml") == MEANT
+ALL_MEANT = Lab(
+    name="all-of-it",
+    about="every other key that a lab can have",
+    parents=(
+        Parent(
+            "eth0",
+            host=(ip_interface("192.0.2.1/24"), ip_interface("2001:db8::1/64")),
+            gateway=(ip_address("192.0.2.254"), ip_address("2001:db8::254")),
+        ),
+        Parent(
+            "eth0.100",
+            host=(ip_interface("10.100.0.1/24"),),
+            gateway=(ip_address("10.100.0.254"),),
+            link="eth0",
+            vlan=100,
+        ),
+    ),
+    far=(ip_interface("198.51.100.10/24"),),
+    endpoints=(
+        Endpoint(
+            "one",
+            (ip_interface("192.0.2.11/24"), ip_interface("2001:db8::11/64")),
+            "one",
+            "eth0",
+            routes=(Route(via=ip_address("192.0.2.254")), Route(to=ip_network("203.0.113.0/24"))),
+            mtu=1400,
+        ),
+        Endpoint("tagged", (ip_interface("10.100.0.11/24"),), "tagged", "eth0.100", routes=()),
+    ),
+    phases=(
+        Phase(
+            "first",
+            Setting(
+                "l3",
+                "private",
+                host_shim=True,
+                shim_addresses=(ip_address("192.0.2.120"), ip_address("2001:db8::120")),
+            ),
+            ("one", "tagged"),
+            (
+                Act(
+                    checks=(
+                        Check("one", "gateway", family="ipv6", size=1372, count=3),
+                        Check("far", "tagged"),
+                    )
+                ),
+                Act(
+                    attempts=(
+                        Attempt(AddAddress(ip_interface("192.0.2.99/24"), "one")),
+                        Attempt(AddLink("late", "ipvlan", "eth0", "l2", "vepa"), Outcome.REFUSED, "a guess"),
+                        Attempt(AddLink("other", "macvlan", "eth0")),
+                        Attempt(DeleteLink("late")),
+                        Attempt(SetMode("one", "l2")),
+                        Attempt(SetMtu("eth0.100", 1300)),
+                    )
+                ),
+                Act(hairpin=True, port_security=("host", "one"), wait=10),
+            ),
+            others=(("eth0.100", Setting("l3s", strategy="l3s-proxy")),),
+        ),
+        Phase("second", Setting(flag="vepa", kind="macvlan"), ("one", "tagged"), ()),
+    ),
+)
+
+
+@pytest.mark.parametrize(("text", "meant"), [(BASE, MEANT), (ALL, ALL_MEANT)], ids=["base", "all of it"])
+def test_what_is_written_is_what_loads(text: str, meant: Lab) -> None:
+    assert load(text, "lab.yaml") == meant
+
+
+@given(labs())
+def test_what_is_dumped_loads_as_it_was(lab: Lab) -> None:
+    text = dump(lab)
+    assert load(text, "lab.yaml") == lab
+    assert dump(load(text, "lab.yaml")) == text
+
+
+BY_LAB = pytest.mark.parametrize("name", gallery.names())
+
+
+@BY_LAB
+def test_each_lab_of_the_gallery_loads_is_called_as_its_file_and_is_dumped_whole(name: str) -> None:
+    lab = load(gallery.text(name), f"{name}.yaml")
+    assert lab.name == name
+    assert load(dump(lab), f"{name}.yaml") == lab
 
 
 def test_the_walkthrough_loads() -> None:
     lab = load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
     assert [endpoint.name for endpoint in lab.endpoints] == ["test1", "test2"]
-    assert [(phase.name, phase.mode) for phase in lab.phases] == [("l2", "l2"), ("l3", "l3")]
-
-
-@pytest.mark.parametrize("name", gallery.names())
-def test_each_lab_of_the_gallery_loads_and_is_called_as_its_file(name: str) -> None:
-    assert load(gallery.text(name), f"{name}.yaml").name == name
+    assert [(phase.name, phase.setting.mode) for phase in lab.phases] == [("l2", "l2"), ("l3", "l3")]
 
 
 # --- mistakes ----------------------------------------------------------------------------------------
@@ -101,7 +252,7 @@ def test_each_lab_of_the_gallery_loads_and_is_called_as_its_file(name: str) -> N
 
 @dataclass(frozen=True)
 class Mistake:
-    """A change to BASE, the line in which it shows, and what is said of it."""
+    """A change to BASE or ALL, the line in which it shows, and what is said of it."""
 
     name: str
     old: str
@@ -112,8 +263,9 @@ class Mistake:
 
     @property
     def text(self) -> str:
-        assert self.old in BASE
-        return BASE.replace(self.old, self.new, 1)
+        whole = BASE if self.old in BASE else ALL
+        assert self.old in whole
+        return whole.replace(self.old, self.new, 1)
 
 
 MISTAKES = (
@@ -138,9 +290,12 @@ MISTAKES = (
     Mistake("nothing for a value", "parent: eth0", "parent:", 3, "parent: a single value is needed"),
     Mistake("value for a mapping", "  - {name: one, addresses: [192.0.2.11/24, 192.0.2.21/24]}", "  - one", 9,
             "endpoints[0]: `key: value` lines are needed"),
-    Mistake("nothing for a list", "[192.0.2.12/24]", "", 10, "addresses: a list is needed"),
-    Mistake("mapping for a list", "[192.0.2.12/24]", "{a: b}", 10, "addresses: a list is needed"),
-    Mistake("an empty list of addresses", "[192.0.2.12/24]", "[]", 10, "at least one address is needed"),
+    Mistake("nothing for a list", "addresses: 192.0.2.12/24", "addresses:", 10,
+            "addresses: a list is needed"),
+    Mistake("mapping for a list", "addresses: 192.0.2.12/24", "addresses: {a: b}", 10,
+            "addresses: a list is needed"),
+    Mistake("an empty list of addresses", "addresses: 192.0.2.12/24", "addresses: []", 10,
+            "addresses: at least one address is needed"),
     Mistake("an act of nothing", "- announce: two", "- {}", 25, "do[1]: nothing to do"),
     Mistake("seconds in words", "watch: 9", "watch: nine", 18, "watch: 'nine' is no whole number of seconds"),
     Mistake("too many seconds", "watch: 9", "watch: 3601", 18, "watch: '3601' is no whole number of seconds"),
@@ -154,16 +309,17 @@ MISTAKES = (
     Mistake("endpoint's name", "name: one", "name: a;b", 9, "name: 'a;b' is no interface name", "letters"),
     Mistake("netns", "netns: space", "netns: a/b", 10,
             "netns: 'a/b' is no network namespace name", "letters"),
-    Mistake("address", "192.0.2.254", "192.0.2.256", 6, "gateway: '192.0.2.256' is no IPv4 address", "254"),
-    Mistake("IPv6", "192.0.2.254", "'2001:db8::1'", 6,
-            "gateway: '2001:db8::1' is no IPv4 address", "write it"),
+    Mistake("address", "192.0.2.254", "192.0.2.256", 6, "gateway: '192.0.2.256' is no address", "192.0.2.1"),
+    Mistake("IPv6", "192.0.2.254", "'2001:db8::g'", 6, "gateway: '2001:db8::g' is no address", "2001:db8::1"),
+    Mistake("link's own", "192.0.2.254", "'fe80::1'", 6,
+            "gateway: fe80::1 is a link's own address", "global"),
     Mistake("loopback", "192.0.2.254", "127.0.0.1", 6,
             "gateway: 127.0.0.1 is no address that a host can have"),
     Mistake("no prefix length", "192.0.2.1/24", "192.0.2.1", 5,
             "host: '192.0.2.1' has no prefix", "192.0.2.1/24"),
     Mistake("prefix length", "192.0.2.1/24", "192.0.2.1/33", 5, "host: '192.0.2.1/33' has no prefix", "/24"),
     Mistake("the subnet's own address", "192.0.2.12/24", "192.0.2.0/24", 10,
-            "addresses[0]: 192.0.2.0/24 is the subnet's own or its broadcast address"),
+            "addresses: 192.0.2.0/24 is the subnet's own or its broadcast address"),
     Mistake("phase's name", "name: second", "name: Second!", 19,
             "'Second!' is no name for a phase", "small letters"),
     Mistake("lab's name", "name: base", "name: My Lab", 1, "'My Lab' is no name for a lab", "small letters"),
@@ -184,8 +340,6 @@ MISTAKES = (
             "an endpoint cannot be called all", "the kernel keeps"),
     Mistake("the loopback for a parent", "parent: eth0", "parent: lo", 3,
             "lo cannot be a parent", "the kernel keeps"),
-    Mistake("another subnet", "192.0.2.12/24", "192.0.3.12/24", 10,
-            "192.0.3.12 is not in the host's subnet 192.0.2.0/24"),
     Mistake("gateway elsewhere", "192.0.2.254", "192.0.3.254", 6, "192.0.3.254 is not in the host's subnet"),
     Mistake("gateway on the broadcast address", "192.0.2.254", "192.0.2.255", 6, "192.0.2.255"),
     Mistake("phase twice", "name: second", "name: first", 19, "phase first is there twice"),
@@ -210,6 +364,126 @@ MISTAKES = (
     Mistake("a check beside an announcement", "- announce: two",
             "- announce: two\n        check: [{from: two, to: host}]", 25,
             "a check stands beside something that changes what it would see", "two items"),
+    # several parents
+    Mistake("parent beside parents", "far:", "parent: eth0\nfar:", 12, "parent: `parent` does not go with"),
+    Mistake("network beside parents", "far:", "network: {}\nfar:", 12, "network: `network` does not go with"),
+    Mistake("key of a parent", "    vlan: 100", "    vlna: 100", 9,
+            "parents[1]: unknown key `vlna`", "`vlan`"),
+    Mistake("key of a parent missing", "    gateway: 10.100.0.254\n", "", 7,
+            "parents[1]: `gateway` is missing"),
+    Mistake("a parent twice", "- name: eth0.100", "- name: eth0", 7, "parent eth0 is there twice"),
+    Mistake("the bridge's name", "- name: eth0.100", "- name: br-lan", 7, "a parent cannot be called br-lan"),
+    Mistake("the shim's name", "{name: tagged", "{name: shim", 20, "an endpoint cannot be called shim"),
+    Mistake("the far host's name", "{name: tagged", "{name: far", 20, "an endpoint cannot be called far"),
+    Mistake("a tag without a link", "    link: eth0\n", "", 7, "eth0.100: a VLAN needs both", "write both"),
+    Mistake("a link without a tag", "    vlan: 100\n", "", 7, "eth0.100: a VLAN needs both", "write both"),
+    Mistake("a tag too high", "vlan: 100", "vlan: 4095", 9, "vlan: '4095' is no VLAN tag", "1 to 4094"),
+    Mistake("no tag", "vlan: 100", "vlan: 0", 9, "vlan: '0' is no VLAN tag", "1 to 4094"),
+    Mistake("a link that is not there", "link: eth0", "link: eth9", 7,
+            "'eth9' is no parent", "there is eth0"),
+    Mistake("a VLAN on itself", "link: eth0", "link: eth0.100", 7, "'eth0.100' is no parent that is no VLAN"),
+    Mistake("a VLAN twice", "far:",
+            "  - {name: v, link: eth0, vlan: 100, host: 10.101.0.1/24, gateway: 10.101.0.254}\nfar:", 12,
+            "VLAN eth0.100 is there twice"),
+    Mistake("parents in one subnet", "host: 10.100.0.1/24\n    gateway: 10.100.0.254",
+            "host: 192.0.2.3/25\n    gateway: 192.0.2.4", 7,
+            "eth0.100 and eth0 have subnets that overlap: 192.0.2.0/25, 192.0.2.0/24", "another subnet"),
+    Mistake("what is far is near", "far: 198.51.100.10/24", "far: 192.0.2.10/24", 12,
+            "far and eth0 have subnets that overlap"),
+    Mistake("far without a prefix", "198.51.100.10/24", "198.51.100.10", 12,
+            "far: '198.51.100.10' has no prefix"),
+    Mistake("far without a gateway", "198.51.100.10/24", "198.51.100.10/31", 12,
+            "198.51.100.10/31 has a subnet without room for the gateway", "shorter prefix"),
+    Mistake("far twice", "far: 198.51.100.10/24", "far: 10.100.0.11/24", 20, "10.100.0.11 is there twice"),
+    Mistake("an unknown parent", "parent: eth0.100", "parent: eth7", 20,
+            "'eth7' is no parent", "eth0, eth0.100"),
+    Mistake("the other parent's subnet", "parent: eth0.100, ", "", 20,
+            "10.100.0.11 is in the subnet of eth0.100, not of tagged's own parent"),
+    # routes and MTUs
+    Mistake("key of a route", "{to: 203", "{ot: 203", 19, "routes[1]: unknown key `ot`", "`to`"),
+    Mistake("a route to nowhere", "{to: default, via", "{via", 18, "routes[0]: `to` is missing"),
+    Mistake("a route to a host", "203.0.113.0/24", "203.0.113.7/24", 19,
+            "to: '203.0.113.7/24' is no network: host bits are set", "write 203.0.113.0/24"),
+    Mistake("a route to no network", "203.0.113.0/24", "elsewhere", 19, "to: 'elsewhere' is no", "192.0.2.1"),
+    Mistake("a gateway of another family",
+            "to: 203.0.113.0/24", "to: 203.0.113.0/24, via: '2001:db8::254'", 19,
+            "via: 2001:db8::254 is of another family than 203.0.113.0/24"),
+    Mistake("an MTU in words", "mtu: 1400", "mtu: jumbo", 16,
+            "mtu: 'jumbo' is no MTU in bytes", "68 to 65535"),
+    Mistake("an MTU too low", "mtu: 1400", "mtu: 67", 16, "mtu: '67' is no MTU in bytes", "68 to 65535"),
+    # settings
+    Mistake("kind", "kind: macvlan\n", "kind: ipvtap\n", 43,
+            "kind: 'ipvtap' is not known", "ipvlan, macvlan, veth"),
+    Mistake("no mode", "    kind: macvlan\n", "", 42, "phases[1]: `mode` is missing"),
+    Mistake("a mode of macvlan", "kind: macvlan\n", "kind: macvlan\n    mode: l2\n", 44,
+            "mode: a macvlan link has no mode of ipvlan", "leave it away"),
+    Mistake("a flag of veth", "kind: macvlan\n", "kind: veth\n", 44,
+            "flag: a veth link has no flag", "leave it away"),
+    Mistake("strategy", "strategy: l3s-proxy", "strategy: proxy", 27,
+            "strategy: 'proxy' is not known", "announce"),
+    Mistake("a shim of macvlan", "kind: macvlan\n", "kind: macvlan\n    host-shim: true\n", 42,
+            "phase second: strategies and the host shim are for ipvlan, and this is macvlan"),
+    Mistake("a shim's address", "host-shim: [192.0.2.120", "host-shim: [192.0.2.300", 25,
+            "host-shim[0]: '192.0.2.300' is no address"),
+    Mistake("a shim, perhaps", "host-shim: false", "host-shim: maybe", 27,
+            "host-shim: 'maybe' is no address"),
+    Mistake("a setting of no parent", "      eth0.100: {mode", "      eth9: {mode", 27,
+            "'eth9' is no parent of lab all-of-it", "eth0, eth0.100"),
+    Mistake("parents of a phase in a list",
+            "      eth0.100: {mode: l3s, flag: bridge, strategy: l3s-proxy, host-shim: false}",
+            "      - eth0.100", 27, "parents: `key: value` lines are needed", "eth1: {mode: l3}"),
+    Mistake("a key of a parent's setting", "{mode: l3s", "{mood: l3s", 27,
+            "eth0.100: unknown key `mood`", "`mode`"),
+    # checks
+    Mistake("family", "family: ipv6", "family: inet6", 30, "family: 'inet6' is not known", "ipv4, ipv6"),
+    Mistake("a family that one has not", "{from: far, to: tagged}", "{from: far, to: one, family: ipv6}", 31,
+            "far -> one: the two do not both have addresses of ipv6"),
+    Mistake("size", "size: 1372", "size: -1", 30, "size: '-1' is no payload in bytes", "0 to 65000"),
+    Mistake("count", "count: 3", "count: 0", 30, "count: '0' is no count of requests", "1 to 1000"),
+    Mistake("count beside watch", "count: 3", "count: 3, watch: 9", 30,
+            "count: `count` does not go with `watch`"),
+    Mistake("size beside watch", "count: 3", "watch: 9", 30, "size: `size` does not go with `watch`"),
+    Mistake("nothing far", "far: 198.51.100.10/24\n", "", 30,
+            "'far' is no part of phase first", "one, tagged"),
+    # attempts
+    Mistake("no attempt", "{delete-link: late}", "{at: one}", 36, "try[3]: one change is needed", "set-mtu"),
+    Mistake("two attempts at once", "{delete-link: late}", "{delete-link: late, set-mode: l2}", 36,
+            "try[3]: one change is needed", "add-address"),
+    Mistake("an attempt of nobody", "{set-mode: l2, at: one}", "{set-mode: l2}", 37,
+            "try[4]: `at` is missing"),
+    Mistake("an attempt with too much",
+            "{set-mode: l2, at: one}", "{set-mode: l2, at: one, kind: ipvlan}", 37,
+            "kind: `kind` does not go with `set-mode`"),
+    Mistake("an attempt of a stranger", "{set-mode: l2, at: one}", "{set-mode: l2, at: host}", 37,
+            "'host' is no endpoint of phase first", "one, tagged"),
+    Mistake("a mode to set", "{set-mode: l2, at: one}", "{set-mode: l9, at: one}", 37,
+            "set-mode: 'l9' is not known"),
+    Mistake("an MTU to set", "set-mtu: 1300", "set-mtu: 66000", 38, "set-mtu: '66000' is no MTU in bytes"),
+    Mistake("the MTU of nothing", "at: eth0.100}\n", "at: eth5}\n", 38,
+            "'eth5' is no endpoint of phase first and no parent"),
+    Mistake("a link of another kind", "kind: macvlan, at", "kind: veth, at", 35,
+            "kind: 'veth' is not known", "ipvlan"),
+    Mistake("macvlan in l2", "kind: macvlan, at", "kind: macvlan, mode: l2, at", 35,
+            "mode: that is ipvlan's"),
+    Mistake("a flag without a mode", "mode: l2, flag: vepa, at", "flag: vepa, at", 34,
+            "flag: a flag goes with a mode"),
+    Mistake("a link called as an endpoint", "add-link: other", "add-link: tagged", 35, "the name is taken"),
+    Mistake("a link on nothing", "kind: macvlan, at: eth0", "kind: macvlan, at: eth5", 35,
+            "'eth5' is no parent of lab"),
+    Mistake("a link that nobody added", "delete-link: late", "delete-link: early", 36,
+            "'early' is no link that this phase adds", "late, other"),
+    Mistake("an address to add", "192.0.2.99/24", "192.0.2.99", 33,
+            "add-address: '192.0.2.99' has no prefix"),
+    Mistake("an outcome of pings", "expect: refused", "expect: reachable", 34,
+            "expect: 'reachable' is not known",
+            "accepted, refused"),
+    # what happens
+    Mistake("hairpin", "hairpin: true", "hairpin: on", 39, "hairpin: 'on' is not known", "true, false"),
+    Mistake("whom port security lets through", "[host, one]", "[host, gateway]", 40,
+            "'gateway' is no part of phase first", "host, one, tagged"),
+    Mistake("a wait in words", "wait: 10", "wait: long", 41, "wait: 'long' is no whole number of seconds"),
+    Mistake("a check beside a wait", "wait: 10", "wait: 10\n        check: {from: one, to: host}", 42,
+            "check: a list"),
     # no YAML
     Mistake("a bracket", "[two]", "[two", 22, "this is no YAML"),
     Mistake("a tabulator", "  gateway: 1", "\tgateway: 1", 6, "this is no YAML"),
@@ -289,34 +563,97 @@ def test_a_hostile_name_never_gets_into_a_lab(name: str) -> None:
         assert repr(name) in problem.message
 
 
-@settings(max_examples=2 * settings().max_examples)
-@given(
-    mutated_text(
-        gallery.text(gallery.WALKTHROUGH),
-        [
-            "- ",
-            "  ",
-            ": ",
-            "{",
-            "}",
-            "[",
-            "]",
-            "&a ",
-            "*a",
-            "!!int ",
-            "null",
-            "~",
-            "|\n",
-            "'",
-            '"',
-            "#",
-            "9" * 30,
-        ],
-    )
+PIECES = (
+    "- ",
+    "  ",
+    ": ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "&a ",
+    "*a",
+    "!!int ",
+    "null",
+    "~",
+    "|\n",
+    "'",
+    '"',
+    "#",
+    "9" * 30,
 )
-def test_a_mutated_walkthrough_loads_or_is_refused(text: str) -> None:
-    with suppress(InvalidLab):
-        make_plan(load(text, "file.yaml"))
+
+
+@BY_LAB
+@settings(max_examples=max(1, settings().max_examples // 5))
+@given(st.data())
+def test_a_lab_of_the_gallery_that_is_mutated_loads_or_is_refused(name: str, data: st.DataObject) -> None:
+    text = gallery.text(name)
+    for mutated in (data.draw(mutated_text(text, PIECES)), data.draw(mutated_document(text))):
+        with suppress(InvalidLab):
+            make_plan(load(mutated, "file.yaml"))
+
+
+# What a value of a lab may be, beside those that it has.
+VALUES: tuple[Any, ...] = (
+    *("l2", "l3", "l3s", "private", "vepa", "ipvlan", "macvlan", "veth", "none", "routed", "announce"),
+    *(
+        "static-neigh",
+        "l3s-proxy",
+        "eth0",
+        "eth0.100",
+        "test1",
+        "test2",
+        "host",
+        "gateway",
+        "neighbour",
+        "far",
+    ),
+    *("192.168.104.211/24", "192.168.104.111", "10.104.0.1/24", "2001:db8::1/64", "2001:db8:104::254"),
+    *(
+        "switch",
+        "far",
+        "default",
+        "late",
+        0,
+        1,
+        1500,
+        9000,
+        True,
+        False,
+        None,
+        "",
+        (),
+        {},
+        ["host"],
+        ["test1"],
+    ),
+)
+
+
+@st.composite
+def mutated_document(draw: st.DrawFn, text: str) -> str:
+    """Return a lab with a few of its values replaced by others, and a few of its keys left out."""
+    document = yaml.safe_load(text)
+    for _ in range(draw(st.integers(1, 3))):
+        within, key = draw(st.sampled_from(list(places(document))))
+        if draw(st.booleans()):
+            within[key] = draw(st.sampled_from((*VALUES, *leaves(document))))
+        else:
+            del within[key]
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def places(part: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every place in a document: a mapping or a list, and a key in it."""
+    keys = list(part) if isinstance(part, dict) else range(len(part)) if isinstance(part, list) else ()
+    for key in keys:
+        yield part, key
+        yield from places(part[key])
+
+
+def leaves(document: Any) -> Iterator[Any]:
+    return (within[key] for within, key in places(document) if isinstance(within[key], str | int))
 
 
 TEXTS = {
@@ -345,35 +682,148 @@ def test_no_text_of_a_lab_becomes_a_command_or_breaks_what_is_written(key: str, 
         assert all(line.isprintable() for line in written.split("\n"))
 
 
+# --- strategies that cannot work ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hopeless:
+    """A setting of the endpoint `one` that cannot work, and why."""
+
+    setting: Setting
+    says: str
+    addresses: tuple[str, ...] = ("192.0.2.11/24",)
+
+
+OF_ARP: tuple[Strategy, ...] = ("announce", "static-neigh", "l3s-proxy")
+MODES_OF_L3: tuple[Mode, ...] = ("l3", "l3s")
+HOPELESS = (
+    *(
+        Hopeless(Setting("l2", strategy=strategy), "answer ARP themselves, and need no help")
+        for strategy in OF_ARP
+    ),
+    *(
+        Hopeless(Setting(mode, strategy="routed"), "192.0.2.11 is in the parent's own subnet")
+        for mode in ("l2", *MODES_OF_L3)
+    ),
+    *(
+        Hopeless(Setting("l3s", strategy=strategy), "not in the parent's subnet", ("10.104.0.11/24",))
+        for strategy in OF_ARP
+    ),
+    Hopeless(Setting("l3", strategy="l3s-proxy"), "the kernel steers ARP away from the host"),
+    Hopeless(Setting("l3", strategy="announce"), "ARP is IPv4's", ("2001:db8::11/64",)),
+    Hopeless(Setting("l3s", strategy="announce"), "ARP is IPv4's", ("2001:db8::11/64",)),
+    Hopeless(Setting(kind="macvlan", strategy="static-neigh"), "for ipvlan, and this is macvlan"),
+    Hopeless(Setting(kind="veth", host_shim=True), "for ipvlan, and this is veth"),
+    Hopeless(Setting("l3s", strategy="l3s-proxy", host_shim=True), "both need the host's routes"),
+)
+
+
+def with_setting(setting: Setting, *addresses: str) -> Lab:
+    """Return the base lab with this setting in its first phase, of `one` alone, which has `addresses`."""
+    one = replace(MEANT.endpoints[0], addresses=tuple(map(ip_interface, addresses)))
+    parent = replace(MEANT.parents[0], host=(*MEANT.parents[0].host, ip_interface("2001:db8::1/64")))
+    phase = replace(MEANT.phases[0], setting=setting, endpoints=("one",), acts=())
+    return replace(MEANT, parents=(parent,), endpoints=(one,), phases=(phase,))
+
+
+@pytest.mark.parametrize("hopeless", HOPELESS, ids=lambda hopeless: str(hopeless.setting))
+def test_what_cannot_work_is_refused_with_the_reason(hopeless: Hopeless) -> None:
+    with pytest.raises(InvalidLab, match=re.escape(hopeless.says)) as problem:
+        with_setting(hopeless.setting, *hopeless.addresses)
+    assert problem.value.message.startswith("phase first: ")
+    assert problem.value.hint
+
+
+WORKS = (
+    *(Hopeless(Setting(mode), "") for mode in ("l2", *MODES_OF_L3)),
+    *(Hopeless(Setting(mode, host_shim=True), "") for mode in ("l2", *MODES_OF_L3)),
+    *(Hopeless(Setting(mode, strategy="routed"), "", ("10.104.0.11/24",)) for mode in ("l2", *MODES_OF_L3)),
+    *(Hopeless(Setting(mode, strategy="announce"), "") for mode in MODES_OF_L3),
+    *(Hopeless(Setting(mode, strategy="static-neigh"), "") for mode in MODES_OF_L3),
+    Hopeless(Setting("l3s", strategy="l3s-proxy"), ""),
+    Hopeless(Setting("l3", strategy="l3s-proxy"), "", ("2001:db8::11/64",)),
+)
+
+
+@pytest.mark.parametrize("works", WORKS, ids=lambda works: str(works.setting))
+def test_every_other_strategy_is_allowed(works: Hopeless) -> None:
+    with_setting(works.setting, *works.addresses)
+
+
+def test_a_parent_whose_endpoints_are_not_there_needs_no_strategy_that_works() -> None:
+    both = replace(MEANT.phases[0], setting=Setting("l2", strategy="announce"), endpoints=("one",), acts=())
+    tagged = replace(both, endpoints=("tagged",), others=(("eth0.100", Setting()),))
+    assert replace(ALL_MEANT, phases=(tagged,)).phases[0].on("eth0").strategy == "announce"
+    with pytest.raises(InvalidLab, match="announce cannot work in l2"):
+        replace(ALL_MEANT, phases=(both,))
+
+
+def test_two_parents_do_not_both_have_veth_endpoints() -> None:
+    eth1 = Parent("eth1", (ip_interface("10.0.0.1/24"),), (ip_address("10.0.0.254"),))
+    two = replace(MEANT.endpoints[1], parent="eth1", addresses=(ip_interface("10.0.0.2/24"),))
+    phase = replace(MEANT.phases[0], setting=Setting(kind="veth"), acts=())
+    with pytest.raises(InvalidLab, match="bridge"):
+        replace(
+            MEANT,
+            parents=(*MEANT.parents, eth1),
+            endpoints=(MEANT.endpoints[0], two),
+            phases=(phase,),
+        )
+
+
 # --- parts that are made in Python --------------------------------------------------------------------
 
 
 @given(labs())
 def test_an_address_that_is_there_twice_is_refused_wherever_it_is(lab: Lab) -> None:
-    taken = lab.endpoints[0].addresses[0].ip
-    for network in (
-        replace(lab.network, gateway=taken),
-        replace(lab.network, neighbour=taken),
-        replace(lab.network, host=IPv4Interface((taken, 16))),
+    taken = lab.endpoints[0].addresses[0]
+    parent = lab.parents[0]
+    for doubled in (
+        {"parents": (replace(parent, gateway=(*parent.gateway, taken.ip)), *lab.parents[1:])},
+        {"parents": (replace(parent, neighbour=(taken.ip,)), *lab.parents[1:])},
+        {"parents": (replace(parent, host=(*parent.host, taken)), *lab.parents[1:])},
+        {FAR: (taken,)},
     ):
         with pytest.raises(InvalidLab, match="twice"):
-            replace(lab, network=network)
+            replace(lab, **doubled)
 
 
-@given(labs())
+@given(labs(real=True))
 def test_a_real_parent_changes_the_network_and_nothing_else(lab: Lab) -> None:
     address = lab.endpoints[0].addresses[0]
     placed = on_parent(lab, "real0", addresses={lab.endpoints[0].name: address})
-    assert placed.parent == "real0"
-    assert placed.network == Network(None, None, None, simulated=False)
-    assert placed.endpoints[0].addresses == (address,)
-    assert placed.endpoints[1:] == lab.endpoints[1:]
-    assert placed.phases == lab.phases
+    assert placed.parents == (Parent("real0"),)
+    assert not placed.simulated
+    assert placed.endpoints[0] == replace(lab.endpoints[0], parent="real0", addresses=(address,))
+    assert placed.endpoints[1:] == tuple(replace(e, parent="real0") for e in lab.endpoints[1:])
+    assert on_parent(lab, lab.parent).phases == lab.phases
+    changes = [t.change for phase in placed.phases for act in phase.acts for t in act.attempts]
+    assert {change.parent for change in changes if isinstance(change, AddLink)} <= {"real0"}
+
+
+REFUSED_ON_A_PARENT: dict[str, tuple[Callable[[], Lab], str]] = {
+    "several parents": (lambda: ALL_MEANT, "lab all-of-it has 2 parents"),
+    "a bridge": (lambda: with_setting(Setting(kind="veth"), "192.0.2.11/24"), "puts no bridge"),
+    "a shim": (lambda: with_setting(Setting(host_shim=True), "192.0.2.11/24"), "needs an address of its own"),
+    "an MTU": (
+        lambda: replace(
+            MEANT, phases=(replace(MEANT.phases[0], acts=(Act(attempts=(Attempt(SetMtu("eth0", 1400)),)),)),)
+        ),
+        "a real parent's MTU is left alone",
+    ),
+}
+
+
+@pytest.mark.parametrize(("lab", "says"), REFUSED_ON_A_PARENT.values(), ids=REFUSED_ON_A_PARENT)
+def test_what_a_real_parent_cannot_have_is_refused(lab: Callable[[], Lab], says: str) -> None:
+    with pytest.raises(InvalidLab, match=says) as problem:
+        on_parent(lab(), "eth0")
+    assert problem.value.hint
 
 
 def test_an_address_for_an_endpoint_that_is_not_there_is_refused() -> None:
     with pytest.raises(InvalidLab, match="'three' is no endpoint of lab base") as problem:
-        on_parent(MEANT, "eth0", addresses={"three": IPv4Interface("192.0.2.13/24")})
+        on_parent(MEANT, "eth0", addresses={"three": ip_interface("192.0.2.13/24")})
     assert problem.value.hint == "there is one, two"
 
 
