@@ -618,7 +618,7 @@ def _why_not(setting: Setting, parent: Parent, own: list[InterfaceAddress]) -> t
                 return "ARP is IPv4's, and these endpoints have IPv6 only", "take static-neigh or l3s-proxy"
         case "static-neigh":
             pass
-    if not inside and own:
+    if parent.host and not inside and own:
         why = f"{own[0].ip} is not in the parent's subnet, so peers never look for it by ARP"
         return why, "take strategy routed"
     return None
