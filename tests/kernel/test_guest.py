@@ -236,3 +236,60 @@ def test_the_sandbox_is_the_first_choice_where_the_kernel_has_ipvlan(user: str) 
     document = document_in(said)
     assert document["verdict"] == "pass"
     assert document["residue"] == []
+
+
+STRATEGIES = """\
+name: strategies
+about: what the host alone can do on a real parent
+parent: eth0
+network: {host: 192.168.104.110/24, gateway: 192.168.104.254}
+endpoints:
+  - {name: test1, addresses: 192.168.104.211/24}
+phases:
+  - name: proxy
+    mode: l3s
+    strategy: l3s-proxy
+    do: [{check: [{from: test1, to: gateway}]}]
+  - name: shim
+    mode: l2
+    host-shim: 192.168.104.120
+    do: [{check: [{from: host, to: test1}, {from: test1, to: host}]}]
+  - name: entries
+    mode: l3
+    strategy: static-neigh
+    do: [{check: [{from: test1, to: gateway}]}]
+"""
+HOST = (
+    "ip -br addr; ip route; ip neigh show proxy; ip netns list; "
+    "sysctl -a -r 'forwarding|proxy_delay|nonlocal'"
+)
+
+
+def test_strategies_work_on_a_real_parent_and_leave_it_as_it_was() -> None:
+    said = on_a_real_nic(
+        f"cat >/run/lab.yaml <<'.'\n{STRATEGIES}.\n"
+        f"({HOST}) >/run/before 2>/dev/null\n"
+        f"{IPVKIT} run-lab /run/lab.yaml --parent eth0 --json 2>/run/progress; code=$?\n"
+        f"({HOST}) >/run/after 2>/dev/null\n"
+        "diff /run/before /run/after && exit $code"
+    )
+    assert said.exit_code == 0, said.output
+    phases = document_in(said)["phases"]
+    assert isinstance(phases, list)
+    checks = {(p["name"], c["source"]): (c["observed"], c["skipped"]) for p in phases for c in p["checks"]}
+    assert checks == {
+        ("proxy", "test1"): ("reachable", None),
+        ("shim", "host"): ("reachable", None),
+        ("shim", "test1"): ("reachable", None),
+        ("entries", "test1"): (None, checks["entries", "test1"][1]),
+    }
+    assert "another machine" in str(checks["entries", "test1"][1])
+
+
+@pytest.mark.parametrize("name", ["mode-flip", "l3s-proxy", "port-security"])
+def test_an_exported_lab_of_the_gallery_passes_without_ipvkit(name: str) -> None:
+    said = in_guest(
+        f"{IPVKIT} export-script {name} >/run/lab.sh && bash /run/lab.sh 2>/run/err || tail /run/err"
+    )
+    assert "verdict: pass" in said.output, said.output
+    assert "FAIL" not in said.output

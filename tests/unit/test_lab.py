@@ -521,6 +521,33 @@ def test_a_mistake_has_a_mend(mistake: Mistake) -> None:
     assert refused(mistake.text).hint
 
 
+UNBUILDABLE = {
+    "a shim with an endpoint's address": (("[192.0.2.120,", "[192.0.2.11,"),),
+    "a shim with the host's address": (("[192.0.2.120,", "[192.0.2.1,"),),
+    "a gateway that is not near": (("to: default, via: 192.0.2.254", "to: default, via: 198.51.100.1"),),
+    "a route twice": (("{to: 203.0.113.0/24}", "{to: default}"),),
+    "a parent called as a port of the bridge": (
+        ("parent: eth0", "parent: veth0"),
+        ("mode: l2", "kind: veth"),
+    ),
+    "a link called as another parent's shim": (("add-link: other", "add-link: shim1"),),
+    "something far, and no gateway": (
+        ('gateway: [192.0.2.254, "2001:db8::254"]', "gateway: []"),
+        ("gateway: 10.100.0.254", "gateway: []"),
+    ),
+    "a macvlan link with more than its parent's MTU": (("mtu: 1400", "mtu: 9000"),),
+}
+
+
+@pytest.mark.parametrize("changes", UNBUILDABLE.values(), ids=UNBUILDABLE)
+def test_what_no_kernel_would_build_is_refused(changes: tuple[tuple[str, str], ...]) -> None:
+    text = BASE if changes[0][0] in BASE else ALL
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    assert refused(text).hint
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
