@@ -43,6 +43,12 @@ HOSTS_BRIDGE = "br-lan"
 SHIM = "shim"
 """The host's own ipvlan link, where a phase has a host shim."""
 
+PORT = "veth"
+"""What the ports of the host's bridge are called, with a number."""
+
+DEFAULT_MTU = 1500
+"""The MTU of every link of the simulated LAN, in bytes."""
+
 Path = tuple[str | int, ...]
 """Where something stands in a lab: keys and positions, from the outside in."""
 
@@ -56,6 +62,7 @@ PING_WAIT_S = 0.5
 """How a check pings: enough requests to see a loss; on one machine a reply takes less than a millisecond."""
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
+_HOSTS_LINKS = re.compile(rf"({SHIM}|{PORT})[0-9]*")
 _SLUG_HINT = "small letters, digits and - are allowed"
 
 
@@ -326,6 +333,7 @@ class Lab:
                 raise InvalidLab(f"{part}: at least one is needed", LAB_HINT, (part,))
         self._check_parents()
         self._check_names()
+        self._check_routes()
         self._check_addresses()
         for position, phase in enumerate(self.phases):
             _check_phase(self, phase, ("phases", position))
@@ -337,7 +345,7 @@ class Lab:
             path: Path = ("parents", i)
             if parent.name in KERNELS_OWN:
                 raise InvalidLab(f"{parent.name} cannot be a parent", _RESERVED, path)
-            if parent.name in (HOSTS_BRIDGE, SHIM):
+            if _is_hosts(parent.name):
                 raise InvalidLab(f"a parent cannot be called {parent.name}", _RENAME, path)
             if (parent.link is None) != (parent.vlan is None):
                 what = f"{parent.name}: a VLAN needs both `vlan`, its tag, and `link`, what it is on"
@@ -360,9 +368,25 @@ class Lab:
                 raise InvalidLab(f"an endpoint cannot be called {endpoint.name}", _RESERVED, at)
             if endpoint.name in parents:
                 raise InvalidLab(f"endpoint and parent are both called {endpoint.name}", _RENAME, at)
-            if endpoint.name in (HOSTS_BRIDGE, SHIM):
+            if _is_hosts(endpoint.name):
                 raise InvalidLab(f"an endpoint cannot be called {endpoint.name}", _RENAME, at)
             _known(endpoint.parent, parents, f"parent of lab {self.name}", at)
+
+    def _check_routes(self) -> None:
+        for i, endpoint in enumerate(self.endpoints):
+            path: Path = ("endpoints", i, "routes")
+            own = [address.network for address in endpoint.addresses]
+            for route in endpoint.routes or ():
+                if route.via is not None and not any(route.via in subnet for subnet in own):
+                    what = f"{endpoint.name} has no subnet with {route.via} in it"
+                    raise InvalidLab(what, "take a gateway that is near", path)
+            has = {family_of(address) for address in endpoint.addresses}
+            routes = [(f, r) for r in endpoint.routes or () for f in r.families(sorted(has))]
+            _unique(f"route of {endpoint.name}", [(f"{f} {r.to or 'default'}", path) for f, r in routes])
+            for family, route in routes:
+                if family not in has:
+                    what = f"{endpoint.name} has no {family} address for a route to {route.to or 'default'}"
+                    raise InvalidLab(what, "give it one, or leave the route away", path)
 
     def _check_addresses(self) -> None:
         taken = list(self.addresses())
@@ -383,6 +407,8 @@ class Lab:
                     what = f"{address} is the subnet's own or its broadcast address, not a host's"
                     raise InvalidLab(what, f"take another one of {subnet}", at)
         for own in self.far:
+            if not any(family_of(gw) == family_of(own) for parent in self.parents for gw in parent.gateway):
+                raise InvalidLab(f"no gateway leads to {own}", "give one of its family", (FAR,))
             if own.network.num_addresses < 4:
                 what = f"{own} has a subnet without room for the gateway"
                 raise InvalidLab(what, "take a shorter prefix, such as /24 or /64", (FAR,))
@@ -494,8 +520,23 @@ def on_parent(
         for e in lab.endpoints
     )
     real = Parent(parent, host, (gateway,) if gateway else (), (neighbour,) if neighbour else ())
-    phases = tuple(replace(phase, others=()) for phase in lab.phases)
+    phases = tuple(_moved(phase, lab.parent, parent) for phase in lab.phases)
     return replace(lab, parents=(real,), endpoints=endpoints, phases=phases, simulated=False)
+
+
+def _moved(phase: Phase, former: str, parent: str) -> Phase:
+    """Return `phase`, of a lab with one parent, on another parent."""
+
+    def moved(attempt: Attempt) -> Attempt:
+        change = attempt.change
+        if isinstance(change, AddLink):
+            return replace(attempt, change=replace(change, parent=parent))
+        if isinstance(change, SetMtu) and change.link == former:
+            return replace(attempt, change=replace(change, link=parent))
+        return attempt
+
+    acts = tuple(replace(act, attempts=tuple(map(moved, act.attempts))) for act in phase.acts)
+    return replace(phase, setting=phase.on(former), acts=acts, others=())
 
 
 def default_routes(lab: Lab, setting: Setting, endpoint: Endpoint) -> tuple[tuple[Family, Route], ...]:
@@ -567,6 +608,10 @@ def _check_phase(lab: Lab, phase: Phase, path: Path) -> None:
         _known(name, [parent.name for parent in lab.parents], f"parent of lab {lab.name}", (*path, "parents"))
     for parent in lab.parents:
         _check_setting(lab, phase, parent, path)
+    used = {lab.endpoint(name).parent for name in phase.endpoints}
+    if sum(phase.on(parent).kind == "veth" for parent in used) > 1:
+        what = f"phase {phase.name}: the host has one bridge, and two parents cannot both be its ports"
+        raise InvalidLab(what, "take another kind on one of them", path)
     for number, act in enumerate(phase.acts):
         _check_act(lab, phase, act, (*path, "do", number))
 
@@ -586,6 +631,16 @@ def _check_setting(lab: Lab, phase: Phase, parent: Parent, path: Path) -> None:
     if setting.kind == "veth" and (parent.vlan or any(p.link == parent.name for p in lab.parents)):
         what = f"phase {phase.name}: a parent that has to do with VLANs cannot be a bridge's port here"
         raise InvalidLab(what, "take another kind than veth", path)
+    _check_mtus(phase, setting, endpoints, path)
+    for own in setting.shim_addresses:
+        if any(own == taken for taken, _ in lab.addresses()):
+            what = f"phase {phase.name}: the shim cannot have {own}, which is somebody's"
+            raise InvalidLab(what, "take a free one", path)
+    if setting.host_shim and setting.strategy == "l3s-proxy":
+        what = (
+            f"phase {phase.name}: l3s-proxy and a host shim do not go together: both need the host's routes"
+        )
+        raise InvalidLab(what, "keep one of the two", path)
     why_not = _why_not(setting, parent, [own for e in endpoints for own in e.addresses])
     if why_not:
         what = f"phase {phase.name}: strategy {setting.strategy} cannot work in {setting.mode}: {why_not[0]}"
@@ -593,6 +648,14 @@ def _check_setting(lab: Lab, phase: Phase, parent: Parent, path: Path) -> None:
     if setting.host_shim and setting.mode == "l2" and not lab.simulated and not setting.shim_addresses:
         what = f"phase {phase.name}: in l2 the host shim needs an address of its own"
         raise InvalidLab(what, "name one that is free: `host-shim: 192.168.104.120`", path)
+
+
+def _check_mtus(phase: Phase, setting: Setting, endpoints: list[Endpoint], path: Path) -> None:
+    """Refuse what the kernel refuses of macvlan links, and not of ipvlan ones."""
+    for e in endpoints:
+        if setting.kind == "macvlan" and e.mtu is not None and e.mtu > DEFAULT_MTU:
+            what = f"phase {phase.name}: {e.name}'s mtu {e.mtu} is above its parent's {DEFAULT_MTU}"
+            raise InvalidLab(what, "the kernel refuses that of macvlan; take a smaller one", path)
 
 
 def _why_not(setting: Setting, parent: Parent, own: list[InterfaceAddress]) -> tuple[str, str] | None:
@@ -691,7 +754,7 @@ def _check_attempt(lab: Lab, phase: Phase, attempt: Attempt, at: Path) -> None:
         case AddLink(name, _, parent):
             _known(parent, [p.name for p in lab.parents], f"parent of lab {lab.name}", at)
             names = {e.name for e in lab.endpoints} | {p.name for p in lab.parents}
-            if name in names | set(KERNELS_OWN) | {HOSTS_BRIDGE, SHIM}:
+            if name in names | set(KERNELS_OWN) or _is_hosts(name):
                 raise InvalidLab(f"{attempt}: the name is taken", _RENAME, at)
         case DeleteLink(name):
             _known(name, sorted(added), "link that this phase adds", at)
@@ -700,6 +763,11 @@ def _check_attempt(lab: Lab, phase: Phase, attempt: Attempt, at: Path) -> None:
             _known(link, links, f"endpoint of phase {phase.name} and no parent", at)
             if not lab.simulated and not lab.is_endpoint(link):
                 raise InvalidLab(f"{attempt}: a real parent's MTU is left alone", "leave --parent away", at)
+
+
+def _is_hosts(name: str) -> bool:
+    """Return whether the host may get a link of that name: its bridge, its ports, its shims."""
+    return name == HOSTS_BRIDGE or bool(_HOSTS_LINKS.fullmatch(name))
 
 
 def _unique(what: str, names: Iterable[tuple[str, Path]]) -> None:

@@ -289,12 +289,14 @@ def _setting(field: _Field, fields: dict[str, _Field], default: Setting, *, requ
     for key in ("mode", *(("flag",) if kind == "veth" else ())):
         if kind != "ipvlan" and key in fields:
             raise fields[key].wrong(f"a {kind} link has no {key} of ipvlan", "leave it away")
+    mode = fields["mode"].one_of(MODES) if "mode" in fields else default.mode
+    flag = fields["flag"].one_of(FLAGS) if "flag" in fields else default.flag
     shim, shim_addresses = default.host_shim, default.shim_addresses
     if "host-shim" in fields:
         shim, shim_addresses = _shim(fields["host-shim"])
     return Setting(
-        mode=cast(Mode, fields["mode"].one_of(MODES)) if "mode" in fields else default.mode,
-        flag=cast(Flag, fields["flag"].one_of(FLAGS)) if "flag" in fields else default.flag,
+        mode=cast(Mode, mode) if kind == "ipvlan" else "l2",
+        flag=cast(Flag, flag) if kind != "veth" else "bridge",
         kind=cast(Kind, kind),
         strategy=(
             cast(Strategy, fields["strategy"].one_of(STRATEGIES))
@@ -333,8 +335,9 @@ def _act(field: _Field) -> Act:
 def _check(field: _Field) -> Check:
     keys = ("from", "to", "family", "count", "size", "watch", "expect", "why")
     fields = field.fields(*keys, required=("from", "to"))
-    if "watch" in fields and "count" in fields:
-        raise fields["count"].wrong("`count` does not go with `watch`", "keep one of the two")
+    for key in ("count", "size"):
+        if "watch" in fields and key in fields:
+            raise fields[key].wrong(f"`{key}` does not go with `watch`", "keep one of the two")
     return Check(
         source=fields["from"].text(),
         destination=fields["to"].text(),
@@ -483,7 +486,9 @@ def _setting_of(setting: Setting, default: Setting) -> dict[str, Any]:
         "host-shim": _shim_of(setting),
     }
     usual = (default.mode, default.flag, default.kind, default.strategy, _shim_of(default))
-    return {k: value for (k, value), other in zip(written.items(), usual, strict=True) if value != other}
+    of_others = {"ipvlan": (), "macvlan": ("mode",), "veth": ("mode", "flag")}[setting.kind]
+    changed = (k for k, other in zip(written, usual, strict=True) if written[k] != other)
+    return {key: written[key] for key in changed if key not in of_others}
 
 
 def _shim_of(setting: Setting) -> bool | list[str] | str:

@@ -27,6 +27,7 @@ NOT_RUN = {
     "./scripts/setup test": "./scripts/test runs it",
     "pip install .": "it changes the machine",
     "pipx install .": "it changes the machine",
+    "ipvkit matrix --target uml --markdown": "tests/kernel/test_matrix.py does, with --json",
     "sudo apt install user-mode-linux iproute2 iputils-ping iputils-arping procps kmod util-linux": (
         "it changes the machine"
     ),
@@ -274,7 +275,7 @@ def _line(line: str) -> str:
     pattern = re.escape(line)
     pattern = re.sub(r"(?<![\d.])\d+(\\\.\d+)?(?=\\ s\b)", r"\\d+(\\.\\d+)?", pattern)
     pattern = re.sub(r"(?<![\d.\\])\d+\\\.\d+(?!\d|\\\.)", r"\\d+\\.\\d+", pattern)
-    pattern = re.sub(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", "[0-9a-f]{2}(:[0-9a-f]{2}){5}", pattern)
+    pattern = re.sub(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", "[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", pattern)
     pattern = re.sub(r"^target:.*", "target: .*", pattern)
     pattern = re.sub(r'"(kind|kernel)":.*', r'"\1": .*', pattern)
     pattern = re.sub(r"(ipvkit\\ )\d+\\\.\d+\\\.\d+", r"\1\\d+\\.\\d+\\.\\d+", pattern)

@@ -387,6 +387,29 @@ def l2(lab: Lab) -> Lab:
     )
 
 
+def peaceful(lab: Lab) -> Lab:
+    """Return `lab` in which nobody tries to change a link, and the switch is an ordinary one."""
+    return replace(
+        lab,
+        phases=tuple(
+            replace(
+                phase,
+                acts=tuple(
+                    replace(
+                        act,
+                        checks=tuple(replace(check, size=None) for check in act.checks),
+                        attempts=(),
+                        hairpin=None,
+                        port_security=None,
+                    )
+                    for act in phase.acts
+                ),
+            )
+            for phase in lab.phases
+        ),
+    )
+
+
 def _phase(draw: st.DrawFn, title: str, lab: Lab, fresh: _Addresses, *, real: bool) -> Phase:
     endpoints = tuple(lab.endpoints[number] for number in draw(_orders(len(lab.endpoints))))
     setting, *others = (_setting(draw, lab, parent, fresh, real=real) for parent in lab.parents)

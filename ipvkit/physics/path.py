@@ -65,11 +65,16 @@ class _Tracer:
     def ping(self, source: str, destination: Address) -> Path:
         path = self.path
         try:
+            if self.world.nodes[source].has(destination):
+                what = f"{_the(source)} has {destination} too, and sends to itself, with its loopback down"
+                raise self._lost(source, what)
             own = self._source(source, destination)
             there = self._carry(source, destination, own)
             path.arrives = True
             self.replying = True
-            self._carry(there, own, destination)
+            back = self._carry(there, own, destination)
+            if back != source:
+                raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply for itself")
             path.replied = True
             path.reason = self.notes[0] if self.notes else "both know the way to each other"
         except Lost as lost:
@@ -206,7 +211,10 @@ class _Tracer:
         return link.node == HOST or bool(link.parent)
 
     def _allowed(self, roles: tuple[str, ...]) -> set[Address]:
-        return {own.ip for r in roles for link in self.world.nodes[r].links for own in link.addresses}
+        """Return the addresses of `roles`, which need not be in this phase."""
+        lab = self.world.lab
+        found = {own.ip for r in roles if r != HOST for own in lab.endpoint(r).addresses}
+        return found | ({own.ip for p in lab.parents for own in p.host} if HOST in roles else set())
 
     def _fits_out_of(self, link: Link, destination: Address) -> None:
         """Lose what is larger than the MTU of the link that sends it; a reply is fragmented instead."""

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from ipvkit.errors import InvalidLab
 from ipvkit.lab import (
+    HOST,
     PING_INTERVAL_S,
     PING_WAIT_S,
     Act,
@@ -82,10 +83,14 @@ def predict_attempt(lab: Lab, phase: Phase, attempt: Attempt, state: State) -> P
             return _added_address(attempt.change, world)
         case AddLink():
             return _added_link(attempt.change, world)
-        case DeleteLink():
+        case DeleteLink(name):
+            if not any(link.name == name for link in state.links):
+                return _refused(f"there is no {name}")
             return _accepted("deleting it does not give the others their former mode back")
         case SetMode(endpoint, mode):
             parent = lab.endpoint(endpoint).parent
+            if world.setting(parent).kind != "ipvlan":
+                return _refused(f"{endpoint} is no ipvlan link")
             return _accepted(f"mode and flag are the parent's: all on {parent} are in {mode} bridge now")
         case SetMtu(link, mtu):
             return _set_mtu(world, link, mtu)
@@ -112,6 +117,10 @@ def _added_address(change: AddAddress, world: World) -> Prediction:
 
 
 def _added_link(change: AddLink, world: World) -> Prediction:
+    if any(link.name == change.name for link in world.state.links):
+        return _refused(f"there is a {change.name} already")
+    if world.nic(change.parent).dev != change.parent:
+        return _refused(f"{change.parent} is a port of {world.nic(change.parent).dev}")
     there = {link.kind for link in world.links() if link.parent == change.parent and link.kind != "nic"}
     there |= {link.kind for link in world.state.links if link.parent == change.parent}
     other = "macvlan" if change.kind == "ipvlan" else "ipvlan"
@@ -135,12 +144,32 @@ def _mode_after(change: AddLink, setting: Setting) -> tuple[Mode, Flag]:
 
 
 def _set_mtu(world: World, link: str, mtu: int) -> Prediction:
-    if not world.lab.is_endpoint(link):
-        return _accepted(f"the endpoints on {link} follow: their mtu is {mtu} now")
-    parent = world.nic(world.lab.endpoint(link).parent)
-    if mtu > parent.mtu:
-        return _accepted(f"the kernel does not compare it with {parent.dev}'s, which is {parent.mtu}")
-    return _accepted(f"it is within {parent.dev}'s, which is {parent.mtu}")
+    if world.lab.is_endpoint(link):
+        parent = world.nic(world.lab.endpoint(link).parent)
+        kind = world.nodes[link].links[0].kind
+        if mtu > parent.mtu and kind == "macvlan":
+            return _refused(f"it is above {parent.dev}'s, which is {parent.mtu}")
+        if mtu > parent.mtu and kind == "ipvlan":
+            return _accepted(f"the kernel does not compare it with {parent.dev}'s, which is {parent.mtu}")
+        return _accepted(f"it is within {parent.dev}'s, which is {parent.mtu}")
+    below = world.lab.parent_called(link).link
+    if below is not None and mtu > world.nic(below).mtu:
+        return _refused(f"it is above {below}'s, which is {world.nic(below).mtu}")
+    return _accepted(f"the endpoints on {link} follow: their mtu is {mtu} now")
+
+
+def _mtus_after(world: World, change: SetMtu) -> dict[str, int]:
+    """Return every MTU that is known then: what is on a link follows it, a VLAN and macvlan only down."""
+    mtus = {**world.state.mtus, change.link: change.mtu}
+    if world.lab.is_endpoint(change.link):
+        return mtus
+    for parent in (parent for parent in world.lab.parents if parent.link == change.link):
+        if world.nic(parent.name).mtu > change.mtu:
+            mtus |= _mtus_after(world, SetMtu(parent.name, change.mtu))
+    for node in world.nodes.values():
+        for link in (link for link in node.links if link.parent == change.link and node.name != HOST):
+            mtus[node.name] = min(link.mtu, change.mtu) if link.kind == "macvlan" else change.mtu
+    return mtus
 
 
 def after(lab: Lab, phase: Phase, act: Act, state: State) -> State:
@@ -207,7 +236,7 @@ def _is_confirmed(world: World, entry: Entry) -> bool:
     if rider is None:
         return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links())
     setting = world.setting(rider.parent)
-    proxied = entry[1] in world.nodes["host"].proxied
+    proxied = entry[1] in world.nodes[HOST].proxied
     return setting.mode == "l2" or (proxied and (setting.mode == "l3s" or entry[1].version == 6))
 
 
@@ -232,13 +261,8 @@ def _changed(lab: Lab, phase: Phase, act: Act, state: State) -> State:
                 parent = lab.endpoint(endpoint).parent
                 flipped = {**state.flipped, parent: (mode, bridge)}
                 state = replace(state, flipped=MappingProxyType(flipped))
-            case SetMtu(link, mtu):
-                mtus = {
-                    k: v for k, v in state.mtus.items() if lab.is_endpoint(link) or not lab.is_endpoint(k)
-                }
-                mtus |= {link: mtu}
-                if not lab.is_endpoint(link):
-                    mtus |= {e.name: mtu for e in lab.endpoints if e.parent == link}
+            case SetMtu():
+                mtus = _mtus_after(world_of(with_all_addresses(lab), phase, state), attempt.change)
                 state = replace(state, mtus=MappingProxyType(mtus))
     return state
 

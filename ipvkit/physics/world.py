@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Literal
 
 from ipvkit.lab import (
+    DEFAULT_MTU,
     FAR,
     GATEWAY,
     HOST,
@@ -25,8 +26,6 @@ from ipvkit.lab import (
 )
 from ipvkit.physics.memory import State
 from ipvkit.values import Address, InterfaceAddress, Network
-
-DEFAULT_MTU = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +167,8 @@ class _Builder:
             )
             ways = tuple(
                 Way(route.to, family, endpoint.name, route.via)
-                for family, route in default_routes(self.lab, setting, endpoint)
+                # A change of mode changes no route.
+                for family, route in default_routes(self.lab, self.phase.on(endpoint.parent), endpoint)
             )
             yield Node(endpoint.name, (link,), ways)
 
@@ -251,6 +251,7 @@ def with_all_addresses(lab: Lab) -> Lab:
     parent = lab.parents[0]
     taken = {own.ip for endpoint in lab.endpoints for own in endpoint.addresses}
     taken |= {own.ip for own in parent.host} | {*parent.gateway, *parent.neighbour}
+    taken |= {own for phase in lab.phases for own in phase.setting.shim_addresses}
     subnets = {own.network for endpoint in lab.endpoints for own in endpoint.addresses}
     host, gateway, neighbour = list(parent.host), list(parent.gateway), list(parent.neighbour)
     for subnet in sorted(subnets, key=str):

@@ -11,6 +11,7 @@ from ipvkit.lab import (
     PEERS,
     PING_INTERVAL_S,
     PING_WAIT_S,
+    PORT,
     SWITCH,
     Act,
     AddAddress,
@@ -43,7 +44,7 @@ _PING_OK = (0, 1, 2)
 """Nobody replied is 1, no route is 2; whatever else is 2 prints no counts, and so no verdict."""
 
 _TRY_OK = (0, 2)
-"""The kernel's no is 2 (iproute2's main())."""
+"""The kernel's no is 2 (iproute2's main()); that there is no such link is 1."""
 
 _ANOTHER_MACHINE = "and that is another machine"
 
@@ -59,7 +60,7 @@ class PhaseBuilder:
         self.namespaces: set[str] = set()
         self.out_of_reach: dict[str, str] = {}
         self.sysctls: set[str] = set()
-        self.added: dict[str, str] = {}
+        self.added: dict[str, tuple[str, ...]] = {}
         self.former: Phase | None = None
 
     def section(self, phase: Phase) -> Section:
@@ -167,6 +168,15 @@ class PhaseBuilder:
 
     def _put_bridge(self, parent: Parent, steps: Steps, made: "_Made") -> None:
         """Put a bridge over `parent`, with the parent's addresses, as veth endpoints need it."""
+        for gateway in parent.gateway if self.lab.routed else ():
+            to = ip.RouteTo(via=gateway, dev=parent.name)
+            id = steps.add(
+                f"take the host's default route from {parent.name}",
+                ip.route_del(to),
+                undo=ip.route_add(to),
+            )
+            made.note(f"give the host its default route by {parent.name} back", id)
+        made.end_stage()
         bridge = ip.link_add(HOSTS_BRIDGE, ip.Bridge(), up=True)
         id = steps.add("make the host's bridge", bridge, undo=ip.link_delete(HOSTS_BRIDGE))
         made.note("take the host's bridge away", id)
@@ -192,14 +202,14 @@ class PhaseBuilder:
     def _make_veths(self, phase: Phase, steps: Steps, made: "_Made") -> None:
         for i, e in enumerate(self._endpoints(phase)):
             if phase.on(e.parent).kind == "veth":
-                port = f"veth{i}"
+                port = f"{PORT}{i}"
                 pair = ip.link_add(port, ip.Veth(e.name, e.netns), up=True)
                 id = steps.add(f"make {e.name}, a veth link, and its port", pair, undo=ip.link_delete(port))
                 made.note(f"take {e.name} away for the next phase", id)
         steps.end_stage()
         for i, e in enumerate(self._endpoints(phase)):
             if phase.on(e.parent).kind == "veth":
-                plug = ip.link_set(f"veth{i}", master=HOSTS_BRIDGE)
+                plug = ip.link_set(f"{PORT}{i}", master=HOSTS_BRIDGE)
                 steps.add(f"plug {e.name}'s port into the host's bridge", plug)
 
     def _take_links_away(self, phase: Phase, steps: Steps) -> None:
@@ -207,7 +217,7 @@ class PhaseBuilder:
         names = {c.name for act in phase.acts for t in act.attempts if isinstance(c := t.change, AddLink)}
         for name in sorted(names & set(self.added)):
             delete = replace(ip.link_delete(name), ok=(0, 1))
-            steps.add(f"take {name} away, if it is there", delete, settles=(self.added.pop(name),))
+            steps.add(f"take {name} away, if it is there", delete, settles=self.added.pop(name))
         steps.end_stage()
 
     # --- strategies ------------------------------------------------------------------------------------
@@ -440,15 +450,16 @@ class PhaseBuilder:
         for attempt in act.attempts:
             predicted = physics.predict_attempt(self.lab, phase, attempt, state)
             probe = self._probe(attempt, None, predicted)
-            command = replace(self._command_of(attempt.change), ok=_TRY_OK)
             change = attempt.change
+            ok = (*_TRY_OK, 1) if isinstance(change, DeleteLink) else _TRY_OK
+            command = replace(self._command_of(change), ok=ok)
             undo = ip.link_delete(change.name) if isinstance(change, AddLink) else None
             settles: tuple[str, ...] = ()
             if isinstance(change, DeleteLink) and change.name in self.added:
-                settles = (self.added.pop(change.name),)
+                settles = self.added.pop(change.name)
             id = steps.add(f"try to {attempt}", command, undo=undo, settles=settles, probe=probe)
             if isinstance(change, AddLink):
-                self.added[change.name] = id
+                self.added[change.name] = (*self.added.get(change.name, ()), id)
             steps.end_stage()
             state = physics.after(self.lab, phase, Act(attempts=(attempt,)), state)
         return skipped

@@ -23,6 +23,8 @@ from ipvkit.cli import SUMMARIES
 from ipvkit.cli.app import GROUPS, app
 from ipvkit.errors import InvalidLab
 from ipvkit.lab_file import load
+from ipvkit.matrix import Choice, plans, predicted
+from ipvkit.report import matrix as matrix_report
 from ipvkit.report.schema import render_markdown
 from ipvkit.tools import arping, ip, ping
 
@@ -282,6 +284,21 @@ def test_the_page_of_lab_files_has_the_tables_that_the_schema_makes() -> None:
     page = (REFERENCE / "lab-format.md").read_text()
     assert render_markdown(labs.schema()).rstrip("\n") in page
     assert set(LEVELS) == {"lab", *json.loads(labs.schema())["$defs"]}
+
+
+def test_the_page_of_the_matrix_has_what_is_predicted_and_was_observed_so() -> None:
+    _, printed, _ = (REFERENCE / "matrix.md").read_text().split("\n---\n")
+    *page, verdict = printed.strip("\n").split("\n")
+    matrix = predicted(plans(Choice(), 2))
+    *lines, _ = matrix_report.render_markdown(matrix).strip("\n").split("\n")
+    assert page == lines
+    every = len(matrix.cells)
+    assert re.fullmatch(rf"pass: {every} of {every} cells as predicted; uml, kernel \S+; [\d.]+ s", verdict)
+
+
+def test_every_lab_of_the_gallery_is_named_in_the_pages_about_its_rule() -> None:
+    explained = "\n".join(line for d in DOCUMENTS if "/explanation/" in d.name for line in d.prose)
+    assert [name for name in labs.names() if f"/labs/{name}.yaml" not in explained] == []
 
 
 @pytest.mark.parametrize("name", labs.names())

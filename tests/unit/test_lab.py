@@ -817,6 +817,8 @@ def test_an_address_that_is_there_twice_is_refused_wherever_it_is(lab: Lab) -> N
 
 @given(labs(real=True))
 def test_a_real_parent_changes_the_network_and_nothing_else(lab: Lab) -> None:
+    # Its own gateways may be of a family that the new address is not.
+    lab = replace(lab, endpoints=(replace(lab.endpoints[0], routes=None), *lab.endpoints[1:]))
     address = lab.endpoints[0].addresses[0]
     placed = on_parent(lab, "real0", addresses={lab.endpoints[0].name: address})
     assert placed.parents == (Parent("real0"),)

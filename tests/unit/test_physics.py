@@ -2,137 +2,723 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address, ip_interface
+from itertools import permutations, product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvkit import labs as gallery
-from ipvkit.lab import FLAGS, GATEWAY, HOST, NEIGHBOUR, PEERS, Act, Check, Lab, Outcome, Phase
+from ipvkit.lab import (
+    FAMILIES,
+    FAR,
+    FLAGS,
+    GATEWAY,
+    HOST,
+    KINDS,
+    MODES,
+    NEIGHBOUR,
+    PEERS,
+    Act,
+    AddAddress,
+    AddLink,
+    Attempt,
+    Change,
+    Check,
+    DeleteLink,
+    Endpoint,
+    Family,
+    Lab,
+    Outcome,
+    Parent,
+    Phase,
+    SetMode,
+    SetMtu,
+    Setting,
+    Strategy,
+)
 from ipvkit.lab_file import load
-from ipvkit.physics import FAST_TIMERS, KERNEL_TIMERS, Neighbours, Prediction, after, predict
-from ipvkit.values import Flag
-from strategies import l2, labs
+from ipvkit.physics import (
+    FAST_TIMERS,
+    KERNEL_TIMERS,
+    Prediction,
+    State,
+    after,
+    next_phase,
+    predict,
+    predict_attempt,
+)
+from ipvkit.values import Flag, Mode
+from strategies import l2, labs, peaceful
 
 REACHABLE, UNREACHABLE, EXPIRES = Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES
-NOTHING = Neighbours()
-L2 = Phase("early", "l2", ("one", "two"), ())
-L3 = Phase("late", "l3", ("one", "two"), ())
+ACCEPTED, REFUSED = Outcome.ACCEPTED, Outcome.REFUSED
+NOTHING = State()
+
+PARENT = Parent(
+    "eth0",
+    host=(ip_interface("192.0.2.1/24"), ip_interface("2001:db8::1/64")),
+    gateway=(ip_address("192.0.2.254"), ip_address("2001:db8::254")),
+    neighbour=(ip_address("192.0.2.2"), ip_address("2001:db8::2")),
+)
+ONE, TWO = (
+    Endpoint(name, (ip_interface(f"192.0.2.{n}/24"), ip_interface(f"2001:db8::{n}/64")), name, "eth0")
+    for name, n in (("one", 11), ("two", 12))
+)
+L2, L3 = (Phase(name, Setting(mode), ("one", "two"), ()) for name, mode in (("early", "l2"), ("late", "l3")))  # type: ignore[arg-type]
+LAB = Lab(
+    "test",
+    "two endpoints, everybody around them, both families",
+    (PARENT,),
+    (ONE, TWO),
+    (L2, L3),
+    far=(ip_interface("198.51.100.10/24"), ip_interface("2001:db8:ff::10/64")),
+)
+APART = replace(
+    LAB,
+    endpoints=tuple(
+        replace(e, addresses=(ip_interface(f"10.0.0.{n}/24"), ip_interface(f"2001:db8:a::{n}/64")))
+        for e, n in ((ONE, 11), (TWO, 12))
+    ),
+)
+"""The same with the endpoints in subnets of their own."""
+
+NAMES = ("one", "two")
+ROLES = (HOST, *NAMES, GATEWAY, NEIGHBOUR, FAR)
+PAIRS = [pair for pair in permutations(ROLES, 2) if set(pair) & set(NAMES)]
+L3_MODES: tuple[Mode, ...] = ("l3", "l3s")
 
 peers = st.sampled_from(PEERS)
+flags = st.sampled_from(FLAGS)
+l3_modes = st.sampled_from(L3_MODES)
+
+
+def asked(
+    source: str,
+    destination: str,
+    setting: Setting,
+    state: State = NOTHING,
+    *,
+    lab: Lab = LAB,
+    family: Family | None = None,
+    size: int | None = None,
+) -> Prediction:
+    """Return what is predicted for a ping in a phase with this setting."""
+    phase = Phase("now", setting, tuple(e.name for e in lab.endpoints), ())
+    return predict(lab, phase, Check(source, destination, family=family, size=size), state)
 
 
 def both_ways(a: str, b: str, watch: int | None = None) -> tuple[Check, Check]:
     return Check(a, b, watch), Check(b, a, watch)
 
 
-def predictions(lab: Lab) -> Iterator[tuple[Phase, Check, Prediction]]:
-    """Yield what is predicted for each check of a lab, one after another."""
-    neighbours = NOTHING
+def predictions(lab: Lab) -> Iterator[tuple[Phase, Check, Prediction, State]]:
+    """Yield what is predicted for each check of a lab, one after another, and the state before it."""
+    state = NOTHING
     for phase in lab.phases:
         for act in phase.acts:
             for check in act.checks:
-                yield phase, check, predict(phase, check, neighbours)
-            neighbours = after(phase, act, neighbours)
+                yield phase, check, predict(lab, phase, check, state), state
+            state = after(lab, phase, act, state)
+        state = next_phase(lab, state)
 
 
-def known(peer: str, endpoint: str = "one") -> Neighbours:
+def doing(phase: Phase, *acts: Act, state: State = NOTHING, lab: Lab = LAB) -> State:
+    """Return the state after these acts of a phase."""
+    for act in acts:
+        state = after(lab, phase, act, state)
+    return state
+
+
+def trying(phase: Phase, *changes: Change, state: State = NOTHING, lab: Lab = LAB) -> State:
+    """Return the state after these changes, which the kernel takes or refuses."""
+    return doing(phase, Act(attempts=tuple(map(Attempt, changes))), state=state, lab=lab)
+
+
+def told(phase: Phase, change: Change, state: State = NOTHING, lab: Lab = LAB) -> Prediction:
+    return predict_attempt(lab, phase, Attempt(change), state)
+
+
+def of_one(phase: Phase, check: Check, state: State = NOTHING) -> Prediction:
+    return predict(LAB, phase, check, state)
+
+
+def known(peer: str, endpoint: str = "one") -> State:
     """Return the tables after `peer` has heard of `endpoint` in an l2 phase."""
-    return after(L2, Act(checks=(Check(peer, endpoint),)), NOTHING)
+    return doing(L2, Act(checks=(Check(peer, endpoint),)))
 
 
-def failed(peer: str, endpoint: str = "one") -> Neighbours:
+def failed(peer: str, endpoint: str = "one") -> State:
     """Return the tables after `peer` has asked in vain for `endpoint` in an l3 phase."""
-    return after(L3, Act(checks=(Check(peer, endpoint),)), NOTHING)
+    return doing(L3, Act(checks=(Check(peer, endpoint),)))
 
 
 # --- what holds in every lab --------------------------------------------------------------------------
 
 
 @given(labs())
-def test_every_prediction_has_a_reason(lab: Lab) -> None:
-    for _, _, prediction in predictions(lab):
+def test_every_prediction_has_a_reason_and_its_last_hop_explains_it(lab: Lab) -> None:
+    for _, check, prediction, _ in predictions(lab):
         assert prediction.reason.strip()
         assert prediction.reason.isprintable()
+        last = prediction.hops[-1]
+        if prediction.outcome is UNREACHABLE:
+            assert last.what == f"lost: {prediction.reason.removeprefix('the request arrives; ')}"
+        else:
+            assert last.at == check.source
+            assert "arrived" in last.what
 
 
 @given(labs())
-def test_in_l2_endpoints_and_peers_reach_each_other(lab: Lab) -> None:
-    for _, check, prediction in predictions(l2(lab)):
-        if {check.source, check.destination} & set(PEERS):
+def test_every_attempt_is_accepted_or_refused_for_a_reason(lab: Lab) -> None:
+    state = NOTHING
+    for phase in lab.phases:
+        for act in phase.acts:
+            for attempt in act.attempts:
+                prediction = predict_attempt(lab, phase, attempt, state)
+                assert prediction.outcome in (ACCEPTED, REFUSED)
+                assert prediction.reason.strip()
+                state = after(lab, phase, Act(attempts=(attempt,)), state)
+            state = after(lab, phase, replace(act, attempts=()), state)
+        state = next_phase(lab, state)
+
+
+@given(labs())
+def test_in_l2_endpoints_and_peers_of_a_subnet_reach_each_other(lab: Lab) -> None:
+    for phase, check, prediction, _ in predictions(peaceful(l2(lab))):
+        if {check.source, check.destination} & set(PEERS) and near(lab, phase):
             assert prediction.outcome is REACHABLE
+
+
+def near(lab: Lab, phase: Phase) -> bool:
+    """Return whether all addresses of a phase's endpoints are in their parents' subnets."""
+    endpoints = [lab.endpoint(name) for name in phase.endpoints]
+    return all(lab.parent_called(e.parent).subnet_of(own.ip) for e in endpoints for own in e.addresses)
 
 
 @given(labs())
 def test_the_flag_alone_decides_over_siblings(lab: Lab) -> None:
-    for phase, check, prediction in predictions(lab):
-        if not {check.source, check.destination} & {HOST, *PEERS}:
-            assert prediction.outcome is (REACHABLE if phase.flag == "bridge" else UNREACHABLE)
-            assert f"flag {phase.flag}" in prediction.reason
+    for phase, check, prediction, _ in predictions(peaceful(lab)):
+        ends = (check.source, check.destination)
+        parents = {lab.endpoint(end).parent for end in ends if lab.is_endpoint(end)}
+        setting = phase.on(next(iter(parents)))
+        both = all(map(lab.is_endpoint, ends)) and len(parents) == 1
+        if both and setting.kind == "ipvlan" and near(lab, phase):
+            assert prediction.outcome is (REACHABLE if setting.flag == "bridge" else UNREACHABLE)
+            assert f"flag {setting.flag}" in prediction.reason
 
 
-@given(labs(), st.sampled_from(FLAGS))
+@given(labs(), flags)
 def test_the_flag_decides_over_siblings_alone(lab: Lab, flag: Flag) -> None:
-    flagged = replace(lab, phases=tuple(replace(phase, flag=flag) for phase in lab.phases))
-    for (_, check, one), (_, _, other) in zip(predictions(lab), predictions(flagged), strict=True):
-        if {check.source, check.destination} & {HOST, *PEERS}:
-            assert one.outcome is other.outcome or check.watch is not None
+    def flagged(setting: Setting) -> Setting:
+        return replace(setting, flag=flag if setting.kind == "ipvlan" else setting.flag, host_shim=False)
 
-
-@given(labs())
-def test_l3s_comes_out_as_l3(lab: Lab) -> None:
     one, other = (
-        replace(lab, phases=tuple(replace(p, mode=mode if p.mode != "l2" else "l2") for p in lab.phases))
-        for mode in ("l3", "l3s")
+        replace(
+            lab,
+            phases=tuple(
+                replace(p, setting=change(p.setting), others=tuple((n, change(s)) for n, s in p.others))
+                for p in peaceful(lab).phases
+            ),
+        )
+        for change in (lambda setting: replace(setting, host_shim=False), flagged)
     )
-    found = zip(predictions(one), predictions(other), strict=True)
-    assert all(of_l3[2].outcome is of_l3s[2].outcome for of_l3, of_l3s in found)
+    for (_, check, of_one, _), (_, _, of_other, _) in zip(predictions(one), predictions(other), strict=True):
+        if not all(map(lab.is_endpoint, (check.source, check.destination))):
+            assert of_one.outcome is of_other.outcome or check.watch is not None
 
 
 @given(labs())
-def test_the_host_and_its_endpoints_never_reach_each_other(lab: Lab) -> None:
-    for _, check, prediction in predictions(lab):
-        if HOST in (check.source, check.destination):
-            assert prediction.outcome is UNREACHABLE
+def test_l3s_comes_out_as_l3_but_for_the_proxy(lab: Lab) -> None:
+    def in_mode(setting: Setting, mode: Mode) -> Setting:
+        strategy: Strategy = "none" if setting.strategy == "l3s-proxy" else setting.strategy
+        return replace(setting, mode=mode if setting.mode != "l2" else "l2", strategy=strategy)
+
+    of_l3, of_l3s = (
+        replace(
+            lab,
+            phases=tuple(
+                replace(
+                    p,
+                    setting=in_mode(p.setting, mode),
+                    others=tuple((name, in_mode(setting, mode)) for name, setting in p.others),
+                )
+                for p in peaceful(lab).phases
+            ),
+        )
+        for mode in L3_MODES
+    )
+    found = zip(predictions(of_l3), predictions(of_l3s), strict=True)
+    assert all(l3[2].outcome is l3s[2].outcome for l3, l3s in found)
 
 
 @given(labs())
-def test_a_check_comes_out_the_same_both_ways(lab: Lab) -> None:
-    neighbours = NOTHING
-    for phase in lab.phases:
-        for act in phase.acts:
-            for check in act.checks:
-                back = replace(check, source=check.destination, destination=check.source)
-                there, here = predict(phase, check, neighbours), predict(phase, back, neighbours)
-                assert there.outcome == here.outcome
-            neighbours = after(phase, act, neighbours)
+def test_without_a_shim_the_host_and_its_endpoints_do_not_reach_each_other(lab: Lab) -> None:
+    for phase, check, prediction, _ in predictions(peaceful(lab)):
+        setting = phase.on(lab.parent_of(check).name)
+        if HOST in (check.source, check.destination) and setting.kind == "ipvlan" and near(lab, phase):
+            assert prediction.outcome is UNREACHABLE or setting.host_shim
 
 
 @given(labs())
 def test_a_path_expires_only_where_it_is_watched(lab: Lab) -> None:
-    for phase, check, prediction in predictions(lab):
+    for _, check, prediction, _ in predictions(lab):
         if prediction.outcome is EXPIRES:
-            assert phase.mode != "l2"
             assert check.watch is not None
             assert check.watch > FAST_TIMERS.lifetime_s
+            assert "dies about" in prediction.reason
 
 
 @given(labs())
 def test_an_entry_is_known_or_failed_and_never_both(lab: Lab) -> None:
-    neighbours = NOTHING
-    for phase in lab.phases:
-        for act in phase.acts:
-            neighbours = after(phase, act, neighbours)
-            assert not neighbours.failed & set(neighbours.known)
+    for *_, state in predictions(lab):
+        assert not state.failed & set(state.known)
+        assert set(state.age_s) <= set(state.known)
+
+
+@given(labs())
+def test_in_a_subnet_of_their_own_endpoints_without_routes_to_them_reach_nobody_outside(lab: Lab) -> None:
+    for phase, check, prediction, _ in predictions(lab):
+        setting = phase.on(lab.parent_of(check).name)
+        far_from_here = not any(near(lab, replace(phase, endpoints=(name,))) for name in phase.endpoints)
+        if far_from_here and setting.strategy == "none" and {check.source, check.destination} & {*PEERS, FAR}:
+            assert prediction.outcome is UNREACHABLE
+
+
+# --- every setting, every pair, both families, cold ---------------------------------------------------
+
+
+def settings_without_help() -> list[Setting]:
+    return [Setting(mode, flag) for mode, flag in product(MODES, FLAGS)]
+
+
+def helped(setting: Setting) -> list[Setting]:
+    """Return `setting` with each help that can work in it."""
+    if setting.mode == "l2":
+        return [replace(setting, host_shim=True)]
+    names: list[Strategy] = ["announce", "static-neigh", *(["l3s-proxy"] if setting.mode == "l3s" else [])]  # type: ignore[list-item]
+    return [replace(setting, host_shim=True), *(replace(setting, strategy=name) for name in names)]
+
+
+def reached(setting: Setting, lab: Lab = LAB, family: Family = "ipv4") -> set[tuple[str, str]]:
+    """Return the pairs of which the first reaches the second."""
+    found = ((pair, asked(*pair, setting, lab=lab, family=family)) for pair in PAIRS)
+    return {pair for pair, prediction in found if prediction.outcome is REACHABLE}
+
+
+SIBLINGS = {("one", "two"), ("two", "one")}
+OUTSIDE = {pair for pair in PAIRS if set(pair) & {GATEWAY, NEIGHBOUR, FAR}}
+WITH_HOST = {pair for pair in PAIRS if HOST in pair}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("setting", settings_without_help(), ids=str)
+def test_without_help_the_mode_decides_over_outside_and_the_flag_over_siblings(
+    setting: Setting, family: Family
+) -> None:
+    outside = OUTSIDE if setting.mode == "l2" else set()
+    assert reached(setting, family=family) == outside | (SIBLINGS if setting.flag == "bridge" else set())
+
+
+@pytest.mark.parametrize("setting", settings_without_help(), ids=str)
+def test_help_never_makes_a_pair_unreachable(setting: Setting) -> None:
+    for family, more in product(FAMILIES, helped(setting)):
+        assert reached(more, family=family) >= reached(setting, family=family), f"{more}, {family}"
+    for family in FAMILIES:
+        own, routed = (reached(s, APART, family) for s in (setting, replace(setting, strategy="routed")))
+        assert own <= routed
+
+
+@pytest.mark.parametrize("mode", L3_MODES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_helps_an_l3_endpoint_makes_it_reachable_from_outside(mode: Mode, family: Family) -> None:
+    for more in helped(Setting(mode)):
+        expected = OUTSIDE if more.strategy != "none" else set()
+        if more.strategy == "announce" and family == "ipv6":
+            expected = set()
+        assert reached(more, family=family) & OUTSIDE == expected, str(more)
+
+
+@pytest.mark.parametrize("mode", L3_MODES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_endpoints_in_a_subnet_of_their_own_are_reached_where_there_are_routes_to_them(
+    mode: Mode, family: Family
+) -> None:
+    assert reached(Setting(mode), APART, family) == SIBLINGS
+    assert reached(Setting(mode, strategy="routed"), APART, family) >= OUTSIDE | SIBLINGS
+
+
+def test_in_plain_l3_the_host_is_a_proxy_for_ipv6_only() -> None:
+    """In l3 the kernel steers ARP, and not neighbour solicitations, past the host."""
+    proxy = Setting("l3", strategy="l3s-proxy")
+    assert reached(proxy, family="ipv6") >= OUTSIDE
+    assert not reached(proxy, family="ipv4") & OUTSIDE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_host_shim_makes_host_and_endpoints_siblings(mode: Mode, family: Family) -> None:
+    found = {flag: reached(Setting(mode, flag, host_shim=True), family=family) & WITH_HOST for flag in FLAGS}
+    from_host = {pair for pair in WITH_HOST if pair[0] == HOST}
+    # In l2 the shim answers ARP for any IPv4 address of the host's, and IPv6 knows no such thing.
+    both = WITH_HOST if mode != "l2" or family == "ipv4" else from_host
+    assert found["bridge"] == both
+    assert found["private"] == set()
+
+
+def test_ipv6_comes_out_as_ipv4_but_for_what_is_arps() -> None:
+    for setting in settings_without_help():
+        for more in (setting, *helped(setting)):
+            differ = reached(more) ^ reached(more, family="ipv6")
+            if more.strategy == "announce":
+                assert differ == OUTSIDE
+            elif more.host_shim and more.mode == "l2" and more.flag == "bridge":
+                assert differ == {("one", HOST), ("two", HOST)}
+            else:
+                assert differ == set(), str(more)
+        routed = replace(setting, strategy="routed")
+        assert reached(routed, APART) == reached(routed, APART, "ipv6")
+
+
+def test_who_reaches_whom_is_the_same_both_ways_but_for_that_of_a_shim() -> None:
+    for setting, family in product(settings_without_help(), FAMILIES):
+        for more in (setting, *helped(setting)):
+            found = reached(more, family=family)
+            back = {(b, a) for a, b in found}
+            if not (more.host_shim and more.mode == "l2" and family == "ipv6"):
+                assert found == back, f"{more}, {family}"
+
+
+def test_macvlan_and_veth_are_told_apart_from_ipvlan() -> None:
+    macvlan = {flag: reached(Setting(flag=flag, kind="macvlan")) for flag in FLAGS}
+    assert macvlan["bridge"] == OUTSIDE | SIBLINGS
+    assert macvlan["private"] == macvlan["vepa"] == OUTSIDE
+    assert reached(Setting(kind="veth")) == set(PAIRS), "a bridge's host reaches its ports"
+
+
+# --- the switch ----------------------------------------------------------------------------------------
+
+HAIRPIN = State(hairpin=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_switch_that_reflects_brings_vepa_siblings_together_and_no_private_ones(mode: Mode) -> None:
+    for flag, expected in (("vepa", mode == "l2"), ("private", False), ("bridge", True)):
+        prediction = asked("one", "two", Setting(mode, flag), HAIRPIN)  # type: ignore[arg-type]
+        assert (prediction.outcome is REACHABLE) == expected, prediction.reason
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_in_l2_a_switch_that_reflects_brings_the_host_and_its_endpoints_together(flag: Flag) -> None:
+    for check in both_ways(HOST, "one"):
+        prediction = asked(check.source, check.destination, Setting("l2", flag), HAIRPIN)
+        assert prediction.outcome is REACHABLE
+        assert "sends frames back" in prediction.reason
+
+
+@given(l3_modes)
+def test_in_l3_a_switch_that_reflects_does_not(mode: Mode) -> None:
+    assert asked(HOST, "one", Setting(mode), HAIRPIN).outcome is UNREACHABLE
+
+
+def test_the_switch_reflects_until_it_is_told_not_to() -> None:
+    on = doing(L2, Act(hairpin=True), Act(flush=(GATEWAY,)), Act(wait=1))
+    assert on.hairpin
+    assert next_phase(LAB, on).hairpin
+    assert not doing(L2, Act(hairpin=False), state=on).hairpin
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_port_security_drops_what_comes_from_an_endpoint_and_lets_arp_pass(mode: Mode) -> None:
+    setting = Setting(mode, strategy="none" if mode == "l2" else "static-neigh")
+    secured = State(allowed=(HOST,))
+    sent, answered = (asked(*pair, setting, secured) for pair in (("one", GATEWAY), (GATEWAY, "one")))
+    assert {sent.outcome, answered.outcome} == {UNREACHABLE}
+    assert sent.reason.startswith("the switch drops what comes from 192.0.2.11")
+    assert answered.reason == f"the request arrives; {sent.reason}"
+    # The allowed address pair mends it, for that endpoint alone.
+    paired = State(allowed=(HOST, "one"))
+    assert asked(GATEWAY, "one", setting, paired).outcome is REACHABLE
+    assert asked(GATEWAY, "two", setting, paired).outcome is UNREACHABLE
+
+
+@given(st.sampled_from(settings_without_help()), st.sampled_from(PAIRS))
+def test_port_security_is_ipv4s_and_siblings_do_not_meet_it(setting: Setting, pair: tuple[str, str]) -> None:
+    nobody = State(allowed=())
+    assert asked(*pair, setting, nobody, family="ipv6") == asked(*pair, setting, family="ipv6")
+    if pair in SIBLINGS:
+        assert asked(*pair, setting, nobody) == asked(*pair, setting)
+
+
+def test_port_security_remembers_endpoints_that_are_not_there_any_more() -> None:
+    secured = next_phase(LAB, doing(L2, Act(port_security=("two",))))
+    only_one = replace(L2, endpoints=("one",))
+    assert of_one(only_one, Check(GATEWAY, "one"), secured).outcome is UNREACHABLE
+    assert of_one(L2, Check(GATEWAY, "two"), secured).outcome is REACHABLE
+
+
+# --- several parents -----------------------------------------------------------------------------------
+
+SECOND = Parent("eth1", (ip_interface("10.1.0.1/24"),), (ip_address("10.1.0.254"),))
+OTHER = Endpoint("other", (ip_interface("10.1.0.11/24"),), "other", "eth1")
+TWO_PARENTS = replace(LAB, parents=(PARENT, SECOND), endpoints=(ONE, TWO, OTHER), far=())
+TAGGED = replace(TWO_PARENTS, parents=(PARENT, replace(SECOND, link="eth0", vlan=100)))
+BY_NETWORK = pytest.mark.parametrize("lab", [TWO_PARENTS, TAGGED], ids=["two NICs", "a NIC and its VLAN"])
+
+
+def on_two(source: str, destination: str, one: Setting, other: Setting, lab: Lab) -> Prediction:
+    phase = Phase("now", one, ("one", "two", "other"), (), others=(("eth1", other),))
+    return predict(lab, phase, Check(source, destination), NOTHING)
+
+
+@BY_NETWORK
+def test_endpoints_on_two_parents_reach_each_other_by_the_gateway_if_both_are_reached_by_it(lab: Lab) -> None:
+    silent, heard = [Setting("l3"), Setting("l3s")], [Setting("l2"), Setting("l3s", strategy="l3s-proxy")]
+    for one, other in product([*silent, *heard], repeat=2):
+        expected = REACHABLE if one in heard and other in heard else UNREACHABLE
+        for pair in (("one", "other"), ("other", "one")):
+            prediction = on_two(*pair, one, other, lab)
+            assert prediction.outcome is expected, f"{one}, {other}: {prediction.reason}"
+            if expected is REACHABLE:
+                assert GATEWAY in {hop.at for hop in prediction.hops}
+
+
+@BY_NETWORK
+@given(st.sampled_from(settings_without_help()), st.sampled_from(settings_without_help()))
+def test_each_parent_has_a_mode_and_a_flag_of_its_own(lab: Lab, one: Setting, other: Setting) -> None:
+    for pair in (("one", "two"), ("one", GATEWAY), (NEIGHBOUR, "one"), (HOST, "one")):
+        assert on_two(*pair, one, other, lab) == on_two(*pair, one, Setting(), lab)
+    assert on_two(GATEWAY, "other", one, other, lab) == on_two(GATEWAY, "other", Setting(), other, lab)
+
+
+@BY_NETWORK
+def test_a_flip_is_that_of_one_parent(lab: Lab) -> None:
+    phase = Phase("now", Setting(), ("one", "two", "other"), ())
+    flipped = trying(phase, SetMode("other", "l3"), lab=lab)
+    assert dict(flipped.flipped) == {"eth1": ("l3", "bridge")}
+    assert predict(lab, phase, Check(GATEWAY, "one"), flipped).outcome is REACHABLE
+    assert predict(lab, phase, Check(GATEWAY, "other"), flipped).outcome is UNREACHABLE
+
+
+# --- attempts: addresses and links -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("number", [0, 1], ids=FAMILIES)
+def test_an_address_of_a_sibling_is_refused_and_that_of_anybody_else_goes_unnoticed(
+    mode: Mode, number: int
+) -> None:
+    phase = replace(L2, setting=Setting(mode))
+    assert told(phase, AddAddress(TWO.addresses[number], "one")).outcome is REFUSED
+    assert told(phase, AddAddress(ONE.addresses[number], "one")).outcome is REFUSED
+    for whose, address in ((HOST, PARENT.host[number].ip), (NEIGHBOUR, PARENT.neighbour[number])):
+        prediction = told(phase, AddAddress(ip_interface(address), "one"))
+        assert prediction.outcome is ACCEPTED
+        assert f"{whose}'s own goes unnoticed" in prediction.reason
+
+
+def test_an_address_that_was_added_is_taken() -> None:
+    new = AddAddress(ip_interface("192.0.2.77/24"), "one")
+    assert told(L2, new).outcome is ACCEPTED
+    assert told(L2, replace(new, endpoint="two"), trying(L2, new)).outcome is REFUSED
+    assert told(L2, replace(new, endpoint="two"), next_phase(LAB, trying(L2, new))).outcome is ACCEPTED
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("peer", PEERS)
+def test_an_endpoint_with_somebodys_address_and_its_owner_do_not_reach_each_other(
+    mode: Mode, peer: str
+) -> None:
+    setting = Setting(mode, strategy="none" if mode == "l2" else "static-neigh")
+    other = next(role for role in PEERS if role != peer)
+    doubled = State(addresses=(("one", ip_interface(f"{PARENT.peer(peer)[0]}/24")),))
+    for pair in ((peer, "one"), ("one", peer)):
+        assert asked(*pair, setting, doubled).outcome is UNREACHABLE
+        assert asked(*pair, setting, doubled, family="ipv6").outcome is REACHABLE
+    assert asked(other, "one", setting, doubled).outcome is REACHABLE
+
+
+def test_macvlan_does_not_compare_addresses() -> None:
+    macvlan = replace(L2, setting=Setting(kind="macvlan"))
+    assert told(macvlan, AddAddress(TWO.addresses[0], "one")).outcome is ACCEPTED
+
+
+def test_a_parent_carries_ipvlan_or_macvlan_links_and_never_both() -> None:
+    ipvlan, macvlan = AddLink("x", "ipvlan", "eth0", "l2"), AddLink("y", "macvlan", "eth0")
+    phases = {kind: replace(L2, setting=Setting(kind=kind)) for kind in KINDS}
+    assert told(phases["ipvlan"], ipvlan).outcome is ACCEPTED
+    assert told(phases["ipvlan"], macvlan).outcome is REFUSED
+    assert told(phases["macvlan"], macvlan).outcome is ACCEPTED
+    assert told(phases["macvlan"], ipvlan).outcome is REFUSED
+    for change in (ipvlan, macvlan):
+        assert told(phases["veth"], change).outcome is REFUSED, "a port of a bridge carries neither"
+
+
+def test_on_a_parent_without_endpoints_the_first_link_decides() -> None:
+    phase = Phase("now", Setting(), ("one",), ())
+    macvlan, ipvlan = AddLink("y", "macvlan", "eth1"), AddLink("x", "ipvlan", "eth1")
+    assert told(phase, ipvlan, lab=TWO_PARENTS).outcome is ACCEPTED
+    first = trying(phase, macvlan, lab=TWO_PARENTS)
+    assert told(phase, ipvlan, first, TWO_PARENTS).outcome is REFUSED
+    gone = trying(phase, DeleteLink("y"), state=first, lab=TWO_PARENTS)
+    assert told(phase, ipvlan, gone, TWO_PARENTS).outcome is ACCEPTED
+
+
+def test_a_link_is_added_once_and_deleted_once() -> None:
+    link = AddLink("x", "ipvlan", "eth0", "l2")
+    assert told(L2, DeleteLink("x")).outcome is REFUSED
+    added = trying(L2, link)
+    assert told(L2, link, added).outcome is REFUSED
+    assert told(L2, DeleteLink("x"), added).outcome is ACCEPTED
+    gone = trying(L2, DeleteLink("x"), state=added)
+    assert told(L2, DeleteLink("x"), gone).outcome is REFUSED
+    assert told(L2, link, gone).outcome is ACCEPTED
+
+
+# --- attempts: modes ------------------------------------------------------------------------------------
+
+
+@given(st.sampled_from(MODES), flags)
+def test_a_sibling_without_a_mode_flips_all_to_l3_and_leaves_their_flag(mode: Mode, flag: Flag) -> None:
+    phase = replace(L2, setting=Setting(mode, flag))
+    late = AddLink("late", "ipvlan", "eth0")
+    assert dict(trying(phase, late).flipped) == {"eth0": ("l3", flag)}
+    assert ("from now on" in told(phase, late).reason) == (mode != "l3")
+
+
+@given(st.sampled_from(settings_without_help()), st.sampled_from(MODES), st.none() | flags)
+def test_a_sibling_with_a_mode_and_no_flag_sets_the_flag_to_bridge(
+    setting: Setting, mode: Mode, flag: Flag | None
+) -> None:
+    phase = replace(L2, setting=setting)
+    assert dict(trying(phase, AddLink("x", "ipvlan", "eth0", mode, flag)).flipped) == {
+        "eth0": (mode, flag or "bridge")
+    }
+
+
+def test_after_a_flip_pings_come_out_as_in_the_new_mode_until_somebody_sets_it_back() -> None:
+    late = trying(L2, AddLink("late", "ipvlan", "eth0"))
+    deleted = trying(L2, DeleteLink("late"), state=late)
+    back = trying(L2, SetMode("two", "l2"), state=deleted)
+    outcomes = [of_one(L2, Check(GATEWAY, "one"), s).outcome for s in (NOTHING, late, deleted, back)]
+    assert outcomes == [REACHABLE, UNREACHABLE, UNREACHABLE, REACHABLE]
+    assert "NOARP" in of_one(L2, Check(GATEWAY, "one"), late).reason
+
+
+@given(st.sampled_from(settings_without_help()), st.sampled_from(MODES), st.sampled_from(PAIRS))
+def test_a_mode_that_is_set_is_as_one_that_endpoints_were_made_in(
+    setting: Setting, mode: Mode, pair: tuple[str, str]
+) -> None:
+    """But for what is behind the gateway: the endpoints keep the routes that they were given."""
+    flipped = trying(replace(L2, setting=setting), SetMode("one", mode))
+    if FAR not in pair:
+        outcome = asked(*pair, setting, flipped).outcome
+        assert outcome is asked(*pair, Setting(mode)).outcome
+
+
+def test_a_flip_changes_no_route_of_an_endpoint() -> None:
+    made_in_l3 = trying(L3, SetMode("one", "l2"))
+    there = of_one(L3, Check("one", FAR), made_in_l3)
+    assert there.outcome is UNREACHABLE, "its default route leads straight out of its link"
+    assert "ARP for 198.51.100.10" in there.reason
+    assert of_one(L3, Check("one", GATEWAY), made_in_l3).outcome is REACHABLE
+    made_in_l2 = trying(L2, SetMode("one", "l3"), SetMode("one", "l2"))
+    assert of_one(L2, Check("one", FAR), made_in_l2).outcome is REACHABLE
+
+
+def test_a_flip_ends_with_its_phase() -> None:
+    flipped = trying(L2, SetMode("one", "l3"), AddLink("late", "ipvlan", "eth0"))
+    assert next_phase(LAB, flipped) == NOTHING
+
+
+@pytest.mark.parametrize("kind", ["macvlan", "veth"])
+def test_other_kinds_have_no_mode_of_ipvlan(kind: str) -> None:
+    phase = replace(L2, setting=Setting(kind=kind))  # type: ignore[arg-type]
+    assert told(phase, SetMode("one", "l3")).outcome is REFUSED
+    assert trying(phase, SetMode("one", "l3")) == NOTHING
+
+
+def test_what_is_refused_changes_nothing() -> None:
+    refused = (AddAddress(TWO.addresses[0], "one"), AddLink("x", "macvlan", "eth0"), DeleteLink("x"))
+    assert trying(L2, *refused) == NOTHING
+
+
+# --- attempts: MTUs, and sizes --------------------------------------------------------------------------
+
+
+@given(st.sampled_from(settings_without_help()), st.sampled_from(PAIRS), st.sampled_from(FAMILIES))
+def test_what_fits_into_every_mtu_changes_nothing_and_what_does_not_is_lost(
+    setting: Setting, pair: tuple[str, str], family: Family
+) -> None:
+    headers = 28 if family == "ipv4" else 48
+    usual = asked(*pair, setting, family=family)
+    assert asked(*pair, setting, family=family, size=1500 - headers).outcome is usual.outcome
+    too_large = asked(*pair, setting, family=family, size=1501 - headers)
+    assert too_large.outcome is UNREACHABLE
+    if usual.outcome is REACHABLE:
+        assert "1501 bytes are more than the mtu" in too_large.reason
+
+
+def test_siblings_hand_over_what_no_wire_would_take() -> None:
+    large = trying(L2, SetMtu("one", 9000), SetMtu("two", 9000))
+    assert of_one(L2, Check("one", "two", size=8000), large).outcome is REACHABLE
+    assert of_one(L2, Check("one", GATEWAY, size=8000), large).outcome is UNREACHABLE
+
+
+def test_an_endpoint_takes_an_mtu_above_its_parents_and_is_told_so() -> None:
+    prediction = told(L2, SetMtu("one", 9000))
+    assert prediction.outcome is ACCEPTED
+    assert "does not compare it with eth0's, which is 1500" in prediction.reason
+
+
+def mtu_of(name: str, state: State, phase: Phase, lab: Lab = LAB) -> int:
+    """Return the MTU of an endpoint, told from the largest ping that leaves it."""
+    sizes = range(972, 2000, 100)
+    check = Check(name, GATEWAY)
+    lost = (predict(lab, phase, replace(check, size=size), state).reason for size in sizes)
+    found = next(reason for reason in lost if f"mtu of {name}'s" in reason or f"mtu of {name}" in reason)
+    return int(found.rpartition(": ")[2])
+
+
+def test_ipvlan_endpoints_follow_their_parents_mtu_up_and_down() -> None:
+    low = trying(L2, SetMtu("eth0", 1300))
+    high = trying(L2, SetMtu("eth0", 1500), state=low)
+    assert (mtu_of("one", low, L2), mtu_of("one", high, L2)) == (1300, 1500)
+
+
+def test_macvlan_endpoints_follow_their_parents_mtu_down_only_and_take_none_above_it() -> None:
+    phase = replace(L2, setting=Setting(kind="macvlan"))
+    assert told(phase, SetMtu("one", 9000)).outcome is REFUSED
+    low = trying(phase, SetMtu("eth0", 1300))
+    high = trying(phase, SetMtu("eth0", 1500), state=low)
+    assert (mtu_of("one", low, phase), mtu_of("one", high, phase)) == (1300, 1300)
+
+
+def test_a_vlan_follows_the_link_below_it_down_only_and_takes_no_mtu_above_it() -> None:
+    phase = Phase("now", Setting(), ("one", "other"), ())
+    assert told(phase, SetMtu("eth1", 9000), lab=TAGGED).outcome is REFUSED
+    low = trying(phase, SetMtu("eth0", 1300), lab=TAGGED)
+    high = trying(phase, SetMtu("eth0", 1500), state=low, lab=TAGGED)
+    assert [mtu_of(name, low, phase, TAGGED) for name in ("one", "other")] == [1300, 1300]
+    assert [mtu_of(name, high, phase, TAGGED) for name in ("one", "other")] == [1500, 1300]
+
+
+def test_a_parents_mtu_stays_and_an_endpoints_goes_with_it() -> None:
+    phase = Phase("now", Setting(), ("one", "other"), ())
+    other = trying(phase, SetMtu("other", 1400), SetMtu("eth0", 1300), lab=TWO_PARENTS)
+    assert [mtu_of(name, other, phase, TWO_PARENTS) for name in ("one", "other")] == [1300, 1400]
+    later = next_phase(TWO_PARENTS, other)
+    assert [mtu_of(name, later, phase, TWO_PARENTS) for name in ("one", "other")] == [1300, 1500]
 
 
 # --- l3 and what the peers remember -------------------------------------------------------------------
 
 
-@given(peers)
-def test_in_l3_a_peer_without_an_entry_is_unreachable_both_ways(peer: str) -> None:
+@given(peers, l3_modes)
+def test_in_l3_a_peer_without_an_entry_is_unreachable_both_ways(peer: str, mode: Mode) -> None:
     for check in both_ways(peer, "one"):
-        prediction = predict(L3, check, NOTHING)
+        prediction = of_one(replace(L3, setting=Setting(mode)), check)
         assert prediction.outcome is UNREACHABLE
         assert "NOARP" in prediction.reason
 
@@ -141,69 +727,76 @@ def test_in_l3_a_peer_without_an_entry_is_unreachable_both_ways(peer: str) -> No
 def test_an_entry_from_an_l2_phase_makes_l3_reachable(peer: str) -> None:
     for check in both_ways(peer, "one"):
         for learned in (check, replace(check, source=check.destination, destination=check.source)):
-            prediction = predict(L3, check, after(L2, Act(checks=(learned,)), NOTHING))
+            prediction = of_one(L3, check, doing(L2, Act(checks=(learned,))))
             assert prediction.outcome is REACHABLE
             assert "phase early" in prediction.reason
             assert "warm" in prediction.reason
 
 
 @given(peers)
-def test_an_entry_is_of_one_peer_and_one_endpoint(peer: str) -> None:
+def test_an_entry_is_of_one_peer_and_one_address(peer: str) -> None:
     other = next(role for role in PEERS if role != peer)
-    assert predict(L3, Check(peer, "two"), known(peer, "one")).outcome is UNREACHABLE
-    assert predict(L3, Check(other, "one"), known(peer, "one")).outcome is UNREACHABLE
+    assert of_one(L3, Check(peer, "two"), known(peer, "one")).outcome is UNREACHABLE
+    assert of_one(L3, Check(other, "one"), known(peer, "one")).outcome is UNREACHABLE
+    assert of_one(L3, Check(peer, "one", family="ipv6"), known(peer, "one")).outcome is UNREACHABLE
 
 
 @given(peers)
 def test_an_announcement_fills_a_failed_entry(peer: str) -> None:
-    neighbours = after(L3, Act(announce=("one",)), failed(peer))
+    state = doing(L3, Act(announce=("one",)), state=failed(peer))
     for check in both_ways(peer, "one"):
-        prediction = predict(L3, check, neighbours)
+        prediction = of_one(L3, check, state)
         assert prediction.outcome is REACHABLE
         assert "announcement" in prediction.reason
 
 
 @given(peers)
+def test_an_announcement_fills_no_entry_of_ipv6(peer: str) -> None:
+    check = Check(peer, "one", family="ipv6")
+    state = doing(L3, Act(checks=(check,)), Act(announce=("one",)))
+    assert of_one(L3, check, state).outcome is UNREACHABLE
+
+
+@given(peers)
 def test_an_announcement_makes_no_entry(peer: str) -> None:
-    neighbours = after(L3, Act(announce=("one", "two")), NOTHING)
-    assert neighbours == NOTHING
+    state = doing(L3, Act(announce=("one", "two")))
+    assert state == NOTHING
     for check in both_ways(peer, "one"):
-        assert predict(L3, check, neighbours).outcome is UNREACHABLE
+        assert of_one(L3, check, state).outcome is UNREACHABLE
 
 
 @given(peers)
 def test_a_flush_takes_every_entry_of_its_peer_and_of_no_other(peer: str) -> None:
     other = next(role for role in PEERS if role != peer)
-    pings = tuple(Check(role, endpoint) for role in PEERS for endpoint in ("one", "two"))
-    neighbours = after(L3, Act(flush=(peer,)), after(L2, Act(checks=pings), NOTHING))
-    for endpoint in ("one", "two"):
-        assert predict(L3, Check(peer, endpoint), neighbours).outcome is UNREACHABLE
-        assert predict(L3, Check(other, endpoint), neighbours).outcome is REACHABLE
+    pings = tuple(Check(role, endpoint) for role in PEERS for endpoint in NAMES)
+    state = doing(L3, Act(flush=(peer,)), state=doing(L2, Act(checks=pings)))
+    for endpoint in NAMES:
+        assert of_one(L3, Check(peer, endpoint), state).outcome is UNREACHABLE
+        assert of_one(L3, Check(other, endpoint), state).outcome is REACHABLE
 
 
 @given(peers)
 def test_a_flush_takes_failed_entries_too(peer: str) -> None:
-    flushed = after(L3, Act(flush=(peer,)), failed(peer))
-    announced = after(L3, Act(announce=("one",)), flushed)
-    assert predict(L3, Check(peer, "one"), announced).outcome is UNREACHABLE
+    announced = doing(L3, Act(flush=(peer,)), Act(announce=("one",)), state=failed(peer))
+    assert of_one(L3, Check(peer, "one"), announced).outcome is UNREACHABLE
 
 
 @given(peers)
 def test_a_flush_wins_over_an_announcement_beside_it(peer: str) -> None:
     for before in (known(peer), failed(peer)):
-        neighbours = after(L3, Act(announce=("one",), flush=(peer,)), before)
-        assert predict(L3, Check(peer, "one"), neighbours).outcome is UNREACHABLE
+        state = doing(L3, Act(announce=("one",), flush=(peer,)), state=before)
+        assert of_one(L3, Check(peer, "one"), state).outcome is UNREACHABLE
 
 
 @given(peers, st.integers(1, 60), st.booleans())
 def test_a_watched_entry_expires_when_it_is_watched_longer_than_it_lives(
     peer: str, watch: int, fast: bool
 ) -> None:
-    neighbours = after(L3, Act(fast_ageing=(peer,) if fast else ()), known(peer))
+    state = doing(L3, Act(fast_ageing=(peer,) if fast else ()), state=known(peer))
     lives = (FAST_TIMERS if fast else KERNEL_TIMERS).lifetime_s
-    left = lives - neighbours.age_s[peer, "one"]
+    left = lives - state.age_s[peer, ONE.addresses[0].ip]
     for check in both_ways(peer, "one", watch):
-        prediction = predict(L3, check, neighbours)
+        prediction = of_one(L3, check, state)
         assert prediction.outcome is (EXPIRES if watch > left else REACHABLE)
         assert (f"{lives:g} s" in prediction.reason) == (prediction.outcome is EXPIRES)
 
@@ -211,9 +804,9 @@ def test_a_watched_entry_expires_when_it_is_watched_longer_than_it_lives(
 @given(peers)
 def test_fast_ageing_shortens_the_life_of_the_entries_of_its_peer_only(peer: str) -> None:
     other = next(role for role in PEERS if role != peer)
-    neighbours = after(L3, Act(fast_ageing=(peer,)), NOTHING)
-    assert neighbours.timers(peer).lifetime_s < NOTHING.timers(peer).lifetime_s
-    assert neighbours.timers(other) == NOTHING.timers(other) == KERNEL_TIMERS
+    state = doing(L3, Act(fast_ageing=(peer,)))
+    assert state.timers(peer).lifetime_s < NOTHING.timers(peer).lifetime_s
+    assert state.timers(other) == NOTHING.timers(other) == KERNEL_TIMERS
 
 
 def test_the_kernels_own_timers_give_the_measured_life() -> None:
@@ -224,20 +817,38 @@ def test_the_kernels_own_timers_give_the_measured_life() -> None:
 
 @given(peers)
 def test_an_entry_that_expired_is_gone_until_the_next_announcement(peer: str) -> None:
-    dead = after(L3, Act(checks=(Check(peer, "one", 60),)), known(peer))
-    assert predict(L3, Check(peer, "one"), dead).outcome is UNREACHABLE
-    revived = after(L3, Act(announce=("one",)), dead)
-    assert predict(L3, Check(peer, "one"), revived).outcome is REACHABLE
+    dead = doing(L3, Act(checks=(Check(peer, "one", 60),)), state=known(peer))
+    assert of_one(L3, Check(peer, "one"), dead).outcome is UNREACHABLE
+    revived = doing(L3, Act(announce=("one",)), state=dead)
+    assert of_one(L3, Check(peer, "one"), revived).outcome is REACHABLE
+
+
+@given(labs())
+def test_the_next_phase_knows_what_peers_and_the_switch_know_and_nothing_of_the_endpoints(lab: Lab) -> None:
+    state = NOTHING
+    for phase in lab.phases:
+        for act in phase.acts:
+            state = after(lab, phase, act, state)
+        later = next_phase(lab, state)
+        kept = (later.known, later.age_s, later.failed, later.fast, later.hairpin, later.allowed)
+        assert kept == (state.known, state.age_s, state.failed, state.fast, state.hairpin, state.allowed)
+        assert (dict(later.flipped), later.links, later.addresses) == ({}, (), ())
+        parents = {parent.name for parent in lab.parents}
+        assert later.mtus == {link: mtu for link, mtu in state.mtus.items() if link in parents}
+        state = later
 
 
 # --- the walkthrough ----------------------------------------------------------------------------------
 
 
+def walkthrough() -> Lab:
+    return load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
+
+
 def test_the_walkthrough_is_predicted_as_it_was_told() -> None:
-    lab = load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
     found = [
         (phase.name, str(check), prediction.outcome, check.watch is not None)
-        for phase, check, prediction in predictions(lab)
+        for phase, check, prediction, _ in predictions(walkthrough())
         if (phase.name, check.source) != ("l3", HOST)
     ]
     assert found == [
@@ -259,14 +870,12 @@ def test_the_walkthrough_is_predicted_as_it_was_told() -> None:
 
 
 def test_in_the_walkthrough_the_host_reaches_its_endpoint_in_neither_mode() -> None:
-    lab = load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
-    found = {(p.mode, r.outcome) for p, c, r in predictions(lab) if c.source == HOST}
+    found = {(p.setting.mode, r.outcome) for p, c, r, _ in predictions(walkthrough()) if c.source == HOST}
     assert found == {("l2", UNREACHABLE), ("l3", UNREACHABLE)}
 
 
 def test_the_walkthrough_says_why() -> None:
-    lab = load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
-    reasons = {(p.name, str(c), r.outcome): r.reason for p, c, r in predictions(lab)}
+    reasons = {(p.name, str(c), r.outcome): r.reason for p, c, r, _ in predictions(walkthrough())}
     warm = reasons["l3", f"test1 -> {GATEWAY}", REACHABLE]
     assert "phase l2" in warm
     assert "warm" in warm
@@ -282,33 +891,44 @@ def test_the_walkthrough_says_why() -> None:
 @pytest.mark.parametrize("peer", PEERS)
 def test_checks_one_after_another_wear_an_entry_out(peer: str) -> None:
     check = Check(peer, "one")
-    neighbours = after(L3, Act(announce=("one",)), after(L3, Act(fast_ageing=(peer,)), failed(peer)))
-    told = []
+    state = doing(L3, Act(fast_ageing=(peer,)), Act(announce=("one",)), state=failed(peer))
+    outcomes = []
     for _ in range(4):
-        told.append(predict(L3, check, neighbours).outcome)
-        neighbours = after(L3, Act(checks=(check,)), neighbours)
+        outcomes.append(of_one(L3, check, state).outcome)
+        state = doing(L3, Act(checks=(check,)), state=state)
     # 1.3 s after the first use; a check takes 1.1 s.
-    assert told == [REACHABLE, REACHABLE, UNREACHABLE, UNREACHABLE]
+    assert outcomes == [REACHABLE, REACHABLE, UNREACHABLE, UNREACHABLE]
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_wait_wears_out_what_is_in_use_and_nothing_else(peer: str) -> None:
+    used, idle = (
+        doing(L3, *acts, state=failed(peer))
+        for acts in (
+            (Act(announce=("one",)), Act(checks=(Check(peer, "one"),))),
+            (Act(announce=("one",)),),
+        )
+    )
+    for state, outcome in ((used, UNREACHABLE), (idle, REACHABLE)):
+        assert of_one(L3, Check(peer, "one"), doing(L3, Act(wait=30), state=state)).outcome is outcome
 
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_an_entry_that_nobody_uses_does_not_age(peer: str) -> None:
-    neighbours = after(L3, Act(announce=("one",)), failed(peer))
-    for _ in range(20):
-        neighbours = after(L3, Act(checks=(Check("host", "one"),)), neighbours)
-    assert predict(L3, Check(peer, "one"), neighbours).outcome is REACHABLE
+    state = doing(L3, Act(announce=("one",)), state=failed(peer))
+    state = doing(L3, *20 * [Act(checks=(Check(HOST, "one"),))], state=state)
+    assert of_one(L3, Check(peer, "one"), state).outcome is REACHABLE
 
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_an_announcement_does_not_make_an_entry_in_use_younger(peer: str) -> None:
-    used = after(L3, Act(checks=(Check(peer, "one"),)), after(L3, Act(announce=("one",)), failed(peer)))
-    again = after(L3, Act(announce=("one",)), used)
-    assert again.left_s((peer, "one")) < used.left_s((peer, "one"))
+    used = doing(L3, Act(announce=("one",)), Act(checks=(Check(peer, "one"),)), state=failed(peer))
+    again = doing(L3, Act(announce=("one",)), state=used)
+    entry = (peer, ONE.addresses[0].ip)
+    assert again.left_s(entry) < used.left_s(entry)
 
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_an_entry_in_use_is_confirmed_in_l2(peer: str) -> None:
-    neighbours = known(peer)
-    for _ in range(10):
-        neighbours = after(L2, Act(checks=(Check("host", "one"),)), neighbours)
-    assert predict(L3, Check(peer, "one"), neighbours).outcome is REACHABLE
+    state = doing(L2, *10 * [Act(checks=(Check(HOST, "one"),))], state=known(peer))
+    assert of_one(L3, Check(peer, "one"), state).outcome is REACHABLE
