@@ -21,6 +21,9 @@ UNDO_TIMEOUT_S = 10
 """How long one undo may take; what it undoes was done in milliseconds."""
 
 _NOT_KNOWN = "not known, since the machine could not be looked at"
+_SLASH = ":"
+"""What stands for the slash in a sysctl's name where that names a view, and so a file."""
+
 _NOT_THERE = "cannot stat /proc/sys/net/"
 _UNDONE = "what was done has been undone"
 _MORE_TIME = f"give it more with --timeout; {_UNDONE}"
@@ -519,7 +522,7 @@ class _PayloadRun:
 def views_of(plan: Plan) -> dict[str, Command]:
     """Return the commands that show what a run of `plan` could leave behind, by name."""
     views = {"netns": ip.netns_list(), "addr": ip.addr_show()}
-    return views | {key: sysctl.get_value(key) for key in plan.sysctls}
+    return views | {key.replace("/", _SLASH): sysctl.get_value(key) for key in plan.sysctls}
 
 
 def _residue(before: Mapping[str, Completed], after: Mapping[str, Completed]) -> list[str]:
@@ -545,4 +548,4 @@ def _things(seen: Mapping[str, Completed]) -> Sequence[str]:
         dev = link.ifname
         things += [f"link {dev}", *(f"address {address} on {dev}" for address in link.ipv4)]
     sysctls = [name for name in seen if name.startswith("net.")]
-    return [*things, *(f"{key} = {seen[key].stdout.strip()}" for key in sysctls)]
+    return [*things, *(f"{key.replace(_SLASH, '/')} = {seen[key].stdout.strip()}" for key in sysctls)]

@@ -46,6 +46,9 @@ SHIM = "shim"
 PORT = "veth"
 """What the ports of the host's bridge are called, with a number."""
 
+IPV6_NEEDS = 1280
+"""The smallest MTU, in bytes, that a link with IPv6 may have; with a smaller one Linux takes IPv6 away."""
+
 DEFAULT_MTU = 1500
 """The MTU of every link of the simulated LAN, in bytes."""
 
@@ -104,6 +107,12 @@ class Parent:
         """Return the addresses of the gateway or the neighbour."""
         return self.gateway if role == GATEWAY else self.neighbour
 
+    @property
+    def gateways(self) -> tuple[Address, ...]:
+        """The gateway's addresses that others route by: the first of each family."""
+        found = (next((gw for gw in self.gateway if family_of(gw) == family), None) for family in FAMILIES)
+        return tuple(gateway for gateway in found if gateway is not None)
+
     def subnet_of(self, address: Address) -> Network | None:
         """Return the subnet of the parent that `address` is in, or None."""
         subnets = (own.network for own in self.host)
@@ -157,7 +166,8 @@ class Check:
 
     def __str__(self) -> str:
         """Return the check as reports name it."""
-        return f"{self.source} -> {self.destination}"
+        size = "" if self.size is None else f", {self.size} bytes"
+        return f"{self.source} -> {self.destination}{size}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +343,7 @@ class Lab:
                 raise InvalidLab(f"{part}: at least one is needed", LAB_HINT, (part,))
         self._check_parents()
         self._check_names()
+        self._check_mtus()
         self._check_routes()
         self._check_addresses()
         for position, phase in enumerate(self.phases):
@@ -351,7 +362,11 @@ class Lab:
                 what = f"{parent.name}: a VLAN needs both `vlan`, its tag, and `link`, what it is on"
                 raise InvalidLab(what, "write both, or none of them", path)
             if parent.link is not None:
-                _known(parent.link, hardware, "parent that is no VLAN itself", path)
+                names = [other.name for other in self.parents]
+                _known(parent.link, names, "parent, for the VLAN to be on", path)
+                if parent.link not in hardware:
+                    what = f"{parent.name} is on {parent.link}, which is a VLAN itself"
+                    raise InvalidLab(what, f"there is {', '.join(hardware)}", path)
         tags = [(f"{p.link}.{p.vlan}", ("parents", i)) for i, p in enumerate(self.parents) if p.link]
         _unique("VLAN", tags)
 
@@ -371,6 +386,12 @@ class Lab:
             if _is_hosts(endpoint.name):
                 raise InvalidLab(f"an endpoint cannot be called {endpoint.name}", _RENAME, at)
             _known(endpoint.parent, parents, f"parent of lab {self.name}", at)
+
+    def _check_mtus(self) -> None:
+        for i, e in enumerate(self.endpoints):
+            if e.mtu is not None and e.mtu < IPV6_NEEDS and _has_ipv6([e]):
+                what = f"{e.name}'s mtu {e.mtu} is too small for its IPv6 address"
+                raise InvalidLab(what, f"IPv6 needs {IPV6_NEEDS} bytes", ("endpoints", i))
 
     def _check_routes(self) -> None:
         for i, endpoint in enumerate(self.endpoints):
@@ -622,19 +643,24 @@ def _check_setting(lab: Lab, phase: Phase, parent: Parent, path: Path) -> None:
     endpoints = [e for e in map(lab.endpoint, phase.endpoints) if e.parent == parent.name]
     if not endpoints:
         return
+    where, leave = f"phase {phase.name}", "leave `strategy` and `host-shim` away"
+    if parent.name in dict(phase.others):
+        path = (*path, "parents", parent.name)
+        where += f", parent {parent.name}"
+        leave = f"write `strategy: none` and `host-shim: false` for {parent.name}"
     if setting.kind != "ipvlan" and (setting.strategy != "none" or setting.host_shim):
-        what = f"phase {phase.name}: strategies and the host shim are for ipvlan, and this is {setting.kind}"
-        raise InvalidLab(what, "leave them away here", path)
+        what = f"{where}: strategies and the host shim are for ipvlan, and this is {setting.kind}"
+        raise InvalidLab(what, leave, path)
     if setting.kind == "veth" and not lab.simulated:
-        what = f"phase {phase.name}: on a real parent ipvkit puts no bridge, as veth endpoints need"
+        what = f"{where}: on a real parent ipvkit puts no bridge, as veth endpoints need"
         raise InvalidLab(what, "leave --parent away", path)
     if setting.kind == "veth" and (parent.vlan or any(p.link == parent.name for p in lab.parents)):
-        what = f"phase {phase.name}: a parent that has to do with VLANs cannot be a bridge's port here"
+        what = f"{where}: a parent that has to do with VLANs cannot be a bridge's port here"
         raise InvalidLab(what, "take another kind than veth", path)
     _check_mtus(phase, setting, endpoints, path)
     for own in setting.shim_addresses:
         if any(own == taken for taken, _ in lab.addresses()):
-            what = f"phase {phase.name}: the shim cannot have {own}, which is somebody's"
+            what = f"{where}: the shim cannot have {own}, which is somebody's"
             raise InvalidLab(what, "take a free one", path)
     if setting.host_shim and setting.strategy == "l3s-proxy":
         what = (
@@ -643,10 +669,10 @@ def _check_setting(lab: Lab, phase: Phase, parent: Parent, path: Path) -> None:
         raise InvalidLab(what, "keep one of the two", path)
     why_not = _why_not(setting, parent, [own for e in endpoints for own in e.addresses])
     if why_not:
-        what = f"phase {phase.name}: strategy {setting.strategy} cannot work in {setting.mode}: {why_not[0]}"
-        raise InvalidLab(what, why_not[1], path)
+        what = f"{where}: strategy {setting.strategy} cannot work in {setting.mode}: {why_not[0]}"
+        raise InvalidLab(what, why_not[1] or leave, path)
     if setting.host_shim and setting.mode == "l2" and not lab.simulated and not setting.shim_addresses:
-        what = f"phase {phase.name}: in l2 the host shim needs an address of its own"
+        what = f"{where}: in l2 the host shim needs an address of its own"
         raise InvalidLab(what, "name one that is free: `host-shim: 192.168.104.120`", path)
 
 
@@ -672,7 +698,7 @@ def _why_not(setting: Setting, parent: Parent, own: list[InterfaceAddress]) -> t
                 return why, "give the endpoints a subnet of their own"
             return None
         case _ if setting.mode == "l2":
-            return "there the endpoints answer ARP themselves, and need no help", "leave `strategy` away"
+            return "there the endpoints answer ARP themselves, and need no help", ""
         case "l3s-proxy":
             if setting.mode == "l3" and any(a.version == 4 for a in own):
                 return "the kernel steers ARP away from the host, which so cannot answer", "take mode l3s"
@@ -735,9 +761,17 @@ def _check_check(lab: Lab, phase: Phase, check: Check, at: Path) -> None:
     if check.source == check.destination:
         raise InvalidLab(f"{check}: nothing leaves the endpoint", "name another destination", at)
     if lab.simulated and lab.pinged(check) is None:
-        what = check.family or "one family"
-        raise InvalidLab(f"{check}: the two do not both have addresses of {what}", "give them some", at)
+        lacking = [role for role in ends if not _has(lab.addresses_of(role, parent), check.family)]
+        what = f"{' and '.join(lacking)} has no {check.family} address" if check.family else _NO_FAMILY
+        raise InvalidLab(f"{check}: {what}", "give it one, or ask another", at)
     _check_why(check, at)
+
+
+_NO_FAMILY = "the two have no address family in common"
+
+
+def _has(addresses: Iterable[Address], family: Family | None) -> bool:
+    return any(family in (None, family_of(address)) for address in addresses)
 
 
 def _check_why(asked: Check | Attempt, at: Path) -> None:
@@ -758,11 +792,20 @@ def _check_attempt(lab: Lab, phase: Phase, attempt: Attempt, at: Path) -> None:
                 raise InvalidLab(f"{attempt}: the name is taken", _RENAME, at)
         case DeleteLink(name):
             _known(name, sorted(added), "link that this phase adds", at)
-        case SetMtu(link, _):
+        case SetMtu(link, mtu):
             links = (*phase.endpoints, *(p.name for p in lab.parents))
             _known(link, links, f"endpoint of phase {phase.name} and no parent", at)
+            if mtu < IPV6_NEEDS and _has_ipv6(lab.endpoints):
+                what = (
+                    f"{attempt}: a link with less than {IPV6_NEEDS} bytes loses its IPv6 addresses for good"
+                )
+                raise InvalidLab(what, "take more, or IPv4 endpoints only", at)
             if not lab.simulated and not lab.is_endpoint(link):
                 raise InvalidLab(f"{attempt}: a real parent's MTU is left alone", "leave --parent away", at)
+
+
+def _has_ipv6(endpoints: Iterable[Endpoint]) -> bool:
+    return any(own.version == 6 for endpoint in endpoints for own in endpoint.addresses)
 
 
 def _is_hosts(name: str) -> bool:

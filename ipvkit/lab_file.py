@@ -353,8 +353,10 @@ def _check(field: _Field) -> Check:
 def _attempt(field: _Field) -> Attempt:
     fields = field.fields(*_TRIES, "at", "kind", "mode", "flag", "expect", "why")
     tried = [key for key in _TRIES if key in fields]
-    if len(tried) != 1:
-        raise field.wrong("one change is needed", f"there is {', '.join(_TRIES)}")
+    if not tried:
+        raise field.wrong("a change is needed", f"there is {', '.join(_TRIES)}")
+    if len(tried) > 1:
+        raise field.wrong(f"there are {len(tried)} changes in it", "write each as an item of its own")
     return Attempt(
         _change(field, tried[0], fields),
         expect=Outcome(fields["expect"].one_of(OF_TRIES)) if "expect" in fields else None,

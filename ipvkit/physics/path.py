@@ -196,7 +196,9 @@ class _Tracer:
     def _over_the_wire(self, link: Link, target: Link, destination: Address, source: Address) -> str:
         """Return the host to which the switch, and the link that gets the frame, give it."""
         allowed = self.world.state.allowed
-        filtered = allowed is not None and source.version == 4 and self._is_hosts_port(link)
+        # The filter is for IPv4 in plain frames; what has a VLAN's tag passes it.
+        tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
+        filtered = allowed is not None and source.version == 4 and not tagged and self._is_hosts_port(link)
         if filtered and source not in self._allowed(allowed or ()):
             what = f"the switch drops what comes from {source}: its port security allows"
             raise self._lost("switch", f"{what} {' and '.join(allowed or ())}")
@@ -226,8 +228,10 @@ class _Tracer:
         """Lose what is larger than the link that gets it takes (is_skb_forwardable())."""
         size = self._bytes(destination)
         if size > link.mtu + _VLAN_TAG and not self.replying:
-            what = f"{size} bytes are more than the mtu of {_whose(link)}, {link.mtu}, and a VLAN tag's"
-            raise self._lost(link.node, f"{what} {_VLAN_TAG}")
+            what = (
+                f"{size} bytes are more than {_whose(link)} takes: its mtu, {link.mtu}, and {_VLAN_TAG} more"
+            )
+            raise self._lost(link.node, what)
 
     def _bytes(self, destination: Address) -> int:
         """Return the size of the packet; one of which none is given fits everywhere."""
@@ -237,14 +241,14 @@ class _Tracer:
 
     def _resolve(self, link: Link, address: Address, source: Address) -> Link:
         """Return the link that has the MAC for `address`, asked for out of an ordinary link."""
-        rider = self.world.rider(address)
-        if rider is not None and rider.parent == link.segment:
-            if link == self.world.nic(rider.parent):
-                return self._ask_from_parent(link, rider, source)
-            return self._resolve_rider(link, rider, address, source)
         for other in self.world.links():
             if other != link and other.segment == link.segment and self._answers(other, address):
                 return self._ask_nic(link, other, address, source)
+        rider = self.world.rider(address, link.segment)
+        if rider is not None:
+            if link == self.world.nic(rider.parent):
+                return self._ask_from_parent(link, rider, source)
+            return self._resolve_rider(link, rider, address, source)
         raise self._lost(link.node, f"{self._arp(link, address)} gets no answer: nobody there has {address}")
 
     def _resolve_rider(self, link: Link, rider: Link, address: Address, source: Address) -> Link:
@@ -255,11 +259,13 @@ class _Tracer:
             self._note(link.node, f"{link.node} has a permanent neighbour entry for {rider.node}")
         elif setting.mode == "l2":
             self._asked(entry, answered=True)
-            self._note(link.node, f"in l2 {rider.node} answers ARP itself, with the parent's MAC")
+            answers = f"in l2 {rider.node} answers {_question(address)} itself"
+            self._note(link.node, f"{answers}, with the parent's MAC")
             self._learn(rider.node, link, source)
         elif self._is_proxied(rider, address):
             self._asked(entry, answered=True)
-            self._note(link.node, f"the host answers {link.node}'s ARP for {rider.node}, as its proxy")
+            asked = f"{link.node}'s {_question(address)} for {rider.node}"
+            self._note(link.node, f"the host answers {asked}, as its proxy")
         elif entry in self.world.state.known:
             self.path.used.add(entry)
             known = f"{link.node} knows {rider.node} from {self.world.state.known[entry]}"
@@ -285,7 +291,7 @@ class _Tracer:
             self._note(HOST, "the switch sends frames back, so the host and its endpoints hear each other")
             self._learn(rider.node, link, source)
             return link
-        lost = f"the host's ARP for {rider.node} goes to the wire, where nobody answers"
+        lost = f"the host's {_question(source)} for {rider.node} goes to the wire, where nobody answers"
         raise self._lost(HOST, f"{lost}: {_STAY_APART}")
 
     def _resolve_in_l2(self, link: Link, address: Address, source: Address) -> Link:
@@ -300,7 +306,8 @@ class _Tracer:
                 return self._ask_nic(link, other, address, source)
         if self._answers(nic, address):
             if not self.world.state.hairpin:
-                lost = f"{link.node}'s ARP for the host goes to siblings and the wire, never to the host"
+                asked = f"{link.node}'s {_question(address)} for the host"
+                lost = f"{asked} goes to siblings and the wire, never to the host"
                 raise self._lost(link.node, f"{lost}: {_STAY_APART}")
             self._note(
                 link.node, "the switch sends frames back, so the host and its endpoints hear each other"
@@ -366,7 +373,7 @@ class _Tracer:
 
     def _arp(self, link: Link, address: Address) -> str:
         """Return whose question for whom it is."""
-        what = "ARP" if address.version == 4 else "neighbour solicitation"
+        what = _question(address)
         if self.replying and link.node != HOST:
             return f"{_the(link.node)}'s {what} for the way back"
         rider = self.world.rider(address)
@@ -374,6 +381,11 @@ class _Tracer:
 
 
 _FAMILY = {"ipv4": "IPv4", "ipv6": "IPv6"}
+
+
+def _question(address: Address) -> str:
+    """Return what a host asks by, for the MAC of an address of that family."""
+    return "ARP" if address.version == 4 else "neighbour solicitation"
 
 
 def _the(node: str) -> str:

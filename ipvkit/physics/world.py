@@ -180,7 +180,7 @@ class _Builder:
             dev = HOSTS_BRIDGE if setting.kind == "veth" and self._addresses(parent) else parent.name
             links.append(Link(HOST, dev, "nic", parent.name, parent.host, mtu=mtu))
             if self.lab.routed:
-                ways += [Way(None, family_of(gw), dev, gw) for gw in parent.gateway]
+                ways += [Way(None, family_of(gw), dev, gw) for gw in parent.gateways]
             hosts = [own.ip for own in self._addresses(parent)]
             if setting.strategy == "l3s-proxy":
                 ways += [Way(_only(a), "ipv4", "lo") for a in hosts if a.version == 4]
@@ -199,7 +199,7 @@ class _Builder:
             if own:
                 links.append(Link(role, parent.name, "nic", parent.name, own))
             if role != GATEWAY and self.lab.routed:
-                ways += [Way(None, family_of(gw), parent.name, gw) for gw in parent.gateway if own]
+                ways += [Way(None, family_of(gw), parent.name, gw) for gw in parent.gateways if own]
             endpoints = self._addresses(parent)
             if setting.strategy == "routed" and own:
                 ways += [

@@ -115,7 +115,7 @@ def _give_routes(lab: Lab, steps: Steps) -> None:
     steps.add("let the gateway forward", in_netns(GATEWAY, sysctl.set_values(_FORWARDING)))
     for i, parent in enumerate(lab.parents):
         metric = 100 + i if i else None
-        for gateway in parent.gateway:
+        for gateway in parent.gateways:
             to = ip.RouteTo(via=gateway, dev=parent.name, metric=metric)
             steps.add("give the host its default route", ip.route_add(to))
             if any(family_of(peer) == family_of(gateway) for peer in parent.neighbour):

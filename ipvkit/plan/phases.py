@@ -168,7 +168,7 @@ class PhaseBuilder:
 
     def _put_bridge(self, parent: Parent, steps: Steps, made: "_Made") -> None:
         """Put a bridge over `parent`, with the parent's addresses, as veth endpoints need it."""
-        for gateway in parent.gateway if self.lab.routed else ():
+        for gateway in parent.gateways if self.lab.routed else ():
             to = ip.RouteTo(via=gateway, dev=parent.name)
             id = steps.add(
                 f"take the host's default route from {parent.name}",
@@ -194,7 +194,7 @@ class PhaseBuilder:
         steps.add(f"make {parent.name} a port of it", ip.link_set(parent.name, master=HOSTS_BRIDGE))
         steps.end_stage()
         if self.lab.routed:
-            for gateway in parent.gateway:
+            for gateway in parent.gateways:
                 route = default_route(HOSTS_BRIDGE, gateway, ipv6=False)
                 steps.add("give the host its default route again", route)
             steps.end_stage()

@@ -1,0 +1,226 @@
+"""The matrix: each cell is asked once, with cold neighbour tables, and told in order."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from itertools import combinations, product
+
+import hypothesis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipvkit.command import Completed
+from ipvkit.engine import Run
+from ipvkit.lab import FAMILIES, FAR, FLAGS, GATEWAY, HOST, MODES, NEIGHBOUR, Act, Check, Lab, Outcome, Phase
+from ipvkit.lab_file import dump, load
+from ipvkit.matrix import (
+    ENDPOINTS,
+    PAIRS,
+    STRATEGIES,
+    Cell,
+    Choice,
+    Matrix,
+    observed,
+    plans,
+    predicted,
+    settings,
+    strategy_of,
+)
+from ipvkit.physics import State, after, next_phase
+from ipvkit.plan import Plan
+from ipvkit.report.matrix import render, verdict_line
+from ipvkit.verdicts import Result, judge
+from recorder import answered, unanswered
+
+ALL = Choice()
+
+few = hypothesis.settings(max_examples=max(1, hypothesis.settings().max_examples // 6))
+"""To plan the whole matrix takes half a second."""
+CHOICES = st.builds(
+    Choice,
+    mode=st.sampled_from(MODES),
+    flag=st.none() | st.sampled_from(FLAGS),
+    family=st.none() | st.sampled_from(FAMILIES),
+    strategy=st.none() | st.sampled_from(STRATEGIES),
+)
+
+Place = tuple[str, str, str, str, str, str]
+
+
+def place(cell: Cell) -> Place:
+    return cell.mode, cell.flag, cell.strategy, cell.family, cell.source, cell.destination
+
+
+@cache
+def all_of_it() -> list[Plan]:
+    return plans(ALL, 4)
+
+
+@cache
+def whole() -> Matrix:
+    return predicted(all_of_it())
+
+
+# --- what is asked ------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_and_everybody_else_are_asked_both_ways() -> None:
+    one, two = ENDPOINTS
+    others = (HOST, two, GATEWAY, NEIGHBOUR, FAR)
+    asked = [pair for other in others for pair in ((one, other), (other, one))]
+    assert Counter(PAIRS) == Counter(asked)
+
+
+def test_every_mode_and_flag_is_there_with_every_strategy_that_can_work_in_it() -> None:
+    works_in = {
+        "l2": {"none", "host-shim", "routed"},
+        "l3": {"none", "host-shim", "routed", "announce", "static-neigh"},
+        "l3s": {"none", "host-shim", "routed", "announce", "static-neigh", "l3s-proxy"},
+    }
+    assert Counter((s.mode, s.flag, strategy_of(s)) for s in settings()) == Counter(
+        (mode, flag, strategy) for mode, flag in product(MODES, FLAGS) for strategy in works_in[mode]
+    )
+
+
+def test_each_pair_is_asked_once_for_each_setting_and_family() -> None:
+    """But for IPv6 under `announce`: what is announced is ARP's."""
+    assert Counter(map(place, whole().cells)) == Counter(
+        (s.mode, s.flag, strategy_of(s), family, *pair)
+        for s, family, pair in product(settings(), FAMILIES, PAIRS)
+        if (strategy_of(s), family) != ("announce", "ipv6")
+    )
+
+
+def test_cells_are_in_the_order_of_settings_families_and_pairs() -> None:
+    order: list[tuple[str, str, str]] = [(s.mode, s.flag, strategy_of(s)) for s in settings()]
+    found = [
+        (order.index(place(cell)[:3]), cell.family, PAIRS.index((cell.source, cell.destination)))
+        for cell in whole().cells
+    ]
+    assert found == sorted(found)
+
+
+@few
+@given(CHOICES)
+def test_a_choice_is_that_part_of_the_whole(choice: Choice) -> None:
+    wanted = (choice.mode, choice.flag, choice.strategy, choice.family)
+    cells = predicted(plans(choice, 3)).cells
+    assert cells == tuple(
+        cell
+        for cell in whole().cells
+        if all(want in (None, has) for want, has in zip(wanted, place(cell)[:4], strict=True))
+    )
+
+
+@pytest.mark.parametrize("count", [2, 7, 60])
+def test_in_however_many_plans_the_cells_are_the_same(count: int) -> None:
+    made = plans(ALL, count)
+    assert abs(len(made) - min(count, len(settings()))) <= 1
+    assert predicted(made).cells == whole().cells
+
+
+# --- how it is asked ----------------------------------------------------------------------------------
+
+
+def acts(lab: Lab) -> list[tuple[Phase, Act, State]]:
+    """Return every act of a lab with the state before it."""
+    state, found = State(), []
+    for phase in lab.phases:
+        for act in phase.acts:
+            found.append((phase, act, state))
+            state = after(lab, phase, act, state)
+        state = next_phase(lab, state)
+    return found
+
+
+def test_every_cell_is_asked_with_cold_neighbour_tables() -> None:
+    for plan in all_of_it():
+        for phase, act, state in acts(plan.lab):
+            if act.checks:
+                assert (dict(state.known), state.failed) == ({}, frozenset()), phase.name
+
+
+def test_no_two_cells_that_are_asked_side_by_side_share_a_neighbour_entry() -> None:
+    for plan in all_of_it():
+        for phase, act, state in acts(plan.lab):
+            ends = Counter((check.family, frozenset(map(by_gateway, pair(check)))) for check in act.checks)
+            assert all(count == 1 for count in ends.values())
+            entries = [left_by(plan.lab, phase, check, state) for check in act.checks]
+            for one, other in combinations(entries, 2):
+                assert not one & other, phase.name
+
+
+def pair(check: Check) -> tuple[str, str]:
+    return check.source, check.destination
+
+
+def by_gateway(role: str) -> str:
+    """Return who is asked for by ARP on the way to a role."""
+    return GATEWAY if role == FAR else role
+
+
+def left_by(lab: Lab, phase: Phase, check: Check, state: State) -> set[object]:
+    """Return the entries that a check leaves at the peers."""
+    later = after(lab, phase, Act(checks=(check,)), state)
+    return {*later.known, *later.failed}
+
+
+def test_every_lab_is_one_that_could_be_written_by_hand() -> None:
+    for plan in all_of_it():
+        assert load(dump(plan.lab), "matrix.yaml") == plan.lab
+
+
+# --- what came of it ----------------------------------------------------------------------------------
+
+SMALL = Choice(mode="l3s", flag="bridge", family="ipv4")
+
+
+def results(made: Sequence[Plan], otherwise: Sequence[int] = (), missing: Sequence[int] = ()) -> list[Result]:
+    """Return results in which all came out as predicted, but for the pings with these numbers."""
+    found, number = [], 0
+    for plan in made:
+        run = Run(plan, "uml", "6.12.0", {step.id: Completed(0, "", "", 0.0) for step in plan.steps})
+        for step in plan.steps:
+            if step.probe is None:
+                continue
+            replies = (step.probe.expected is Outcome.REACHABLE) != (number in otherwise)
+            output = (answered if replies else unanswered)(str(step.probe.address))
+            run.completed[step.id] = Completed(0 if replies else 1, output, "", 0.0)
+            if number in missing:
+                del run.completed[step.id]
+            number += 1
+        found.append(judge(run))
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_what_kernels_did_is_told_beside_what_was_predicted(count: int) -> None:
+    made = plans(SMALL, count)
+    matrix = observed(results(made), 12.0)
+    assert list(map(place, matrix.cells)) == list(map(place, predicted(made).cells))
+    assert all(cell.agrees for cell in matrix.cells)
+    assert (matrix.target, matrix.kernel, matrix.duration_s) == ("uml", "6.12.0", 12.0)
+    assert verdict_line(matrix).startswith(f"pass: {len(matrix.cells)} of {len(matrix.cells)} cells")
+
+
+def test_nothing_agrees_that_was_not_asked() -> None:
+    assert {cell.agrees for cell in predicted(plans(SMALL, 1)).cells} == {None}
+
+
+def test_a_cell_that_came_out_otherwise_and_one_that_was_not_reached_are_told() -> None:
+    matrix = observed(results(plans(SMALL, 1), otherwise=[0], missing=[1]), 1.0)
+    as_predicted = len(matrix.cells) - 2
+    assert Counter(cell.agrees for cell in matrix.cells) == {True: as_predicted, False: 1, None: 1}
+    (wrong,) = (cell for cell in matrix.cells if cell.agrees is False)
+    assert {wrong.predicted, wrong.observed} == {Outcome.REACHABLE, Outcome.UNREACHABLE}
+    text = render(matrix)
+    assert "!" in text.partition("\n\n")[0]
+    assert f"{wrong.source} -> {wrong.destination}: predicted {wrong.predicted}" in text
+    assert verdict_line(matrix).startswith(f"fail: {as_predicted} of ")
+
+
+def test_the_table_has_a_row_for_each_setting() -> None:
+    rows = [line.split() for line in render(whole()).splitlines()[2:]]
+    shown = [tuple(row[:3]) for row in rows[: len(settings())]]
+    assert shown == [(s.mode, s.flag, strategy_of(s)) for s in settings()]
