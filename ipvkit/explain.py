@@ -36,9 +36,13 @@ class Mend:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What becomes of `check` in `phase` with cold neighbour tables, and what mends it, cheapest first."""
+    """What becomes of `check` in `phase` with cold neighbour tables, and what mends it, cheapest first.
+
+    `setting` is that of the endpoints on the parent that the check is about.
+    """
 
     phase: Phase
+    setting: Setting
     check: Check
     prediction: physics.Prediction
     mends: tuple[Mend, ...]
@@ -55,7 +59,8 @@ def explain(lab: Lab, phase: Phase, check: Check) -> Explanation:
     asking = _asking(lab, replace(phase, name=_BEFORE), check)
     prediction = _predicted(asking)
     mends = () if prediction.outcome is Outcome.REACHABLE else tuple(_mends(asking, check))
-    return Explanation(phase, check, prediction, mends, make_plan(asking))
+    setting = phase.on(lab.parent_of(check).name)
+    return Explanation(phase, setting, check, prediction, mends, make_plan(asking))
 
 
 def _asking(lab: Lab, phase: Phase, check: Check, first: tuple[Act, ...] = ()) -> Lab:
@@ -114,7 +119,7 @@ def _mends(asking: Lab, check: Check) -> Iterator[Mend]:
         others = tuple((name, other) for name, other in phase.others if name != parent)
         changed = replace(phase, name=candidate.name, others=(*others, (parent, candidate.setting)))
         try:
-            lab = _renumbered(asking) if candidate.renumbered else asking
+            lab = _renumbered(asking, parent) if candidate.renumbered else asking
             mended = _asking(lab, changed, check, candidate.first)
         except InvalidLab:
             continue
@@ -201,9 +206,10 @@ def _replaced(command: Command) -> Command:
     return replace(command, argv=(*command.argv[:at], "replace", *command.argv[at + 1 :]))
 
 
-def _renumbered(lab: Lab) -> Lab:
-    """Return `lab` with the endpoints in subnets of their own, those that are in their parent's."""
-    return replace(lab, endpoints=tuple(_apart(lab, i, e) for i, e in enumerate(lab.endpoints)))
+def _renumbered(lab: Lab, parent: str) -> Lab:
+    """Return `lab` with the endpoints on `parent` in a subnet of their own, those that are in its."""
+    endpoints = enumerate(lab.endpoints)
+    return replace(lab, endpoints=tuple(_apart(lab, i, e) if e.parent == parent else e for i, e in endpoints))
 
 
 def _apart(lab: Lab, position: int, endpoint: Endpoint) -> Endpoint:

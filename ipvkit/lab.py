@@ -663,9 +663,7 @@ def _check_setting(lab: Lab, phase: Phase, parent: Parent, path: Path) -> None:
             what = f"{where}: the shim cannot have {own}, which is somebody's"
             raise InvalidLab(what, "take a free one", path)
     if setting.host_shim and setting.strategy == "l3s-proxy":
-        what = (
-            f"phase {phase.name}: l3s-proxy and a host shim do not go together: both need the host's routes"
-        )
+        what = f"{where}: l3s-proxy and a host shim do not go together: both need the host's routes"
         raise InvalidLab(what, "keep one of the two", path)
     why_not = _why_not(setting, parent, [own for e in endpoints for own in e.addresses])
     if why_not:
@@ -751,13 +749,11 @@ def _check_check(lab: Lab, phase: Phase, check: Check, at: Path) -> None:
             _known(role, (*phase.endpoints, HOST), f"part of phase {phase.name}", at)
     parent = lab.parent_of(check)
     peers = [r for r in PEERS if parent.peer(r) or not lab.simulated]
+    here = (*phase.endpoints, HOST, *peers, *((FAR,) if lab.far else ()))
     for role in ends:
-        _known(
-            role,
-            (*phase.endpoints, HOST, *peers, *((FAR,) if lab.far else ())),
-            f"part of phase {phase.name}",
-            at,
-        )
+        if role in PEERS and role not in peers and any(other.peer(role) for other in lab.parents):
+            raise InvalidLab(f"{check}: {parent.name} has no {role}", "give it one, or ask another", at)
+        _known(role, here, f"part of phase {phase.name}", at)
     if check.source == check.destination:
         raise InvalidLab(f"{check}: nothing leaves the endpoint", "name another destination", at)
     if lab.simulated and lab.pinged(check) is None:

@@ -2,15 +2,11 @@
 
 import os
 import shlex
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAMS = ("ip", "ping", "arping", "sysctl", "tc", "sleep")
-
-SLEEP = shutil.which("sleep") or "sleep"
-"""The real one, for hooks: on the PATH of the fakes, `sleep` is one of them."""
+PROGRAMS = ("ip", "ping", "arping", "sysctl", "tc")
 
 READ = "0"
 """What a fake sysctl says every value is."""

@@ -31,7 +31,7 @@ def new_lab(name: str, setting: Setting, count: int, *, ipv6: bool = False) -> L
     pairs = [(a, b) for a, b in zip(names, [*others, first], strict=True) if a != b]
     pairs += [(role, first) for role in (HOST, GATEWAY, NEIGHBOUR, FAR)] + [(first, FAR)]
     phase = Phase(setting.mode, setting, tuple(names), (Act(checks=tuple(Check(a, b) for a, b in pairs)),))
-    about = f"{count} endpoints: {setting}"
+    about = f"{count} {'endpoint' if count == 1 else 'endpoints'}: {setting}"
     far = both("198.51.100.10/24", "2001:db8:ff::10/64")
     return Lab(name, about, (parent,), endpoints, (phase,), far)
 

@@ -86,14 +86,14 @@ class _Tracer:
         way = self._way(node, destination)
         own = node.source_for(way)
         if own is None:
-            raise Lost(f"{_the(name)} has no {_FAMILY[way.family]} address")
+            raise self._lost(name, f"{_the(name)} has no {_FAMILY[way.family]} address")
         return own
 
     def _way(self, node: Node, destination: Address, dev: str | None = None) -> Way:
         way = node.way_to(destination, dev)
         if way is None:
             out = f" out of {dev}" if dev else ""
-            raise Lost(f"{_the(node.name)} has no route to {destination}{out}")
+            raise self._lost(node.name, f"{_the(node.name)} has no route to {destination}{out}")
         return way
 
     def _carry(self, at: str, destination: Address, source: Address) -> str:
@@ -107,7 +107,7 @@ class _Tracer:
                 raise self._lost(at, f"{_the(at)} does not forward what is for others")
             way = self._way(node, destination)
             at = self._out_of(node, way, destination, source)
-        raise Lost("the packet goes round in circles")
+        raise self._lost(at, "the packet goes round in circles")
 
     def _tell(self, at: str, what: str) -> None:
         self.path.hops.append(Hop(at, what))
@@ -148,6 +148,8 @@ class _Tracer:
             return self._to_sibling(link, destination)
         if inside and not self.world.state.hairpin:
             raise self._lost(link.node, _siblings(setting.flag))
+        if inside:
+            self._note(link.node, "with flag vepa the packet goes out to the switch, which sends it back")
         return self._over_the_wire(self.world.nic(link.parent), target, destination, source)
 
     def _out_of_l3(self, link: Link, destination: Address, source: Address) -> str:
@@ -259,8 +261,8 @@ class _Tracer:
             self._note(link.node, f"{link.node} has a permanent neighbour entry for {rider.node}")
         elif setting.mode == "l2":
             self._asked(entry, answered=True)
-            answers = f"in l2 {rider.node} answers {_question(address)} itself"
-            self._note(link.node, f"{answers}, with the parent's MAC")
+            asked = "ARP" if address.version == 4 else "neighbour solicitations"
+            self._note(link.node, f"in l2 {rider.node} answers {asked} itself, with the parent's MAC")
             self._learn(rider.node, link, source)
         elif self._is_proxied(rider, address):
             self._asked(entry, answered=True)
@@ -276,6 +278,8 @@ class _Tracer:
         else:
             self._asked(entry, answered=False)
             silent = f"gets no answer: in {setting.mode} {rider.node}'s device is NOARP"
+            if address.version == 6:
+                silent = f"gets no answer: in {setting.mode} it goes to the host, which has not that address"
             raise self._lost(link.node, f"{self._arp(link, address)} {silent}")
         return on_parent
 

@@ -155,7 +155,8 @@ class _Builder:
         for endpoint in map(self.lab.endpoint, self.phase.endpoints):
             setting = self.settings[endpoint.parent]
             added = tuple(a for name, a in self.state.addresses if name == endpoint.name)
-            parents_mtu = self.state.mtus.get(endpoint.parent, DEFAULT_MTU)
+            of_parent = self.state.mtus.get(endpoint.parent, DEFAULT_MTU)
+            at_first = DEFAULT_MTU if setting.kind == "veth" else of_parent
             link = Link(
                 endpoint.name,
                 endpoint.name,
@@ -163,7 +164,7 @@ class _Builder:
                 endpoint.parent,
                 (*endpoint.addresses, *added),
                 endpoint.parent,
-                self.state.mtus.get(endpoint.name, endpoint.mtu or parents_mtu),
+                self.state.mtus.get(endpoint.name, endpoint.mtu or at_first),
             )
             ways = tuple(
                 Way(route.to, family, endpoint.name, route.via)
@@ -178,15 +179,18 @@ class _Builder:
             setting = self.settings[parent.name]
             mtu = self.state.mtus.get(parent.name, DEFAULT_MTU)
             dev = HOSTS_BRIDGE if setting.kind == "veth" and self._addresses(parent) else parent.name
-            links.append(Link(HOST, dev, "nic", parent.name, parent.host, mtu=mtu))
+            # A bridge takes the smallest MTU of its ports.
+            own_mtu = mtu if dev == parent.name else min(mtu, DEFAULT_MTU)
+            links.append(Link(HOST, dev, "nic", parent.name, parent.host, mtu=own_mtu))
             if self.lab.routed:
                 ways += [Way(None, family_of(gw), dev, gw) for gw in parent.gateways]
             hosts = [own.ip for own in self._addresses(parent)]
             if setting.strategy == "l3s-proxy":
                 ways += [Way(_only(a), "ipv4", "lo") for a in hosts if a.version == 4]
                 proxied |= set(hosts)
-            if setting.host_shim:
-                dev, own = shim_name(i), shim_addresses(self.lab, setting, parent)
+            if setting.host_shim and hosts:
+                # A change of mode changes no address.
+                dev, own = shim_name(i), shim_addresses(self.lab, self.phase.on(parent.name), parent)
                 links.append(Link(HOST, dev, "ipvlan", parent.name, own, parent.name, mtu))
                 ways += [Way(_only(address), family_of(address), dev) for address in hosts]
         return Node(HOST, tuple(links), tuple(ways), forwards=bool(proxied), proxied=frozenset(proxied))

@@ -113,8 +113,8 @@ def _set_loopback_up(netns: str, whose: str, steps: Steps) -> None:
 def _give_routes(lab: Lab, steps: Steps) -> None:
     """Add the steps that make the gateway lead somewhere, and everybody use it."""
     steps.add("let the gateway forward", in_netns(GATEWAY, sysctl.set_values(_FORWARDING)))
-    for i, parent in enumerate(lab.parents):
-        metric = 100 + i if i else None
+    for parent in lab.parents:
+        metric = metric_of(lab, parent)
         for gateway in parent.gateways:
             to = ip.RouteTo(via=gateway, dev=parent.name, metric=metric)
             steps.add("give the host its default route", ip.route_add(to))
@@ -148,6 +148,12 @@ def dev_of(lab: Lab, parent: Parent) -> str:
     if parent.link is not None:
         return f"eth{hardware.index(parent.link)}.{parent.vlan}"
     return f"eth{hardware.index(parent.name)}"
+
+
+def metric_of(lab: Lab, parent: Parent) -> int | None:
+    """Return the metric of default routes by `parent`: the first parent's are the best, and have none."""
+    position = lab.parents.index(parent)
+    return 100 + position if position else None
 
 
 def mac_of(lab: Lab, parent: Parent) -> str | None:

@@ -31,7 +31,7 @@ from ipvkit.lab import (
     shim_addresses,
     shim_name,
 )
-from ipvkit.plan.lan import default_route, dev_of, give, mac_of, port_of
+from ipvkit.plan.lan import default_route, dev_of, give, mac_of, metric_of, port_of
 from ipvkit.plan.steps import Probe, Section, Steps, Undo
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
 from ipvkit.values import Address, InterfaceAddress
@@ -169,7 +169,7 @@ class PhaseBuilder:
     def _put_bridge(self, parent: Parent, steps: Steps, made: "_Made") -> None:
         """Put a bridge over `parent`, with the parent's addresses, as veth endpoints need it."""
         for gateway in parent.gateways if self.lab.routed else ():
-            to = ip.RouteTo(via=gateway, dev=parent.name)
+            to = ip.RouteTo(via=gateway, dev=parent.name, metric=metric_of(self.lab, parent))
             id = steps.add(
                 f"take the host's default route from {parent.name}",
                 ip.route_del(to),
@@ -451,7 +451,7 @@ class PhaseBuilder:
             predicted = physics.predict_attempt(self.lab, phase, attempt, state)
             probe = self._probe(attempt, None, predicted)
             change = attempt.change
-            ok = (*_TRY_OK, 1) if isinstance(change, DeleteLink) else _TRY_OK
+            ok = (0, 1) if isinstance(change, DeleteLink) else _TRY_OK
             command = replace(self._command_of(change), ok=ok)
             undo = ip.link_delete(change.name) if isinstance(change, AddLink) else None
             settles: tuple[str, ...] = ()

@@ -19,8 +19,8 @@ def render(explanations: Sequence[Explanation], proofs: Proofs | None = None) ->
 
 
 def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
-    phase, prediction = explanation.phase, explanation.prediction
-    yield f"phase {phase.name}: {phase.setting}"
+    prediction = explanation.prediction
+    yield f"phase {explanation.phase.name}: {explanation.setting}"
     yield f"{explanation.check}: {prediction.outcome}, when nobody knows anybody yet"
     yield from wrap(prediction.reason, 100, initial_indent="  ", subsequent_indent="  ")
     yield ""

@@ -51,7 +51,7 @@ def render_json(matrix: Matrix) -> str:
     document = {
         "schema": "ipvkit/matrix/v1",
         "target": matrix.target,
-        "kernel": matrix.kernel,
+        "kernel": matrix.kernel or None,
         "duration_s": round(matrix.duration_s, 3),
         "cells": [
             {

@@ -8,6 +8,7 @@ undo, all at once.
 """
 
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -36,7 +37,6 @@ from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import (
     PROBE_FOR_IPVLAN,
     READ,
-    SLEEP,
     Answer,
     Mark,
     Recorder,
@@ -50,6 +50,8 @@ GATEWAY = IPv4Address("192.168.104.254")
 
 PREPARES = {True: ["ip link set lo up", PROBE_FOR_IPVLAN], False: [PROBE_FOR_IPVLAN]}
 """What a script does before its first step, by whether its LAN is simulated."""
+
+SLEEP = shutil.which("sleep")
 
 AS_ROOT = () if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user")
 
@@ -66,6 +68,8 @@ needs_namespaces = pytest.mark.skipif(not can_unshare(), reason="this machine gi
 @pytest.fixture(scope="module")
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
     recorder = Recorder(tmp_path_factory.mktemp("recorder"))
+    # What waits in a lab takes no time here; hooks use the real one.
+    (recorder.bin / "sleep").symlink_to(recorder.bin / "ip")
     with patch.dict(os.environ, PATH=recorder.path):
         yield recorder
 
