@@ -362,7 +362,8 @@ def _asked(probe: Probe) -> Iterator[str]:
         yield from ("try", str(check), probe.expected, probe.reason)
         return
     yield "check"
-    yield from (check.source, check.destination, str(probe.address), probe.expected, probe.reason)
+    destination = str(check).removeprefix(f"{check.source} -> ")
+    yield from (check.source, destination, str(probe.address), probe.expected, probe.reason)
     if check.watch is not None:
         yield "watch"
 

@@ -159,15 +159,16 @@ def _set_mtu(world: World, link: str, mtu: int) -> Prediction:
 
 
 def _mtus_after(world: World, change: SetMtu) -> dict[str, int]:
-    """Return every MTU that is known then: what is on a link follows it, a VLAN and macvlan only down."""
-    mtus = {**world.state.mtus, change.link: change.mtu}
+    """Return the MTUs that it changes: what is on a link follows it, a VLAN and macvlan only down."""
+    mtus = {change.link: change.mtu}
     if world.lab.is_endpoint(change.link):
         return mtus
     for parent in (parent for parent in world.lab.parents if parent.link == change.link):
         if world.nic(parent.name).mtu > change.mtu:
             mtus |= _mtus_after(world, SetMtu(parent.name, change.mtu))
     for node in world.nodes.values():
-        for link in (link for link in node.links if link.parent == change.link and node.name != HOST):
+        riders = (link for link in node.links if link.parent == change.link and link.kind != "nic")
+        for link in riders if node.name != HOST else ():
             mtus[node.name] = min(link.mtu, change.mtu) if link.kind == "macvlan" else change.mtu
     return mtus
 
@@ -263,7 +264,7 @@ def _changed(lab: Lab, phase: Phase, act: Act, state: State) -> State:
                 state = replace(state, flipped=MappingProxyType(flipped))
             case SetMtu():
                 mtus = _mtus_after(world_of(with_all_addresses(lab), phase, state), attempt.change)
-                state = replace(state, mtus=MappingProxyType(mtus))
+                state = replace(state, mtus=MappingProxyType({**state.mtus, **mtus}))
     return state
 
 

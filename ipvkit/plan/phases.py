@@ -195,8 +195,8 @@ class PhaseBuilder:
         steps.end_stage()
         if self.lab.routed:
             for gateway in parent.gateways:
-                route = default_route(HOSTS_BRIDGE, gateway, ipv6=False)
-                steps.add("give the host its default route again", route)
+                to = ip.RouteTo(via=gateway, dev=HOSTS_BRIDGE, metric=metric_of(self.lab, parent))
+                steps.add("give the host its default route again", ip.route_add(to))
             steps.end_stage()
 
     def _make_veths(self, phase: Phase, steps: Steps, made: "_Made") -> None:
