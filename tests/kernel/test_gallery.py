@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,15 @@ def test_each_lab_comes_out_as_predicted() -> None:
         assert result.failure is None, f"{name}: {result.failure}"
         assert [check for check in result.checks if not check.passed] == [], name
         assert (result.verdict, result.exit_code, result.run.residue) == ("pass", 0, ()), name
+
+
+def test_a_lab_of_three_parents_that_was_written_from_the_reference_alone() -> None:
+    """A VLAN among them, twelve endpoints, both families; whoever wrote it had seen no code."""
+    lab = load((Path(__file__).parent / "large.yaml").read_text(), "large.yaml")
+    assert (len(lab.parents), len(lab.endpoints)) == (3, 12)
+    [result] = results_of([lab])
+    assert [check for check in result.checks if not check.passed] == []
+    assert (result.verdict, result.exit_code) == ("pass", 0), result.failure
 
 
 def test_a_prediction_that_is_turned_round_fails_by_name() -> None:

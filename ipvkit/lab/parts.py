@@ -1,0 +1,306 @@
+"""The parts of a lab, and the words for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, get_args
+
+from ipvkit.values import Address, Flag, InterfaceAddress, Mode, Network
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+FLAGS: tuple[Flag, ...] = get_args(Flag)
+
+Kind = Literal["ipvlan", "macvlan", "veth"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What endpoints are: ipvlan, or what it is compared with: macvlan, and veth on a bridge with the parent."""
+
+Strategy = Literal["none", "routed", "announce", "static-neigh", "l3s-proxy"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+"""What makes l3 endpoints reachable from outside."""
+
+Family = Literal["ipv4", "ipv6"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+HOST = "host"
+GATEWAY = "gateway"
+NEIGHBOUR = "neighbour"
+FAR = "far"
+PEERS = (GATEWAY, NEIGHBOUR)
+SWITCH = "switch"
+LAN = "lan"
+"""The roles of a lab: the parents' own namespace, the hosts beside it, one behind the gateway, the switch."""
+
+KERNELS_OWN = ("lo", "all", "default")
+"""Names that no new link can have: the loopback's, and what sysctls call every interface."""
+
+HOSTS_BRIDGE = "br-lan"
+"""The bridge in the host's namespace that a phase with veth endpoints makes; no other link has its name."""
+
+SHIM = "shim"
+"""The host's own ipvlan link, where a phase has a host shim."""
+
+PORT = "veth"
+"""What the ports of the host's bridge are called, with a number."""
+
+IPV6_NEEDS = 1280
+"""The smallest MTU, in bytes, that a link with IPv6 may have; with a smaller one Linux takes IPv6 away."""
+
+DEFAULT_MTU = 1500
+"""The MTU of every link of the simulated LAN, in bytes."""
+
+Path = tuple[str | int, ...]
+"""Where something stands in a lab: keys and positions, from the outside in."""
+
+LAB_HINT = "docs/reference/lab-format.md shows what a lab file looks like"
+PING_COUNT = 6
+PING_INTERVAL_S = 0.2
+PING_WAIT_S = 0.5
+"""How a check pings: enough requests to see a loss; on one machine a reply takes less than a millisecond."""
+
+
+class Outcome(StrEnum):
+    """What becomes of a ping (answered, never answered, answered until the path was lost), or of a try."""
+
+    REACHABLE = "reachable"
+    UNREACHABLE = "unreachable"
+    EXPIRES = "expires"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+OF_PINGS = (Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES)
+OF_TRIES = (Outcome.ACCEPTED, Outcome.REFUSED)
+
+
+def family_of(address: Address | InterfaceAddress | Network) -> Family:
+    """Return the family of an address."""
+    return "ipv4" if address.version == 4 else "ipv6"
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A network interface of the host, and who is in its network.
+
+    `host` are its own addresses, `gateway` and `neighbour` those of the hosts beside it, none where they
+    are not known. With `vlan`, it is the sub-interface of the parent `link` with that tag.
+    """
+
+    name: str
+    host: tuple[InterfaceAddress, ...] = ()
+    gateway: tuple[Address, ...] = ()
+    neighbour: tuple[Address, ...] = ()
+    link: str | None = None
+    vlan: int | None = None
+
+    def peer(self, role: str) -> tuple[Address, ...]:
+        """Return the addresses of the gateway or the neighbour."""
+        return self.gateway if role == GATEWAY else self.neighbour
+
+    @property
+    def gateways(self) -> tuple[Address, ...]:
+        """The gateway's addresses that others route by: the first of each family."""
+        found = (next((gw for gw in self.gateway if family_of(gw) == family), None) for family in FAMILIES)
+        return tuple(gateway for gateway in found if gateway is not None)
+
+    def subnet_of(self, address: Address) -> Network | None:
+        """Return the subnet of the parent that `address` is in, or None."""
+        subnets = (own.network for own in self.host)
+        return next((subnet for subnet in subnets if address in subnet), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of an endpoint: `to` a network (None: default), `via` a gateway or straight out of its link."""
+
+    to: Network | None = None
+    via: Address | None = None
+
+    def families(self, of_endpoint: Sequence[Family]) -> Sequence[Family]:
+        """Return the families that it is for: of a default route with no gateway, those `of_endpoint`."""
+        given = self.to or self.via
+        return of_endpoint if given is None else (family_of(given),)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A link on the parent called `parent`, with its `addresses`, in a network namespace of its own.
+
+    `routes` None stands for default routes, as its mode needs them; `mtu` in bytes, None for the parent's.
+    """
+
+    name: str
+    addresses: tuple[InterfaceAddress, ...]
+    netns: str
+    parent: str
+    routes: tuple[Route, ...] | None = None
+    mtu: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A ping from `source` to `destination`; with `watch`, for that many seconds or until it is lost.
+
+    `family` None: the first family that both have. `size` is the payload in bytes, sent unfragmented.
+    `expect` overrides what physics predicts, for the reason `why`.
+    """
+
+    source: str
+    destination: str
+    watch: int | None = None
+    expect: Outcome | None = None
+    why: str = ""
+    family: Family | None = None
+    size: int | None = None
+    count: int = PING_COUNT
+
+    def __str__(self) -> str:
+        """Return the check as reports name it."""
+        size = "" if self.size is None else f", {self.size} bytes"
+        return f"{self.source} -> {self.destination}{size}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddAddress:
+    """`endpoint` is given `address` too."""
+
+    address: InterfaceAddress
+    endpoint: str
+
+    def __str__(self) -> str:
+        """Return what is tried as reports name it."""
+        return f"add {self.address} to {self.endpoint}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddLink:
+    """A link `name` is made on `parent` in the host's namespace; `mode` and `flag` None are left out."""
+
+    name: str
+    kind: Literal["ipvlan", "macvlan"]
+    parent: str
+    mode: Mode | None = None
+    flag: Flag | None = None
+
+    def __str__(self) -> str:
+        """Return what is tried as reports name it."""
+        words = (self.kind, self.mode or "", self.flag or "")
+        return f"add {self.name}, {' '.join(filter(None, words))} on {self.parent}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLink:
+    """The link that an AddLink made is deleted."""
+
+    name: str
+
+    def __str__(self) -> str:
+        """Return what is tried as reports name it."""
+        return f"delete {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    """`endpoint` is given a mode, from its own namespace."""
+
+    endpoint: str
+    mode: Mode
+
+    def __str__(self) -> str:
+        """Return what is tried as reports name it."""
+        return f"set {self.endpoint} to {self.mode}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetMtu:
+    """A parent or an endpoint is given an MTU in bytes."""
+
+    link: str
+    mtu: int
+
+    def __str__(self) -> str:
+        """Return what is tried as reports name it."""
+        return f"set {self.link}'s mtu to {self.mtu}"
+
+
+Change = AddAddress | AddLink | DeleteLink | SetMode | SetMtu
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A change of which the kernel says yes or no; `expect` and `why` as in a Check."""
+
+    change: Change
+    expect: Outcome | None = None
+    why: str = ""
+
+    def __str__(self) -> str:
+        """Return the attempt as reports name it."""
+        return str(self.change)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What happens at one point of a phase, side by side; attempts one after another.
+
+    `hairpin` is whether the switch sends frames back to the port they came from; `port_security` are the
+    roles whose addresses the switch lets through from the host's port; `wait` is in seconds.
+    """
+
+    checks: tuple[Check, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    announce: tuple[str, ...] = ()
+    fast_ageing: tuple[str, ...] = ()
+    flush: tuple[str, ...] = ()
+    hairpin: bool | None = None
+    port_security: tuple[str, ...] | None = None
+    wait: int | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes what a check would see."""
+        others = (self.attempts, self.announce, self.fast_ageing, self.flush)
+        return any(others) or any(x is not None for x in (self.hairpin, self.port_security, self.wait))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the endpoints on a parent are in a phase; `mode` and `flag` are those of ipvlan.
+
+    `host_shim`: whether the host has a link of its own on the parent, by which it reaches them;
+    `shim_addresses` are that link's.
+    """
+
+    mode: Mode = "l2"
+    flag: Flag = "bridge"
+    kind: Kind = "ipvlan"
+    strategy: Strategy = "none"
+    host_shim: bool = False
+    shim_addresses: tuple[Address, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the setting as titles name it."""
+        match self.kind:
+            case "ipvlan":
+                words = f"ipvlan in {self.mode} mode, flag {self.flag}"
+            case "macvlan":
+                words = f"macvlan in {self.flag} mode"
+            case "veth":
+                words = "veth on a bridge with the parent"
+        if self.strategy != "none":
+            words += f", strategy {self.strategy}"
+        return f"{words}, host shim" if self.host_shim else words
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A time in which the lab's `endpoints` have one setting; `others` are parents that differ."""
+
+    name: str
+    setting: Setting
+    endpoints: tuple[str, ...]
+    acts: tuple[Act, ...]
+    others: tuple[tuple[str, Setting], ...] = ()
+
+    def on(self, parent: str) -> Setting:
+        """Return the setting of the endpoints on `parent`."""
+        return dict(self.others).get(parent, self.setting)

@@ -1,0 +1,402 @@
+"""What makes a lab one that can be built and asked: checked when it is made."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ipvkit.errors import InvalidLab
+from ipvkit.lab.parts import (
+    DEFAULT_MTU,
+    FAR,
+    GATEWAY,
+    HOST,
+    HOSTS_BRIDGE,
+    IPV6_NEEDS,
+    KERNELS_OWN,
+    LAB_HINT,
+    LAN,
+    NEIGHBOUR,
+    PEERS,
+    PORT,
+    SHIM,
+    SWITCH,
+    Act,
+    AddAddress,
+    AddLink,
+    Attempt,
+    Check,
+    DeleteLink,
+    Endpoint,
+    Family,
+    Parent,
+    Path,
+    Phase,
+    SetMode,
+    SetMtu,
+    Setting,
+    family_of,
+)
+from ipvkit.values import Address, InterfaceAddress, Network
+
+if TYPE_CHECKING:
+    from ipvkit.lab.lab import Lab
+
+_RESERVED = "the kernel keeps lo, all and default for itself"
+_RENAME = "take another one"
+_ONE_LINE = "write it on one line, without tabs"
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
+_HOSTS_LINKS = re.compile(rf"({SHIM}|{PORT})[0-9]*")
+_SLUG_HINT = "small letters, digits and - are allowed"
+
+
+def check(lab: "Lab") -> None:
+    """Raise InvalidLab, with the place in the lab, where its parts do not fit together."""
+    if not _SLUG.fullmatch(lab.name):
+        raise InvalidLab(f"{lab.name!r} is no name for a lab", _SLUG_HINT, ("name",))
+    if not lab.about.isprintable():
+        raise InvalidLab("what the lab is about has to be one line of text", _ONE_LINE, ("about",))
+    for part in ("parents", "endpoints", "phases"):
+        if not getattr(lab, part):
+            raise InvalidLab(f"{part}: at least one is needed", LAB_HINT, (part,))
+    _check_parents(lab)
+    _check_names(lab)
+    _check_own_mtus(lab)
+    _check_routes(lab)
+    _check_addresses(lab)
+    for position, phase in enumerate(lab.phases):
+        _check_phase(lab, phase, ("phases", position))
+
+
+def _check_parents(lab: "Lab") -> None:
+    _unique("parent", [(parent.name, ("parents", i)) for i, parent in enumerate(lab.parents)])
+    hardware = [parent.name for parent in lab.parents if parent.vlan is None]
+    for i, parent in enumerate(lab.parents):
+        path: Path = ("parents", i)
+        if parent.name in KERNELS_OWN:
+            raise InvalidLab(f"{parent.name} cannot be a parent", _RESERVED, path)
+        if _is_hosts(parent.name):
+            raise InvalidLab(f"a parent cannot be called {parent.name}", _RENAME, path)
+        if (parent.link is None) != (parent.vlan is None):
+            what = f"{parent.name}: a VLAN needs both `vlan`, its tag, and `link`, what it is on"
+            raise InvalidLab(what, "write both, or none of them", path)
+        if parent.link is not None:
+            names = [other.name for other in lab.parents]
+            known(parent.link, names, "parent, for the VLAN to be on", path)
+            if parent.link not in hardware:
+                what = f"{parent.name} is on {parent.link}, which is a VLAN itself"
+                raise InvalidLab(what, f"there is {', '.join(hardware)}", path)
+    tags = [(f"{p.link}.{p.vlan}", ("parents", i)) for i, p in enumerate(lab.parents) if p.link]
+    _unique("VLAN", tags)
+
+
+def _check_names(lab: "Lab") -> None:
+    places: list[Path] = [("endpoints", i) for i in range(len(lab.endpoints))]
+    _unique("endpoint", [(e.name, at) for e, at in zip(lab.endpoints, places, strict=True)])
+    _unique("netns", [(e.netns, at) for e, at in zip(lab.endpoints, places, strict=True)])
+    parents = [parent.name for parent in lab.parents]
+    for endpoint, at in zip(lab.endpoints, places, strict=True):
+        if {endpoint.name, endpoint.netns} & {HOST, *PEERS, FAR, SWITCH}:
+            hint = f"{HOST}, {GATEWAY}, {NEIGHBOUR}, {FAR} and {SWITCH} are other parts of every lab"
+            raise InvalidLab(f"an endpoint cannot be called {endpoint.name}", hint, at)
+        if endpoint.name in KERNELS_OWN:
+            raise InvalidLab(f"an endpoint cannot be called {endpoint.name}", _RESERVED, at)
+        if endpoint.name in parents:
+            raise InvalidLab(f"endpoint and parent are both called {endpoint.name}", _RENAME, at)
+        if _is_hosts(endpoint.name):
+            raise InvalidLab(f"an endpoint cannot be called {endpoint.name}", _RENAME, at)
+        known(endpoint.parent, parents, f"parent of lab {lab.name}", at)
+
+
+def _check_own_mtus(lab: "Lab") -> None:
+    for i, e in enumerate(lab.endpoints):
+        if e.mtu is not None and e.mtu < IPV6_NEEDS and _has_ipv6([e]):
+            what = f"{e.name}'s mtu {e.mtu} is too small for its IPv6 address"
+            raise InvalidLab(what, f"IPv6 needs {IPV6_NEEDS} bytes", ("endpoints", i))
+
+
+def _check_routes(lab: "Lab") -> None:
+    for i, endpoint in enumerate(lab.endpoints):
+        path: Path = ("endpoints", i, "routes")
+        own = [address.network for address in endpoint.addresses]
+        for route in endpoint.routes or ():
+            if route.via is not None and not any(route.via in subnet for subnet in own):
+                what = f"{endpoint.name} has no subnet with {route.via} in it"
+                raise InvalidLab(what, "take a gateway that is near", path)
+        has = {family_of(address) for address in endpoint.addresses}
+        routes = [(f, r) for r in endpoint.routes or () for f in r.families(sorted(has))]
+        _unique(f"route of {endpoint.name}", [(f"{f} {r.to or 'default'}", path) for f, r in routes])
+        for family, route in routes:
+            if family not in has:
+                what = f"{endpoint.name} has no {family} address for a route to {route.to or 'default'}"
+                raise InvalidLab(what, "give it one, or leave the route away", path)
+
+
+def _check_addresses(lab: "Lab") -> None:
+    taken = list(lab.addresses())
+    _unique("address", [(str(a), at) for a, at in taken])
+    if not lab.simulated:
+        return
+    for i, parent in enumerate(lab.parents):
+        if not parent.host:
+            raise InvalidLab("a simulated network needs the host's address", "give host", ("parents", i))
+        for role in PEERS:
+            for peer in parent.peer(role):
+                if parent.subnet_of(peer) is None:
+                    what = f"{peer} is not in the host's subnet {_subnets(parent.host)}"
+                    raise InvalidLab(what, "take one that is", ("parents", i, role))
+    for address, at in taken:
+        for subnet in (own.network for parent in lab.parents for own in parent.host):
+            if _is_special(address, subnet):
+                what = f"{address} is the subnet's own or its broadcast address, not a host's"
+                raise InvalidLab(what, f"take another one of {subnet}", at)
+    for own in lab.far:
+        if not any(family_of(gw) == family_of(own) for parent in lab.parents for gw in parent.gateway):
+            raise InvalidLab(f"no gateway leads to {own}", "give one of its family", (FAR,))
+        if own.network.num_addresses < 4:
+            what = f"{own} has a subnet without room for the gateway"
+            raise InvalidLab(what, "take a shorter prefix, such as /24 or /64", (FAR,))
+    _check_subnets(lab)
+
+
+def _check_subnets(lab: "Lab") -> None:
+    """Refuse subnets of parents and of what is far that are not apart, and endpoints in a wrong one."""
+    subnets: list[tuple[Network, Path, str]] = []
+    for i, parent in enumerate(lab.parents):
+        subnets += [(own.network, ("parents", i), parent.name) for own in parent.host]
+    subnets += [(own.network, (FAR,), FAR) for own in lab.far]
+    for at, (subnet, path, name) in enumerate(subnets):
+        for other, _, others in subnets[:at]:
+            if name != others and _overlap(subnet, other):
+                what = f"{name} and {others} have subnets that overlap: {subnet}, {other}"
+                raise InvalidLab(what, "take another subnet for one of them", path)
+    for i, endpoint in enumerate(lab.endpoints):
+        for own in endpoint.addresses:
+            for subnet, _, name in subnets:
+                if own.ip in subnet and name != endpoint.parent:
+                    what = f"{own.ip} is in the subnet of {name}, not of {endpoint.name}'s own parent"
+                    raise InvalidLab(what, f"{endpoint.name} is on {endpoint.parent}", ("endpoints", i))
+
+
+def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
+    if not _SLUG.fullmatch(phase.name):
+        raise InvalidLab(f"{phase.name!r} is no name for a phase", _SLUG_HINT, path)
+    if phase.name == LAN:
+        raise InvalidLab(f"a phase cannot be called {LAN}", "that is the simulated network's name", path)
+    _unique("phase", [(other.name, ("phases", i)) for i, other in enumerate(lab.phases)])
+    chosen: Path = (*path, "endpoints")
+    _unique(f"endpoint of phase {phase.name}", [(name, chosen) for name in phase.endpoints])
+    for name in phase.endpoints:
+        known(name, [e.name for e in lab.endpoints], f"endpoint of phase {phase.name}", chosen)
+    for name, _ in phase.others:
+        known(name, [parent.name for parent in lab.parents], f"parent of lab {lab.name}", (*path, "parents"))
+    for parent in lab.parents:
+        _check_setting(lab, phase, parent, path)
+    used = {lab.endpoint(name).parent for name in phase.endpoints}
+    if sum(phase.on(parent).kind == "veth" for parent in used) > 1:
+        what = f"phase {phase.name}: the host has one bridge, and two parents cannot both be its ports"
+        raise InvalidLab(what, "take another kind on one of them", path)
+    for number, act in enumerate(phase.acts):
+        _check_act(lab, phase, act, (*path, "do", number))
+
+
+def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None:
+    """Refuse a strategy that cannot work on `parent` in this phase, with the reason."""
+    setting = phase.on(parent.name)
+    endpoints = [e for e in map(lab.endpoint, phase.endpoints) if e.parent == parent.name]
+    if not endpoints:
+        return
+    where, leave = f"phase {phase.name}", "leave `strategy` and `host-shim` away"
+    if parent.name in dict(phase.others):
+        path = (*path, "parents", parent.name)
+        where += f", parent {parent.name}"
+        leave = f"write `strategy: none` and `host-shim: false` for {parent.name}"
+    if setting.kind != "ipvlan" and (setting.strategy != "none" or setting.host_shim):
+        what = f"{where}: strategies and the host shim are for ipvlan, and this is {setting.kind}"
+        raise InvalidLab(what, leave, path)
+    if setting.kind == "veth" and not lab.simulated:
+        what = f"{where}: on a real parent ipvkit puts no bridge, as veth endpoints need"
+        raise InvalidLab(what, "leave --parent away", path)
+    if setting.kind == "veth" and (parent.vlan or any(p.link == parent.name for p in lab.parents)):
+        what = f"{where}: a parent that has to do with VLANs cannot be a bridge's port here"
+        raise InvalidLab(what, "take another kind than veth", path)
+    _check_mtus(phase, setting, endpoints, path)
+    for own in setting.shim_addresses:
+        if any(own == taken for taken, _ in lab.addresses()):
+            what = f"{where}: the shim cannot have {own}, which is somebody's"
+            raise InvalidLab(what, "take a free one", path)
+    if setting.host_shim and setting.strategy == "l3s-proxy":
+        what = f"{where}: l3s-proxy and a host shim do not go together: both need the host's routes"
+        raise InvalidLab(what, "keep one of the two", path)
+    why_not = _why_not(setting, parent, [own for e in endpoints for own in e.addresses])
+    if why_not:
+        what = f"{where}: strategy {setting.strategy} cannot work in {setting.mode}: {why_not[0]}"
+        raise InvalidLab(what, why_not[1] or leave, path)
+    if setting.host_shim and setting.mode == "l2" and not lab.simulated and not setting.shim_addresses:
+        what = f"{where}: in l2 the host shim needs an address of its own"
+        raise InvalidLab(what, "name one that is free: `host-shim: 192.168.104.120`", path)
+
+
+def _check_mtus(phase: Phase, setting: Setting, endpoints: list[Endpoint], path: Path) -> None:
+    """Refuse what the kernel refuses of macvlan links, and not of ipvlan ones."""
+    for e in endpoints:
+        if setting.kind == "macvlan" and e.mtu is not None and e.mtu > DEFAULT_MTU:
+            what = f"phase {phase.name}: {e.name}'s mtu {e.mtu} is above its parent's {DEFAULT_MTU}"
+            raise InvalidLab(what, "the kernel refuses that of macvlan; take a smaller one", path)
+
+
+def _why_not(setting: Setting, parent: Parent, own: list[InterfaceAddress]) -> tuple[str, str] | None:
+    """Return why a strategy cannot work with these addresses of endpoints, and what to do."""
+    inside = [a for a in own if parent.subnet_of(a.ip) is not None]
+    match setting.strategy:
+        case "none":
+            return None
+        case "routed":
+            if inside:
+                why = (
+                    f"{inside[0].ip} is in the parent's own subnet, where peers ask by ARP and no route helps"
+                )
+                return why, "give the endpoints a subnet of their own"
+            return None
+        case _ if setting.mode == "l2":
+            return "there the endpoints answer ARP themselves, and need no help", ""
+        case "l3s-proxy":
+            if setting.mode == "l3" and any(a.version == 4 for a in own):
+                return "the kernel steers ARP away from the host, which so cannot answer", "take mode l3s"
+        case "announce":
+            if all(a.version == 6 for a in own):
+                return "ARP is IPv4's, and these endpoints have IPv6 only", "take static-neigh or l3s-proxy"
+        case "static-neigh":
+            pass
+    if parent.host and not inside and own:
+        why = f"{own[0].ip} is not in the parent's subnet, so peers never look for it by ARP"
+        return why, "take strategy routed"
+    return None
+
+
+def _check_act(lab: "Lab", phase: Phase, act: Act, path: Path) -> None:
+    if act.checks and act.changes:
+        raise InvalidLab(
+            f"phase {phase.name}: a check stands beside something that changes what it would see",
+            "write them as two items, one after the other",
+            path,
+        )
+    peers = [r for r in PEERS if any(p.peer(r) for p in lab.parents) or not lab.simulated]
+    for name in act.announce:
+        known(name, phase.endpoints, f"endpoint of phase {phase.name}", (*path, "announce"))
+        if all(own.version == 6 for own in lab.endpoint(name).addresses):
+            what = f"{name} has no IPv4 address, and only those are announced by ARP"
+            raise InvalidLab(what, "leave it away here", (*path, "announce"))
+    for role in act.fast_ageing:
+        known(role, peers, "peer in this network", (*path, "fast-ageing"))
+    for role in act.flush:
+        at: Path = (*path, "flush")
+        known(role, (*peers, HOST, *phase.endpoints), "peer in this network and no endpoint", at)
+    for role in act.port_security or ():
+        known(role, (HOST, *phase.endpoints), f"part of phase {phase.name}", (*path, "port-security"))
+    for i, check in enumerate(act.checks):
+        _check_check(lab, phase, check, (*path, "check", i))
+    for i, attempt in enumerate(act.attempts):
+        _check_attempt(lab, phase, attempt, (*path, "try", i))
+
+
+def _check_check(lab: "Lab", phase: Phase, check: Check, at: Path) -> None:
+    ends = (check.source, check.destination)
+    if not set(ends) & set(phase.endpoints):
+        for role in ends:
+            known(role, (*phase.endpoints, HOST, *PEERS, FAR), f"part of phase {phase.name}", at)
+        there = ", ".join(phase.endpoints)
+        raise InvalidLab(f"{check}: one of the two has to be an endpoint", f"there is {there}", at)
+    for role in ends:
+        if role not in phase.endpoints and lab.is_endpoint(role):
+            known(role, (*phase.endpoints, HOST), f"part of phase {phase.name}", at)
+    parent = lab.parent_of(check)
+    peers = [r for r in PEERS if parent.peer(r) or not lab.simulated]
+    here = (*phase.endpoints, HOST, *peers, *((FAR,) if lab.far else ()))
+    for role in ends:
+        if role in PEERS and role not in peers and any(other.peer(role) for other in lab.parents):
+            raise InvalidLab(f"{check}: {parent.name} has no {role}", "give it one, or ask another", at)
+        known(role, here, f"part of phase {phase.name}", at)
+    if check.source == check.destination:
+        raise InvalidLab(f"{check}: nothing leaves the endpoint", "name another destination", at)
+    if lab.simulated and lab.pinged(check) is None:
+        lacking = [role for role in ends if not _has(lab.addresses_of(role, parent), check.family)]
+        what = f"{' and '.join(lacking)} has no {check.family} address" if check.family else _NO_FAMILY
+        raise InvalidLab(f"{check}: {what}", "give it one, or ask another", at)
+    _check_why(check, at)
+
+
+_NO_FAMILY = "the two have no address family in common"
+
+
+def _has(addresses: Iterable[Address], family: Family | None) -> bool:
+    return any(family in (None, family_of(address)) for address in addresses)
+
+
+def _check_why(asked: Check | Attempt, at: Path) -> None:
+    if not asked.why.isprintable():
+        raise InvalidLab(f"{asked}: `why` has to be one line of text", _ONE_LINE, at)
+
+
+def _check_attempt(lab: "Lab", phase: Phase, attempt: Attempt, at: Path) -> None:
+    _check_why(attempt, at)
+    added = {c.name for a in phase.acts for t in a.attempts if isinstance(c := t.change, AddLink)}
+    match attempt.change:
+        case AddAddress(_, endpoint) | SetMode(endpoint, _):
+            known(endpoint, phase.endpoints, f"endpoint of phase {phase.name}", at)
+        case AddLink(name, _, parent):
+            known(parent, [p.name for p in lab.parents], f"parent of lab {lab.name}", at)
+            names = {e.name for e in lab.endpoints} | {p.name for p in lab.parents}
+            if name in names | set(KERNELS_OWN) or _is_hosts(name):
+                raise InvalidLab(f"{attempt}: the name is taken", _RENAME, at)
+        case DeleteLink(name):
+            known(name, sorted(added), "link that this phase adds", at)
+        case SetMtu(link, mtu):
+            links = (*phase.endpoints, *(p.name for p in lab.parents))
+            known(link, links, f"endpoint of phase {phase.name} and no parent", at)
+            if mtu < IPV6_NEEDS and _has_ipv6(lab.endpoints):
+                what = (
+                    f"{attempt}: a link with less than {IPV6_NEEDS} bytes loses its IPv6 addresses for good"
+                )
+                raise InvalidLab(what, "take more, or IPv4 endpoints only", at)
+            if not lab.simulated and not lab.is_endpoint(link):
+                raise InvalidLab(f"{attempt}: a real parent's MTU is left alone", "leave --parent away", at)
+
+
+def _has_ipv6(endpoints: Iterable[Endpoint]) -> bool:
+    return any(own.version == 6 for endpoint in endpoints for own in endpoint.addresses)
+
+
+def _is_hosts(name: str) -> bool:
+    """Return whether the host may get a link of that name: its bridge, its ports, its shims."""
+    return name == HOSTS_BRIDGE or bool(_HOSTS_LINKS.fullmatch(name))
+
+
+def _unique(what: str, names: Iterable[tuple[str, Path]]) -> None:
+    seen: set[str] = set()
+    for name, path in names:
+        if name in seen:
+            raise InvalidLab(f"{what} {name} is there twice", _RENAME, path)
+        seen.add(name)
+
+
+def known(name: str, names: Iterable[str], what: str, path: Path) -> None:
+    """Raise InvalidLab if `name` is none of `names`; they are told."""
+    there = tuple(names)
+    if name not in there:
+        raise InvalidLab(f"{name!r} is no {what}", f"there is {', '.join(there) or 'none'}", path)
+
+
+def _is_special(address: Address, subnet: Network) -> bool:
+    """Return whether `address` is the subnet's own, or an IPv4 subnet's broadcast address."""
+    if subnet.num_addresses <= 2 or address.version != subnet.version:
+        return False
+    own = address == subnet.network_address
+    return own or (address.version == 4 and address == subnet.broadcast_address)
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and (one[0] in other or other[0] in one)
+
+
+def _subnets(own: tuple[InterfaceAddress, ...]) -> str:
+    return ", ".join(str(address.network) for address in own)
