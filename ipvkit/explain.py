@@ -56,7 +56,8 @@ class Explanation:
 
 def explain(lab: Lab, phase: Phase, check: Check) -> Explanation:
     """Return why `check` comes out as it does in `phase`; raise InvalidLab where it cannot be asked."""
-    asking = _asking(lab, replace(phase, name=_BEFORE), check)
+    valid = _asking(lab, phase, check)
+    asking = replace(valid, phases=(replace(valid.phases[0], name=_BEFORE),))
     prediction = _predicted(asking)
     mends = () if prediction.outcome is Outcome.REACHABLE else tuple(_mends(asking, check))
     setting = phase.on(lab.parent_of(check).name)
