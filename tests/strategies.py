@@ -257,7 +257,8 @@ _NUMBERS = st.integers(0, 11)
 _ONE_TO_THREE = st.integers(1, 3)
 _FIRST_HOST = st.integers(1, 15)
 _THREE_TIMES = st.lists(st.booleans(), min_size=3, max_size=3)
-_SHAPES = st.sampled_from(("one", "one", "apart", "two", "vlan"))
+_OF_ONE_PARENT = st.sampled_from(("one", "one", "apart"))
+_SHAPES = _OF_ONE_PARENT | st.sampled_from(("two", "vlan"))
 """One parent, one with its endpoints in subnets of their own, two, and two of which one is a VLAN."""
 
 _VERSIONS = st.sampled_from(((4,), (4, 6), (6,)))
@@ -316,7 +317,7 @@ class _Addresses:
 @st.composite
 def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real: bool = False) -> Lab:
     """Labs on a simulated LAN with every part that a lab can have; `real`: that a real parent can have."""
-    shape = draw(_SHAPES) if not real else "one"
+    shape = draw(_OF_ONE_PARENT if real else _SHAPES)
     fresh = _Addresses(draw(_SUBNETS), draw(_FIRST_HOST), draw(_VERSIONS))
     first, second, *links = draw(_LINKS)
     parents = [_parent(first, 0, fresh, neighbour=draw(st.booleans()))]
@@ -421,7 +422,7 @@ def _phase(draw: st.DrawFn, title: str, lab: Lab, fresh: _Addresses, *, real: bo
         title,
         setting,
         tuple(e.name for e in endpoints),
-        tuple(_without_deletions(acts)),
+        tuple(_added_first(acts, lab.parents[0].name)),
         tuple((lab.parents[i].name, other) for i, other in enumerate(others, 1) if other != setting),
     )
 
@@ -444,7 +445,8 @@ def _setting(draw: st.DrawFn, lab: Lab, parent: Parent, fresh: _Addresses, *, re
     setting = replace(setting, strategy=strategies[draw(_NUMBERS) % len(strategies)])
     if not draw(_SHIMS) or setting.strategy == "l3s-proxy":
         return setting
-    named = fresh.peers(lab.parents.index(parent)) if draw(st.booleans()) or real else ()
+    needed = real and setting.mode == "l2"
+    named = fresh.peers(lab.parents.index(parent)) if draw(st.booleans()) or needed else ()
     return replace(setting, host_shim=True, shim_addresses=named)
 
 
@@ -488,17 +490,19 @@ def _act(
     )
 
 
-def _without_deletions(acts: Sequence[Act]) -> Iterator[Act]:
-    """Yield acts in which nothing is deleted that was never added."""
+def _added_first(acts: Sequence[Act], parent: str) -> Iterator[Act]:
+    """Yield acts in which what was never added is not deleted, but added on `parent` instead."""
     added: set[str] = set()
     for act in acts:
-        kept = []
+        tried = []
         for attempt in act.attempts:
-            if isinstance(attempt.change, AddLink):
-                added.add(attempt.change.name)
-            if not isinstance(attempt.change, DeleteLink) or attempt.change.name in added:
-                kept.append(attempt)
-        yield replace(act, attempts=tuple(kept))
+            change = attempt.change
+            if isinstance(change, DeleteLink) and change.name not in added:
+                change = AddLink(change.name, "ipvlan", parent)
+            if isinstance(change, AddLink):
+                added.add(change.name)
+            tried.append(replace(attempt, change=change))
+        yield replace(act, attempts=tuple(tried))
 
 
 def _pairs(lab: Lab, here: tuple[Endpoint, ...]) -> list[Check]:

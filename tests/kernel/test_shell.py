@@ -455,7 +455,8 @@ def test_a_signal_ends_a_sandbox_and_leaves_the_terminal_as_it_was() -> None:
 
 def test_a_sandbox_is_refused_where_the_kernel_has_no_ipvlan() -> None:
     code, output = in_the_same_guest_before_and_after(
-        f"rmmod ipvlan; echo 'echo a' | {IPVKIT} shell --target sandbox"
+        "echo /bin/false >/proc/sys/kernel/modprobe; rmmod ipvlan\n"
+        f"echo 'echo a' | {IPVKIT} shell --target sandbox"
     )
     assert code == 3
     assert re.fullmatch(r"error: this kernel has no ipvlan\nhint: .*\n", output)

@@ -3,18 +3,21 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, ip_interface
 
+import pytest
 from hypothesis import given
 
 from ipvkit import labs as gallery
 from ipvkit.command import Command
+from ipvkit.errors import InvalidLab
 from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, Attempt, Check, DeleteLink, Lab, Outcome, on_parent
 from ipvkit.lab_file import load
 from ipvkit.physics import State, after, next_phase
 from ipvkit.physics.world import world_of
 from ipvkit.plan import Plan, Probe, Stage, Step, Undo, make_plan
 from ipvkit.script import preview
+from ipvkit.values import InterfaceAddress
 from machine import Machine, place
 from strategies import labs, labs_on_a_parent
 
@@ -277,6 +280,31 @@ def test_a_check_from_a_peer_is_skipped_with_the_line_to_type_there(lab: Lab) ->
         for probe in section.skipped:
             if isinstance(probe.check, Check) and probe.check.source in PEERS:
                 assert f"ping {lab.pinged(probe.check)}" in probe.skipped
+
+
+NOT_ON_A_PARENT = {
+    "host-shim": "needs an address of its own",
+    "mtu": "a real parent's MTU is left alone",
+    "two-parents": "2 parents",
+    "vlan-parent": "2 parents",
+}
+KNOWN: dict[str, tuple[InterfaceAddress, ...]] = {
+    "nothing": (),
+    "both families": (ip_interface("192.168.104.110/24"), ip_interface("2001:db8:104::110/64")),
+}
+
+
+@pytest.mark.parametrize("host", KNOWN.values(), ids=KNOWN)
+@pytest.mark.parametrize("name", gallery.names())
+def test_every_lab_of_the_gallery_can_be_planned_on_a_real_parent_or_says_why_not(
+    name: str, host: tuple[InterfaceAddress, ...]
+) -> None:
+    lab = load(gallery.text(name), name)
+    if name in NOT_ON_A_PARENT:
+        with pytest.raises(InvalidLab, match=NOT_ON_A_PARENT[name]):
+            on_parent(lab, "real0", host=host)
+    else:
+        assert preview(make_plan(on_parent(lab, "real0", host=host)))
 
 
 @given(labs_on_a_parent())

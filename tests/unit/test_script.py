@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ipvkit import labs as gallery
 from ipvkit.engine import views_of
-from ipvkit.lab import Act, Lab, Outcome, on_parent
+from ipvkit.lab import Act, Attempt, Lab, Outcome, SetMtu, on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, make_plan
 from ipvkit.script import Frame, exported, payload, preview, read_frames
@@ -88,10 +88,12 @@ def test_shellcheck_has_nothing_to_say_of_words_that_a_shell_would_read(parent: 
     phase = lab.phases[0]
     words = ("it's $(x) `y`", '"$z"', "~ * # !!", "%s \\n")
     checks = tuple(
-        replace(check, expect=Outcome.UNREACHABLE, why=why)
+        replace(check, expect=Outcome.UNREACHABLE, why=why, size=1472)
         for check, why in zip(phase.acts[0].checks, words, strict=False)
     )
-    lab = replace(lab, about="it's $(x) `y` # z", phases=(replace(phase, acts=(Act(checks=checks),)),))
+    tries = tuple(Attempt(SetMtu("test1", 1400), Outcome.REFUSED, why) for why in words)
+    acts = (Act(checks=checks), Act(attempts=tries))
+    lab = replace(lab, about="it's $(x) `y` # z", phases=(replace(phase, acts=acts),))
     placed = lab if parent is None else on_parent(lab, parent)
     assert complaints(exported(make_plan(placed)), "shellcheck", "-") == ""
 

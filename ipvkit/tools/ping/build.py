@@ -53,7 +53,7 @@ def ping(
     takes fractions of a second to wait; for the others they are rounded up. MissingRequirement is
     raised for what `by` cannot do.
 
-    >>> str(ping(IPv4Address("192.168.104.212"), count=4, interval=0.2, wait=1))
+    >>> str(ping("192.168.104.212", count=4, interval=0.2, wait=1))
     'ping -c 4 -i 0.2 -W 1 192.168.104.212'
     """
     if whole and by != "iputils":
@@ -110,7 +110,8 @@ def ping_until_lost(destination: Address, *, interval: float, deadline: int) -> 
 
     Only iputils' ping prints timestamps.
 
-    >>> str(ping_until_lost(IPv4Address("192.168.104.211"), interval=0.2, deadline=15))
+    >>> from ipaddress import ip_address
+    >>> str(ping_until_lost(ip_address("192.168.104.211"), interval=0.2, deadline=15))
     'ping -D -i 0.2 -w 15 192.168.104.211'
     """
     bounds = ("-D", "-i", f"{interval:g}", "-w", str(deadline))
