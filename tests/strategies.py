@@ -533,7 +533,7 @@ def _changes(lab: Lab, here: tuple[Endpoint, ...], *, real: bool) -> list[Change
         AddLink("extra", "ipvlan", parents[0]),
         AddLink("extra", "ipvlan", parents[-1], "l3s", "private"),
         AddLink("other", "macvlan", parents[0]),
-        DeleteLink("extra"),
+        *3 * [DeleteLink("extra")],
         *(SetMode(e.name, mode) for e in here for mode in MODES),
         SetMtu(first.name, 9000),
         *(SetMtu(parent, mtu) for parent in parents for mtu in (1400, 9000) if not real),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from itertools import islice
 from typing import Literal
 
@@ -245,10 +245,14 @@ def _interface(address: Address, prefixlen: int) -> InterfaceAddress:
     return ip_interface((address, prefixlen))
 
 
+_APART = (ip_network("192.0.2.0/24"), ip_network("2001:db8:ffff::/64"))
+"""Subnets that stand for a parent's own where its endpoints are in another, that nobody knows yet."""
+
+
 def with_all_addresses(lab: Lab) -> Lab:
     """Return a lab on a real network with addresses for whom none is known, so that rules can be applied.
 
-    They are free ones of the endpoints' subnets, and stand for whatever is there.
+    They stand for whatever is there: free ones of the endpoints' subnets, or apart from them if routed.
     """
     if lab.simulated:
         return lab
@@ -257,6 +261,8 @@ def with_all_addresses(lab: Lab) -> Lab:
     taken |= {own.ip for own in parent.host} | {*parent.gateway, *parent.neighbour}
     taken |= {own for phase in lab.phases for own in phase.setting.shim_addresses}
     subnets = {own.network for endpoint in lab.endpoints for own in endpoint.addresses}
+    if any(phase.setting.strategy == "routed" for phase in lab.phases):
+        subnets = set(_APART)
     host, gateway, neighbour = list(parent.host), list(parent.gateway), list(parent.neighbour)
     for subnet in sorted(subnets, key=str):
         hosts = (subnet[i] for i in range(1, min(subnet.num_addresses, 4096) - 1))

@@ -408,19 +408,22 @@ def test_what_becomes_of_every_capture_fits(kind: Kind, capsys: pytest.CaptureFi
 
 
 def test_what_is_streamed_of_every_capture_fits(capsys: pytest.CaptureFixture[str]) -> None:
-    seen = set()
+    seen: dict[str, tuple[str, str]] = {}
     for kind in OUTPUTS:
         for capture in captures_of(kind):
             run_command_line(["parse", kind, str(capture), "--stream"])
             for line in capsys.readouterr().out.splitlines():
-                event = json.loads(line)
-                assert wrong(event, "event-v1") == [], short(capture)
-                seen.add((event["tool"], event["event"]))
-    assert seen == set(EVENTS)
+                # Of thousands of replies that differ in their numbers one is enough.
+                shape = re.sub(r"\d+", "0", line)
+                if shape not in seen:
+                    event = json.loads(line)
+                    assert wrong(event, "event-v1") == [], short(capture)
+                    seen[shape] = event["tool"], event["event"]
+    assert set(seen.values()) == set(EVENTS)
 
 
 def test_a_real_ping_that_is_piped_into_parse_fits() -> None:
-    line = 'set -o pipefail; ping -c 3 127.0.0.1 | "$0" -m ipvkit parse ping --json'
+    line = 'set -o pipefail; ping -c 3 -i 0.2 127.0.0.1 | "$0" -m ipvkit parse ping --json'
     argv = ["bash", "-c", line, sys.executable]
     done = subprocess.run(argv, capture_output=True, timeout=30, check=True)
     document = json.loads(done.stdout)

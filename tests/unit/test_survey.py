@@ -13,6 +13,7 @@ from ipvkit.survey import SIDE_BY_SIDE
 
 SURVEYS = """\
 import json, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from ipaddress import ip_interface
 from ipvkit.preflight import Guest, Join, Wanted, inspect
@@ -20,11 +21,12 @@ from ipvkit.survey import survey
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
 world, asked = json.load(sys.stdin)
 subprocess.run(["bash", "-euc", world], check=True, stdout=subprocess.DEVNULL)
-told = {}
-for name, (parent, addresses, netns) in asked.items():
+def findings(parent, addresses, netns):
     guests = [Guest(netns=netns, addresses=tuple(map(ip_interface, addresses)))]
     wanted = Wanted(parent, (Join("l2"),), tuple(guests))
-    told[name] = [asdict(found) for found in inspect(wanted, survey(wanted)).findings]
+    return [asdict(found) for found in inspect(wanted, survey(wanted)).findings]
+with ThreadPoolExecutor() as pool:
+    told = dict(zip(asked, pool.map(lambda words: findings(*words), asked.values())))
 print(json.dumps(told))
 """
 
