@@ -337,7 +337,7 @@ def _section(section: Section, *, for_a_person: bool) -> Iterator[str]:
     for stage in section.stages:
         for step in stage:
             yield _comment(step.purpose)
-            if for_a_person and "do" in step.command.argv:
+            if "do" in step.command.argv:
                 yield "# shellcheck disable=SC1010  # do is a word of ping's"
             yield from _step(step, for_a_person=for_a_person)
         yield "run"
