@@ -499,8 +499,18 @@ def test_the_steps_of_a_stage_overlap_and_the_undo_is_in_the_plans_order_whichev
 WHILE_IT_IS_MADE = rf"""
 [ "$line" != "ip netns add test1" ] || {{ kill -INT $PPID; {SLEEP} 0.2; }}
 """
+# The other four have ended, and who is told waits for this one; for 5 s at most.
 WHILE_IT_IS_PINGED = rf"""
-case $line in *"test1 ping"*.212) kill -INT $PPID; exec {SLEEP} 60 ;; esac
+case $line in *"test1 ping"*.212)
+  tries=0
+  until [ "$(grep -c '^end .* ping ' "$log")" = 4 ] && grep -q '^State:.S' "/proc/$PPID/status"; do
+    [ $tries -lt 500 ] || exit 9
+    tries=$((tries + 1))
+    {SLEEP} 0.01
+  done
+  kill -INT $PPID
+  exec {SLEEP} 60 ;;
+esac
 """
 
 

@@ -493,8 +493,6 @@ MISTAKES = (
     Mistake("a control character", "name: base", "name: b\x01ase", 1, "this is no YAML"),
 )  # fmt: skip
 
-BY_NAME = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
-
 
 def refused(text: str) -> InvalidLab:
     with pytest.raises(InvalidLab) as problem:
@@ -503,23 +501,14 @@ def refused(text: str) -> InvalidLab:
     return problem.value
 
 
-@BY_NAME
-def test_a_mistake_is_named(mistake: Mistake) -> None:
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_mistake_is_named_with_its_file_its_line_and_its_mend(mistake: Mistake) -> None:
     problem = refused(mistake.text)
     assert mistake.says in problem.message
-    assert mistake.hint in problem.hint
     assert len(problem.message.splitlines()) == 1
-
-
-@BY_NAME
-def test_a_mistake_is_found_by_its_file_and_line(mistake: Mistake) -> None:
-    message = refused(mistake.text).message
-    assert re.match(rf"file\.yaml:{mistake.line}\b", message), message
-
-
-@BY_NAME
-def test_a_mistake_has_a_mend(mistake: Mistake) -> None:
-    assert refused(mistake.text).hint
+    assert re.match(rf"file\.yaml:{mistake.line}\b", problem.message), problem.message
+    assert problem.hint
+    assert mistake.hint in problem.hint
 
 
 UNBUILDABLE = {

@@ -24,7 +24,7 @@ def test_labs_of_every_kind_are_drawn() -> None:
     seen = set[str]()
 
     # By a fixed seed: that one kind is missing by chance is no failure.
-    @settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
+    @settings(max_examples=250, derandomize=True, database=None, phases=[Phase.generate])
     @given(labs())
     def see(lab: Lab) -> None:
         seen.update(kinds_of(lab))
@@ -36,7 +36,7 @@ def test_labs_of_every_kind_are_drawn() -> None:
 def test_labs_of_every_kind_are_drawn_for_a_real_parent() -> None:
     seen = set[str]()
 
-    @settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
+    @settings(max_examples=250, derandomize=True, database=None, phases=[Phase.generate])
     @given(labs_on_a_parent())
     def see(lab: Lab) -> None:
         seen.update(kinds_of(lab))
