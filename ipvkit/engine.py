@@ -546,6 +546,8 @@ def _things(seen: Mapping[str, Completed]) -> Sequence[str]:
     things = [f"netns {netns.name}" for netns in ip.parse_netns(seen["netns"].stdout)]
     for link in ip.parse_addresses(seen["addr"].stdout):
         dev = link.ifname
-        things += [f"link {dev}", *(f"address {address} on {dev}" for address in link.ipv4)]
+        # The kernel's own IPv6 addresses come and go with a link's carrier.
+        own = [a.address for a in link.addresses if a.address.version == 4 or a.scope == "global"]
+        things += [f"link {dev}", *(f"address {address} on {dev}" for address in own)]
     sysctls = [name for name in seen if name.startswith("net.")]
     return [*things, *(f"{key.replace(_SLASH, '/')} = {seen[key].stdout.strip()}" for key in sysctls)]
