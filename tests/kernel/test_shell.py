@@ -410,7 +410,7 @@ def test_a_signal_ends_a_sandbox() -> None:
         f"env --default-signal=INT {IPVKIT} shell --target sandbox - >/run/told 2>&1 <<'END' &\n"
         "setsid sleep 1000 & echo begun; sleep 1000\nEND\n"
         "exec 3<>/run/told; read -r -t 60 line <&3; kill -$name $!; { wait $!; code=$?; } 2>/dev/null\n"
-        "echo $name $code; echo $line; while read -r -t 0.01 line <&3; do echo $line; done\n"
+        "echo $name $code; echo $line; while read -r -t 0.5 line <&3; do echo $line; done\n"
         "for i in $(seq 100); do pgrep -x sleep >/run/left || break; sleep 0.05; done; cat /run/left\n"
         "done; rm /run/told"
     )
