@@ -264,17 +264,17 @@ class _Tracer:
             asked = "ARP" if address.version == 4 else "neighbour solicitations"
             self._note(link.node, f"in l2 {rider.node} answers {asked} itself, with the parent's MAC")
             self._learn(rider.node, link, source)
-        elif self._is_proxied(rider, address):
+        elif self.world.is_proxied(rider, address):
             self._asked(entry, answered=True)
             asked = f"{link.node}'s {_question(address)} for {rider.node}"
             self._note(link.node, f"the host answers {asked}, as its proxy")
+        elif self.world.is_announced(rider, address):
+            self._asked(entry, answered=True)
+            self._note(link.node, f"the host's announcements of {rider.node} fill {link.node}'s entry")
         elif entry in self.world.state.known:
             self.path.used.add(entry)
             known = f"{link.node} knows {rider.node} from {self.world.state.known[entry]}"
             self._note(link.node, f"warm: {known}; works until that entry ages")
-        elif setting.strategy == "announce" and address.version == 4:
-            self._asked(entry, answered=True)
-            self._note(link.node, f"the host's announcements of {rider.node} fill {link.node}'s entry")
         else:
             self._asked(entry, answered=False)
             silent = f"gets no answer: in {setting.mode} {rider.node}'s device is NOARP"
@@ -282,12 +282,6 @@ class _Tracer:
                 silent = f"gets no answer: in {setting.mode} it goes to the host, which has not that address"
             raise self._lost(link.node, f"{self._arp(link, address)} {silent}")
         return on_parent
-
-    def _is_proxied(self, rider: Link, address: Address) -> bool:
-        """Return whether the host answers for it: in l3 the kernel steers ARP, but not IPv6, past it."""
-        mode = self.world.setting(rider.parent).mode
-        steered = mode == "l3" and address.version == 4
-        return address in self.world.nodes[HOST].proxied and not steered
 
     def _ask_from_parent(self, link: Link, rider: Link, source: Address) -> Link:
         """The host's own question goes to the wire, and comes back only from a switch that reflects."""

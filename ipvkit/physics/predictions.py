@@ -232,13 +232,12 @@ def _grow_old(
 
 
 def _is_confirmed(world: World, entry: Entry) -> bool:
-    """Return whether somebody answers a peer's probes of `entry`."""
+    """Return whether somebody answers a peer's probes of `entry`, or fills it again when it dies."""
     rider = world.rider(entry[1])
     if rider is None:
         return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links())
-    setting = world.setting(rider.parent)
-    proxied = entry[1] in world.nodes[HOST].proxied
-    return setting.mode == "l2" or (proxied and (setting.mode == "l3s" or entry[1].version == 6))
+    held = world.is_proxied(rider, entry[1]) or world.is_announced(rider, entry[1])
+    return held or world.setting(rider.parent).mode == "l2"
 
 
 def _changed(lab: Lab, phase: Phase, act: Act, state: State) -> State:

@@ -119,6 +119,15 @@ class World:
         found = (x for x in self.links() if x.kind == "ipvlan" and x.has(address))
         return next((link for link in found if parent in (None, link.parent)), None)
 
+    def is_proxied(self, rider: Link, address: Address) -> bool:
+        """Return whether the host answers for it: in l3 the kernel steers ARP, but not IPv6, past it."""
+        steered = self.setting(rider.parent).mode == "l3" and address.version == 4
+        return address in self.nodes[HOST].proxied and not steered
+
+    def is_announced(self, rider: Link, address: Address) -> bool:
+        """Return whether the host goes on announcing it, and so fills every entry again that dies."""
+        return self.setting(rider.parent).strategy == "announce" and address.version == 4
+
     def setting(self, parent: str) -> Setting:
         """Return what the endpoints on `parent` are now."""
         return self.settings[parent]

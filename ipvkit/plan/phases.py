@@ -72,7 +72,7 @@ class PhaseBuilder:
         self._build(phase, steps, made)
         self._strategies(phase, steps, made)
         for act in phase.acts:
-            skipped += self._changes(phase, act, steps)
+            self._changes(phase, act, steps)
             skipped += self._checks(phase, act, steps)
             self.state = physics.after(self.lab, phase, self._doable(act), self.state)
         if phase is not self.lab.phases[-1]:
@@ -360,7 +360,7 @@ class PhaseBuilder:
         flush = tuple(role for role in act.flush if self.lab.is_endpoint(role))
         return replace(act, checks=checks, fast_ageing=(), flush=flush, hairpin=None, port_security=None)
 
-    def _changes(self, phase: Phase, act: Act, steps: Steps) -> list[Probe]:
+    def _changes(self, phase: Phase, act: Act, steps: Steps) -> None:
         if not self.lab.simulated:
             for role in act.fast_ageing:
                 self.out_of_reach[role] = f"the {role} would have to age its entries faster"
@@ -386,7 +386,7 @@ class PhaseBuilder:
         for name in act.announce:
             self._announce(phase, self.lab.endpoint(name), steps)
         steps.end_stage()
-        return self._attempts(phase, act, steps)
+        self._attempts(phase, act, steps)
 
     def _links_of(self, role: str) -> list[tuple[str | None, str]]:
         """Return the links of a host in the lab's networks, each after its namespace."""
@@ -445,8 +445,8 @@ class PhaseBuilder:
             steps.add("drop all other IPv4 there, as a cloud's port security does", drop)
         steps.end_stage()
 
-    def _attempts(self, phase: Phase, act: Act, steps: Steps) -> list[Probe]:
-        state, skipped = self.state, list[Probe]()
+    def _attempts(self, phase: Phase, act: Act, steps: Steps) -> None:
+        state = self.state
         for attempt in act.attempts:
             predicted = physics.predict_attempt(self.lab, phase, attempt, state)
             probe = self._probe(attempt, None, predicted)
@@ -462,7 +462,6 @@ class PhaseBuilder:
                 self.added[change.name] = (*self.added.get(change.name, ()), id)
             steps.end_stage()
             state = physics.after(self.lab, phase, Act(attempts=(attempt,)), state)
-        return skipped
 
     def _command_of(self, change: Change) -> Command:
         match change:
