@@ -272,7 +272,6 @@ def preview(plan: Plan) -> str:
 
 def exported(plan: Plan) -> str:
     """Return the whole lab as a bash script that needs neither ipvkit nor Python."""
-    isolated = plan.lab.simulated
     parts = [
         "#!/usr/bin/env bash",
         _comment(f"Lab {plan.lab.name}: {plan.lab.about}"),
@@ -289,7 +288,7 @@ def exported(plan: Plan) -> str:
         "export LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin",
         "",
         _requirements(plan),
-        _ISOLATE if isolated else _WORK_FOLDER,
+        _isolated_or_not(plan),
         _CORE.strip("\n"),
         _FOR_A_PERSON.replace("LOST_AFTER", str(LOST_AFTER)).replace("NO_ROUTE", NO_ROUTE).rstrip("\n"),
         "",
@@ -415,8 +414,7 @@ if [[ $(ip link add ipvkit-probe type ipvlan 2>&1) == *'Unknown device type'* ]]
 fi
 """
 
-_ISOLATE = (
-    """\
+_ISOLATE = """\
 # Go on in new namespaces, which end with this script: nothing below can touch the real network.
 here=$(readlink /proc/self/ns/net)
 if [[ ${1-} != --away-from || ${2-} == "$here" ]]; then
@@ -428,19 +426,19 @@ fi
 work=/run
 mount -t tmpfs tmpfs "$work" || cannot 'no file system of its own could be mounted' 'use sudo'
 ip link set lo up
-
 """
-    + _IPVLAN_NEEDED
-)
 
-_WORK_FOLDER = (
-    _IPVLAN_NEEDED
-    + """
+_WORK_FOLDER = """\
 work=$(mktemp -d) || exit 3
 # A command that is killed before it begins is still a copy of this shell: that one must not clean up.
 trap '[[ $BASHPID != "$$" ]] || rm -rf -- "$work"' EXIT
 """
-)
+
+
+def _isolated_or_not(plan: Plan) -> str:
+    """Return what decides where the commands act; only in the end is it known whether there is ipvlan."""
+    needed = [_IPVLAN_NEEDED] if plan.lab.has_ipvlan else []
+    return "\n".join([_ISOLATE, *needed] if plan.lab.simulated else [*needed, _WORK_FOLDER])
 
 
 def _what_it_does(plan: Plan) -> str:

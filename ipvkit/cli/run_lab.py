@@ -78,7 +78,7 @@ def run_lab(
     refuse_unwritable(output)
     if local:
         where: engine.Target = Local()
-        Local().check()
+        Local().check(ipvlan=described.has_ipvlan)
         described = _on_machine(described, network)
     else:
         where, why = choose(target)

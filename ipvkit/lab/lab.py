@@ -68,6 +68,14 @@ class Lab:
         """Whether the gateway leads somewhere: to other parents' networks, or to what is far."""
         return bool(self.far) or len(self.parents) > 1
 
+    @property
+    def has_ipvlan(self) -> bool:
+        """Whether any of its links is ipvlan, which not every kernel has."""
+        changes = (attempt.change for phase in self.phases for act in phase.acts for attempt in act.attempts)
+        if any(isinstance(change, AddLink) and change.kind == "ipvlan" for change in changes):
+            return True
+        return any(phase.on(parent.name).kind == "ipvlan" for phase in self.phases for parent in self.parents)
+
     def parent_called(self, name: str) -> Parent:
         """Return the parent called `name`."""
         return next(parent for parent in self.parents if parent.name == name)

@@ -48,9 +48,6 @@ from strategies import labs, labs_on_a_parent
 
 GATEWAY = IPv4Address("192.168.104.254")
 
-PREPARES = {True: ["ip link set lo up", PROBE_FOR_IPVLAN], False: [PROBE_FOR_IPVLAN]}
-"""What a script does before its first step, by whether its LAN is simulated."""
-
 SLEEP = shutil.which("sleep")
 
 AS_ROOT = () if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user")
@@ -193,9 +190,11 @@ def run_script(case: Case, recorder: Recorder, folder: Path) -> tuple[list[Mark]
     words = [*(() if simulated else AS_ROOT), "bash", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     marks = recorder.log()
-    count = 2 * len(PREPARES[simulated])
-    assert [mark.line for mark in marks[:count:2]] == PREPARES[simulated], done.stderr
-    assert [mark.line for mark in marks[1:count:2]] == PREPARES[simulated], done.stderr
+    before = ["ip link set lo up"] if simulated else []
+    before += [PROBE_FOR_IPVLAN] if case.plan.lab.has_ipvlan else []
+    count = 2 * len(before)
+    assert [mark.line for mark in marks[:count:2]] == before, done.stderr
+    assert [mark.line for mark in marks[1:count:2]] == before, done.stderr
     return marks[count:], done.stdout, done.returncode
 
 
