@@ -1,0 +1,497 @@
+"""Faults put into a run of ipvkit, one at a time: what it starts fails, it is killed, its disk is full.
+
+`start` gives a machine of one's own (see `world`) in which every program that ipvkit starts is counted,
+and the one that a `Case` names goes wrong. What came of it, the machine compared with what it was before
+included, is an `Outcome`. By hand, as root:
+
+    PYTHONPATH=. python tests/faults.py --lab walkthrough --fault killed-after --step 30
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+
+import world
+from ipvkit import engine, labs
+from ipvkit.cli import main
+from ipvkit.lab import on_parent
+from ipvkit.lab_file import load
+from ipvkit.plan import make_plan
+from recorder import answered
+
+T = TypeVar("T")
+
+FAULTS = {
+    "fails": "the command fails with exit code 2 and has done nothing",
+    "fails-1": "the same with exit code 1",
+    "lies": "it exits with 0 and has done nothing",
+    "garbage": "it does its work, exits with 0 and prints what nobody understands",
+    "dies": "it dies of KILL before it has done anything",
+    "crashes-after": "it dies of SEGV when it has done its work",
+    "hangs": "it hangs before it has done anything",
+    "hangs-after": "it hangs when it has done its work",
+    "killed-before": "ipvkit is killed by KILL before the command has done anything",
+    "killed-during": "ipvkit is killed by KILL, and then the command does its work",
+    "killed-after": "ipvkit is killed by KILL when the command has done its work",
+    "int": "ipvkit is told to stop by INT while the command works",
+    "term": "the same by TERM",
+    "hup": "the same by HUP",
+    "full": "the disk with the state is full from the command on",
+    "read-only": "the disk with the state is read-only from the command on",
+    "vanishes": "the program is no longer installed after the command",
+}
+"""What can go wrong at one command."""
+
+_EXITS = {
+    "fails": 2, "fails-1": 1, "dies": -9, "crashes-after": -11, "hangs": -9, "hangs-after": -9
+}
+
+KILLED_AT = "killed-at"
+"""ipvkit is killed by KILL at an instant, not at a command."""
+
+DEADLINE_S = 60.0
+"""How long one ipvkit may take, however slow the machine is."""
+
+HANG_TIMEOUT_S = 3
+"""The --timeout of runs in which something hangs; one without a fault takes less than a second."""
+
+SETTLE_S = 5.0
+"""How long the kernel may take to end namespaces and processes."""
+
+KILLS = ("killed-before", "killed-during", "killed-after", KILLED_AT)
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+_PROGRAMS = ("ip", "ping", "arping", "sysctl", "sleep", "tc")
+_HERE = Path("/run/faults")
+_COUNT, _REAL, _GONE = _HERE / "count", _HERE / "real", _HERE / "gone"
+_NOT_APPLIED = _HERE / "not-applied"
+_ERRORS, _OUTPUT, _LAB = _HERE / "stderr", _HERE / "stdout", _HERE / "lab.yaml"
+
+_WRAPPER = f"""\
+#!/bin/sh
+# Counts what ipvkit starts; one of it goes wrong. What `ip netns exec` starts is a part of that.
+name=${{0##*/}}
+act() {{
+  case "$name $*" in
+    *" -V") ;;
+    "ping "*) for to; do :; done; cat <<END
+{answered("$to")}END
+      return ;;
+    "arping "*) for to; do :; done
+      printf 'ARPING %s from 192.168.104.110 eth0\\nSent 2 probes (2 broadcast(s))\\n' "$to"
+      printf 'Received 0 response(s)\\n'; return ;;
+    "sleep "*) return ;;
+  esac
+  "{_REAL}/$name" "$@"
+}}
+[ -z "$FAULTS_INNER" ] || {{ act "$@"; exit; }}
+export FAULTS_INNER=1
+. {_HERE}/case
+n=1
+while ! {{ set -C; printf '%s\\n' "$name $*" >"{_COUNT}/$n"; }} 2>/dev/null; do n=$((n + 1)); done
+set +C
+[ "$n" = "$step" ] || {{ act "$@"; exit; }}
+stop() {{ exec "{_REAL}/sleep" 1000; }}
+case $fault in
+  fails) echo "injected: it fails" >&2; exit 2 ;;
+  fails-1) echo "injected: it fails" >&2; exit 1 ;;
+  lies) exit 0 ;;
+  garbage) act "$@" >/dev/null; printf '\\377\\033[31m{{"][\\n%%s\\n'; exit 0 ;;
+  dies) kill -KILL $$ ;;
+  crashes-after) act "$@"; kill -SEGV $$ ;;
+  hangs) stop ;;
+  hangs-after) act "$@"; stop ;;
+  killed-before) kill -KILL "$ipvkit"; exit 1 ;;
+  # The kernel kills a command with its parent, but not the command's own child.
+  killed-during) {{ kill -KILL "$ipvkit"; act "$@"; }} & wait; exit 1 ;;
+  killed-after) act "$@"; kill -KILL "$ipvkit"; exit 0 ;;
+  int) kill -INT "$ipvkit" ;;
+  term) kill -TERM "$ipvkit" ;;
+  hup) kill -HUP "$ipvkit" ;;
+  full) cat /dev/zero >{world.STATE}/filler 2>/dev/null ;;
+  read-only) mount -o remount,ro {world.STATE} || echo busy >{_NOT_APPLIED} ;;
+  vanishes) act "$@"; code=$?; mount --bind {_GONE} "$0"; exit $code ;;
+esac
+act "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A lab of the gallery, and one fault at the `step`-th command, counted from 1, of an ipvkit.
+
+    `at` is a fraction of an undisturbed run's duration, for KILLED_AT. `of` is the ipvkit in which it
+    happens: ``run-lab``; ``cleanup``, after a run was killed; ``down``, after a run with --keep.
+    """
+
+    lab: str
+    fault: str = ""
+    step: int = 0
+    at: float = 0.0
+    of: str = "run-lab"
+
+    def __str__(self) -> str:
+        """Return the line that repeats it."""
+        where = f"--at {self.at:.4f}" if self.fault == KILLED_AT else f"--step {self.step}"
+        fault = f" --fault {self.fault} {where}" if self.fault else ""
+        return f"python tests/faults.py --lab {self.lab} --of {self.of}{fault}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a Case: the faulty ipvkit's commands, exit code (negative: a signal) and stderr.
+
+    `problems` tells each promise that was broken, a line each.
+    """
+
+    commands: tuple[str, ...]
+    exit_code: int
+    stderr: str
+    duration_s: float
+    problems: tuple[str, ...]
+
+
+class Faults:
+    """Runs cases one after another, in a process that has namespaces of its own."""
+
+    def __init__(self, *, ipvlan: bool) -> None:
+        self._words = argv("--serve", *(["--ipvlan"] if ipvlan else []))
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, case: Case) -> Outcome:
+        """Return what comes of `case`; after one that left something behind, begin anew."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asdict(case)) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, f"{case}: what runs the cases has ended"
+        fields: dict[str, Any] = json.loads(line)
+        outcome = Outcome(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        if outcome.problems:
+            self.end()
+        return outcome
+
+    def end(self) -> None:
+        """End the process, and with it the namespaces and all in them."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def argv(*words: str) -> list[str]:
+    """Return what runs the cases that it reads, a line of JSON each, in namespaces of its own."""
+    apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    return [*apart, sys.executable, str(Path(__file__).resolve()), *words]
+
+
+@contextmanager
+def start(*, ipvlan: bool = False) -> Iterator[Faults]:
+    """Start what runs cases, as root; `ipvlan` leaves the labs as they are, else they are of macvlan links."""
+    faults = Faults(ipvlan=ipvlan)
+    try:
+        yield faults
+    finally:
+        faults.end()
+
+
+def lab_text(name: str, *, ipvlan: bool) -> str:
+    """Return a lab of the gallery, with macvlan links unless `ipvlan`, as far as that goes."""
+    text = labs.text(name)
+    if ipvlan:
+        return text
+    lab = yaml.safe_load(text)
+    for phase in lab["phases"]:
+        for key in ("mode", "strategy", "host-shim"):
+            phase.pop(key, None)
+        phase["kind"] = "macvlan"
+        acts = [_of_macvlan(act) for act in phase.get("do", [])]
+        phase["do"] = [act for act in acts if act]
+    return yaml.safe_dump(lab, sort_keys=False)
+
+
+def _of_macvlan(act: dict[str, Any]) -> dict[str, Any]:
+    """Return an item of a phase without what macvlan has not: modes."""
+    tries = [dict(change) for change in act.get("try", []) if "set-mode" not in change]
+    for change in tries:
+        if "add-link" in change:
+            change["kind"] = "macvlan"
+            change.pop("mode", None)
+            change.pop("flag", None)
+    # A real parent's MTU is left alone.
+    tries = [change for change in tries if not ("set-mtu" in change and change["at"] == world.PARENT)]
+    others = {key: value for key, value in act.items() if key != "try"}
+    return {**others, "try": tries} if tries else others
+
+
+# --- in the namespaces ----------------------------------------------------------------------------------
+
+
+class Machine:
+    """This process's namespaces, made a machine, with wrapped programs and ipvkit loaded: a run is a fork."""
+
+    def __init__(self, *, ipvlan: bool) -> None:
+        """Build it; raise CalledProcessError or AssertionError where that fails."""
+        self.ipvlan = ipvlan
+        world.build()
+        self.wrapped = _wrap_programs()
+        os.environ.update(XDG_STATE_HOME=str(world.STATE), FAULTS_INNER="1")
+        self.before = world.snapshot()
+        self.undisturbed: dict[tuple[str, str], Outcome] = {}
+
+    def run(self, case: Case) -> Outcome:
+        """Return what comes of `case`, `cleanup` included."""
+        _LAB.write_text(lab_text(case.lab, ipvlan=self.ipvlan))
+        if case.fault:
+            normal = self.without_fault(case.lab, case.of)
+            case = replace(case, at=case.at * normal.duration_s)
+        self._prepare(case)
+        outcome = self._ipvkit(case, _words(case.of, case.fault))
+        problems = [*outcome.problems, *self._broken_promises(case, outcome)]
+        self._mend()
+        if _journals():
+            problems += self._clean_up(case)
+        problems += [f"left: {line}" for line in self._left()]
+        return replace(outcome, problems=tuple(problems))
+
+    def without_fault(self, lab: str, of: str) -> Outcome:
+        """Return what comes of `lab` when nothing goes wrong; raise AssertionError if something does."""
+        if (lab, of) not in self.undisturbed:
+            outcome = self.run(Case(lab, of=of))
+            assert not outcome.problems, f"without a fault: {outcome}"
+            self.undisturbed[lab, of] = outcome
+        return self.undisturbed[lab, of]
+
+    def _prepare(self, case: Case) -> None:
+        """Bring the machine to where `case.of` has something to do."""
+        if case.of == "run-lab":
+            return
+        kept = self._ipvkit(Case(case.lab), [*_words("run-lab"), "--keep"])
+        if case.of == "cleanup":
+            self._ipvkit(Case(case.lab), _words("down"))
+            self._ipvkit(Case(case.lab, "killed-after", len(kept.commands)), _words("run-lab"))
+
+    def _ipvkit(self, case: Case, words: Sequence[str]) -> Outcome:
+        """Run ipvkit with `words`, and the fault of `case` in it, until all that it started has ended."""
+        shutil.rmtree(_COUNT, ignore_errors=True)
+        _COUNT.mkdir()
+        _NOT_APPLIED.unlink(missing_ok=True)
+        started = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            _be_ipvkit(case, words)
+        if case.fault == KILLED_AT:
+            time.sleep(case.at)
+            os.kill(pid, signal.SIGKILL)
+        problems = []
+        code = _wait(lambda ended: ended.get(pid), DEADLINE_S)
+        if code is None:
+            problems.append(f"ipvkit did not end within {DEADLINE_S:g} s")
+            os.kill(pid, signal.SIGKILL)
+            code = _wait(lambda ended: ended.get(pid), DEADLINE_S)
+        took = time.monotonic() - started
+        expected = {line for line in self.before if line.startswith("process ")}
+        if not _wait(lambda _: _processes() <= expected or None, SETTLE_S):
+            problems += [f"outlived ipvkit: {line}" for line in _processes() - expected]
+            for pid in world.processes():
+                if not any(line.startswith(f"process {pid}:") for line in expected):
+                    os.kill(pid, signal.SIGKILL)
+        lines = sorted(_COUNT.iterdir(), key=lambda path: int(path.name))
+        commands = tuple(path.read_text().strip() for path in lines)
+        return Outcome(commands, code or 0, _ERRORS.read_text(errors="replace"), took, tuple(problems))
+
+    def _broken_promises(self, case: Case, outcome: Outcome) -> Iterator[str]:
+        """Tell what the faulty ipvkit itself did not keep of the contract."""
+        said, code = outcome.stderr, outcome.exit_code
+        if case.step > len(outcome.commands):
+            yield f"only {len(outcome.commands)} commands were started"
+        if "Traceback" in said or "ipvkit itself failed" in said:
+            yield f"a traceback: {said}"
+        told = sum(line.startswith("error: ") for line in said.splitlines())
+        if code >= 0 and told != (code not in (0, 1)):
+            yield f"exit code {code} with {told} messages: {said}"
+        if _NOT_APPLIED.exists():
+            return
+        allowed = self._exit_codes(case, outcome)
+        if code not in allowed:
+            yield f"exit code {code}, and not one of {sorted(allowed)}: {said}"
+        if code in (0, 1) and _journals() and case.of != "keep":
+            yield f"exit code {code}, and the journal is still there"
+
+    def _exit_codes(self, case: Case, outcome: Outcome) -> set[int]:
+        """Return the exit codes that the contract has for `case`."""
+        if not case.fault:
+            return {0, 1}
+        normal = self.without_fault(case.lab, case.of).exit_code
+        if case.fault in KILLS:
+            return {-signal.SIGKILL} if case.fault != KILLED_AT else {-signal.SIGKILL, normal}
+        if case.fault in ("int", "term", "hup"):
+            return {130}
+        line = outcome.commands[case.step - 1] if case.step <= len(outcome.commands) else ""
+        if line in self._strict(case, _EXITS.get(case.fault)):
+            return {4}
+        return {normal, 1, 3, 4}
+
+    def _strict(self, case: Case, exit_code: int | None) -> set[str]:
+        """Return the commands of the lab that may not end with `exit_code`, which ends the run then."""
+        if case.of != "run-lab" or case.fault not in _EXITS:
+            return set()
+        steps = make_plan(on_parent(load(_LAB.read_text(), "lab"), world.PARENT)).steps
+        return {str(step.command) for step in steps if exit_code not in step.command.ok}
+
+    def _clean_up(self, case: Case) -> Iterator[str]:
+        """Have ipvkit undo what is left, and tell what is wrong with that."""
+        seen = self._ipvkit(Case(case.lab), ["status", "--json"])
+        runs = json.loads(_OUTPUT.read_text())["runs"] if seen.exit_code == 0 else []
+        if len(runs) != 1:
+            yield f"status: {seen.stderr}{_OUTPUT.read_text()}"
+        outcome = self._ipvkit(Case(case.lab), ["cleanup", "--all"])
+        yield from (f"cleanup: {problem}" for problem in outcome.problems)
+        if outcome.exit_code != 0 or _journals():
+            yield f"cleanup ended with {outcome.exit_code}: {outcome.stderr}"
+
+    def _left(self) -> list[str]:
+        """Return how the machine differs from what it was; the kernel may take a while to end a namespace."""
+        if _wait(lambda _: self._differences() == [] or None, SETTLE_S):
+            return []
+        return self._differences()
+
+    def _differences(self) -> list[str]:
+        return world.difference(self.before, world.snapshot())
+
+    def _mend(self) -> None:
+        """Take back what the faults did to the machine itself."""
+        (world.STATE / "filler").unlink(missing_ok=True)
+        subprocess.run(["mount", "-o", "remount,rw", str(world.STATE)], check=True)
+        for path in self.wrapped:
+            if not os.access(path, os.X_OK):
+                subprocess.run(["umount", str(path)], check=True)
+
+
+def _words(of: str, fault: str = "") -> list[str]:
+    match of:
+        case "run-lab":
+            bound = ["--timeout", str(HANG_TIMEOUT_S)] if fault in ("hangs", "hangs-after") else []
+            return ["run-lab", str(_LAB), "--parent", world.PARENT, *bound]
+        case "cleanup":
+            return ["cleanup", "--all"]
+        case _:
+            return ["down", yaml.safe_load(_LAB.read_text())["name"]]
+
+
+def _be_ipvkit(case: Case, words: Sequence[str]) -> NoReturn:
+    """End this process, a fork, as an ipvkit that was started with `words`."""
+    code = 99
+    try:
+        for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, _OUTPUT, _WRITE), (2, _ERRORS, _WRITE)):
+            os.dup2(os.open(path, flags, 0o600), number)
+        # It may be ignored in what started all this.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        told = {"fault": case.fault, "step": str(case.step), "ipvkit": str(os.getpid())}
+        (_HERE / "case").write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in told.items()))
+        if case.fault in ("hangs", "hangs-after"):
+            engine.UNDO_TIMEOUT_S = HANG_TIMEOUT_S
+        del os.environ["FAULTS_INNER"]
+        code = main(words)
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _wrap_programs() -> list[Path]:
+    """Put the wrapper in the place of each program, and return the places."""
+    _REAL.mkdir(parents=True)
+    wrapper = _HERE / "wrapper"
+    wrapper.write_text(_WRAPPER)
+    wrapper.chmod(0o755)
+    _GONE.touch(0o644)
+    wrapped = []
+    for name in _PROGRAMS:
+        found = shutil.which(name)
+        assert found, f"{name} is not installed"
+        shutil.copy(found, _REAL / name)
+        wrapped.append(Path(found).resolve())
+        subprocess.run(["mount", "--bind", str(wrapper), str(wrapped[-1])], check=True)
+    return wrapped
+
+
+def _wait(look: Callable[[dict[int, int]], T | None], bound_s: float) -> T | None:
+    """Return what `look` returns, once that is not None; it is given the exit codes of what has ended."""
+    ended: dict[int, int] = {}
+    deadline = time.monotonic() + bound_s
+    while True:
+        with suppress(ChildProcessError):
+            # What lost its parent is this process's to take leave of.
+            while (found := os.waitpid(-1, os.WNOHANG))[0] != 0:
+                ended[found[0]] = os.waitstatus_to_exitcode(found[1])
+        result = look(ended)
+        if result is not None or time.monotonic() > deadline:
+            return result
+        time.sleep(0.005)
+
+
+def _processes() -> set[str]:
+    return {f"process {pid}: {words}" for pid, words in world.processes().items()}
+
+
+def _journals() -> list[Path]:
+    return list(world.STATE.rglob("*.jsonl"))
+
+
+def _serve(*, ipvlan: bool) -> None:
+    """Run the cases that are read from stdin, a line of JSON each, and write their outcomes so."""
+    machine = Machine(ipvlan=ipvlan)
+    for line in sys.stdin:
+        print(json.dumps(asdict(machine.run(Case(**json.loads(line))))), flush=True)
+
+
+def _by_hand() -> int:
+    """Run one case, or those of --cases; print the outcomes, and return 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--serve", action="store_true", help="what `start` runs")
+    parser.add_argument("--ipvlan", action="store_true", help="leave the labs as they are")
+    parser.add_argument("--cases", type=Path, help="a file with a case on each line, as JSON")
+    parser.add_argument("--lab", default="walkthrough")
+    parser.add_argument("--of", default="run-lab", choices=("run-lab", "cleanup", "down"))
+    parser.add_argument("--fault", default="", choices=("", *FAULTS, KILLED_AT))
+    parser.add_argument("--step", type=int, default=0)
+    parser.add_argument("--at", type=float, default=0.0)
+    given = parser.parse_args()
+    if given.serve:
+        _serve(ipvlan=given.ipvlan)
+        return 0
+    cases = [Case(given.lab, given.fault, given.step, given.at, given.of)]
+    if given.cases:
+        cases = [Case(**json.loads(line)) for line in given.cases.read_text().splitlines()]
+    broken = 0
+    with start(ipvlan=given.ipvlan) as faults:
+        for case in cases:
+            outcome = faults.run(case)
+            print(json.dumps({"case": asdict(case), **asdict(outcome)}), flush=True)
+            broken += bool(outcome.problems)
+    return min(broken, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(_by_hand())
