@@ -1,10 +1,12 @@
 """Hypothesis profiles: `fast`, the default, `quick`, for ./scripts/test --fast, and `thorough`.
 
-HYPOTHESIS_PROFILE=thorough chooses one.
+HYPOTHESIS_PROFILE=thorough chooses one. Two options are for the faults that are put into runs.
 """
 
 import os
+from datetime import UTC, datetime
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
@@ -17,3 +19,18 @@ settings.register_profile(
 settings.register_profile("quick", settings.get_profile("fast"), max_examples=12)
 settings.register_profile("thorough", settings.get_profile("fast"), max_examples=1000, phases=list(Phase))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="try every fault at every command: hours")
+    parser.addoption("--faults-seed", type=int, help="which faults are tried; by default each day others")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Set once: the workers of xdist are given the options of the process that starts them.
+    if config.option.faults_seed is None:
+        config.option.faults_seed = datetime.now(UTC).toordinal()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"faults: --faults-seed {config.option.faults_seed}"

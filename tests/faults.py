@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -60,6 +61,9 @@ _EXITS = {
     "fails": 2, "fails-1": 1, "dies": -9, "crashes-after": -11, "hangs": -9, "hangs-after": -9
 }
 
+OF = ("run-lab", "cleanup", "down")
+"""In which ipvkit: a run; `cleanup`, after a run was killed; `down`, after a run with --keep."""
+
 KILLED_AT = "killed-at"
 """ipvkit is killed by KILL at an instant, not at a command."""
 
@@ -72,6 +76,7 @@ HANG_TIMEOUT_S = 3
 SETTLE_S = 5.0
 """How long the kernel may take to end namespaces and processes."""
 
+_SHIM = "192.168.104.120"
 KILLS = ("killed-before", "killed-during", "killed-after", KILLED_AT)
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _PROGRAMS = ("ip", "ping", "arping", "sysctl", "sleep", "tc")
@@ -133,8 +138,8 @@ act "$@"
 class Case:
     """A lab of the gallery, and one fault at the `step`-th command, counted from 1, of an ipvkit.
 
-    `at` is a fraction of an undisturbed run's duration, for KILLED_AT. `of` is the ipvkit in which it
-    happens: ``run-lab``; ``cleanup``, after a run was killed; ``down``, after a run with --keep.
+    Without a step it is at the fraction `at` of its commands or, for KILLED_AT, of its duration. `of` is
+    the ipvkit in which it happens, one of OF.
     """
 
     lab: str
@@ -145,7 +150,7 @@ class Case:
 
     def __str__(self) -> str:
         """Return the line that repeats it."""
-        where = f"--at {self.at:.4f}" if self.fault == KILLED_AT else f"--step {self.step}"
+        where = f"--step {self.step}" if self.step else f"--at {self.at}"
         fault = f" --fault {self.fault} {where}" if self.fault else ""
         return f"python tests/faults.py --lab {self.lab} --of {self.of}{fault}"
 
@@ -154,14 +159,32 @@ class Case:
 class Outcome:
     """What came of a Case: the faulty ipvkit's commands, exit code (negative: a signal) and stderr.
 
-    `problems` tells each promise that was broken, a line each.
+    `case` has its step. `problems` tells each promise that was broken, a line each.
     """
 
+    case: Case
     commands: tuple[str, ...]
     exit_code: int
     stderr: str
     duration_s: float
     problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return what is wrong, under the line that repeats it; nothing if all is well."""
+        if not self.problems:
+            return ""
+        step = self.case.step
+        command = self.commands[step - 1] if 0 < step <= len(self.commands) else ""
+        return "\n".join([f"{self.case}   # {command}", *(f"  {line}" for line in self.problems), ""])
+
+
+def outcome_of(line: str) -> Outcome:
+    """Return the Outcome that is in a line of JSON."""
+    fields: dict[str, Any] = json.loads(line)
+    return Outcome(
+        case=Case(**fields.pop("case")),
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()},
+    )
 
 
 class Faults:
@@ -183,8 +206,7 @@ class Faults:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, f"{case}: what runs the cases has ended"
-        fields: dict[str, Any] = json.loads(line)
-        outcome = Outcome(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        outcome = outcome_of(line)
         if outcome.problems:
             self.end()
         return outcome
@@ -214,12 +236,13 @@ def start(*, ipvlan: bool = False) -> Iterator[Faults]:
 
 
 def lab_text(name: str, *, ipvlan: bool) -> str:
-    """Return a lab of the gallery, with macvlan links unless `ipvlan`, as far as that goes."""
-    text = labs.text(name)
-    if ipvlan:
-        return text
-    lab = yaml.safe_load(text)
+    """Return a lab of the gallery as a real parent takes it, with macvlan links unless `ipvlan`."""
+    lab = yaml.safe_load(labs.text(name))
     for phase in lab["phases"]:
+        if ipvlan:
+            if phase.get("host-shim") is True:
+                phase["host-shim"] = _SHIM
+            continue
         for key in ("mode", "strategy", "host-shim"):
             phase.pop(key, None)
         phase["kind"] = "macvlan"
@@ -262,7 +285,8 @@ class Machine:
         _LAB.write_text(lab_text(case.lab, ipvlan=self.ipvlan))
         if case.fault:
             normal = self.without_fault(case.lab, case.of)
-            case = replace(case, at=case.at * normal.duration_s)
+            if not case.step and case.fault != KILLED_AT:
+                case = replace(case, step=max(1, ceil(case.at * len(normal.commands))))
         self._prepare(case)
         outcome = self._ipvkit(case, _words(case.of, case.fault))
         problems = [*outcome.problems, *self._broken_promises(case, outcome)]
@@ -294,12 +318,15 @@ class Machine:
         shutil.rmtree(_COUNT, ignore_errors=True)
         _COUNT.mkdir()
         _NOT_APPLIED.unlink(missing_ok=True)
+        delay_s = 0.0
+        if case.fault == KILLED_AT:
+            delay_s = case.at * self.undisturbed[case.lab, case.of].duration_s
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
             _be_ipvkit(case, words)
         if case.fault == KILLED_AT:
-            time.sleep(case.at)
+            time.sleep(delay_s)
             os.kill(pid, signal.SIGKILL)
         problems = []
         code = _wait(lambda ended: ended.get(pid), DEADLINE_S)
@@ -316,11 +343,13 @@ class Machine:
                     os.kill(pid, signal.SIGKILL)
         lines = sorted(_COUNT.iterdir(), key=lambda path: int(path.name))
         commands = tuple(path.read_text().strip() for path in lines)
-        return Outcome(commands, code or 0, _ERRORS.read_text(errors="replace"), took, tuple(problems))
+        return Outcome(case, commands, code or 0, _ERRORS.read_text(errors="replace"), took, tuple(problems))
 
     def _broken_promises(self, case: Case, outcome: Outcome) -> Iterator[str]:
         """Tell what the faulty ipvkit itself did not keep of the contract."""
-        said, code = outcome.stderr, outcome.exit_code
+        # Progress is told in lines that begin with a bracket.
+        said = "\n".join(line for line in outcome.stderr.splitlines() if not line.startswith("["))
+        code = outcome.exit_code
         if case.step > len(outcome.commands):
             yield f"only {len(outcome.commands)} commands were started"
         if "Traceback" in said or "ipvkit itself failed" in said:
@@ -333,7 +362,7 @@ class Machine:
         allowed = self._exit_codes(case, outcome)
         if code not in allowed:
             yield f"exit code {code}, and not one of {sorted(allowed)}: {said}"
-        if code in (0, 1) and _journals() and case.of != "keep":
+        if code in (0, 1) and _journals():
             yield f"exit code {code}, and the journal is still there"
 
     def _exit_codes(self, case: Case, outcome: Outcome) -> set[int]:
@@ -348,7 +377,9 @@ class Machine:
         line = outcome.commands[case.step - 1] if case.step <= len(outcome.commands) else ""
         if line in self._strict(case, _EXITS.get(case.fault)):
             return {4}
-        return {normal, 1, 3, 4}
+        # Until the first namespace is made, a run that is not begun is wrong usage.
+        begun = any(command.startswith("ip netns add") for command in outcome.commands)
+        return {normal, 1, 3, 4} if begun else {normal, 2, 3, 4}
 
     def _strict(self, case: Case, exit_code: int | None) -> set[str]:
         """Return the commands of the lab that may not end with `exit_code`, which ends the run then."""
@@ -473,7 +504,7 @@ def _by_hand() -> int:
     parser.add_argument("--ipvlan", action="store_true", help="leave the labs as they are")
     parser.add_argument("--cases", type=Path, help="a file with a case on each line, as JSON")
     parser.add_argument("--lab", default="walkthrough")
-    parser.add_argument("--of", default="run-lab", choices=("run-lab", "cleanup", "down"))
+    parser.add_argument("--of", default="run-lab", choices=OF)
     parser.add_argument("--fault", default="", choices=("", *FAULTS, KILLED_AT))
     parser.add_argument("--step", type=int, default=0)
     parser.add_argument("--at", type=float, default=0.0)
@@ -488,7 +519,7 @@ def _by_hand() -> int:
     with start(ipvlan=given.ipvlan) as faults:
         for case in cases:
             outcome = faults.run(case)
-            print(json.dumps({"case": asdict(case), **asdict(outcome)}), flush=True)
+            print(json.dumps(asdict(outcome)), flush=True)
             broken += bool(outcome.problems)
     return min(broken, 1)
 
