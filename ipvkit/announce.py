@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 from queue import Empty, SimpleQueue
 from typing import Literal
 
-from ipvkit import engine
+from ipvkit import execution
 from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
 from ipvkit.plan.phases import NONLOCAL_BIND
@@ -148,13 +148,13 @@ def keep(announcement: Announcement, target: CommandTarget, listener: Listener) 
     or it has been taken back.
     """
     inbox: Inbox = SimpleQueue()
-    with engine.signals_into(inbox):
+    with execution.signals_into(inbox):
         to_set = _prepared(announcement, target)
         rounds = _Rounds(announcement, target, listener, inbox)
         stopped = Stopped("error", 0, 0.0)
         try:
             if to_set:
-                engine.carry_out(target, announcement.write(1))
+                execution.carry_out(target, announcement.write(1))
             stopped = rounds.run(Began(announcement, nonlocal_bind=to_set))
         finally:
             if to_set:
@@ -166,7 +166,7 @@ def keep(announcement: Announcement, target: CommandTarget, listener: Listener) 
 def _prepared(announcement: Announcement, target: CommandTarget) -> bool:
     """Return whether the sysctl has to be set; raise where that would be of no use."""
     try:
-        seen = engine.carry_out(target, announcement.look)
+        seen = execution.carry_out(target, announcement.look)
     except CommandFailed as problem:
         if announcement.netns is not None:
             problem.hint = "`ipvkit netns list` tells which namespaces there are"
@@ -181,7 +181,7 @@ def _prepared(announcement: Announcement, target: CommandTarget) -> bool:
 
 
 def _value(announcement: Announcement, target: CommandTarget) -> int:
-    return int(engine.carry_out(target, announcement.read).stdout)
+    return int(execution.carry_out(target, announcement.read).stdout)
 
 
 def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
@@ -206,7 +206,7 @@ def _restored(stopped: Stopped, announcement: Announcement, target: CommandTarge
         value = _value(announcement, target)
         if value != 1:
             return replace(stopped, sysctl="changed", value=value)
-        engine.carry_out(target, announcement.write(0))
+        execution.carry_out(target, announcement.write(0))
         value = _value(announcement, target)
     except IpvkitError as problem:
         return replace(stopped, sysctl="failed", failure=problem)
@@ -268,15 +268,15 @@ class _Rounds:
                 arping_.running.stop()
             deadlines = [a.deadline for a in self.under_way.values() if a not in late]
             news = self._next(min([due, end, *deadlines]))
-            if isinstance(news, engine.Signal):
+            if isinstance(news, execution.Signal):
                 return _reason(news)
             if isinstance(news, Ended) and not self._take(news):
                 return "reader"
         return "time"
 
-    def _next(self, deadline: float) -> Ended | engine.Signal | None:
+    def _next(self, deadline: float) -> Ended | execution.Signal | None:
         try:
-            news: Ended | engine.Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            news: Ended | execution.Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
             return None
         return news
@@ -320,7 +320,7 @@ class _Rounds:
         """Kill what is under way, and wait until it has ended."""
         for arping_ in self.under_way.values():
             arping_.running.stop()
-        deadline = time.monotonic() + engine.UNDO_TIMEOUT_S
+        deadline = time.monotonic() + execution.BOUND_S
         while self.under_way and (news := self._next(deadline)) is not None:
             if isinstance(news, Ended):
                 del self.under_way[news.key]
@@ -329,7 +329,7 @@ class _Rounds:
         return time.monotonic() - self.started
 
 
-def _reason(news: engine.Signal) -> Reason:
+def _reason(news: execution.Signal) -> Reason:
     names: dict[int, Reason] = {
         signal.SIGINT: "SIGINT",
         signal.SIGTERM: "SIGTERM",
@@ -341,7 +341,7 @@ def _reason(news: engine.Signal) -> Reason:
 def complaint_of(command: Command, completed: Completed) -> str:
     """Return what kept an arping from announcing, or nothing; MissingRequirement where this user may not."""
     try:
-        engine.succeeded(command, completed)
+        execution.succeeded(command, completed)
         report = arping.parse_arping(completed.stdout + completed.stderr)
     except CommandFailed as problem:
         said = problem.stderr.splitlines()

@@ -4,26 +4,22 @@ It sends nothing either, but for ARP probes for addresses that are wanted.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from itertools import islice
 from pathlib import Path
 
 from ipvkit import preflight
-from ipvkit.command import Command, Completed
-from ipvkit.engine import ask, look
+from ipvkit.command import Command
 from ipvkit.errors import IpvkitError
+from ipvkit.execution import ask, look
 from ipvkit.preflight import Finding, Inspection, Machine, Place, Wanted
 from ipvkit.targets import PACKAGES, find_program
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip
 from ipvkit.tools.ip import Link
 from ipvkit.tools.nsenter import in_net_of
-
-SIDE_BY_SIDE = 32
-"""How many commands are started at once: each has pipes and a thread."""
 
 _NETNS = Path("/run/netns")
 _DMI = Path("/sys/class/dmi/id")
@@ -185,21 +181,8 @@ def _in_nets_of(pids: Sequence[int], command: Command) -> dict[int, str]:
     """Return what `command` prints in the network namespace of each process; nothing where it fails."""
     if not pids or find_program("nsenter") is None:
         return dict.fromkeys(pids, "")
-    done = _side_by_side({str(pid): in_net_of(pid, command) for pid in pids})
+    done = ask(Local(), {str(pid): in_net_of(pid, command) for pid in pids})
     return {int(pid): completed.stdout for pid, completed in done.items()}
-
-
-def _side_by_side(commands: Mapping[str, Command]) -> dict[str, Completed]:
-    done: dict[str, Completed] = {}
-    for some in _batches(commands):
-        done |= ask(Local(), some)
-    return done
-
-
-def _batches(commands: Mapping[str, Command]) -> Iterator[dict[str, Command]]:
-    left = iter(commands.items())
-    while some := dict(islice(left, SIDE_BY_SIDE)):
-        yield some
 
 
 def _missed(places: Sequence[str], hidden: int) -> list[Finding]:
@@ -231,7 +214,7 @@ def _answers(
         }
         reports = {
             IPv4Address(address): arping.parse_arping(done.stdout + done.stderr)
-            for address, done in _side_by_side(commands).items()
+            for address, done in ask(Local(), commands).items()
         }
     except IpvkitError as problem:
         return {}, (_not_asked(problem.message, problem.hint or "ask yourself: arping -D"),)

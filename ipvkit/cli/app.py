@@ -24,6 +24,7 @@ from ipvkit.cli.measure_arp import measure_arp
 from ipvkit.cli.parse import parse
 from ipvkit.cli.probes import arping, ping
 from ipvkit.cli.run_lab import run_lab
+from ipvkit.cli.runs import cleanup, down, status
 from ipvkit.cli.shell import shell
 from ipvkit.errors import Interrupted, IpvkitError, UsageError
 from ipvkit.report.json import error
@@ -31,6 +32,7 @@ from ipvkit.report.json import error
 app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
 for function in (
     *(run_lab, export_script, explain, matrix, shell),
+    *(status, cleanup, down),
     *(ping, arping, announce, measure_arp, parse, doctor),
 ):
     name = function.__name__.replace("_", "-")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import engine, preflight, script
+from ipvkit import engine, journal, preflight, script
 from ipvkit.cli import emit
 from ipvkit.cli.options import (
     DryRun,
@@ -28,6 +28,7 @@ from ipvkit.cli.options import (
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
 from ipvkit.errors import MissingRequirement, UsageError
+from ipvkit.execution import look
 from ipvkit.lab import Lab, on_parent
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import Plan, make_plan
@@ -77,16 +78,21 @@ def run_lab(
         return 0
     refuse_unwritable(output)
     if local:
-        where: engine.Target = Local()
         Local().check(ipvlan=described.has_ipvlan)
-        described = _on_machine(described, network)
+        with journal.started(described.name) as ledger:
+            plan = _planned(_on_machine(described, network))
+            with Progress(plan, verbose=verbose) as progress:
+                run = engine.run(
+                    plan, Local(ledger.lock), progress, keep=keep, timeout_s=timeout, ledger=ledger
+                )
     else:
         where, why = choose(target)
         if why:
             print(why, file=sys.stderr)
-    plan = _planned(described)
-    with Progress(plan, verbose=verbose) as progress:
-        result = judge(engine.run(plan, where, progress, keep=keep, timeout_s=timeout))
+        plan = _planned(described)
+        with Progress(plan, verbose=verbose) as progress:
+            run = engine.run(plan, where, progress, timeout_s=timeout)
+    result = judge(run)
     _tell(result, as_json=json_, output=output)
     return result.exit_code
 
@@ -116,7 +122,7 @@ def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
     host = tuple(address.address for address in own if address.scope == "global")
     if network.gateway is not None:
         return place(host=host, gateway=network.gateway)
-    routes = engine.look(Local(), {"routes": ip.route_show(default=True, dev=parent)})["routes"]
+    routes = look(Local(), {"routes": ip.route_show(default=True, dev=parent)})["routes"]
     return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
 
 
@@ -153,9 +159,10 @@ def _tell(result: Result, *, as_json: bool, output: Path | None) -> None:
         colour = terminal and "NO_COLOR" not in os.environ
         width = shutil.get_terminal_size().columns if terminal else None
         emit(table.render(result, colour=colour, width=width))
+    lab = result.run.plan.lab.name
     if result.run.kept:
-        print("kept, as asked; to take it down, type:", file=sys.stderr)
-        for step in result.run.plan.undos:
-            print(f"  {engine.undo_command(step, result.run.completed)}", file=sys.stderr)
+        print(f"kept, as asked; to take it down, type: ipvkit down {lab}", file=sys.stderr)
     if result.failure is not None:
         print(result.failure, file=sys.stderr)
+    if result.run.target == Local.kind and result.run.residue:
+        print(f"to try again to undo what is left, type: ipvkit cleanup {lab}", file=sys.stderr)
