@@ -27,7 +27,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 
 import world
-from ipvkit import engine, labs
+from ipvkit import engine, execution, labs, undo
 from ipvkit.cli import main
 from ipvkit.lab import on_parent
 from ipvkit.lab_file import load
@@ -357,8 +357,6 @@ class Machine:
         told = sum(line.startswith("error: ") for line in said.splitlines())
         if code >= 0 and told != (code not in (0, 1)):
             yield f"exit code {code} with {told} messages: {said}"
-        if _NOT_APPLIED.exists():
-            return
         allowed = self._exit_codes(case, outcome)
         if code not in allowed:
             yield f"exit code {code}, and not one of {sorted(allowed)}: {said}"
@@ -370,6 +368,8 @@ class Machine:
         if not case.fault:
             return {0, 1}
         normal = self.without_fault(case.lab, case.of).exit_code
+        if _NOT_APPLIED.exists():
+            return {normal}
         if case.fault in KILLS:
             return {-signal.SIGKILL} if case.fault != KILLED_AT else {-signal.SIGKILL, normal}
         if case.fault in ("int", "term", "hup"):
@@ -434,12 +434,14 @@ def _be_ipvkit(case: Case, words: Sequence[str]) -> NoReturn:
     try:
         for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, _OUTPUT, _WRITE), (2, _ERRORS, _WRITE)):
             os.dup2(os.open(path, flags, 0o600), number)
-        # It may be ignored in what started all this.
+        # They may be ignored in what started all this.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         told = {"fault": case.fault, "step": str(case.step), "ipvkit": str(os.getpid())}
         (_HERE / "case").write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in told.items()))
         if case.fault in ("hangs", "hangs-after"):
-            engine.UNDO_TIMEOUT_S = HANG_TIMEOUT_S
+            for module in (engine, execution, undo):
+                module.BOUND_S = HANG_TIMEOUT_S
         del os.environ["FAULTS_INNER"]
         code = main(words)
         sys.stdout.flush()
