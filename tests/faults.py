@@ -8,6 +8,7 @@ included, is an `Outcome`. By hand, as root:
 """
 
 import argparse
+import fcntl
 import json
 import os
 import shlex
@@ -78,12 +79,12 @@ SETTLE_S = 5.0
 
 _SHIM = "192.168.104.120"
 KILLS = ("killed-before", "killed-during", "killed-after", KILLED_AT)
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _PROGRAMS = ("ip", "ping", "arping", "sysctl", "sleep", "tc")
 _HERE = Path("/run/faults")
 _COUNT, _REAL, _GONE = _HERE / "count", _HERE / "real", _HERE / "gone"
 _NOT_APPLIED = _HERE / "not-applied"
-_ERRORS, _OUTPUT, _LAB = _HERE / "stderr", _HERE / "stdout", _HERE / "lab.yaml"
+_LAB = _HERE / "lab.yaml"
+_PIPE_SIZE = 1 << 20
 
 _WRAPPER = f"""\
 #!/bin/sh
@@ -126,7 +127,11 @@ case $fault in
   int) kill -INT "$ipvkit" ;;
   term) kill -TERM "$ipvkit" ;;
   hup) kill -HUP "$ipvkit" ;;
-  full) cat /dev/zero >{world.STATE}/filler 2>/dev/null ;;
+  full) cat /dev/zero >{world.STATE}/filler 2>/dev/null
+    # A file grows by pages, and the last one may have room.
+    for file in {world.STATE}/ipvkit/*.jsonl; do
+      [ ! -s "$file" ] || prlimit --pid "$ipvkit" --fsize="$(stat -c %s "$file")"
+    done ;;
   read-only) mount -o remount,ro {world.STATE} || echo busy >{_NOT_APPLIED} ;;
   vanishes) act "$@"; code=$?; mount --bind {_GONE} "$0"; exit $code ;;
 esac
@@ -157,7 +162,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a Case: the faulty ipvkit's commands, exit code (negative: a signal) and stderr.
+    """What came of a Case: the faulty ipvkit's commands, exit code (negative: a signal) and output.
 
     `case` has its step. `problems` tells each promise that was broken, a line each.
     """
@@ -165,6 +170,7 @@ class Outcome:
     case: Case
     commands: tuple[str, ...]
     exit_code: int
+    stdout: str
     stderr: str
     duration_s: float
     problems: tuple[str, ...]
@@ -279,12 +285,14 @@ class Machine:
         os.environ.update(XDG_STATE_HOME=str(world.STATE), FAULTS_INNER="1")
         self.before = world.snapshot()
         self.undisturbed: dict[tuple[str, str], Outcome] = {}
+        self._built: dict[str, int] = {}
 
     def run(self, case: Case) -> Outcome:
         """Return what comes of `case`, `cleanup` included."""
         _LAB.write_text(lab_text(case.lab, ipvlan=self.ipvlan))
         if case.fault:
             normal = self.without_fault(case.lab, case.of)
+            self.built(case.lab)
             if not case.step and case.fault != KILLED_AT:
                 case = replace(case, step=max(1, ceil(case.at * len(normal.commands))))
         self._prepare(case)
@@ -308,10 +316,18 @@ class Machine:
         """Bring the machine to where `case.of` has something to do."""
         if case.of == "run-lab":
             return
-        kept = self._ipvkit(Case(case.lab), [*_words("run-lab"), "--keep"])
-        if case.of == "cleanup":
-            self._ipvkit(Case(case.lab), _words("down"))
-            self._ipvkit(Case(case.lab, "killed-after", len(kept.commands)), _words("run-lab"))
+        if case.of == "down":
+            self._ipvkit(Case(case.lab), [*_words("run-lab"), "--keep"])
+        else:
+            self._ipvkit(Case(case.lab, "killed-after", self.built(case.lab)), _words("run-lab"))
+
+    def built(self, lab: str) -> int:
+        """Return at which command of a run all is built; what comes after that is the undo."""
+        if lab not in self._built:
+            kept = self._ipvkit(Case(lab), [*_words("run-lab"), "--keep"])
+            self._built[lab] = len(kept.commands)
+            self._ipvkit(Case(lab), _words("down"))
+        return self._built[lab]
 
     def _ipvkit(self, case: Case, words: Sequence[str]) -> Outcome:
         """Run ipvkit with `words`, and the fault of `case` in it, until all that it started has ended."""
@@ -321,10 +337,11 @@ class Machine:
         delay_s = 0.0
         if case.fault == KILLED_AT:
             delay_s = case.at * self.undisturbed[case.lab, case.of].duration_s
+        output, errors = _Pipe(), _Pipe()
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            _be_ipvkit(case, words)
+            _be_ipvkit(case, words, output.entrance, errors.entrance)
         if case.fault == KILLED_AT:
             time.sleep(delay_s)
             os.kill(pid, signal.SIGKILL)
@@ -343,7 +360,7 @@ class Machine:
                     os.kill(pid, signal.SIGKILL)
         lines = sorted(_COUNT.iterdir(), key=lambda path: int(path.name))
         commands = tuple(path.read_text().strip() for path in lines)
-        return Outcome(case, commands, code or 0, _ERRORS.read_text(errors="replace"), took, tuple(problems))
+        return Outcome(case, commands, code or 0, output.text(), errors.text(), took, tuple(problems))
 
     def _broken_promises(self, case: Case, outcome: Outcome) -> Iterator[str]:
         """Tell what the faulty ipvkit itself did not keep of the contract."""
@@ -373,7 +390,9 @@ class Machine:
         if case.fault in KILLS:
             return {-signal.SIGKILL} if case.fault != KILLED_AT else {-signal.SIGKILL, normal}
         if case.fault in ("int", "term", "hup"):
-            return {130}
+            # Who stops what is being undone anyway has come too late to stop anything.
+            late = case.of != "run-lab" or case.step > self.built(case.lab)
+            return {130, normal} if late else {130}
         line = outcome.commands[case.step - 1] if case.step <= len(outcome.commands) else ""
         if line in self._strict(case, _EXITS.get(case.fault)):
             return {4}
@@ -391,9 +410,9 @@ class Machine:
     def _clean_up(self, case: Case) -> Iterator[str]:
         """Have ipvkit undo what is left, and tell what is wrong with that."""
         seen = self._ipvkit(Case(case.lab), ["status", "--json"])
-        runs = json.loads(_OUTPUT.read_text())["runs"] if seen.exit_code == 0 else []
+        runs = json.loads(seen.stdout)["runs"] if seen.exit_code == 0 else []
         if len(runs) != 1:
-            yield f"status: {seen.stderr}{_OUTPUT.read_text()}"
+            yield f"status: {seen.stderr}{seen.stdout}"
         outcome = self._ipvkit(Case(case.lab), ["cleanup", "--all"])
         yield from (f"cleanup: {problem}" for problem in outcome.problems)
         if outcome.exit_code != 0 or _journals():
@@ -428,12 +447,30 @@ def _words(of: str, fault: str = "") -> list[str]:
             return ["down", yaml.safe_load(_LAB.read_text())["name"]]
 
 
-def _be_ipvkit(case: Case, words: Sequence[str]) -> NoReturn:
+class _Pipe:
+    """A pipe that holds all that an ipvkit says, unlike a file whatever the bounds of files are."""
+
+    def __init__(self) -> None:
+        self.exit, self.entrance = os.pipe()
+        fcntl.fcntl(self.entrance, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        os.set_blocking(self.exit, False)
+
+    def text(self) -> str:
+        """Return what was said, and close it."""
+        said = b""
+        with suppress(BlockingIOError):
+            said = os.read(self.exit, _PIPE_SIZE)
+        os.close(self.exit)
+        os.close(self.entrance)
+        return said.decode(errors="replace")
+
+
+def _be_ipvkit(case: Case, words: Sequence[str], output: int, errors: int) -> NoReturn:
     """End this process, a fork, as an ipvkit that was started with `words`."""
     code = 99
     try:
-        for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, _OUTPUT, _WRITE), (2, _ERRORS, _WRITE)):
-            os.dup2(os.open(path, flags, 0o600), number)
+        for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), output, errors)):
+            os.dup2(file, number)
         # They may be ignored in what started all this.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
