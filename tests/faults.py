@@ -40,7 +40,7 @@ T = TypeVar("T")
 FAULTS = {
     "fails": "the command fails with exit code 2 and has done nothing",
     "fails-1": "the same with exit code 1",
-    "lies": "it exits with 0 and has done nothing",
+    "silent": "it does its work, exits with 0 and prints nothing",
     "garbage": "it does its work, exits with 0 and prints what nobody understands",
     "dies": "it dies of KILL before it has done anything",
     "crashes-after": "it dies of SEGV when it has done its work",
@@ -78,6 +78,7 @@ SETTLE_S = 5.0
 """How long the kernel may take to end namespaces and processes."""
 
 _SHIM = "192.168.104.120"
+SIGNALS = ("int", "term", "hup")
 KILLS = ("killed-before", "killed-during", "killed-after", KILLED_AT)
 _PROGRAMS = ("ip", "ping", "arping", "sysctl", "sleep", "tc")
 _HERE = Path("/run/faults")
@@ -114,7 +115,7 @@ stop() {{ exec "{_REAL}/sleep" 1000; }}
 case $fault in
   fails) echo "injected: it fails" >&2; exit 2 ;;
   fails-1) echo "injected: it fails" >&2; exit 1 ;;
-  lies) exit 0 ;;
+  silent) act "$@" >/dev/null; exit 0 ;;
   garbage) act "$@" >/dev/null; printf '\\377\\033[31m{{"][\\n%%s\\n'; exit 0 ;;
   dies) kill -KILL $$ ;;
   crashes-after) act "$@"; kill -SEGV $$ ;;
@@ -292,7 +293,8 @@ class Machine:
         _LAB.write_text(lab_text(case.lab, ipvlan=self.ipvlan))
         if case.fault:
             normal = self.without_fault(case.lab, case.of)
-            self.built(case.lab)
+            if case.fault in SIGNALS:
+                self.built(case.lab)
             if not case.step and case.fault != KILLED_AT:
                 case = replace(case, step=max(1, ceil(case.at * len(normal.commands))))
         self._prepare(case)
@@ -389,23 +391,25 @@ class Machine:
             return {normal}
         if case.fault in KILLS:
             return {-signal.SIGKILL} if case.fault != KILLED_AT else {-signal.SIGKILL, normal}
-        if case.fault in ("int", "term", "hup"):
+        if case.fault in SIGNALS:
             # Who stops what is being undone anyway has come too late to stop anything.
             late = case.of != "run-lab" or case.step > self.built(case.lab)
             return {130, normal} if late else {130}
-        line = outcome.commands[case.step - 1] if case.step <= len(outcome.commands) else ""
-        if line in self._strict(case, _EXITS.get(case.fault)):
+        if self._ends_the_run(case, outcome.commands[: case.step]):
             return {4}
         # Until the first namespace is made, a run that is not begun is wrong usage.
         begun = any(command.startswith("ip netns add") for command in outcome.commands)
         return {normal, 1, 3, 4} if begun else {normal, 2, 3, 4}
 
-    def _strict(self, case: Case, exit_code: int | None) -> set[str]:
-        """Return the commands of the lab that may not end with `exit_code`, which ends the run then."""
+    def _ends_the_run(self, case: Case, commands: Sequence[str]) -> bool:
+        """Return whether the last of `commands` is a change of the lab's that may not end as it does."""
         if case.of != "run-lab" or case.fault not in _EXITS:
-            return set()
-        steps = make_plan(on_parent(load(_LAB.read_text(), "lab"), world.PARENT)).steps
-        return {str(step.command) for step in steps if exit_code not in step.command.ok}
+            return False
+        lab = on_parent(load(_LAB.read_text(), "lab"), world.PARENT)
+        steps = [step for step in make_plan(lab).steps if str(step.command) == commands[-1]]
+        # A look or an undo may read the same; then it is one more than the lab's own.
+        own = not commands[-1].startswith("sysctl -n") and commands.count(commands[-1]) <= len(steps)
+        return own and all(_EXITS[case.fault] not in step.command.ok for step in steps)
 
     def _clean_up(self, case: Case) -> Iterator[str]:
         """Have ipvkit undo what is left, and tell what is wrong with that."""
@@ -471,6 +475,8 @@ def _be_ipvkit(case: Case, words: Sequence[str], output: int, errors: int) -> No
     try:
         for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), output, errors)):
             os.dup2(file, number)
+        # The former ones may remember where they were in a file.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         # They may be ignored in what started all this.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -481,11 +487,11 @@ def _be_ipvkit(case: Case, words: Sequence[str], output: int, errors: int) -> No
                 module.BOUND_S = HANG_TIMEOUT_S
         del os.environ["FAULTS_INNER"]
         code = main(words)
-        sys.stdout.flush()
     except BaseException:
         traceback.print_exc()
-        sys.stderr.flush()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 
