@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 from ipvkit.command import Command, Completed
-from ipvkit.errors import CommandFailed, Interrupted, IpvkitError
-from ipvkit.execution import BOUND_S, Signal, how_it_ended, look, signals_into
+from ipvkit.errors import CommandFailed, IpvkitError
+from ipvkit.execution import BOUND_S, Signal, how_it_ended, interrupted, look, signals_into
 from ipvkit.journal import Entry, Ledger, is_number
 from ipvkit.plan import Plan, Stage, Step, Undo
 from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
@@ -19,7 +19,7 @@ from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, R
 from ipvkit.undo import Began, Finished, Listener, Stopping, TakenBack, take_back
 
 _UNDONE = "what was done has been undone"
-_NOT_ALL_UNDONE = "not all that was done could be undone: see what is left behind"
+_NOT_ALL_UNDONE = "not all that was done has been undone: the report lists what is left"
 _MORE_TIME = f"give it more with --timeout; {_UNDONE}"
 
 
@@ -71,6 +71,8 @@ def run(
         else:
             ledger = Ledger() if ledger is None else ledger
             _CommandRun(result, target, listener, inbox, started + timeout_s, ledger).run(keep=keep)
+    if result.residue and result.failure is None:
+        result.failure = CommandFailed("the run has left something behind", _NOT_ALL_UNDONE)
     result.duration_s = time.monotonic() - started
     return result
 
@@ -112,10 +114,6 @@ def run_side_by_side(
     return [done[number] for number in range(len(plans))]
 
 
-def _interrupted(number: int) -> Interrupted:
-    return Interrupted(f"interrupted by {signal.Signals(number).name}", _UNDONE)
-
-
 def _not_started(step: Step, problem: Exception) -> IpvkitError:
     if isinstance(problem, IpvkitError):
         problem.hint += f"; {_UNDONE}"
@@ -150,7 +148,7 @@ class _CommandRun:
 
     def run(self, *, keep: bool) -> None:
         result = self.result
-        before: Things = ()
+        before: Things | None = None
         try:
             before = self._look()
             for stage in result.plan.stages:
@@ -168,8 +166,8 @@ class _CommandRun:
                 if result.failure is not None and result.residue:
                     result.failure.hint = result.failure.hint.replace(_UNDONE, _NOT_ALL_UNDONE)
 
-    def _left_since(self, before: Things, taken: TakenBack) -> list[str]:
-        if not before:
+    def _left_since(self, before: Things | None, taken: TakenBack) -> list[str]:
+        if before is None:
             return []
         try:
             after = self._look()
@@ -217,7 +215,7 @@ class _CommandRun:
                 continue
             if isinstance(news, Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
-                failure = _interrupted(news.number)
+                failure = interrupted(news, _UNDONE)
             elif deadline > self.deadline:
                 failure = CommandFailed(f"{', '.join(waiting)} did not end even when killed", _UNDONE)
                 break
@@ -274,7 +272,7 @@ class _CommandRun:
         except Empty:
             return
         self.listener(Stopping(signal.Signals(news.number).name))
-        raise _interrupted(news.number)
+        raise interrupted(news, _UNDONE)
 
 
 def _not_undone(result: Run) -> list[str]:
@@ -348,7 +346,7 @@ class _PayloadRun:
                 raise CommandFailed("the run did not end in time", _MORE_TIME) from None
             if isinstance(news, Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
-                raise _interrupted(news.number)
+                raise interrupted(news, _UNDONE)
             if isinstance(news, Output):
                 if news.chunk is None:
                     return

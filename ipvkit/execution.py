@@ -46,20 +46,22 @@ def signals_into(inbox: Inbox) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def ask(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
+def ask(
+    target: CommandTarget, views: Mapping[str, Command], inbox: Inbox | None = None
+) -> dict[str, Completed]:
     """Return what each of `views`, commands that change nothing, did, however it ended.
 
-    They run side by side, `SIDE_BY_SIDE` at once. Raise CommandFailed if one does not end in time.
+    They run side by side, `SIDE_BY_SIDE` at once. Raise CommandFailed if one does not end in time, and
+    Interrupted when a signal comes into `inbox`.
     """
     left = iter(views.items())
     seen: dict[str, Completed] = {}
     while some := dict(islice(left, SIDE_BY_SIDE)):
-        seen |= _ask_at_once(target, some)
+        seen |= _ask_at_once(target, some, SimpleQueue() if inbox is None else inbox)
     return seen
 
 
-def _ask_at_once(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
-    inbox: Inbox = SimpleQueue()
+def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inbox) -> dict[str, Completed]:
     waiting = {name: target.start(name, view, inbox) for name, view in views.items()}
     seen: dict[str, Completed] = {}
     while len(seen) < len(views):
@@ -70,13 +72,24 @@ def _ask_at_once(target: CommandTarget, views: Mapping[str, Command]) -> dict[st
                 running.stop()
             late = next(str(view) for name, view in views.items() if name not in seen)
             raise CommandFailed(f"no answer within {BOUND_S} s", command=late) from None
+        if isinstance(news, Signal):
+            for running in waiting.values():
+                running.stop()
+            raise interrupted(news, "nothing was changed")
         seen[news.key] = news.completed
     return seen
 
 
-def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
-    """Return what each of `views`, commands that change nothing, shows; CommandFailed if one fails."""
-    seen = ask(target, views)
+def interrupted(news: Signal, hint: str) -> Interrupted:
+    """Return the error that says that a signal has come."""
+    return Interrupted(f"interrupted by {signal.Signals(news.number).name}", hint)
+
+
+def look(
+    target: CommandTarget, views: Mapping[str, Command], inbox: Inbox | None = None
+) -> dict[str, Completed]:
+    """Return what each of `views` shows, as `ask` does; CommandFailed if one fails."""
+    seen = ask(target, views, inbox)
     for name, completed in seen.items():
         if completed.exit_code != 0:
             message = "the machine could not be looked at"
@@ -101,8 +114,7 @@ def execute(target: CommandTarget, command: Command, *, timeout_s: float) -> Com
     running.stop()
     if news is None:
         raise _late(command, timeout_s)
-    name = signal.Signals(news.number).name
-    raise Interrupted(f"interrupted by {name}", "the command was ended; what it had done by then stays")
+    raise interrupted(news, "the command was ended; what it had done by then stays")
 
 
 def carry_out(target: CommandTarget, command: Command, *, timeout_s: float = BOUND_S) -> Completed:

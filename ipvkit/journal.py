@@ -156,10 +156,8 @@ class Journal(Ledger):
 
     def close(self) -> None:
         """Let go of the lock; a file that holds nothing goes before, and a folder without files."""
-        with suppress(OSError):
-            if not self.entries:
-                os.unlink(f"{self.lab}{_SUFFIX}", dir_fd=self.place)
-                folder().rmdir()
+        if not self.entries:
+            _take_away(self.place, self.lab)
         os.close(self.lock)
         os.close(self.place)
 
@@ -327,6 +325,7 @@ def records() -> list[Record]:
 
 
 def _record(place: int, lab: str) -> Record | None:
+    """Return what the journal of `lab` tells; one that holds nothing, and nobody, goes."""
     try:
         file = _open(place, lab, make=False)
     except FileNotFoundError:
@@ -334,20 +333,27 @@ def _record(place: int, lab: str) -> Record | None:
     try:
         running = False
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             running = True
-        try:
-            read = _read_in(file)
-        except CommandFailed:
-            return Record(lab, State.DAMAGED)
+        read = _read_in(file)
+        if not (running or read.entries):
+            _take_away(place, lab)
+            return None
+    except CommandFailed:
+        return Record(lab, State.DAMAGED)
     finally:
         os.close(file)
-    if not (running or read.entries):
-        return None
     state = State.RUNNING if running else State.UP if read.kept else State.INTERRUPTED
     header = read.header
     return Record(lab, state, header.get("pid"), header.get("started"), tuple(read.entries.values()))
+
+
+def _take_away(place: int, lab: str) -> None:
+    """Take a file away, and its folder if that was the last."""
+    with suppress(OSError):
+        os.unlink(f"{lab}{_SUFFIX}", dir_fd=place)
+        folder().rmdir()
 
 
 def _held(lab: str, *, make: bool) -> Journal:

@@ -68,6 +68,7 @@ def _route(route: ip.Route) -> str:
 def words_of(plan: Plan) -> frozenset[str]:
     """Return the words by which a line of `Things` has to do with `plan`: names, addresses, sysctls."""
     names = {parent.name for parent in plan.lab.parents}
+    names |= {name for endpoint in plan.lab.endpoints for name in (endpoint.name, endpoint.netns)}
     for step in plan.steps:
         match step.undo.effect if step.undo is not None else None:
             case effects.Netns(name) | effects.Link(name):

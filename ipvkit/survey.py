@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ipvkit import preflight
 from ipvkit.command import Command
-from ipvkit.errors import IpvkitError
+from ipvkit.errors import Interrupted, IpvkitError
 from ipvkit.execution import ask, look
 from ipvkit.preflight import Finding, Inspection, Machine, Place, Wanted
-from ipvkit.targets import PACKAGES, find_program
+from ipvkit.targets import PACKAGES, Inbox, find_program
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip
 from ipvkit.tools.ip import Link
@@ -40,9 +40,12 @@ def inspect(wanted: Wanted) -> Inspection:
         return Inspection(wanted.parent, (Finding("not-looked-at", "error", what, mend),))
 
 
-def survey(wanted: Wanted) -> Machine:
-    """Return this machine as it is; raise IpvkitError where not even its own links can be seen."""
-    seen = look(Local(), {"links": ip.addr_show(details=True), "namespaces": ip.netns_list()})
+def survey(wanted: Wanted, inbox: Inbox | None = None) -> Machine:
+    """Return this machine as it is; raise IpvkitError where not even its own links can be seen.
+
+    A signal that comes into `inbox` raises Interrupted.
+    """
+    seen = look(Local(), {"links": ip.addr_show(details=True), "namespaces": ip.netns_list()}, inbox)
     names = [netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)]
     spaces = _spaces(names)
     elsewhere, unseen = _elsewhere(spaces)
@@ -56,7 +59,7 @@ def survey(wanted: Wanted) -> Machine:
         dmi={field: text for field in _DMI_FIELDS if (text := _read(_DMI / field))},
         unseen=tuple(unseen),
     )
-    answers, silent = _answers(wanted, machine)
+    answers, silent = _answers(wanted, machine, inbox)
     return replace(machine, answers=answers, unseen=(*machine.unseen, *silent))
 
 
@@ -198,7 +201,7 @@ def _missed(places: Sequence[str], hidden: int) -> list[Finding]:
 
 
 def _answers(
-    wanted: Wanted, machine: Machine
+    wanted: Wanted, machine: Machine, inbox: Inbox | None
 ) -> tuple[dict[IPv4Address, tuple[str, ...]], tuple[Finding, ...]]:
     """Return who answered for each address that somebody has, and what could not be asked."""
     addresses = [address.ip for _, address in wanted.addresses if isinstance(address.ip, IPv4Address)]
@@ -214,8 +217,10 @@ def _answers(
         }
         reports = {
             IPv4Address(address): arping.parse_arping(done.stdout + done.stderr)
-            for address, done in ask(Local(), commands).items()
+            for address, done in ask(Local(), commands, inbox).items()
         }
+    except Interrupted:
+        raise
     except IpvkitError as problem:
         return {}, (_not_asked(problem.message, problem.hint or "ask yourself: arping -D"),)
     failed = next((report for report in reports.values() if not report.complete and not report.in_use), None)

@@ -4,7 +4,9 @@ HYPOTHESIS_PROFILE=thorough chooses one. Two options are for the faults that are
 """
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -34,3 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"faults: --faults-seed {config.option.faults_seed}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_journals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the journals of what tests run away from those of this machine."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_STATE_HOME", str(folder))
+        yield folder

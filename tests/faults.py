@@ -413,9 +413,10 @@ class Machine:
 
     def _clean_up(self, case: Case) -> Iterator[str]:
         """Have ipvkit undo what is left, and tell what is wrong with that."""
+        changed = [line for line in self._differences() if " state " not in line]
         seen = self._ipvkit(Case(case.lab), ["status", "--json"])
         runs = json.loads(seen.stdout)["runs"] if seen.exit_code == 0 else []
-        if len(runs) != 1:
+        if seen.exit_code != 0 or (changed and not runs):
             yield f"status: {seen.stderr}{seen.stdout}"
         outcome = self._ipvkit(Case(case.lab), ["cleanup", "--all"])
         yield from (f"cleanup: {problem}" for problem in outcome.problems)

@@ -5,6 +5,7 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Annotated
 
 import typer
@@ -28,13 +29,13 @@ from ipvkit.cli.options import (
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
 from ipvkit.errors import MissingRequirement, UsageError
-from ipvkit.execution import look
-from ipvkit.lab import Lab, on_parent
+from ipvkit.execution import look, signals_into
+from ipvkit.lab import AddLink, Lab, on_parent, shim_name
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
 from ipvkit.survey import survey
-from ipvkit.targets import require
+from ipvkit.targets import Inbox, require
 from ipvkit.targets.choice import TargetKind, choose
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip, ping
@@ -78,13 +79,7 @@ def run_lab(
         return 0
     refuse_unwritable(output)
     if local:
-        Local().check(ipvlan=described.has_ipvlan)
-        with journal.started(described.name) as ledger:
-            plan = _planned(_on_machine(described, network))
-            with Progress(plan, verbose=verbose) as progress:
-                run = engine.run(
-                    plan, Local(ledger.lock), progress, keep=keep, timeout_s=timeout, ledger=ledger
-                )
+        run = _run_here(described, network, verbose=verbose, keep=keep, timeout=timeout)
     else:
         where, why = choose(target)
         if why:
@@ -95,6 +90,17 @@ def run_lab(
     result = judge(run)
     _tell(result, as_json=json_, output=output)
     return result.exit_code
+
+
+def _run_here(lab: Lab, network: RealNetwork, *, verbose: bool, keep: bool, timeout: float) -> engine.Run:
+    """Run `lab` on a parent of this machine, with all that takes it back on disk before it is done."""
+    Local().check(ipvlan=lab.has_ipvlan)
+    inbox: Inbox = SimpleQueue()
+    with signals_into(inbox), journal.started(lab.name) as ledger:
+        plan = _planned(_on_machine(lab, network, inbox))
+        here = Local(ledger.lock)
+        with Progress(plan, verbose=verbose) as told:
+            return engine.run(plan, here, told, keep=keep, timeout_s=timeout, inbox=inbox, ledger=ledger)
 
 
 def _planned(lab: Lab) -> Plan:
@@ -110,29 +116,34 @@ def _planned(lab: Lab) -> Plan:
     return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
 
 
-def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
+def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:
     """Return the lab on a parent of this machine; refuse to start where something stands in its way."""
     parent = network.parent
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
     wanted = _wanted(place(gateway=network.gateway))
-    machine = survey(wanted)
+    machine = survey(wanted, inbox)
     _tell_or_refuse(lab, preflight.inspect(wanted, machine))
     link = machine.link(parent)
     own = link.addresses if link is not None else ()
     host = tuple(address.address for address in own if address.scope == "global")
     if network.gateway is not None:
         return place(host=host, gateway=network.gateway)
-    routes = look(Local(), {"routes": ip.route_show(default=True, dev=parent)})["routes"]
+    routes = look(Local(), {"routes": ip.route_show(default=True, dev=parent)}, inbox)["routes"]
     return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
 
 
 def _wanted(lab: Lab) -> preflight.Wanted:
     """Return what `lab` is to build on its parent."""
     settings = [phase.setting for phase in lab.phases]
+    changes = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
+    links = [change.name for change in changes if isinstance(change, AddLink)]
+    if any(setting.host_shim for setting in settings):
+        links.append(shim_name(0))
     return preflight.Wanted(
         lab.parent,
         tuple(preflight.Join(s.mode, s.flag, s.strategy, s.host_shim) for s in settings),
         tuple(preflight.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
+        tuple(links),
     )
 
 

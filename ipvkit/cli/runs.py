@@ -80,11 +80,8 @@ def _refuse(found: Journal, *, kept: bool) -> None:
     if found.kept and not kept:
         raise UsageError(f"lab {found.lab} is up, as asked", f"ipvkit down {found.lab}")
     if found.elsewhere:
-        where = f"net:[{found.header['netns']}]"
-        what = f"lab {found.lab} ran in another network namespace than this one, {where}"
-        raise UsageError(
-            what, "type the same there: `ip netns exec NAME`, or `nsenter --net=/proc/PID/ns/net`"
-        )
+        what = f"lab {found.lab} ran in another network namespace, net:[{found.header['netns']}]"
+        raise UsageError(what, "type the same in there, behind `ip netns exec NAME`")
 
 
 def _preview(found: Journal) -> None:
@@ -107,7 +104,7 @@ def _undo(found: Journal) -> None:
     for why in taken.alone.values():
         print(f"left alone, since somebody else has changed it: {why}", file=sys.stderr)
     if taken.left:
-        hint = f"mend that, then once more: ipvkit cleanup {found.lab}"
+        hint = f"mend that, then once more: ipvkit {'down' if found.kept else 'cleanup'} {found.lab}"
         raise CommandFailed(f"of lab {found.lab} something is left", hint, stderr="\n".join(taken.left))
     emit(f"lab {found.lab}: all is undone\n")
 

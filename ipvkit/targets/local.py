@@ -12,7 +12,7 @@ from pathlib import Path
 import sh
 
 from ipvkit.command import Command, Completed
-from ipvkit.errors import MissingRequirement
+from ipvkit.errors import CommandFailed, MissingRequirement
 from ipvkit.targets import Ended, Inbox, Running, environment, find_program, missing, require_ipvlan
 
 _LIBC = ctypes.CDLL(None)
@@ -45,24 +45,33 @@ class Local:
             require_ipvlan()
 
     def start(self, key: str, command: Command, inbox: Inbox) -> Running:
-        """Start `command`; its end will be in the inbox under `key`."""
+        """Start `command`; its end will be in the inbox under `key`.
+
+        Raise MissingRequirement where the program is not there, CommandFailed where it does not start.
+        """
         program, *arguments = command.argv
         path = find_program(program)
         if path is None:
             raise missing(program)
         started = time.monotonic()
-        with Path(os.devnull).open("rb") as nothing:
-            process = sh.Command(path)(
-                *arguments,
-                _bg=True,
-                _bg_exc=False,
-                _new_session=True,
-                _in=nothing,
-                _tty_out=False,
-                _env=environment(),
-                _pass_fds=self._lock,
-                _preexec_fn=partial(_end_with, os.getpid()),
-            )
+        try:
+            with Path(os.devnull).open("rb") as nothing:
+                process = sh.Command(path)(
+                    *arguments,
+                    _bg=True,
+                    _bg_exc=False,
+                    _new_session=True,
+                    _in=nothing,
+                    _tty_out=False,
+                    _env=environment(),
+                    _pass_fds=self._lock,
+                    _preexec_fn=partial(_end_with, os.getpid()),
+                )
+        except (sh.ForkException, sh.CommandNotFound):
+            # It may have gone since it was found.
+            if find_program(program) is None:
+                raise missing(program) from None
+            raise CommandFailed(f"{path} could not be started", command=str(command)) from None
         threading.Thread(target=_wait, args=(key, process, started, inbox), daemon=True).start()
         return _Process(process)
 

@@ -29,7 +29,7 @@ from ipvkit.cli.app import run as run_command_line
 from ipvkit.cli.parse import Kind
 from ipvkit.command import Command, Completed
 from ipvkit.doctor import Health, TargetHealth, Tool
-from ipvkit.engine import Finished, Run
+from ipvkit.engine import Run
 from ipvkit.errors import (
     CommandFailed,
     Interrupted,
@@ -52,6 +52,7 @@ from ipvkit.report.explanation import render_json as render_explanations
 from ipvkit.report.matrix import render_json as render_matrix
 from ipvkit.report.outputs import LinkIn
 from ipvkit.tools import arping, ip, ping
+from ipvkit.undo import Finished
 from ipvkit.verdicts import judge
 from strategies import mutated_text
 
