@@ -58,9 +58,8 @@ FAULTS = {
 }
 """What can go wrong at one command."""
 
-_EXITS = {
-    "fails": 2, "fails-1": 1, "dies": -9, "crashes-after": -11, "hangs": -9, "hangs-after": -9
-}
+_EXITS = {"fails": 2, "fails-1": 1, "dies": -9, "crashes-after": -11, "hangs": -9, "hangs-after": -9}
+"""With which exit code a command ends whose fault that is (negative: a signal)."""
 
 OF = ("run-lab", "cleanup", "down")
 """In which ipvkit: a run; `cleanup`, after a run was killed; `down`, after a run with --keep."""
@@ -188,10 +187,8 @@ class Outcome:
 def outcome_of(line: str) -> Outcome:
     """Return the Outcome that is in a line of JSON."""
     fields: dict[str, Any] = json.loads(line)
-    return Outcome(
-        case=Case(**fields.pop("case")),
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()},
-    )
+    commands, problems = tuple(fields.pop("commands")), tuple(fields.pop("problems"))
+    return Outcome(case=Case(**fields.pop("case")), commands=commands, problems=problems, **fields)
 
 
 class Faults:
@@ -234,7 +231,7 @@ def argv(*words: str) -> list[str]:
 
 @contextmanager
 def start(*, ipvlan: bool = False) -> Iterator[Faults]:
-    """Start what runs cases, as root; `ipvlan` leaves the labs as they are, else they are of macvlan links."""
+    """Give what runs cases, as root, on labs with macvlan links, or with `ipvlan` as they are."""
     faults = Faults(ipvlan=ipvlan)
     try:
         yield faults
@@ -435,10 +432,10 @@ class Machine:
     def _mend(self) -> None:
         """Take back what the faults did to the machine itself."""
         (world.STATE / "filler").unlink(missing_ok=True)
-        subprocess.run(["mount", "-o", "remount,rw", str(world.STATE)], check=True)
+        _do("mount", "-o", "remount,rw", str(world.STATE))
         for path in self.wrapped:
             if not os.access(path, os.X_OK):
-                subprocess.run(["umount", str(path)], check=True)
+                _do("umount", str(path))
 
 
 def _words(of: str, fault: str = "") -> list[str]:
@@ -485,7 +482,7 @@ def _be_ipvkit(case: Case, words: Sequence[str], output: int, errors: int) -> No
         (_HERE / "case").write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in told.items()))
         if case.fault in ("hangs", "hangs-after"):
             for module in (engine, execution, undo):
-                module.BOUND_S = HANG_TIMEOUT_S
+                vars(module)["BOUND_S"] = HANG_TIMEOUT_S
         del os.environ["FAULTS_INNER"]
         code = main(words)
     except BaseException:
@@ -509,8 +506,12 @@ def _wrap_programs() -> list[Path]:
         assert found, f"{name} is not installed"
         shutil.copy(found, _REAL / name)
         wrapped.append(Path(found).resolve())
-        subprocess.run(["mount", "--bind", str(wrapper), str(wrapped[-1])], check=True)
+        _do("mount", "--bind", str(wrapper), str(wrapped[-1]))
     return wrapped
+
+
+def _do(*words: str) -> None:
+    subprocess.run(words, check=True)
 
 
 def _wait(look: Callable[[dict[int, int]], T | None], bound_s: float) -> T | None:

@@ -23,6 +23,7 @@ PARENT = "eth0"
 BYSTANDER = "bystander"
 
 _CLONE_NEWNET = 0x40000000
+_SLEEPER = ("sleep", "100000")
 _LINKWATCH_S = 1.1
 _BUILD = f"""\
 mount --make-rprivate /
@@ -71,8 +72,10 @@ _LOOKS = {
     "forwarding entry": "bridge -json fdb show",
     "queueing discipline": "tc -json qdisc show",
 }
-_TIMES = ("valid_life_time", "preferred_life_time", "expires", "users", "refcnt", "gc_timer", "hello_timer")
-_TIMES += ("tcn_timer", "topology_change_timer")
+_TIMES_AND_COUNTS = frozenset(
+    "valid_life_time preferred_life_time expires users refcnt "
+    "gc_timer hello_timer tcn_timer topology_change_timer".split()
+)
 
 Snapshot = frozenset[str]
 """Everything that there is, a line for each."""
@@ -83,7 +86,7 @@ def build() -> None:
     subprocess.run(["/bin/sh", "-e"], input=_BUILD, text=True, check=True)
     # Who cleans up by name, or by looking for processes, meets this one.
     with inside(BYSTANDER):
-        subprocess.Popen(["sleep", "100000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.Popen(_SLEEPER, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _settle()
 
 
@@ -163,7 +166,7 @@ def _network() -> Iterator[str]:
 def _settled(thing: Any) -> Any:
     """Return what a tool told, without what goes on by itself: times and counts."""
     if isinstance(thing, dict):
-        return {key: _settled(value) for key, value in thing.items() if key not in _TIMES}
+        return {key: _settled(value) for key, value in thing.items() if key not in _TIMES_AND_COUNTS}
     return [_settled(one) for one in thing] if isinstance(thing, list) else thing
 
 

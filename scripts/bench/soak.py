@@ -1,4 +1,4 @@
-"""Bring a lab up (`run-lab --keep`) and down (`down`) again and again, and hold what there is against before."""
+"""Bring a lab up (`run-lab --keep`) and down again and again, and hold what there is against before."""
 
 import json
 import os
@@ -86,7 +86,8 @@ def connections() -> int | None:
 
 def shown(*words: str) -> int:
     """Return how many things `ip -json` shows."""
-    said = subprocess.run(["ip", "-json", *words], capture_output=True, text=True, check=True).stdout
+    command = ["ip", "-json", *words]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return len(json.loads(said or "[]"))
 
 
@@ -189,7 +190,8 @@ def verdict(numbers: list[int], series: list[int]) -> list[object]:
 def main() -> int:
     """Soak in one process, and a twentieth of it in processes of their own; return 1 if a series grows."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    subprocess.run(["sh", "-e"], input=MACHINE, text=True, check=True)
+    shell = ["sh", "-e"]
+    subprocess.run(shell, input=MACHINE, text=True, check=True)
     probe = ["ip", "link", "add", "probe", "type", "ipvlan"]
     said = subprocess.run(probe, capture_output=True, text=True, check=False).stderr
     kind = "kind: macvlan" if "Unknown device type" in said else "mode: l2"
