@@ -9,18 +9,22 @@ import re
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from queue import Empty, SimpleQueue
 from typing import Literal
 
-from ipvkit import execution
+from ipvkit import effects, execution, journal
 from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
+from ipvkit.journal import Entry, Ledger
 from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.targets import CommandTarget, Ended, Inbox, Running
 from ipvkit.tools import arping, ip, sysctl
+from ipvkit.undo import take_back
 
+_SET = "nonlocal-bind"
 _NAMED = re.compile(r"^(\S*/)?arping: ")
 
 SHORTEST_S, LONGEST_S = 0.2, 3600.0
@@ -59,6 +63,11 @@ class Announcement:
             )
         if self.for_s is not None and self.for_s <= 0:
             raise UsageError("nothing can be announced for 0 s", "take a time such as 60s, or leave it away")
+
+    @property
+    def name(self) -> str:
+        """What its journal is called: one for each namespace, whose sysctl it sets."""
+        return f"announce@{self.netns or 'host'}"
 
     @property
     def look(self) -> Command:
@@ -149,17 +158,40 @@ def keep(announcement: Announcement, target: CommandTarget, listener: Listener) 
     """
     inbox: Inbox = SimpleQueue()
     with execution.signals_into(inbox):
+        _take_back_of_a_former(announcement, target, inbox)
         to_set = _prepared(announcement, target)
         rounds = _Rounds(announcement, target, listener, inbox)
-        stopped = Stopped("error", 0, 0.0)
-        try:
-            if to_set:
-                execution.carry_out(target, announcement.write(1))
-            stopped = rounds.run(Began(announcement, nonlocal_bind=to_set))
-        finally:
-            if to_set:
-                stopped = _restored(stopped, announcement, target)
+        began = Began(announcement, nonlocal_bind=to_set)
+        if to_set:
+            with journal.started(announcement.name) as ledger:
+                stopped = _with_nonlocal_bind(ledger, rounds, began, target)
+        else:
+            stopped = rounds.run(began)
         listener(stopped)
+    return stopped
+
+
+def _take_back_of_a_former(announcement: Announcement, target: CommandTarget, inbox: Inbox) -> None:
+    """Undo what one that was killed has left; one that still runs keeps what it has."""
+    with suppress(UsageError), journal.taken_over(announcement.name) as former:
+        if former is not None and not former.elsewhere:
+            take_back(former, target, lambda _event: None, inbox)
+
+
+def _with_nonlocal_bind(ledger: Ledger, rounds: "_Rounds", began: Began, target: CommandTarget) -> Stopped:
+    """Announce with the sysctl set, and take it back, which is on disk before."""
+    announcement = began.announcement
+    effect = effects.Sysctl(NONLOCAL_BIND, 1, announcement.netns)
+    purpose = "let arping send from an address that is not the host's own"
+    ledger.begin([Entry(_SET, purpose, announcement.write(0), effect, former="0")])
+    stopped = Stopped("error", 0, 0.0)
+    try:
+        execution.carry_out(target, announcement.write(1))
+        stopped = rounds.run(began)
+    finally:
+        stopped = _restored(stopped, announcement, target)
+        if stopped.sysctl != "failed":
+            ledger.end((), (_SET,))
     return stopped
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from ipvkit.command import Command, Completed, in_netns
-from ipvkit.errors import CommandFailed, UsageError
+from ipvkit.errors import CommandFailed, UnparsableOutput, UsageError
 from ipvkit.tools import ip, sysctl
 from ipvkit.values import Address, Network, address, interface_name, netns_name, route_destination, sysctl_key
 
@@ -206,10 +206,22 @@ def sight(
         if isinstance(effect, Link):
             ours[effect.netns] = ours.get(effect.netns, frozenset()) | {effect.name}
         if isinstance(effect, Sysctl) and (effect.netns is None or effect.netns in namespaces):
-            sysctls[effect.name] = of(effect.name).strip()
+            sysctls[effect.name] = _number(of(effect.name))
     return Sight(
         namespaces, links, ours, ip.parse_routes(of(_ROUTES)), ip.parse_neighbours(of(_PROXIES)), sysctls
     )
+
+
+def _number(stdout: str) -> str:
+    value = stdout.strip()
+    if not is_number(value):
+        raise UnparsableOutput("sysctl", 1, stdout)
+    return value
+
+
+def is_number(text: str) -> bool:
+    """Return whether `text` is a whole number, as the sysctls have it that labs set."""
+    return text.isascii() and text.removeprefix("-").isdigit()
 
 
 def _shown(view: str, completed: Completed) -> str:

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 import stat
 import time
@@ -32,6 +33,7 @@ NETNS = Path("/run/netns")
 
 _OWN_NETNS, _BOOT = Path("/proc/self/ns/net"), Path("/proc/sys/kernel/random/boot_id")
 _SUFFIX = ".jsonl"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,200}")
 
 _PEEK_S = 1.0
 """How long a lock is waited for whose owner lives: it may only be looking."""
@@ -131,6 +133,11 @@ class Journal(Ledger):
         self.header = header
 
     @property
+    def title(self) -> str:
+        """How the run is told of."""
+        return title(self.lab)
+
+    @property
     def elsewhere(self) -> bool:
         """Whether its run was in another network namespace than this process is."""
         return bool(self.header["netns"] != _OWN_NETNS.stat().st_ino)
@@ -174,6 +181,11 @@ class Journal(Ledger):
             raise CommandFailed(what, "make room there, or set XDG_STATE_HOME to another folder") from None
 
 
+def title(name: str) -> str:
+    """Return how a run is told of: by its lab, or for what is none (announce@host) by its own name."""
+    return name if "@" in name else f"lab {name}"
+
+
 def _write_all(file: int, record: Mapping[str, Any]) -> None:
     rest = f"{json.dumps(record)}\n".encode()
     while rest:
@@ -191,7 +203,7 @@ def _read(value: Mapping[str, Any]) -> Entry:
     """Return an entry; its command is made anew, since nothing that a file says is ever run."""
     effect = effects.read(value)
     former = str(value["former"])
-    if isinstance(effect, effects.Sysctl) and not is_number(former):
+    if isinstance(effect, effects.Sysctl) and not effects.is_number(former):
         raise UsageError(f"{former!r} is no value of {effect.key}")
     return Entry(str(value["id"]), str(value["purpose"]), undo_of(effect, former), effect, former)
 
@@ -200,11 +212,6 @@ def undo_of(effect: Effect, former: str) -> Command:
     """Return what takes `effect` back, with a sysctl's `former` value."""
     *words, last = effect.undo.argv
     return Command((*words, f"{last}{former}" if isinstance(effect, effects.Sysctl) else last))
-
-
-def is_number(text: str) -> bool:
-    """Return whether `text` is a whole number, as the sysctls have it that labs set."""
-    return text.isascii() and text.removeprefix("-").isdigit()
 
 
 # --- files ----------------------------------------------------------------------------------------------
@@ -246,9 +253,9 @@ def started(lab: str) -> Iterator[Journal]:
 def _refuse_leftovers(journal: Journal) -> None:
     since = journal.header.get("started")
     if journal.entries and journal.kept:
-        raise UsageError(f"lab {journal.lab} is up since {since}", f"ipvkit down {journal.lab}")
+        raise UsageError(f"{journal.title} is up since {since}", f"ipvkit down {journal.lab}")
     if journal.entries:
-        what = f"a run of lab {journal.lab}, begun {since}, was interrupted and not undone"
+        what = f"{journal.title} was interrupted, begun {since}, and is not undone"
         raise UsageError(what, f"ipvkit cleanup {journal.lab}")
 
 
@@ -380,7 +387,9 @@ def _held(lab: str, *, make: bool) -> Journal:
         lives = owner is not None and Path(f"/proc/{owner}").exists()
         if time.monotonic() > began + (_PEEK_S if lives else _LINGER_S):
             who = f", as process {owner}" if lives else ""
-            raise UsageError(f"lab {lab} is running{who}", "one of a name at a time; wait, or end it with ^C")
+            raise UsageError(
+                f"{title(lab)} is running{who}", "one of a name at a time; wait, or end it with ^C"
+            )
         time.sleep(0.02)
 
 
@@ -442,6 +451,8 @@ def _place(*, make: bool) -> int:
 
 def _open(place: int, lab: str, *, make: bool) -> int:
     """Return the open file; OSError where there is none, MissingRequirement where others could write it."""
+    if not _NAME.fullmatch(lab):
+        raise UsageError(f"{lab!r} is no name of a lab", "`ipvkit status` tells the names")
     name = f"{lab}{_SUFFIX}"
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT if make else 0)
     return _own(os.open(name, flags, 0o600, dir_fd=place), folder() / name)

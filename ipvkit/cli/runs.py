@@ -65,7 +65,7 @@ def _each(labs: list[str], *, dry_run: bool, kept: bool) -> int:
         try:
             with journal.taken_over(lab) as found:
                 if found is None or not found.entries:
-                    print(f"lab {lab}: nothing of it is left", file=sys.stderr)
+                    print(f"{journal.title(lab)}: nothing of it is left", file=sys.stderr)
                 else:
                     _refuse(found, kept=kept)
                     _preview(found) if dry_run else _undo(found)
@@ -78,9 +78,9 @@ def _each(labs: list[str], *, dry_run: bool, kept: bool) -> int:
 def _refuse(found: Journal, *, kept: bool) -> None:
     """Raise UsageError for what is not this command's to undo, or not from here."""
     if found.kept and not kept:
-        raise UsageError(f"lab {found.lab} is up, as asked", f"ipvkit down {found.lab}")
+        raise UsageError(f"{found.title} is up, as asked", f"ipvkit down {found.lab}")
     if found.elsewhere:
-        what = f"lab {found.lab} ran in another network namespace, net:[{found.header['netns']}]"
+        what = f"{found.title} ran in another network namespace, net:[{found.header['netns']}]"
         raise UsageError(what, "type the same in there, behind `ip netns exec NAME`")
 
 
@@ -105,8 +105,8 @@ def _undo(found: Journal) -> None:
         print(f"left alone, since somebody else has changed it: {why}", file=sys.stderr)
     if taken.left:
         hint = f"mend that, then once more: ipvkit {'down' if found.kept else 'cleanup'} {found.lab}"
-        raise CommandFailed(f"of lab {found.lab} something is left", hint, stderr="\n".join(taken.left))
-    emit(f"lab {found.lab}: all is undone\n")
+        raise CommandFailed(f"of {found.title} something is left", hint, stderr="\n".join(taken.left))
+    emit(f"{found.title}: all is undone\n")
 
 
 def _told(event: Began | Finished | Stopping) -> None:
