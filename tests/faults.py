@@ -240,8 +240,12 @@ def start(*, ipvlan: bool = False) -> Iterator[Faults]:
 
 
 def lab_text(name: str, *, ipvlan: bool) -> str:
-    """Return a lab of the gallery as a real parent takes it, with macvlan links unless `ipvlan`."""
+    """Return a lab of the gallery as a real parent takes it, with macvlan links unless `ipvlan`.
+
+    It ends after its second phase: a third one has no kind of step that those have not.
+    """
     lab = yaml.safe_load(labs.text(name))
+    del lab["phases"][2:]
     for phase in lab["phases"]:
         if ipvlan:
             if phase.get("host-shim") is True:
