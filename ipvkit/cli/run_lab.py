@@ -30,7 +30,7 @@ from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
 from ipvkit.errors import MissingRequirement, UsageError
 from ipvkit.execution import look, signals_into
-from ipvkit.lab import AddLink, Lab, on_parent, shim_name
+from ipvkit.lab import AddLink, Lab, SetMode, on_parent, shim_name
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
@@ -137,11 +137,15 @@ def _wanted(lab: Lab) -> preflight.Wanted:
     settings = [phase.setting for phase in lab.phases]
     changes = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
     links = [change.name for change in changes if isinstance(change, AddLink)]
+    flips = [c for c in changes if isinstance(c, SetMode) or (isinstance(c, AddLink) and c.kind == "ipvlan")]
     if any(setting.host_shim for setting in settings):
         links.append(shim_name(0))
     return preflight.Wanted(
         lab.parent,
-        tuple(preflight.Join(s.mode, s.flag, s.strategy, s.host_shim) for s in settings),
+        (
+            *(preflight.Join(s.mode, s.flag, s.strategy, s.host_shim) for s in settings),
+            *(preflight.Join(change.mode or "l3", strategy="none") for change in flips),
+        ),
         tuple(preflight.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
         tuple(links),
     )

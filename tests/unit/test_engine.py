@@ -420,7 +420,7 @@ def shown(namespaces: Sequence[str], addresses: Mapping[str, Sequence[str]]) -> 
     """Return the views of a machine with these namespaces, and with these addresses of each link."""
     return {
         "ip -json netns list": json.dumps([{"name": name} for name in namespaces]) if namespaces else "",
-        "ip -json addr show": json.dumps(
+        "ip -json -details addr show": json.dumps(
             [
                 {
                     "ifname": dev,
@@ -487,7 +487,21 @@ def test_a_sysctl_that_has_another_value_after_is_residue() -> None:
     assert result.residue == (f"{NONLOCAL_BIND} = 0",)
 
 
-@pytest.mark.parametrize("view", ["ip -json netns list", "ip -json addr show"])
+def test_a_parent_that_is_not_as_it_was_is_residue() -> None:
+    def eth0(**fields: object) -> dict[str, str]:
+        link = {"ifname": "eth0", "flags": ["UP"], "mtu": 1500, "addr_info": [], **fields}
+        return {"ip -json -details addr show": json.dumps([link])}
+
+    for changed, state in (
+        ({"flags": []}, "down, mtu 1500"),
+        ({"mtu": 1400}, "up, mtu 1400"),
+        ({"master": "br0"}, "up, mtu 1500, port of br0"),
+    ):
+        result, _ = run(THREE, Told(before=eth0(), after=eth0(**changed)))
+        assert result.residue == (f"state of eth0: {state}",)
+
+
+@pytest.mark.parametrize("view", ["ip -json netns list", "ip -json -details addr show"])
 def test_a_machine_that_cannot_be_looked_at_is_not_taken_for_a_clean_one(view: str) -> None:
     class Blind(Told):
         def start(self, key: str, command: Command, inbox: Inbox) -> Running:
