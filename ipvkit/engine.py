@@ -12,7 +12,7 @@ from ipvkit.command import Command, Completed
 from ipvkit.effects import is_number
 from ipvkit.errors import CommandFailed, IpvkitError
 from ipvkit.execution import BOUND_S, Signal, how_it_ended, interrupted, look, signals_into
-from ipvkit.journal import Entry, Ledger
+from ipvkit.ledger import Entry, Ledger
 from ipvkit.plan import Plan, Stage, Step, Undo
 from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
 from ipvkit.script import Frame, payload, read_frames

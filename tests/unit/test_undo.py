@@ -324,7 +324,7 @@ def test_where_the_machine_cannot_be_looked_at_another_process_undoes_nothing(
 
 
 def test_what_ip_does_not_list_and_is_there_is_not_taken_for_gone(machine: Machine, up: Ledger) -> None:
-    show = Machine._show  # noqa: SLF001
+    show = Machine._show
     with patch.object(Machine, "_show", lambda s, line, n: "" if "list" in line else show(s, line, n)):
         undone(up, machine)
     assert machine.state == Machine().state
