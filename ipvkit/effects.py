@@ -194,6 +194,7 @@ def sight(
         return _shown(view, shown[view]) if view in shown else ""
 
     namespaces = {netns.name: inodes.get(netns.name) for netns in ip.parse_netns(of(_NETNS))}
+    namespaces |= {name: inode for name, inode in inodes.items() if inode is not None}
     links: dict[str | None, tuple[ip.Link, ...]] = {}
     ours: dict[str | None, frozenset[str]] = {}
     sysctls: dict[str, str] = {}

@@ -12,7 +12,7 @@ from ipvkit.command import Command, Completed
 from ipvkit.effects import Seen, Sight, Standing
 from ipvkit.errors import IpvkitError
 from ipvkit.execution import BOUND_S, Signal, ask
-from ipvkit.journal import Entry, Ledger, inode_of
+from ipvkit.ledger import Entry, Ledger, inode_of
 from ipvkit.plan import Step
 from ipvkit.targets import CommandTarget, Ended, Inbox, Running
 

@@ -270,6 +270,19 @@ def test_a_listener_that_fails_does_not_keep_what_was_done_from_being_undone() -
     assert target.started[-3:] == ["undo b2", "undo b1", "undo a"]
 
 
+def test_when_a_listener_fails_what_runs_is_ended_before_anything_is_undone() -> None:
+    target = Told(hangs=["do b1"])
+
+    def listener(event: Began | Finished | Stopping) -> None:
+        if isinstance(event, Began) and event.step.id == "b2":
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        engine.run(THREE, target, listener)
+    assert target.stopped == ["do b1"]
+    assert target.started == ["do a", "do b1", "undo b1", "undo a"], "b1 may have done what it was to do"
+
+
 # --- time ------------------------------------------------------------------------------------------------
 
 
@@ -362,6 +375,18 @@ def test_a_signal_stops_what_leaves_nothing_and_waits_for_what_has_to_be_undone(
     assert result.completed["c2"] == DONE
     assert isinstance(result.failure, Interrupted), "that a ping died of being stopped is no failure"
     assert judge(result).exit_code == 130
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+
+
+def test_after_a_signal_what_hangs_is_not_waited_for_until_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "BOUND_S", 0.05)
+    target = Told(hangs=["do c2"], on_start=raises_on("do c3", signal.SIGINT))
+    result, undone = run(THREE, target, timeout_s=60)
+    assert result.duration_s < 30
+    assert target.stopped[-1] == "do c2"
+    assert isinstance(result.failure, Interrupted)
     assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
 
 

@@ -17,7 +17,8 @@ from ipvkit import effects, journal
 from ipvkit.cli import main
 from ipvkit.effects import Effect, Link, Netns, Proxy, Route, Sysctl
 from ipvkit.errors import CommandFailed, MissingRequirement, UsageError
-from ipvkit.journal import Entry, Journal, State, started, taken_over, undo_of
+from ipvkit.journal import Journal, State, started, taken_over
+from ipvkit.ledger import Entry, undo_of
 from strategies import addresses, interface_addresses, interface_names, ipv6_addresses, netns_names
 
 NAMES, SPACES = interface_names(), netns_names()

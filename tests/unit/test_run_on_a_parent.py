@@ -12,10 +12,13 @@ from unittest.mock import patch
 import jsonschema
 import pytest
 
+from ipvkit import journal
 from ipvkit import labs as gallery
 from ipvkit.cli import main
+from ipvkit.effects import Netns
 from ipvkit.lab import Outcome, on_parent
 from ipvkit.lab_file import load
+from ipvkit.ledger import Entry
 from ipvkit.plan import Plan, make_plan
 from ipvkit.preflight import Guest, Join, Wanted
 from ipvkit.survey import inspect
@@ -240,6 +243,14 @@ def test_keep_undoes_nothing_and_tells_how_to(
     (kept,) = json.loads(capsys.readouterr().out)["runs"]
     assert (kept["lab"], kept["state"]) == ("walkthrough", "up")
     assert [held["undo"] for held in kept["holds"]] == undo_lines()
+
+
+def test_what_another_lab_holds_is_told_with_what_to_type(run: Callable[..., Ran]) -> None:
+    with journal.started("other") as ledger:
+        ledger.begin([Entry("x", "make it", Netns("test1").undo, Netns("test1"))])
+    code, _, err = run(but={"ip -json netns list": Answer('[{"name": "test1"}]')})
+    assert code == 2
+    assert err.splitlines()[-1] == "hint: lab other holds netns test1: ipvkit cleanup other"
 
 
 @pytest.mark.parametrize(

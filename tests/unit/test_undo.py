@@ -19,9 +19,10 @@ from ipvkit import labs as gallery
 from ipvkit.command import Command, Completed
 from ipvkit.effects import Link, Netns, Sysctl
 from ipvkit.errors import CommandFailed
-from ipvkit.journal import Journal, Ledger, started, taken_over
+from ipvkit.journal import Journal, started, taken_over
 from ipvkit.lab import Lab, on_parent
 from ipvkit.lab_file import load
+from ipvkit.ledger import Entry, Ledger, undo_of, written
 from ipvkit.plan import Plan, make_plan
 from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.targets import Ended, Inbox, Running
@@ -152,7 +153,7 @@ def known_to_the_kernel(machine: Machine) -> Iterator[None]:
         return machine.links[None, name][0]
 
     with (
-        patch("ipvkit.journal.inode_of", lambda name: machine.namespaces.get(name)),
+        patch("ipvkit.ledger.inode_of", lambda name: machine.namespaces.get(name)),
         patch("ipvkit.undo.inode_of", lambda name: machine.namespaces.get(name)),
         patch("socket.if_nametoindex", index_of),
     ):
@@ -228,7 +229,7 @@ def as_read(ledger: Ledger) -> Ledger:
     """Return what another process reads of it: it knows of nothing that it has certainly been done."""
     read = Ledger()
     for entry in ledger.entries.values():
-        read.read({"begin": [json.loads(json.dumps(journal._written(entry)))]})
+        read.read({"begin": [json.loads(json.dumps(written(entry)))]})
         read.read({"done": {entry.id: entry.mark}, "undone": []})
     return read
 
@@ -272,8 +273,8 @@ def test_a_namespace_that_holds_somebody_elses_link_stays_until_it_holds_none(
 
 def test_a_sysctl_that_somebody_else_has_set_is_left_alone(machine: Machine) -> None:
     ledger = Ledger()
-    undo = journal.undo_of(Sysctl(NONLOCAL_BIND, 1), "0")
-    ledger.begin([journal.Entry("x", "set it", undo, Sysctl(NONLOCAL_BIND, 1), "0")])
+    undo = undo_of(Sysctl(NONLOCAL_BIND, 1), "0")
+    ledger.begin([Entry("x", "set it", undo, Sysctl(NONLOCAL_BIND, 1), "0")])
     machine.sysctls[NONLOCAL_BIND] = "2"
     taken, lines = undone(ledger, machine)
     assert lines == []
@@ -293,7 +294,7 @@ def test_a_link_of_that_name_that_is_another_one_is_left_alone(
 ) -> None:
     machine.links[None, "mine"] = (5, "ipvlan")
     ledger = Ledger()
-    ledger.begin([journal.Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
+    ledger.begin([Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
     ledger.end(["x"], [])
     machine.links[None, "mine"] = now
     taken, lines = undone(ledger, machine)
@@ -304,7 +305,7 @@ def test_a_link_of_that_name_that_is_another_one_is_left_alone(
 def test_a_link_that_was_renamed_is_named_and_stays_in_the_ledger(machine: Machine) -> None:
     machine.links[None, "mine"] = (5, "ipvlan")
     ledger = Ledger()
-    ledger.begin([journal.Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
+    ledger.begin([Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
     ledger.end(["x"], [])
     machine.links[None, "yours"] = machine.links.pop((None, "mine"))
     taken, lines = undone(as_read(ledger), machine)
@@ -321,6 +322,13 @@ def test_where_the_machine_cannot_be_looked_at_another_process_undoes_nothing(
     assert len(taken.left) == len(held)
     assert "not known whether it is there: netns test1" in "\n".join(taken.left)
     assert (up.entries, machine.state) == (held, before)
+
+
+def test_what_ip_does_not_list_and_is_there_is_not_taken_for_gone(machine: Machine, up: Ledger) -> None:
+    show = Machine._show
+    with patch.object(Machine, "_show", lambda s, line, n: "" if "list" in line else show(s, line, n)):
+        undone(up, machine)
+    assert machine.state == Machine().state
 
 
 def test_where_it_cannot_be_looked_at_the_run_itself_undoes_what_it_did(machine: Machine) -> None:
