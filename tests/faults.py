@@ -9,6 +9,7 @@ included, is an `Outcome`. By hand, as root:
 
 import argparse
 import fcntl
+import importlib
 import json
 import os
 import shlex
@@ -285,6 +286,8 @@ class Machine:
         world.build()
         self.wrapped = _wrap_programs()
         os.environ.update(XDG_STATE_HOME=str(world.STATE), FAULTS_INNER="1")
+        # What `main` would load in each fork.
+        importlib.import_module("ipvkit.cli.app")
         self.before = world.snapshot()
         self.undisturbed: dict[tuple[str, str], Outcome] = {}
         self._built: dict[str, int] = {}
