@@ -127,6 +127,8 @@ def started(lab: str) -> Iterator[Journal]:
     """
     try:
         journal = _held(lab, make=True)
+    except CommandFailed as problem:
+        raise UsageError(problem.message, problem.hint) from None
     except OSError as problem:
         raise _cannot_write(problem) from None
     try:
@@ -177,13 +179,15 @@ def _boot() -> str:
 def taken_over(lab: str) -> Iterator[Journal | None]:
     """Hold the journal of a run of `lab` that has ended, None where there is none.
 
-    Raise UsageError where the run goes on.
+    Raise UsageError where the run goes on, CommandFailed where nobody can tell what it has left.
     """
     try:
         journal = _held(lab, make=False)
     except FileNotFoundError:
         yield None
         return
+    except OSError as problem:
+        raise CommandFailed(f"the journal of {title(lab)} cannot be read: {problem.strerror}") from None
     try:
         yield journal
     finally:
@@ -227,16 +231,18 @@ def records() -> list[Record]:
 def _record(place: int, lab: str) -> Record | None:
     """Return what the journal of `lab` tells; one that holds nothing, and nobody, goes."""
     try:
-        file = _open(place, lab, make=False)
+        file = _open(place, lab, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    except (OSError, MissingRequirement):
+        return Record(lab, State.DAMAGED)
     try:
         running = False
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             running = True
-        read = _read_in(file)
+        read = _read_in(file, lab)
         if not (running or read.entries):
             _take_away(place, lab)
             return None
@@ -288,7 +294,7 @@ def _held(lab: str, *, make: bool) -> Journal:
 
 def _journal(place: int, lock: int, lab: str) -> Journal:
     try:
-        read = _read_in(lock)
+        read = _read_in(lock, lab)
         os.ftruncate(lock, read.length)
     except BaseException:
         os.close(lock)
@@ -307,7 +313,7 @@ class _Content(Ledger):
         self.length = 0
 
 
-def _read_in(file: int) -> _Content:
+def _read_in(file: int, lab: str) -> _Content:
     """Return what the file holds; a last line that is not whole had not begun to count.
 
     Raise CommandFailed for what is no journal. What was begun before the machine was started is gone.
@@ -322,15 +328,24 @@ def _read_in(file: int) -> _Content:
             if number > 1:
                 content.read(record)
                 continue
-            content.header = record
+            content.header = _checked(record)
             if record["boot"] != _boot():
                 return content
         except (AttributeError, KeyError, TypeError, ValueError, UsageError):
             raise CommandFailed(
-                f"a journal in {folder()} is damaged at line {number}",
-                "look at it: it tells what was done; remove it when nothing of that is left",
+                f"{folder() / lab}{_SUFFIX} is no journal at line {number}",
+                "it tells what was done; remove it when nothing of that is left",
             ) from None
     return content
+
+
+def _checked(header: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    """Return `header` if it has all that tells who a run is; raise UsageError if not."""
+    match header:
+        case {"schema": schema, "pid": int(), "started": str(), "boot": str(), "netns": int()}:
+            if schema == SCHEMA:
+                return dict(header)
+    raise UsageError("it does not begin as a journal does")
 
 
 def _place(*, make: bool) -> int:
@@ -342,12 +357,12 @@ def _place(*, make: bool) -> int:
     return _own(place, path)
 
 
-def _open(place: int, lab: str, *, make: bool) -> int:
+def _open(place: int, lab: str, how: int) -> int:
     """Return the open file; OSError where there is none, MissingRequirement where others could write it."""
     if not _NAME.fullmatch(lab):
         raise UsageError(f"{lab!r} is no name of a lab", "`ipvkit status` tells the names")
     name = f"{lab}{_SUFFIX}"
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT if make else 0)
+    flags = how | os.O_NOFOLLOW | os.O_NONBLOCK
     return _own(os.open(name, flags, 0o600, dir_fd=place), folder() / name)
 
 
@@ -365,7 +380,7 @@ def _own(file: int, path: Path) -> int:
 def _locked(place: int, lab: str, *, make: bool) -> int | None:
     """Return the file of `lab`, open and locked, or None where somebody holds it; OSError without one."""
     for _ in range(100):
-        lock = _open(place, lab, make=make)
+        lock = _open(place, lab, os.O_RDWR | (os.O_CREAT if make else 0))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

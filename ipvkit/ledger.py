@@ -12,7 +12,7 @@ from ipvkit.command import Command
 from ipvkit.effects import Effect
 from ipvkit.errors import UsageError
 
-NETNS = Path("/run/netns")
+_NETNS = Path("/run/netns")
 """Where ip-netns(8) keeps its names."""
 
 
@@ -77,18 +77,23 @@ class Ledger:
 
 def _mark_of(effect: Effect | None) -> int | None:
     match effect:
-        case effects.Netns(name):
-            return inode_of(name)
-        case effects.Link(name, _, None):
+        case effects.Netns(netns) | effects.Link(netns=str(netns)) | effects.Sysctl(netns=str(netns)):
+            return mark_of_netns(netns)
+        case effects.Link(name):
             with suppress(OSError):
                 return socket.if_nametoindex(name)
     return None
 
 
-def inode_of(netns: str) -> int | None:
-    """Return the inode of the namespace that a name means now, or None."""
+def mark_of_netns(name: str) -> int | None:
+    """Return when the namespace was made that a name means now, in ns; None where it means none.
+
+    Inodes of namespaces are used again. A file that is not of the kernel's own file system for them is
+    what is left of one whose mount has gone.
+    """
     with suppress(OSError):
-        return (NETNS / netns).stat().st_ino
+        found = (_NETNS / name).stat()
+        return found.st_ctime_ns if found.st_dev != _NETNS.stat().st_dev else None
     return None
 
 

@@ -145,11 +145,16 @@ def _wanted(lab: Lab) -> preflight.Wanted:
     return preflight.Wanted(
         lab.parent,
         (
-            *(preflight.Join(s.mode, s.flag, s.strategy, s.host_shim) for s in settings),
+            *(
+                preflight.Join(s.mode, s.flag, s.strategy, s.host_shim)
+                for s in settings
+                if s.kind == "ipvlan"
+            ),
             *(preflight.Join(change.mode or "l3", strategy="none") for change in flips),
         ),
         tuple(preflight.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
         tuple(links),
+        tuple(sorted({setting.kind for setting in settings})),
     )
 
 

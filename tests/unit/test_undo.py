@@ -153,8 +153,8 @@ def known_to_the_kernel(machine: Machine) -> Iterator[None]:
         return machine.links[None, name][0]
 
     with (
-        patch("ipvkit.ledger.inode_of", lambda name: machine.namespaces.get(name)),
-        patch("ipvkit.undo.inode_of", lambda name: machine.namespaces.get(name)),
+        patch("ipvkit.ledger.mark_of_netns", lambda name: machine.namespaces.get(name)),
+        patch("ipvkit.undo.mark_of_netns", lambda name: machine.namespaces.get(name)),
         patch("socket.if_nametoindex", index_of),
     ):
         yield
@@ -251,10 +251,13 @@ def test_what_has_gone_is_passed_over(machine: Machine, up: Ledger) -> None:
 def test_a_namespace_of_that_name_that_is_another_one_is_left_alone(machine: Machine, up: Ledger) -> None:
     for verb in ("del", "add"):
         machine._do(("ip", "netns", verb, "test1"), None)
+    machine.links["test1", "test1"] = (9, "ipvlan")
     taken, lines = undone(up, machine)
     assert not [line for line in lines if "test1" in line]
-    assert list(taken.alone.values()) == ["netns test1 is another one now"]
-    assert "test1" in machine.namespaces
+    another = "netns test1 is another one now"
+    gone = f"link test1 in netns test1 has gone with its namespace: {another}"
+    assert list(taken.alone.values()) == [gone, another]
+    assert machine.links["test1", "test1"] == (9, "ipvlan"), "of that name and kind, and theirs"
     assert up.entries == {}, "nothing of ours is left"
 
 
