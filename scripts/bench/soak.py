@@ -26,6 +26,8 @@ FLAT = 0.02
 LEAK = 0.01
 """Less than this for each run is no leak either: other processes of the machine come and go."""
 
+WARM_UP = 100
+
 SETTLE_S = 3.0
 """How long the kernel may take to end the namespaces of a run: it does that in the background."""
 
@@ -148,9 +150,13 @@ def settled(looks: dict[str, Look], before: dict[str, int | None]) -> dict[str, 
     return {name: look() for name, look in looks.items()}
 
 
-def soak(runs: int, how: Callable[..., None], looks: dict[str, Look], file: str) -> bool:
-    """Run the lab `runs` times, print a line for each series, and return whether all are flat."""
-    up_and_down(file, how)  # What is loaded once is loaded now.
+def soak(runs: int, warm_up: int, how: Callable[..., None], looks: dict[str, Look], file: str) -> bool:
+    """Run the lab `runs` times, print a line for each series, and return whether all are flat.
+
+    The `warm_up` runs before are not counted: in a process, modules are loaded and pools of memory fill.
+    """
+    for _ in range(warm_up):
+        up_and_down(file, how)
     samples, numbers = [settled(looks, {})], [0]
     started = time.monotonic()
     for number in range(1, runs + 1):
@@ -200,8 +206,8 @@ def main() -> int:
         file = Path("/run/soak.yaml")
         file.write_text(LAB.replace("KIND", kind), encoding="utf-8")
         print(f"{kind}, on {platform.machine()} {platform.release()}, Python {platform.python_version()}")
-        flat = soak(runs, in_this_process, {**OWN, **MACHINES}, str(file))
-        flat = soak(max(20, runs // 20), in_another, MACHINES, str(file)) and flat
+        flat = soak(runs, WARM_UP, in_this_process, {**OWN, **MACHINES}, str(file))
+        flat = soak(max(20, runs // 20), 1, in_another, MACHINES, str(file)) and flat
     return 0 if flat else 1
 
 
