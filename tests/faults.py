@@ -68,6 +68,9 @@ OF = ("run-lab", "cleanup", "down")
 KILLED_AT = "killed-at"
 """ipvkit is killed by KILL at an instant, not at a command."""
 
+APART = "unshare --net --mount --pid --fork --mount-proc --kill-child".split()
+"""The words before a command that gives it the namespaces which `world` needs."""
+
 DEADLINE_S = 60.0
 """How long one ipvkit may take, however slow the machine is."""
 
@@ -196,7 +199,8 @@ class Faults:
     """Runs cases one after another, in a process that has namespaces of its own."""
 
     def __init__(self, *, ipvlan: bool) -> None:
-        self._words = argv("--serve", *(["--ipvlan"] if ipvlan else []))
+        what = [str(Path(__file__).resolve()), "--serve", *(["--ipvlan"] if ipvlan else [])]
+        self._words = [*APART, sys.executable, *what]
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, case: Case) -> Outcome:
@@ -222,12 +226,6 @@ class Faults:
             self._process.kill()
             self._process.communicate()
             self._process = None
-
-
-def argv(*words: str) -> list[str]:
-    """Return what runs the cases that it reads, a line of JSON each, in namespaces of its own."""
-    apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    return [*apart, sys.executable, str(Path(__file__).resolve()), *words]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import os
 import random
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -60,6 +61,44 @@ def drawn(choice: random.Random, lab: str, of: str, count: int, faults: Sequence
     """Return `count` cases, each fault as often as each other one."""
     chosen = choice.sample(list(faults) * count, count)
     return [Case(lab, fault, at=round(choice.uniform(0.001, 1), 3), of=of) for fault in chosen]
+
+
+LOOK = """\
+import subprocess, sys, world
+world.build()
+for change in sys.argv[1:]:
+    before = world.snapshot()
+    subprocess.run(change, shell=True, check=True)
+    if world.snapshot() == before:
+        print(change)
+"""
+CHANGES = (
+    "ip netns add other",
+    "ip link add other type bridge",
+    "ip link set beside mtu 1400",
+    "ip link set beside down && ip link set beside up",
+    "ip addr add 203.0.113.7/32 dev beside",
+    "ip route add 192.0.2.0/24 dev beside",
+    "ip route add 192.0.2.0/24 dev beside table 7",
+    "ip rule add to 192.0.2.0/24 table 7",
+    "ip neigh add 203.0.113.4 lladdr 02:00:00:00:00:04 dev beside nud permanent",
+    "ip neigh add proxy 203.0.113.5 dev beside",
+    "sysctl -qw net.ipv4.ip_nonlocal_bind=1",
+    "ip netns exec bystander sysctl -qw net.ipv4.conf.mine.forwarding=0",
+    "ip -n bystander link delete mine",
+    "mkdir /run/there && mount -t tmpfs tmpfs /run/there",
+    "touch /run/state/journal",
+    "sleep 60 >/dev/null 2>&1 &",
+)
+"""Each leaves something of another kind; a link that was down has lost its route."""
+
+
+@only_root
+def test_whatever_is_left_behind_is_seen() -> None:
+    command = [*faults.APART, sys.executable, "-c", LOOK, *CHANGES]
+    here = {**os.environ, "PYTHONPATH": str(Path(faults.__file__).parent)}
+    done = subprocess.run(command, env=here, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == ""
 
 
 @pytest.fixture(scope="module")
