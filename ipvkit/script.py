@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ipvkit import __version__
 from ipvkit.command import Command
@@ -17,12 +18,26 @@ from ipvkit.plan import Plan, Probe, Section, Step
 
 BASH_NEEDED = "5.1"
 
+NO_ROUTE = "Network is unreachable"
+"""What ping says, and exits with 2, where its own host has no route."""
+
+LOST_AFTER = 5
+"""A watched path is lost when the last that many requests, or more, had no reply, or ping said so."""
+
+HANGS_AFTER_S = 10
+"""How long a command may take: one that is no probe takes milliseconds."""
+
+_MARGIN_S = 4
+"""How much longer a probe may take than its own options say."""
+
+_USERS_PATH = "$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+_ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 _CORE = r"""
 # --- how steps are run -----------------------------------------------------------------------------
-declare -A first=() length=() code_of=()
+declare -A first=() length=() code_of=() unsure=()
 words=() steps=() stack=() line=() job=()
 stop=0 failed='' left=''
-trap 'stop=1' INT TERM HUP PIPE
 
 remember() { first[$1]=${#words[@]} length[$1]=$(($# - 1)); words+=("${@:2}"); }
 recall() { line=("${words[@]:${first[$1]-0}:${length[$1]-0}}"); }
@@ -36,32 +51,76 @@ step() {
 }
 with() { remember "$1 ${steps[-1]}" "${@:2}"; }
 
+changes() { # ID: is there something to undo after this step, or no more?
+  local line=()
+  recall "undo $1"
+  [[ -z ${line[*]} ]] || return 0
+  recall "settle $1"
+  [[ -n ${line[*]} ]]
+}
+
+# A signal ends the commands that leave nothing to undo; the others end by themselves, in milliseconds.
+# Only KILL is not lost on a copy of this shell that is just about to become a command.
+interrupt() {
+  local pid
+  stop=1
+  for pid in "${!job[@]}"; do
+    changes "${job[$pid]}" || kill -KILL "$pid" "-$pid" 2>/dev/null
+  done
+}
+trap interrupt INT QUIT TERM HUP PIPE
+
+known() { # ID: has what its undo puts back been read?
+  local line=() value=''
+  recall "reads $1"
+  [[ -n ${line[*]} ]] || return 0
+  read -r value <"$work/${line[0]}.out"
+  [[ $value =~ ^-?[0-9]+$ ]] && return 0
+  printf 'not begun: the value to put back is no number: %q\n' "$value" >&2
+  return 1
+}
+
 # Start a command in the background, where ^C does not reach it.
 launch() {
   begin "$1" "$2"
-  "${line[@]}" </dev/null >"$work/$1.$2.out" 2>"$work/$1.$2.err" &
+  { known "$2" && become "$2" "${line[@]}"; } </dev/null >"$work/$2.out" 2>"$work/$2.err" &
   job[$!]=$2
 }
 
-# Wait until every command has ended. Once a signal has come, stop those that leave nothing to undo.
+# Wait until every command has ended.
 collect() {
-  local pid code id told=0
+  local pid code id
+  # What was started just before a signal may have been missed by it.
+  if ((stop)) && [[ $1 == step ]]; then interrupt; fi
   while ((${#job[@]})); do
-    if ((stop && !told)) && [[ $1 == step ]]; then
-      told=1
-      for pid in "${!job[@]}"; do
-        recall "undo ${job[$pid]}"
-        [[ -n ${line[*]} ]] || kill "$pid" 2>/dev/null
-      done
-    fi
-    wait -n -p pid "${!job[@]}"
+    wait -n -p pid "${!job[@]}" 2>/dev/null
     code=$?
-    [[ -n ${pid-} ]] || continue
+    if [[ -z ${pid-} ]]; then
+      # A signal has come, or bash has told of a command's death already: then it is to be named.
+      for pid in "${!job[@]}"; do
+        kill -0 "$pid" 2>/dev/null || break
+        pid=''
+      done
+      [[ -n $pid ]] || continue
+      wait "$pid" 2>/dev/null
+      code=$?
+    fi
     id=${job[$pid]}
     unset "job[$pid]"
+    case $1 in
+      step)
+        code_of[$id]=$code
+        printf '%s %s\n' "$id" "$code" >>"$record"
+        ;;
+      undo)
+        if [[ $code == 0 ]]; then
+          printf '%s undone\n' "$id" >>"$record"
+        else
+          left+=" $id"
+        fi
+        ;;
+    esac
     end "$1" "$id" "$code"
-    code_of[$id]=$code
-    [[ $1 != undo || $code == 0 ]] || left+=" $id"
   done
 }
 
@@ -71,46 +130,53 @@ right() { # ID CODE: is this an exit code that counts as success?
 }
 
 # A step that succeeded can be undone from now on, if its exit code is 0, and what it settled no longer.
-record() {
-  local each kept=()
-  recall "settle $1"
-  for each in "${stack[@]}"; do
-    [[ " ${line[*]} " == *" $each "* ]] || kept+=("$each")
-  done
+# One that was killed may have done its work or not: that is looked at before it is undone.
+take_in() {
+  local each kept=() code=${code_of[$1]}
+  if right "$1" "$code"; then
+    recall "settle $1"
+    for each in "${stack[@]}"; do
+      [[ " ${line[*]} " == *" $each "* ]] || kept+=("$each")
+    done
+    stack=("${kept[@]}")
+  elif ((code > 128)); then
+    recall "settle $1"
+    for each in "$1" "${line[@]}"; do unsure[$each]=1; done
+  fi
   recall "undo $1"
-  [[ -z ${line[*]} || ${code_of[$1]} != 0 ]] || kept+=("$1")
-  stack=("${kept[@]}")
+  [[ -z ${line[*]} ]] || ((code != 0 && code <= 128)) || stack+=("$1")
 }
 
 # Run the steps told since the last run, side by side.
 run() {
   local id
+  if ((stop)); then interrupted; fi
+  printf '%s begun\n' "${steps[@]}" >>"$record" || finish 4
   for id in "${steps[@]}"; do
     recall "step $id"
     launch step "$id"
   done
   collect step
   for id in "${steps[@]}"; do
-    if right "$id" "${code_of[$id]}"; then
-      record "$id"
-    elif ((!stop)); then
-      failed=${failed:-$id}
-    fi
+    take_in "$id"
+    right "$id" "${code_of[$id]}" || failed=${failed:-$id}
   done
   steps=()
-  if ((stop)); then finish 130; fi
+  if ((stop)); then interrupted; fi
   if [[ -n $failed ]]; then finish 4; fi
 }
 
-# Undo in reverse exactly what was done, and end with this exit code.
+# Undo in reverse exactly what was done, whatever signals come, and end with this exit code.
 finish() {
   local id value
+  trap '' INT QUIT TERM HUP PIPE
   while ((${#stack[@]})); do
     id=${stack[-1]}
     unset 'stack[-1]'
+    [[ -z ${unsure[$id]-} ]] || there "$id" || continue
     recall "reads $id"
     value=''
-    [[ -z ${line[*]} ]] || read -r value <"$work/step.${line[0]}.out"
+    [[ -z ${line[*]} ]] || read -r value <"$work/${line[0]}.out"
     recall "undo $id"
     line[-1]+=$value
     launch undo "$id"
@@ -124,14 +190,32 @@ _FOR_A_PERSON = r"""
 # --- what is told of it ----------------------------------------------------------------------------
 passed=0 differed=0 unread=0
 
+tell() {
+  # shellcheck disable=SC2059  # the first word is the format
+  printf "$@" || interrupt
+}
+
 begin() {
   printf '+' >&2
   printf ' %q' "${line[@]}" >&2
   printf '\n' >&2
 }
 
+# Become a command that is killed, with what it has started, if it takes longer than HANGS_AFTER s, or than
+# those of `with bound S`. One that changes something holds the lock to its end, should this script be killed.
+become() {
+  recall "bound $1"
+  [[ -z ${lock-} ]] || changes "$1" || exec {lock}<&-
+  exec timeout --signal=KILL "${line[0]-HANGS_AFTER}" "${@:2}"
+}
+
+interrupted() {
+  printf 'interrupted: no further step begins; what was done is being undone\n' >&2
+  finish 130
+}
+
 end() {
-  local err command
+  local command err='' how="failed with exit code $3"
   recall "$1 $2"
   printf -v command ' %q' "${line[@]}"
   if [[ $1 == step ]] && right "$2" "$3"; then
@@ -140,9 +224,11 @@ end() {
   elif [[ $1 == step ]] && ((stop)) || [[ $1 == undo && $3 == 0 ]]; then
     return 0
   else
-    err=$(<"$work/$1.$2.err")
-    printf 'error: %s %s failed with exit code %s\n  command:%s\n%s\n' \
-      "$1" "$2" "$3" "$command" "  ${err//$'\n'/$'\n'  }" >&2
+    recall "bound $2"
+    (($3 <= 128)) || how="was killed by signal $(($3 - 128)), as one is that takes ${line[0]-HANGS_AFTER} s"
+    IFS= read -r -d '' err <"$work/$2.err"
+    err=${err%$'\n'}
+    printf 'error: %s %s %s\n  command:%s\n%s\n' "$1" "$2" "$how" "$command" "  ${err//$'\n'/$'\n'  }" >&2
   fi
 }
 
@@ -163,17 +249,18 @@ compare() {
   else
     differed=$((differed + 1))
   fi
-  printf '%s  %s: predicted %s, observed %s%s (%s)\n' "$word" "$3" "$2" "$1" "${5-}" "$4"
+  tell '%s  %s: predicted %s, observed %s%s (%s)\n' "$word" "$3" "$2" "$1" "${5-}" "$4"
 }
 
 # Compare what a ping saw with what was predicted. with check FROM TO ADDRESS EXPECTED WHY [watch]
 judge() {
-  local out sent received observed lived=''
+  local sent received observed out='' err='' lived=''
   local reply=$'\\[([0-9]+)\\.([0-9]{6})\\] [0-9]+ bytes from [^\n]*icmp_seq=([0-9]+) '
   recall "check $1"
   [[ -n ${line[*]} ]] || return 0
-  out=$(<"$work/step.$1.out")
-  if [[ $(<"$work/step.$1.err") == *'NO_ROUTE'* ]]; then
+  IFS= read -r -d '' out <"$work/$1.out"
+  IFS= read -r -d '' err <"$work/$1.err"
+  if [[ $err == *'NO_ROUTE'* ]]; then
     out='1 packets transmitted, 0 received'
   fi
   if ! [[ $out =~ ([0-9]+)' packets transmitted, '([0-9]+)' received' ]]; then
@@ -208,6 +295,7 @@ conclude() {
   if [[ -n $left ]]; then
     verdict="error (left behind:$left)"
   fi
+  forget
   printf 'verdict: %s: %d as predicted, %d not; kernel %s, %d s\n' "$verdict" "$passed" \
     "$differed" "$(</proc/sys/kernel/osrelease)" "$SECONDS"
   exit "$code"
@@ -219,12 +307,16 @@ _FOR_FRAMES = r"""
 views=()
 view() { views+=("$1"); remember "view $1" "${@:2}"; }
 
+become() { exec "${@:2}"; }
+there() { return 1; }
+interrupted() { finish 130; }
+
 begin() { printf '%s begin %s %s %s\n' "$nonce" "$1" "$2" "$EPOCHREALTIME"; }
 
 end() {
   local out err now=$EPOCHREALTIME
-  IFS= read -r -d '' out <"$work/$1.$2.out"
-  IFS= read -r -d '' err <"$work/$1.$2.err"
+  IFS= read -r -d '' out <"$work/$2.out"
+  IFS= read -r -d '' err <"$work/$2.err"
   printf '%s end %s %s %s %s %s %s\n%s%s\n' "$nonce" "$1" "$2" "$now" "$3" "${#out}" "${#err}" "$out" "$err"
 }
 
@@ -243,12 +335,6 @@ conclude() {
   exit "$1"
 }
 """
-
-NO_ROUTE = "Network is unreachable"
-"""What ping says, and exits with 2, where its own host has no route."""
-
-LOST_AFTER = 5
-"""A watched path is lost when the last that many requests, or more, had no reply, or ping said so."""
 
 
 def preview(plan: Plan) -> str:
@@ -279,18 +365,19 @@ def exported(plan: Plan) -> str:
         f"# Written by ipvkit {__version__}. Needs bash {BASH_NEEDED} and {', '.join(plan.programs)}; "
         "neither ipvkit nor Python.",
         "#",
-        _what_it_does(plan),
+        *map(_comment, _what_it_does(plan)),
         "#",
-        "# Exit codes: 0 all as predicted, 1 a check came out otherwise, 3 this machine cannot, 4 a command",
-        "# failed and what was done has been undone, 130 interrupted and undone.",
+        *map(_comment, _exit_codes(plan)),
         "",
         "set -u",
-        "export LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin",
+        f"export LC_ALL=C PATH={_USERS_PATH if plan.lab.simulated else _ROOTS_PATH}",
         "",
         _requirements(plan),
-        _isolated_or_not(plan),
+        *([_ISOLATE] if plan.lab.simulated else []),
+        *([_IPVLAN_NEEDED] if plan.lab.has_ipvlan else []),
         _CORE.strip("\n"),
-        _FOR_A_PERSON.replace("LOST_AFTER", str(LOST_AFTER)).replace("NO_ROUTE", NO_ROUTE).rstrip("\n"),
+        _filled(_FOR_A_PERSON),
+        *([] if plan.lab.simulated else [_on_this_machine(plan)]),
         "",
         _body(plan, for_a_person=True),
         "finish 0",
@@ -305,11 +392,11 @@ def payload(plan: Plan, views: Mapping[str, Command], nonce: str, work: str) -> 
     target's own, for what the commands print.
     """
     parts = [
-        f"set -u; nonce={shlex.quote(nonce)} work={shlex.quote(work)}",
-        "export LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin",
+        f"set -u; nonce={shlex.quote(nonce)} work={shlex.quote(work)} record=/dev/null",
+        f"export LC_ALL=C PATH={_USERS_PATH}",
         _CORE,
         _FOR_FRAMES,
-        *(f"view {shlex.quote(name)} {command}" for name, command in views.items()),
+        *(f"view {_quoted(name)} {command}" for name, command in views.items()),
         'printf "%s hello %s\\n" "$nonce" "$(</proc/sys/kernel/osrelease)"',
         "look before",
         _body(plan, for_a_person=False),
@@ -321,16 +408,15 @@ def payload(plan: Plan, views: Mapping[str, Command], nonce: str, work: str) -> 
 def _body(plan: Plan, *, for_a_person: bool) -> str:
     lines: list[str] = []
     for section in plan.sections:
-        lines += [f"# --- {section.title} ".ljust(101, "-"), ""]
-        lines += _section(section, for_a_person=for_a_person)
+        lines += [f"{_comment(f'--- {section.title}')} ".ljust(101, "-"), ""]
+        lines += _section(section, for_a_person=for_a_person, simulated=plan.lab.simulated)
     return "\n".join(lines)
 
 
-def _section(section: Section, *, for_a_person: bool) -> Iterator[str]:
+def _section(section: Section, *, for_a_person: bool, simulated: bool) -> Iterator[str]:
     if for_a_person:
         for probe in section.skipped:
-            line = f"skip  {probe.check}: {probe.skipped}"
-            yield f"printf '%s\\n' {_quoted(line)}"
+            yield f"tell 'skip  %s\\n' {_quoted(f'{probe.check}: {probe.skipped}')}"
         if section.skipped:
             yield ""
     for stage in section.stages:
@@ -338,23 +424,60 @@ def _section(section: Section, *, for_a_person: bool) -> Iterator[str]:
             yield _comment(step.purpose)
             if "do" in step.command.argv:
                 yield "# shellcheck disable=SC1010  # do is a word of ping's"
-            yield from _step(step, for_a_person=for_a_person)
+            yield from _step(step)
+            if for_a_person:
+                yield from _more(step, simulated=simulated)
         yield "run"
         yield ""
 
 
-def _step(step: Step, *, for_a_person: bool) -> Iterator[str]:
-    yield f"step {step.id} {step.command}"
+def _step(step: Step) -> Iterator[str]:
+    yield f"step {_quoted(step.id)} {step.command}"
     if step.command.ok != (0,):
         yield f"with accept {' '.join(str(code) for code in step.command.ok)}"
     if step.undo is not None:
         yield f"with undo {step.undo.command}"
         if step.undo.reads:
-            yield f"with reads {step.undo.reads}"
+            yield f"with reads {_quoted(step.undo.reads)}"
     if step.settles:
-        yield f"with settle {' '.join(step.settles)}"
-    if step.probe is not None and for_a_person:
-        yield f"with {' '.join(_quoted(word) for word in _asked(step.probe))}"
+        yield f"with settle {' '.join(map(_quoted, step.settles))}"
+
+
+def _more(step: Step, *, simulated: bool) -> Iterator[str]:
+    """Yield what only a script needs to be told of a step: the payload's target and engine know it."""
+    if not simulated and (made := _made(step)):
+        yield f"with makes {' '.join(map(_quoted, made))}"
+    if (bound := _longest_s(step.command) + _MARGIN_S) > HANGS_AFTER_S:
+        yield f"with bound {bound}"
+    if step.probe is not None:
+        yield f"with {' '.join(map(_quoted, _asked(step.probe)))}"
+
+
+def _made(step: Step) -> tuple[str, ...]:
+    """Return what `step` makes on this machine, in the words of `exists` in the script."""
+    match () if step.undo is None else step.undo.command.argv:
+        case ():
+            return ()
+        case ("ip", "netns", "del", netns):
+            return "netns", netns
+        case ("ip", "link", "delete", *_, link):
+            return "link", link
+        case ("ip", "netns", "exec", netns, "ip", "link", "delete", *_, link):
+            return "link", link, "in", netns
+        case ("ip", "neigh", "del", "proxy", address, "dev", dev):
+            return "proxy", address, "on", dev
+        case ("ip", "route", "del", to, "dev", dev):
+            return "route", to, "by", dev
+        case ("sysctl", "-w", _):
+            key, _, value = step.command.argv[-1].partition("=")
+            return "sysctl", key, "is", value
+    raise ValueError(f"how does one see whether {step.id} was done: {step.command}")
+
+
+def _longest_s(command: Command) -> int:
+    """Return how many seconds `command` takes at most by its own options: it sends at least once a second."""
+    bounds = [value for option, value in pairwise(command.argv) if option in ("-c", "-w", "sleep")]
+    return max((int(value) for value in bounds if value.isdecimal()), default=0)
 
 
 def _asked(probe: Probe) -> Iterator[str]:
@@ -377,11 +500,14 @@ def _quoted(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return "# " + " ".join(text.split())
+    """Return `text` as one line of comment, whatever it has in it."""
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    return f"# {indent}{' '.join(text.split())}"
 
 
 def _requirements(plan: Plan) -> str:
-    programs = " ".join([*plan.programs, *(("unshare", "mount") if plan.lab.simulated else ("mktemp", "rm"))])
+    more = ("unshare", "mount") if plan.lab.simulated else ("flock", "mkdir", "cp", "rm")
+    programs = " ".join(map(_quoted, (*plan.programs, "timeout", *more)))
     rights = "" if plan.lab.simulated else _ROOT_ONLY
     own = "\n".join(_OF_IPUTILS.format(name) for name in ("ping", "arping") if name in plan.programs)
     return f"""\
@@ -423,45 +549,150 @@ if [[ ${1-} != --away-from || ${2-} == "$here" ]]; then
   ((EUID == 0)) || as_root=(--user --map-root-user)
   exec unshare "${as_root[@]}" --net --mount bash "$0" --away-from "$here"
 fi
-work=/run
+work=/run record=/dev/null
+forget() { :; }
+there() { return 1; }
 mount -t tmpfs tmpfs "$work" || cannot 'no file system of its own could be mounted' 'use sudo'
 ip link set lo up
 """
 
-_WORK_FOLDER = """\
-work=$(mktemp -d) || exit 3
-# A command that is killed before it begins is still a copy of this shell: that one must not clean up.
-trap '[[ $BASHPID != "$$" ]] || rm -rf -- "$work"' EXIT
+_ON_THIS_MACHINE = r"""
+# --- one run at a time, with what it does on record --------------------------------------------------
+# The record is in /run, which a reboot empties together with all that the steps made.
+work=/run/ipvkit-script-THE_LAB
+record=$work/record here="$(readlink /proc/self/ns/net) $(</proc/sys/kernel/random/boot_id)"
+
+refuse() {
+  printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
+  exit 2
+}
+forget() {
+  if [[ -z $left ]]; then
+    rm -rf -- "$work"
+  else
+    printf 'hint: to undo what is left: bash %q --undo\n' "$0" >&2
+  fi
+}
+shortly() { timeout --signal=KILL HANGS_AFTER "$@" 2>/dev/null; }
+
+exists() { # netns NAME | link NAME [in NETNS] | proxy ADDRESS on DEV | route TO by DEV | sysctl KEY is VALUE
+  case ${1-} in
+    netns) [[ -e /run/netns/$2 ]] ;;
+    link) [[ -n $(shortly ip ${4:+-n "$4"} link show dev "$2") ]] ;;
+    proxy) [[ -n $(shortly ip neigh show proxy "$2" dev "$4") ]] ;;
+    route) [[ -n $(shortly ip route show "$2" dev "$4") ]] ;;
+    sysctl) [[ $(shortly sysctl -n "$2") == "$4" ]] ;;
+  esac
+}
+there() { # ID: is what the step made there, as it made it?
+  recall "makes $1"
+  exists "${line[@]}"
+}
+
+[[ $# == 0 || $* == --undo ]] || refuse "this script takes no $*" "type: bash $0, or bash $0 --undo"
+[[ -f $0 ]] || cannot 'this script has to be a file' 'save it, then: bash lab.sh'
+mkdir -m 700 "$work" 2>/dev/null
+[[ -d $work && ! -L $work && -O $work ]] || cannot "$work is no folder of yours" "look at it, and at /run"
+exec {lock}<"$work"
+# Only a run that was killed is waited for, until what it had begun has ended.
+if ! flock --timeout "$(($# ? 2 * HANGS_AFTER : 1))" "$lock" || ! [[ $work -ef /proc/self/fd/$lock ]]; then
+  refuse 'another run of this lab goes on' 'wait until it has ended'
+fi
+
+if [[ -s $record ]]; then
+  [[ $(<"$work/where") == "$here" ]] ||
+    refuse "$work tells of another network namespace, or of before a reboot" "if that is gone: rm -r $work"
+  # What ran knows how to undo it; this may be another script.
+  [[ $0 -ef $work/lab.sh ]] || exec bash "$work/lab.sh" "$@" {lock}<&-
+  # Below, nothing is run: a step did what the record says, and may have done what it had only begun.
+  exec >/dev/null
+  declare -A was=()
+  while read -r id word; do was[$id]=${word/begun/137}; done <"$record"
+  run() {
+    local id
+    for id in "${steps[@]}"; do
+      code_of[$id]=${was[$id]-undone} unsure[$id]=1
+      [[ ${code_of[$id]} == undone ]] || take_in "$id"
+    done
+    steps=()
+  }
+  conclude() {
+    forget
+    [[ -z $left ]] || exit 4
+    printf 'what a killed run had left is undone\n' >&2
+    exit 0
+  }
+  if ((!$#)); then
+    finish() {
+      local id list=''
+      for id in "${stack[@]}"; do
+        ! there "$id" || list+=$'\n'"  ${line[*]}"
+      done
+      refuse "a run of this lab was killed, and left:${list:- nothing}" "type: bash $0 --undo"
+    }
+  fi
+elif (($#)); then
+  rm -rf -- "$work"
+  printf 'there is nothing to undo\n' >&2
+  exit 0
+else
+  # What the steps will make must not be there: it would be somebody's.
+  taken=''
+  free() { ! exists "$@" || taken+=$'\n'"  $*"; }
+THE_THINGS
+  if [[ -n $taken ]]; then
+    rm -rf -- "$work"
+    refuse "nothing was changed, since there is already:$taken" 'rename yours, or take away what is there'
+  fi
+  if ! cp -- "$0" "$work/lab.sh" || ! printf '%s\n' "$here" >"$work/where"; then
+    rm -rf -- "$work"
+    cannot "$work cannot be written" 'make room in /run'
+  fi
+fi
 """
 
 
-def _isolated_or_not(plan: Plan) -> str:
-    """Return what decides where the commands act; only in the end is it known whether there is ipvlan."""
-    needed = [_IPVLAN_NEEDED] if plan.lab.has_ipvlan else []
-    return "\n".join([_ISOLATE, *needed] if plan.lab.simulated else [*needed, _WORK_FOLDER])
+def _on_this_machine(plan: Plan) -> str:
+    things = dict.fromkeys(made for step in plan.steps if (made := _made(step)))
+    # What is in a namespace of the lab's own cannot be there before.
+    free = [
+        f"  free {' '.join(map(_quoted, made))}"
+        for made in things
+        if made[0] != "sysctl" and "in" not in made
+    ]
+    text = _filled(_ON_THIS_MACHINE)
+    return text.replace("THE_LAB", _quoted(plan.lab.name)).replace("THE_THINGS", "\n".join(free))
 
 
-def _what_it_does(plan: Plan) -> str:
-    lines = ["# What it does to this machine:"]
+def _filled(template: str) -> str:
+    values = {"HANGS_AFTER": HANGS_AFTER_S, "LOST_AFTER": LOST_AFTER, "NO_ROUTE": NO_ROUTE}
+    return re.sub("|".join(values), lambda found: str(values[found[0]]), template).rstrip("\n")
+
+
+def _what_it_does(plan: Plan) -> Iterator[str]:
+    yield "What it does to this machine:"
     if plan.lab.simulated:
-        lines += [
-            "#   - all of it happens in a new network namespace and a new mount namespace, which end with",
-            "#     this script: the machine's own network, namespaces and files are not touched",
-        ]
-    else:
-        names = ", ".join(endpoint.netns for endpoint in plan.lab.endpoints)
-        kinds = " and ".join(sorted({phase.setting.kind for phase in plan.lab.phases}))
-        lines += [
-            f"#   - makes the network namespaces {names}, and {kinds} links on {plan.lab.parent} in them",
-            f"#   - sends pings, and gratuitous ARP where a phase announces, out of {plan.lab.parent}",
-            *(
-                f"#   - types `{step.command}`, and puts the former value back"
-                for step in plan.steps
-                if step.undo is not None and step.undo.reads
-            ),
-        ]
-    lines.append("#   - at the end, on a failure and on ^C it undoes what it did, in reverse")
-    return "\n".join(lines)
+        yield "  - all of it happens in a new network namespace and a new mount namespace, which end with"
+        yield "    this script: the machine's own network, namespaces and files are not touched"
+        yield "  - at the end, on a failure and on ^C it undoes what it did, in reverse"
+        return
+    names = ", ".join(endpoint.netns for endpoint in plan.lab.endpoints)
+    kinds = " and ".join(sorted({phase.setting.kind for phase in plan.lab.phases}))
+    yield f"  - makes the network namespaces {names}, and {kinds} links on {plan.lab.parent} in them"
+    yield f"  - sends pings, and gratuitous ARP where a phase announces, out of {plan.lab.parent}"
+    for step in plan.steps:
+        if step.undo is not None and step.undo.reads:
+            yield f"  - types `{step.command}`, and puts the former value back"
+    yield "  - changes nothing if a name that it needs is taken, and tells of each"
+    yield "  - at the end, on a failure and on a signal it undoes what it did, in reverse"
+    yield f"  - keeps a record in /run/ipvkit-script-{plan.lab.name} meanwhile: if this script is killed,"
+    yield "    `bash lab.sh --undo` undoes from it what was done, and nothing else"
+
+
+def _exit_codes(plan: Plan) -> Iterator[str]:
+    refused = "" if plan.lab.simulated else "2 refused and nothing changed, "
+    yield f"Exit codes: 0 all as predicted, 1 a check came out otherwise, {refused}3 this machine"
+    yield "cannot, 4 a command failed and what was done has been undone, 130 interrupted and undone."
 
 
 @dataclass(frozen=True, slots=True)
