@@ -96,7 +96,7 @@ collect() {
     wait -n -p pid "${!job[@]}" 2>/dev/null
     code=$?
     if [[ -z ${pid-} ]]; then
-      # A signal has come, or bash has told of a command's death already: then it is to be named.
+      # A signal has come, or bash has told of a command's death already: then that one is to be named.
       for pid in "${!job[@]}"; do
         kill -0 "$pid" 2>/dev/null || break
         pid=''
@@ -104,6 +104,8 @@ collect() {
       [[ -n $pid ]] || continue
       wait "$pid" 2>/dev/null
       code=$?
+      # A signal can make bash lose how a command ended: that is as little known as of one that was killed.
+      ((code >= 0)) || code=137
     fi
     id=${job[$pid]}
     unset "job[$pid]"
@@ -128,6 +130,7 @@ right() { # ID CODE: is this an exit code that counts as success?
   recall "accept $1"
   [[ " ${line[*]-0} " == *" $2 "* ]]
 }
+killed() { (($1 > 128 && $1 <= 128 + 64)); } # CODE: did a signal end it?
 
 # A step that succeeded can be undone from now on, if its exit code is 0, and what it settled no longer.
 # One that was killed may have done its work or not: that is looked at before it is undone.
@@ -139,12 +142,12 @@ take_in() {
       [[ " ${line[*]} " == *" $each "* ]] || kept+=("$each")
     done
     stack=("${kept[@]}")
-  elif ((code > 128)); then
+  elif killed "$code"; then
     recall "settle $1"
     for each in "$1" "${line[@]}"; do unsure[$each]=1; done
   fi
   recall "undo $1"
-  [[ -z ${line[*]} ]] || ((code != 0 && code <= 128)) || stack+=("$1")
+  if [[ -n ${line[*]} ]] && { ((code == 0)) || killed "$code"; }; then stack+=("$1"); fi
 }
 
 # Run the steps told since the last run, side by side.
@@ -225,7 +228,7 @@ end() {
     return 0
   else
     recall "bound $2"
-    (($3 <= 128)) || how="was killed by signal $(($3 - 128)), as one is that takes ${line[0]-HANGS_AFTER} s"
+    ! killed "$3" || how="was killed by signal $(($3 - 128)), as one is that takes ${line[0]-HANGS_AFTER} s"
     IFS= read -r -d '' err <"$work/$2.err"
     err=${err%$'\n'}
     printf 'error: %s %s %s\n  command:%s\n%s\n' "$1" "$2" "$how" "$command" "  ${err//$'\n'/$'\n'  }" >&2
