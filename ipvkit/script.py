@@ -205,11 +205,17 @@ begin() {
 }
 
 # Become a command that is killed, with what it has started, if it takes longer than HANGS_AFTER s, or than
-# those of `with bound S`. One that changes something holds the lock to its end, should this script be killed.
+# those of `with bound S`. Should this script be killed, one that changes something still ends by itself, and
+# holds the lock until then; any other is killed too.
 become() {
+  local with_parent=(setpriv --pdeathsig KILL)
   recall "bound $1"
-  [[ -z ${lock-} ]] || changes "$1" || exec {lock}<&-
-  exec timeout --signal=KILL "${line[0]-HANGS_AFTER}" "${@:2}"
+  if changes "$1"; then
+    with_parent=()
+  elif [[ -n ${lock-} ]]; then
+    exec {lock}<&-
+  fi
+  exec "${with_parent[@]}" timeout --signal=KILL "${line[0]-HANGS_AFTER}" "${with_parent[@]}" "${@:2}"
 }
 
 interrupted() {
@@ -510,7 +516,7 @@ def _comment(text: str) -> str:
 
 def _requirements(plan: Plan) -> str:
     more = ("unshare", "mount") if plan.lab.simulated else ("flock", "mkdir", "cp", "rm")
-    programs = " ".join(map(_quoted, (*plan.programs, "timeout", *more)))
+    programs = " ".join(map(_quoted, (*plan.programs, "setpriv", "timeout", *more)))
     rights = "" if plan.lab.simulated else _ROOT_ONLY
     own = "\n".join(_OF_IPUTILS.format(name) for name in ("ping", "arping") if name in plan.programs)
     return f"""\
@@ -595,7 +601,7 @@ there() { # ID: is what the step made there, as it made it?
 [[ $# == 0 || $* == --undo ]] || refuse "this script takes no $*" "type: bash $0, or bash $0 --undo"
 [[ -f $0 ]] || cannot 'this script has to be a file' 'save it, then: bash lab.sh'
 mkdir -m 700 "$work" 2>/dev/null
-[[ -d $work && ! -L $work && -O $work ]] || cannot "$work is no folder of yours" "look at it, and at /run"
+[[ -d $work && ! -L $work && -O $work ]] || cannot "$work cannot be made, or is not yours" 'look at /run'
 exec {lock}<"$work"
 # Only a run that was killed is waited for, until what it had begun has ended.
 if ! flock --timeout "$(($# ? 2 * HANGS_AFTER : 1))" "$lock" || ! [[ $work -ef /proc/self/fd/$lock ]]; then
