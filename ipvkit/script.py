@@ -7,6 +7,7 @@ for `read_frames`. The preview has the same lines with no shell around them.
 
 import re
 import shlex
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -698,10 +699,13 @@ def _what_it_does(plan: Plan) -> Iterator[str]:
     yield "    `bash lab.sh --undo` undoes from it what was done, and nothing else"
 
 
-def _exit_codes(plan: Plan) -> Iterator[str]:
+def _exit_codes(plan: Plan) -> list[str]:
     refused = "" if plan.lab.simulated else "2 refused and nothing changed, "
-    yield f"Exit codes: 0 all as predicted, 1 a check came out otherwise, {refused}3 this machine"
-    yield "cannot, 4 a command failed and what was done has been undone, 130 interrupted and undone."
+    text = (
+        f"Exit codes: 0 all as predicted, 1 a check came out otherwise, {refused}3 this machine cannot, "
+        "4 a command failed and what was done has been undone, 130 interrupted and undone."
+    )
+    return textwrap.wrap(text, 100)
 
 
 @dataclass(frozen=True, slots=True)
