@@ -182,7 +182,7 @@ def test_a_run_after_a_run_gives_the_same_and_leaves_nothing() -> None:
     )
 
 
-INSTANTS = (1, 3, 4, 8, 15, 20, 24)
+INSTANTS = (2, 8, 15, 20)
 """After how many commands have begun."""
 
 
@@ -250,11 +250,11 @@ def test_a_signal_at_any_instant_undoes_at_once_whatever_pings_would_take(times:
         "start_until $n; pid=$!\n"
         f"at=$EPOCHREALTIME; {kill}\n"
         "wait $pid; echo $? $(((${EPOCHREALTIME/./} - ${at/./}) / 1000)) ms; equal\n"
-        "done <<<$'2 INT\\n5 TERM\\n9 HUP\\n18 INT\\n18 TERM'",
+        "done <<<$'2 INT\\n9 HUP\\n18 TERM'",
         hangs_after=60,
     )
     took = [int(number) for number in re.findall(r"^130 ([0-9]+) ms\nequal$", said, re.MULTILINE)]
-    assert len(took) == 5, said
+    assert len(took) == 3, said
     assert max(took) < 5000
 
 
