@@ -235,7 +235,7 @@ end() {
     return 0
   else
     recall "bound $2"
-    ! killed "$3" || how="was killed by signal $(($3 - 128)), as one is that takes ${line[0]-HANGS_AFTER} s"
+    ! killed "$3" || how="was killed by signal $(($3 - 128)); it may take ${line[0]-HANGS_AFTER} s"
     IFS= read -r -d '' err <"$work/$2.err"
     err=${err%$'\n'}
     printf 'error: %s %s %s\n  command:%s\n%s\n' "$1" "$2" "$how" "$command" "  ${err//$'\n'/$'\n'  }" >&2

@@ -287,7 +287,7 @@ FAULTS = {
     ("line", "fault"),
     [
         *((MOVE, fault) for fault in FAULTS),
-        ("ip netns add macns", "hangs when it is done"),
+        ("ip netns add macns", "is killed when it is done"),
         ("ip link add mac1 link eth9 type macvlan mode bridge", "is killed when it is done"),
         ("sysctl -w net.ipv4.ip_nonlocal_bind=1", "is killed when it is done"),
     ],
