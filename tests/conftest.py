@@ -4,7 +4,10 @@ HYPOTHESIS_PROFILE=thorough chooses one.
 """
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
@@ -17,3 +20,12 @@ settings.register_profile(
 settings.register_profile("quick", settings.get_profile("fast"), max_examples=12)
 settings.register_profile("thorough", settings.get_profile("fast"), max_examples=1000, phases=list(Phase))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_journals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the journals of what tests run away from those of this machine."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_STATE_HOME", str(folder))
+        yield folder

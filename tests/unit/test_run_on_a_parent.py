@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -12,10 +13,13 @@ from unittest.mock import patch
 import jsonschema
 import pytest
 
+from ipvkit import journal
 from ipvkit import labs as gallery
 from ipvkit.cli import main
+from ipvkit.effects import Netns
 from ipvkit.lab import Outcome, on_parent
 from ipvkit.lab_file import load
+from ipvkit.ledger import Entry
 from ipvkit.plan import Plan, make_plan
 from ipvkit.preflight import Guest, Join, Wanted
 from ipvkit.survey import inspect
@@ -83,7 +87,10 @@ Ran = tuple[int, str, str]
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     recorder = Recorder(tmp_path / "recorder")
-    with patch.dict(os.environ, PATH=recorder.path), patch("os.geteuid", lambda: 0):
+    with (
+        patch.dict(os.environ, PATH=recorder.path, XDG_STATE_HOME=str(tmp_path)),
+        patch("os.geteuid", lambda: 0),
+    ):
         yield recorder
 
 
@@ -120,15 +127,12 @@ def pings() -> dict[str, Answer]:
     return found
 
 
-def undo_lines() -> list[str]:
-    return [str(step.undo.completed(step.undo.typical)) for step in plan().undos if step.undo is not None]
-
-
 def changes(recorder: Recorder) -> list[str]:
     """Return the lines that were started and change something."""
     lines = [mark.line for mark in recorder.log() if mark.event == "begin"]
-    looks = ("ip -json", "ip -all netns exec ip -json", "sysctl -n", "arping -c 2 -w 3 -D")
-    return [line for line in lines if not line.startswith(looks) and line != PROBE_FOR_IPVLAN]
+    looks = ("ip -all netns exec ip -json", "sysctl -n", "arping -c 2 -w 3 -D")
+    own = [line for line in lines if not line.startswith(looks) and line != PROBE_FOR_IPVLAN]
+    return [line for line in own if not re.match(r"ip (-n \S+ )?-json ", line)]
 
 
 def test_a_run_prints_its_table_on_stdout_and_its_progress_on_stderr(
@@ -221,7 +225,13 @@ def test_output_that_cannot_be_written_is_told_before_anything_is_run(
     assert recorder.log() == []
 
 
-def test_keep_undoes_nothing_and_tells_how_to(run: Callable[..., Ran], recorder: Recorder) -> None:
+def undo_lines() -> list[str]:
+    return [str(step.undo.completed(step.undo.typical)) for step in plan().undos if step.undo is not None]
+
+
+def test_keep_undoes_nothing_and_tells_how_to(
+    run: Callable[..., Ran], recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, _, err = run("--keep")
     assert code == 0
     made = iter(changes(recorder))
@@ -230,8 +240,19 @@ def test_keep_undoes_nothing_and_tells_how_to(run: Callable[..., Ran], recorder:
         expected = [str(s.command) for s in stage if s.command.argv[:2] != ("sysctl", "-n")]
         assert sorted(islice(made, len(expected))) == sorted(expected)
     assert list(made) == []
-    typed = [line.strip() for line in err.partition("to take it down, type:\n")[2].splitlines()]
-    assert typed == undo_lines()
+    assert err.splitlines()[-1] == "kept, as asked; to take it down, type: ipvkit down walkthrough"
+    assert main(["status", "--json"]) == 0
+    (kept,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (kept["lab"], kept["state"]) == ("walkthrough", "up")
+    assert [held["undo"] for held in kept["holds"]] == undo_lines()
+
+
+def test_what_another_lab_holds_is_told_with_what_to_type(run: Callable[..., Ran]) -> None:
+    with journal.started("other") as ledger:
+        ledger.begin([Entry("x", "make it", Netns("test1").undo, Netns("test1"))])
+    code, _, err = run(but={"ip -json netns list": Answer('[{"name": "test1"}]')})
+    assert code == 2
+    assert err.splitlines()[-1] == "hint: lab other holds netns test1: ipvkit cleanup other"
 
 
 @pytest.mark.parametrize(
