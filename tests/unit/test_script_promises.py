@@ -18,12 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit import script
 from ipvkit.command import Command
 from ipvkit.errors import IpvkitError
 from ipvkit.lab import Act, AddLink, Attempt, Check, Endpoint, Lab, Parent, Phase, Setting
 from ipvkit.plan import Plan, Section, Stage, Step, Undo, make_plan
-from ipvkit.script import exported, payload
+from ipvkit.script import exported, payload, writer
 from ipvkit.targets import find_program
 from ipvkit.tools import ip, sysctl
 from strategies import labs, labs_on_a_parent
@@ -149,7 +148,7 @@ def on_the_machine(
 
     What sh `fakes` has for a command line is run in place of it; there `"$@"` is the real command.
     """
-    with patch.object(script, "HANGS_AFTER_S", hangs_after):
+    with patch.object(writer, "HANGS_AFTER_S", hangs_after):
         text = exported(plan).replace("PATH=/usr/local", "PATH=/run/fake:/usr/local")
     cases = "".join(f"{shlex.quote(line)}) {does} ;;\n" for line, does in (fakes or {}).items())
     fake = f'#!/bin/sh\nline="${{0##*/}} $*"\nset -- REAL "$@"\ncase $line in {cases}esac\nexec "$@"\n'
