@@ -154,21 +154,21 @@ def _more(step: Step, *, simulated: bool) -> Iterator[str]:
 
 def _made(step: Step) -> tuple[str, ...]:
     """Return what `step` makes on this machine, in the words of `exists` in the script."""
-    match None if step.undo is None else step.undo.effect:
-        case None:
-            return ()
+    effect = None if step.undo is None else step.undo.effect
+    match effect:
         case Netns(name):
             return "netns", name
         case Link(name, _, None):
             return "link", name
-        case Link(name, _, str(netns)):
-            return "link", name, "in", netns
+        case Link(name, _, netns):
+            return "link", name, "in", str(netns)
         case Sysctl(key, value):
             return "sysctl", key, "is", str(value)
         case Proxy(address, dev):
             return "proxy", str(address), "on", dev
         case Route(dst, dev):
             return "route", str(dst), "by", dev
+    return ()
 
 
 def _longest_s(command: Command) -> int:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit.command import Command
+from ipvkit.effects import Effect, Proxy, Route, Sysctl
 from ipvkit.errors import IpvkitError
 from ipvkit.lab import Act, AddLink, Attempt, Check, Endpoint, Lab, Parent, Phase, Setting
 from ipvkit.plan import Plan, Section, Stage, Step, Undo, make_plan
@@ -120,11 +120,17 @@ LONG = Act(checks=(Check("mac1", "mac2", count=100), Check("mac2", "mac1", watch
 """Pings of 20 s and more."""
 
 
+def _undone(effect: Effect) -> Undo:
+    return Undo(effect.undo, effect)
+
+
 def with_settings(plan: Plan) -> Plan:
     """Return `plan` with a sysctl, a proxy entry and a route before all else, as a strategy sets them."""
     key, address = "net.ipv4.ip_nonlocal_bind", IPv4Address("192.168.104.211")
-    to = ip.RouteTo(IPv4Interface((address, 32)).network, dev="lo")
-    undo = Undo(Command(("sysctl", "-w", f"{key}=")), reads="set.1", typical="0")
+    own = IPv4Interface((address, 32)).network
+    route = ip.route_add(ip.RouteTo(own, dev="lo"))
+    effect = Sysctl(key, 1)
+    undo = Undo(effect.undo, effect, reads="set.1", typical="0")
     stages: tuple[Stage, ...] = (
         (Step("set.1", "read", sysctl.get_value(key)),),
         (Step("set.2", "write", sysctl.set_values({key: 1}), undo),),
@@ -133,9 +139,9 @@ def with_settings(plan: Plan) -> Plan:
                 "set.3",
                 "proxy",
                 ip.neigh_add_proxy(address, PARENT),
-                Undo(ip.neigh_del_proxy(address, PARENT)),
+                _undone(Proxy(address, PARENT)),
             ),
-            Step("set.4", "route", ip.route_add(to), Undo(ip.route_del(to))),
+            Step("set.4", "route", route, _undone(Route(own, "lo"))),
         ),
     )
     return replace(plan, sections=(Section("set", "settings", None, stages), *plan.sections))
