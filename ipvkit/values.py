@@ -171,6 +171,8 @@ def route_destination(text: str) -> Network | None:
     if text == "default":
         return None
     any_address(text.partition("/")[0])
+    if "%" in text:
+        raise UsageError(f"{text!r} names a link, and a network does not", "leave % away")
     try:
         return ip_network(text)
     except ValueError:
