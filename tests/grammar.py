@@ -32,8 +32,9 @@ GRAMMAR = {
     "<option>": "-D | ( -c | -i | -w | -W | -s | -t ) NUMBER | -I ( ADDRESS | DEV ) | -M do | TTL",
     "<arping>": "arping -V"
     " | arping -c NUMBER [ -w NUMBER ] [ -U | -D | -0 ] ( -I | -i ) DEV [ -S IPV4 ] IPV4",
-    "<sysctl>": "sysctl ( -w <settings> | -n SYSCTL | SYSCTL )",
+    "<sysctl>": "sysctl ( -w <settings> | -n SYSCTL | <sysctls> )",
     "<settings>": "SETTING [ <settings> ]",
+    "<sysctls>": "( SYSCTL | TIMER ) [ <sysctls> ]",
     "<tc>": "tc qdisc ( add | del ) dev DEV clsact"
     " | tc filter add dev DEV ingress protocol ip pref NUMBER <filter>",
     "<filter>": "flower src_ip IPV4 action pass | matchall action drop",
@@ -43,14 +44,17 @@ GRAMMAR = {
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]"
 _DEV = re.compile(rf"(?!if[+-]?[0-9]){_NAME}{{0,14}}")
 _NETNS = re.compile(rf"(?!([0-9]+|0[xX][0-9A-Fa-f]*)$){_NAME}{{0,254}}")
-_OF_A_LINK = (
-    "net.ipv[46].(conf|neigh).LINK"
-    ".(forwarding|proxy_delay|proxy_ndp|base_reachable_time_ms|delay_first_probe_time|ucast_solicit|retrans_time_ms)"
-).replace(".", r"\.")
+_LINK = r"[A-Za-z0-9_][A-Za-z0-9_/+-]{0,14}"
 _SYSCTL = re.compile(
-    r"net\.ipv4\.ip_nonlocal_bind|net\.ipv4\.ip_forward|net\.ipv6\.conf\.all\.forwarding|"
-    + _OF_A_LINK.replace("LINK", r"[A-Za-z0-9_][A-Za-z0-9_/+-]{0,14}")
+    r"net\.ipv4\.ip_nonlocal_bind|net\.ipv4\.ip_forward|net\.ipv6\.conf\.all\.forwarding"
+    rf"|net\.ipv[46]\.conf\.{_LINK}\.(forwarding|proxy_ndp)"
+    rf"|net\.ipv[46]\.neigh\.{_LINK}\.(proxy_delay|base_reachable_time_ms|delay_first_probe_time"
+    r"|ucast_solicit|retrans_time_ms)"
 )
+"""Those that are read and written."""
+
+_TIMER = re.compile(rf"net\.ipv4\.neigh\.{_LINK}\.(app_solicit|mcast_resolicit|gc_stale_time)")
+"""Those that are read and never written."""
 
 
 def _is_a(read: Callable[[str], object], word: str) -> bool:
@@ -70,6 +74,7 @@ WORDS: dict[str, Callable[[str], object]] = {
     "TTL": re.compile(r"--(ttl|hoplimit)=[0-9]+").fullmatch,
     "NET-OF-A-PROCESS": re.compile(r"--net=/proc/[0-9]+/ns/net").fullmatch,
     "SYSCTL": _SYSCTL.fullmatch,
+    "TIMER": _TIMER.fullmatch,
     "SETTING": lambda word: re.fullmatch(r"[^=]+=[0-9]+", word) and _SYSCTL.fullmatch(word.partition("=")[0]),
     "IPV4": lambda word: _is_a(IPv4Address, word),
     "ADDRESS": lambda word: _is_a(ip_address, word),
