@@ -9,18 +9,22 @@ import re
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from queue import Empty, SimpleQueue
 from typing import Literal
 
-from ipvkit import engine
+from ipvkit import effects, execution, journal
 from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
+from ipvkit.journal import Entry, Ledger
 from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.targets import CommandTarget, Ended, Inbox, Running
 from ipvkit.tools import arping, ip, sysctl
+from ipvkit.undo import take_back
 
+_SET = "nonlocal-bind"
 _NAMED = re.compile(r"^(\S*/)?arping: ")
 
 SHORTEST_S, LONGEST_S = 0.2, 3600.0
@@ -59,6 +63,11 @@ class Announcement:
             )
         if self.for_s is not None and self.for_s <= 0:
             raise UsageError("nothing can be announced for 0 s", "take a time such as 60s, or leave it away")
+
+    @property
+    def name(self) -> str:
+        """What its journal is called: one for each namespace, whose sysctl it sets."""
+        return f"announce@{self.netns or 'host'}"
 
     @property
     def look(self) -> Command:
@@ -148,25 +157,48 @@ def keep(announcement: Announcement, target: CommandTarget, listener: Listener) 
     or it has been taken back.
     """
     inbox: Inbox = SimpleQueue()
-    with engine.signals_into(inbox):
+    with execution.signals_into(inbox):
+        _take_back_of_a_former(announcement, target, inbox)
         to_set = _prepared(announcement, target)
         rounds = _Rounds(announcement, target, listener, inbox)
-        stopped = Stopped("error", 0, 0.0)
-        try:
-            if to_set:
-                engine.carry_out(target, announcement.write(1))
-            stopped = rounds.run(Began(announcement, nonlocal_bind=to_set))
-        finally:
-            if to_set:
-                stopped = _restored(stopped, announcement, target)
+        began = Began(announcement, nonlocal_bind=to_set)
+        if to_set:
+            with journal.started(announcement.name) as ledger:
+                stopped = _with_nonlocal_bind(ledger, rounds, began, target)
+        else:
+            stopped = rounds.run(began)
         listener(stopped)
+    return stopped
+
+
+def _take_back_of_a_former(announcement: Announcement, target: CommandTarget, inbox: Inbox) -> None:
+    """Undo what one that was killed has left; one that still runs keeps what it has."""
+    with suppress(UsageError), journal.taken_over(announcement.name) as former:
+        if former is not None and not former.elsewhere:
+            take_back(former, target, lambda _event: None, inbox)
+
+
+def _with_nonlocal_bind(ledger: Ledger, rounds: "_Rounds", began: Began, target: CommandTarget) -> Stopped:
+    """Announce with the sysctl set, and take it back, which is on disk before."""
+    announcement = began.announcement
+    effect = effects.Sysctl(NONLOCAL_BIND, 1, announcement.netns)
+    purpose = "let arping send from an address that is not the host's own"
+    ledger.begin([Entry(_SET, purpose, announcement.write(0), effect, former="0")])
+    stopped = Stopped("error", 0, 0.0)
+    try:
+        execution.carry_out(target, announcement.write(1))
+        stopped = rounds.run(began)
+    finally:
+        stopped = _restored(stopped, announcement, target)
+        if stopped.sysctl != "failed":
+            ledger.end((), (_SET,))
     return stopped
 
 
 def _prepared(announcement: Announcement, target: CommandTarget) -> bool:
     """Return whether the sysctl has to be set; raise where that would be of no use."""
     try:
-        seen = engine.carry_out(target, announcement.look)
+        seen = execution.carry_out(target, announcement.look)
     except CommandFailed as problem:
         if announcement.netns is not None:
             problem.hint = "`ipvkit netns list` tells which namespaces there are"
@@ -181,7 +213,7 @@ def _prepared(announcement: Announcement, target: CommandTarget) -> bool:
 
 
 def _value(announcement: Announcement, target: CommandTarget) -> int:
-    return int(engine.carry_out(target, announcement.read).stdout)
+    return int(execution.carry_out(target, announcement.read).stdout)
 
 
 def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
@@ -206,7 +238,7 @@ def _restored(stopped: Stopped, announcement: Announcement, target: CommandTarge
         value = _value(announcement, target)
         if value != 1:
             return replace(stopped, sysctl="changed", value=value)
-        engine.carry_out(target, announcement.write(0))
+        execution.carry_out(target, announcement.write(0))
         value = _value(announcement, target)
     except IpvkitError as problem:
         return replace(stopped, sysctl="failed", failure=problem)
@@ -268,15 +300,15 @@ class _Rounds:
                 arping_.running.stop()
             deadlines = [a.deadline for a in self.under_way.values() if a not in late]
             news = self._next(min([due, end, *deadlines]))
-            if isinstance(news, engine.Signal):
+            if isinstance(news, execution.Signal):
                 return _reason(news)
             if isinstance(news, Ended) and not self._take(news):
                 return "reader"
         return "time"
 
-    def _next(self, deadline: float) -> Ended | engine.Signal | None:
+    def _next(self, deadline: float) -> Ended | execution.Signal | None:
         try:
-            news: Ended | engine.Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            news: Ended | execution.Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
             return None
         return news
@@ -320,7 +352,7 @@ class _Rounds:
         """Kill what is under way, and wait until it has ended."""
         for arping_ in self.under_way.values():
             arping_.running.stop()
-        deadline = time.monotonic() + engine.UNDO_TIMEOUT_S
+        deadline = time.monotonic() + execution.BOUND_S
         while self.under_way and (news := self._next(deadline)) is not None:
             if isinstance(news, Ended):
                 del self.under_way[news.key]
@@ -329,7 +361,7 @@ class _Rounds:
         return time.monotonic() - self.started
 
 
-def _reason(news: engine.Signal) -> Reason:
+def _reason(news: execution.Signal) -> Reason:
     names: dict[int, Reason] = {
         signal.SIGINT: "SIGINT",
         signal.SIGTERM: "SIGTERM",
@@ -341,7 +373,7 @@ def _reason(news: engine.Signal) -> Reason:
 def complaint_of(command: Command, completed: Completed) -> str:
     """Return what kept an arping from announcing, or nothing; MissingRequirement where this user may not."""
     try:
-        engine.succeeded(command, completed)
+        execution.succeeded(command, completed)
         report = arping.parse_arping(completed.stdout + completed.stderr)
     except CommandFailed as problem:
         said = problem.stderr.splitlines()

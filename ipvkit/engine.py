@@ -4,64 +4,35 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from types import FrameType
 
 from ipvkit.command import Command, Completed
-from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
-from ipvkit.plan import Plan, Stage, Step
+from ipvkit.effects import is_number
+from ipvkit.errors import CommandFailed, IpvkitError
+from ipvkit.execution import BOUND_S, Signal, how_it_ended, interrupted, look, signals_into
+from ipvkit.journal import Entry, Ledger
+from ipvkit.plan import Plan, Stage, Step, Undo
+from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
 from ipvkit.script import Frame, payload, read_frames
 from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
-from ipvkit.tools import ip, sysctl
+from ipvkit.undo import Began, Finished, Listener, Stopping, TakenBack, take_back
 
-UNDO_TIMEOUT_S = 10
-"""How long one undo may take; what it undoes was done in milliseconds."""
-
-_NOT_KNOWN = "not known, since the machine could not be looked at"
-_SLASH = ":"
-"""What stands for the slash in a sysctl's name where that names a view, and so a file."""
-
-_NOT_THERE = "cannot stat /proc/sys/net/"
 _UNDONE = "what was done has been undone"
+_NOT_ALL_UNDONE = "not all that was done has been undone: the report lists what is left behind"
 _MORE_TIME = f"give it more with --timeout; {_UNDONE}"
 
 
-@dataclass(frozen=True, slots=True)
-class Began:
-    """A step, or its undo, has begun with this command."""
-
-    step: Step
-    command: Command
-    undoing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A step, or its undo, has ended."""
-
-    step: Step
-    command: Command
-    completed: Completed
-    undoing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stopping:
-    """A signal has come: no further step begins, and what was done is being undone."""
-
-    signal_name: str
-
-
 Target = CommandTarget | PayloadTarget
-Listener = Callable[[Began | Finished | Stopping], None]
 
 
 @dataclass(slots=True)
 class Run:
-    """What came of a plan: each step's Completed by its id, what is left, and what went wrong."""
+    """What came of a plan: each step's Completed by its id, what is left, and what went wrong.
+
+    `left_alone` tells of what was ours and is somebody else's by now.
+    """
 
     plan: Plan
     target: str
@@ -69,16 +40,10 @@ class Run:
     completed: dict[str, Completed] = field(default_factory=dict)
     undone: list[Finished] = field(default_factory=list)
     residue: tuple[str, ...] = ()
+    left_alone: tuple[str, ...] = ()
     failure: IpvkitError | None = None
     duration_s: float = 0.0
     kept: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A signal that has come, in the inbox."""
-
-    number: int
 
 
 def run(
@@ -89,12 +54,14 @@ def run(
     keep: bool = False,
     timeout_s: float = 120.0,
     inbox: Inbox | None = None,
+    ledger: Ledger | None = None,
 ) -> Run:
     """Run `plan` on `target` and undo it, also when a step fails, time is up or a signal comes.
 
-    With `keep` (on a CommandTarget) what was built stays when all steps went well. A failure is in the
-    Run's `failure`: CommandFailed, Interrupted or MissingRequirement. ^C, TERM and HUP end a run early;
-    outside the main thread, a `Signal` put into `inbox` does.
+    With `keep` (on a CommandTarget) what was built stays when all steps went well. What is to be undone is
+    in `ledger`, a Journal for this machine, before it is done; what could not be stays there. A failure is
+    in the Run's `failure`: CommandFailed, Interrupted or MissingRequirement. ^C, TERM and HUP end a run
+    early; outside the main thread, a `Signal` put into `inbox` does.
     """
     result = Run(plan, target.kind)
     inbox = SimpleQueue() if inbox is None else inbox
@@ -103,7 +70,8 @@ def run(
         if isinstance(target, PayloadTarget):
             _PayloadRun(result, target, listener, inbox, started + timeout_s).run(timeout_s)
         else:
-            _CommandRun(result, target, listener, inbox, started + timeout_s).run(keep=keep)
+            ledger = Ledger() if ledger is None else ledger
+            _CommandRun(result, target, listener, inbox, started + timeout_s, ledger).run(keep=keep)
     result.duration_s = time.monotonic() - started
     return result
 
@@ -145,29 +113,6 @@ def run_side_by_side(
     return [done[number] for number in range(len(plans))]
 
 
-@contextmanager
-def signals_into(inbox: Inbox) -> Iterator[None]:
-    """Have ^C, TERM and HUP put into the inbox, so that they are seen between two steps only."""
-
-    def put(number: int, _frame: FrameType | None) -> None:
-        inbox.put(Signal(number))
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    former = {number: signal.signal(number, put) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-def _interrupted(number: int) -> Interrupted:
-    return Interrupted(f"interrupted by {signal.Signals(number).name}", _UNDONE)
-
-
 def _not_started(step: Step, problem: Exception) -> IpvkitError:
     if isinstance(problem, IpvkitError):
         problem.hint += f"; {_UNDONE}"
@@ -175,72 +120,71 @@ def _not_started(step: Step, problem: Exception) -> IpvkitError:
     return CommandFailed(f"{step.id}, {step.purpose}: {problem}", _UNDONE, command=str(step.command))
 
 
-def _not_undone(result: Run) -> list[str]:
-    """Return a line for each undo that failed."""
-    failed = [f for f in result.undone if f.completed.exit_code != 0]
-    return [f"could not undo: {f.command}: {f.completed.stderr.strip()}" for f in failed]
-
-
 def _failed(step: Step, command: Command, completed: Completed) -> IpvkitError:
-    message = f"{step.id}, {step.purpose}, {_how(completed)}"
+    message = f"{step.id}, {step.purpose}, {how_it_ended(completed)}"
     said = completed.stderr.strip() or completed.stdout.strip()
     return CommandFailed(message, _UNDONE, command=str(command), stderr=said)
-
-
-def _how(completed: Completed) -> str:
-    code = completed.exit_code
-    return f"failed with exit code {code}" if code >= 0 else f"died of {signal.Signals(-code).name}"
 
 
 class _CommandRun:
     """A run whose commands are started one by one from here."""
 
     def __init__(
-        self, result: Run, target: CommandTarget, listener: Listener, inbox: Inbox, deadline: float
+        self,
+        result: Run,
+        target: CommandTarget,
+        listener: Listener,
+        inbox: Inbox,
+        deadline: float,
+        ledger: Ledger,
     ) -> None:
         self.result = result
         self.target = target
         self.listener = listener
         self.inbox = inbox
         self.deadline = deadline
-        self.done: list[Step] = []
+        self.ledger = ledger
 
     def run(self, *, keep: bool) -> None:
         result = self.result
-        before: dict[str, Completed] = {}
-        all_went_well = False
+        before: Things | None = None
         try:
             before = self._look()
-            result.kernel = before["kernel"].stdout.strip()
             for stage in result.plan.stages:
                 self._stage(stage)
-            all_went_well = True
+            if keep:
+                self.ledger.keep()
+                result.kept = True
         except IpvkitError as failure:
             result.failure = failure
         finally:
-            result.kept = keep and all_went_well
             if not result.kept:
-                self._undo()
-                result.residue = (*_not_undone(result), *self._left_since(before))
+                taken = take_back(self.ledger, self.target, self.listener, self.inbox)
+                result.undone, result.left_alone = taken.undone, tuple(taken.alone.values())
+                result.residue = (*taken.left, *self._left_since(before, taken))
+                if result.failure is not None and result.residue:
+                    result.failure.hint = result.failure.hint.replace(_UNDONE, _NOT_ALL_UNDONE)
 
-    def _left_since(self, before: Mapping[str, Completed]) -> list[str]:
-        if not before:
+    def _left_since(self, before: Things | None, taken: TakenBack) -> list[str]:
+        if before is None:
             return []
         try:
-            return _residue(before, self._look())
+            after = self._look()
         except IpvkitError as problem:
-            return [f"{_NOT_KNOWN}: {problem.command}: {problem.stderr}"]
+            return [f"{NOT_KNOWN}: {problem.command}: {problem.stderr}"]
+        return residue(before, after, words_of(self.result.plan), taken.alone)
 
-    def _look(self) -> dict[str, Completed]:
-        return look(self.target, {**views_of(self.result.plan), "kernel": Command(("uname", "-r"))})
+    def _look(self) -> Things:
+        seen = look(self.target, {**views_of(self.result.plan), "kernel": Command(("uname", "-r"))})
+        self.result.kernel = seen.pop("kernel").stdout.strip()
+        return things(seen)
 
     def _stage(self, stage: Stage) -> None:
         """Run the steps of a stage side by side; raise what ends the run, after all of them ended."""
         self._raise_if_signalled()
+        self.ledger.begin([self._entry(step, step.undo) for step in stage if step.undo is not None])
         waiting: dict[str, Running] = {}
-        by_id = {step.id: step for step in stage}
         failure: IpvkitError | None = None
-        deadline = self.deadline
         for step in stage:
             self.listener(Began(step, step.command))
             try:
@@ -248,6 +192,16 @@ class _CommandRun:
             except Exception as problem:
                 failure = _not_started(step, problem)
                 break
+        started = set(waiting)
+        try:
+            self._wait(stage, waiting, failure)
+        finally:
+            self._record(stage, started)
+
+    def _wait(self, stage: Stage, waiting: dict[str, Running], failure: IpvkitError | None) -> None:
+        """Wait until all that is `waiting` has ended; raise what ends the run."""
+        by_id = {step.id: step for step in stage}
+        deadline = self.deadline
         while waiting:
             news = self._next(deadline)
             if isinstance(news, Ended):
@@ -260,30 +214,48 @@ class _CommandRun:
                 continue
             if isinstance(news, Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
-                failure = _interrupted(news.number)
+                failure = interrupted(news, _UNDONE)
             elif deadline > self.deadline:
                 failure = CommandFailed(f"{', '.join(waiting)} did not end even when killed", _UNDONE)
                 break
             else:
                 failure = failure or CommandFailed("the run did not end in time", _MORE_TIME)
-                deadline = time.monotonic() + UNDO_TIMEOUT_S
+                deadline = time.monotonic() + BOUND_S
             # What changes something ends by itself at once; only that it has ended tells what it did.
             for id, running in waiting.items():
                 if by_id[id].undo is None or news is None:
                     running.stop()
-        for step in stage:
-            self._record(step)
         if failure is not None:
             raise failure
 
-    def _record(self, step: Step) -> None:
-        """Remember that a step that succeeded has to be undone, and what it settled no longer."""
-        completed = self.result.completed.get(step.id)
-        if completed is None or completed.exit_code not in step.command.ok:
-            return
-        self.done = [done for done in self.done if done.id not in step.settles]
-        if step.undo is not None and completed.exit_code == 0:
-            self.done.append(step)
+    def _entry(self, step: Step, undo: Undo) -> Entry:
+        """Return what takes `step` back; CommandFailed where the former value is none."""
+        former = self.result.completed[undo.reads].stdout.strip() if undo.reads else ""
+        if undo.reads and not is_number(former):
+            read = next(s for s in self.result.plan.steps if s.id == undo.reads)
+            what = f"{read.id}, {read.purpose}, printed no value: {former[:80]!r}"
+            raise CommandFailed(what, _UNDONE, command=str(read.command))
+        return Entry(step.id, step.purpose, undo.completed(former), undo.effect, former)
+
+    def _record(self, stage: Stage, started: Set[str]) -> None:
+        """Note which steps have happened, which have not, and what they took back of earlier ones.
+
+        Of what was killed nobody knows: that is looked for when all is undone.
+        """
+        done: list[str] = []
+        undone: list[str] = []
+        for step in stage:
+            completed = self.result.completed.get(step.id)
+            code = None if completed is None else completed.exit_code
+            if code is not None and code in step.command.ok:
+                undone += step.settles
+            if step.undo is None:
+                continue
+            if code == 0:
+                done.append(step.id)
+            elif step.id not in started or (code is not None and code > 0):
+                undone.append(step.id)
+        self.ledger.end(done, undone)
 
     def _next(self, deadline: float) -> Ended | Signal | None:
         """Return what comes next into the inbox, or None when the deadline is over."""
@@ -299,119 +271,13 @@ class _CommandRun:
         except Empty:
             return
         self.listener(Stopping(signal.Signals(news.number).name))
-        raise _interrupted(news.number)
-
-    def _undo(self) -> None:
-        """Undo in reverse what was done, whatever comes in between."""
-        while self.done:
-            step = self.done.pop()
-            command = undo_command(step, self.result.completed)
-            self._tell(Began(step, command, undoing=True))
-            try:
-                completed = self._wait_for_undo(self.target.start(step.id, command, self.inbox))
-            except Exception as problem:
-                completed = Completed(127, "", str(problem), 0.0)
-            finished = Finished(step, command, completed, undoing=True)
-            self.result.undone.append(finished)
-            self._tell(finished)
-
-    def _tell(self, event: Began | Finished | Stopping) -> None:
-        """Tell of an undo; a listener that fails does not keep it from being done."""
-        with suppress(Exception):
-            self.listener(event)
-
-    def _wait_for_undo(self, running: Running) -> Completed:
-        """Return what the undo did; it is killed when it hangs, and signals change nothing."""
-        for _ in range(2):
-            deadline = time.monotonic() + UNDO_TIMEOUT_S
-            while (news := self._next(deadline)) is not None:
-                if isinstance(news, Ended):
-                    return news.completed
-                self._tell(Stopping(signal.Signals(news.number).name))
-            running.stop()
-        return Completed(-signal.SIGKILL, "", "did not end even when killed", 2 * UNDO_TIMEOUT_S)
+        raise interrupted(news, _UNDONE)
 
 
-def ask(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
-    """Return what each of `views`, commands that change nothing, did, however it ended.
-
-    They run side by side. Raise CommandFailed if one does not end in time.
-    """
-    inbox: Inbox = SimpleQueue()
-    waiting = {name: target.start(name, view, inbox) for name, view in views.items()}
-    seen: dict[str, Completed] = {}
-    while len(seen) < len(views):
-        try:
-            news = inbox.get(timeout=UNDO_TIMEOUT_S)
-        except Empty:
-            for running in waiting.values():
-                running.stop()
-            late = next(str(view) for name, view in views.items() if name not in seen)
-            raise CommandFailed(f"no answer within {UNDO_TIMEOUT_S} s", command=late) from None
-        seen[news.key] = news.completed
-    return seen
-
-
-def look(target: CommandTarget, views: Mapping[str, Command]) -> dict[str, Completed]:
-    """Return what each of `views`, commands that change nothing, shows; CommandFailed if one fails."""
-    seen = ask(target, views)
-    for name, completed in seen.items():
-        if completed.exit_code != 0:
-            message = "the machine could not be looked at"
-            raise CommandFailed(message, command=str(views[name]), stderr=completed.stderr.strip())
-    return seen
-
-
-def execute(target: CommandTarget, command: Command, *, timeout_s: float) -> Completed:
-    """Return what one command did; it has ended when this returns or raises.
-
-    Raise CommandFailed where it fails or does not end in time, Interrupted where a signal comes, and
-    MissingRequirement where this user may not.
-    """
-    inbox: Inbox = SimpleQueue()
-    news: Ended | Signal | None = None
-    with signals_into(inbox):
-        running = target.start("command", command, inbox)
-        with suppress(Empty):
-            news = inbox.get(timeout=timeout_s)
-    if isinstance(news, Ended):
-        return succeeded(command, news.completed)
-    running.stop()
-    if news is None:
-        raise _late(command, timeout_s)
-    name = signal.Signals(news.number).name
-    raise Interrupted(f"interrupted by {name}", "the command was ended; what it had done by then stays")
-
-
-def carry_out(target: CommandTarget, command: Command, *, timeout_s: float = UNDO_TIMEOUT_S) -> Completed:
-    """Return what one command did, as `execute` does, but under whatever `signals_into` the caller has.
-
-    So a signal does not end half-way what changes something.
-    """
-    inbox: Inbox = SimpleQueue()
-    running = target.start("command", command, inbox)
-    try:
-        completed: Completed = inbox.get(timeout=timeout_s).completed
-    except Empty:
-        running.stop()
-        raise _late(command, timeout_s) from None
-    return succeeded(command, completed)
-
-
-def _late(command: Command, timeout_s: float) -> CommandFailed:
-    return CommandFailed(
-        f"{command.argv[0]} did not end within {timeout_s:g} s and was killed", command=str(command)
-    )
-
-
-def succeeded(command: Command, completed: Completed) -> Completed:
-    """Return `completed`; raise MissingRequirement where this user may not, CommandFailed where it failed."""
-    if completed.exit_code in command.ok:
-        return completed
-    said = completed.stderr.strip() or completed.stdout.strip()
-    if "operation not permitted" in said.lower() or "permission denied" in said.lower():
-        raise MissingRequirement("this user may not do that", "use sudo", command=str(command), stderr=said)
-    raise CommandFailed(f"{command.argv[0]} {_how(completed)}", command=str(command), stderr=said)
+def _not_undone(result: Run) -> list[str]:
+    """Return a line for each undo that failed."""
+    failed = [f for f in result.undone if f.completed.exit_code != 0]
+    return [f"could not undo: {f.command}: {f.completed.stderr.strip()}" for f in failed]
 
 
 def undo_command(step: Step, completed: Mapping[str, Completed]) -> Command:
@@ -463,7 +329,13 @@ class _PayloadRun:
                 stderr=said,
             )
         if self.done is not None:
-            result.residue = (*_not_undone(result), *_residue(self.looks["before"], self.looks["after"]))
+            result.residue = (*_not_undone(result), *self._left())
+
+    def _left(self) -> list[str]:
+        try:
+            return residue(things(self.looks["before"]), things(self.looks["after"]))
+        except IpvkitError as problem:
+            return [f"{NOT_KNOWN}: {problem.message}"]
 
     def _chunks(self) -> Iterator[bytes]:
         while True:
@@ -473,7 +345,7 @@ class _PayloadRun:
                 raise CommandFailed("the run did not end in time", _MORE_TIME) from None
             if isinstance(news, Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
-                raise _interrupted(news.number)
+                raise interrupted(news, _UNDONE)
             if isinstance(news, Output):
                 if news.chunk is None:
                     return
@@ -517,37 +389,3 @@ class _PayloadRun:
         self.result.completed[step.id] = completed
         if frame.exit_code not in step.command.ok and self.result.failure is None:
             self.result.failure = _failed(step, command, completed)
-
-
-def views_of(plan: Plan) -> dict[str, Command]:
-    """Return the commands that show what a run of `plan` could leave behind, by name."""
-    views = {"netns": ip.netns_list(), "addr": ip.addr_show()}
-    return views | {key.replace("/", _SLASH): sysctl.get_value(key) for key in plan.sysctls}
-
-
-def _residue(before: Mapping[str, Completed], after: Mapping[str, Completed]) -> list[str]:
-    """Return a line for each namespace, link, address and sysctl that is there after and was not before.
-
-    What could not be looked at is told too: nobody knows then what is left.
-    """
-    try:
-        there = set(_things(before))
-        return [thing for thing in _things(after) if thing not in there]
-    except IpvkitError as problem:
-        return [f"{_NOT_KNOWN}: {problem.message}"]
-
-
-def _things(seen: Mapping[str, Completed]) -> Sequence[str]:
-    # The simulated LAN's own interface, and its sysctls, are not there before it is built.
-    seen = {name: completed for name, completed in seen.items() if _NOT_THERE not in completed.stderr}
-    for name, completed in seen.items():
-        if completed.exit_code != 0:
-            raise CommandFailed(f"{name}: {completed.stderr.strip()}")
-    things = [f"netns {netns.name}" for netns in ip.parse_netns(seen["netns"].stdout)]
-    for link in ip.parse_addresses(seen["addr"].stdout):
-        dev = link.ifname
-        # The kernel's own IPv6 addresses come and go with a link's carrier.
-        own = [a.address for a in link.addresses if a.address.version == 4 or a.scope == "global"]
-        things += [f"link {dev}", *(f"address {address} on {dev}" for address in own)]
-    sysctls = [name for name in seen if name.startswith("net.")]
-    return [*things, *(f"{key.replace(_SLASH, '/')} = {seen[key].stdout.strip()}" for key in sysctls)]

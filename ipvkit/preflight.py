@@ -86,11 +86,12 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be built on the link `parent`."""
+    """What is to be built on the link `parent`; `links` are further ones, of the host itself."""
 
     parent: str
     joins: tuple[Join, ...] = ()
     guests: tuple[Guest, ...] = ()
+    links: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> tuple[tuple[Guest, InterfaceAddress], ...]:
@@ -173,8 +174,9 @@ def _names(wanted: Wanted, machine: Machine) -> Iterator[Finding]:
             inside = _processes(machine.namespaces[guest.netns])
             what = f"there is a network namespace {guest.netns}{inside}"
             yield Finding("netns-taken", "error", what, "it is somebody's: rename yours")
-        if guest.name and machine.link(guest.name) is not None:
-            what = f"there is a link {guest.name}"
+    for name in dict.fromkeys([*(guest.name for guest in wanted.guests), *wanted.links]):
+        if machine.link(name) is not None:
+            what = f"there is a link {name}"
             yield Finding("name-taken", "error", what, "it is somebody's: rename yours")
 
 

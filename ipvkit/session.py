@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from ipvkit.engine import Signal, signals_into
 from ipvkit.errors import CommandFailed, Interrupted
+from ipvkit.execution import Signal, signals_into
 from ipvkit.plan import Plan
 from ipvkit.targets import Inbox, Output, PayloadTarget, SessionTarget
 

@@ -4,26 +4,22 @@ It sends nothing either, but for ARP probes for addresses that are wanted.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from itertools import islice
 from pathlib import Path
 
 from ipvkit import preflight
-from ipvkit.command import Command, Completed
-from ipvkit.engine import ask, look
-from ipvkit.errors import IpvkitError
+from ipvkit.command import Command
+from ipvkit.errors import Interrupted, IpvkitError
+from ipvkit.execution import ask, look
 from ipvkit.preflight import Finding, Inspection, Machine, Place, Wanted
-from ipvkit.targets import PACKAGES, find_program
+from ipvkit.targets import PACKAGES, Inbox, find_program
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip
 from ipvkit.tools.ip import Link
 from ipvkit.tools.nsenter import in_net_of
-
-SIDE_BY_SIDE = 32
-"""How many commands are started at once: each has pipes and a thread."""
 
 _NETNS = Path("/run/netns")
 _DMI = Path("/sys/class/dmi/id")
@@ -44,9 +40,12 @@ def inspect(wanted: Wanted) -> Inspection:
         return Inspection(wanted.parent, (Finding("not-looked-at", "error", what, mend),))
 
 
-def survey(wanted: Wanted) -> Machine:
-    """Return this machine as it is; raise IpvkitError where not even its own links can be seen."""
-    seen = look(Local(), {"links": ip.addr_show(details=True), "namespaces": ip.netns_list()})
+def survey(wanted: Wanted, inbox: Inbox | None = None) -> Machine:
+    """Return this machine as it is; raise IpvkitError where not even its own links can be seen.
+
+    A signal that comes into `inbox` raises Interrupted.
+    """
+    seen = look(Local(), {"links": ip.addr_show(details=True), "namespaces": ip.netns_list()}, inbox)
     names = [netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)]
     spaces = _spaces(names)
     elsewhere, unseen = _elsewhere(spaces)
@@ -60,7 +59,7 @@ def survey(wanted: Wanted) -> Machine:
         dmi={field: text for field in _DMI_FIELDS if (text := _read(_DMI / field))},
         unseen=tuple(unseen),
     )
-    answers, silent = _answers(wanted, machine)
+    answers, silent = _answers(wanted, machine, inbox)
     return replace(machine, answers=answers, unseen=(*machine.unseen, *silent))
 
 
@@ -185,21 +184,8 @@ def _in_nets_of(pids: Sequence[int], command: Command) -> dict[int, str]:
     """Return what `command` prints in the network namespace of each process; nothing where it fails."""
     if not pids or find_program("nsenter") is None:
         return dict.fromkeys(pids, "")
-    done = _side_by_side({str(pid): in_net_of(pid, command) for pid in pids})
+    done = ask(Local(), {str(pid): in_net_of(pid, command) for pid in pids})
     return {int(pid): completed.stdout for pid, completed in done.items()}
-
-
-def _side_by_side(commands: Mapping[str, Command]) -> dict[str, Completed]:
-    done: dict[str, Completed] = {}
-    for some in _batches(commands):
-        done |= ask(Local(), some)
-    return done
-
-
-def _batches(commands: Mapping[str, Command]) -> Iterator[dict[str, Command]]:
-    left = iter(commands.items())
-    while some := dict(islice(left, SIDE_BY_SIDE)):
-        yield some
 
 
 def _missed(places: Sequence[str], hidden: int) -> list[Finding]:
@@ -215,7 +201,7 @@ def _missed(places: Sequence[str], hidden: int) -> list[Finding]:
 
 
 def _answers(
-    wanted: Wanted, machine: Machine
+    wanted: Wanted, machine: Machine, inbox: Inbox | None
 ) -> tuple[dict[IPv4Address, tuple[str, ...]], tuple[Finding, ...]]:
     """Return who answered for each address that somebody has, and what could not be asked."""
     addresses = [address.ip for _, address in wanted.addresses if isinstance(address.ip, IPv4Address)]
@@ -231,8 +217,10 @@ def _answers(
         }
         reports = {
             IPv4Address(address): arping.parse_arping(done.stdout + done.stderr)
-            for address, done in _side_by_side(commands).items()
+            for address, done in ask(Local(), commands, inbox).items()
         }
+    except Interrupted:
+        raise
     except IpvkitError as problem:
         return {}, (_not_asked(problem.message, problem.hint or "ask yourself: arping -D"),)
     failed = next((report for report in reports.values() if not report.complete and not report.in_use), None)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ipvkit.engine import Run
-from ipvkit.errors import IpvkitError, UnparsableOutput
+from ipvkit.errors import CommandFailed, IpvkitError, UnparsableOutput
 from ipvkit.lab import Attempt, Check, Outcome
 from ipvkit.plan import Probe, Section, Step
 from ipvkit.script import LOST_AFTER, NO_ROUTE
@@ -44,7 +44,7 @@ class Result:
     @property
     def verdict(self) -> str:
         """Return pass, fail or error."""
-        if self.failure is not None or self.run.residue:
+        if self.failure is not None:
             return "error"
         return "fail" if any(check.passed is False for check in self.checks) else "pass"
 
@@ -69,6 +69,10 @@ def judge(run: Run) -> Result:
                 failure = failure or problem
                 found.append(Verdict(check if isinstance(check, Probe) else _probe(check)))
         verdicts[section.name] = tuple(found)
+    if run.residue and failure is None:
+        failure = CommandFailed(
+            "not all that was done has been undone", "the report lists what is left behind"
+        )
     return Result(run, verdicts, failure)
 
 

@@ -4,6 +4,8 @@ HYPOTHESIS_PROFILE=thorough chooses one.
 """
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -28,3 +30,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     cases = sum(value for report in ended for name, value in report.user_properties if name == "cases")
     if cases:
         terminalreporter.write_line(f"{cases} hostile cases")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_journals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the journals of what tests run away from those of this machine."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_STATE_HOME", str(folder))
+        yield folder

@@ -9,7 +9,7 @@ from pathlib import Path
 PROGRAMS = ("ip", "ping", "arping", "sysctl", "tc")
 
 READ = "0"
-"""What a fake sysctl says every value is."""
+"""What a fake sysctl says every value is that was not written."""
 
 PROBE_FOR_IPVLAN = "ip link add ipvkit-probe type ipvlan"
 """What an exported script asks first; a kernel with ipvlan refuses it for another reason."""
@@ -92,6 +92,8 @@ class Recorder:
         ``-V``, all are iputils', and it is not written down that they were asked.
         """
         self._log.write_bytes(b"")
+        for set_by_sysctl in self._log.parent.glob(f"{self._log.name}.*"):
+            set_by_sysctl.unlink()
         cases = "".join(
             f"{shlex.quote(line)}) printf %s {shlex.quote(a.stdout)}; printf %s {shlex.quote(a.stderr)} >&2; "
             f"code={a.exit_code} ;;\n"
@@ -107,8 +109,9 @@ class Recorder:
             f"{before_the_end}\n"
             f"case $line in\n{cases}"
             f"{shlex.quote(PROBE_FOR_IPVLAN)}) echo 'RTNETLINK answers: Invalid argument' >&2; code=2 ;;\n"
-            "'ip -json '*) echo '[]' ;;\n"
-            f"'sysctl -n '*) echo {READ} ;;\n"
+            "'ip -json '*|'ip -n '*' -json '*) echo '[]' ;;\n"
+            f"'sysctl -n '*) cat \"$log.$2\" 2>/dev/null || echo {READ} ;;\n"
+            '\'sysctl -w \'*) echo "${2#*=}" >"$log.${2%%=*}" ;;\n'
             "esac\n"
             'printf "end %s %s\\n" "$$" "$line" >>"$log"\n'
             "exit $code\n"

@@ -24,6 +24,7 @@ from ipvkit.cli.measure_arp import measure_arp
 from ipvkit.cli.parse import parse
 from ipvkit.cli.probes import arping, ping
 from ipvkit.cli.run_lab import run_lab
+from ipvkit.cli.runs import cleanup, down, status
 from ipvkit.cli.shell import shell
 from ipvkit.errors import Interrupted, IpvkitError, UsageError
 from ipvkit.report.json import error
@@ -31,6 +32,7 @@ from ipvkit.report.json import error
 app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
 for function in (
     *(run_lab, export_script, explain, matrix, shell),
+    *(status, cleanup, down),
     *(ping, arping, announce, measure_arp, parse, doctor),
 ):
     name = function.__name__.replace("_", "-")
@@ -47,6 +49,10 @@ def _options(
     """Tell what Linux ipvlan will really do: predicted, run on a real kernel, compared."""
 
 
+class _ControlC(BaseException):
+    """^C was typed. Nothing on the way takes it for an error of its own."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors become lines on stderr."""
     if arguments[-1:] and arguments[-1] in GROUPS and set(arguments[:-1]) <= {"--debug"}:
@@ -58,6 +64,8 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit:
         # Typer's way to end when the reader of its help has gone.
         return 0
+    except _ControlC:
+        return _tell(Interrupted("interrupted", "nothing had begun, or all of it had ended"), arguments)
     except Exception as problem:
         if "--debug" in arguments:
             traceback.print_exc()
@@ -71,10 +79,10 @@ def _command() -> Callable[..., int | None]:
 
 @contextmanager
 def _interrupts_told() -> Iterator[None]:
-    """Have ^C raise Interrupted: of KeyboardInterrupt Typer makes an exit without a word."""
+    """Have ^C raise what Typer does not know: of KeyboardInterrupt it makes an exit without a word."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise Interrupted("interrupted", "nothing had begun, or all of it had ended")
+        raise _ControlC
 
     if threading.current_thread() is not threading.main_thread():
         yield

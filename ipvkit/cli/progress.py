@@ -5,8 +5,8 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from ipvkit.engine import Began, Finished, Stopping
 from ipvkit.plan import Plan
+from ipvkit.undo import Began, Finished, Stopping
 
 
 class Progress:

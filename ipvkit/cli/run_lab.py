@@ -5,11 +5,12 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Annotated
 
 import typer
 
-from ipvkit import engine, preflight, script
+from ipvkit import engine, journal, preflight, script
 from ipvkit.cli import emit
 from ipvkit.cli.options import (
     DryRun,
@@ -28,12 +29,13 @@ from ipvkit.cli.options import (
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
 from ipvkit.errors import MissingRequirement, UsageError
-from ipvkit.lab import Lab, on_parent
+from ipvkit.execution import look, signals_into
+from ipvkit.lab import AddLink, Lab, on_parent, shim_name
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
 from ipvkit.survey import survey
-from ipvkit.targets import require
+from ipvkit.targets import Inbox, require
 from ipvkit.targets.choice import TargetKind, choose
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip, ping
@@ -77,18 +79,28 @@ def run_lab(
         return 0
     refuse_unwritable(output)
     if local:
-        where: engine.Target = Local()
-        Local().check(ipvlan=described.has_ipvlan)
-        described = _on_machine(described, network)
+        run = _run_here(described, network, verbose=verbose, keep=keep, timeout=timeout)
     else:
         where, why = choose(target)
         if why:
             print(why, file=sys.stderr)
-    plan = _planned(described)
-    with Progress(plan, verbose=verbose) as progress:
-        result = judge(engine.run(plan, where, progress, keep=keep, timeout_s=timeout))
+        plan = _planned(described)
+        with Progress(plan, verbose=verbose) as progress:
+            run = engine.run(plan, where, progress, timeout_s=timeout)
+    result = judge(run)
     _tell(result, as_json=json_, output=output)
     return result.exit_code
+
+
+def _run_here(lab: Lab, network: RealNetwork, *, verbose: bool, keep: bool, timeout: float) -> engine.Run:
+    """Run `lab` on a parent of this machine, with all that takes it back on disk before it is done."""
+    Local().check(ipvlan=lab.has_ipvlan)
+    inbox: Inbox = SimpleQueue()
+    with signals_into(inbox), journal.started(lab.name) as ledger:
+        plan = _planned(_on_machine(lab, network, inbox))
+        here = Local(ledger.lock)
+        with Progress(plan, verbose=verbose) as told:
+            return engine.run(plan, here, told, keep=keep, timeout_s=timeout, inbox=inbox, ledger=ledger)
 
 
 def _planned(lab: Lab) -> Plan:
@@ -104,29 +116,34 @@ def _planned(lab: Lab) -> Plan:
     return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
 
 
-def _on_machine(lab: Lab, network: RealNetwork) -> Lab:
+def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:
     """Return the lab on a parent of this machine; refuse to start where something stands in its way."""
     parent = network.parent
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
     wanted = _wanted(place(gateway=network.gateway))
-    machine = survey(wanted)
+    machine = survey(wanted, inbox)
     _tell_or_refuse(lab, preflight.inspect(wanted, machine))
     link = machine.link(parent)
     own = link.addresses if link is not None else ()
     host = tuple(address.address for address in own if address.scope == "global")
     if network.gateway is not None:
         return place(host=host, gateway=network.gateway)
-    routes = engine.look(Local(), {"routes": ip.route_show(default=True, dev=parent)})["routes"]
+    routes = look(Local(), {"routes": ip.route_show(default=True, dev=parent)}, inbox)["routes"]
     return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
 
 
 def _wanted(lab: Lab) -> preflight.Wanted:
     """Return what `lab` is to build on its parent."""
     settings = [phase.setting for phase in lab.phases]
+    changes = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
+    links = [change.name for change in changes if isinstance(change, AddLink)]
+    if any(setting.host_shim for setting in settings):
+        links.append(shim_name(0))
     return preflight.Wanted(
         lab.parent,
         tuple(preflight.Join(s.mode, s.flag, s.strategy, s.host_shim) for s in settings),
         tuple(preflight.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
+        tuple(links),
     )
 
 
@@ -153,9 +170,10 @@ def _tell(result: Result, *, as_json: bool, output: Path | None) -> None:
         colour = terminal and "NO_COLOR" not in os.environ
         width = shutil.get_terminal_size().columns if terminal else None
         emit(table.render(result, colour=colour, width=width))
+    lab = result.run.plan.lab.name
     if result.run.kept:
-        print("kept, as asked; to take it down, type:", file=sys.stderr)
-        for step in result.run.plan.undos:
-            print(f"  {engine.undo_command(step, result.run.completed)}", file=sys.stderr)
+        print(f"kept, as asked; to take it down, type: ipvkit down {lab}", file=sys.stderr)
     if result.failure is not None:
         print(result.failure, file=sys.stderr)
+    if result.run.target == Local.kind and result.run.residue:
+        print(f"to try again to undo what is left, type: ipvkit cleanup {lab}", file=sys.stderr)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ipvkit import engine, labs, script
+from ipvkit import engine, execution, labs, script
 from ipvkit.cli import emit
 from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import UsageError
@@ -53,7 +53,7 @@ def perform(
     if where.dry_run:
         emit("".join(f"# {purpose}\n{command}\n" for purpose, command in placed.items()))
         return None
-    return [engine.execute(Local(), command, timeout_s=timeout_s) for command in placed.values()]
+    return [execution.execute(Local(), command, timeout_s=timeout_s) for command in placed.values()]
 
 
 def _on_simulated_lan(
@@ -82,5 +82,5 @@ def change(where: Where, purpose: str, command: Command) -> int:
 
 def version(command: Command) -> str:
     """Return what a tool of this machine, which is also that of every target, says of itself."""
-    completed = engine.execute(Local(), command, timeout_s=TIMEOUT_S)
+    completed = execution.execute(Local(), command, timeout_s=TIMEOUT_S)
     return completed.stdout + completed.stderr

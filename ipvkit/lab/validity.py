@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 _RESERVED = "the kernel keeps lo, all and default for itself"
 _RENAME = "take another one"
 _ONE_LINE = "write it on one line, without tabs"
-_SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _HOSTS_LINKS = re.compile(rf"({SHIM}|{PORT})[0-9]*")
-_SLUG_HINT = "small letters, digits and - are allowed"
+_SLUG_HINT = "small letters, digits and - are allowed, 63 of them at most"
 
 
 def check(lab: "Lab") -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ipvkit import physics
 from ipvkit.command import Command, in_netns
+from ipvkit.effects import Link, Netns, Proxy, Route, Sysctl
 from ipvkit.lab import (
     HOST,
     HOSTS_BRIDGE,
@@ -111,7 +112,7 @@ class PhaseBuilder:
         for e in endpoints:
             if e.netns not in self.namespaces:
                 self.namespaces.add(e.netns)
-                steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=ip.netns_del(e.netns))
+                steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=Netns(e.netns))
         steps.end_stage()
         for parent in self.lab.parents:
             if phase.on(parent.name).kind == "veth" and self._endpoints(phase, parent):
@@ -123,7 +124,7 @@ class PhaseBuilder:
             id = steps.add(
                 f"move {e.name} into its namespace",
                 ip.link_set(e.name, netns=e.netns),
-                undo=in_netns(e.netns, ip.link_delete(e.name)),
+                undo=Link(e.name, phase.on(e.parent).kind, e.netns),
                 settles=(ids[e.name],),
             )
             made.note(f"take {e.name} away for the next phase", id)
@@ -149,7 +150,7 @@ class PhaseBuilder:
             what = f"make {e.name}, an ipvlan link on {e.parent} in {setting.mode} mode"
             # Bridge is what a parent has at first: as short as a person would type it.
             kind = ip.Ipvlan(e.parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
-        return steps.add(what, ip.link_add(e.name, kind), undo=ip.link_delete(e.name))
+        return steps.add(what, ip.link_add(e.name, kind), undo=Link(e.name, setting.kind))
 
     def _give_routes(self, phase: Phase, endpoints: list[Endpoint], steps: Steps) -> None:
         default = [
@@ -298,7 +299,7 @@ class PhaseBuilder:
             proxy = steps.add(
                 f"have the host answer for {e.name}",
                 ip.neigh_add_proxy(address.ip, dev),
-                undo=ip.neigh_del_proxy(address.ip, dev),
+                undo=Proxy(address.ip, dev),
             )
             made.note(f"answer for {e.name} no more", proxy)
             if address.version == 4:
@@ -306,7 +307,7 @@ class PhaseBuilder:
                 route = steps.add(
                     f"give the host a route for {e.name}, away from {dev}: without one it answers no ARP",
                     ip.route_add(to),
-                    undo=ip.route_del(to),
+                    undo=Route(replace_prefix(address).network, "lo"),
                 )
                 made.note(f"take the route for {e.name} away", route)
         steps.end_stage()
@@ -323,7 +324,8 @@ class PhaseBuilder:
         """Set those of the host's sysctls that were read; each goes back to that value at the end."""
         for key, id in reading.items():
             typical = "1" if values[key] == 0 else "0"
-            undo = Undo(Command(("sysctl", "-w", f"{key}=")), reads=id, typical=typical)
+            effect = Sysctl(key, values[key])
+            undo = Undo(effect.undo, effect, reads=id, typical=typical)
             steps.add(why, sysctl.set_values({key: values[key]}), undo=undo)
         steps.end_stage()
 
@@ -336,7 +338,7 @@ class PhaseBuilder:
         id = steps.add(
             f"make {dev}, the host's own ipvlan link on {parent.name}",
             ip.link_add(dev, ip.Ipvlan(parent.name, setting.mode, flag)),
-            undo=ip.link_delete(dev),
+            undo=Link(dev, "ipvlan"),
         )
         made.note(f"take {dev} away", id)
         steps.end_stage()
@@ -453,7 +455,7 @@ class PhaseBuilder:
             change = attempt.change
             ok = (0, 1) if isinstance(change, DeleteLink) else _TRY_OK
             command = replace(self._command_of(change), ok=ok)
-            undo = ip.link_delete(change.name) if isinstance(change, AddLink) else None
+            undo = Link(change.name, change.kind) if isinstance(change, AddLink) else None
             settles: tuple[str, ...] = ()
             if isinstance(change, DeleteLink) and change.name in self.added:
                 settles = self.added.pop(change.name)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ipvkit.command import Command
+from ipvkit.effects import Effect
 from ipvkit.lab import Attempt, Check, Lab, Outcome, Phase
 from ipvkit.values import Address
 
@@ -12,10 +13,12 @@ from ipvkit.values import Address
 class Undo:
     """What takes a step back: a command, whose last word the output of the step `reads` completes.
 
-    `typical` stands for that output where nothing has run yet, in a preview.
+    `effect` is what there is to take back, None only where the machine is a simulated LAN. `typical` stands
+    for what was read where nothing has run yet, in a preview.
     """
 
     command: Command
+    effect: Effect | None = None
     reads: str = ""
     typical: str = ""
 
@@ -118,7 +121,7 @@ class Steps:
         purpose: str,
         command: Command,
         *,
-        undo: Command | Undo | None = None,
+        undo: Command | Effect | Undo | None = None,
         settles: tuple[str, ...] = (),
         probe: Probe | None = None,
     ) -> str:
@@ -127,6 +130,8 @@ class Steps:
         id = f"{self.section}.{self._count}"
         if isinstance(undo, Command):
             undo = Undo(undo)
+        elif isinstance(undo, Effect):
+            undo = Undo(undo.undo, undo)
         self._stage.append(Step(id, purpose, command, undo, settles, probe))
         return id
 

@@ -8,6 +8,7 @@ from typing import Any
 from ipvkit.command import Command, Completed
 from ipvkit.engine import Run
 from ipvkit.errors import IpvkitError
+from ipvkit.journal import Entry
 from ipvkit.lab import Attempt, Check, family_of
 from ipvkit.plan import Section, Step
 from ipvkit.verdicts import Result, Verdict
@@ -30,6 +31,7 @@ def document(result: Result) -> dict[str, Any]:
         "phases": [_phase(run, section, result) for section in run.plan.sections],
         "undo": [_step(f.step, f.command, f.completed) for f in run.undone],
         "residue": list(run.residue),
+        "left_alone": list(run.left_alone),
         "kept": run.kept,
         "error": error(result.failure) if result.failure else None,
     }
@@ -91,7 +93,7 @@ def _setting(section: Section) -> dict[str, Any]:
     }
 
 
-def _step(step: Step, command: Command, completed: Completed) -> dict[str, Any]:
+def _step(step: Step | Entry, command: Command, completed: Completed) -> dict[str, Any]:
     return {
         "id": step.id,
         "purpose": step.purpose,

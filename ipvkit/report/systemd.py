@@ -43,6 +43,10 @@ NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
+# What takes the sysctl back is written there before it is set.
+RuntimeDirectory=ipvkit
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=yes
 # Not ProtectKernelTunables: net.ipv4.ip_nonlocal_bind has to be set, and taken back.
 
 [Install]

@@ -95,6 +95,9 @@ def _residue(result: Result) -> Iterator[str]:
     if result.run.residue:
         yield "left behind:"
         yield from (f"  {thing}" for thing in result.run.residue)
+    if result.run.left_alone:
+        yield "left alone, since somebody else has changed it:"
+        yield from (f"  {thing}" for thing in result.run.left_alone)
 
 
 def verdict_line(result: Result) -> str:

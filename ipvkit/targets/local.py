@@ -1,23 +1,36 @@
 """`local`: this machine's own network, as it is; one process a command, through sh."""
 
+import ctypes
 import os
 import signal
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import sh
 
 from ipvkit.command import Command, Completed
-from ipvkit.errors import MissingRequirement
+from ipvkit.errors import CommandFailed, MissingRequirement
 from ipvkit.targets import Ended, Inbox, Running, environment, find_program, missing, require_ipvlan
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class Local:
-    """Starts commands under ``LC_ALL=C``, without a terminal, each in a session of its own."""
+    """Starts commands under ``LC_ALL=C``, without a terminal, each in a session of its own.
+
+    Each is killed when the thread that started it has ended, however it ended. It holds `lock`, an open
+    file, for as long as it lives.
+    """
 
     kind = "local"
+
+    def __init__(self, lock: int | None = None) -> None:
+        """Have each command hold `lock`, if there is one."""
+        self._lock: set[int] = set() if lock is None else {lock}
 
     def check(self, *, ipvlan: bool = True) -> None:
         """Raise MissingRequirement where this user cannot change the network, or the kernel has no ipvlan.
@@ -32,22 +45,33 @@ class Local:
             require_ipvlan()
 
     def start(self, key: str, command: Command, inbox: Inbox) -> Running:
-        """Start `command`; its end will be in the inbox under `key`."""
+        """Start `command`; its end will be in the inbox under `key`.
+
+        Raise MissingRequirement where the program is not there, CommandFailed where it does not start.
+        """
         program, *arguments = command.argv
         path = find_program(program)
         if path is None:
             raise missing(program)
         started = time.monotonic()
-        with Path(os.devnull).open("rb") as nothing:
-            process = sh.Command(path)(
-                *arguments,
-                _bg=True,
-                _bg_exc=False,
-                _new_session=True,
-                _in=nothing,
-                _tty_out=False,
-                _env=environment(),
-            )
+        try:
+            with Path(os.devnull).open("rb") as nothing:
+                process = sh.Command(path)(
+                    *arguments,
+                    _bg=True,
+                    _bg_exc=False,
+                    _new_session=True,
+                    _in=nothing,
+                    _tty_out=False,
+                    _env=environment(),
+                    _pass_fds=self._lock,
+                    _preexec_fn=partial(_end_with, os.getpid()),
+                )
+        except (sh.ForkException, sh.CommandNotFound):
+            # It may have gone since it was found.
+            if find_program(program) is None:
+                raise missing(program) from None
+            raise CommandFailed(f"{path} could not be started", command=str(command)) from None
         threading.Thread(target=_wait, args=(key, process, started, inbox), daemon=True).start()
         return _Process(process)
 
@@ -59,6 +83,13 @@ class _Process:
     def stop(self) -> None:
         with suppress(ProcessLookupError):
             self._process.signal_group(signal.SIGKILL)
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when `parent` has ended (prctl(2)); it may have by now."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _wait(key: str, process: sh.RunningCommand, started: float, inbox: Inbox) -> None:

@@ -18,10 +18,10 @@ from ipvkit.cli import main, overview
 from ipvkit.cli.app import GROUPS, app
 from ipvkit.cli.progress import Progress
 from ipvkit.command import Completed
-from ipvkit.engine import Began, Finished, Stopping
 from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
 from ipvkit.script import exported, preview
+from ipvkit.undo import Began, Finished, Stopping
 from recorder import Recorder
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"

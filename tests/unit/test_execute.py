@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ipvkit.command import Command
-from ipvkit.engine import execute
 from ipvkit.errors import CommandFailed, Interrupted, MissingRequirement
+from ipvkit.execution import execute
 from ipvkit.targets.local import Local
 
 

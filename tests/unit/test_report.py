@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ipvkit import labs as gallery
 from ipvkit.command import Completed
 from ipvkit.doctor import Health, TargetHealth, Tool
-from ipvkit.engine import Finished, Run
+from ipvkit.engine import Run
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
 from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, on_parent
 from ipvkit.lab_file import load
@@ -28,6 +28,7 @@ from ipvkit.report import json as report_json
 from ipvkit.report import table
 from ipvkit.script import LOST_AFTER
 from ipvkit.tools.ping import PingReport
+from ipvkit.undo import Finished
 from ipvkit.verdicts import Result, Verdict, judge
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import answered, unanswered, watched_to_its_end

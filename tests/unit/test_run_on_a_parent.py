@@ -83,7 +83,10 @@ Ran = tuple[int, str, str]
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     recorder = Recorder(tmp_path / "recorder")
-    with patch.dict(os.environ, PATH=recorder.path), patch("os.geteuid", lambda: 0):
+    with (
+        patch.dict(os.environ, PATH=recorder.path, XDG_STATE_HOME=str(tmp_path)),
+        patch("os.geteuid", lambda: 0),
+    ):
         yield recorder
 
 
@@ -118,10 +121,6 @@ def pings() -> dict[str, Answer]:
                 Outcome.EXPIRES: Answer(watched_to_its_end(to)),
             }[step.probe.expected]
     return found
-
-
-def undo_lines() -> list[str]:
-    return [str(step.undo.completed(step.undo.typical)) for step in plan().undos if step.undo is not None]
 
 
 def changes(recorder: Recorder) -> list[str]:
@@ -221,7 +220,13 @@ def test_output_that_cannot_be_written_is_told_before_anything_is_run(
     assert recorder.log() == []
 
 
-def test_keep_undoes_nothing_and_tells_how_to(run: Callable[..., Ran], recorder: Recorder) -> None:
+def undo_lines() -> list[str]:
+    return [str(step.undo.completed(step.undo.typical)) for step in plan().undos if step.undo is not None]
+
+
+def test_keep_undoes_nothing_and_tells_how_to(
+    run: Callable[..., Ran], recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, _, err = run("--keep")
     assert code == 0
     made = iter(changes(recorder))
@@ -230,8 +235,11 @@ def test_keep_undoes_nothing_and_tells_how_to(run: Callable[..., Ran], recorder:
         expected = [str(s.command) for s in stage if s.command.argv[:2] != ("sysctl", "-n")]
         assert sorted(islice(made, len(expected))) == sorted(expected)
     assert list(made) == []
-    typed = [line.strip() for line in err.partition("to take it down, type:\n")[2].splitlines()]
-    assert typed == undo_lines()
+    assert err.splitlines()[-1] == "kept, as asked; to take it down, type: ipvkit down walkthrough"
+    assert main(["status", "--json"]) == 0
+    (kept,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (kept["lab"], kept["state"]) == ("walkthrough", "up")
+    assert [held["undo"] for held in kept["holds"]] == undo_lines()
 
 
 @pytest.mark.parametrize(

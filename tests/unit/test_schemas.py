@@ -1,17 +1,22 @@
 """The JSON Schemas in docs/reference/ are valid, strict, explained, and fit what ipvkit writes."""
 
+import io
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import fields, is_dataclass
 from functools import cache
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import NoneType
 from typing import Any, get_args, get_type_hints
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -24,12 +29,13 @@ import ip_routes_output
 import ping_output
 from captures import FIXTURES, captures, short, text_of
 from documents import REFERENCE, Document
-from ipvkit import ageing, announce, labs, matrix
+from ipvkit import ageing, announce, journal, labs, matrix
 from ipvkit.cli.app import run as run_command_line
 from ipvkit.cli.parse import Kind
 from ipvkit.command import Command, Completed
 from ipvkit.doctor import Health, TargetHealth, Tool
-from ipvkit.engine import Finished, Run
+from ipvkit.effects import Effect, Link, Netns, Proxy, Route, Sysctl
+from ipvkit.engine import Run
 from ipvkit.errors import (
     CommandFailed,
     Interrupted,
@@ -52,6 +58,7 @@ from ipvkit.report.explanation import render_json as render_explanations
 from ipvkit.report.matrix import render_json as render_matrix
 from ipvkit.report.outputs import LinkIn
 from ipvkit.tools import arping, ip, ping
+from ipvkit.undo import Finished
 from ipvkit.verdicts import judge
 from strategies import mutated_text
 
@@ -75,7 +82,7 @@ PARSERS: dict[Kind, Callable[[str], Any]] = {
 }
 NAMES = (
     *("run-v1", *(f"{kind}-v1" for kind in OUTPUTS), "event-v1", "command-v1"),
-    *("matrix-v1", "explain-v1", "announce-v1", "measure-arp-v1", "doctor-v1", "error-v1"),
+    *("matrix-v1", "explain-v1", "announce-v1", "measure-arp-v1", "status-v1", "doctor-v1", "error-v1"),
 )
 WALKTHROUGH = load(labs.text(labs.WALKTHROUGH), "walkthrough.yaml")
 CONFLICT = load(labs.text("macvlan-conflict"), "macvlan-conflict.yaml")
@@ -185,6 +192,7 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "killed", a_run(plan, completed=killed, failure=CommandFailed("died of SIGKILL"))
     yield "not understood", a_run(plan, completed={**done, probes[0].id: Completed(0, "?\n", "", 0.1)})
     yield "left behind", a_run(plan, residue=("netns test1",))
+    yield "left alone", a_run(plan, left_alone=("netns test1 is another one now",))
     yield "kept", a_run(plan, undone=[], kept=True)
     yield "skipped", a_run(make_plan(on_parent(WALKTHROUGH, "eth1")), target="local")
     gateway = on_parent(WALKTHROUGH, "eth1", gateway=IPv4Address("192.168.104.254"))
@@ -232,7 +240,7 @@ def test_runs_fit(document: dict[str, Any]) -> None:
 
 def test_the_runs_are_what_they_are_called() -> None:
     verdicts = {name: document["verdict"] for name, document in RUNS.items()}
-    good = ("pass", "tries", "kept", "skipped", "on a parent")
+    good = ("pass", "tries", "left alone", "kept", "skipped", "on a parent")
     bad = ("fail", "no route", "otherwise")
     expected = {name: "pass" if name in good else "fail" if name in bad else "error" for name in RUNS}
     assert verdicts == expected
@@ -354,6 +362,88 @@ def measured(found: ageing.Measured) -> dict[str, Any]:
     run = Run(make_plan(WALKTHROUGH), "uml", "6.12.113", duration_s=4.2)
     document: dict[str, Any] = json.loads(render_measured(found, run))
     return document
+
+
+# --- what runs have left --------------------------------------------------------------------------------
+
+LEFT: dict[str, Effect] = {
+    "l3.1": Netns("test1"),
+    "l3.2": Link("test1", "ipvlan", "test1"),
+    "l3.3": Route(IPv4Network("192.168.104.211/32"), "shim0"),
+    "l3.4": Proxy(ADDRESS, "eth0"),
+    "l3.5": Sysctl("net.ipv4.ip_nonlocal_bind", 1),
+}
+"""All that a lab can leave, in the order in which it is done."""
+
+
+def leave(ledger: journal.Ledger) -> None:
+    """Begin what is in LEFT, as a run does whose end nobody sees."""
+    former = {id: "0" if isinstance(effect, Sysctl) else "" for id, effect in LEFT.items()}
+    ledger.begin(
+        [
+            journal.Entry(id, "leave it", journal.undo_of(effect, former[id]), effect, former[id])
+            for id, effect in LEFT.items()
+        ]
+    )
+
+
+def status() -> dict[str, Any]:
+    """Return what `ipvkit status --json` prints."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert run_command_line(["status", "--json"]) == 0
+    document: dict[str, Any] = json.loads(printed.getvalue())
+    return document
+
+
+def statuses() -> dict[str, dict[str, Any]]:
+    """Return what is printed of journals of each kind: the code's own, and one that somebody has spoilt."""
+    found = {}
+    with TemporaryDirectory() as home, patch.dict(os.environ, XDG_STATE_HOME=home):
+        with journal.started("kept") as ledger:
+            leave(ledger)
+            ledger.keep()
+        found["up"] = status()
+        with journal.started("killed") as ledger:
+            leave(ledger)
+            ledger.end(["l3.4"], ["l3.5"])
+        (journal.folder() / "spoilt.jsonl").write_text("{}\n", encoding="utf-8")
+        with journal.started("at-work") as ledger:
+            found["begins"] = status()
+            leave(ledger)
+            found["all"] = status()
+    with TemporaryDirectory() as home, patch.dict(os.environ, XDG_STATE_HOME=home):
+        found["nothing"] = status()
+    return found
+
+
+STATUSES = statuses()
+
+
+@pytest.mark.parametrize("document", STATUSES.values(), ids=STATUSES)
+def test_statuses_fit(document: dict[str, Any]) -> None:
+    assert wrong(document, "status-v1") == []
+
+
+def test_the_statuses_are_what_they_are_called() -> None:
+    states = {name: {run["lab"]: run["state"] for run in found["runs"]} for name, found in STATUSES.items()}
+    three = {"at-work": "running", "kept": "up", "killed": "interrupted", "spoilt": "damaged"}
+    assert states == {"up": {"kept": "up"}, "begins": three, "all": three, "nothing": {}}
+    assert set(three.values()) == set(journal.State)
+    holds = {run["lab"]: [hold["what"] for hold in run["holds"]] for run in STATUSES["all"]["runs"]}
+    every = [str(effect) for effect in reversed(LEFT.values())]
+    assert holds == {"at-work": every, "kept": every, "killed": every[1:], "spoilt": []}
+    assert [run["holds"] for run in STATUSES["begins"]["runs"] if run["lab"] == "at-work"] == [[]]
+
+
+def test_what_undoes_it_stands_in_a_status_as_one_types_it() -> None:
+    assert [hold["undo"] for hold in STATUSES["up"]["runs"][0]["holds"]] == [
+        "sysctl -w net.ipv4.ip_nonlocal_bind=0",
+        "ip neigh del proxy 192.168.104.211 dev eth0",
+        "ip route del 192.168.104.211/32 dev shim0",
+        "ip netns exec test1 ip link delete test1",
+        "ip netns del test1",
+    ]
 
 
 # --- what tools printed ---------------------------------------------------------------------------------
@@ -519,6 +609,7 @@ DOCUMENTS = [
     *(("doctor-v1", document) for document in HEALTH_DOCUMENTS),
     *(("announce-v1", json.loads(json_line(change))) for change in CHANGES),
     *(("measure-arp-v1", measured(found)) for found in MEASURED),
+    *(("status-v1", document) for document in STATUSES.values()),
     *(("doctor-v1", json.loads(render_json(health))) for health in HEALTHS),
 ]
 
@@ -706,6 +797,13 @@ def event(kind: Kind, name: str) -> dict[str, Any]:
     return found
 
 
+A_RUN = {
+    **first("status-v1", "runs"),
+    "pid": 12,
+    "started": "2026-11-25T01:02:03Z",
+}
+"""One that is up, with what differs each time, and so may not be in the name of a test, replaced."""
+
 CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("run-v1", {"verdict": "perhaps"}),
     ("run-v1", {"verdict": "pass", "residue": ["netns test1"]}),
@@ -760,6 +858,13 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("measure-arp-v1", {"answered": False}),
     ("measure-arp-v1", {"measured_s": None}),
     ("measure-arp-v1", {"timers": {**VALUES, "retrans_time_ms": -1}}),
+    ("status-v1", {"runs": [{**A_RUN, "state": "paused"}]}),
+    ("status-v1", {"runs": [{**A_RUN, "state": "damaged"}]}),
+    ("status-v1", {"runs": [{**A_RUN, "holds": []}]}),
+    ("status-v1", {"runs": [{**A_RUN, "pid": None, "started": None}]}),
+    ("status-v1", {"runs": [{**A_RUN, "started": None}]}),
+    ("status-v1", {"runs": [{**A_RUN, "started": "yesterday"}]}),
+    ("status-v1", {"runs": [{**A_RUN, "lab": ""}]}),
     ("command-v1", {"argv": []}),
     ("command-v1", {"exit_code": -1}),
     ("error-v1", {"error": {**report.error(ERRORS[0]), "exit_code": 0}}),
@@ -807,6 +912,7 @@ TABLES = {
     "An address": ("link-v1", "address"),
     "A route": ("route-v1", "route"),
     "A neighbour": ("neigh-v1", "neighbour"),
+    "A run": ("status-v1", "run"),
     "A finding": ("doctor-v1", "finding"),
     "A timer": ("measure-arp-v1", "timers"),
     "An error": ("error-v1", "error"),

@@ -11,10 +11,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ipvkit import labs as gallery
-from ipvkit.engine import views_of
 from ipvkit.lab import Act, Attempt, Lab, Outcome, SetMtu, on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, make_plan
+from ipvkit.residue import views_of
 from ipvkit.script import Frame, exported, payload, preview, read_frames
 from strategies import labs, labs_on_a_parent
 

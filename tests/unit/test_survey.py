@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
-from ipvkit.survey import SIDE_BY_SIDE
+from ipvkit.execution import SIDE_BY_SIDE
 
 SURVEYS = """\
 import json, subprocess, sys

@@ -25,12 +25,15 @@ from ipvkit.tools.ip.build import (
     neigh_flush,
     neigh_replace,
     neigh_show,
+    neigh_show_permanent,
+    neigh_show_proxy,
     netns_add,
     netns_del,
     netns_list,
     route_add,
     route_del,
     route_show,
+    route_show_all,
 )
 from ipvkit.tools.ip.link import Link, parse_addresses, parse_links
 from ipvkit.tools.ip.neigh import Neighbour, parse_neighbours
@@ -68,6 +71,8 @@ __all__ = [
     "neigh_flush",
     "neigh_replace",
     "neigh_show",
+    "neigh_show_permanent",
+    "neigh_show_proxy",
     "netns_add",
     "netns_del",
     "netns_list",
@@ -79,4 +84,5 @@ __all__ = [
     "route_add",
     "route_del",
     "route_show",
+    "route_show_all",
 ]

@@ -265,10 +265,25 @@ def route_show(*, default: bool = False, dev: str | None = None, ipv6: bool = Fa
     return Command(("ip", "-json", "-6" if ipv6 else "-4", "route", "show", *words))
 
 
+def route_show_all() -> Command:
+    """Return the command whose output `parse_routes` reads: every table, of both families."""
+    return Command(("ip", "-json", "route", "show", "table", "all"))
+
+
 def neigh_show(dev: str | None = None) -> Command:
     """Return the command whose output `parse_neighbours` reads: of one link, or of all for None."""
     words = ("dev", interface_name(dev)) if dev is not None else ()
     return Command(("ip", "-json", "neigh", "show", *words))
+
+
+def neigh_show_permanent() -> Command:
+    """Return the command whose output `parse_neighbours` reads: entries that do not age."""
+    return Command(("ip", "-json", "neigh", "show", "nud", "permanent"))
+
+
+def neigh_show_proxy() -> Command:
+    """Return the command whose output `parse_neighbours` reads: for whom the host answers."""
+    return Command(("ip", "-json", "neigh", "show", "proxy"))
 
 
 def neigh_flush(dev: str) -> Command:

@@ -1,0 +1,117 @@
+"""``ipvkit status``, ``ipvkit cleanup`` and ``ipvkit down``: what runs have left on this machine."""
+
+import sys
+from queue import SimpleQueue
+from typing import Annotated
+
+import typer
+
+from ipvkit import journal
+from ipvkit.cli import emit
+from ipvkit.cli.options import DryRun, Json
+from ipvkit.effects import Standing
+from ipvkit.errors import CommandFailed, IpvkitError, UsageError
+from ipvkit.execution import signals_into
+from ipvkit.journal import Journal, State
+from ipvkit.report import runs
+from ipvkit.targets import Inbox
+from ipvkit.targets.local import Local
+from ipvkit.undo import Began, Finished, Stopping, look_for, standing, take_back
+
+
+def status(json_: Json = False) -> int:
+    """What a lab holds is listed as it is undone: the last first. Labs in a kernel of their own hold nothing.
+
+    Exit code: 0, also when there is nothing.
+    """
+    found = journal.records()
+    emit(runs.render_json(found) if json_ else runs.render_table(found))
+    return 0
+
+
+def cleanup(
+    labs: Annotated[list[str] | None, typer.Argument(metavar="[LAB]...", help="Whose runs to undo.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Undo every run that was interrupted.")] = False,
+    dry_run: DryRun = False,
+) -> int:
+    """What is no longer there is passed over, and what somebody else has changed is left alone and named.
+
+    A lab that is up, as `run-lab --keep` was asked for, is left alone: `ipvkit down` takes it down.
+
+    Exit code: 0 all is undone, or was; 2 wrong usage, 3 this user may not, 4 something is left.
+    """
+    names = [record.lab for record in journal.records() if record.state in (State.INTERRUPTED, State.DAMAGED)]
+    if all_ == bool(labs):
+        there = f"interrupted: {', '.join(names)}" if names else "no run was interrupted"
+        raise UsageError("name a lab, or give --all" if not all_ else "--all goes without names", there)
+    return _each(names if all_ else list(labs or ()), dry_run=dry_run, kept=False)
+
+
+def down(
+    lab: Annotated[str, typer.Argument(metavar="LAB", help="The lab, by its name.")],
+    dry_run: DryRun = False,
+) -> int:
+    """What is no longer there is passed over, and what somebody else has changed is left alone and named.
+
+    Exit code: 0 all is down, or was; 2 wrong usage, 3 this user may not, 4 something is left.
+    """
+    return _each([lab], dry_run=dry_run, kept=True)
+
+
+def _each(labs: list[str], *, dry_run: bool, kept: bool) -> int:
+    """Undo the runs of `labs`, whatever comes of each; return the exit code of the worst."""
+    code = 0
+    for lab in dict.fromkeys(labs):
+        try:
+            with journal.taken_over(lab) as found:
+                if found is None or not found.entries:
+                    print(f"{journal.title(lab)}: nothing of it is left", file=sys.stderr)
+                else:
+                    _refuse(found, kept=kept)
+                    _preview(found) if dry_run else _undo(found)
+        except IpvkitError as problem:
+            print(problem, file=sys.stderr)
+            code = max(code, problem.exit_code)
+    return code
+
+
+def _refuse(found: Journal, *, kept: bool) -> None:
+    """Raise UsageError for what is not this command's to undo, or not from here."""
+    if found.kept and not kept:
+        raise UsageError(f"{found.title} is up, as asked", f"ipvkit down {found.lab}")
+    if found.elsewhere:
+        what = f"{found.title} ran in another network namespace, net:[{found.header['netns']}]"
+        raise UsageError(what, "type the same in there, behind `ip netns exec NAME`")
+
+
+def _preview(found: Journal) -> None:
+    """Show what would be typed now."""
+    sight = look_for(found.entries.values(), Local())
+    for entry in reversed(found.entries.values()):
+        seen = standing(entry, sight)
+        if seen.standing is Standing.STANDS:
+            emit(f"{entry.undo}\n")
+        elif seen.why:
+            emit(f"# left alone: {seen.why}\n")
+
+
+def _undo(found: Journal) -> None:
+    """Undo what is there; raise CommandFailed where something is left."""
+    Local().check(ipvlan=False)
+    inbox: Inbox = SimpleQueue()
+    with signals_into(inbox):
+        taken = take_back(found, Local(found.lock), _told, inbox)
+    for why in taken.alone.values():
+        print(f"left alone, since somebody else has changed it: {why}", file=sys.stderr)
+    if taken.left:
+        hint = f"mend that, then once more: ipvkit {'down' if found.kept else 'cleanup'} {found.lab}"
+        raise CommandFailed(f"of {found.title} something is left", hint, stderr="\n".join(taken.left))
+    emit(f"{found.title}: all is undone\n")
+
+
+def _told(event: Began | Finished | Stopping) -> None:
+    match event:
+        case Finished(command=command, completed=completed) if completed.exit_code == 0:
+            emit(f"{command}\n")
+        case Stopping(name):
+            print(f"{name}: what is being undone is undone to the end", file=sys.stderr, flush=True)

@@ -1,0 +1,154 @@
+"""Executes single commands on a target, within a bound; a signal is seen between two of them."""
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from queue import Empty, SimpleQueue
+from types import FrameType
+
+from ipvkit.command import Command, Completed
+from ipvkit.errors import CommandFailed, Interrupted, MissingRequirement
+from ipvkit.targets import CommandTarget, Ended, Inbox
+
+BOUND_S = 10
+"""How long a command may take that shows or takes back something; it takes milliseconds."""
+
+SIDE_BY_SIDE = 32
+"""How many commands are started at once: each has pipes and a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal that has come, in the inbox."""
+
+    number: int
+
+
+@contextmanager
+def signals_into(inbox: Inbox) -> Iterator[None]:
+    """Have ^C, TERM and HUP put into the inbox, so that they are seen between two steps only."""
+
+    def put(number: int, _frame: FrameType | None) -> None:
+        inbox.put(Signal(number))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, put) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def ask(
+    target: CommandTarget, views: Mapping[str, Command], inbox: Inbox | None = None
+) -> dict[str, Completed]:
+    """Return what each of `views`, commands that change nothing, did, however it ended.
+
+    They run side by side, `SIDE_BY_SIDE` at once. Raise CommandFailed if one does not end in time, and
+    Interrupted when a signal comes into `inbox`.
+    """
+    left = iter(views.items())
+    seen: dict[str, Completed] = {}
+    while some := dict(islice(left, SIDE_BY_SIDE)):
+        seen |= _ask_at_once(target, some, SimpleQueue() if inbox is None else inbox)
+    return seen
+
+
+def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inbox) -> dict[str, Completed]:
+    waiting = {name: target.start(name, view, inbox) for name, view in views.items()}
+    seen: dict[str, Completed] = {}
+    while len(seen) < len(views):
+        try:
+            news = inbox.get(timeout=BOUND_S)
+        except Empty:
+            for running in waiting.values():
+                running.stop()
+            late = next(str(view) for name, view in views.items() if name not in seen)
+            raise CommandFailed(f"no answer within {BOUND_S} s", command=late) from None
+        if isinstance(news, Signal):
+            for running in waiting.values():
+                running.stop()
+            raise interrupted(news, "nothing was changed")
+        seen[news.key] = news.completed
+    return seen
+
+
+def interrupted(news: Signal, hint: str) -> Interrupted:
+    """Return the error that says that a signal has come."""
+    return Interrupted(f"interrupted by {signal.Signals(news.number).name}", hint)
+
+
+def look(
+    target: CommandTarget, views: Mapping[str, Command], inbox: Inbox | None = None
+) -> dict[str, Completed]:
+    """Return what each of `views` shows, as `ask` does; CommandFailed if one fails."""
+    seen = ask(target, views, inbox)
+    for name, completed in seen.items():
+        if completed.exit_code != 0:
+            message = "the machine could not be looked at"
+            raise CommandFailed(message, command=str(views[name]), stderr=completed.stderr.strip())
+    return seen
+
+
+def execute(target: CommandTarget, command: Command, *, timeout_s: float) -> Completed:
+    """Return what one command did; it has ended when this returns or raises.
+
+    Raise CommandFailed where it fails or does not end in time, Interrupted where a signal comes, and
+    MissingRequirement where this user may not.
+    """
+    inbox: Inbox = SimpleQueue()
+    news: Ended | Signal | None = None
+    with signals_into(inbox):
+        running = target.start("command", command, inbox)
+        with suppress(Empty):
+            news = inbox.get(timeout=timeout_s)
+    if isinstance(news, Ended):
+        return succeeded(command, news.completed)
+    running.stop()
+    if news is None:
+        raise _late(command, timeout_s)
+    raise interrupted(news, "the command was ended; what it had done by then stays")
+
+
+def carry_out(target: CommandTarget, command: Command, *, timeout_s: float = BOUND_S) -> Completed:
+    """Return what one command did, as `execute` does, but under whatever `signals_into` the caller has.
+
+    So a signal does not end half-way what changes something.
+    """
+    inbox: Inbox = SimpleQueue()
+    running = target.start("command", command, inbox)
+    try:
+        completed: Completed = inbox.get(timeout=timeout_s).completed
+    except Empty:
+        running.stop()
+        raise _late(command, timeout_s) from None
+    return succeeded(command, completed)
+
+
+def _late(command: Command, timeout_s: float) -> CommandFailed:
+    return CommandFailed(
+        f"{command.argv[0]} did not end within {timeout_s:g} s and was killed", command=str(command)
+    )
+
+
+def succeeded(command: Command, completed: Completed) -> Completed:
+    """Return `completed`; raise MissingRequirement where this user may not, CommandFailed where it failed."""
+    if completed.exit_code in command.ok:
+        return completed
+    said = completed.stderr.strip() or completed.stdout.strip()
+    if "operation not permitted" in said.lower() or "permission denied" in said.lower():
+        raise MissingRequirement("this user may not do that", "use sudo", command=str(command), stderr=said)
+    raise CommandFailed(f"{command.argv[0]} {how_it_ended(completed)}", command=str(command), stderr=said)
+
+
+def how_it_ended(completed: Completed) -> str:
+    """Return how a command ended that did not succeed."""
+    code = completed.exit_code
+    return f"failed with exit code {code}" if code >= 0 else f"died of {signal.Signals(-code).name}"

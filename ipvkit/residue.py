@@ -1,0 +1,102 @@
+"""What a run has left on a machine: told from looking at it before and after, and from nothing else."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from ipvkit import effects
+from ipvkit.command import Command, Completed
+from ipvkit.errors import CommandFailed
+from ipvkit.plan import Plan
+from ipvkit.tools import ip, sysctl
+
+NOT_KNOWN = "not known, since the machine could not be looked at"
+
+_SLASH = ":"
+"""What stands for the slash in a sysctl's name where that names a view, and so a file."""
+
+_NOT_THERE = "cannot stat /proc/sys/net/"
+_SYSCTL = re.compile(r"net\.\S+ = ")
+_COME_AND_GO = frozenset(("kernel", "ra", "redirect"))
+"""The protocols of routes that nobody made: they follow links, addresses and routers."""
+
+Things = tuple[str, ...]
+"""A line for each thing that a machine has: `netns test1`, `link eth0`, `net.ipv4.ip_forward = 0`."""
+
+
+def views_of(plan: Plan) -> dict[str, Command]:
+    """Return the commands that show what a run of `plan` could leave behind, by name."""
+    views = {
+        "netns": ip.netns_list(),
+        "addr": ip.addr_show(),
+        "route": ip.route_show_all(),
+        "permanent": ip.neigh_show_permanent(),
+        "proxy": ip.neigh_show_proxy(),
+    }
+    return views | {key.replace("/", _SLASH): sysctl.get_value(key) for key in plan.sysctls}
+
+
+def things(seen: Mapping[str, Completed]) -> Things:
+    """Return what the views showed; raise IpvkitError where one failed or nobody understands it."""
+    # The simulated LAN's own interface, and its sysctls, are not there before it is built.
+    seen = {name: completed for name, completed in seen.items() if _NOT_THERE not in completed.stderr}
+    for name, completed in seen.items():
+        if completed.exit_code != 0:
+            raise CommandFailed(f"{name}: {completed.stderr.strip()}")
+    found = [f"netns {netns.name}" for netns in ip.parse_netns(seen["netns"].stdout)]
+    for link in ip.parse_addresses(seen["addr"].stdout):
+        # The kernel's own IPv6 addresses come and go with a link's carrier.
+        own = [a.address for a in link.addresses if a.address.version == 4 or a.scope == "global"]
+        found += [f"link {link.ifname}", *(f"address {address} on {link.ifname}" for address in own)]
+    found += [_route(r) for r in ip.parse_routes(seen["route"].stdout) if r.protocol not in _COME_AND_GO]
+    for entry in ip.parse_neighbours(seen["permanent"].stdout):
+        found.append(f"neighbour {entry.dst} lladdr {entry.lladdr} on {entry.dev}")
+    found += [f"proxy entry {e.dst} on {e.dev}" for e in ip.parse_neighbours(seen["proxy"].stdout)]
+    sysctls = [name for name in seen if name.startswith("net.")]
+    found += [f"{key.replace(_SLASH, '/')} = {seen[key].stdout.strip()}" for key in sysctls]
+    return tuple(found)
+
+
+def _route(route: ip.Route) -> str:
+    words = [f"route {'' if route.type == 'unicast' else f'{route.type} '}{route.dst}"]
+    words += [f"via {route.via}"] if route.via else []
+    words += [f"dev {route.dev}"] if route.dev else []
+    words += [f"metric {route.metric}"] if route.metric else []
+    words += [f"table {route.table}"] if route.table else []
+    return " ".join(words)
+
+
+def words_of(plan: Plan) -> frozenset[str]:
+    """Return the words by which a line of `Things` has to do with `plan`: names, addresses, sysctls."""
+    names = {parent.name for parent in plan.lab.parents}
+    names |= {name for endpoint in plan.lab.endpoints for name in (endpoint.name, endpoint.netns)}
+    for step in plan.steps:
+        match step.undo.effect if step.undo is not None else None:
+            case effects.Netns(name) | effects.Link(name):
+                names.add(name)
+    addresses = {str(own.ip) for endpoint in plan.lab.endpoints for own in endpoint.addresses}
+    return frozenset(names | addresses | set(plan.sysctls))
+
+
+def residue(
+    before: Things, after: Things, concerned: Collection[str] | None = None, alone: Iterable[str] = ()
+) -> list[str]:
+    """Return a line for each thing that is there after and was not before, or that is gone.
+
+    Others work on a machine too: only lines with a word that is `concerned` count, if that is given, and
+    none of the effects that were let `alone`.
+    """
+    others = {_subject(effect) for effect in alone}
+
+    def counts(thing: str) -> bool:
+        words = {_subject(thing), *re.split("[ /]", thing)}
+        return _subject(thing) not in others and (concerned is None or not words.isdisjoint(concerned))
+
+    was, is_ = set(before), set(after)
+    appeared = [thing for thing in after if thing not in was and counts(thing)]
+    # That a sysctl has lost its value is told by the one that it has.
+    gone = [thing for thing in before if thing not in is_ and counts(thing) and not _SYSCTL.match(thing)]
+    return [*appeared, *(f"gone: {thing}" for thing in gone)]
+
+
+def _subject(thing: str) -> str:
+    return thing.partition(" = ")[0]

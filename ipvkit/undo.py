@@ -1,0 +1,172 @@
+"""Takes back what a ledger holds, in reverse, after a look at whether it is still there, and still ours."""
+
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty
+
+from ipvkit import effects
+from ipvkit.command import Command, Completed
+from ipvkit.effects import Seen, Sight, Standing
+from ipvkit.errors import IpvkitError
+from ipvkit.execution import BOUND_S, Signal, ask
+from ipvkit.journal import Entry, Ledger, inode_of
+from ipvkit.plan import Step
+from ipvkit.targets import CommandTarget, Ended, Inbox, Running
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A step, or its undo, has begun with this command."""
+
+    step: Step | Entry
+    command: Command
+    undoing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A step, or its undo, has ended."""
+
+    step: Step | Entry
+    command: Command
+    completed: Completed
+    undoing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """A signal has come: no further step begins, and what was done is being undone."""
+
+    signal_name: str
+
+
+Listener = Callable[[Began | Finished | Stopping], None]
+
+
+@dataclass(slots=True)
+class TakenBack:
+    """What came of it: the undos that ran, a line for each thing that is `left`, and why each is let `alone`.
+
+    What is left is still in the ledger. What was let alone is somebody else's by now, and is not.
+    """
+
+    undone: list[Finished] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    alone: dict[str, str] = field(default_factory=dict)
+
+
+def take_back(ledger: Ledger, target: CommandTarget, listener: Listener, inbox: Inbox) -> TakenBack:
+    """Undo what is in `ledger`; signals in `inbox` are told and change nothing."""
+    return _TakingBack(ledger, target, listener, inbox).run()
+
+
+def look_for(entries: Iterable[Entry], target: CommandTarget) -> Sight:
+    """Return what the machine shows of `entries`; raise IpvkitError where it cannot be seen."""
+    found = [entry.effect for entry in entries if entry.effect is not None]
+    views = {name: view for effect in found for name, view in effect.views.items()}
+    inodes = {effect.name: inode_of(effect.name) for effect in found if isinstance(effect, effects.Netns)}
+    return effects.sight(found, ask(target, views), inodes)
+
+
+def standing(entry: Entry, sight: Sight) -> Seen:
+    """Return how what `entry` has left stands; that nobody can look for it counts as standing."""
+    if entry.effect is None:
+        return Seen(Standing.STANDS)
+    return effects.standing(entry.effect, sight, entry.mark, entry.former)
+
+
+class _TakingBack:
+    def __init__(self, ledger: Ledger, target: CommandTarget, listener: Listener, inbox: Inbox) -> None:
+        self.ledger = ledger
+        self.target = target
+        self.listener = listener
+        self.inbox = inbox
+        self.result = TakenBack()
+
+    def run(self) -> TakenBack:
+        entries = list(reversed(self.ledger.entries.values()))
+        try:
+            sight = look_for(entries, self.target)
+        except Exception as problem:
+            self._without_a_look(entries, problem)
+            return self.result
+        for entry in entries:
+            seen = standing(entry, sight)
+            match seen.standing:
+                case Standing.HELD:
+                    self.result.left.append(seen.why)
+                case Standing.CHANGED:
+                    self.result.alone[str(entry.effect)] = seen.why
+                    self.ledger.end((), (entry.id,))
+                case Standing.GONE if not entry.certain:
+                    self.ledger.end((), (entry.id,))
+                case _:
+                    self._undo(entry)
+        self._look_again()
+        return self.result
+
+    def _without_a_look(self, entries: list[Entry], problem: Exception) -> None:
+        """Undo what has certainly been done, moments ago; of the rest nobody knows whether it is ours."""
+        for entry in entries:
+            if entry.certain:
+                self._undo(entry)
+        said = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)
+        for entry in self.ledger.entries.values():
+            line = f"not known whether it is there: {entry.effect or entry.undo}"
+            self.result.left.append(f"{line} ({' '.join(said.split())})")
+
+    def _look_again(self) -> None:
+        """Tell apart, of the undos that failed, what was gone and what is left."""
+        failed = [f for f in self.result.undone if f.completed.exit_code != 0]
+        if not failed:
+            return
+        entries = [self.ledger.entries[f.step.id] for f in failed]
+        sight = None
+        with suppress(Exception):
+            sight = look_for(entries, self.target)
+        for finished, entry in zip(failed, entries, strict=True):
+            if entry.effect and sight and standing(entry, sight).standing is Standing.GONE:
+                self.ledger.end((), (entry.id,))
+            else:
+                said = finished.completed.stderr.strip()
+                self.result.left.append(f"could not undo: {finished.command}: {said}")
+
+    def _undo(self, entry: Entry) -> None:
+        self._tell(Began(entry, entry.undo, undoing=True))
+        try:
+            key = f"undo {entry.id}"
+            completed = self._wait(key, self.target.start(key, entry.undo, self.inbox))
+        except Exception as problem:
+            completed = Completed(127, "", str(problem), 0.0)
+        finished = Finished(entry, entry.undo, completed, undoing=True)
+        self.result.undone.append(finished)
+        if completed.exit_code == 0:
+            self.ledger.end((), (entry.id,))
+        self._tell(finished)
+
+    def _tell(self, event: Began | Finished | Stopping) -> None:
+        """Tell of an undo; a listener that fails does not keep it from being done."""
+        with suppress(Exception):
+            self.listener(event)
+
+    def _wait(self, key: str, running: Running) -> Completed:
+        """Return what an undo did; it is killed when it hangs, and signals change nothing."""
+        for _ in range(2):
+            deadline = time.monotonic() + BOUND_S
+            while (news := self._next(deadline)) is not None:
+                if isinstance(news, Signal):
+                    self._tell(Stopping(signal.Signals(news.number).name))
+                elif news.key == key:
+                    return news.completed
+            running.stop()
+        return Completed(-signal.SIGKILL, "", "did not end even when killed", 2.0 * BOUND_S)
+
+    def _next(self, deadline: float) -> Ended | Signal | None:
+        try:
+            news: Ended | Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+        except Empty:
+            return None
+        return news
