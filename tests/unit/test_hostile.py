@@ -32,6 +32,7 @@ from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
 from ipvkit.script import exported, payload, preview
 from ipvkit.tools import arping, coreutils, ip, nsenter, ping, sysctl, tc
+from namespaces import AS_ROOT
 from recorder import PROBE_FOR_IPVLAN, Recorder
 from strategies import CANARY, hostile_lab_files, hostile_texts, hostile_words
 
@@ -466,8 +467,6 @@ def test_a_lab_file_is_a_lab_of_meant_commands_or_one_clear_error(text: str) -> 
 
 # --- the exported script --------------------------------------------------------------------------------
 
-AS_ROOT = () if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user")
-
 
 @pytest.fixture(scope="module")
 def fakes(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
@@ -520,7 +519,7 @@ def test_a_script_with_hostile_words_starts_meant_commands_and_leaves_no_file(
         return
     fakes.answer({})
     done = subprocess.run(
-        [*AS_ROOT, "bash", "-s"],
+        [*AS_ROOT, "--mount", "bash", "-s"],
         input=exported(make_plan(on_parent(lab, "eth9"))),
         cwd=empty,
         env={"PATH": fakes.path, "HOME": str(empty), "TMPDIR": str(empty)},
