@@ -65,7 +65,7 @@ def seen(folder: Path, *lines: str, path: Path | None = None) -> str:
     (home / "taken.yaml").write_text(LAB.replace("mac1", "taken").replace("EXPECTED", "reachable"))
     ipvkit = f'ipvkit() {{ {shlex.quote(sys.executable)} -m ipvkit "$@"; }}\n'
     done = subprocess.run(
-        [*AS_ROOT, "--net", "--mount", "bash"],
+        [*AS_ROOT, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash"],
         input=f"{ipvkit}{SETUP.replace('SECRET', SECRET)}" + "\n".join(lines),
         cwd=home,
         env={
@@ -139,6 +139,14 @@ def test_processes_are_named_by_their_number_alone(tmp_path: Path) -> None:
     assert f"the macvlan mv0 in the namespace of process {nameless}" in text
 
 
+ONE_AFTER_ANOTHER = """
+import sys
+from ipvkit.cli import main
+for line in sys.argv[1:]:
+    print("code", main(["--debug", *line.split()]), flush=True)
+"""
+
+
 @needs_macvlan
 def test_what_only_looks_tells_no_secret(tmp_path: Path) -> None:
     lines = (
@@ -155,5 +163,7 @@ def test_what_only_looks_tells_no_secret(tmp_path: Path) -> None:
         "netns list --json",
         "ping 127.0.0.1 --count 1 --json",
     )
-    text = seen(tmp_path, *(f"ipvkit --debug {line}; said" for line in lines))
+    text = seen(
+        tmp_path, f"{shlex.quote(sys.executable)} -c {shlex.quote(ONE_AFTER_ANOTHER)} {shlex.join(lines)}"
+    )
     assert_no_secret(text, *(0 for _ in lines))
