@@ -4,6 +4,7 @@ import os
 import re
 import string
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from datetime import date
 from functools import cache
@@ -322,6 +323,7 @@ _NUMBERS_ = (
 )
 
 
+@cache
 def hostile_texts() -> st.SearchStrategy[str]:
     """Text of every kind that could be taken for more than a name, an address or a number."""
     pieces = [piece.replace("X", CANARY) for piece in (*_SHELL, *_OPTIONS)]
@@ -337,6 +339,7 @@ def hostile_texts() -> st.SearchStrategy[str]:
     return st.one_of(st.sampled_from(known), around, joined, right, st.text(max_size=30))
 
 
+@cache
 def hostile_words() -> st.SearchStrategy[str]:
     """Hostile text that a process can be given as a word: bytes, none of them NUL, as Python has them."""
 
@@ -350,6 +353,7 @@ def hostile_words() -> st.SearchStrategy[str]:
     return hostile_texts().filter(can_be_one) | given
 
 
+@cache
 def hostile_values() -> st.SearchStrategy[Any]:
     """What YAML can have where a text, a number or a list is meant."""
     single = st.one_of(
@@ -395,26 +399,38 @@ _YAML = (
     ),
     *("\ufeff", "\x85", "\u2028", "$(pwned)", "';pwned;'", "\\", '"', "'", "#", "@", "`", "  ", "\n", "\r"),
 )
-_GALLERY = {name: gallery.text(name) for name in gallery.names()}
+_GALLERY = [yaml.safe_load(gallery.text(name)) for name in gallery.names()]
+
+
+_ONE_IN_FOUR = st.sampled_from((True, False, False, False))
+
+
+@cache
+def _small_labs() -> st.SearchStrategy[Lab]:
+    return labs(most_endpoints=2, most_phases=2)
 
 
 @st.composite
 def hostile_lab_files(draw: st.DrawFn) -> str:
     """Lab files of which a few places, one of them at least, are not as a person would write them."""
-    text = draw(st.sampled_from(list(_GALLERY.values())) | labs(most_endpoints=2, most_phases=2).map(dump))
-    if draw(st.integers(0, 3)) == 0:
-        return draw(mutated_text(text, _YAML))
-    document = yaml.safe_load(text)
+    document = deepcopy(draw(st.sampled_from(_GALLERY)))
+    if draw(_ONE_IN_FOUR):
+        document = yaml.safe_load(dump(draw(_small_labs())))
+    if draw(_ONE_IN_FOUR):
+        return draw(mutated_text(yaml.safe_dump(document, sort_keys=False), _YAML))
     for _ in range(draw(st.integers(1, 2))):
         _spoil(draw, document)
     return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=draw(st.booleans())))
+
+
+_WAYS_TO_SPOIL = st.sampled_from(("value", "value", "value", "text", "text", "key", "away", "twice"))
 
 
 def _spoil(draw: st.DrawFn, document: Any) -> None:
     """Change one place of a document: its value, its key, or that it is there once."""
     places = list(_places(document))
     inside, key = places[draw(st.integers(0, len(places) - 1))]
-    match draw(st.sampled_from(("value", "value", "value", "text", "text", "key", "away", "twice"))):
+    match draw(_WAYS_TO_SPOIL):
         case "value":
             inside[key] = draw(hostile_values())
         case "text":
