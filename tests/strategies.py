@@ -241,7 +241,7 @@ SLUGS = st.sampled_from(("l2", "l3", "a", "0", "first", "second-phase", "x-1", "
 """Names of labs and phases."""
 
 LINK_NAMES = (
-    *("test1", "test2", "up", "a", "m", "type", "x.y", "a+b", "v-0", "0x", "A_B", "e" * 15, "name", "_"),
+    *("test1", "test2", "up", "a", "m", "type", "x.y", "a+b", "v-0", "0b", "A_B", "e" * 15, "name", "_"),
     *("vf", "1234567a", "gso", "L.3", "dev", "down"),
 )
 SPACE_NAMES = ("space", "n.1", "0.0", "exec", "add", "all", "N" * 200, "x-", "up", "pids")
