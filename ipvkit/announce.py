@@ -18,7 +18,7 @@ from typing import Literal
 from ipvkit import effects, execution, journal
 from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
-from ipvkit.journal import Entry, Ledger
+from ipvkit.ledger import Entry, Ledger
 from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.targets import CommandTarget, Ended, Inbox, Running
 from ipvkit.tools import arping, ip, sysctl

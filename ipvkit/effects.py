@@ -22,7 +22,7 @@ _SHOW_LINKS = ip.addr_show(details=True)
 
 @dataclass(frozen=True, slots=True)
 class Netns:
-    """A network namespace was made; the kernel knows it by the inode of its file in /run/netns."""
+    """A network namespace was made; it is known by when its file in /run/netns was."""
 
     name: str
 
@@ -43,7 +43,7 @@ class Netns:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link was made, which is in `netns` now (None: the machine's own); the kernel has its ifindex."""
+    """A link was made, which is in `netns` now; None: the machine's own, where it is known by its ifindex."""
 
     name: str
     kind: str
@@ -168,7 +168,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a machine shows: `namespaces` by name with their inodes, where known.
+    """What a machine shows: `namespaces` by name with their marks, where known.
 
     `links` are those of each namespace that was looked into, None being the machine's own, and `ours` the
     names of the links there that the run has made.
@@ -182,10 +182,18 @@ class Sight:
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
+def namespaces_of(effects: Iterable[Effect]) -> set[str]:
+    """Return the names of the namespaces that were made, or in which something was changed."""
+    names = (
+        effect.name if isinstance(effect, Netns) else getattr(effect, "netns", None) for effect in effects
+    )
+    return {name for name in names if name is not None}
+
+
 def sight(
-    effects: Iterable[Effect], shown: Mapping[str, Completed], inodes: Mapping[str, int | None]
+    effects: Iterable[Effect], shown: Mapping[str, Completed], marks: Mapping[str, int | None]
 ) -> Sight:
-    """Return what the views of `effects` have shown; `inodes` are those of the namespaces.
+    """Return what the views of `effects` have shown; `marks` are those of namespaces that are there.
 
     Raise CommandFailed where a view failed, and UnparsableOutput where nobody understands it.
     """
@@ -193,14 +201,17 @@ def sight(
     def of(view: str) -> str:
         return _shown(view, shown[view]) if view in shown else ""
 
-    namespaces = {netns.name: inodes.get(netns.name) for netns in ip.parse_netns(of(_NETNS))}
+    namespaces = {netns.name: marks.get(netns.name) for netns in ip.parse_netns(of(_NETNS))}
+    namespaces |= {name: mark for name, mark in marks.items() if mark is not None}
     links: dict[str | None, tuple[ip.Link, ...]] = {}
     ours: dict[str | None, frozenset[str]] = {}
     sysctls: dict[str, str] = {}
     if _LINKS in shown:
         links[None] = ip.parse_addresses(of(_LINKS))
-    for name in namespaces:
-        if f"{_INSIDE}{name}" in shown:
+    for name, mark in namespaces.items():
+        inside = shown.get(f"{_INSIDE}{name}")
+        # A name without a mark may be all that is left of a namespace: nobody can look into it.
+        if inside is not None and (mark is not None or inside.exit_code == 0):
             links[name] = ip.parse_addresses(of(f"{_INSIDE}{name}"))
     for effect in effects:
         if isinstance(effect, Link):
@@ -244,14 +255,16 @@ def _held(why: str) -> Seen:
 def standing(effect: Effect, sight: Sight, mark: int | None = None, former: str = "") -> Seen:
     """Return how `effect` stands in `sight`.
 
-    `mark` is the number by which the kernel knew it when it was made, None where that is not known;
-    `former` is the value of a sysctl before.
+    `mark` is what it, or the namespace that it is in, was known by when it was made, None where that is not
+    known; `former` is the value of a sysctl before.
     """
     match effect:
         case Netns():
             return _netns(effect, sight, mark)
         case Link():
             return _link(effect, sight, mark)
+        case Sysctl(netns=str(netns)) if _differ(mark, sight.namespaces.get(netns)):
+            return _in_another(effect, netns)
         case Sysctl(value=value):
             now = sight.sysctls.get(effect.name, former)
             if now == str(value) != former:
@@ -280,7 +293,15 @@ def _netns(effect: Netns, sight: Sight, mark: int | None) -> Seen:
     return _STANDS
 
 
+def _in_another(effect: Effect, netns: str) -> Seen:
+    return _changed(f"{effect} has gone with its namespace: netns {netns} is another one now")
+
+
 def _link(effect: Link, sight: Sight, mark: int | None) -> Seen:
+    if effect.netns is not None:
+        if _differ(mark, sight.namespaces.get(effect.netns)):
+            return _in_another(effect, effect.netns)
+        mark = None
     there = sight.links.get(effect.netns, ())
     link = next((link for link in there if link.ifname == effect.name), None)
     if link is None:

@@ -12,7 +12,7 @@ from ipvkit.command import Command, Completed
 from ipvkit.effects import is_number
 from ipvkit.errors import CommandFailed, IpvkitError
 from ipvkit.execution import BOUND_S, Signal, how_it_ended, interrupted, look, signals_into
-from ipvkit.journal import Entry, Ledger
+from ipvkit.ledger import Entry, Ledger
 from ipvkit.plan import Plan, Stage, Step, Undo
 from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
 from ipvkit.script import Frame, payload, read_frames
@@ -184,24 +184,35 @@ class _CommandRun:
         self._raise_if_signalled()
         self.ledger.begin([self._entry(step, step.undo) for step in stage if step.undo is not None])
         waiting: dict[str, Running] = {}
+        started: set[str] = set()
         failure: IpvkitError | None = None
-        for step in stage:
-            self.listener(Began(step, step.command))
-            try:
-                waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
-            except Exception as problem:
-                failure = _not_started(step, problem)
-                break
-        started = set(waiting)
         try:
+            for step in stage:
+                self.listener(Began(step, step.command))
+                try:
+                    waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
+                except Exception as problem:
+                    failure = _not_started(step, problem)
+                    break
+                started.add(step.id)
             self._wait(stage, waiting, failure)
         finally:
+            self._end(waiting)
             self._record(stage, started)
 
+    def _end(self, waiting: dict[str, Running]) -> None:
+        """Kill what is still `waiting`, and wait until it has ended, where all else has gone wrong."""
+        for running in waiting.values():
+            running.stop()
+        deadline = time.monotonic() + BOUND_S
+        while waiting and (news := self._next(deadline)) is not None:
+            if isinstance(news, Ended):
+                waiting.pop(news.key, None)
+
     def _wait(self, stage: Stage, waiting: dict[str, Running], failure: IpvkitError | None) -> None:
-        """Wait until all that is `waiting` has ended; raise what ends the run."""
+        """Wait until all that is `waiting` has ended, or cannot even be killed; raise what ends the run."""
         by_id = {step.id: step for step in stage}
-        deadline = self.deadline
+        deadline, killed = self.deadline, False
         while waiting:
             news = self._next(deadline)
             if isinstance(news, Ended):
@@ -215,12 +226,14 @@ class _CommandRun:
             if isinstance(news, Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
                 failure = interrupted(news, _UNDONE)
-            elif deadline > self.deadline:
+                deadline = min(deadline, time.monotonic() + BOUND_S)
+            elif killed:
                 failure = CommandFailed(f"{', '.join(waiting)} did not end even when killed", _UNDONE)
+                waiting.clear()
                 break
             else:
                 failure = failure or CommandFailed("the run did not end in time", _MORE_TIME)
-                deadline = time.monotonic() + BOUND_S
+                deadline, killed = time.monotonic() + BOUND_S, True
             # What changes something ends by itself at once; only that it has ended tells what it did.
             for id, running in waiting.items():
                 if by_id[id].undo is None or news is None:

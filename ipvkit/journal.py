@@ -10,26 +10,20 @@ import fcntl
 import json
 import os
 import re
-import socket
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ipvkit import effects
-from ipvkit.command import Command
-from ipvkit.effects import Effect
 from ipvkit.errors import CommandFailed, IpvkitError, MissingRequirement, UsageError
+from ipvkit.ledger import Entry, Ledger, written
 
 SCHEMA = "ipvkit/journal/v1"
-
-NETNS = Path("/run/netns")
-"""Where ip-netns(8) keeps its names."""
 
 _OWN_NETNS, _BOOT = Path("/proc/self/ns/net"), Path("/proc/sys/kernel/random/boot_id")
 _SUFFIX = ".jsonl"
@@ -40,82 +34,6 @@ _PEEK_S = 1.0
 
 _LINGER_S = 10.0
 """How long a lock is waited for whose owner is dead: its commands were killed with it, and end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A step that has begun, and the `undo` that takes it back.
-
-    `effect` is None only where the machine is not a real one. `former` is a sysctl's value before, `mark`
-    the number by which the kernel knows what was made, None where that is not known. That the step has
-    taken place is `certain` only to the run itself.
-    """
-
-    id: str
-    purpose: str
-    undo: Command
-    effect: Effect | None = None
-    former: str = ""
-    mark: int | None = None
-    certain: bool = False
-
-
-class Ledger:
-    """What a run has to undo, in the order in which it was begun; `kept` is whether it is to stay."""
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.entries: dict[str, Entry] = {}
-        self.kept = False
-
-    def begin(self, entries: Sequence[Entry]) -> None:
-        """Take in what begins now, and so may have happened from now on."""
-        self.entries |= {entry.id: entry for entry in entries}
-
-    def end(self, done: Iterable[str], undone: Iterable[str]) -> None:
-        """Take in that the steps `done` have happened, and that nothing is there of those `undone`."""
-        for id in done:
-            entry = self.entries[id]
-            self.entries[id] = replace(entry, certain=True, mark=_mark_of(entry.effect))
-        for id in undone:
-            self.entries.pop(id, None)
-
-    def keep(self) -> None:
-        """Take in that all of it is to stay when the run has ended."""
-        self.kept = True
-
-    def read(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of a file; raise an error of its shape or UsageError where it is none."""
-        match record:
-            case {"begin": [*entries]}:
-                self.entries |= {entry.id: entry for entry in map(_read, entries)}
-            case {"done": {**marks}, "undone": [*undone]}:
-                for id in map(str, marks):
-                    mark = record["done"][id]
-                    self.entries[id] = replace(self.entries[id], mark=None if mark is None else int(mark))
-                for id in undone:
-                    del self.entries[id]
-            case {"kept": True}:
-                self.kept = True
-            case _:
-                raise UsageError("it is no record")
-
-
-def _mark_of(effect: Effect | None) -> int | None:
-    match effect:
-        case effects.Netns(name):
-            return inode_of(name)
-        case effects.Link(name, _, None):
-            with suppress(OSError):
-                return socket.if_nametoindex(name)
-    return None
-
-
-def inode_of(netns: str) -> int | None:
-    """Return the inode of the namespace that a name means now, or None."""
-    with suppress(OSError):
-        return (NETNS / netns).stat().st_ino
-    return None
 
 
 class Journal(Ledger):
@@ -145,7 +63,7 @@ class Journal(Ledger):
     def begin(self, entries: Sequence[Entry]) -> None:
         """Have what takes `entries` back on disk before they begin; CommandFailed where it cannot be."""
         if entries:
-            self._write({"begin": [_written(entry) for entry in entries]}, synced=True)
+            self._write({"begin": [written(entry) for entry in entries]}, synced=True)
         super().begin(entries)
 
     def end(self, done: Iterable[str], undone: Iterable[str]) -> None:
@@ -192,31 +110,6 @@ def _write_all(file: int, record: Mapping[str, Any]) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def _written(entry: Entry) -> dict[str, Any]:
-    if entry.effect is None:
-        raise ValueError(f"{entry.id}: nobody could look for what it leaves")
-    told = {"id": entry.id, "purpose": entry.purpose, "undo": str(entry.undo)}
-    return {**told, "former": entry.former, **effects.written(entry.effect)}
-
-
-def _read(value: Mapping[str, Any]) -> Entry:
-    """Return an entry; its command is made anew, since nothing that a file says is ever run."""
-    effect = effects.read(value)
-    former = str(value["former"])
-    if isinstance(effect, effects.Sysctl) and not effects.is_number(former):
-        raise UsageError(f"{former!r} is no value of {effect.key}")
-    return Entry(str(value["id"]), str(value["purpose"]), undo_of(effect, former), effect, former)
-
-
-def undo_of(effect: Effect, former: str) -> Command:
-    """Return what takes `effect` back, with a sysctl's `former` value."""
-    *words, last = effect.undo.argv
-    return Command((*words, f"{last}{former}" if isinstance(effect, effects.Sysctl) else last))
-
-
-# --- files ----------------------------------------------------------------------------------------------
-
-
 def folder() -> Path:
     """Return the folder of the journals: root's is in /run, which a restart empties as it does the kernel."""
     state_home = os.environ.get("XDG_STATE_HOME", "")
@@ -234,6 +127,8 @@ def started(lab: str) -> Iterator[Journal]:
     """
     try:
         journal = _held(lab, make=True)
+    except CommandFailed as problem:
+        raise UsageError(problem.message, problem.hint) from None
     except OSError as problem:
         raise _cannot_write(problem) from None
     try:
@@ -284,13 +179,15 @@ def _boot() -> str:
 def taken_over(lab: str) -> Iterator[Journal | None]:
     """Hold the journal of a run of `lab` that has ended, None where there is none.
 
-    Raise UsageError where the run goes on.
+    Raise UsageError where the run goes on, CommandFailed where nobody can tell what it has left.
     """
     try:
         journal = _held(lab, make=False)
     except FileNotFoundError:
         yield None
         return
+    except OSError as problem:
+        raise CommandFailed(f"the journal of {title(lab)} cannot be read: {problem.strerror}") from None
     try:
         yield journal
     finally:
@@ -334,16 +231,18 @@ def records() -> list[Record]:
 def _record(place: int, lab: str) -> Record | None:
     """Return what the journal of `lab` tells; one that holds nothing, and nobody, goes."""
     try:
-        file = _open(place, lab, make=False)
+        file = _open(place, lab, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    except (OSError, MissingRequirement):
+        return Record(lab, State.DAMAGED)
     try:
         running = False
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             running = True
-        read = _read_in(file)
+        read = _read_in(file, lab)
         if not (running or read.entries):
             _take_away(place, lab)
             return None
@@ -395,7 +294,7 @@ def _held(lab: str, *, make: bool) -> Journal:
 
 def _journal(place: int, lock: int, lab: str) -> Journal:
     try:
-        read = _read_in(lock)
+        read = _read_in(lock, lab)
         os.ftruncate(lock, read.length)
     except BaseException:
         os.close(lock)
@@ -414,7 +313,7 @@ class _Content(Ledger):
         self.length = 0
 
 
-def _read_in(file: int) -> _Content:
+def _read_in(file: int, lab: str) -> _Content:
     """Return what the file holds; a last line that is not whole had not begun to count.
 
     Raise CommandFailed for what is no journal. What was begun before the machine was started is gone.
@@ -429,15 +328,24 @@ def _read_in(file: int) -> _Content:
             if number > 1:
                 content.read(record)
                 continue
-            content.header = record
+            content.header = _checked(record)
             if record["boot"] != _boot():
                 return content
         except (AttributeError, KeyError, TypeError, ValueError, UsageError):
             raise CommandFailed(
-                f"a journal in {folder()} is damaged at line {number}",
-                "look at it: it tells what was done; remove it when nothing of that is left",
+                f"{folder() / lab}{_SUFFIX} is no journal at line {number}",
+                "it tells what was done; remove it when nothing of that is left",
             ) from None
     return content
+
+
+def _checked(header: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    """Return `header` if it has all that tells who a run is; raise UsageError if not."""
+    match header:
+        case {"schema": schema, "pid": int(), "started": str(), "boot": str(), "netns": int()}:
+            if schema == SCHEMA:
+                return dict(header)
+    raise UsageError("it does not begin as a journal does")
 
 
 def _place(*, make: bool) -> int:
@@ -449,12 +357,12 @@ def _place(*, make: bool) -> int:
     return _own(place, path)
 
 
-def _open(place: int, lab: str, *, make: bool) -> int:
+def _open(place: int, lab: str, how: int) -> int:
     """Return the open file; OSError where there is none, MissingRequirement where others could write it."""
     if not _NAME.fullmatch(lab):
         raise UsageError(f"{lab!r} is no name of a lab", "`ipvkit status` tells the names")
     name = f"{lab}{_SUFFIX}"
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT if make else 0)
+    flags = how | os.O_NOFOLLOW | os.O_NONBLOCK
     return _own(os.open(name, flags, 0o600, dir_fd=place), folder() / name)
 
 
@@ -472,7 +380,7 @@ def _own(file: int, path: Path) -> int:
 def _locked(place: int, lab: str, *, make: bool) -> int | None:
     """Return the file of `lab`, open and locked, or None where somebody holds it; OSError without one."""
     for _ in range(100):
-        lock = _open(place, lab, make=make)
+        lock = _open(place, lab, os.O_RDWR | (os.O_CREAT if make else 0))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -86,12 +86,13 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be built on the link `parent`; `links` are further ones, of the host itself."""
+    """What is to be built on the link `parent`: endpoints of these `kinds`; `links` are the host's own."""
 
     parent: str
     joins: tuple[Join, ...] = ()
     guests: tuple[Guest, ...] = ()
     links: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ("ipvlan",)
 
     @property
     def addresses(self) -> tuple[tuple[Guest, InterfaceAddress], ...]:
@@ -256,6 +257,13 @@ def _kind(parent: Link, machine: Machine) -> Iterator[Finding]:
 
 _IPVLAN = ("ipvlan", "ipvtap")
 _BUSY = ("macvlan", "macvtap", "macsec")
+_TOGETHER = {
+    **dict.fromkeys(_IPVLAN, ("ipvlan",)),
+    "macvlan": ("macvlan",),
+    "macvtap": ("macvlan",),
+}
+"""What goes beside a link of each kind on one parent."""
+
 RIDERS = (*_IPVLAN, *_BUSY)
 """What takes a device's only receive handler (netdev_rx_handler_register); ipvlan links share it."""
 
@@ -310,8 +318,12 @@ def _riding(wanted: Wanted, parent: Link, machine: Machine) -> Iterator[Finding]
     for (kind, setting), riders in alike.items():
         what = f"{parent.ifname} carries the {kind} {some(map(str, riders))}"
         flipping = [str(join) for join in wanted.joins if str(join) != setting]
-        if not setting:
-            yield Finding("busy", "error", what, "the kernel takes no ipvlan beside it: use another parent")
+        others = [own for own in wanted.kinds if own not in _TOGETHER.get(kind, ())]
+        if others:
+            mend = f"the kernel takes no {' and no '.join(others)} beside it: use another parent"
+            yield Finding("busy", "error", what, mend)
+        elif not setting:
+            continue
         elif flipping:
             what = f"{what} in {setting}, which {', '.join(dict.fromkeys(flipping))} would flip"
             yield Finding("flips", "error", what, "use another parent")

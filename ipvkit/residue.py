@@ -15,7 +15,7 @@ _SLASH = ":"
 """What stands for the slash in a sysctl's name where that names a view, and so a file."""
 
 _NOT_THERE = "cannot stat /proc/sys/net/"
-_SYSCTL = re.compile(r"net\.\S+ = ")
+_SYSCTL, _STATE = "net.", "state of "
 _COME_AND_GO = frozenset(("kernel", "ra", "redirect"))
 """The protocols of routes that nobody made: they follow links, addresses and routers."""
 
@@ -27,7 +27,7 @@ def views_of(plan: Plan) -> dict[str, Command]:
     """Return the commands that show what a run of `plan` could leave behind, by name."""
     views = {
         "netns": ip.netns_list(),
-        "addr": ip.addr_show(),
+        "addr": ip.addr_show(details=True),
         "route": ip.route_show_all(),
         "permanent": ip.neigh_show_permanent(),
         "proxy": ip.neigh_show_proxy(),
@@ -46,7 +46,8 @@ def things(seen: Mapping[str, Completed]) -> Things:
     for link in ip.parse_addresses(seen["addr"].stdout):
         # The kernel's own IPv6 addresses come and go with a link's carrier.
         own = [a.address for a in link.addresses if a.address.version == 4 or a.scope == "global"]
-        found += [f"link {link.ifname}", *(f"address {address} on {link.ifname}" for address in own)]
+        found += [f"link {link.ifname}", _state(link)]
+        found += [f"address {address} on {link.ifname}" for address in own]
     found += [_route(r) for r in ip.parse_routes(seen["route"].stdout) if r.protocol not in _COME_AND_GO]
     for entry in ip.parse_neighbours(seen["permanent"].stdout):
         found.append(f"neighbour {entry.dst} lladdr {entry.lladdr} on {entry.dev}")
@@ -54,6 +55,14 @@ def things(seen: Mapping[str, Completed]) -> Things:
     sysctls = [name for name in seen if name.startswith("net.")]
     found += [f"{key.replace(_SLASH, '/')} = {seen[key].stdout.strip()}" for key in sysctls]
     return tuple(found)
+
+
+def _state(link: ip.Link) -> str:
+    """Return what somebody has set of a link."""
+    words = [f"state of {link.ifname}: {'up' if link.up else 'down'}", f"mtu {link.mtu}"]
+    words += [f"port of {link.master}"] if link.master else []
+    words += [f"{link.mode} {link.flag}"] if link.mode else []
+    return ", ".join(words)
 
 
 def _route(route: ip.Route) -> str:
@@ -88,15 +97,19 @@ def residue(
     others = {_subject(effect) for effect in alone}
 
     def counts(thing: str) -> bool:
-        words = {_subject(thing), *re.split("[ /]", thing)}
+        words = {_subject(thing), *re.split(": |[ /]", thing)}
         return _subject(thing) not in others and (concerned is None or not words.isdisjoint(concerned))
 
     was, is_ = set(before), set(after)
+    both = {_subject(thing) for thing in was} & {_subject(thing) for thing in is_}
     appeared = [thing for thing in after if thing not in was and counts(thing)]
-    # That a sysctl has lost its value is told by the one that it has.
-    gone = [thing for thing in before if thing not in is_ and counts(thing) and not _SYSCTL.match(thing)]
+    appeared = [thing for thing in appeared if not thing.startswith(_STATE) or _subject(thing) in both]
+    # That a sysctl, or a state, is no longer what it was is told by what it is.
+    gone = [thing for thing in before if thing not in is_ and counts(thing)]
+    gone = [thing for thing in gone if not thing.startswith((_STATE, _SYSCTL))]
     return [*appeared, *(f"gone: {thing}" for thing in gone)]
 
 
 def _subject(thing: str) -> str:
-    return thing.partition(" = ")[0]
+    """Return what a line is about that has a value, or the line."""
+    return re.split(" = |: ", thing)[0]

@@ -12,7 +12,7 @@ from ipvkit.command import Command, Completed
 from ipvkit.effects import Seen, Sight, Standing
 from ipvkit.errors import IpvkitError
 from ipvkit.execution import BOUND_S, Signal, ask
-from ipvkit.journal import Entry, Ledger, inode_of
+from ipvkit.ledger import Entry, Ledger, mark_of_netns
 from ipvkit.plan import Step
 from ipvkit.targets import CommandTarget, Ended, Inbox, Running
 
@@ -67,8 +67,8 @@ def look_for(entries: Iterable[Entry], target: CommandTarget) -> Sight:
     """Return what the machine shows of `entries`; raise IpvkitError where it cannot be seen."""
     found = [entry.effect for entry in entries if entry.effect is not None]
     views = {name: view for effect in found for name, view in effect.views.items()}
-    inodes = {effect.name: inode_of(effect.name) for effect in found if isinstance(effect, effects.Netns)}
-    return effects.sight(found, ask(target, views), inodes)
+    marks = {name: mark_of_netns(name) for name in effects.namespaces_of(found)}
+    return effects.sight(found, ask(target, views), marks)
 
 
 def standing(entry: Entry, sight: Sight) -> Seen:
@@ -119,20 +119,22 @@ class _TakingBack:
             self.result.left.append(f"{line} ({' '.join(said.split())})")
 
     def _look_again(self) -> None:
-        """Tell apart, of the undos that failed, what was gone and what is left."""
-        failed = [f for f in self.result.undone if f.completed.exit_code != 0]
-        if not failed:
-            return
-        entries = [self.ledger.entries[f.step.id] for f in failed]
+        """Tell what is left of what was undone; where nobody can look, by how its command ended."""
+        tried = {finished.step.id: finished for finished in self.result.undone}
+        entries = [entry for id, entry in self.ledger.entries.items() if id in tried]
         sight = None
         with suppress(Exception):
             sight = look_for(entries, self.target)
-        for finished, entry in zip(failed, entries, strict=True):
-            if entry.effect and sight and standing(entry, sight).standing is Standing.GONE:
-                self.ledger.end((), (entry.id,))
+        for entry in reversed(entries):
+            completed = tried[entry.id].completed
+            there = completed.exit_code != 0
+            if sight is not None and entry.effect is not None:
+                there = standing(entry, sight).standing in (Standing.STANDS, Standing.HELD)
+            if there:
+                said = completed.stderr.strip() or "it is still there"
+                self.result.left.append(f"could not undo: {entry.undo}: {said}")
             else:
-                said = finished.completed.stderr.strip()
-                self.result.left.append(f"could not undo: {finished.command}: {said}")
+                self.ledger.end((), (entry.id,))
 
     def _undo(self, entry: Entry) -> None:
         self._tell(Began(entry, entry.undo, undoing=True))
@@ -143,8 +145,6 @@ class _TakingBack:
             completed = Completed(127, "", str(problem), 0.0)
         finished = Finished(entry, entry.undo, completed, undoing=True)
         self.result.undone.append(finished)
-        if completed.exit_code == 0:
-            self.ledger.end((), (entry.id,))
         self._tell(finished)
 
     def _tell(self, event: Began | Finished | Stopping) -> None:

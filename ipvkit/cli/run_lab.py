@@ -28,9 +28,11 @@ from ipvkit.cli.options import (
 )
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
+from ipvkit.effects import Link, Netns
 from ipvkit.errors import MissingRequirement, UsageError
 from ipvkit.execution import look, signals_into
-from ipvkit.lab import AddLink, Lab, on_parent, shim_name
+from ipvkit.journal import State
+from ipvkit.lab import AddLink, Lab, SetMode, on_parent, shim_name
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
@@ -122,7 +124,7 @@ def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
     wanted = _wanted(place(gateway=network.gateway))
     machine = survey(wanted, inbox)
-    _tell_or_refuse(lab, preflight.inspect(wanted, machine))
+    _tell_or_refuse(lab, wanted, preflight.inspect(wanted, machine))
     link = machine.link(parent)
     own = link.addresses if link is not None else ()
     host = tuple(address.address for address in own if address.scope == "global")
@@ -137,26 +139,47 @@ def _wanted(lab: Lab) -> preflight.Wanted:
     settings = [phase.setting for phase in lab.phases]
     changes = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
     links = [change.name for change in changes if isinstance(change, AddLink)]
+    flips = [c for c in changes if isinstance(c, SetMode) or (isinstance(c, AddLink) and c.kind == "ipvlan")]
     if any(setting.host_shim for setting in settings):
         links.append(shim_name(0))
     return preflight.Wanted(
         lab.parent,
-        tuple(preflight.Join(s.mode, s.flag, s.strategy, s.host_shim) for s in settings),
+        (
+            *(
+                preflight.Join(s.mode, s.flag, s.strategy, s.host_shim)
+                for s in settings
+                if s.kind == "ipvlan"
+            ),
+            *(preflight.Join(change.mode or "l3", strategy="none") for change in flips),
+        ),
         tuple(preflight.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
         tuple(links),
+        tuple(sorted({setting.kind for setting in settings})),
     )
 
 
-def _tell_or_refuse(lab: Lab, inspection: preflight.Inspection) -> None:
+def _tell_or_refuse(lab: Lab, wanted: preflight.Wanted, inspection: preflight.Inspection) -> None:
     """Tell on stderr what stops no run; raise UsageError that tells all at once where something does."""
     errors = [str(finding) for finding in inspection.of("error")]
     others = [f"warning: {finding}" for finding in inspection.of("warning")]
     others += [f"note: {finding}" for finding in inspection.of("info")]
     if errors:
         what = "\n  ".join([*errors, *others])
-        raise UsageError(f"lab {lab.name} cannot start on {inspection.parent}:\n  {what}")
+        raise UsageError(f"lab {lab.name} cannot start on {inspection.parent}:\n  {what}", _held(wanted))
     for line in others:
         print(line, file=sys.stderr)
+
+
+def _held(wanted: preflight.Wanted) -> str:
+    """Return which other lab holds what is wanted, and what to type, or nothing."""
+    names = {name for guest in wanted.guests for name in (guest.name, guest.netns)} | set(wanted.links)
+    for record in journal.records():
+        made = [entry.effect for entry in record.entries if isinstance(entry.effect, Netns | Link)]
+        held = [str(effect) for effect in made if effect.name in names]
+        if held:
+            what = "down" if record.state is State.UP else "cleanup"
+            return f"{journal.title(record.lab)} holds {preflight.some(held)}: ipvkit {what} {record.lab}"
+    return ""
 
 
 def _tell(result: Result, *, as_json: bool, output: Path | None) -> None:

@@ -1,5 +1,6 @@
 """``ipvkit status``, ``ipvkit cleanup`` and ``ipvkit down``: what runs have left on this machine."""
 
+import os
 import sys
 from queue import SimpleQueue
 from typing import Annotated
@@ -25,12 +26,14 @@ def status(json_: Json = False) -> int:
     Exit code: 0, also when there is nothing.
     """
     found = journal.records()
+    if os.geteuid() != 0:
+        print("these are this user's runs; those of root: sudo ipvkit status", file=sys.stderr)
     emit(runs.render_json(found) if json_ else runs.render_table(found))
     return 0
 
 
 def cleanup(
-    labs: Annotated[list[str] | None, typer.Argument(metavar="[LAB]...", help="Whose runs to undo.")] = None,
+    labs: Annotated[list[str] | None, typer.Argument(metavar="LAB", help="Whose runs to undo.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Undo every run that was interrupted.")] = False,
     dry_run: DryRun = False,
 ) -> int:
@@ -81,7 +84,7 @@ def _refuse(found: Journal, *, kept: bool) -> None:
         raise UsageError(f"{found.title} is up, as asked", f"ipvkit down {found.lab}")
     if found.elsewhere:
         what = f"{found.title} ran in another network namespace, net:[{found.header['netns']}]"
-        raise UsageError(what, "type the same in there, behind `ip netns exec NAME`")
+        raise UsageError(what, "type the same in there, behind `nsenter --net=/run/netns/NAME`")
 
 
 def _preview(found: Journal) -> None:
@@ -92,7 +95,7 @@ def _preview(found: Journal) -> None:
         if seen.standing is Standing.STANDS:
             emit(f"{entry.undo}\n")
         elif seen.why:
-            emit(f"# left alone: {seen.why}\n")
+            emit(f"# {'stays' if seen.standing is Standing.HELD else 'left alone'}: {seen.why}\n")
 
 
 def _undo(found: Journal) -> None:

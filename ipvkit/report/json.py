@@ -8,8 +8,8 @@ from typing import Any
 from ipvkit.command import Command, Completed
 from ipvkit.engine import Run
 from ipvkit.errors import IpvkitError
-from ipvkit.journal import Entry
 from ipvkit.lab import Attempt, Check, family_of
+from ipvkit.ledger import Entry
 from ipvkit.plan import Section, Step
 from ipvkit.verdicts import Result, Verdict
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ipvkit.journal import Entry, Record
+from ipvkit.journal import Record
+from ipvkit.ledger import Entry
 from ipvkit.preflight import some
 
 

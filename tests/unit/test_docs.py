@@ -66,6 +66,8 @@ def test_commands_print_what_is_shown(
     monkeypatch.chdir(tmp_path)
     for name, value in terminal_environment(tmp_path).items():
         monkeypatch.setenv(name, value)
+    # Where nothing is up, as in the documents.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     ran: dict[str, tuple[int, str]] = {}
     problems = []
     for shown in document.shown:

@@ -270,6 +270,19 @@ def test_a_listener_that_fails_does_not_keep_what_was_done_from_being_undone() -
     assert target.started[-3:] == ["undo b2", "undo b1", "undo a"]
 
 
+def test_when_a_listener_fails_what_runs_is_ended_before_anything_is_undone() -> None:
+    target = Told(hangs=["do b1"])
+
+    def listener(event: Began | Finished | Stopping) -> None:
+        if isinstance(event, Began) and event.step.id == "b2":
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        engine.run(THREE, target, listener)
+    assert target.stopped == ["do b1"]
+    assert target.started == ["do a", "do b1", "undo b1", "undo a"], "b1 may have done what it was to do"
+
+
 # --- time ------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +378,18 @@ def test_a_signal_stops_what_leaves_nothing_and_waits_for_what_has_to_be_undone(
     assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
 
 
+def test_after_a_signal_what_hangs_is_not_waited_for_until_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "BOUND_S", 0.05)
+    target = Told(hangs=["do c2"], on_start=raises_on("do c3", signal.SIGINT))
+    result, undone = run(THREE, target, timeout_s=60)
+    assert result.duration_s < 30
+    assert target.stopped[-1] == "do c2"
+    assert isinstance(result.failure, Interrupted)
+    assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+
+
 def test_a_signal_is_told_when_it_comes() -> None:
     events: list[object] = []
     engine.run(THREE, Told(on_start=raises_on("do b1", signal.SIGTERM)), events.append)
@@ -420,7 +445,7 @@ def shown(namespaces: Sequence[str], addresses: Mapping[str, Sequence[str]]) -> 
     """Return the views of a machine with these namespaces, and with these addresses of each link."""
     return {
         "ip -json netns list": json.dumps([{"name": name} for name in namespaces]) if namespaces else "",
-        "ip -json addr show": json.dumps(
+        "ip -json -details addr show": json.dumps(
             [
                 {
                     "ifname": dev,
@@ -473,7 +498,7 @@ def test_residue_is_what_concerns_the_lab_and_is_there_after_and_was_not_before_
 def test_a_sysctl_that_has_another_value_after_is_residue() -> None:
     plan = make_plan(walkthrough())
     reading = f"sysctl -n {NONLOCAL_BIND}"
-    values = iter(["1\n", "1\n", "1\n", "0\n"])
+    values = iter(["1\n", "1\n", "1\n", "1\n", "0\n"])
 
     class Machine(Told):
         def start(self, key: str, command: Command, inbox: Inbox) -> Running:
@@ -487,7 +512,21 @@ def test_a_sysctl_that_has_another_value_after_is_residue() -> None:
     assert result.residue == (f"{NONLOCAL_BIND} = 0",)
 
 
-@pytest.mark.parametrize("view", ["ip -json netns list", "ip -json addr show"])
+def test_a_parent_that_is_not_as_it_was_is_residue() -> None:
+    def eth0(**fields: object) -> dict[str, str]:
+        link = {"ifname": "eth0", "flags": ["UP"], "mtu": 1500, "addr_info": [], **fields}
+        return {"ip -json -details addr show": json.dumps([link])}
+
+    for changed, state in (
+        ({"flags": []}, "down, mtu 1500"),
+        ({"mtu": 1400}, "up, mtu 1400"),
+        ({"master": "br0"}, "up, mtu 1500, port of br0"),
+    ):
+        result, _ = run(THREE, Told(before=eth0(), after=eth0(**changed)))
+        assert result.residue == (f"state of eth0: {state}",)
+
+
+@pytest.mark.parametrize("view", ["ip -json netns list", "ip -json -details addr show"])
 def test_a_machine_that_cannot_be_looked_at_is_not_taken_for_a_clean_one(view: str) -> None:
     class Blind(Told):
         def start(self, key: str, command: Command, inbox: Inbox) -> Running:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -12,10 +13,13 @@ from unittest.mock import patch
 import jsonschema
 import pytest
 
+from ipvkit import journal
 from ipvkit import labs as gallery
 from ipvkit.cli import main
+from ipvkit.effects import Netns
 from ipvkit.lab import Outcome, on_parent
 from ipvkit.lab_file import load
+from ipvkit.ledger import Entry
 from ipvkit.plan import Plan, make_plan
 from ipvkit.preflight import Guest, Join, Wanted
 from ipvkit.survey import inspect
@@ -126,8 +130,9 @@ def pings() -> dict[str, Answer]:
 def changes(recorder: Recorder) -> list[str]:
     """Return the lines that were started and change something."""
     lines = [mark.line for mark in recorder.log() if mark.event == "begin"]
-    looks = ("ip -json", "ip -all netns exec ip -json", "sysctl -n", "arping -c 2 -w 3 -D")
-    return [line for line in lines if not line.startswith(looks) and line != PROBE_FOR_IPVLAN]
+    looks = ("ip -all netns exec ip -json", "sysctl -n", "arping -c 2 -w 3 -D")
+    own = [line for line in lines if not line.startswith(looks) and line != PROBE_FOR_IPVLAN]
+    return [line for line in own if not re.match(r"ip (-n \S+ )?-json ", line)]
 
 
 def test_a_run_prints_its_table_on_stdout_and_its_progress_on_stderr(
@@ -240,6 +245,14 @@ def test_keep_undoes_nothing_and_tells_how_to(
     (kept,) = json.loads(capsys.readouterr().out)["runs"]
     assert (kept["lab"], kept["state"]) == ("walkthrough", "up")
     assert [held["undo"] for held in kept["holds"]] == undo_lines()
+
+
+def test_what_another_lab_holds_is_told_with_what_to_type(run: Callable[..., Ran]) -> None:
+    with journal.started("other") as ledger:
+        ledger.begin([Entry("x", "make it", Netns("test1").undo, Netns("test1"))])
+    code, _, err = run(but={"ip -json netns list": Answer('[{"name": "test1"}]')})
+    assert code == 2
+    assert err.splitlines()[-1] == "hint: lab other holds netns test1: ipvkit cleanup other"
 
 
 @pytest.mark.parametrize(

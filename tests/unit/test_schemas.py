@@ -29,7 +29,7 @@ import ip_routes_output
 import ping_output
 from captures import FIXTURES, captures, short, text_of
 from documents import REFERENCE, Document
-from ipvkit import ageing, announce, journal, labs, matrix
+from ipvkit import ageing, announce, journal, labs, ledger, matrix
 from ipvkit.cli.app import run as run_command_line
 from ipvkit.cli.parse import Kind
 from ipvkit.command import Command, Completed
@@ -376,12 +376,12 @@ LEFT: dict[str, Effect] = {
 """All that a lab can leave, in the order in which it is done."""
 
 
-def leave(ledger: journal.Ledger) -> None:
+def leave(run: ledger.Ledger) -> None:
     """Begin what is in LEFT, as a run does whose end nobody sees."""
     former = {id: "0" if isinstance(effect, Sysctl) else "" for id, effect in LEFT.items()}
-    ledger.begin(
+    run.begin(
         [
-            journal.Entry(id, "leave it", journal.undo_of(effect, former[id]), effect, former[id])
+            ledger.Entry(id, "leave it", ledger.undo_of(effect, former[id]), effect, former[id])
             for id, effect in LEFT.items()
         ]
     )
@@ -400,17 +400,17 @@ def statuses() -> dict[str, dict[str, Any]]:
     """Return what is printed of journals of each kind: the code's own, and one that somebody has spoilt."""
     found = {}
     with TemporaryDirectory() as home, patch.dict(os.environ, XDG_STATE_HOME=home):
-        with journal.started("kept") as ledger:
-            leave(ledger)
-            ledger.keep()
+        with journal.started("kept") as run:
+            leave(run)
+            run.keep()
         found["up"] = status()
-        with journal.started("killed") as ledger:
-            leave(ledger)
-            ledger.end(["l3.4"], ["l3.5"])
+        with journal.started("killed") as run:
+            leave(run)
+            run.end(["l3.4"], ["l3.5"])
         (journal.folder() / "spoilt.jsonl").write_text("{}\n", encoding="utf-8")
-        with journal.started("at-work") as ledger:
+        with journal.started("at-work") as run:
             found["begins"] = status()
-            leave(ledger)
+            leave(run)
             found["all"] = status()
     with TemporaryDirectory() as home, patch.dict(os.environ, XDG_STATE_HOME=home):
         found["nothing"] = status()
@@ -955,3 +955,52 @@ def section(title: str) -> str:
     found = re.search(rf"^##+ {title}\n(.*?)(?=^##+ |\Z)", "\n".join(PAGE.prose), re.MULTILINE | re.DOTALL)
     assert found is not None, f"json.md has no section {title}"
     return found[1]
+
+
+# --- the page of the journal ----------------------------------------------------------------------------
+
+JOURNAL_PAGE = Document(REFERENCE / "journal.md")
+
+
+def test_journal_page_names_every_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with journal.started("kept") as run:
+        leave(run)
+        run.end(["l3.1"], ["l3.5"])
+        run.keep()
+    lines = [json.loads(line) for line in (tmp_path / "ipvkit" / "kept.jsonl").read_text().splitlines()]
+    header, begun, *others = lines
+    entries = begun["begin"]
+    common = [key for key in entries[0] if all(key in entry for entry in entries)]
+    prose = "\n".join(JOURNAL_PAGE.prose)
+    assert re.findall(r"^\| `(\w+)` \|", prose, re.MULTILINE) == [*header, *common]
+    words = {key for entry in entries for key in entry} | {entry["effect"] for entry in entries}
+    assert {word for word in words if f"`{word}`" not in prose} == set()
+    assert [list(line) for line in (begun, *others)] == [["begin"], ["done", "undone"], ["kept"]]
+    assert all(f'"{key}": ' in prose for line in (begun, *others) for key in line)
+
+
+def test_the_journal_that_its_page_shows_is_read_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    [block] = [block for block in JOURNAL_PAGE.blocks if block.name]
+    header = json.loads(block.lines[0])
+    here = {**header, "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
+    file = journal.folder() / block.name
+    for first_line, torn in ((here, '{"begin": ['), (header, "")):
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        file.write_text("\n".join([json.dumps(first_line), *block.lines[1:], torn]))
+        found = journal.records()
+        if first_line is here:
+            [record] = found
+            assert (record.lab, record.state) == ("mac", journal.State.UP)
+            assert (record.pid, record.started) == (header["pid"], header["started"])
+            assert [(entry.id, str(entry.undo)) for entry in record.entries] == [
+                ("one.1", "ip netns del mac1"),
+                ("one.3", "ip netns exec mac1 ip link delete mac1"),
+            ]
+        else:
+            # Of another start of the machine.
+            assert found == []
+            assert not file.exists()

@@ -1,0 +1,356 @@
+"""What is undone, and what is not: on a little machine, killed at any command and changed by others."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import count
+from queue import SimpleQueue
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipvkit import engine, journal
+from ipvkit import labs as gallery
+from ipvkit.command import Command, Completed
+from ipvkit.effects import Link, Netns, Sysctl
+from ipvkit.errors import CommandFailed
+from ipvkit.journal import Journal, started, taken_over
+from ipvkit.lab import Lab, on_parent
+from ipvkit.lab_file import load
+from ipvkit.ledger import Entry, Ledger, undo_of, written
+from ipvkit.plan import Plan, make_plan
+from ipvkit.plan.phases import NONLOCAL_BIND
+from ipvkit.targets import Ended, Inbox, Running
+from ipvkit.undo import Finished, TakenBack, take_back
+from ipvkit.values import address, interface_address
+from strategies import labs_on_a_parent
+
+PARENT = "eth0"
+Place = str | None
+
+
+@dataclass
+class Machine:
+    """A CommandTarget that keeps in mind what commands change, and shows it as `ip` and `sysctl` do.
+
+    `namespaces` are by name with their inodes, `links` by their namespace and name with ifindex and kind.
+    """
+
+    namespaces: dict[str, int] = field(default_factory=lambda: {"others": 1})
+    links: dict[tuple[Place, str], tuple[int, str | None]] = field(
+        default_factory=lambda: {
+            (None, "lo"): (1, None),
+            (None, PARENT): (2, None),
+            ("others", "x"): (3, "veth"),
+        }
+    )
+    sysctls: dict[str, str] = field(default_factory=dict)
+    proxies: set[tuple[str, str]] = field(default_factory=set)
+    routes: set[tuple[str, str]] = field(default_factory=set)
+    numbers: "count[int]" = field(default_factory=lambda: count(100))
+    watch: Callable[[], None] = lambda: None
+    kind: str = "told"
+
+    @property
+    def state(self) -> dict[str, object]:
+        """All that there is."""
+        sysctls = {key: value for key, value in self.sysctls.items() if value != "0"}
+        there = {name: deepcopy(getattr(self, name)) for name in ("namespaces", "links", "proxies", "routes")}
+        return {**there, "sysctls": sysctls}
+
+    def become(self, state: Mapping[str, object]) -> None:
+        """Be as it was when `state` was all that there was."""
+        for name, value in state.items():
+            setattr(self, name, deepcopy(value))
+
+    def start(self, key: str, command: Command, inbox: Inbox) -> Running:
+        self.watch()
+        code, out = self._do(command.argv, None)
+        self.watch()
+        inbox.put(Ended(key, Completed(code, out, "" if code == 0 else "no", 0.0)))
+        return self
+
+    def stop(self) -> None:
+        raise AssertionError("nothing hangs here")
+
+    def _do(self, argv: tuple[str, ...], place: Place) -> tuple[int, str]:
+        line = " ".join(argv)
+        if found := re.fullmatch(r"ip netns exec (\S+) (.*)", line) or re.fullmatch(
+            r"ip -n (\S+) (.*)", line
+        ):
+            inner = found[2] if line.startswith("ip netns") else f"ip {found[2]}"
+            return self._do(tuple(inner.split()), found[1]) if found[1] in self.namespaces else (1, "")
+        if "-json" in argv or line.startswith("sysctl -n"):
+            return 0, self._show(line, place)
+        if found := re.fullmatch(r"ip netns (add|del) (\S+)", line):
+            return self._netns(found[1], found[2])
+        if found := re.fullmatch(r"ip link add (?:name |dev )?(\S+) link \S+ type (\S+).*", line):
+            return self._add((place, found[1]), (next(self.numbers), found[2]))
+        if found := re.fullmatch(r"ip link set (?:dev )?(\S+) netns (\S+)", line):
+            return self._add((found[2], found[1]), self.links.pop((place, found[1])))
+        if found := re.fullmatch(r"ip link delete (?:dev )?(\S+)", line):
+            self.routes -= {route for route in self.routes if place is None and route[1] == found[1]}
+            return (0, "") if self.links.pop((place, found[1]), None) else (1, "")
+        if found := re.fullmatch(r"sysctl -w (\S+)=(\S+)", line):
+            self.sysctls[found[1]] = found[2]
+        for pattern, held in (
+            (r"ip neigh (add|del) proxy (\S+) dev (\S+)", self.proxies),
+            (r"ip route (add|del) (\S+) dev (\S+)", self.routes),
+        ):
+            if (found := re.fullmatch(pattern, line)) and place is None:
+                (held.add if found[1] == "add" else held.remove)((found[2], found[3]))
+        if found := re.fullmatch(r"ping .*", line):
+            return 1, ""
+        return 0, ""
+
+    def _netns(self, verb: str, name: str) -> tuple[int, str]:
+        if (verb == "add") == (name in self.namespaces):
+            return 1, ""
+        if verb == "add":
+            self.namespaces[name] = next(self.numbers)
+            self.links[name, "lo"] = (1, None)
+        else:
+            del self.namespaces[name]
+            self.links = {where: link for where, link in self.links.items() if where[0] != name}
+        return 0, ""
+
+    def _add(self, where: tuple[Place, str], link: tuple[int, str | None]) -> tuple[int, str]:
+        if where in self.links:
+            return 2, ""
+        self.links[where] = link
+        return 0, ""
+
+    def _show(self, line: str, place: Place) -> str:
+        if line.startswith("sysctl -n "):
+            return self.sysctls.get(line.split()[-1], "0")
+        shown: list[object] = []
+        if line == "ip -json netns list":
+            shown = [{"name": name} for name in self.namespaces]
+        elif line.endswith("addr show"):
+            for (where, name), (index, kind) in self.links.items():
+                if where == place:
+                    info = {"linkinfo": {"info_kind": kind}} if kind else {}
+                    shown.append({"ifname": name, "ifindex": index, "addr_info": [], **info})
+        elif line.endswith("neigh show proxy"):
+            shown = [{"dst": dst, "dev": dev, "proxy": None} for dst, dev in self.proxies]
+        elif line.endswith("route show table all"):
+            shown = [{"dst": dst.removesuffix("/32"), "dev": dev, "flags": []} for dst, dev in self.routes]
+        return json.dumps(shown)
+
+
+@contextmanager
+def known_to_the_kernel(machine: Machine) -> Iterator[None]:
+    """Have inodes and ifindexes be those of `machine`."""
+
+    def index_of(name: str) -> int:
+        if (None, name) not in machine.links:
+            raise OSError
+        return machine.links[None, name][0]
+
+    with (
+        patch("ipvkit.ledger.mark_of_netns", lambda name: machine.namespaces.get(name)),
+        patch("ipvkit.undo.mark_of_netns", lambda name: machine.namespaces.get(name)),
+        patch("socket.if_nametoindex", index_of),
+    ):
+        yield
+
+
+def silent(_: object) -> None:
+    """Listen to nothing."""
+
+
+def undone(ledger: Ledger, machine: Machine) -> tuple[TakenBack, list[str]]:
+    """Take back what `ledger` holds; return what came of it and the lines that were run."""
+    taken = take_back(ledger, machine, silent, SimpleQueue())
+    return taken, [str(finished.command) for finished in taken.undone]
+
+
+@given(lab=labs_on_a_parent(), data=st.data())
+def test_a_run_that_is_killed_at_any_command_is_undone_exactly(
+    lab: Lab, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Before a command acts, and after it did: what is on disk at that instant undoes what is there then."""
+    folder = tmp_path_factory.mktemp("state")
+    machine = Machine()
+    before = machine.state
+    file = folder / "ipvkit" / f"{lab.name}.jsonl"
+    instants: list[tuple[bytes, dict[str, object]]] = []
+    machine.watch = lambda: instants.append((file.read_bytes(), machine.state))
+    with patch.dict("os.environ", XDG_STATE_HOME=str(folder)), known_to_the_kernel(machine):
+        with started(lab.name) as ledger:
+            engine.run(make_plan(lab), machine, silent, ledger=ledger)
+        assert machine.state == before
+        assert not file.exists()
+        machine.watch = lambda: None
+        chosen = data.draw(st.lists(st.sampled_from(instants), min_size=1, max_size=8))
+        for journalled, then in chosen:
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            file.write_bytes(journalled)
+            machine.become(then)
+            with taken_over(lab.name) as left:
+                assert isinstance(left, Journal)
+                taken, _ = undone(left, machine)
+                assert (taken.left, taken.alone) == ([], {})
+                assert undone(left, machine)[1] == [], "once is enough"
+            assert machine.state == before
+            assert journal.records() == []
+
+
+# --- what others do meanwhile ---------------------------------------------------------------------------
+
+
+def plan() -> Plan:
+    lab = load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
+    host, gateway = interface_address("192.168.104.110/24"), address("192.168.104.254")
+    return make_plan(on_parent(lab, PARENT, host=(host,), gateway=gateway))
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    machine = Machine()
+    with known_to_the_kernel(machine):
+        yield machine
+
+
+@pytest.fixture
+def up(machine: Machine) -> Ledger:
+    """Return the ledger of a lab that is up on `machine`, as another process reads it."""
+    ledger = Ledger()
+    assert engine.run(plan(), machine, silent, keep=True, ledger=ledger).kept
+    return as_read(ledger)
+
+
+def as_read(ledger: Ledger) -> Ledger:
+    """Return what another process reads of it: it knows of nothing that it has certainly been done."""
+    read = Ledger()
+    for entry in ledger.entries.values():
+        read.read({"begin": [json.loads(json.dumps(written(entry)))]})
+        read.read({"done": {entry.id: entry.mark}, "undone": []})
+    return read
+
+
+def test_what_is_up_is_taken_down(machine: Machine, up: Ledger) -> None:
+    taken, _ = undone(up, machine)
+    assert machine.state == Machine().state
+    assert (taken.left, taken.alone, up.entries) == ([], {}, {})
+
+
+def test_what_has_gone_is_passed_over(machine: Machine, up: Ledger) -> None:
+    machine._do(("ip", "netns", "del", "test1"), None)
+    taken, lines = undone(up, machine)
+    assert not [line for line in lines if "test1" in line]
+    assert (taken.left, taken.alone, up.entries) == ([], {}, {})
+    assert machine.state == Machine().state
+
+
+def test_a_namespace_of_that_name_that_is_another_one_is_left_alone(machine: Machine, up: Ledger) -> None:
+    for verb in ("del", "add"):
+        machine._do(("ip", "netns", verb, "test1"), None)
+    machine.links["test1", "test1"] = (9, "ipvlan")
+    taken, lines = undone(up, machine)
+    assert not [line for line in lines if "test1" in line]
+    another = "netns test1 is another one now"
+    gone = f"link test1 in netns test1 has gone with its namespace: {another}"
+    assert list(taken.alone.values()) == [gone, another]
+    assert machine.links["test1", "test1"] == (9, "ipvlan"), "of that name and kind, and theirs"
+    assert up.entries == {}, "nothing of ours is left"
+
+
+def test_a_namespace_that_holds_somebody_elses_link_stays_until_it_holds_none(
+    machine: Machine, up: Ledger
+) -> None:
+    machine.links["test1", "nic"] = (77, None)
+    taken, _ = undone(up, machine)
+    assert taken.left == ["netns test1 holds what is somebody else's: link nic"]
+    assert machine.links["test1", "nic"] == (77, None)
+    assert [entry.effect for entry in up.entries.values()] == [Netns("test1")]
+    del machine.links["test1", "nic"]
+    assert undone(up, machine)[1] == ["ip netns del test1"]
+    assert machine.state == Machine().state
+
+
+def test_a_sysctl_that_somebody_else_has_set_is_left_alone(machine: Machine) -> None:
+    ledger = Ledger()
+    undo = undo_of(Sysctl(NONLOCAL_BIND, 1), "0")
+    ledger.begin([Entry("x", "set it", undo, Sysctl(NONLOCAL_BIND, 1), "0")])
+    machine.sysctls[NONLOCAL_BIND] = "2"
+    taken, lines = undone(ledger, machine)
+    assert lines == []
+    assert list(taken.alone.values()) == [f"{NONLOCAL_BIND} was set to 1 and is 2 now"]
+    assert machine.sysctls[NONLOCAL_BIND] == "2"
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        ((5, "dummy"), "link mine is of kind dummy now, and was made as ipvlan"),
+        ((6, "ipvlan"), "link mine is another one now"),
+    ],
+)
+def test_a_link_of_that_name_that_is_another_one_is_left_alone(
+    machine: Machine, now: tuple[int, str], why: str
+) -> None:
+    machine.links[None, "mine"] = (5, "ipvlan")
+    ledger = Ledger()
+    ledger.begin([Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
+    ledger.end(["x"], [])
+    machine.links[None, "mine"] = now
+    taken, lines = undone(ledger, machine)
+    assert (lines, list(taken.alone.values())) == ([], [why])
+    assert machine.links[None, "mine"] == now
+
+
+def test_a_link_that_was_renamed_is_named_and_stays_in_the_ledger(machine: Machine) -> None:
+    machine.links[None, "mine"] = (5, "ipvlan")
+    ledger = Ledger()
+    ledger.begin([Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
+    ledger.end(["x"], [])
+    machine.links[None, "yours"] = machine.links.pop((None, "mine"))
+    taken, lines = undone(as_read(ledger), machine)
+    assert (lines, taken.left) == ([], ["link mine is called yours now"])
+
+
+def test_where_the_machine_cannot_be_looked_at_another_process_undoes_nothing(
+    machine: Machine, up: Ledger
+) -> None:
+    held, before = dict(up.entries), machine.state
+    with patch.object(Machine, "_show", lambda *_: "rubbish"):
+        taken, lines = undone(up, machine)
+    assert lines == []
+    assert len(taken.left) == len(held)
+    assert "not known whether it is there: netns test1" in "\n".join(taken.left)
+    assert (up.entries, machine.state) == (held, before)
+
+
+def test_what_ip_does_not_list_and_is_there_is_not_taken_for_gone(machine: Machine, up: Ledger) -> None:
+    show = Machine._show
+    with patch.object(Machine, "_show", lambda s, line, n: "" if "list" in line else show(s, line, n)):
+        undone(up, machine)
+    assert machine.state == Machine().state
+
+
+def test_where_it_cannot_be_looked_at_the_run_itself_undoes_what_it_did(machine: Machine) -> None:
+    """It knows what it has done, moments ago."""
+    events: list[object] = []
+
+    def listener(event: object) -> None:
+        events.append(event)
+        if isinstance(event, Finished) and event.step.purpose.startswith("ping"):
+            machine.watch = blind
+
+    def blind() -> None:
+        patched.start()
+
+    patched = patch.object(Machine, "_show", lambda *_: "rubbish")
+    try:
+        run = engine.run(plan(), machine, listener)
+    finally:
+        patched.stop()
+    assert machine.state == Machine().state
+    assert isinstance(run.failure, CommandFailed)
+    assert any("not known" in line for line in run.residue)
