@@ -24,7 +24,13 @@ class IpvkitError(Exception):
         lines += [f"  {line}" for line in self.stderr.splitlines()]
         if self.hint:
             lines.append(f"hint: {self.hint}")
-        return "\n".join(lines)
+        return "\n".join(map(_printable, lines))
+
+
+def _printable(text: str) -> str:
+    """Return `text` with the codes of what does not print: a terminal would do what some of it says."""
+    shown = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(shown)
 
 
 class UsageError(IpvkitError):

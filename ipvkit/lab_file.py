@@ -60,11 +60,24 @@ T = TypeVar("T")
 _NUMBER = re.compile(r"[1-9][0-9]{0,4}|0")
 _YES_NO = ("true", "false")
 _SETTING = ("mode", "flag", "kind", "strategy", "host-shim")
+_MOST_CHARACTERS = 500_000
+_MOST_OF_ONE = 1_000
+_MOST_NODES = 20_000
+_MOST_ENDPOINTS = 5_000
+_MOST_ASKED = 500_000
+"""What a file may have: characters, those of one text in it, keys and values once each alias is replaced by
+what it stands for, endpoints in all phases together, and those times the checks and tries of their phase.
+No person's lab comes near; beyond it a plan would take minutes, and the memory of the machine."""
+
 _TRIES = ("add-address", "add-link", "delete-link", "set-mode", "set-mtu")
 
 
 def load(text: str, file: str) -> Lab:
     """Return the lab that the YAML `text` describes; raise InvalidLab naming `file`, line and field."""
+    if not file.isprintable():
+        file = repr(file)
+    if len(text) > _MOST_CHARACTERS:
+        raise InvalidLab(f"{file}: the file has {len(text)} characters", f"{_MOST_CHARACTERS} at most")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as problem:
@@ -74,6 +87,9 @@ def load(text: str, file: str) -> Lab:
         raise InvalidLab(f"{file}:{line}: this is no YAML: {what}", LAB_HINT) from None
     if root is None:
         raise InvalidLab(f"{file}: the file is empty", "`ipvkit run-lab walkthrough` is a lab to begin with")
+    if _size(root, {}) > _MOST_NODES:
+        hint = "keep it shorter, with fewer aliases (*name) in what other aliases stand for"
+        raise InvalidLab(f"{file}: the lab has more than {_MOST_NODES} keys and values", hint)
     try:
         return _lab(_Field(root, file, "lab"))
     except _Wrong:
@@ -81,6 +97,19 @@ def load(text: str, file: str) -> Lab:
     except InvalidLab as problem:
         line = _node_at(root, problem.path).start_mark.line + 1
         raise InvalidLab(f"{file}:{line}: {problem.message}", problem.hint, problem.path) from None
+
+
+def _size(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """Return how many nodes `node` has in it, itself and those that aliases stand for included.
+
+    `known` are the sizes found so far. What is within itself has no end, and counts as too large.
+    """
+    if node not in known:
+        known[node] = _MOST_NODES + 1
+        inside = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = (part for item in inside for part in (item if isinstance(item, tuple) else (item,)))
+        known[node] = 1 + sum(_size(part, known) for part in parts)
+    return known[node]
 
 
 def _node_at(node: yaml.Node, path: Path) -> yaml.Node:
@@ -120,7 +149,12 @@ class _Field:
     def text(self) -> str:
         if not isinstance(self.node, yaml.ScalarNode) or self.node.tag.endswith(":null"):
             raise self.wrong("a single value is needed", "write it as in `key: value`")
-        return str(self.node.value)
+        text = str(self.node.value)
+        if len(text) > _MOST_OF_ONE:
+            raise self.wrong(f"a text of {len(text)} characters", f"{_MOST_OF_ONE} at most")
+        if not text.isprintable():
+            raise self.wrong(f"{text!r} is not one line of text", "write it on one line, without tabs")
+        return text
 
     def items(self) -> list["_Field"]:
         """Return the items of a list; a single value is a list of one."""
@@ -195,14 +229,28 @@ def _lab(root: _Field) -> Lab:
     parents = _parents(root, fields)
     endpoints = tuple(_endpoint(item, parents[0].name) for item in fields["endpoints"].items())
     names = tuple(endpoint.name for endpoint in endpoints)
+    phases = tuple(_phase(item, names) for item in fields["phases"].items())
+    _refuse_too_many(fields["phases"], phases)
     return Lab(
         name=fields["name"].text(),
         about=fields["about"].text(),
         parents=parents,
         endpoints=endpoints,
-        phases=tuple(_phase(item, names) for item in fields["phases"].items()),
+        phases=phases,
         far=fields[FAR].each(interface_address) if FAR in fields else (),
     )
+
+
+def _refuse_too_many(field: _Field, phases: Sequence[Phase]) -> None:
+    made = sum(len(phase.endpoints) for phase in phases)
+    asked = sum(
+        len(phase.endpoints) * (len(act.checks) + len(act.attempts)) for phase in phases for act in phase.acts
+    )
+    if made > _MOST_ENDPOINTS:
+        raise field.wrong(f"{made} endpoints are to be made", f"{_MOST_ENDPOINTS} at most, in all phases")
+    if asked > _MOST_ASKED:
+        hint = f"{_MOST_ASKED} at most: make fewer endpoints in a phase, or ask less of it"
+        raise field.wrong(f"endpoints times checks are {asked}", hint)
 
 
 def _parents(root: _Field, fields: dict[str, _Field]) -> tuple[Parent, ...]:
@@ -248,7 +296,7 @@ def _endpoint(field: _Field, first_parent: str) -> Endpoint:
     return Endpoint(
         name,
         addresses,
-        netns=fields["netns"].checked(netns_name) if "netns" in fields else name,
+        netns=fields.get("netns", fields["name"]).checked(netns_name),
         parent=fields["parent"].checked(interface_name) if "parent" in fields else first_parent,
         routes=tuple(_route(item) for item in fields["routes"].items()) if "routes" in fields else None,
         mtu=fields["mtu"].mtu() if "mtu" in fields else None,

@@ -33,23 +33,38 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?")
 _SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_+-]+)+")
 _PREFIXLEN = re.compile(r"[1-9][0-9]{0,2}")
+_MAC_ADDRESS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_INDEX = re.compile(r"if[+-]?[0-9].*")
+_NUMBER = r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)"
+_PROCESS = re.compile(_NUMBER)
+_NUMBERS = re.compile(rf"{_NUMBER}(?:\.{_NUMBER})*\.?")
 _ALLOWED = "letters, digits and _ . + - are allowed, and the first is none of . + -"
 
 
 def interface_name(text: str) -> str:
     """Return `text` if the kernel and every tool take it as an interface's name, 1 to 15 bytes.
 
-    The length is the kernel's (IFNAMSIZ, include/uapi/linux/if.h); the letters are stricter.
+    The length is the kernel's (IFNAMSIZ, include/uapi/linux/if.h); the letters are stricter. A name such as
+    if2 is refused: where no link has it, ip and tc take the link with that index (iproute2's lib/ll_map.c).
 
     >>> interface_name("eth0.100")
     'eth0.100'
     """
-    return _checked(text, "interface", 15)
+    name = _checked(text, "interface", 15)
+    if _INDEX.fullmatch(name):
+        raise UsageError(f"{name!r} is no interface name", "ip would take it for a link's number")
+    return name
 
 
 def netns_name(text: str) -> str:
-    """Return `text` if it can name a network namespace: a file in /run/netns, 1 to 255 bytes."""
-    return _checked(text, "network namespace", 255)
+    """Return `text` if it can name a network namespace: a file in /run/netns, 1 to 255 bytes.
+
+    A number is refused: where no namespace has that name, ip takes that of the process (ip-link(8)).
+    """
+    name = _checked(text, "network namespace", 255)
+    if _PROCESS.fullmatch(name):
+        raise UsageError(f"{name!r} is no network namespace name", "ip would take it for a process's number")
+    return name
 
 
 def _checked(text: str, what: str, longest: int) -> str:
@@ -64,6 +79,13 @@ def sysctl_key(text: str) -> str:
     """Return `text` if it is a sysctl's name, such as ``net.ipv4.ip_nonlocal_bind``."""
     if not _SYSCTL.fullmatch(text):
         raise UsageError(f"{text!r} is no sysctl name")
+    return text
+
+
+def mac_address(text: str) -> str:
+    """Return `text` if it is a MAC address, such as ``02:00:00:00:00:01``."""
+    if not _MAC_ADDRESS.fullmatch(text):
+        raise UsageError(f"{text!r} is no MAC address", "write it as in 02:00:00:00:00:01")
     return text
 
 
@@ -88,14 +110,14 @@ def interface_address(text: str) -> InterfaceAddress:
     IPv4Network('192.168.104.0/24')
     """
     host, slash, prefixlen = text.partition("/")
-    longest = 128 if ":" in host else 32
-    usual = 64 if ":" in host else 24
+    own = address(host)
+    usual = 64 if own.version == 6 else 24
     if not slash:
-        raise UsageError(f"{text!r} has no prefix length", f"write it as in {text or '192.0.2.1'}/{usual}")
-    if not _PREFIXLEN.fullmatch(prefixlen) or int(prefixlen) > longest:
-        what = f"{text!r} has no prefix length from 1 to {longest}"
-        raise UsageError(what, f"write it as in {host}/{usual}")
-    value = ip_interface((address(host), int(prefixlen)))
+        raise UsageError(f"{text!r} has no prefix length", f"write it as in {own}/{usual}")
+    if not _PREFIXLEN.fullmatch(prefixlen) or int(prefixlen) > own.max_prefixlen:
+        what = f"{text!r} has no prefix length from 1 to {own.max_prefixlen}"
+        raise UsageError(what, f"write it as in {own}/{usual}")
+    value = ip_interface((own, int(prefixlen)))
     network = value.network
     special = (network.network_address, *((network.broadcast_address,) if value.version == 4 else ()))
     if network.num_addresses > 2 and value.ip in special:
@@ -149,6 +171,8 @@ def route_destination(text: str) -> Network | None:
     if text == "default":
         return None
     any_address(text.partition("/")[0])
+    if "%" in text:
+        raise UsageError(f"{text!r} names a link, and a network does not", "leave % away")
     try:
         return ip_network(text)
     except ValueError:
@@ -169,7 +193,7 @@ def destination(text: str) -> Address | str:
     try:
         return any_address(text)
     except UsageError:
-        if _HOST_NAME.fullmatch(text) and not text.replace(".", "").isdigit():
+        if _HOST_NAME.fullmatch(text) and not _NUMBERS.fullmatch(text):
             return text
         raise UsageError(f"{text!r} is neither an address nor a host's name") from None
 

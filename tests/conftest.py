@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `fast`, the default, `quick`, for ./scripts/test --fast, and `thorough`.
+"""Hypothesis profiles: `fast`, the default, `quick`, for ./scripts/test --fast, `thorough`, `exhaustive`.
 
 HYPOTHESIS_PROFILE=thorough chooses one. Two options are for the faults that are put into runs.
 """
@@ -20,6 +20,7 @@ settings.register_profile(
 )
 settings.register_profile("quick", settings.get_profile("fast"), max_examples=12)
 settings.register_profile("thorough", settings.get_profile("fast"), max_examples=1000, phases=list(Phase))
+settings.register_profile("exhaustive", settings.get_profile("fast"), max_examples=100_000, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
@@ -36,6 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"faults: --faults-seed {config.option.faults_seed}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how many hostile cases there were: tests/unit/test_hostile.py counts them."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    ended = [report for report in reports if getattr(report, "when", "") == "teardown"]
+    cases = sum(value for report in ended for name, value in report.user_properties if name == "cases")
+    if cases:
+        terminalreporter.write_line(f"{cases} hostile cases")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,5 +1,6 @@
 """Values that ipvkit takes, values that it must refuse, and whole labs."""
 
+import re
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -61,11 +62,13 @@ def names(longest: int) -> st.SearchStrategy[str]:
 
 
 def interface_names() -> st.SearchStrategy[str]:
-    return names(15)
+    """Names of links, none of which ip could take for a link's index."""
+    return names(15).filter(lambda name: not re.match("if[+-]?[0-9]", name))
 
 
 def netns_names() -> st.SearchStrategy[str]:
-    return names(255)
+    """Names of namespaces, none of which ip could take for a process's number."""
+    return names(255).filter(lambda name: not re.fullmatch("0[xX][0-9A-Fa-f]*|[0-9]+", name))
 
 
 def addresses() -> st.SearchStrategy[IPv4Address]:
@@ -238,10 +241,10 @@ SLUGS = st.sampled_from(("l2", "l3", "a", "0", "first", "second-phase", "x-1", "
 """Names of labs and phases."""
 
 LINK_NAMES = (
-    *("test1", "test2", "up", "a", "m", "type", "x.y", "a+b", "v-0", "0", "A_B", "e" * 15, "name", "_", "vf"),
-    *("1234567", "gso", "L.3", "dev", "down"),
+    *("test1", "test2", "up", "a", "m", "type", "x.y", "a+b", "v-0", "0b", "A_B", "e" * 15, "name", "_"),
+    *("vf", "1234567a", "gso", "L.3", "dev", "down"),
 )
-SPACE_NAMES = ("space", "n.1", "0", "exec", "add", "all", "N" * 200, "x-", "up", "pids")
+SPACE_NAMES = ("space", "n.1", "0.0", "exec", "add", "all", "N" * 200, "x-", "up", "pids")
 
 _LINKS = st.lists(st.sampled_from(LINK_NAMES), min_size=5, max_size=5, unique=True)
 _SPACES = st.lists(st.sampled_from(SPACE_NAMES), min_size=3, max_size=3, unique=True)

@@ -1,7 +1,7 @@
 """A whole lab, what follows from its parts, and what it is on a real parent."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from itertools import islice
 
@@ -43,9 +43,11 @@ class Lab:
     phases: tuple[Phase, ...]
     far: tuple[InterfaceAddress, ...] = ()
     simulated: bool = True
+    _by_name: Mapping[str, Endpoint] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check what no single field can tell."""
+        object.__setattr__(self, "_by_name", {endpoint.name: endpoint for endpoint in self.endpoints})
         check(self)
 
     def addresses(self) -> Iterator[tuple[Address, Path]]:
@@ -82,11 +84,11 @@ class Lab:
 
     def endpoint(self, name: str) -> Endpoint:
         """Return the endpoint called `name`."""
-        return next(endpoint for endpoint in self.endpoints if endpoint.name == name)
+        return self._by_name[name]
 
     def is_endpoint(self, role: str) -> bool:
         """Return whether `role` is an endpoint's name."""
-        return any(endpoint.name == role for endpoint in self.endpoints)
+        return role in self._by_name
 
     def parent_of(self, check: Check) -> Parent:
         """Return the parent of a check's endpoint, the destination's before the source's.

@@ -21,8 +21,9 @@ def schema() -> str:
 def text(name: str) -> str:
     """Return the YAML of the lab called `name`; raise UsageError where there is none."""
     if name not in names():
+        path = f"./{name}.yaml"
         raise UsageError(
             f"there is no lab called {name!r}",
-            f"the gallery has {', '.join(names())}; a file of your own is named by its path, ./{name}.yaml",
+            f"the gallery has {', '.join(names())}; a file of your own is named by its path, {path!r}",
         )
     return resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")

@@ -6,8 +6,12 @@ what it prints. What happens is put into an inbox, a queue that the engine reads
 
 import os
 import shutil
+import stat
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +23,9 @@ Inbox = SimpleQueue[Any]
 
 SEARCH_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where administrators' tools are; an ordinary user's PATH often lacks these."""
+
+PASSED_ON = ("HOME", "LOGNAME", "SHELL", "TERM", "USER")
+"""What commands get of this process's environment beside PATH: much less than there is, as with sudo(8)."""
 
 PACKAGES = {
     "ip": "iproute2",
@@ -97,9 +104,50 @@ class SessionTarget(PayloadTarget, Protocol):
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of commands: output in English, administrators' tools found."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SEARCH_PATH])
-    return {**os.environ, "LC_ALL": "C", "PATH": path}
+    """Return the whole environment of commands: output in English, administrators' tools found.
+
+    Of this process's own only `PASSED_ON` is in it. All else could change what a program loads or does
+    (LD_PRELOAD, BASH_ENV, a function that a shell exported), or be a secret.
+    """
+    own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**own, "LC_ALL": "C", "PATH": _path()}
+
+
+def _path() -> str:
+    """Return where programs are looked for: root runs none from a folder that somebody else can write."""
+    folders = (*os.environ.get("PATH", os.defpath).split(os.pathsep), *SEARCH_PATH)
+    if 0 not in os.getresuid():
+        return os.pathsep.join(folders)
+    # An empty PATH would mean the working folder.
+    return os.pathsep.join(roots_folders(folders)) or os.devnull
+
+
+@cache
+def roots_folders(folders: Sequence[str]) -> tuple[str, ...]:
+    """Return the real paths of those absolute `folders` that root alone can write, each once.
+
+    Nobody else may own the folder or one above it, or write in it; above it a sticky folder such as /tmp
+    may be everybody's, since there only the owner of a folder can rename it.
+    """
+    found: dict[str, None] = {}
+    for folder in folders:
+        try:
+            real = Path(folder).resolve(strict=True)
+            states = [each.stat() for each in (real, *real.parents)]
+        except (OSError, RuntimeError):
+            continue
+        # In a user namespace root is not known by its number; whoever owns / is above root anyway.
+        owners = {0, states[-1].st_uid}
+        above = all(state.st_mode & stat.S_ISVTX or not _others_write(state) for state in states[1:])
+        closed = not _others_write(states[0]) and all(state.st_uid in owners for state in states)
+        if Path(folder).is_absolute() and above and closed and os.pathsep not in str(real):
+            found[str(real)] = None
+    return tuple(found)
+
+
+def _others_write(state: os.stat_result) -> bool:
+    of_group = stat.S_IWGRP if state.st_gid != 0 else 0
+    return bool(state.st_mode & (of_group | stat.S_IWOTH))
 
 
 def find_program(name: str) -> str | None:
@@ -118,8 +166,10 @@ def missing(*programs: str) -> MissingRequirement:
     """Return the error that says that `programs` are not installed."""
     packages = sorted({PACKAGES.get(name, name) for name in programs})
     verb = "is" if len(programs) == 1 else "are"
+    passed_over = [path for name in programs if (path := shutil.which(name))]
+    why = f": root does not run {', '.join(passed_over)}, which others could change" if passed_over else ""
     return MissingRequirement(
-        f"{', '.join(programs)} {verb} not installed", f"apt install {' '.join(packages)}"
+        f"{', '.join(programs)} {verb} not installed{why}", f"apt install {' '.join(packages)}"
     )
 
 

@@ -43,7 +43,8 @@ class Program:
             "PATH": os.environ["PATH"],
             "HOME": str(home),
             "TMPDIR": str(temporary),
-            "IPVKIT_TEST_MARK": self.mark,
+            # One of the few variables that ipvkit passes on.
+            "LOGNAME": self.mark,
             "PYTHONDONTWRITEBYTECODE": "1",
             **self.environment,
         }

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -189,8 +190,8 @@ def test_the_exported_script_gives_the_same_verdicts(user: str) -> None:
 def test_the_exported_script_runs_on_a_real_nic() -> None:
     said = on_a_real_nic(
         in_a_file(exported("--parent", "eth0"), "/run/lab.sh") + f"({SHOW}) >/run/before\n"
-        "TMPDIR=/run bash /run/lab.sh; code=$?\n"
-        f"({SHOW}) >/run/after; diff /run/before /run/after && ! ls -d /run/tmp.* && exit $code"
+        "bash /run/lab.sh; code=$?\n"
+        f"({SHOW}) >/run/after; diff /run/before /run/after && ! ls -d /run/ipvkit-* && exit $code"
     )
     assert said.exit_code == 0, said.output
     assert "skip  neighbour -> test1" in said.output
@@ -207,8 +208,7 @@ def test_the_exported_script_runs_on_a_real_nic() -> None:
 )
 def test_the_exported_script_undoes_when_it_is_told_to_stop(ending: str) -> None:
     said = on_a_real_nic(
-        in_a_file(exported("--parent", "eth0"), "/run/lab.sh") + "export TMPDIR=/run\n"
-        "wait_for_ping() {\n"
+        in_a_file(exported("--parent", "eth0"), "/run/lab.sh") + "wait_for_ping() {\n"
         "  for i in $(seq 200); do grep -qs '^+ ping' /run/told && return; sleep 0.05; done\n"
         "}\n"
         f"({SHOW}) >/run/before\n"
@@ -217,7 +217,7 @@ def test_the_exported_script_undoes_when_it_is_told_to_stop(ending: str) -> None
         f"rm -f /run/told; {ending}; code=$?; cat /run/told\n"
         "[[ $code == 130 ]] || exit 1\n"
         f"({SHOW}) >/run/after; diff /run/before /run/after || exit 2\n"
-        "! ls -d /run/tmp.* || exit 3\n"
+        "! ls -d /run/ipvkit-* || exit 3\n"
         "done"
     )
     assert said.exit_code == 0, said.output
@@ -284,6 +284,27 @@ def test_strategies_work_on_a_real_parent_and_leave_it_as_it_was() -> None:
         ("entries", "test1"): (None, checks["entries", "test1"][1]),
     }
     assert "another machine" in str(checks["entries", "test1"][1])
+
+
+def test_an_exported_script_that_is_killed_is_undone_from_its_record(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(STRATEGIES)
+    said = on_a_real_nic(
+        in_a_file(exported(str(file), "--parent", "eth0"), "/run/lab.sh")
+        + f"({HOST}) >/run/before 2>/dev/null\n"
+        # After so many commands: at the first sysctl, and at pings by way of the proxy entry and of the shim.
+        "for n in 9 13 26; do\n"
+        "rm -f /run/told; bash /run/lab.sh >/run/told 2>&1 &\n"
+        "for i in $(seq 400); do [[ $(grep -cs '^+' /run/told) -ge $n ]] && break; sleep 0.02; done\n"
+        "kill -KILL $!; wait $!; bash /run/lab.sh; [[ $? == 2 ]] || exit 2\n"
+        "bash /run/lab.sh --undo || exit 3\n"
+        f"({HOST}) >/run/after 2>/dev/null\n"
+        "diff /run/before /run/after || exit 4\n"
+        "done; ! ls -d /run/ipvkit-*"
+    )
+    assert said.exit_code == 0, said.output
+    assert "  proxy 192.168.104.211 on eth0\n  route 192.168.104.211/32 by lo\n" in said.output
+    assert "  link shim\n" in said.output
 
 
 @pytest.mark.parametrize("name", ["mode-flip", "l3s-proxy", "port-security"])

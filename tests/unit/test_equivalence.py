@@ -3,12 +3,13 @@ the same undo in the same order, the same verdict, whatever fails.
 
 Fake programs write down what is started. What is compared is the plan's steps and undos; left out is
 how each looks around: the script makes its namespace ready and asks the kernel for ipvlan, at its
-beginning; the engine and the payload look at the machine before the first step and after the last undo,
-all at once, and the engine before the first undo too.
+beginning, and looks whether something is there; the engine and the payload look at the machine before the
+first step and after the last undo, all at once, and the engine before the first undo too.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -185,15 +186,22 @@ def as_predicted(plan: Plan) -> Case:
 # --- the three readers of a plan -------------------------------------------------------------------------
 
 
+LOOKS = re.compile(r"ip (-n \S+ )?link show dev .*|ip neigh show proxy .*|ip route show .*")
+"""How the script sees whether something is there."""
+
+
 def run_script(case: Case, recorder: Recorder, folder: Path) -> tuple[list[Mark], str, int]:
     """Return the log of the plan's commands, what the script printed, and its exit code."""
     recorder.answer(case.answers, before_the_end=case.hook)
     file = folder / "lab.sh"
-    file.write_text(exported(case.plan))
+    file.write_text(recorder.within(exported(case.plan)))
     simulated = case.plan.lab.simulated
     words = [*(() if simulated else AS_ROOT), "bash", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    marks = recorder.log()
+    record = recorder.record(case.plan.lab.name)
+    assert record.exists() == ("left behind" in done.stdout and not simulated)
+    shutil.rmtree(record, ignore_errors=True)
+    marks = [mark for mark in recorder.log() if not LOOKS.fullmatch(mark.line)]
     before = ["ip link set lo up"] if simulated else []
     before += [PROBE_FOR_IPVLAN] if case.plan.lab.has_ipvlan else []
     count = 2 * len(before)
@@ -245,7 +253,10 @@ def by_script(case: Case, recorder: Recorder, folder: Path) -> Came:
     marks, stdout, exit_code = run_script(case, recorder, folder)
     told = [line for line in stdout.splitlines() if line.startswith(("pass  ", "FAIL  "))]
     checks = sorted(line.partition(" (")[0].partition("; it lived")[0] for line in told)
-    return Came(*in_order(marks, case), checks, exit_code)
+    stages, undo = in_order(marks, case)
+    # So it looks whether a command that was killed had set a sysctl.
+    undo = [line for line in undo if not line.startswith("sysctl -n ")]
+    return Came(stages, undo, checks, exit_code)
 
 
 def by_engine(case: Case, recorder: Recorder, _: Path) -> Came:
@@ -532,20 +543,27 @@ def test_the_steps_of_a_stage_overlap_and_the_undo_is_in_the_plans_order_whichev
 
 # --- interrupted -----------------------------------------------------------------------------------------
 
-# The signal goes to who started the command, which is the script or the engine.
+# The signal goes to who started the command: the script, whose command is a child of timeout, or the engine.
+WHO = """
+who=$PPID
+read -r comm <"/proc/$PPID/comm"
+[ "$comm" != timeout ] || read -r _ _ _ who _ <"/proc/$PPID/stat"
+"""
 WHILE_IT_IS_MADE = rf"""
-[ "$line" != "ip netns add test1" ] || {{ kill -INT $PPID; {SLEEP} 0.2; }}
+case $line in "ip netns add "*) : >"$netns/$3" ;; esac
+[ "$line" != "ip netns add test1" ] || {{ {WHO} kill -INT $who; {SLEEP} 0.2; }}
 """
 # The other four have ended, and who is told waits for this one; for 5 s at most.
 WHILE_IT_IS_PINGED = rf"""
 case $line in *"test1 ping"*.212)
+{WHO}
   tries=0
-  until [ "$(grep -c '^end .* ping ' "$log")" = 4 ] && grep -q '^State:.S' "/proc/$PPID/status"; do
+  until [ "$(grep -c '^end .* ping ' "$log")" = 4 ] && grep -q '^State:.S' "/proc/$who/status"; do
     [ $tries -lt 500 ] || exit 9
     tries=$((tries + 1))
     {SLEEP} 0.01
   done
-  kill -INT $PPID
+  kill -INT $who
   exec {SLEEP} 60 ;;
 esac
 """

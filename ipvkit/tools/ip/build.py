@@ -5,7 +5,16 @@ from typing import Literal
 
 from ipvkit.command import Command
 from ipvkit.errors import UsageError
-from ipvkit.values import Address, Flag, InterfaceAddress, Mode, Network, interface_name, netns_name
+from ipvkit.values import (
+    Address,
+    Flag,
+    InterfaceAddress,
+    Mode,
+    Network,
+    interface_name,
+    mac_address,
+    netns_name,
+)
 
 # Words that `ip link` takes for its own where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
@@ -121,7 +130,7 @@ def link_add(
             words = ["bridge"]
     link = ("link", interface_name(parent)) if parent is not None else ()
     place = ("netns", netns_name(netns)) if netns is not None else ()
-    own = ("address", lladdr) if lladdr is not None else ()
+    own = ("address", mac_address(lladdr)) if lladdr is not None else ()
     state = ("up",) if up else ()
     return Command(("ip", "link", "add", *_name(dev), *link, *own, *place, *state, "type", *words))
 
@@ -289,7 +298,7 @@ def neigh_replace(address: Address, lladdr: str, dev: str) -> Command:
     >>> str(neigh_replace(ip_address("192.0.2.1"), "02:00:00:00:00:01", "eth0"))
     'ip neigh replace 192.0.2.1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent'
     """
-    words = (str(address), "lladdr", lladdr, "dev", interface_name(dev), "nud", "permanent")
+    words = (str(address), "lladdr", mac_address(lladdr), "dev", interface_name(dev), "nud", "permanent")
     return Command(("ip", "neigh", "replace", *words))
 
 

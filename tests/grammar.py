@@ -1,0 +1,138 @@
+"""The closed grammar of what ipvkit may start, written by hand from the tools' man pages."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
+
+GRAMMAR = {
+    # --- what runs where
+    "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | sleep NUMBER",
+    "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"
+    " | ip -all netns exec ip <at home> | nsenter NET-OF-A-PROCESS ip <at home>",
+    # --- iproute2
+    "<at home>": "<netns> | [ -json ] [ -details ] ( <link> | <addr> | <neigh> )"
+    " | [ -json ] [ -4 | -6 ] <route>",
+    "<netns>": "netns ( add | del ) NETNS | -json netns list",
+    "<link>": "link add [ dev ] DEV [ link DEV ] [ address MAC ] [ netns NETNS ] [ up ] type <kind>"
+    " | link set [ dev ] DEV <change> | link delete [ dev ] DEV | link show [ dev DEV ]",
+    "<kind>": "ipvlan [ mode <mode> ] [ <flag> ] | macvlan mode ( <flag> | passthru ) | vlan id NUMBER"
+    " | bridge | veth peer name DEV netns NETNS",
+    "<mode>": "l2 | l3 | l3s",
+    "<flag>": "bridge | private | vepa",
+    "<change>": "[ netns NETNS ] [ master DEV ] [ name DEV ] [ mtu NUMBER ] [ up | down ]"
+    " [ type ipvlan [ mode <mode> ] [ <flag> ] ] [ type bridge_slave hairpin ( on | off ) ]",
+    "<addr>": "addr ( add | del ) PREFIXED dev DEV [ nodad ] | addr show [ dev DEV ]",
+    "<route>": "route ( add | del ) ( default | NETWORK ) [ via ADDRESS ] [ dev DEV ] [ src ADDRESS ]"
+    " [ metric NUMBER ] [ onlink ] | route show [ default ] [ dev DEV ]",
+    "<neigh>": "neigh show [ dev DEV ] | neigh flush dev DEV | neigh ( add | del ) proxy ADDRESS dev DEV"
+    " | neigh del ADDRESS dev DEV | neigh replace ADDRESS lladdr MAC dev DEV nud permanent",
+    # --- the others
+    "<ping>": "ping -V | ping <options> ( ADDRESS | HOST ) | ping6 <options> ADDRESS",
+    "<options>": "<option> [ <options> ]",
+    "<option>": "-D | ( -c | -i | -w | -W | -s | -t ) NUMBER | -I ( ADDRESS | DEV ) | -M do | TTL",
+    "<arping>": "arping -V"
+    " | arping -c NUMBER [ -w NUMBER ] [ -U | -D | -0 ] ( -I | -i ) DEV [ -S IPV4 ] IPV4",
+    "<sysctl>": "sysctl ( -w <settings> | -n SYSCTL | <sysctls> )",
+    "<settings>": "SETTING [ <settings> ]",
+    "<sysctls>": "( SYSCTL | TIMER ) [ <sysctls> ]",
+    "<tc>": "tc qdisc ( add | del ) dev DEV clsact"
+    " | tc filter add dev DEV ingress protocol ip pref NUMBER <filter>",
+    "<filter>": "flower src_ip IPV4 action pass | matchall action drop",
+}
+"""`( | )` is a choice, `[ ]` may be left away; <small letters> are rules, CAPITAL ones stand for words."""
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]"
+_DEV = re.compile(rf"(?!if[+-]?[0-9]){_NAME}{{0,14}}")
+_NETNS = re.compile(rf"(?!([0-9]+|0[xX][0-9A-Fa-f]*)$){_NAME}{{0,254}}")
+_LINK = r"[A-Za-z0-9_][A-Za-z0-9_/+-]{0,14}"
+_SYSCTL = re.compile(
+    r"net\.ipv4\.ip_nonlocal_bind|net\.ipv4\.ip_forward|net\.ipv6\.conf\.all\.forwarding"
+    rf"|net\.ipv[46]\.conf\.{_LINK}\.(forwarding|proxy_ndp)"
+    rf"|net\.ipv[46]\.neigh\.{_LINK}\.(proxy_delay|base_reachable_time_ms|delay_first_probe_time"
+    r"|ucast_solicit|retrans_time_ms)"
+)
+"""Those that are read and written."""
+
+_TIMER = re.compile(rf"net\.ipv4\.neigh\.{_LINK}\.(app_solicit|mcast_resolicit|gc_stale_time)")
+"""Those that are read and never written."""
+
+
+def _is_a(read: Callable[[str], object], word: str) -> bool:
+    try:
+        read(word)
+    except ValueError:
+        return False
+    return bool(re.fullmatch(r"[0-9a-f.:]+(%[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14})?(/[0-9]{1,3})?", word))
+
+
+WORDS: dict[str, Callable[[str], object]] = {
+    "DEV": _DEV.fullmatch,
+    "NETNS": _NETNS.fullmatch,
+    "HOST": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,253}").fullmatch,
+    "NUMBER": re.compile(r"[0-9]+(\.[0-9]+)?").fullmatch,
+    "MAC": re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}").fullmatch,
+    "TTL": re.compile(r"--(ttl|hoplimit)=[0-9]+").fullmatch,
+    "NET-OF-A-PROCESS": re.compile(r"--net=/proc/[0-9]+/ns/net").fullmatch,
+    "SYSCTL": _SYSCTL.fullmatch,
+    "TIMER": _TIMER.fullmatch,
+    "SETTING": lambda word: re.fullmatch(r"[^=]+=[0-9]+", word) and _SYSCTL.fullmatch(word.partition("=")[0]),
+    "IPV4": lambda word: _is_a(IPv4Address, word),
+    "ADDRESS": lambda word: _is_a(ip_address, word),
+    "PREFIXED": lambda word: "/" in word and "%" not in word and _is_a(ip_interface, word),
+    "NETWORK": lambda word: "/" in word and "%" not in word and _is_a(ip_network, word),
+}
+"""What stands for a word that is not written out: capital letters in the grammar."""
+
+Rule = list["Sequence_"]
+Sequence_ = list["str | Rule"]
+
+
+def _read(tokens: Iterator[str]) -> Rule:
+    """Return the choices up to the bracket that closes them, each a sequence of words and choices."""
+    choices: Rule = [[]]
+    for token in tokens:
+        match token:
+            case "(":
+                choices[-1].append(_read(tokens))
+            case "[":
+                choices[-1].append([*_read(tokens), []])
+            case ")" | "]":
+                return choices
+            case "|":
+                choices.append([])
+            case _:
+                choices[-1].append(token)
+    return choices
+
+
+_TOKEN = re.compile(r"<[^>]*>|\S+")
+_RULES = {name: _read(iter(_TOKEN.findall(text))) for name, text in GRAMMAR.items()}
+
+
+def is_meant(argv: Sequence[str]) -> bool:
+    """Return whether a command's words are in the grammar."""
+    return any(end == len(argv) for end in _ends(_RULES["<command>"], argv, 0))
+
+
+def _ends(rule: Rule, argv: Sequence[str], at: int) -> Iterator[int]:
+    """Yield where a rule can end that begins at the word `at`."""
+    for sequence in rule:
+        yield from _ends_of_all(sequence, argv, at)
+
+
+def _ends_of_all(sequence: Sequence_, argv: Sequence[str], at: int) -> Iterator[int]:
+    if not sequence:
+        yield at
+        return
+    first, *rest = sequence
+    for end in _ends_of_one(first, argv, at):
+        yield from _ends_of_all(rest, argv, end)
+
+
+def _ends_of_one(part: str | Rule, argv: Sequence[str], at: int) -> Iterator[int]:
+    if isinstance(part, list):
+        yield from _ends(part, argv, at)
+    elif part in _RULES:
+        yield from _ends(_RULES[part], argv, at)
+    elif at < len(argv) and (WORDS[part](argv[at]) if part in WORDS else argv[at] == part):
+        yield at + 1
