@@ -53,11 +53,12 @@ FAULTS = {
     "int": "ipvkit is told to stop by INT while the command works",
     "term": "the same by TERM",
     "hup": "the same by HUP",
+    "full-before": "the disk with the state is full before ipvkit begins",
+    "read-only": "it is read-only before ipvkit begins; while a journal is open no kernel makes it so",
     "full": "the disk with the state is full from the command on",
-    "read-only": "the disk with the state is read-only from the command on",
     "vanishes": "the program is no longer installed after the command",
 }
-"""What can go wrong at one command."""
+"""What can go wrong at one command; two of them go wrong before the first."""
 
 _EXITS = {"fails": 2, "fails-1": 1, "dies": -9, "crashes-after": -11, "hangs": -9, "hangs-after": -9}
 """With which exit code a command ends whose fault that is (negative: a signal)."""
@@ -81,12 +82,14 @@ SETTLE_S = 5.0
 """How long the kernel may take to end namespaces and processes."""
 
 _SHIM = "192.168.104.120"
+UNPLACED = ("full-before", "read-only", KILLED_AT)
+"""Faults that are not at a command."""
+
 SIGNALS = ("int", "term", "hup")
 KILLS = ("killed-before", "killed-during", "killed-after", KILLED_AT)
 _PROGRAMS = ("ip", "ping", "arping", "sysctl", "sleep", "tc")
 _HERE = Path("/run/faults")
 _COUNT, _REAL, _GONE = _HERE / "count", _HERE / "real", _HERE / "gone"
-_NOT_APPLIED = _HERE / "not-applied"
 _LAB = _HERE / "lab.yaml"
 _PIPE_SIZE = 1 << 20
 
@@ -136,7 +139,6 @@ case $fault in
     for file in {world.STATE}/ipvkit/*.jsonl; do
       [ ! -s "$file" ] || prlimit --pid "$ipvkit" --fsize="$(stat -c %s "$file")"
     done ;;
-  read-only) mount -o remount,ro {world.STATE} || echo busy >{_NOT_APPLIED} ;;
   vanishes) act "$@"; code=$?; mount --bind {_GONE} "$0"; exit $code ;;
 esac
 act "$@"
@@ -297,7 +299,7 @@ class Machine:
             normal = self.without_fault(case.lab, case.of)
             if case.fault in SIGNALS:
                 self.built(case.lab)
-            if not case.step and case.fault != KILLED_AT:
+            if not case.step and case.fault not in UNPLACED:
                 case = replace(case, step=max(1, ceil(case.at * len(normal.commands))))
         self._prepare(case)
         outcome = self._ipvkit(case, _words(case.of, case.fault))
@@ -337,10 +339,13 @@ class Machine:
         """Run ipvkit with `words`, and the fault of `case` in it, until all that it started has ended."""
         shutil.rmtree(_COUNT, ignore_errors=True)
         _COUNT.mkdir()
-        _NOT_APPLIED.unlink(missing_ok=True)
         delay_s = 0.0
         if case.fault == KILLED_AT:
             delay_s = case.at * self.undisturbed[case.lab, case.of].duration_s
+        if case.fault == "full-before":
+            _fill()
+        if case.fault == "read-only":
+            _do("mount", "-o", "remount,ro", str(world.STATE))
         output, errors = _Pipe(), _Pipe()
         started = time.monotonic()
         pid = os.fork()
@@ -390,14 +395,14 @@ class Machine:
         if not case.fault:
             return {0, 1}
         normal = self.without_fault(case.lab, case.of).exit_code
-        if _NOT_APPLIED.exists():
-            return {normal}
         if case.fault in KILLS:
             return {-signal.SIGKILL} if case.fault != KILLED_AT else {-signal.SIGKILL, normal}
         if case.fault in SIGNALS:
             # Who stops what is being undone anyway has come too late to stop anything.
             late = case.of != "run-lab" or case.step > self.built(case.lab)
             return {130, normal} if late else {130}
+        if case.fault in ("full-before", "read-only") and case.of == "run-lab":
+            return {3}
         if self._ends_the_run(case, outcome.commands):
             return {4}
         # Until the first namespace is made, a run that is not begun is wrong usage.
@@ -439,8 +444,8 @@ class Machine:
 
     def _mend(self) -> None:
         """Take back what the faults did to the machine itself."""
-        (world.STATE / "filler").unlink(missing_ok=True)
         _do("mount", "-o", "remount,rw", str(world.STATE))
+        (world.STATE / "filler").unlink(missing_ok=True)
         for path in self.wrapped:
             if not os.access(path, os.X_OK):
                 _do("umount", str(path))
@@ -516,6 +521,13 @@ def _wrap_programs() -> list[Path]:
         wrapped.append(Path(found).resolve())
         _do("mount", "--bind", str(wrapper), str(wrapped[-1]))
     return wrapped
+
+
+def _fill() -> None:
+    """Take all that is left of the disk with the state."""
+    with suppress(OSError), (world.STATE / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
 
 
 def _do(*words: str) -> None:

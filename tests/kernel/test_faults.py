@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import faults
-from faults import FAULTS, KILLED_AT, OF, Case, Faults
+from faults import FAULTS, KILLED_AT, OF, UNPLACED, Case, Faults
 from guest import in_guest
 
 NATIVE = ("walkthrough", "private", "mtu", "duplicate-address", "mode-flip", "ipv6")
@@ -108,8 +108,8 @@ def native() -> Iterator[Faults]:
 
 
 def everywhere(native: Faults, case: Case) -> list[Case]:
-    """Return `case` at each command, if it has no place."""
-    if case.at:
+    """Return `case` at each command, if it has no place and needs one."""
+    if case.at or case.fault in UNPLACED:
         return [case]
     commands = native.run(Case(case.lab, of=case.of)).commands
     return [replace(case, step=step) for step in range(1, len(commands) + 1)]
