@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import faults
-from faults import FAULTS, KILLED_AT, OF, UNPLACED, Case, Faults
+from faults import FAULTS, KILLED_AT, OF, SLOW, UNPLACED, Case, Faults
 from guest import in_guest
 
 NATIVE = ("walkthrough", "private", "mtu", "duplicate-address", "mode-flip", "ipv6")
@@ -26,11 +26,10 @@ NATIVE = ("walkthrough", "private", "mtu", "duplicate-address", "mode-flip", "ip
 IPVLAN = ("l3s-proxy", "host-shim", "l3-announced", "mode-flip")
 """Labs with a kind of step that takes ipvlan."""
 
-SLOW = ("hangs", "hangs-after")
 QUICK = tuple(fault for fault in FAULTS if fault not in SLOW)
 
-GUEST_S, CASE_S = 120, 60
-"""How long a guest, and a case in it, may take; both take a quarter of that on a machine that is idle."""
+GUEST_S, CASE_S = 240, 60
+"""How long a guest, and a case in it, may take; an idle machine needs a fifth of that."""
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces to break")
 
