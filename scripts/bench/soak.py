@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
-from statistics import linear_regression, mean
+from statistics import linear_regression
 
 from tabulate import tabulate
 
@@ -184,8 +184,9 @@ def verdict(numbers: list[int], series: list[int], leak: float) -> list[object]:
         return ["", "", "", "", "", "", "not measured"]
     slope = 1000 * linear_regression(numbers, series).slope
     quarter = max(1, len(series) // 4)
-    growth = mean(series[-quarter:]) - mean(series[:quarter])
-    grows = growth > max(FLAT * mean(series[:quarter]), leak * numbers[-1])
+    # What is just ending is seen as well, so the least of some samples counts.
+    before, after = min(series[:quarter]), min(series[-quarter:])
+    grows = after - before > max(FLAT * before, leak * numbers[-1])
     ratio = f"{series[-1] / series[0]:.3f}" if series[0] else ""
     return [
         *(series[0], min(series), max(series), series[-1]),
