@@ -20,11 +20,12 @@ _IPUTILS = 'if [ "$1" = -V ]; then echo "${0##*/} from iputils 20240905"; exit; 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a fake program prints, and the exit code with which it ends."""
+    """What a fake program prints, and the exit code with which it ends; before `after` was run, nothing."""
 
     stdout: str = ""
     stderr: str = ""
     exit_code: int = 0
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,9 @@ class Recorder:
         for set_by_sysctl in self._log.parent.glob(f"{self._log.name}.*"):
             set_by_sysctl.unlink()
         cases = "".join(
-            f"{shlex.quote(line)}) printf %s {shlex.quote(a.stdout)}; printf %s {shlex.quote(a.stderr)} >&2; "
-            f"code={a.exit_code} ;;\n"
+            f'{shlex.quote(line)}) if grep -qF -- {shlex.quote(a.after)} "$log"; then '
+            f"printf %s {shlex.quote(a.stdout)}; printf %s {shlex.quote(a.stderr)} >&2; "
+            f"code={a.exit_code}; else echo '[]'; fi ;;\n"
             for line, a in answers.items()
         )
         self._fake.write_text(
