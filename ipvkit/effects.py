@@ -16,7 +16,7 @@ from ipvkit.values import Address, Network, address, interface_name, netns_name,
 COME_AND_GO = frozenset(("kernel", "ra", "redirect"))
 """The protocols of routes that nobody on this machine made: they follow links, addresses and routers."""
 
-_NETNS, _LINKS, _ROUTES, _PROXIES, _INSIDE = "netns", "links", "routes", "proxies", "in "
+_NETNS, _LINKS, _ROUTES, _PROXIES, INSIDE = "netns", "links", "routes", "proxies", "in "
 _SHOW_LINKS = ip.addr_show(details=True)
 
 
@@ -38,7 +38,7 @@ class Netns:
     @property
     def views(self) -> dict[str, Command]:
         """What shows it, and what is in it: whoever deletes it deletes that too."""
-        return {_NETNS: ip.netns_list(), f"{_INSIDE}{self.name}": ip.at(self.name, _SHOW_LINKS)}
+        return {_NETNS: ip.netns_list(), f"{INSIDE}{self.name}": ip.at(self.name, _SHOW_LINKS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +182,11 @@ class Sight:
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
+def is_new(effect: Effect) -> bool:
+    """Return whether nothing of that name may have been there: what is in a new namespace never was."""
+    return isinstance(effect, Netns | Proxy | Route) or (isinstance(effect, Link) and effect.netns is None)
+
+
 def namespaces_of(effects: Iterable[Effect]) -> set[str]:
     """Return the names of the namespaces that were made, or in which something was changed."""
     names = (
@@ -209,10 +214,10 @@ def sight(
     if _LINKS in shown:
         links[None] = ip.parse_addresses(of(_LINKS))
     for name, mark in namespaces.items():
-        inside = shown.get(f"{_INSIDE}{name}")
+        inside = shown.get(f"{INSIDE}{name}")
         # A name without a mark may be all that is left of a namespace: nobody can look into it.
         if inside is not None and (mark is not None or inside.exit_code == 0):
-            links[name] = ip.parse_addresses(of(f"{_INSIDE}{name}"))
+            links[name] = ip.parse_addresses(of(f"{INSIDE}{name}"))
     for effect in effects:
         if isinstance(effect, Link):
             ours[effect.netns] = ours.get(effect.netns, frozenset()) | {effect.name}

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 from ipvkit.command import Command, Completed
-from ipvkit.effects import is_number
-from ipvkit.errors import CommandFailed, IpvkitError
+from ipvkit.effects import Standing, is_new, is_number, standing
+from ipvkit.errors import CommandFailed, IpvkitError, UsageError
 from ipvkit.execution import BOUND_S, Signal, how_it_ended, interrupted, look, signals_into
 from ipvkit.ledger import Entry, Ledger
 from ipvkit.plan import Plan, Stage, Step, Undo
 from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
 from ipvkit.script import Frame, payload, read_frames
 from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
-from ipvkit.undo import Began, Finished, Listener, Stopping, TakenBack, take_back
+from ipvkit.undo import Began, Finished, Listener, Stopping, TakenBack, look_for, take_back
 
 _UNDONE = "what was done has been undone"
 _NOT_ALL_UNDONE = "not all that was done has been undone: the report lists what is left behind"
@@ -150,8 +150,9 @@ class _CommandRun:
         before: Things | None = None
         try:
             before = self._look()
+            self._refuse_what_is_there()
             for stage in result.plan.stages:
-                self._stage(stage)
+                self._stage(tuple(step for step in stage if not self._needless(step)))
             if keep:
                 self.ledger.keep()
                 result.kept = True
@@ -178,6 +179,20 @@ class _CommandRun:
         seen = look(self.target, {**views_of(self.result.plan), "kernel": Command(("uname", "-r"))})
         self.result.kernel = seen.pop("kernel").stdout.strip()
         return things(seen)
+
+    def _refuse_what_is_there(self) -> None:
+        """Raise UsageError if something that the plan makes is there: it is somebody's."""
+        undos = [step.undo for step in self.result.plan.steps if step.undo is not None]
+        made = [undo.effect for undo in undos if undo.effect is not None and is_new(undo.effect)]
+        sight = look_for(made, self.target, inside=False)
+        there = dict.fromkeys(str(e) for e in made if standing(e, sight).standing is not Standing.GONE)
+        if there:
+            raise UsageError(f"there is already: {', '.join(there)}", "it is somebody's: rename yours")
+
+    def _needless(self, step: Step) -> bool:
+        """Return whether a step takes away what was not made: then it would be somebody else's."""
+        takes_away = bool(step.settles) and step.undo is None
+        return takes_away and self.ledger.entries.keys().isdisjoint(step.settles)
 
     def _stage(self, stage: Stage) -> None:
         """Run the steps of a stage side by side; raise what ends the run, after all of them ended."""
@@ -216,8 +231,9 @@ class _CommandRun:
         while waiting:
             news = self._next(deadline)
             if isinstance(news, Ended):
+                if waiting.pop(news.key, None) is None:
+                    continue
                 step = by_id[news.key]
-                del waiting[news.key]
                 self.result.completed[step.id] = news.completed
                 self.listener(Finished(step, step.command, news.completed))
                 if news.completed.exit_code not in step.command.ok:

@@ -5,19 +5,21 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from queue import Empty, SimpleQueue
 from types import FrameType
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import CommandFailed, Interrupted, MissingRequirement
-from ipvkit.targets import CommandTarget, Ended, Inbox
+from ipvkit.targets import CommandTarget, Ended, Inbox, Running
 
 BOUND_S = 10
 """How long a command may take that shows or takes back something; it takes milliseconds."""
 
 SIDE_BY_SIDE = 32
 """How many commands are started at once: each has pipes and a thread."""
+
+_QUESTIONS = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +64,34 @@ def ask(
 
 
 def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inbox) -> dict[str, Completed]:
-    waiting = {name: target.start(name, view, inbox) for name, view in views.items()}
+    # An answer that comes too late is none to the next question, which has other keys.
+    names = {f"question {next(_QUESTIONS)}": name for name in views}
+    waiting: dict[str, Running] = {}
     seen: dict[str, Completed] = {}
-    while len(seen) < len(views):
-        try:
-            news = inbox.get(timeout=BOUND_S)
-        except Empty:
-            for running in waiting.values():
-                running.stop()
-            late = next(str(view) for name, view in views.items() if name not in seen)
-            raise CommandFailed(f"no answer within {BOUND_S} s", command=late) from None
-        if isinstance(news, Signal):
-            for running in waiting.values():
-                running.stop()
-            raise interrupted(news, "nothing was changed")
-        seen[news.key] = news.completed
+    try:
+        for key, name in names.items():
+            waiting[key] = target.start(key, views[name], inbox)
+        while waiting:
+            news = _next(inbox)
+            if news is None:
+                late = next(str(views[names[key]]) for key in waiting)
+                raise CommandFailed(f"no answer within {BOUND_S} s", command=late)
+            if isinstance(news, Signal):
+                raise interrupted(news, "nothing was changed")
+            if waiting.pop(news.key, None) is not None:
+                seen[names[news.key]] = news.completed
+    finally:
+        for running in waiting.values():
+            running.stop()
     return seen
+
+
+def _next(inbox: Inbox) -> Ended | Signal | None:
+    try:
+        news: Ended | Signal = inbox.get(timeout=BOUND_S)
+    except Empty:
+        return None
+    return news
 
 
 def interrupted(news: Signal, hint: str) -> Interrupted:

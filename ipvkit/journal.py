@@ -264,6 +264,8 @@ def _take_away(place: int, lab: str) -> None:
 
 def _held(lab: str, *, make: bool) -> Journal:
     """Return the journal of `lab`, locked and read; UsageError where its run goes on, OSError without one."""
+    if not _NAME.fullmatch(lab):
+        raise UsageError(f"{lab!r} is no name of a lab", "`ipvkit status` tells the names")
     began = time.monotonic()
     while True:
         place = _place(make=make)
@@ -359,8 +361,6 @@ def _place(*, make: bool) -> int:
 
 def _open(place: int, lab: str, how: int) -> int:
     """Return the open file; OSError where there is none, MissingRequirement where others could write it."""
-    if not _NAME.fullmatch(lab):
-        raise UsageError(f"{lab!r} is no name of a lab", "`ipvkit status` tells the names")
     name = f"{lab}{_SUFFIX}"
     flags = how | os.O_NOFOLLOW | os.O_NONBLOCK
     return _own(os.open(name, flags, 0o600, dir_fd=place), folder() / name)

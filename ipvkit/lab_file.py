@@ -60,7 +60,7 @@ T = TypeVar("T")
 _NUMBER = re.compile(r"[1-9][0-9]{0,4}|0")
 _YES_NO = ("true", "false")
 _SETTING = ("mode", "flag", "kind", "strategy", "host-shim")
-_MOST_CHARACTERS = 500_000
+MOST_CHARACTERS = 500_000
 _MOST_OF_ONE = 1_000
 _MOST_NODES = 20_000
 _MOST_ENDPOINTS = 5_000
@@ -76,8 +76,8 @@ def load(text: str, file: str) -> Lab:
     """Return the lab that the YAML `text` describes; raise InvalidLab naming `file`, line and field."""
     if not file.isprintable():
         file = repr(file)
-    if len(text) > _MOST_CHARACTERS:
-        raise InvalidLab(f"{file}: the file has {len(text)} characters", f"{_MOST_CHARACTERS} at most")
+    if len(text) > MOST_CHARACTERS:
+        raise InvalidLab(f"{file}: the file has {len(text)} characters", f"{MOST_CHARACTERS} at most")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as problem:

@@ -9,7 +9,7 @@ from queue import Empty
 
 from ipvkit import effects
 from ipvkit.command import Command, Completed
-from ipvkit.effects import Seen, Sight, Standing
+from ipvkit.effects import Effect, Seen, Sight, Standing
 from ipvkit.errors import IpvkitError
 from ipvkit.execution import BOUND_S, Signal, ask
 from ipvkit.ledger import Entry, Ledger, mark_of_netns
@@ -63,12 +63,22 @@ def take_back(ledger: Ledger, target: CommandTarget, listener: Listener, inbox: 
     return _TakingBack(ledger, target, listener, inbox).run()
 
 
-def look_for(entries: Iterable[Entry], target: CommandTarget) -> Sight:
-    """Return what the machine shows of `entries`; raise IpvkitError where it cannot be seen."""
-    found = [entry.effect for entry in entries if entry.effect is not None]
+def look_for(what: Iterable[Effect], target: CommandTarget, *, inside: bool = True) -> Sight:
+    """Return what the machine shows of `what`, and of namespaces what is `inside`.
+
+    Raise IpvkitError where it cannot be seen.
+    """
+    found = list(what)
     views = {name: view for effect in found for name, view in effect.views.items()}
+    if not inside:
+        views = {name: view for name, view in views.items() if not name.startswith(effects.INSIDE)}
     marks = {name: mark_of_netns(name) for name in effects.namespaces_of(found)}
     return effects.sight(found, ask(target, views), marks)
+
+
+def effects_of(entries: Iterable[Entry]) -> list[Effect]:
+    """Return the effects of `entries` that can be looked for."""
+    return [entry.effect for entry in entries if entry.effect is not None]
 
 
 def standing(entry: Entry, sight: Sight) -> Seen:
@@ -89,7 +99,7 @@ class _TakingBack:
     def run(self) -> TakenBack:
         entries = list(reversed(self.ledger.entries.values()))
         try:
-            sight = look_for(entries, self.target)
+            sight = look_for(effects_of(entries), self.target)
         except Exception as problem:
             self._without_a_look(entries, problem)
             return self.result
@@ -124,7 +134,7 @@ class _TakingBack:
         entries = [entry for id, entry in self.ledger.entries.items() if id in tried]
         sight = None
         with suppress(Exception):
-            sight = look_for(entries, self.target)
+            sight = look_for(effects_of(entries), self.target)
         for entry in reversed(entries):
             completed = tried[entry.id].completed
             there = completed.exit_code != 0

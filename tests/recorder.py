@@ -20,11 +20,12 @@ _IPUTILS = 'if [ "$1" = -V ]; then echo "${0##*/} from iputils 20240905"; exit; 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a fake program prints, and the exit code with which it ends."""
+    """What a fake program prints, and the exit code with which it ends; before `after` was run, nothing."""
 
     stdout: str = ""
     stderr: str = ""
     exit_code: int = 0
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,15 @@ def _ping(address: str, *, received: int, watched: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _said(answer: Answer) -> str:
+    """Return the sh that gives an answer."""
+    out, err = shlex.quote(answer.stdout), shlex.quote(answer.stderr)
+    said = f"printf %s {out}; printf %s {err} >&2; code={answer.exit_code}"
+    if not answer.after:
+        return said
+    return f"if grep -qF -- {shlex.quote(answer.after)} \"$log\"; then {said}; else echo '[]'; fi"
+
+
 class Recorder:
     """A folder to put first on PATH. Each fake is one small sh script: it starts in a millisecond."""
 
@@ -99,11 +109,7 @@ class Recorder:
         self._log.write_bytes(b"")
         for set_by_sysctl in self._log.parent.glob(f"{self._log.name}.*"):
             set_by_sysctl.unlink()
-        cases = "".join(
-            f"{shlex.quote(line)}) printf %s {shlex.quote(a.stdout)}; printf %s {shlex.quote(a.stderr)} >&2; "
-            f"code={a.exit_code} ;;\n"
-            for line, a in answers.items()
-        )
+        cases = "".join(f"{shlex.quote(line)}) {_said(answer)} ;;\n" for line, answer in answers.items())
         self._fake.write_text(
             "#!/bin/sh\n"
             f"log={shlex.quote(str(self._log))} netns={shlex.quote(str(self.netns))}\n"

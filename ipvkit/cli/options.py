@@ -10,7 +10,7 @@ import typer
 from ipvkit import labs
 from ipvkit.errors import UsageError
 from ipvkit.lab import Lab, on_parent
-from ipvkit.lab_file import load
+from ipvkit.lab_file import MOST_CHARACTERS, load
 from ipvkit.targets.choice import TargetKind
 from ipvkit.values import Address, InterfaceAddress, address, interface_address, interface_name
 
@@ -78,7 +78,9 @@ def load_lab(name: str) -> Lab:
     if "/" not in name and not name.endswith((".yaml", ".yml")):
         return load(labs.text(name), f"{name}.yaml")
     try:
-        text = Path(name).read_text(encoding="utf-8")
+        with Path(name).open(encoding="utf-8") as file:
+            # One more than there may be, which `load` refuses.
+            text = file.read(MOST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as problem:
         what = getattr(problem, "strerror", None) or "not UTF-8 text"
         raise UsageError(f"the lab file {name!r} cannot be read: {what}") from None

@@ -17,7 +17,7 @@ from ipvkit.journal import Journal, State
 from ipvkit.report import runs
 from ipvkit.targets import Inbox
 from ipvkit.targets.local import Local
-from ipvkit.undo import Began, Finished, Stopping, look_for, standing, take_back
+from ipvkit.undo import Began, Finished, Stopping, effects_of, look_for, standing, take_back
 
 
 def status(json_: Json = False) -> int:
@@ -89,7 +89,7 @@ def _refuse(found: Journal, *, kept: bool) -> None:
 
 def _preview(found: Journal) -> None:
     """Show what would be typed now."""
-    sight = look_for(found.entries.values(), Local())
+    sight = look_for(effects_of(found.entries.values()), Local())
     for entry in reversed(found.entries.values()):
         seen = standing(entry, sight)
         if seen.standing is Standing.STANDS:

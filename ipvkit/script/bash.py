@@ -121,10 +121,26 @@ take_in() {
   if [[ -n ${line[*]} ]] && { ((code == 0)) || killed "$code"; }; then stack+=("$1"); fi
 }
 
+needless() { # ID: does it take away what was not made? That would be somebody else's.
+  local each
+  recall "undo $1"
+  [[ -z ${line[*]} ]] || return 1
+  recall "settle $1"
+  [[ -n ${line[*]} ]] || return 1
+  for each in "${line[@]}"; do
+    [[ " ${stack[*]} " != *" $each "* ]] || return 1
+  done
+}
+
 # Run the steps told since the last run, side by side.
 run() {
-  local id
+  local id needed=()
   if ((stop)); then interrupted; fi
+  for id in "${steps[@]}"; do
+    needless "$id" || needed+=("$id")
+  done
+  steps=("${needed[@]}")
+  ((${#steps[@]})) || return 0
   printf '%s begun\n' "${steps[@]}" >>"$record" || finish 4
   for id in "${steps[@]}"; do
     recall "step $id"

@@ -220,7 +220,8 @@ def run_engine(case: Case, recorder: Recorder, target: engine.Target) -> tuple[l
     for part in (marks[:count], marks[-count:]):
         for event in ("begin", "end"):
             assert Counter(mark.line for mark in part if mark.event == event) == views
-    return marks[count:-count], result
+    looks = {str(v) for e in effects_of(case.plan) if not isinstance(e, Sysctl) for v in e.views.values()}
+    return [mark for mark in marks[count:-count] if mark.line not in looks], result
 
 
 def effects_of(plan: Plan) -> list[Effect]:
@@ -230,7 +231,9 @@ def effects_of(plan: Plan) -> list[Effect]:
 
 def shown_of_what_stays(case: Case) -> dict[str, Answer]:
     """Return what `ip` shows of that whose undo fails: it is still there."""
-    effect = next((effect for effect in effects_of(case.plan) if str(effect.undo) == case.fails), None)
+    undone = ((step.command, step.undo.effect) for step in case.plan.steps if step.undo is not None)
+    made = ((str(by), effect) for by, effect in undone if effect is not None)
+    by, effect = next(((by, effect) for by, effect in made if str(effect.undo) == case.fails), ("", None))
     if effect is None or isinstance(effect, Sysctl):
         return {}
     shown: dict[str, object]
@@ -241,12 +244,13 @@ def shown_of_what_stays(case: Case) -> dict[str, Answer]:
             view, shown = ip.netns_list(), {"name": name}
         case Link(name, kind, netns):
             shown = {"ifname": name, "addr_info": [], "linkinfo": {"info_kind": kind}}
-            around = {str(ip.netns_list()): Answer(json.dumps([{"name": netns}]))} if netns else {}
+            there = Answer(json.dumps([{"name": netns}]), after=by)
+            around = {str(ip.netns_list()): there} if netns else {}
         case Proxy(address, dev):
             shown = {"dst": str(address), "dev": dev, "proxy": None}
         case Route(dst, dev):
             shown = {"dst": str(dst), "dev": dev, "flags": []}
-    return {**around, str(view): Answer(json.dumps([shown]))}
+    return {**around, str(view): Answer(json.dumps([shown]), after=by)}
 
 
 def by_script(case: Case, recorder: Recorder, folder: Path) -> Came:
@@ -320,14 +324,11 @@ class RunningBash:
 def in_order(marks: Sequence[Mark], case: Case) -> tuple[list[Counter[str]], list[str]]:
     """Return the stages and the undo that a log tells of; each stage has ended before the next began."""
     stages = []
-    for stage in case.plan.stages:
-        part, marks = marks[: 2 * len(stage)], marks[2 * len(stage) :]
-        lines = Counter(str(step.command) for step in stage)
+    for lines in meant(case)[0]:
+        part, marks = marks[: 2 * lines.total()], marks[2 * lines.total() :]
         for event in ("begin", "end"):
             assert Counter(mark.line for mark in part if mark.event == event) == lines
         stages.append(lines)
-        if any(case.fails_in(step) for step in stage):
-            break
     marks = without_looks(marks, case.plan)
     begun, ended = marks[::2], marks[1::2]
     assert [(mark.event, mark.pid) for mark in begun] == [("begin", mark.pid) for mark in ended]
@@ -342,10 +343,15 @@ def without_looks(marks: Sequence[Mark], plan: Plan) -> list[Mark]:
 
 
 def meant(case: Case) -> tuple[list[Counter[str]], list[str]]:
-    """Return the stages and the undo that the plan means, told from the plan alone."""
+    """Return the stages and the undo that the plan means, told from the plan alone.
+
+    What takes away something that was not made is left out.
+    """
     stages: list[Counter[str]] = []
     stack: list[Step] = []
-    for stage in case.plan.stages:
+    for whole in case.plan.stages:
+        made = {step.id for step in stack}
+        stage = [s for s in whole if s.undo is not None or not s.settles or not made.isdisjoint(s.settles)]
         stages.append(Counter(str(step.command) for step in stage))
         went_well = [step for step in stage if not case.fails_in(step)]
         settled = {id for step in went_well for id in step.settles}

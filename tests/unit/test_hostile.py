@@ -518,9 +518,10 @@ def test_a_script_with_hostile_words_starts_meant_commands_and_leaves_no_file(
         count()
         return
     fakes.answer({})
+    file = fakes.bin.parent / "lab.sh"
+    file.write_text(fakes.within(exported(make_plan(on_parent(lab, "eth9")))))
     done = subprocess.run(
-        [*AS_ROOT, "--mount", "bash", "-s"],
-        input=exported(make_plan(on_parent(lab, "eth9"))),
+        [*AS_ROOT, "--mount", "bash", str(file)],
         cwd=empty,
         env={"PATH": fakes.path, "HOME": str(empty), "TMPDIR": str(empty)},
         capture_output=True,
@@ -534,4 +535,5 @@ def test_a_script_with_hostile_words_starts_meant_commands_and_leaves_no_file(
         assert is_meant(words) or " ".join(words) == PROBE_FOR_IPVLAN
     assert "command not found" not in done.stderr
     assert list(empty.iterdir()) == []
+    assert not fakes.record(lab.name).exists()
     count()

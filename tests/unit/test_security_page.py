@@ -107,7 +107,7 @@ def test_what_is_passed_on_of_the_environment_is_listed() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("_MOST_CHARACTERS", "at most {} characters"),
+        ("MOST_CHARACTERS", "at most {} characters"),
         ("_MOST_OF_ONE", "{} in one text"),
         ("_MOST_NODES", "{} keys and values"),
         ("_MOST_ENDPOINTS", "{} endpoints in all phases together"),
