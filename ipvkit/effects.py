@@ -16,7 +16,9 @@ from ipvkit.values import Address, Network, address, interface_name, netns_name,
 COME_AND_GO = frozenset(("kernel", "ra", "redirect"))
 """The protocols of routes that nobody on this machine made: they follow links, addresses and routers."""
 
-_NETNS, _LINKS, _ROUTES, _PROXIES, INSIDE = "netns", "links", "routes", "proxies", "in "
+NETNS, LINKS, ROUTES, PROXIES, INSIDE = "netns", "links", "routes", "proxies", "in "
+"""What views are called; that of what is inside of a namespace has its name behind `INSIDE`."""
+
 _SHOW_LINKS = ip.addr_show(details=True)
 
 
@@ -38,7 +40,7 @@ class Netns:
     @property
     def views(self) -> dict[str, Command]:
         """What shows it, and what is in it: whoever deletes it deletes that too."""
-        return {_NETNS: ip.netns_list(), f"{INSIDE}{self.name}": ip.at(self.name, _SHOW_LINKS)}
+        return {NETNS: ip.netns_list(), f"{INSIDE}{self.name}": ip.at(self.name, _SHOW_LINKS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Link:
     @property
     def views(self) -> dict[str, Command]:
         """What shows it."""
-        return {_LINKS: _SHOW_LINKS} if self.netns is None else Netns(self.netns).views
+        return {LINKS: _SHOW_LINKS} if self.netns is None else Netns(self.netns).views
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Sysctl:
     @property
     def views(self) -> dict[str, Command]:
         """What shows it."""
-        namespaces = {} if self.netns is None else {_NETNS: ip.netns_list()}
+        namespaces = {} if self.netns is None else {NETNS: ip.netns_list()}
         return {**namespaces, self.name: in_netns(self.netns, sysctl.get_value(self.key))}
 
 
@@ -112,7 +114,7 @@ class Proxy:
     @property
     def views(self) -> dict[str, Command]:
         """What shows it."""
-        return {_PROXIES: ip.neigh_show_proxy()}
+        return {PROXIES: ip.neigh_show_proxy()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Route:
     @property
     def views(self) -> dict[str, Command]:
         """What shows it."""
-        return {_ROUTES: ip.route_show_all()}
+        return {ROUTES: ip.route_show_all()}
 
 
 Effect = Netns | Link | Sysctl | Proxy | Route
@@ -206,13 +208,13 @@ def sight(
     def of(view: str) -> str:
         return _shown(view, shown[view]) if view in shown else ""
 
-    namespaces = {netns.name: marks.get(netns.name) for netns in ip.parse_netns(of(_NETNS))}
+    namespaces = {netns.name: marks.get(netns.name) for netns in ip.parse_netns(of(NETNS))}
     namespaces |= {name: mark for name, mark in marks.items() if mark is not None}
     links: dict[str | None, tuple[ip.Link, ...]] = {}
     ours: dict[str | None, frozenset[str]] = {}
     sysctls: dict[str, str] = {}
-    if _LINKS in shown:
-        links[None] = ip.parse_addresses(of(_LINKS))
+    if LINKS in shown:
+        links[None] = ip.parse_addresses(of(LINKS))
     for name, mark in namespaces.items():
         inside = shown.get(f"{INSIDE}{name}")
         # A name without a mark may be all that is left of a namespace: nobody can look into it.
@@ -224,7 +226,7 @@ def sight(
         if isinstance(effect, Sysctl) and (effect.netns is None or effect.netns in namespaces):
             sysctls[effect.name] = _number(of(effect.name))
     return Sight(
-        namespaces, links, ours, ip.parse_routes(of(_ROUTES)), ip.parse_neighbours(of(_PROXIES)), sysctls
+        namespaces, links, ours, ip.parse_routes(of(ROUTES)), ip.parse_neighbours(of(PROXIES)), sysctls
     )
 
 

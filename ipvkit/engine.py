@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+from ipvkit import effects
 from ipvkit.command import Command, Completed
 from ipvkit.effects import Standing, is_new, is_number, standing
 from ipvkit.errors import CommandFailed, IpvkitError, UsageError
@@ -17,10 +18,11 @@ from ipvkit.plan import Plan, Stage, Step, Undo
 from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
 from ipvkit.script import Frame, payload, read_frames
 from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
-from ipvkit.undo import Began, Finished, Listener, Stopping, TakenBack, look_for, take_back
+from ipvkit.undo import Began, Finished, Listener, Stopping, TakenBack, take_back
 
 _UNDONE = "what was done has been undone"
 _NOT_ALL_UNDONE = "not all that was done has been undone: the report lists what is left behind"
+_KERNEL = "kernel"
 _MORE_TIME = f"give it more with --timeout; {_UNDONE}"
 
 
@@ -144,13 +146,16 @@ class _CommandRun:
         self.inbox = inbox
         self.deadline = deadline
         self.ledger = ledger
+        self.views = views_of(result.plan)
 
     def run(self, *, keep: bool) -> None:
         result = self.result
         before: Things | None = None
         try:
-            before = self._look()
-            self._refuse_what_is_there()
+            seen = look(self.target, {**self.views, _KERNEL: Command(("uname", "-r"))})
+            result.kernel = seen[_KERNEL].stdout.strip()
+            before = things(seen)
+            self._refuse_what_is_there(seen)
             for stage in result.plan.stages:
                 self._stage(tuple(step for step in stage if not self._needless(step)))
             if keep:
@@ -160,7 +165,7 @@ class _CommandRun:
             result.failure = failure
         finally:
             if not result.kept:
-                taken = take_back(self.ledger, self.target, self.listener, self.inbox)
+                taken = take_back(self.ledger, self.target, self.listener, self.inbox, also=self.views)
                 result.undone, result.left_alone = taken.undone, tuple(taken.alone.values())
                 result.residue = (*taken.left, *self._left_since(before, taken))
                 if result.failure is not None and result.residue:
@@ -170,21 +175,16 @@ class _CommandRun:
         if before is None:
             return []
         try:
-            after = self._look()
+            after = things(taken.seen)
         except IpvkitError as problem:
-            return [f"{NOT_KNOWN}: {problem.command}: {problem.stderr}"]
+            return [f"{NOT_KNOWN}: {problem.message}"]
         return residue(before, after, words_of(self.result.plan), taken.alone)
 
-    def _look(self) -> Things:
-        seen = look(self.target, {**views_of(self.result.plan), "kernel": Command(("uname", "-r"))})
-        self.result.kernel = seen.pop("kernel").stdout.strip()
-        return things(seen)
-
-    def _refuse_what_is_there(self) -> None:
+    def _refuse_what_is_there(self, seen: Mapping[str, Completed]) -> None:
         """Raise UsageError if something that the plan makes is there: it is somebody's."""
         undos = [step.undo for step in self.result.plan.steps if step.undo is not None]
         made = [undo.effect for undo in undos if undo.effect is not None and is_new(undo.effect)]
-        sight = look_for(made, self.target, inside=False)
+        sight = effects.sight(made, seen, {})
         there = dict.fromkeys(str(e) for e in made if standing(e, sight).standing is not Standing.GONE)
         if there:
             raise UsageError(f"there is already: {', '.join(there)}", "it is somebody's: rename yours")

@@ -26,32 +26,36 @@ Things = tuple[str, ...]
 def views_of(plan: Plan) -> dict[str, Command]:
     """Return the commands that show what a run of `plan` could leave behind, by name."""
     views = {
-        "netns": ip.netns_list(),
-        "addr": ip.addr_show(details=True),
-        "route": ip.route_show_all(),
+        effects.NETNS: ip.netns_list(),
+        effects.LINKS: ip.addr_show(details=True),
+        effects.ROUTES: ip.route_show_all(),
+        effects.PROXIES: ip.neigh_show_proxy(),
         "permanent": ip.neigh_show_permanent(),
-        "proxy": ip.neigh_show_proxy(),
     }
     return views | {key.replace("/", _SLASH): sysctl.get_value(key) for key in plan.sysctls}
 
 
 def things(seen: Mapping[str, Completed]) -> Things:
     """Return what the views showed; raise IpvkitError where one failed or nobody understands it."""
+    if effects.NETNS not in seen:
+        raise CommandFailed("nothing was shown")
     # The simulated LAN's own interface, and its sysctls, are not there before it is built.
     seen = {name: completed for name, completed in seen.items() if _NOT_THERE not in completed.stderr}
     for name, completed in seen.items():
         if completed.exit_code != 0:
             raise CommandFailed(f"{name}: {completed.stderr.strip()}")
-    found = [f"netns {netns.name}" for netns in ip.parse_netns(seen["netns"].stdout)]
-    for link in ip.parse_addresses(seen["addr"].stdout):
+    found = [f"netns {netns.name}" for netns in ip.parse_netns(seen[effects.NETNS].stdout)]
+    for link in ip.parse_addresses(seen[effects.LINKS].stdout):
         # The kernel's own IPv6 addresses come and go with a link's carrier.
         own = [a.address for a in link.addresses if a.address.version == 4 or a.scope == "global"]
         found += [f"link {link.ifname}", _state(link)]
         found += [f"address {address} on {link.ifname}" for address in own]
-    found += [_route(r) for r in ip.parse_routes(seen["route"].stdout) if r.protocol not in _COME_AND_GO]
+    found += [
+        _route(r) for r in ip.parse_routes(seen[effects.ROUTES].stdout) if r.protocol not in _COME_AND_GO
+    ]
     for entry in ip.parse_neighbours(seen["permanent"].stdout):
         found.append(f"neighbour {entry.dst} lladdr {entry.lladdr} on {entry.dev}")
-    found += [f"proxy entry {e.dst} on {e.dev}" for e in ip.parse_neighbours(seen["proxy"].stdout)]
+    found += [f"proxy entry {e.dst} on {e.dev}" for e in ip.parse_neighbours(seen[effects.PROXIES].stdout)]
     sysctls = [name for name in seen if name.startswith("net.")]
     found += [f"{key.replace(_SLASH, '/')} = {seen[key].stdout.strip()}" for key in sysctls]
     return tuple(found)

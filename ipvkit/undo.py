@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty
@@ -50,30 +50,42 @@ Listener = Callable[[Began | Finished | Stopping], None]
 class TakenBack:
     """What came of it: the undos that ran, a line for each thing that is `left`, and why each is let `alone`.
 
-    What is left is still in the ledger. What was let alone is somebody else's by now, and is not.
+    What is left is still in the ledger. What was let alone is somebody else's by now, and is not. `seen` is
+    what the last look has shown besides.
     """
 
     undone: list[Finished] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     alone: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, Completed] = field(default_factory=dict)
 
 
-def take_back(ledger: Ledger, target: CommandTarget, listener: Listener, inbox: Inbox) -> TakenBack:
-    """Undo what is in `ledger`; signals in `inbox` are told and change nothing."""
-    return _TakingBack(ledger, target, listener, inbox).run()
+def take_back(
+    ledger: Ledger,
+    target: CommandTarget,
+    listener: Listener,
+    inbox: Inbox,
+    *,
+    also: Mapping[str, Command] | None = None,
+) -> TakenBack:
+    """Undo what is in `ledger`; signals in `inbox` are told and change nothing.
 
-
-def look_for(what: Iterable[Effect], target: CommandTarget, *, inside: bool = True) -> Sight:
-    """Return what the machine shows of `what`, and of namespaces what is `inside`.
-
-    Raise IpvkitError where it cannot be seen.
+    The last look is at what the views `also` show as well.
     """
-    found = list(what)
-    views = {name: view for effect in found for name, view in effect.views.items()}
-    if not inside:
-        views = {name: view for name, view in views.items() if not name.startswith(effects.INSIDE)}
-    marks = {name: mark_of_netns(name) for name in effects.namespaces_of(found)}
-    return effects.sight(found, ask(target, views), marks)
+    return _TakingBack(ledger, target, listener, inbox, also or {}).run()
+
+
+def look_for(what: Sequence[Effect], target: CommandTarget) -> Sight:
+    """Return what the machine shows of `what`; raise IpvkitError where it cannot be seen."""
+    return _sight(what, ask(target, _views(what)))
+
+
+def _views(what: Sequence[Effect]) -> dict[str, Command]:
+    return {name: view for effect in what for name, view in effect.views.items()}
+
+
+def _sight(what: Sequence[Effect], seen: Mapping[str, Completed]) -> Sight:
+    return effects.sight(what, seen, {name: mark_of_netns(name) for name in effects.namespaces_of(what)})
 
 
 def effects_of(entries: Iterable[Entry]) -> list[Effect]:
@@ -89,7 +101,15 @@ def standing(entry: Entry, sight: Sight) -> Seen:
 
 
 class _TakingBack:
-    def __init__(self, ledger: Ledger, target: CommandTarget, listener: Listener, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        target: CommandTarget,
+        listener: Listener,
+        inbox: Inbox,
+        also: Mapping[str, Command],
+    ) -> None:
+        self.also = also
         self.ledger = ledger
         self.target = target
         self.listener = listener
@@ -123,18 +143,22 @@ class _TakingBack:
         for entry in entries:
             if entry.certain:
                 self._undo(entry)
+        self._look_again()
         said = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)
-        for entry in self.ledger.entries.values():
-            line = f"not known whether it is there: {entry.effect or entry.undo}"
-            self.result.left.append(f"{line} ({' '.join(said.split())})")
+        for entry in entries:
+            if not entry.certain:
+                line = f"not known whether it is there: {entry.effect or entry.undo}"
+                self.result.left.append(f"{line} ({' '.join(said.split())})")
 
     def _look_again(self) -> None:
         """Tell what is left of what was undone; where nobody can look, by how its command ended."""
         tried = {finished.step.id: finished for finished in self.result.undone}
         entries = [entry for id, entry in self.ledger.entries.items() if id in tried]
-        sight = None
+        found, sight = effects_of(entries), None
         with suppress(Exception):
-            sight = look_for(effects_of(entries), self.target)
+            seen = ask(self.target, {**self.also, **_views(found)})
+            self.result.seen = {name: seen[name] for name in self.also}
+            sight = _sight(found, seen)
         for entry in reversed(entries):
             completed = tried[entry.id].completed
             there = completed.exit_code != 0

@@ -217,11 +217,10 @@ def run_engine(case: Case, recorder: Recorder, target: engine.Target) -> tuple[l
     marks = recorder.log()
     views = Counter(str(view) for view in views_of(case.plan).values())
     count = 2 * views.total()
-    for part in (marks[:count], marks[-count:]):
-        for event in ("begin", "end"):
-            assert Counter(mark.line for mark in part if mark.event == event) == views
-    looks = {str(v) for e in effects_of(case.plan) if not isinstance(e, Sysctl) for v in e.views.values()}
-    return [mark for mark in marks[count:-count] if mark.line not in looks], result
+    for event in ("begin", "end"):
+        assert Counter(mark.line for mark in marks[:count] if mark.event == event) == views
+        assert views <= Counter(mark.line for mark in marks[count:] if mark.event == event)
+    return marks[count:], result
 
 
 def effects_of(plan: Plan) -> list[Effect]:
@@ -337,8 +336,9 @@ def in_order(marks: Sequence[Mark], case: Case) -> tuple[list[Counter[str]], lis
 
 
 def without_looks(marks: Sequence[Mark], plan: Plan) -> list[Mark]:
-    """Return the marks without those of the engine's look at what it is going to undo."""
+    """Return the marks without those of looks at what is to be undone, and at what is left."""
     looks = {str(view) for effect in effects_of(plan) for view in effect.views.values()}
+    looks |= {str(view) for view in views_of(plan).values()}
     return [mark for mark in marks if mark.line not in looks]
 
 
