@@ -50,9 +50,8 @@ def things(seen: Mapping[str, Completed]) -> Things:
         own = [a.address for a in link.addresses if a.address.version == 4 or a.scope == "global"]
         found += [f"link {link.ifname}", _state(link)]
         found += [f"address {address} on {link.ifname}" for address in own]
-    found += [
-        _route(r) for r in ip.parse_routes(seen[effects.ROUTES].stdout) if r.protocol not in _COME_AND_GO
-    ]
+    routes = ip.parse_routes(seen[effects.ROUTES].stdout)
+    found += [_route(route) for route in routes if route.protocol not in _COME_AND_GO]
     for entry in ip.parse_neighbours(seen["permanent"].stdout):
         found.append(f"neighbour {entry.dst} lladdr {entry.lladdr} on {entry.dev}")
     found += [f"proxy entry {e.dst} on {e.dev}" for e in ip.parse_neighbours(seen[effects.PROXIES].stdout)]

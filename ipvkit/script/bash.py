@@ -31,12 +31,13 @@ changes() { # ID: is there something to undo after this step, or no more?
 }
 
 # A signal ends the commands that leave nothing to undo; the others end by themselves, in milliseconds.
-# Only KILL is not lost on a copy of this shell that is just about to become a command.
+# A copy of this shell that is just about to become a command may miss it, and sees the file instead.
 interrupt() {
   local pid
   stop=1
+  if ((${#job[@]})); then : >"$work/stopped"; fi 2>/dev/null
   for pid in "${!job[@]}"; do
-    changes "${job[$pid]}" || kill -KILL "$pid" "-$pid" 2>/dev/null
+    changes "${job[$pid]}" || kill -TERM "$pid" "-$pid" 2>/dev/null
   done
 }
 trap interrupt INT QUIT TERM HUP PIPE
@@ -54,7 +55,7 @@ known() { # ID: has what its undo puts back been read?
 # Start a command in the background, where ^C does not reach it.
 launch() {
   begin "$1" "$2"
-  { known "$2" && become "$2" "${line[@]}"; } </dev/null >"$work/$2.out" 2>"$work/$2.err" &
+  { known "$2" && [[ $1 == undo || ! -e $work/stopped ]] && become "$2" "${line[@]}"; } </dev/null >"$work/$2.out" 2>"$work/$2.err" &
   job[$!]=$2
 }
 
@@ -193,16 +194,17 @@ begin() {
 
 # Become a command that is killed, with what it has started, if it takes longer than HANGS_AFTER s, or than
 # those of `with bound S`. Should this script be killed, one that changes something still ends by itself, and
-# holds the lock until then; any other is killed too.
+# holds the lock until then; any other ends too. (TERM, which timeout passes on: KILL in the middle of its
+# fork has crashed a User-Mode Linux kernel.)
 become() {
-  local with_parent=(setpriv --pdeathsig KILL)
+  local bound
   recall "bound $1"
+  bound=(timeout --signal=KILL "${line[0]-HANGS_AFTER}")
   if changes "$1"; then
-    with_parent=()
-  elif [[ -n ${lock-} ]]; then
-    exec {lock}<&-
+    exec "${bound[@]}" "${@:2}"
   fi
-  exec "${with_parent[@]}" timeout --signal=KILL "${line[0]-HANGS_AFTER}" "${with_parent[@]}" "${@:2}"
+  if [[ -n ${lock-} ]]; then exec {lock}<&-; fi
+  exec setpriv --pdeathsig TERM "${bound[@]}" setpriv --pdeathsig KILL "${@:2}"
 }
 
 interrupted() {

@@ -178,6 +178,12 @@ class Machine:
         return [str(pid) for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.fixture(autouse=True)
+def _own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without what another test has left on purpose."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine(tmp_path)

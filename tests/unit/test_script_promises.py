@@ -477,7 +477,8 @@ def meant(plan: Plan) -> list[list[str]]:
 def test_no_text_of_a_lab_becomes_a_word_of_a_script(
     tmp_path_factory: pytest.TempPathFactory, lab: Lab, data: st.DataObject
 ) -> None:
-    text = data.draw(HOSTILE)
+    # NUL is in no lab: YAML has none, and no lab takes what does not print.
+    text = data.draw(HOSTILE.filter(lambda drawn: "\0" not in drawn))
     plan = hostile(make_plan(lab), text)
     folder = tmp_path_factory.mktemp("empty")
     try:
