@@ -189,7 +189,8 @@ def _in_nets_of(pids: Sequence[int], command: Command) -> dict[int, str]:
 
 
 def _missed(places: Sequence[str], hidden: int) -> list[Finding]:
-    others = [f"the namespaces of {hidden} processes of other users"] if hidden else []
+    whose = f"{hidden} processes" if hidden > 1 else "a process"
+    others = [f"the namespaces of {whose} of other users"] if hidden else []
     missed = [*([preflight.some(places)] if places else []), *others]
     if not missed:
         return []

@@ -55,7 +55,9 @@ known() { # ID: has what its undo puts back been read?
 # Start a command in the background, where ^C does not reach it.
 launch() {
   begin "$1" "$2"
-  { known "$2" && [[ $1 == undo || ! -e $work/stopped ]] && become "$2" "${line[@]}"; } </dev/null >"$work/$2.out" 2>"$work/$2.err" &
+  {
+    known "$2" && [[ $1 == undo || ! -e $work/stopped ]] && become "$2" "${line[@]}"
+  } </dev/null >"$work/$2.out" 2>"$work/$2.err" &
   job[$!]=$2
 }
 
