@@ -297,7 +297,8 @@ def test_an_exported_script_that_is_killed_is_undone_from_its_record(tmp_path: P
         "rm -f /run/told; bash /run/lab.sh >/run/told 2>&1 &\n"
         "for i in $(seq 400); do [[ $(grep -cs '^+' /run/told) -ge $n ]] && break; sleep 0.02; done\n"
         # Stopped first: KILL in the middle of a fork can crash a User-Mode Linux kernel.
-        "kill -STOP $!; for i in $(seq 400); do grep -q '^State:.T' /proc/$!/status && break; sleep 0.02; done\n"
+        "kill -STOP $!\n"
+        "for i in $(seq 400); do grep -q '^State:.T' /proc/$!/status && break; sleep 0.02; done\n"
         "kill -KILL $!; wait $!; bash /run/lab.sh; [[ $? == 2 ]] || exit 2\n"
         "bash /run/lab.sh --undo || exit 3\n"
         f"({HOST}) >/run/after 2>/dev/null\n"
