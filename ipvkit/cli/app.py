@@ -89,12 +89,12 @@ def _interrupts_told() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    EARLIER.clear()
     former = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
+        EARLIER.clear()
 
 
 def _known(problem: Exception) -> IpvkitError:
