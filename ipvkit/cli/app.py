@@ -27,7 +27,6 @@ from ipvkit.cli.run_lab import run_lab
 from ipvkit.cli.runs import cleanup, down, status
 from ipvkit.cli.shell import shell
 from ipvkit.errors import Interrupted, IpvkitError, UsageError
-from ipvkit.execution import EARLIER
 from ipvkit.report.json import error
 
 app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
@@ -82,8 +81,7 @@ def _command() -> Callable[..., int | None]:
 def _interrupts_told() -> Iterator[None]:
     """Have ^C raise what Typer does not know: of KeyboardInterrupt it makes an exit without a word."""
 
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        EARLIER.append(number)
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise _ControlC
 
     if threading.current_thread() is not threading.main_thread():
@@ -94,7 +92,6 @@ def _interrupts_told() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
-        EARLIER.clear()
 
 
 def _known(problem: Exception) -> IpvkitError:
