@@ -29,6 +29,10 @@ class Signal:
     number: int
 
 
+EARLIER: list[int] = []
+"""Signals that came before there was an inbox: what a handler raises can be lost in an import."""
+
+
 @contextmanager
 def signals_into(inbox: Inbox) -> Iterator[None]:
     """Have ^C, TERM and HUP put into the inbox, so that they are seen between two steps only."""
@@ -41,6 +45,8 @@ def signals_into(inbox: Inbox) -> Iterator[None]:
         return
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     former = {number: signal.signal(number, put) for number in numbers}
+    while EARLIER:
+        inbox.put(Signal(EARLIER.pop()))
     try:
         yield
     finally:

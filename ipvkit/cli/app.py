@@ -27,6 +27,7 @@ from ipvkit.cli.run_lab import run_lab
 from ipvkit.cli.runs import cleanup, down, status
 from ipvkit.cli.shell import shell
 from ipvkit.errors import Interrupted, IpvkitError, UsageError
+from ipvkit.execution import EARLIER
 from ipvkit.report.json import error
 
 app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
@@ -81,7 +82,8 @@ def _command() -> Callable[..., int | None]:
 def _interrupts_told() -> Iterator[None]:
     """Have ^C raise what Typer does not know: of KeyboardInterrupt it makes an exit without a word."""
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        EARLIER.append(number)
         raise _ControlC
 
     if threading.current_thread() is not threading.main_thread():
@@ -92,6 +94,7 @@ def _interrupts_told() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
+        EARLIER.clear()
 
 
 def _known(problem: Exception) -> IpvkitError:
