@@ -56,7 +56,7 @@ known() { # ID: has what its undo puts back been read?
 launch() {
   begin "$1" "$2"
   {
-    known "$2" && [[ $1 == undo || ! -e $work/stopped ]] && become "$2" "${line[@]}"
+    known "$2" && { changes "$2" || [[ ! -e $work/stopped ]]; } && become "$2" "${line[@]}"
   } </dev/null >"$work/$2.out" 2>"$work/$2.err" &
   job[$!]=$2
 }
