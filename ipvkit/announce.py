@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Literal
 
 from ipvkit import effects, execution, journal
@@ -299,19 +299,12 @@ class _Rounds:
             for arping_ in late:
                 arping_.running.stop()
             deadlines = [a.deadline for a in self.under_way.values() if a not in late]
-            news = self._next(min([due, end, *deadlines]))
+            news = execution.next_of(self.inbox, min([due, end, *deadlines]))
             if isinstance(news, execution.Signal):
                 return _reason(news)
             if isinstance(news, Ended) and not self._take(news):
                 return "reader"
         return "time"
-
-    def _next(self, deadline: float) -> Ended | execution.Signal | None:
-        try:
-            news: Ended | execution.Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
-        except Empty:
-            return None
-        return news
 
     def _begin_round(self, now: float) -> bool:
         """Begin to announce each address; return whether somebody reads of what could not begin."""
@@ -353,7 +346,7 @@ class _Rounds:
         for arping_ in self.under_way.values():
             arping_.running.stop()
         deadline = time.monotonic() + execution.BOUND_S
-        while self.under_way and (news := self._next(deadline)) is not None:
+        while self.under_way and (news := execution.next_of(self.inbox, deadline)) is not None:
             if isinstance(news, Ended):
                 del self.under_way[news.key]
 

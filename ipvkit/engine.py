@@ -12,7 +12,7 @@ from ipvkit import effects
 from ipvkit.command import Command, Completed
 from ipvkit.effects import Standing, is_new, is_number, standing
 from ipvkit.errors import CommandFailed, IpvkitError, UsageError
-from ipvkit.execution import BOUND_S, Signal, how_it_ended, interrupted, look, signals_into
+from ipvkit.execution import BOUND_S, Signal, how_it_ended, interrupted, look, next_of, signals_into
 from ipvkit.ledger import Entry, Ledger
 from ipvkit.plan import Plan, Stage, Step, Undo
 from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
@@ -220,7 +220,7 @@ class _CommandRun:
         for running in waiting.values():
             running.stop()
         deadline = time.monotonic() + BOUND_S
-        while waiting and (news := self._next(deadline)) is not None:
+        while waiting and (news := next_of(self.inbox, deadline)) is not None:
             if isinstance(news, Ended):
                 waiting.pop(news.key, None)
 
@@ -229,7 +229,7 @@ class _CommandRun:
         by_id = {step.id: step for step in stage}
         deadline, killed = self.deadline, False
         while waiting:
-            news = self._next(deadline)
+            news = next_of(self.inbox, deadline)
             if isinstance(news, Ended):
                 if waiting.pop(news.key, None) is None:
                     continue
@@ -285,14 +285,6 @@ class _CommandRun:
             elif step.id not in started or (code is not None and code > 0):
                 undone.append(step.id)
         self.ledger.end(done, undone)
-
-    def _next(self, deadline: float) -> Ended | Signal | None:
-        """Return what comes next into the inbox, or None when the deadline is over."""
-        try:
-            news: Ended | Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
-        except Empty:
-            return None
-        return news
 
     def _raise_if_signalled(self) -> None:
         try:

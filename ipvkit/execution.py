@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -77,8 +78,9 @@ def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inb
     try:
         for key, name in names.items():
             waiting[key] = target.start(key, views[name], inbox)
+        deadline = time.monotonic() + BOUND_S
         while waiting:
-            news = _next(inbox)
+            news = next_of(inbox, deadline)
             if news is None:
                 late = next(str(views[names[key]]) for key in waiting)
                 raise CommandFailed(f"no answer within {BOUND_S} s", command=late)
@@ -92,9 +94,10 @@ def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inb
     return seen
 
 
-def _next(inbox: Inbox) -> Ended | Signal | None:
+def next_of(inbox: Inbox, deadline: float) -> Ended | Signal | None:
+    """Return what comes next into `inbox`, or None when the `deadline` (time.monotonic()) is over."""
     try:
-        news: Ended | Signal = inbox.get(timeout=BOUND_S)
+        news: Ended | Signal = inbox.get(timeout=max(0.0, deadline - time.monotonic()))
     except Empty:
         return None
     return news

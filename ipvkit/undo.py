@@ -5,16 +5,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty
 
 from ipvkit import effects
 from ipvkit.command import Command, Completed
 from ipvkit.effects import Effect, Seen, Sight, Standing
 from ipvkit.errors import IpvkitError
-from ipvkit.execution import BOUND_S, Signal, ask
+from ipvkit.execution import BOUND_S, Signal, ask, next_of
 from ipvkit.ledger import Entry, Ledger, mark_of_netns
 from ipvkit.plan import Step
-from ipvkit.targets import CommandTarget, Ended, Inbox, Running
+from ipvkit.targets import CommandTarget, Inbox, Running
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,17 +189,10 @@ class _TakingBack:
         """Return what an undo did; it is killed when it hangs, and signals change nothing."""
         for _ in range(2):
             deadline = time.monotonic() + BOUND_S
-            while (news := self._next(deadline)) is not None:
+            while (news := next_of(self.inbox, deadline)) is not None:
                 if isinstance(news, Signal):
                     self._tell(Stopping(signal.Signals(news.number).name))
                 elif news.key == key:
                     return news.completed
             running.stop()
         return Completed(-signal.SIGKILL, "", "did not end even when killed", 2.0 * BOUND_S)
-
-    def _next(self, deadline: float) -> Ended | Signal | None:
-        try:
-            news: Ended | Signal = self.inbox.get(timeout=max(0.0, deadline - time.monotonic()))
-        except Empty:
-            return None
-        return news
