@@ -6,19 +6,28 @@ from dataclasses import dataclass, replace
 from ipvkit.errors import UsageError
 from ipvkit.values import netns_name
 
+END = "END"
+"""The line that ends what a command reads, where it is shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A complete, literal argv, and the exit codes that count as success.
+    """A complete, literal argv, the exit codes that count as success, and the lines that it reads.
 
-    `str()` is the line that a person would type:
+    `str()` is what a person would type:
 
     >>> str(Command(("ip", "netns", "add", "test1")))
     'ip netns add test1'
+    >>> print(Command(("ip", "-batch", "-"), stdin=("netns add test1", "netns add test2")))
+    ip -batch - <<'END'
+    netns add test1
+    netns add test2
+    END
     """
 
     argv: tuple[str, ...]
     ok: tuple[int, ...] = (0,)
+    stdin: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise UsageError for words that no process or terminal line can carry."""
@@ -27,10 +36,14 @@ class Command:
         for word in self.argv:
             if not word.isprintable():
                 raise UsageError(f"{word!r} cannot be a word of a command: it does not print")
+        for line in self.stdin:
+            if not line.isprintable() or line == END:
+                raise UsageError(f"{line!r} cannot be a line that a command reads")
 
     def __str__(self) -> str:
-        """Return the command as a shell reads it."""
-        return shlex.join(self.argv)
+        """Return the command as a shell reads it, with what it reads as a here-document."""
+        typed = shlex.join(self.argv)
+        return "\n".join((f"{typed} <<'{END}'", *self.stdin, END)) if self.stdin else typed
 
 
 def in_netns(netns: str | None, command: Command) -> Command:

@@ -24,9 +24,13 @@ _SHOW_LINKS = ip.addr_show(details=True)
 
 @dataclass(frozen=True, slots=True)
 class Netns:
-    """A network namespace was made; it is known by when its file in /run/netns was."""
+    """A network namespace was made; it is known by when its file in /run/netns was.
+
+    `links` are the names of those that the lab makes in it, which go with it.
+    """
 
     name: str
+    links: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return how it is told of."""
@@ -172,13 +176,11 @@ class Seen:
 class Sight:
     """What a machine shows: `namespaces` by name with their marks, where known.
 
-    `links` are those of each namespace that was looked into, None being the machine's own, and `ours` the
-    names of the links there that the run has made.
+    `links` are those of each namespace that was looked into, None being the machine's own.
     """
 
     namespaces: Mapping[str, int | None] = field(default_factory=dict)
     links: Mapping[str | None, tuple[ip.Link, ...]] = field(default_factory=dict)
-    ours: Mapping[str | None, frozenset[str]] = field(default_factory=dict)
     routes: tuple[ip.Route, ...] = ()
     proxies: tuple[ip.Neighbour, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
@@ -211,7 +213,6 @@ def sight(
     namespaces = {netns.name: marks.get(netns.name) for netns in ip.parse_netns(of(NETNS))}
     namespaces |= {name: mark for name, mark in marks.items() if mark is not None}
     links: dict[str | None, tuple[ip.Link, ...]] = {}
-    ours: dict[str | None, frozenset[str]] = {}
     sysctls: dict[str, str] = {}
     if LINKS in shown:
         links[None] = ip.parse_addresses(of(LINKS))
@@ -221,13 +222,9 @@ def sight(
         if inside is not None and (mark is not None or inside.exit_code == 0):
             links[name] = ip.parse_addresses(of(f"{INSIDE}{name}"))
     for effect in effects:
-        if isinstance(effect, Link):
-            ours[effect.netns] = ours.get(effect.netns, frozenset()) | {effect.name}
         if isinstance(effect, Sysctl) and (effect.netns is None or effect.netns in namespaces):
             sysctls[effect.name] = _number(of(effect.name))
-    return Sight(
-        namespaces, links, ours, ip.parse_routes(of(ROUTES)), ip.parse_neighbours(of(PROXIES)), sysctls
-    )
+    return Sight(namespaces, links, ip.parse_routes(of(ROUTES)), ip.parse_neighbours(of(PROXIES)), sysctls)
 
 
 def _number(stdout: str) -> str:
@@ -293,7 +290,7 @@ def _netns(effect: Netns, sight: Sight, mark: int | None) -> Seen:
         return _GONE
     if _differ(mark, sight.namespaces[effect.name]):
         return _changed(f"{effect} is another one now")
-    ours = KERNELS_OWN_LINKS | sight.ours.get(effect.name, frozenset())
+    ours = KERNELS_OWN_LINKS.union(effect.links)
     others = [link.ifname for link in sight.links.get(effect.name, ()) if link.ifname not in ours]
     if others:
         return _held(f"{effect} holds what is somebody else's: link {', '.join(others)}")
@@ -345,12 +342,16 @@ def _network(text: str) -> Network:
     return found
 
 
+def _links(names: list[str]) -> tuple[str, ...]:
+    return tuple(map(interface_name, names))
+
+
 def _or_none(read: Callable[[str], str]) -> Callable[[str | None], str | None]:
     return lambda text: None if text is None else read(text)
 
 
 _READERS: Mapping[str, tuple[type[Effect], Mapping[str, Callable[[Any], Any]]]] = {
-    "netns": (Netns, {"name": netns_name}),
+    "netns": (Netns, {"name": netns_name, "links": _links}),
     "link": (Link, {"name": interface_name, "kind": _kind, "netns": _or_none(netns_name)}),
     "sysctl": (Sysctl, {"key": _key, "value": int, "netns": _or_none(netns_name)}),
     "proxy": (Proxy, {"address": address, "dev": interface_name}),
@@ -362,7 +363,13 @@ def written(effect: Effect) -> dict[str, Any]:
     """Return `effect` as JSON has it, from which `read` makes it again."""
     what = next(what for what, (kind, _) in _READERS.items() if isinstance(effect, kind))
     values = ((field.name, getattr(effect, field.name)) for field in fields(effect))
-    return {"effect": what, **{n: v if v is None or isinstance(v, (int, str)) else str(v) for n, v in values}}
+    return {"effect": what, **{name: _plain(value) for name, value in values}}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    return value if value is None or isinstance(value, (int, str)) else str(value)
 
 
 def read(value: Mapping[str, Any]) -> Effect:

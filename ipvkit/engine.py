@@ -14,11 +14,12 @@ from ipvkit.effects import Standing, is_new, is_number, standing
 from ipvkit.errors import CommandFailed, IpvkitError, UsageError
 from ipvkit.execution import BOUND_S, Signal, how_it_ended, interrupted, look, next_of, signals_into
 from ipvkit.ledger import Entry, Ledger
-from ipvkit.plan import Plan, Stage, Step, Undo
+from ipvkit.plan import Plan, Stage, Step, Undo, undo_batches
 from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
 from ipvkit.script import Frame, payload, read_frames
 from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
-from ipvkit.undo import Began, Finished, Listener, Stopping, TakenBack, take_back
+from ipvkit.tools.ip import failed_lines
+from ipvkit.undo import Began, Finished, Listener, Stopping, TakenBack, in_one, not_undone, take_back
 
 _UNDONE = "what was done has been undone"
 _NOT_ALL_UNDONE = "not all that was done has been undone: the report lists what is left behind"
@@ -115,6 +116,18 @@ def run_side_by_side(
     return [done[number] for number in range(len(plans))]
 
 
+def parts_done(step: Step, completed: Completed) -> int | None:
+    """Return how many parts of `step`, the first ones, have been done; None where nobody knows."""
+    if completed.exit_code == 0:
+        return len(step.single)
+    if completed.exit_code < 0:
+        return None
+    failed = failed_lines(completed.stderr)
+    if step.parts:
+        return failed[0].line - 1 if failed else None
+    return 0
+
+
 def _not_started(step: Step, problem: Exception) -> IpvkitError:
     if isinstance(problem, IpvkitError):
         problem.hint += f"; {_UNDONE}"
@@ -123,8 +136,12 @@ def _not_started(step: Step, problem: Exception) -> IpvkitError:
 
 
 def _failed(step: Step, command: Command, completed: Completed) -> IpvkitError:
-    message = f"{step.id}, {step.purpose}, {how_it_ended(completed)}"
     said = completed.stderr.strip() or completed.stdout.strip()
+    failed = failed_lines(completed.stderr)
+    if failed and failed[0].line <= len(step.parts):
+        step, said = step.parts[failed[0].line - 1], failed[0].said
+        command = step.command
+    message = f"{step.id}, {step.purpose}, {how_it_ended(completed)}"
     return CommandFailed(message, _UNDONE, command=str(command), stderr=said)
 
 
@@ -182,7 +199,7 @@ class _CommandRun:
 
     def _refuse_what_is_there(self, seen: Mapping[str, Completed]) -> None:
         """Raise UsageError if something that the plan makes is there: it is somebody's."""
-        undos = [step.undo for step in self.result.plan.steps if step.undo is not None]
+        undos = [step.undo for step in self.result.plan.parts if step.undo is not None]
         made = [undo.effect for undo in undos if undo.effect is not None and is_new(undo.effect)]
         sight = effects.sight(made, seen, {})
         there = dict.fromkeys(str(e) for e in made if standing(e, sight).standing is not Standing.GONE)
@@ -197,7 +214,8 @@ class _CommandRun:
     def _stage(self, stage: Stage) -> None:
         """Run the steps of a stage side by side; raise what ends the run, after all of them ended."""
         self._raise_if_signalled()
-        self.ledger.begin([self._entry(step, step.undo) for step in stage if step.undo is not None])
+        parts = [part for step in stage for part in step.single]
+        self.ledger.begin([self._entry(part, part.undo) for part in parts if part.undo is not None])
         waiting: dict[str, Running] = {}
         started: set[str] = set()
         failure: IpvkitError | None = None
@@ -252,7 +270,7 @@ class _CommandRun:
                 deadline, killed = time.monotonic() + BOUND_S, True
             # What changes something ends by itself at once; only that it has ended tells what it did.
             for id, running in waiting.items():
-                if by_id[id].undo is None or news is None:
+                if all(part.undo is None for part in by_id[id].single) or news is None:
                     running.stop()
         if failure is not None:
             raise failure
@@ -278,12 +296,11 @@ class _CommandRun:
             code = None if completed is None else completed.exit_code
             if code is not None and code in step.command.ok:
                 undone += step.settles
-            if step.undo is None:
-                continue
-            if code == 0:
-                done.append(step.id)
-            elif step.id not in started or (code is not None and code > 0):
-                undone.append(step.id)
+            happened = None if completed is None else parts_done(step, completed)
+            happened = 0 if step.id not in started else happened
+            for number, part in enumerate(step.single):
+                if part.undo is not None and happened is not None:
+                    (done if number < happened else undone).append(part.id)
         self.ledger.end(done, undone)
 
     def _raise_if_signalled(self) -> None:
@@ -297,8 +314,7 @@ class _CommandRun:
 
 def _not_undone(result: Run) -> list[str]:
     """Return a line for each undo that failed."""
-    failed = [f for f in result.undone if f.completed.exit_code != 0]
-    return [f"could not undo: {f.command}: {f.completed.stderr.strip()}" for f in failed]
+    return [line for finished in result.undone for line in not_undone(finished)]
 
 
 def undo_command(step: Step, completed: Mapping[str, Completed]) -> Command:
@@ -322,6 +338,7 @@ class _PayloadRun:
         self.inbox = inbox
         self.deadline = deadline
         self.steps = {step.id: step for step in result.plan.steps}
+        self.parts = {part.id: part for part in result.plan.parts}
         self.began: dict[tuple[str, str], float] = {}
         self.looks: dict[str, dict[str, Completed]] = {"before": {}, "after": {}}
         self.noise: list[str] = []
@@ -384,21 +401,24 @@ class _PayloadRun:
             case "begin":
                 self.began[frame.kind, frame.id] = frame.time_s
                 if frame.kind in ("step", "undo"):
-                    step = self.steps[frame.id]
-                    self.listener(Began(step, self._command(frame), frame.kind == "undo"))
+                    self.listener(Began(*self._what(frame), frame.kind == "undo"))
             case "end" if frame.kind in self.looks:
                 seen = Completed(frame.exit_code, frame.stdout, frame.stderr, 0.0)
                 self.looks[frame.kind][frame.id] = seen
             case "end":
                 self._ended(frame)
 
-    def _command(self, frame: Frame) -> Command:
-        step = self.steps[frame.id]
-        return undo_command(step, self.result.completed) if frame.kind == "undo" else step.command
+    def _what(self, frame: Frame) -> tuple[Step | Entry, Command]:
+        """Return the step that a frame is about, and the command; of undos in one batch, all of them."""
+        if frame.kind == "step":
+            return self.steps[frame.id], self.steps[frame.id].command
+        parts = [self.parts[id] for id in frame.id.split(",")]
+        undos = [(part.id, undo_command(part, self.result.completed)) for part in parts]
+        [(_, command)] = undo_batches(undos)
+        return in_one(parts, command), command
 
     def _ended(self, frame: Frame) -> None:
-        step = self.steps[frame.id]
-        command = self._command(frame)
+        step, command = self._what(frame)
         undoing = frame.kind == "undo"
         took = frame.time_s - self.began[frame.kind, frame.id]
         completed = Completed(frame.exit_code, frame.stdout, frame.stderr, took)
@@ -407,6 +427,6 @@ class _PayloadRun:
         if undoing:
             self.result.undone.append(finished)
             return
-        self.result.completed[step.id] = completed
-        if frame.exit_code not in step.command.ok and self.result.failure is None:
-            self.result.failure = _failed(step, command, completed)
+        self.result.completed[frame.id] = completed
+        if frame.exit_code not in command.ok and self.result.failure is None:
+            self.result.failure = _failed(self.steps[frame.id], command, completed)

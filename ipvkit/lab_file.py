@@ -21,6 +21,7 @@ from ipvkit.lab import (
     OF_PINGS,
     OF_TRIES,
     PING_COUNT,
+    SETUPS,
     STRATEGIES,
     Act,
     AddAddress,
@@ -41,6 +42,7 @@ from ipvkit.lab import (
     SetMode,
     SetMtu,
     Setting,
+    Setup,
     Strategy,
 )
 from ipvkit.values import (
@@ -224,7 +226,7 @@ class _Field:
 
 
 def _lab(root: _Field) -> Lab:
-    keys = ("name", "about", "parent", "network", "parents", "far", "endpoints", "phases")
+    keys = ("name", "about", "parent", "network", "parents", "far", "setup", "endpoints", "phases")
     fields = root.fields(*keys, required=("name", "about", "endpoints", "phases"))
     parents = _parents(root, fields)
     endpoints = tuple(_endpoint(item, parents[0].name) for item in fields["endpoints"].items())
@@ -238,6 +240,7 @@ def _lab(root: _Field) -> Lab:
         endpoints=endpoints,
         phases=phases,
         far=fields[FAR].each(interface_address) if FAR in fields else (),
+        setup=cast(Setup, fields["setup"].one_of(SETUPS)) if "setup" in fields else None,
     )
 
 
@@ -470,6 +473,7 @@ def _document(lab: Lab) -> dict[str, Any]:
             "about": lab.about,
             **places,
             FAR: _list(lab.far),
+            "setup": lab.setup,
             "endpoints": [_endpoint_of(endpoint, first.name) for endpoint in lab.endpoints],
             "phases": [_phase_of(phase, lab) for phase in lab.phases],
         },

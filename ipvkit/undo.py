@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ipvkit import effects
 from ipvkit.command import Command, Completed
@@ -12,8 +12,9 @@ from ipvkit.effects import Effect, Seen, Sight, Standing
 from ipvkit.errors import IpvkitError
 from ipvkit.execution import BOUND_S, Signal, ask, next_of
 from ipvkit.ledger import Entry, Ledger, mark_of_netns
-from ipvkit.plan import Step
+from ipvkit.plan import Step, undo_batches
 from ipvkit.targets import CommandTarget, Inbox, Running
+from ipvkit.tools.ip import LINES_A_S, failed_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,26 @@ class Stopping:
     """A signal has come: no further step begins, and what was done is being undone."""
 
     signal_name: str
+
+
+def in_one(parts: Sequence[Step | Entry], command: Command) -> Step | Entry:
+    """Return what stands for `parts` whose undo is one `command`: the only one, or all of them."""
+    if len(parts) == 1:
+        return parts[0]
+    return Step(f"{parts[0].id}+{len(parts) - 1}", f"{parts[0].purpose}; and {len(parts) - 1} more", command)
+
+
+def not_undone(finished: Finished) -> list[str]:
+    """Return a line for each thing that an undo did not take back."""
+    if finished.completed.exit_code == 0:
+        return []
+    stderr, program = finished.completed.stderr, finished.command.argv[0]
+    lines = [
+        f"could not undo: {program} {finished.command.stdin[failed.line - 1]}: {failed.said}"
+        for failed in failed_lines(stderr)
+        if failed.line <= len(finished.command.stdin)
+    ]
+    return lines or [f"could not undo: {finished.command}: {stderr.strip()}"]
 
 
 Listener = Callable[[Began | Finished | Stopping], None]
@@ -114,6 +135,7 @@ class _TakingBack:
         self.listener = listener
         self.inbox = inbox
         self.result = TakenBack()
+        self.tried: dict[str, Completed] = {}
 
     def run(self) -> TakenBack:
         entries = list(reversed(self.ledger.entries.values()))
@@ -122,6 +144,7 @@ class _TakingBack:
         except Exception as problem:
             self._without_a_look(entries, problem)
             return self.result
+        there: list[Entry] = []
         for entry in entries:
             seen = standing(entry, sight)
             match seen.standing:
@@ -133,15 +156,14 @@ class _TakingBack:
                 case Standing.GONE if not entry.certain:
                     self.ledger.end((), (entry.id,))
                 case _:
-                    self._undo(entry)
+                    there.append(entry)
+        self._undo(there)
         self._look_again()
         return self.result
 
     def _without_a_look(self, entries: list[Entry], problem: Exception) -> None:
         """Undo what has certainly been done, moments ago; of the rest nobody knows whether it is ours."""
-        for entry in entries:
-            if entry.certain:
-                self._undo(entry)
+        self._undo([entry for entry in entries if entry.certain])
         self._look_again()
         said = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)
         for entry in entries:
@@ -151,15 +173,14 @@ class _TakingBack:
 
     def _look_again(self) -> None:
         """Tell what is left of what was undone; where nobody can look, by how its command ended."""
-        tried = {finished.step.id: finished for finished in self.result.undone}
-        entries = [entry for id, entry in self.ledger.entries.items() if id in tried]
+        entries = [entry for id, entry in self.ledger.entries.items() if id in self.tried]
         found, sight = effects_of(entries), None
         with suppress(Exception):
             seen = ask(self.target, {**self.also, **_views(found)})
             self.result.seen = {name: seen[name] for name in self.also}
             sight = _sight(found, seen)
         for entry in reversed(entries):
-            completed = tried[entry.id].completed
+            completed = self.tried[entry.id]
             there = completed.exit_code != 0
             if sight is not None and entry.effect is not None:
                 there = standing(entry, sight).standing in (Standing.STANDS, Standing.HELD)
@@ -169,30 +190,44 @@ class _TakingBack:
             else:
                 self.ledger.end((), (entry.id,))
 
-    def _undo(self, entry: Entry) -> None:
-        self._tell(Began(entry, entry.undo, undoing=True))
+    def _undo(self, entries: Sequence[Entry]) -> None:
+        """Undo `entries` one after another, many that go together in one process."""
+        by_id = {entry.id: entry for entry in entries}
+        for ids, command in undo_batches((entry.id, entry.undo) for entry in entries):
+            completed = self._undo_at_once(in_one([by_id[id] for id in ids], command), command)
+            failed = {line.line: line.said for line in failed_lines(completed.stderr)}
+            for number, id in enumerate(ids, 1):
+                # What a batch does not name has been done, unless it was killed.
+                done = command.stdin and completed.exit_code > 0 and failed and number not in failed
+                said = replace(completed, stderr=failed.get(number, completed.stderr))
+                self.tried[id] = replace(completed, exit_code=0) if done else said
+
+    def _undo_at_once(self, step: Step | Entry, command: Command) -> Completed:
+        self._tell(Began(step, command, undoing=True))
         try:
-            key = f"undo {entry.id}"
-            completed = self._wait(key, self.target.start(key, entry.undo, self.inbox))
+            key = f"undo {step.id}"
+            bound_s = BOUND_S + len(command.stdin) // LINES_A_S
+            completed = self._wait(key, self.target.start(key, command, self.inbox), bound_s)
         except Exception as problem:
             completed = Completed(127, "", str(problem), 0.0)
-        finished = Finished(entry, entry.undo, completed, undoing=True)
+        finished = Finished(step, command, completed, undoing=True)
         self.result.undone.append(finished)
         self._tell(finished)
+        return completed
 
     def _tell(self, event: Began | Finished | Stopping) -> None:
         """Tell of an undo; a listener that fails does not keep it from being done."""
         with suppress(Exception):
             self.listener(event)
 
-    def _wait(self, key: str, running: Running) -> Completed:
+    def _wait(self, key: str, running: Running, bound_s: float) -> Completed:
         """Return what an undo did; it is killed when it hangs, and signals change nothing."""
         for _ in range(2):
-            deadline = time.monotonic() + BOUND_S
+            deadline = time.monotonic() + bound_s
             while (news := next_of(self.inbox, deadline)) is not None:
                 if isinstance(news, Signal):
                     self._tell(Stopping(signal.Signals(news.number).name))
                 elif news.key == key:
                     return news.completed
             running.stop()
-        return Completed(-signal.SIGKILL, "", "did not end even when killed", 2.0 * BOUND_S)
+        return Completed(-signal.SIGKILL, "", "did not end even when killed", 2 * bound_s)

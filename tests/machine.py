@@ -176,9 +176,13 @@ class Machine:
             parent, lower = self._link(where[0], words[1]), words[2:]
         if lower[0] == "address":
             lower = lower[2:]
+        there = where
+        if lower[0] == "netns":
+            there, lower = (lower[1], where[1]), lower[2:]
         up = lower[0] == "up"
         kind, *rest = lower[2 if up else 1 :]
-        if where in self.links:
+        # Also a link of that name in the namespace that asks is in the way (rtnl_newlink()).
+        if where in self.links or there in self.links or there[0] not in self.spaces:
             raise Refused("File exists")
         if parent is not None and kind in ("ipvlan", "macvlan"):
             self._refuse_busy(parent, kind)
@@ -188,7 +192,7 @@ class Machine:
             if netns not in self.spaces or (netns, peer) in self.links:
                 raise Refused("File exists")
             self.links[netns, peer] = link.peer = Link(kind, peer=link)
-        self.links[where] = link
+        self.links[there] = link
 
     def _refuse_busy(self, parent: Link, kind: str) -> None:
         """A link has one receive handler (netdev_rx_handler_register())."""

@@ -81,6 +81,22 @@ def _said(answer: Answer) -> str:
         return said
     return f"if grep -qF -- {shlex.quote(answer.after)} \"$log\"; then {said}; else echo '[]'; fi"
 
+# What `ip` does with the lines of a batch; each is written down as the command that it is.
+_BATCH = """\
+case "${0##*/} $*" in "ip "*"-batch -")
+  ended=0 number=0 words=${*%-batch -} force=''
+  case $words in *-force*) force=1 words=${words%-force*} ;; esac
+  while IFS= read -r text; do
+    number=$((number + 1))
+    do_one ip $words$text && continue
+    echo "Command failed -:$number" >&2
+    ended=1
+    [ "$force" ] || break
+  done
+  exit $ended ;;
+esac
+"""
+
 
 class Recorder:
     """A folder to put first on PATH. Each fake is one small sh script: it starts in a millisecond."""
@@ -114,18 +130,22 @@ class Recorder:
             "#!/bin/sh\n"
             f"log={shlex.quote(str(self._log))} netns={shlex.quote(str(self.netns))}\n"
             f"{'' if any(line.endswith(' -V') for line in answers) else _IPUTILS}"
-            'line="${0##*/} $*" code=0\n'
+            "do_one() {\n"
+            "line=$* code=0 key=${3-}\n"
             # One write to a file opened for appending: lines of two processes never mix.
             'printf "begin %s %s\\n" "$$" "$line" >>"$log"\n'
             f"{before_the_end}\n"
             f"case $line in\n{cases}"
             f"{shlex.quote(PROBE_FOR_IPVLAN)}) echo 'RTNETLINK answers: Invalid argument' >&2; code=2 ;;\n"
             "'ip -json '*|'ip -n '*' -json '*) echo '[]' ;;\n"
-            f"'sysctl -n '*) cat \"$log.$2\" 2>/dev/null || echo {READ} ;;\n"
-            '\'sysctl -w \'*) echo "${2#*=}" >"$log.${2%%=*}" ;;\n'
+            f"'sysctl -n '*) cat \"$log.$key\" 2>/dev/null || echo {READ} ;;\n"
+            '\'sysctl -w \'*) echo "${key#*=}" >"$log.${key%%=*}" ;;\n'
             "esac\n"
             'printf "end %s %s\\n" "$$" "$line" >>"$log"\n'
-            "exit $code\n"
+            "return $code\n"
+            "}\n"
+            f"{_BATCH}"
+            'do_one "${0##*/}" "$@"\n'
         )
         self._fake.chmod(0o755)
 

@@ -21,6 +21,7 @@ from ipvkit.lab import (
     OF_TRIES,
     PEERS,
     PING_COUNT,
+    SETUPS,
     Act,
     AddAddress,
     AddLink,
@@ -344,6 +345,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         endpoints=tuple(endpoints),
         phases=(Phase("only", Setting(), (endpoints[0].name,), ()),),
         far=fresh.own(_FAR_AWAY) if draw(st.booleans()) and not real else (),
+        setup=draw(st.sampled_from((None, *SETUPS))),
     )
     titles = draw(_TITLES)[: min(1 + draw(_UP_TO_TWO), most_phases)]
     return replace(lab, phases=tuple(_phase(draw, title, lab, fresh, real=real) for title in titles))

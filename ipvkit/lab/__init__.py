@@ -2,6 +2,7 @@
 
 from ipvkit.lab.lab import Lab, default_routes, gateway_to_far, on_parent, shim_addresses, shim_name
 from ipvkit.lab.parts import (
+    BATCH_FROM,
     DEFAULT_MTU,
     FAMILIES,
     FAR,
@@ -23,6 +24,7 @@ from ipvkit.lab.parts import (
     PING_INTERVAL_S,
     PING_WAIT_S,
     PORT,
+    SETUPS,
     SHIM,
     STRATEGIES,
     SWITCH,
@@ -44,11 +46,13 @@ from ipvkit.lab.parts import (
     SetMode,
     SetMtu,
     Setting,
+    Setup,
     Strategy,
     family_of,
 )
 
 __all__ = [
+    "BATCH_FROM",
     "DEFAULT_MTU",
     "FAMILIES",
     "FAR",
@@ -70,6 +74,7 @@ __all__ = [
     "PING_INTERVAL_S",
     "PING_WAIT_S",
     "PORT",
+    "SETUPS",
     "SHIM",
     "STRATEGIES",
     "SWITCH",
@@ -92,6 +97,7 @@ __all__ = [
     "SetMode",
     "SetMtu",
     "Setting",
+    "Setup",
     "Strategy",
     "default_routes",
     "family_of",

@@ -7,6 +7,7 @@ from itertools import islice
 
 from ipvkit.errors import InvalidLab
 from ipvkit.lab.parts import (
+    BATCH_FROM,
     FAMILIES,
     FAR,
     HOST,
@@ -23,6 +24,7 @@ from ipvkit.lab.parts import (
     Route,
     SetMtu,
     Setting,
+    Setup,
     family_of,
 )
 from ipvkit.lab.validity import check, known
@@ -34,6 +36,7 @@ class Lab:
     """A whole lab; raises InvalidLab where its parts do not fit together.
 
     `far` are the addresses of a host behind the gateway; `simulated` is whether ipvkit builds the network.
+    `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Lab:
     phases: tuple[Phase, ...]
     far: tuple[InterfaceAddress, ...] = ()
     simulated: bool = True
+    setup: Setup | None = None
     _by_name: Mapping[str, Endpoint] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +68,11 @@ class Lab:
     def parent(self) -> str:
         """The first parent's name."""
         return self.parents[0].name
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether its endpoints are made in few processes."""
+        return self.setup == "batch" or (self.setup is None and len(self.endpoints) >= BATCH_FROM)
 
     @property
     def routed(self) -> bool:

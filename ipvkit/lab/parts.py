@@ -18,6 +18,13 @@ Strategy = Literal["none", "routed", "announce", "static-neigh", "l3s-proxy"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 """What makes l3 endpoints reachable from outside."""
 
+Setup = Literal["stepwise", "batch"]
+SETUPS: tuple[Setup, ...] = get_args(Setup)
+"""How endpoints are made: by the commands that a person would type one after another, or in few processes."""
+
+BATCH_FROM = 8
+"""From how many endpoints on a lab is set up in batches, if it does not say how."""
+
 Family = Literal["ipv4", "ipv6"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 

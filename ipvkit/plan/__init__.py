@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ipvkit.command import Command
 from ipvkit.lab import Lab
+from ipvkit.plan.batches import undo_batches
 from ipvkit.plan.lan import lan
 from ipvkit.plan.phases import PhaseBuilder
 from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step, Steps, Undo
@@ -43,4 +44,5 @@ __all__ = [
     "Undo",
     "make_plan",
     "on_simulated_lan",
+    "undo_batches",
 ]

@@ -9,7 +9,6 @@ from ipvkit.lab import (
     GATEWAY,
     HOST,
     LAN,
-    NEIGHBOUR,
     PEERS,
     SWITCH,
     Lab,
@@ -17,6 +16,7 @@ from ipvkit.lab import (
     family_of,
     gateway_to_far,
 )
+from ipvkit.plan.batches import batched
 from ipvkit.plan.steps import Section, Steps
 from ipvkit.tools import ip, sysctl
 from ipvkit.values import Address, InterfaceAddress, Network
@@ -29,9 +29,36 @@ _FORWARDING = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
 
 
 def lan(lab: Lab) -> Section:
-    """Return the steps that build the network of `lab`."""
+    """Return the steps that build the network of `lab`: all links, then what each namespace needs in it."""
     steps = Steps(LAN)
-    peers = [role for role in PEERS if any(parent.peer(role) for parent in lab.parents)]
+    _make_links(lab, steps)
+    for parent in lab.parents:
+        for own in parent.host:
+            steps.add("give the host its address", give(own, parent.name))
+    steps.end_stage()
+    for parent in lab.parents if lab.routed else ():
+        for gateway in parent.gateways:
+            to = ip.RouteTo(via=gateway, dev=parent.name, metric=metric_of(lab, parent))
+            steps.add("give the host its default route", ip.route_add(to))
+    steps.end_stage()
+    _plug_in(lab, steps)
+    for role in _peers(lab):
+        _set_up(lab, role, steps)
+    if lab.far:
+        _set_up_far(lab, steps)
+    if lab.routed:
+        steps.add("let the gateway forward", in_netns(GATEWAY, sysctl.set_values(_FORWARDING)))
+        steps.end_stage()
+    return Section(LAN, "the simulated LAN", None, tuple(batched(steps.stages)))
+
+
+def _peers(lab: Lab) -> list[str]:
+    return [role for role in PEERS if any(parent.peer(role) for parent in lab.parents)]
+
+
+def _make_links(lab: Lab, steps: Steps) -> None:
+    """Add the steps that make the namespaces and, in place, every link."""
+    peers = _peers(lab)
     for name in (SWITCH, *peers, *([FAR] if lab.far else [])):
         what = {FAR: "far host"}.get(name, name)
         steps.add(f"make a namespace for the {what}", ip.netns_add(name), undo=ip.netns_del(name))
@@ -39,68 +66,76 @@ def lan(lab: Lab) -> Section:
     hardware = [parent for parent in lab.parents if parent.vlan is None]
     for i in range(len(hardware)):
         which = "the switch" if len(hardware) == 1 else f"switch {i}"
-        steps.add(f"make {which}", ip.at(SWITCH, ip.link_add(f"br{i}", ip.Bridge(), up=True)))
+        steps.add(f"make {which}", ip.link_add(f"br{i}", ip.Bridge(), netns=SWITCH, up=True))
+        for role in peers:
+            link = ip.link_add(f"eth{i}", ip.Veth(port_of(role, i), SWITCH), netns=role, up=True)
+            steps.add(f"make the {role}'s eth{i}, with its other end at the switch", link)
+    if lab.far:
+        link = ip.link_add(_TO_FAR, ip.Veth(PEER_DEV, FAR), netns=GATEWAY, up=True)
+        steps.add("make the gateway's link to the far host", link)
+    # Last: no link can be made in another namespace while one of its name is in this one (rtnl_newlink).
     for i, parent in enumerate(hardware):
         steps.add(
             f"make the host's {parent.name}, with its other end at the switch",
             ip.link_add(parent.name, ip.Veth(port_of(HOST, i), SWITCH), lladdr=mac_of(lab, parent), up=True),
             undo=ip.link_delete(parent.name),
         )
-        for role in peers:
-            link = ip.link_add(f"eth{i}", ip.Veth(port_of(role, i), SWITCH), up=True)
-            steps.add(f"make the {role}'s eth{i}, with its other end at the switch", ip.at(role, link))
-    if lab.far:
-        link = ip.link_add(_TO_FAR, ip.Veth(PEER_DEV, FAR), up=True)
-        steps.add("make the gateway's link to the far host", ip.at(GATEWAY, link))
-    steps.end_stage()
-    for i in range(len(hardware)):
-        for role in (HOST, *peers):
-            plug = ip.link_set(port_of(role, i), master=f"br{i}", up=True)
-            steps.add(f"plug the {role} into the switch", ip.at(SWITCH, plug))
-    if lab.far:
-        steps.add("set the far host's link up", ip.at(FAR, ip.link_set(PEER_DEV, up=True)))
-    if not any(parent.vlan for parent in lab.parents):
-        _give_addresses(lab, steps)
-        return _section(steps)
     steps.end_stage()
     for parent in lab.parents:
         if parent.vlan is not None and parent.link is not None:
             tag = ip.link_add(parent.name, ip.Vlan(parent.link, parent.vlan), up=True)
             steps.add(f"make the host's {parent.name}: VLAN {parent.vlan} on {parent.link}", tag)
-            for role in (role for role in peers if parent.peer(role)):
-                below = dev_of(lab, lab.parent_called(parent.link))
-                tag = ip.link_add(dev_of(lab, parent), ip.Vlan(below, parent.vlan), up=True)
-                steps.add(f"make the {role}'s link in VLAN {parent.vlan}", ip.at(role, tag))
     steps.end_stage()
-    _give_addresses(lab, steps)
-    return _section(steps)
 
 
-def _section(steps: Steps) -> Section:
-    return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
+def _plug_in(lab: Lab, steps: Steps) -> None:
+    for i in range(sum(parent.vlan is None for parent in lab.parents)):
+        for role in (HOST, *_peers(lab)):
+            plug = ip.link_set(port_of(role, i), master=f"br{i}", up=True)
+            steps.add(f"plug the {role} into the switch", ip.at(SWITCH, plug))
+    steps.end_stage()
 
 
-def _give_addresses(lab: Lab, steps: Steps) -> None:
-    for parent in lab.parents:
-        for own in parent.host:
-            steps.add("give the host its address", give(own, parent.name))
-    for role in PEERS:
-        for parent in lab.parents:
-            for peer in parent.peer(role):
-                subnet = cast(Network, parent.subnet_of(peer))
-                own = ip_interface((peer, subnet.prefixlen))
-                steps.add(f"give the {role} its address", ip.at(role, give(own, dev_of(lab, parent))))
-        if any(parent.peer(role) for parent in lab.parents):
-            _set_loopback_up(role, role, steps)
+def _set_up(lab: Lab, role: str, steps: Steps) -> None:
+    """Add the steps that give the gateway or the neighbour what it needs, in its own namespace."""
+    for parent in (parent for parent in lab.parents if parent.peer(role)):
+        if parent.vlan is not None and parent.link is not None:
+            below = dev_of(lab, lab.parent_called(parent.link))
+            tag = ip.link_add(dev_of(lab, parent), ip.Vlan(below, parent.vlan), up=True)
+            steps.add(f"make the {role}'s link in VLAN {parent.vlan}", ip.at(role, tag))
+            steps.end_stage()
+        for peer in parent.peer(role):
+            subnet = cast(Network, parent.subnet_of(peer))
+            own = ip_interface((peer, subnet.prefixlen))
+            steps.add(f"give the {role} its address", ip.at(role, give(own, dev_of(lab, parent))))
+    _set_loopback_up(role, role, steps)
+    steps.end_stage()
+    if role == GATEWAY:
+        for own in lab.far:
+            towards = ip_interface((gateway_to_far(own), own.network.prefixlen))
+            steps.add("give the gateway its address there", ip.at(GATEWAY, give(towards, _TO_FAR)))
+        steps.end_stage()
+        return
+    for parent in lab.parents if lab.routed else ():
+        for gateway in parent.gateways:
+            if any(family_of(peer) == family_of(gateway) for peer in parent.peer(role)):
+                metric = metric_of(lab, parent)
+                to = ip.RouteTo(via=gateway, dev=dev_of(lab, parent), metric=metric)
+                steps.add(f"give the {role} its default route", ip.at(role, ip.route_add(to)))
+    steps.end_stage()
+
+
+def _set_up_far(lab: Lab, steps: Steps) -> None:
+    steps.add("set the far host's link up", ip.at(FAR, ip.link_set(PEER_DEV, up=True)))
+    _set_loopback_up(FAR, "far host", steps)
+    steps.end_stage()
     for own in lab.far:
-        towards = ip_interface((gateway_to_far(own), own.network.prefixlen))
         steps.add("give the far host its address", ip.at(FAR, give(own, PEER_DEV)))
-        steps.add("give the gateway its address there", ip.at(GATEWAY, give(towards, _TO_FAR)))
-    if lab.far:
-        _set_loopback_up(FAR, "far host", steps)
     steps.end_stage()
-    if lab.routed:
-        _give_routes(lab, steps)
+    for own in lab.far:
+        to = ip.RouteTo(via=gateway_to_far(own), dev=PEER_DEV)
+        steps.add("give the far host its default route", ip.at(FAR, ip.route_add(to)))
+    steps.end_stage()
 
 
 def _set_loopback_up(netns: str, whose: str, steps: Steps) -> None:
@@ -108,23 +143,6 @@ def _set_loopback_up(netns: str, whose: str, steps: Steps) -> None:
         f"set the {whose}'s loopback up: through it the kernel tells ping that nobody answers",
         ip.at(netns, ip.link_set("lo", up=True)),
     )
-
-
-def _give_routes(lab: Lab, steps: Steps) -> None:
-    """Add the steps that make the gateway lead somewhere, and everybody use it."""
-    steps.add("let the gateway forward", in_netns(GATEWAY, sysctl.set_values(_FORWARDING)))
-    for parent in lab.parents:
-        metric = metric_of(lab, parent)
-        for gateway in parent.gateways:
-            to = ip.RouteTo(via=gateway, dev=parent.name, metric=metric)
-            steps.add("give the host its default route", ip.route_add(to))
-            if any(family_of(peer) == family_of(gateway) for peer in parent.neighbour):
-                to = ip.RouteTo(via=gateway, dev=dev_of(lab, parent), metric=metric)
-                steps.add(f"give the {NEIGHBOUR} its default route", ip.at(NEIGHBOUR, ip.route_add(to)))
-    for own in lab.far:
-        to = ip.RouteTo(via=gateway_to_far(own), dev=PEER_DEV)
-        steps.add("give the far host its default route", ip.at(FAR, ip.route_add(to)))
-    steps.end_stage()
 
 
 def give(own: InterfaceAddress, dev: str) -> Command:

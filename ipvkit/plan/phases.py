@@ -32,6 +32,7 @@ from ipvkit.lab import (
     shim_addresses,
     shim_name,
 )
+from ipvkit.plan.batches import batched
 from ipvkit.plan.lan import default_route, dev_of, give, mac_of, metric_of, port_of
 from ipvkit.plan.steps import Probe, Section, Steps, Undo
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
@@ -70,7 +71,10 @@ class PhaseBuilder:
         skipped: list[Probe] = []
         made = _Made(steps)
         self._forget(phase, steps)
+        before = len(steps.stages)
         self._build(phase, steps, made)
+        if self.lab.in_batches:
+            steps.stages[before:] = batched(steps.stages[before:])
         self._strategies(phase, steps, made)
         for act in phase.acts:
             self._changes(phase, act, steps)
@@ -112,22 +116,17 @@ class PhaseBuilder:
         for e in endpoints:
             if e.netns not in self.namespaces:
                 self.namespaces.add(e.netns)
-                steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=Netns(e.netns))
+                links = tuple(own.name for own in self.lab.endpoints if own.netns == e.netns)
+                steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=Netns(e.netns, links))
         steps.end_stage()
         for parent in self.lab.parents:
             if phase.on(parent.name).kind == "veth" and self._endpoints(phase, parent):
                 self._put_bridge(parent, steps, made)
-        moving = [e for e in endpoints if phase.on(e.parent).kind != "veth"]
-        ids = {e.name: self._make_link(phase.on(e.parent), e, steps) for e in moving}
-        steps.end_stage()
-        for e in moving:
-            id = steps.add(
-                f"move {e.name} into its namespace",
-                ip.link_set(e.name, netns=e.netns),
-                undo=Link(e.name, phase.on(e.parent).kind, e.netns),
-                settles=(ids[e.name],),
-            )
-            made.note(f"take {e.name} away for the next phase", id)
+        on_parent = [e for e in endpoints if phase.on(e.parent).kind != "veth"]
+        if self.lab.in_batches:
+            self._make_in_place(phase, on_parent, steps, made)
+        else:
+            self._make_and_move(phase, on_parent, steps, made)
         self._make_veths(phase, steps, made)
         made.end_stage()
         for e in (e for e in endpoints if e.mtu is not None):
@@ -142,15 +141,31 @@ class PhaseBuilder:
         steps.end_stage()
         self._give_routes(phase, endpoints, steps)
 
-    def _make_link(self, setting: Setting, e: Endpoint, steps: Steps) -> str:
-        if setting.kind == "macvlan":
-            what = f"make {e.name}, a macvlan link on {e.parent}"
-            kind: ip.Kind = ip.Macvlan(e.parent, setting.flag)
-        else:
-            what = f"make {e.name}, an ipvlan link on {e.parent} in {setting.mode} mode"
-            # Bridge is what a parent has at first: as short as a person would type it.
-            kind = ip.Ipvlan(e.parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
-        return steps.add(what, ip.link_add(e.name, kind), undo=Link(e.name, setting.kind))
+    def _make_in_place(self, phase: Phase, endpoints: list[Endpoint], steps: Steps, made: "_Made") -> None:
+        """Make links in their namespaces, with which they go at the end."""
+        for e in endpoints:
+            what, kind = _kind_of(phase.on(e.parent), e)
+            steps.add(what, ip.link_add(e.name, kind, netns=e.netns))
+            made.note_gone(
+                f"take {e.name} away for the next phase", in_netns(e.netns, ip.link_delete(e.name))
+            )
+
+    def _make_and_move(self, phase: Phase, endpoints: list[Endpoint], steps: Steps, made: "_Made") -> None:
+        """Make links in the host's namespace, and move them into theirs."""
+        ids = {}
+        for e in endpoints:
+            what, kind = _kind_of(phase.on(e.parent), e)
+            link = Link(e.name, phase.on(e.parent).kind)
+            ids[e.name] = steps.add(what, ip.link_add(e.name, kind), undo=link)
+        steps.end_stage()
+        for e in endpoints:
+            id = steps.add(
+                f"move {e.name} into its namespace",
+                ip.link_set(e.name, netns=e.netns),
+                undo=Link(e.name, phase.on(e.parent).kind, e.netns),
+                settles=(ids[e.name],),
+            )
+            made.note(f"take {e.name} away for the next phase", id)
 
     def _give_routes(self, phase: Phase, endpoints: list[Endpoint], steps: Steps) -> None:
         default = [
@@ -570,11 +585,15 @@ class _Made:
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
-        self._stages: list[list[tuple[str, str]]] = [[]]
+        self._stages: list[list[tuple[str, str | Command]]] = [[]]
 
     def note(self, purpose: str, id: str) -> None:
         """Remember that the step `id` is to be undone, for that `purpose`."""
         self._stages[-1].append((purpose, id))
+
+    def note_gone(self, purpose: str, command: Command) -> None:
+        """Remember a command that is to be run then, for what goes by itself at the end."""
+        self._stages[-1].append((purpose, command))
 
     def end_stage(self) -> None:
         """End a stage of the steps, and have what is noted from now on be taken away before the others."""
@@ -583,13 +602,23 @@ class _Made:
 
     def take_away(self) -> None:
         """Add the steps that take all of it away."""
-        by_id = {step.id: step for stage in self.steps.stages for step in stage}
+        by_id = {part.id: part for stage in self.steps.stages for step in stage for part in step.single}
         for stage in reversed(self._stages):
-            for purpose, id in stage:
-                undo = by_id[id].undo
-                if undo is not None:
-                    self.steps.add(purpose, undo.command, settles=(id,))
+            for purpose, what in stage:
+                if isinstance(what, Command):
+                    self.steps.add(purpose, what)
+                elif (undo := by_id[what].undo) is not None:
+                    self.steps.add(purpose, undo.command, settles=(what,))
             self.steps.end_stage()
+
+
+def _kind_of(setting: Setting, e: Endpoint) -> tuple[str, ip.Kind]:
+    """Return what making the link of `e` is for, and its kind."""
+    if setting.kind == "macvlan":
+        return f"make {e.name}, a macvlan link on {e.parent}", ip.Macvlan(e.parent, setting.flag)
+    # Bridge is what a parent has at first: as short as a person would type it.
+    kind = ip.Ipvlan(e.parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
+    return f"make {e.name}, an ipvlan link on {e.parent} in {setting.mode} mode", kind
 
 
 def replace_prefix(address: InterfaceAddress) -> InterfaceAddress:

@@ -43,7 +43,8 @@ class Probe:
 class Step:
     """One command with its purpose; it makes the undo of the steps that it `settles` needless.
 
-    Only a step whose command ended with exit code 0 has something to undo.
+    Only a step whose command ended with exit code 0 has something to undo. A command that does what several
+    would do, a batch, has these as `parts`, a line each; then they have what there is to undo or to settle.
     """
 
     id: str
@@ -52,6 +53,12 @@ class Step:
     undo: Undo | None = None
     settles: tuple[str, ...] = ()
     probe: Probe | None = None
+    parts: tuple["Step", ...] = ()
+
+    @property
+    def single(self) -> tuple["Step", ...]:
+        """Its parts, or itself where it has none."""
+        return self.parts or (self,)
 
 
 Stage = tuple[Step, ...]
@@ -87,10 +94,15 @@ class Plan:
         return (step for stage in self.stages for step in stage)
 
     @property
+    def parts(self) -> Iterator[Step]:
+        """All steps in order, and instead of a batch its parts."""
+        return (part for step in self.steps for part in step.single)
+
+    @property
     def undos(self) -> tuple[Step, ...]:
         """The steps whose undo is left when all went well, in the order in which they are undone."""
-        settled = {id for step in self.steps for id in step.settles}
-        return tuple(s for s in reversed(list(self.steps)) if s.undo is not None and s.id not in settled)
+        settled = {id for step in self.parts for id in step.settles}
+        return tuple(s for s in reversed(list(self.parts)) if s.undo is not None and s.id not in settled)
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -102,7 +114,7 @@ class Plan:
     @property
     def sysctls(self) -> tuple[str, ...]:
         """The sysctls that are read, and put back to what they were."""
-        reading = {step.undo.reads for step in self.steps if step.undo is not None}
+        reading = {step.undo.reads for step in self.parts if step.undo is not None}
         return tuple(step.command.argv[-1] for step in self.steps if step.id in reading)
 
 

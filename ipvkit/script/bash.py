@@ -1,29 +1,44 @@
 """The parts of a script and of a payload that are the same for every plan.
 
-Words in capitals with an underscore (`HANGS_AFTER`, `LOST_AFTER`, `NO_ROUTE`, `THE_LAB`, `THE_THINGS`) are
-filled in by the writer.
+Words in capitals with an underscore, such as `HANGS_AFTER`, are filled in by the writer.
 """
 
 CORE = r"""
 # --- how steps are run -----------------------------------------------------------------------------
-declare -A first=() length=() code_of=() unsure=()
-words=() steps=() stack=() line=() job=()
-stop=0 failed='' left=''
+declare -A said=() input=() parts=() group=() code_of=() unsure=() was=()
+steps=() stack=() line=() job=()
+stop=0 failed='' left='' current=''
+set -f
 
-remember() { first[$1]=${#words[@]} length[$1]=$(($# - 1)); words+=("${@:2}"); }
-recall() { line=("${words[@]:${first[$1]-0}:${length[$1]-0}}"); }
-
-# step ID COMMAND: what to do. The lines after it say more of that step: `with undo COMMAND` takes it
-# back, to its end goes the output of the step in `with reads ID`; `with accept CODE...`: the exit codes
-# that are right, if not 0; `with settle ID...`: steps that it leaves nothing of.
-step() {
-  steps+=("$1")
-  remember "step $1" "${@:2}"
+remember() {
+  local IFS=$'\37'
+  said[$1]="${*:2}$IFS"
 }
-with() { remember "$1 ${steps[-1]}" "${@:2}"; }
+recall() {
+  local IFS=$'\37'
+  # shellcheck disable=SC2206  # into words, at what no word has in it
+  line=(${said[$1]-})
+}
+
+# step ID COMMAND: what to do, with the lines that a batch reads. The lines after it say more of that step:
+# `with undo COMMAND` takes it back, to its end goes the output of the step in `with reads ID`; `with accept
+# CODE...`: the exit codes that are right, if not 0; `with settle ID...`: steps that it leaves nothing of.
+# `part N ID`: what the N-th line of a batch does has an id of its own, and something to undo.
+step() {
+  local text
+  steps+=("$1") current=$1
+  remember "step $1" "${@:2}"
+  [[ $* == *' -batch -' ]] || return 0
+  IFS= read -r -d '' text
+  input[$1]=${text%$'\n'}
+}
+# shellcheck disable=SC2317  # not every lab has batches
+part() { current=$2 parts[${steps[-1]}]+=" $1:$2"; }
+with() { remember "$1 $current" "${@:2}"; }
 
 changes() { # ID: is there something to undo after this step, or no more?
   local line=()
+  [[ -z ${parts[$1]-}${group[$1]-} ]] || return 0
   recall "undo $1"
   [[ -z ${line[*]} ]] || return 0
   recall "settle $1"
@@ -55,18 +70,30 @@ known() { # ID: has what its undo puts back been read?
 # Start a command in the background, where ^C does not reach it.
 launch() {
   begin "$1" "$2"
-  {
-    known "$2" && { changes "$2" || [[ ! -e $work/stopped ]]; } && become "$2" "${line[@]}"
-  } </dev/null >"$work/$2.out" 2>"$work/$2.err" &
+  if [[ -n ${input[$2]-} ]]; then
+    start "$2" <<<"${input[$2]}" >"$work/$2.out" 2>"$work/$2.err" &
+  else
+    start "$2" </dev/null >"$work/$2.out" 2>"$work/$2.err" &
+  fi
   job[$!]=$2
 }
+start() {
+  local command=("${line[@]}")
+  known "$1" && { changes "$1" || [[ ! -e $work/stopped ]]; } && become "$1" "${command[@]}"
+}
 
-# Wait until every command has ended.
-collect() {
+failed_at() { # ID N: is it told that the N-th line of this batch failed?
+  local err=''
+  IFS= read -r -d '' err <"$work/$1.err"
+  [[ $'\n'$err == *$'\n'"Command failed -:$2"$'\n'* ]]
+}
+
+# Wait until no more than N commands go on, or none.
+collect() { # step|undo|... [N]
   local pid code id
   # What was started just before a signal may have been missed by it.
   if ((stop)) && [[ $1 == step ]]; then interrupt; fi
-  while ((${#job[@]})); do
+  while ((${#job[@]} > ${2-0})); do
     wait -n -p pid "${!job[@]}" 2>/dev/null
     code=$?
     if [[ -z ${pid-} ]]; then
@@ -88,15 +115,22 @@ collect() {
         code_of[$id]=$code
         printf '%s %s\n' "$id" "$code" >>"$record"
         ;;
-      undo)
-        if [[ $code == 0 ]]; then
-          printf '%s undone\n' "$id" >>"$record"
-        else
-          left+=" $id"
-        fi
-        ;;
+      undo) taken_back "$id" "$code" ;;
     esac
     end "$1" "$id" "$code"
+  done
+}
+
+taken_back() { # ID CODE: note what an undo has taken back, or each of several in a batch
+  local each n=0
+  # shellcheck disable=SC2086  # ids have no spaces
+  for each in ${group[$1]-$1}; do
+    n=$((n + 1))
+    if (($2 == 0)) || { (($2 == 1)) && [[ -n ${group[$1]-} ]] && ! failed_at "$1" "$n"; }; then
+      printf '%s undone\n' "$each" >>"$record"
+    else
+      left+=" $each"
+    fi
   done
 }
 
@@ -109,19 +143,44 @@ killed() { (($1 > 128 && $1 <= 128 + 64)); } # CODE: did a signal end it?
 # A step that succeeded can be undone from now on, if its exit code is 0, and what it settled no longer.
 # One that was killed may have done its work or not: that is looked at before it is undone.
 take_in() {
-  local each kept=() code=${code_of[$1]}
+  local each settled kept=() code=${code_of[$1]}
   if right "$1" "$code"; then
     recall "settle $1"
-    for each in "${stack[@]}"; do
-      [[ " ${line[*]} " == *" $each "* ]] || kept+=("$each")
-    done
-    stack=("${kept[@]}")
+    settled=" ${line[*]} "
+    if [[ $settled != '  ' ]]; then
+      for each in "${stack[@]}"; do
+        [[ $settled == *" $each "* ]] || kept+=("$each")
+      done
+      stack=("${kept[@]}")
+    fi
   elif killed "$code"; then
     recall "settle $1"
     for each in "$1" "${line[@]}"; do unsure[$each]=1; done
   fi
   recall "undo $1"
   if [[ -n ${line[*]} ]] && { ((code == 0)) || killed "$code"; }; then stack+=("$1"); fi
+  take_in_parts "$1" "$code"
+}
+
+# Of a batch that failed, the lines before that which failed have been done, if it is told which that was.
+take_in_parts() { # ID CODE
+  local each part err='' code=$2 failed=0
+  if ((code > 0)) && ! killed "$code"; then
+    IFS= read -r -d '' err <"$work/$1.err"
+    if [[ $'\n'$err =~ $'\n''Command failed -:'([0-9]+)$'\n' ]]; then
+      failed=${BASH_REMATCH[1]}
+    else
+      code=137
+    fi
+  fi
+  for each in ${parts[$1]-}; do
+    part=${each#*:}
+    [[ ${was[$part]-} != undone ]] || continue
+    unsure[$part]=${unsure[$1]-}
+    code_of[$part]=$code
+    if ((${each%%:*} < failed)); then code_of[$part]=0; fi
+    take_in "$part"
+  done
 }
 
 needless() { # ID: does it take away what was not made? That would be somebody else's.
@@ -146,6 +205,7 @@ run() {
   ((${#steps[@]})) || return 0
   printf '%s begun\n' "${steps[@]}" >>"$record" || finish 4
   for id in "${steps[@]}"; do
+    collect step SIDE_BY_SIDE
     recall "step $id"
     launch step "$id"
   done
@@ -161,21 +221,51 @@ run() {
 
 # Undo in reverse exactly what was done, whatever signals come, and end with this exit code.
 finish() {
-  local id value
+  local id row=()
   trap '' INT QUIT TERM HUP PIPE
   while ((${#stack[@]})); do
     id=${stack[-1]}
     unset 'stack[-1]'
     [[ -z ${unsure[$id]-} ]] || there "$id" || continue
-    recall "reads $id"
-    value=''
-    [[ -z ${line[*]} ]] || read -r value <"$work/${line[0]}.out"
     recall "undo $id"
-    line[-1]+=$value
-    launch undo "$id"
-    collect undo
+    if [[ ${line[0]} == ip && ${line[1]} != -* && "${line[1]} ${line[2]}" != 'netns exec' ]]; then
+      row+=("$id")
+      continue
+    fi
+    undo_row
+    undo "$id"
   done
+  undo_row
   conclude "$1"
+}
+
+undo() {
+  local value=''
+  recall "reads $1"
+  [[ -z ${line[*]} ]] || read -r value <"$work/${line[0]}.out"
+  recall "undo $1"
+  line[-1]+=$value
+  launch undo "$1"
+  collect undo
+}
+
+# Undo what is in `row`: many as the lines of one batch, which goes on after a line that fails.
+undo_row() {
+  local id text='' all="undo-of-${#row[@]}"
+  if ((${#row[@]} < BATCH_FROM)); then
+    for id in "${row[@]}"; do undo "$id"; done
+    row=()
+    return
+  fi
+  for id in "${row[@]}"; do
+    recall "undo $id"
+    text+=${line[*]:1}$'\n'
+  done
+  group[$all]=${row[*]} input[$all]=${text%$'\n'}
+  remember "undo $all" ip -force -batch -
+  remember "bound $all" $((HANGS_AFTER + ${#row[@]} / LINES_A_S))
+  row=()
+  undo "$all"
 }
 """
 
@@ -191,6 +281,7 @@ tell() {
 begin() {
   printf '+' >&2
   printf ' %q' "${line[@]}" >&2
+  [[ -z ${input[$2]-} ]] || printf " <<'END'\n%s\nEND" "${input[$2]}" >&2
   printf '\n' >&2
 }
 
@@ -228,6 +319,10 @@ end() {
     ! killed "$3" || how="was killed by signal $(($3 - 128)); it may take ${line[0]-HANGS_AFTER} s"
     IFS= read -r -d '' err <"$work/$2.err"
     err=${err%$'\n'}
+    if [[ -n ${input[$2]-} && $err =~ 'Command failed -:'([0-9]+) ]]; then
+      mapfile -t -s $((BASH_REMATCH[1] - 1)) -n 1 line <<<"${input[$2]}"
+      command+=", line ${BASH_REMATCH[1]}: ${line[*]}"
+    fi
     printf 'error: %s %s %s\n  command:%s\n%s\n' "$1" "$2" "$how" "$command" "  ${err//$'\n'/$'\n'  }" >&2
   fi
 }
@@ -311,13 +406,18 @@ become() { exec "${@:2}"; }
 there() { return 1; }
 interrupted() { finish 130; }
 
-begin() { printf '%s begin %s %s %s\n' "$nonce" "$1" "$2" "$EPOCHREALTIME"; }
+# Several undos in a batch are named by the ids of all, joined by commas.
+begin() {
+  local ids=${group[$2]-$2}
+  printf '%s begin %s %s %s\n' "$nonce" "$1" "${ids// /,}" "$EPOCHREALTIME"
+}
 
 end() {
-  local out err now=$EPOCHREALTIME
+  local out err now=$EPOCHREALTIME ids=${group[$2]-$2}
   IFS= read -r -d '' out <"$work/$2.out"
   IFS= read -r -d '' err <"$work/$2.err"
-  printf '%s end %s %s %s %s %s %s\n%s%s\n' "$nonce" "$1" "$2" "$now" "$3" "${#out}" "${#err}" "$out" "$err"
+  printf '%s end %s %s %s %s %s %s\n%s%s\n' "$nonce" "$1" "${ids// /,}" "$now" "$3" \
+    "${#out}" "${#err}" "$out" "$err"
 }
 
 look() {
@@ -361,7 +461,7 @@ if [[ ${1-} != --away-from || ${2-} == "$here" ]]; then
   ((EUID == 0)) || as_root=(--user --map-root-user)
   exec unshare "${as_root[@]}" --net --mount bash "$0" --away-from "$here"
 fi
-work=/run record=/dev/null
+work=/run record=/dev/null TMPDIR=/run
 forget() { :; }
 there() { return 1; }
 mount -t tmpfs tmpfs "$work" || cannot 'no file system of its own could be mounted' 'use sudo'
@@ -372,7 +472,7 @@ ON_THIS_MACHINE = r"""
 # --- one run at a time, with what it does on record --------------------------------------------------
 # The record is in /run, which a reboot empties together with all that the steps made.
 work=/run/ipvkit-script-THE_LAB
-record=$work/record here="$(readlink /proc/self/ns/net) $(</proc/sys/kernel/random/boot_id)"
+record=$work/record TMPDIR=$work here="$(readlink /proc/self/ns/net) $(</proc/sys/kernel/random/boot_id)"
 
 refuse() {
   printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
@@ -418,7 +518,6 @@ if [[ -s $record ]]; then
   [[ $0 -ef $work/lab.sh ]] || exec bash "$work/lab.sh" "$@" {lock}<&-
   # Below, nothing is run: a step did what the record says, and may have done what it had only begun.
   exec >/dev/null
-  declare -A was=()
   while read -r id word; do was[$id]=${word/begun/137}; done <"$record"
   run() {
     local id

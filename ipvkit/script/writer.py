@@ -14,9 +14,10 @@ from itertools import pairwise
 from ipvkit import __version__
 from ipvkit.command import Command
 from ipvkit.effects import Link, Netns, Proxy, Route, Sysctl
-from ipvkit.lab import Attempt
-from ipvkit.plan import Plan, Probe, Section, Step
+from ipvkit.lab import BATCH_FROM, Attempt
+from ipvkit.plan import Plan, Probe, Section, Step, undo_batches
 from ipvkit.script import bash
+from ipvkit.tools.ip import LINES_A_S
 
 BASH_NEEDED = "5.1"
 
@@ -28,6 +29,9 @@ LOST_AFTER = 5
 
 HANGS_AFTER_S = 10
 """How long a command may take: one that is no probe takes milliseconds."""
+
+SIDE_BY_SIDE = 32
+"""How many commands of a stage go on while another one is started."""
 
 _MARGIN_S = 4
 """How much longer a probe may take than its own options say."""
@@ -47,11 +51,12 @@ def preview(plan: Plan) -> str:
                 lines += [f"# {step.purpose}", str(step.command)]
         lines += [f"# skipped: ping {probe.check}: {probe.skipped}" for probe in section.skipped]
     lines += ["", "# ==== undo, in reverse ===="]
-    for step in plan.undos:
-        if step.undo is not None:
-            if step.undo.reads:
-                lines.append(f"# with the value that was read before, here {step.undo.typical}")
-            lines.append(str(step.undo.completed(step.undo.typical)))
+    undos = {step.id: step.undo for step in plan.undos if step.undo is not None}
+    typical = [(id, undo.completed(undo.typical)) for id, undo in undos.items()]
+    for ids, command in undo_batches(typical):
+        if undos[ids[0]].reads:
+            lines.append(f"# with the value that was read before, here {undos[ids[0]].typical}")
+        lines.append(str(command))
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +79,7 @@ def exported(plan: Plan) -> str:
         _requirements(plan),
         *([bash.ISOLATE] if plan.lab.simulated else []),
         *([bash.IPVLAN_NEEDED] if plan.lab.has_ipvlan else []),
-        bash.CORE.strip("\n"),
+        _filled(bash.CORE).strip("\n"),
         _filled(bash.FOR_A_PERSON),
         *([] if plan.lab.simulated else [_on_this_machine(plan)]),
         "",
@@ -92,8 +97,10 @@ def payload(plan: Plan, views: Mapping[str, Command], nonce: str, work: str) -> 
     """
     parts = [
         f"set -u; nonce={shlex.quote(nonce)} work={shlex.quote(work)} record=/dev/null",
+        "# Where bash puts what a command reads, if it is too long for a pipe.",
+        "TMPDIR=$work",
         f"export LC_ALL=C PATH={_USERS_PATH}",
-        bash.CORE,
+        _filled(bash.CORE),
         bash.FOR_FRAMES,
         *(f"view {_quoted(name)} {command}" for name, command in views.items()),
         'printf "%s hello %s\\n" "$nonce" "$(</proc/sys/kernel/osrelease)"',
@@ -126,6 +133,12 @@ def _section(section: Section, *, for_a_person: bool, simulated: bool) -> Iterat
             yield from _step(step)
             if for_a_person:
                 yield from _more(step, simulated=simulated)
+            for number, part in enumerate(step.parts, 1):
+                if part.undo is not None:
+                    yield f"part {number} {_quoted(part.id)}"
+                    yield f"with undo {part.undo.command}"
+                    if for_a_person:
+                        yield from _more(part, simulated=simulated)
         yield "run"
         yield ""
 
@@ -172,9 +185,9 @@ def _made(step: Step) -> tuple[str, ...]:
 
 
 def _longest_s(command: Command) -> int:
-    """Return how many seconds `command` takes at most by its own options: it sends at least once a second."""
+    """Return how many seconds `command` takes at most: it sends once a second at least, or reads lines."""
     bounds = [value for option, value in pairwise(command.argv) if option in ("-c", "-w", "sleep")]
-    return max((int(value) for value in bounds if value.isdecimal()), default=0)
+    return max((int(value) for value in bounds if value.isdecimal()), default=len(command.stdin) // LINES_A_S)
 
 
 def _asked(probe: Probe) -> Iterator[str]:
@@ -223,7 +236,7 @@ done
 
 
 def _on_this_machine(plan: Plan) -> str:
-    things = dict.fromkeys(made for step in plan.steps if (made := _made(step)))
+    things = dict.fromkeys(made for step in plan.parts if (made := _made(step)))
     # What is in a namespace of the lab's own cannot be there before.
     free = [
         f"  free {' '.join(map(_quoted, made))}"
@@ -235,7 +248,14 @@ def _on_this_machine(plan: Plan) -> str:
 
 
 def _filled(template: str) -> str:
-    values = {"HANGS_AFTER": HANGS_AFTER_S, "LOST_AFTER": LOST_AFTER, "NO_ROUTE": NO_ROUTE}
+    values = {
+        "BATCH_FROM": BATCH_FROM,
+        "HANGS_AFTER": HANGS_AFTER_S,
+        "LINES_A_S": LINES_A_S,
+        "LOST_AFTER": LOST_AFTER,
+        "NO_ROUTE": NO_ROUTE,
+        "SIDE_BY_SIDE": SIDE_BY_SIDE,
+    }
     return re.sub("|".join(values), lambda found: str(values[found[0]]), template).rstrip("\n")
 
 
@@ -250,7 +270,7 @@ def _what_it_does(plan: Plan) -> Iterator[str]:
     kinds = " and ".join(sorted({phase.setting.kind for phase in plan.lab.phases}))
     yield f"  - makes the network namespaces {names}, and {kinds} links on {plan.lab.parent} in them"
     yield f"  - sends pings, and gratuitous ARP where a phase announces, out of {plan.lab.parent}"
-    for step in plan.steps:
+    for step in plan.parts:
         if step.undo is not None and step.undo.reads:
             yield f"  - types `{step.command}`, and puts the former value back"
     yield "  - changes nothing if a name that it needs is taken, and tells of each"

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import sh
 
@@ -55,13 +56,13 @@ class Local:
             raise missing(program)
         started = time.monotonic()
         try:
-            with Path(os.devnull).open("rb") as nothing:
+            with _reads(command) as lines:
                 process = sh.Command(path)(
                     *arguments,
                     _bg=True,
                     _bg_exc=False,
                     _new_session=True,
-                    _in=nothing,
+                    _in=lines,
                     _tty_out=False,
                     _env=environment(),
                     _pass_fds=self._lock,
@@ -74,6 +75,16 @@ class Local:
             raise CommandFailed(f"{path} could not be started", command=str(command)) from None
         threading.Thread(target=_wait, args=(key, process, started, inbox), daemon=True).start()
         return _Process(process)
+
+
+def _reads(command: Command) -> BinaryIO:
+    """Return an open file with what `command` reads: its lines, or nothing."""
+    if not command.stdin:
+        return Path(os.devnull).open("rb")
+    file = os.fdopen(os.memfd_create("lines"), "w+b")
+    file.write("".join(f"{line}\n" for line in command.stdin).encode())
+    file.seek(0)
+    return file
 
 
 class _Process:

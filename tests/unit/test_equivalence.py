@@ -97,11 +97,17 @@ class Case:
         """Return what the case was made from; a whole plan is too long to read."""
         return f"Case({self.plan.lab!r}, {self.answers!r}, {self.fails!r})"
 
-    def exit_code(self, step: Step) -> int:
-        return self.answers.get(str(step.command), Answer()).exit_code
-
-    def fails_in(self, step: Step) -> bool:
-        return self.exit_code(step) not in step.command.ok
+    def run_of(self, step: Step) -> tuple[list[str], list[Step], bool]:
+        """Return which lines of `step` are run, which parts do their work, and whether all goes well."""
+        lines: list[str] = []
+        done: list[Step] = []
+        for line, part in typed(step).items():
+            code = self.answers.get(line, Answer()).exit_code
+            lines.append(line)
+            if code not in part.command.ok:
+                return lines, done, False
+            done += [part] if code == 0 else []
+        return lines, done, True
 
 
 Reader = Callable[[Case, Recorder, Path], "Came"]
@@ -122,9 +128,20 @@ def probes(plan: Plan) -> Iterator[tuple[str, Step]]:
     return ((str(step.command), step) for step in plan.steps if step.probe is not None)
 
 
+def typed(step: Step) -> dict[str, Step]:
+    """Return what fakes write down of `step`, a line for each part of it."""
+    if not step.parts:
+        return {str(step.command): step}
+    *place, _, _ = step.command.argv
+    return {
+        f"{' '.join(place)} {text}": part
+        for text, part in zip(step.command.stdin, step.parts, strict=True)
+    }
+
+
 def undo_lines(plan: Plan) -> list[str]:
     """Return the lines of every undo that the plan has, settled or not."""
-    return [line_of(step.undo) for step in plan.steps if step.undo is not None]
+    return [line_of(step.undo) for step in plan.parts if step.undo is not None]
 
 
 def line_of(undo: Undo) -> str:
@@ -138,13 +155,13 @@ def cases(draw: st.DrawFn, lab: Lab) -> Case:
     answers = {line: draw(_answers(step)) for line, step in probes(plan)}
     looks = {str(view) for view in views_of(plan).values()}
     # What the engine looks at for itself would fail there too, before the first step.
-    lines = sorted({*map(str, (step.command for step in plan.steps)), *undo_lines(plan)} - looks)
+    lines = sorted({*(line for step in plan.steps for line in typed(step)), *undo_lines(plan)} - looks)
     fails = draw(st.just("") | st.sampled_from(lines))
     if fails:
         was = answers.get(fails, Answer())
         # Bash takes 129 to 192 for a death by a signal, of which it is not known what was done.
         code = draw(st.sampled_from((1, 2, 3, 126, 127, 255)))
-        answers[fails] = Answer(was.stdout, "RTNETLINK answers: as told", code)
+        answers[fails] = Answer(was.stdout, "RTNETLINK answers: as told\n", code)
     return Case(plan, answers, fails)
 
 
@@ -225,14 +242,16 @@ def run_engine(case: Case, recorder: Recorder, target: engine.Target) -> tuple[l
 
 
 def effects_of(plan: Plan) -> list[Effect]:
-    undos = [step.undo for step in plan.steps if step.undo is not None]
+    undos = [step.undo for step in plan.parts if step.undo is not None]
     return [undo.effect for undo in undos if undo.effect is not None]
 
 
 def shown_of_what_stays(case: Case) -> dict[str, Answer]:
     """Return what `ip` shows of that whose undo fails: it is still there."""
-    undone = ((step.command, step.undo.effect) for step in case.plan.steps if step.undo is not None)
-    made = ((str(by), effect) for by, effect in undone if effect is not None)
+    done = {part.id for step in case.plan.steps for part in case.run_of(step)[1]}
+    parts = [(line, part) for step in case.plan.steps for line, part in typed(step).items()]
+    undone = ((line, p.undo.effect) for line, p in parts if p.undo is not None and p.id in done)
+    made = ((by, effect) for by, effect in undone if effect is not None)
     by, effect = next(((by, effect) for by, effect in made if str(effect.undo) == case.fails), ("", None))
     if effect is None or isinstance(effect, Sysctl):
         return {}
@@ -353,12 +372,12 @@ def meant(case: Case) -> tuple[list[Counter[str]], list[str]]:
     for whole in case.plan.stages:
         made = {step.id for step in stack}
         stage = [s for s in whole if s.undo is not None or not s.settles or not made.isdisjoint(s.settles)]
-        stages.append(Counter(str(step.command) for step in stage))
-        went_well = [step for step in stage if not case.fails_in(step)]
-        settled = {id for step in went_well for id in step.settles}
+        came = [case.run_of(step) for step in stage]
+        stages.append(Counter(line for lines, _, _ in came for line in lines))
+        settled = {id for step, (_, _, well) in zip(stage, came, strict=True) if well for id in step.settles}
         stack = [step for step in stack if step.id not in settled]
-        stack += [step for step in went_well if step.undo is not None and case.exit_code(step) == 0]
-        if len(went_well) < len(stage):
+        stack += [part for _, done, _ in came for part in done if part.undo is not None]
+        if not all(well for _, _, well in came):
             break
     return stages, [line_of(step.undo) for step in reversed(stack) if step.undo is not None]
 

@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, ip_interface
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from ipvkit import labs as gallery
 from ipvkit.command import Command
 from ipvkit.errors import InvalidLab
-from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, Attempt, Check, DeleteLink, Lab, Outcome, on_parent
+from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, SETUPS, Attempt, Check, DeleteLink, Lab, Outcome, on_parent
 from ipvkit.lab_file import load
 from ipvkit.physics import State, after, next_phase
 from ipvkit.physics.world import world_of
@@ -67,12 +68,11 @@ def made_and_gone(stages: Iterator[Stage]) -> tuple[list[Step], list[Step]]:
     """Return the steps with an undo, and those of them that no later step settles, in order."""
     done: list[Step] = []
     left: list[Step] = []
-    for stage in stages:
-        for step in stage:
-            left = [other for other in left if other.id not in step.settles]
-            if step.undo is not None:
-                done.append(step)
-                left.append(step)
+    for step in (part for stage in stages for whole in stage for part in whole.single):
+        left = [other for other in left if other.id not in step.settles]
+        if step.undo is not None:
+            done.append(step)
+            left.append(step)
     return done, left
 
 
@@ -83,7 +83,8 @@ def named(step: Step) -> set[tuple[str, str]]:
         case ("ip", "netns", "add" | "del", name):
             return {("netns", name)}
         case ("ip", "link", "add" | "delete", "dev", name, *_) | ("ip", "link", "add" | "delete", name, *_):
-            return {(where, name)}
+            options = words[: words.index("type")] if "type" in words else ()
+            return {(options[options.index("netns") + 1] if "netns" in options else where, name)}
         case ("ip", "link", "set", "dev", name, "netns", there):
             return {(where, name), (there, name)}
         case ("ip", "link", "set", name, "netns", there):
@@ -93,7 +94,8 @@ def named(step: Step) -> set[tuple[str, str]]:
 
 @given(labs())
 def test_every_step_has_an_id_of_its_own_and_a_purpose(lab: Lab) -> None:
-    steps = list(make_plan(lab).steps)
+    plan = make_plan(lab)
+    steps = [*plan.parts, *(step for step in plan.steps if step.parts)]
     assert len({step.id for step in steps}) == len(steps)
     assert all(step.purpose and step.purpose.isprintable() for step in steps)
 
@@ -101,7 +103,7 @@ def test_every_step_has_an_id_of_its_own_and_a_purpose(lab: Lab) -> None:
 @given(labs())
 def test_no_stage_is_empty_and_its_steps_touch_different_things(lab: Lab) -> None:
     for stage in make_plan(lab).stages:
-        touched = [thing for step in stage for thing in named(step)]
+        touched = [thing for step in stage for thing in {x for part in step.single for x in named(part)}]
         assert stage
         assert len(touched) == len(set(touched))
 
@@ -110,11 +112,11 @@ def test_no_stage_is_empty_and_its_steps_touch_different_things(lab: Lab) -> Non
 def test_what_a_step_settles_or_reads_was_done_in_an_earlier_stage(lab: Lab) -> None:
     earlier: dict[str, Step] = {}
     for stage in make_plan(lab).stages:
-        for step in stage:
+        for step in (part for whole in stage for part in whole.single):
             assert all(earlier[id].undo is not None for id in step.settles)
             if step.undo is not None and step.undo.reads:
                 assert step.undo.reads in earlier
-        earlier |= {step.id: step for step in stage}
+        earlier |= {part.id: part for step in stage for part in step.single}
 
 
 @given(labs())
@@ -127,7 +129,7 @@ def test_a_whole_run_leaves_exactly_the_plans_undo_list(lab: Lab) -> None:
 @given(labs())
 def test_the_undo_list_takes_every_namespace_away_that_was_made_and_no_other(lab: Lab) -> None:
     plan = make_plan(lab)
-    made = [step.command.argv[-1] for step in plan.steps if step.command.argv[:3] == ("ip", "netns", "add")]
+    made = [step.command.argv[-1] for step in plan.parts if step.command.argv[:3] == ("ip", "netns", "add")]
     undone = [step.undo.command.argv for step in plan.undos if step.undo is not None]
     deleted = [argv[-1] for argv in undone if argv[:3] == ("ip", "netns", "del")]
     assert sorted(deleted) == sorted(made)
@@ -140,7 +142,7 @@ def test_after_any_stage_the_undo_leaves_the_machine_as_it_was(lab: Lab) -> None
     machine = Machine({} if lab.simulated else {lab.parent: lab.parents[0].host})
     before, read, left = copy.deepcopy(machine).state, dict[str, str](), list[Step]()
     for stage in make_plan(lab).stages:
-        for step in stage:
+        for step in (part for whole in stage for part in whole.single):
             exit_code, read[step.id] = machine.run(step.command)
             assert exit_code in step.command.ok, f"{step.command}: {read[step.id]}"
             left = [other for other in left if other.id not in step.settles]
@@ -157,7 +159,7 @@ def test_after_any_stage_the_undo_leaves_the_machine_as_it_was(lab: Lab) -> None
 @given(labs() | labs_on_a_parent())
 def test_a_kernel_says_to_each_attempt_what_is_predicted(lab: Lab) -> None:
     machine = Machine({} if lab.simulated else {lab.parent: lab.parents[0].host})
-    for step in make_plan(lab).steps:
+    for step in make_plan(lab).parts:
         exit_code, said = machine.run(step.command)
         if step.probe is not None and isinstance(step.probe.check, Attempt) and not step.probe.check.expect:
             predicted = step.probe.expected is Outcome.ACCEPTED
@@ -168,7 +170,7 @@ def test_a_kernel_says_to_each_attempt_what_is_predicted(lab: Lab) -> None:
 def test_the_commands_make_the_world_that_physics_sees(lab: Lab) -> None:
     """Compared is what there is at the end of the last phase, which nobody takes away but the undo."""
     machine, state = Machine({}), State()
-    for step in make_plan(lab).steps:
+    for step in make_plan(lab).parts:
         machine.run(step.command)
     for phase in lab.phases:
         for act in phase.acts:
@@ -189,6 +191,30 @@ def test_the_commands_make_the_world_that_physics_sees(lab: Lab) -> None:
         assert entries <= {(what, str(address)) for what, addresses in known for address in addresses}
         if name == HOST or lab.is_endpoint(name):
             assert [machine.links[at, link.dev].mtu for link in node.links] == [x.mtu for x in node.links]
+
+
+@given(labs() | labs_on_a_parent())
+def test_set_up_in_batches_the_machine_is_as_it_is_stepwise(lab: Lab) -> None:
+    plans = [make_plan(replace(lab, setup=setup)) for setup in SETUPS]
+    machines = [Machine({} if lab.simulated else {lab.parent: lab.parents[0].host}) for _ in plans]
+    for sections in zip(*(plan.sections for plan in plans), strict=True):
+        for section, machine in zip(sections, machines, strict=True):
+            for part in (part for stage in section.stages for step in stage for part in step.single):
+                machine.run(part.command)
+        assert machines[0].state == machines[1].state
+    stepwise, in_batches = (len(list(plan.steps)) for plan in plans)
+    assert in_batches <= stepwise
+
+
+@given(labs() | labs_on_a_parent())
+def test_a_batch_reads_the_commands_of_its_parts(lab: Lab) -> None:
+    for step in make_plan(replace(lab, setup="batch")).steps:
+        if step.parts:
+            where = place(step.command)[0]
+            lines = [Command(("ip", *line.split())) for line in step.command.stdin]
+            assert len(lines) == len(step.parts) > 1
+            for line, part in zip(lines, step.parts, strict=True):
+                assert place(part.command) == (where, line.argv)
 
 
 @given(labs())
@@ -243,7 +269,7 @@ def test_what_a_lab_expects_wins_over_physics_and_the_reason_says_so(lab: Lab) -
 def test_on_a_real_parent_nothing_is_done_in_the_name_of_a_peer(lab: Lab) -> None:
     plan = make_plan(lab)
     spaces = {endpoint.netns for endpoint in lab.endpoints}
-    for step in plan.steps:
+    for step in plan.parts:
         assert place(step.command)[0] in {"", *spaces}
         if step.probe is not None and isinstance(step.probe.check, Check):
             assert step.probe.check.source not in PEERS
@@ -310,8 +336,8 @@ def test_every_lab_of_the_gallery_can_be_planned_on_a_real_parent_or_says_why_no
 @given(labs_on_a_parent())
 def test_a_parent_of_somebody_else_is_never_made_or_deleted(lab: Lab) -> None:
     plan = make_plan(lab)
-    undos = [step.undo.command for step in plan.steps if step.undo is not None]
-    for command in (*(step.command for step in plan.steps), *undos):
+    undos = [step.undo.command for step in plan.parts if step.undo is not None]
+    for command in (*(step.command for step in plan.parts), *undos):
         assert ("", lab.parent) not in named(Step("", "", command))
 
 

@@ -268,7 +268,7 @@ def test_a_namespace_that_holds_somebody_elses_link_stays_until_it_holds_none(
     taken, _ = undone(up, machine)
     assert taken.left == ["netns test1 holds what is somebody else's: link nic"]
     assert machine.links["test1", "nic"] == (77, None)
-    assert [entry.effect for entry in up.entries.values()] == [Netns("test1")]
+    assert [entry.effect for entry in up.entries.values()] == [Netns("test1", ("test1",))]
     del machine.links["test1", "nic"]
     assert undone(up, machine)[1] == ["ip netns del test1"]
     assert machine.state == Machine().state

@@ -1,6 +1,7 @@
 """iproute2's ``ip``: the builders of its argv and the parsers of its output."""
 
 from ipvkit.tools.ip.addr import Address
+from ipvkit.tools.ip.batch import LINES_A_S, Failed, batch, failed_lines, line_of
 from ipvkit.tools.ip.build import (
     Bridge,
     Ipvlan,
@@ -41,8 +42,10 @@ from ipvkit.tools.ip.netns import Netns, parse_netns
 from ipvkit.tools.ip.route import NextHop, Route, gateway_of, parse_routes
 
 __all__ = [
+    "LINES_A_S",
     "Address",
     "Bridge",
+    "Failed",
     "Ipvlan",
     "Kind",
     "Link",
@@ -59,8 +62,11 @@ __all__ = [
     "addr_show",
     "at",
     "at_each",
+    "batch",
     "by_netns",
+    "failed_lines",
     "gateway_of",
+    "line_of",
     "link_add",
     "link_delete",
     "link_set",

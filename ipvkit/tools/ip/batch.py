@@ -1,0 +1,78 @@
+"""Several commands of ``ip`` in one process: ``ip -batch -``, ip(8), iproute2's lib/utils.c, do_batch."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ipvkit.command import Command
+from ipvkit.values import netns_name
+
+LINES_A_S = 50
+"""How many lines of a batch are done in a second, at least; one takes a millisecond, in uml ten."""
+
+_FAILED = re.compile(r"^Command failed -:([1-9][0-9]{0,8})$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a batch, and the namespace whose batch it is, None for the machine's own."""
+
+    netns: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The line of a batch, counted from 1, that failed, and what was said of it."""
+
+    line: int
+    said: str
+
+
+def line_of(command: Command) -> Line | None:
+    """Return `command` as the line of a batch; None where it is none, or could not be told apart in one.
+
+    >>> line_of(Command(("ip", "-n", "test1", "link", "set", "test1", "up")))
+    Line(netns='test1', text='link set test1 up')
+    >>> line_of(Command(("ip", "netns", "exec", "test1", "true"))) is None
+    True
+    """
+    program, *words = command.argv
+    netns = None
+    if words[:1] == ["-n"]:
+        netns, words = words[1], words[2:]
+    elif words[:2] == ["netns", "exec"] and words[3:4] == ["ip"]:
+        netns, words = words[2], words[4:]
+    text = " ".join(words)
+    plain = bool(words) and words[0] != "" and not words[0].startswith("-") and words[:2] != ["netns", "exec"]
+    if program != "ip" or not plain or command.ok != (0,) or command.stdin or shlex.join(words) != text:
+        return None
+    return Line(netns, text)
+
+
+def batch(lines: Sequence[str], netns: str | None = None, *, force: bool = False) -> Command:
+    """Return the command that runs `lines` one after another in one process, up to the first that fails.
+
+    With `force` it goes on after that.
+
+    >>> print(batch(["link set test1 up"], "test1"))
+    ip -n test1 -batch - <<'END'
+    link set test1 up
+    END
+    """
+    place = () if netns is None else ("-n", netns_name(netns))
+    return Command(("ip", *place, *(("-force",) if force else ()), "-batch", "-"), stdin=tuple(lines))
+
+
+def failed_lines(stderr: str) -> tuple[Failed, ...]:
+    r"""Return which lines of a batch failed, and what was said of each, in order.
+
+    >>> failed_lines('Cannot find device "test1"\nCommand failed -:2\n')
+    (Failed(line=2, said='Cannot find device "test1"'),)
+    """
+    found, start = [], 0
+    for match in _FAILED.finditer(stderr):
+        found.append(Failed(int(match[1]), stderr[start : match.start()].strip()))
+        start = match.end()
+    return tuple(found)
