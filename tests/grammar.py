@@ -1,7 +1,8 @@
 """The closed grammar of what ipvkit may start, written by hand from the tools' man pages."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 
 GRAMMAR = {
@@ -10,7 +11,7 @@ GRAMMAR = {
     "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"
     " | ip -all netns exec ip <at home> | nsenter NET-OF-A-PROCESS ip <at home>",
     # --- iproute2
-    "<at home>": "<netns> | [ -json ] [ -details ] ( <link> | <addr> | <neigh> )"
+    "<at home>": "[ -force ] -batch - | <netns> | [ -json ] [ -details ] ( <link> | <addr> | <neigh> )"
     " | [ -json ] [ -4 | -6 ] <route>",
     "<netns>": "netns ( add | del ) NETNS | -json netns list",
     "<link>": "link add [ dev ] DEV [ link DEV ] [ address MAC ] [ netns NETNS ] [ up ] type <kind>"
@@ -107,6 +108,19 @@ def _read(tokens: Iterator[str]) -> Rule:
 
 _TOKEN = re.compile(r"<[^>]*>|\S+")
 _RULES = {name: _read(iter(_TOKEN.findall(text))) for name, text in GRAMMAR.items()}
+
+
+def commands_in(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the words of the commands in `lines` as a person types them, and of each line that a batch reads."""
+    inside = False
+    for line in lines:
+        if inside:
+            inside = line != "END"
+            if inside:
+                yield ["ip", *line.split(" ")]
+        else:
+            inside = line.endswith(" <<'END'")
+            yield shlex.split(line.removesuffix(" <<'END'"))
 
 
 def is_meant(argv: Sequence[str]) -> bool:

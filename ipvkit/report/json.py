@@ -99,6 +99,7 @@ def _step(step: Step | Entry, command: Command, completed: Completed) -> dict[st
         "purpose": step.purpose,
         "command": str(command),
         "argv": list(command.argv),
+        "stdin": list(command.stdin),
         "exit_code": completed.exit_code,
         "duration_s": round(completed.duration_s, 6),
         "stdout": completed.stdout,

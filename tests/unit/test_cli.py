@@ -367,7 +367,7 @@ def test_verbose_shows_each_command_as_it_is_typed(capsys: pytest.CaptureFixture
     with Progress(plan, verbose=True) as progress:
         for step in plan.steps:
             progress(Began(step, step.command))
-    assert capsys.readouterr().err.splitlines() == [f"+ {step.command}" for step in plan.steps]
+    assert capsys.readouterr().err == "".join(f"+ {step.command}\n" for step in plan.steps)
 
 
 def test_a_stderr_that_has_gone_ends_the_showing_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

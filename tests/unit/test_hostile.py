@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache, partial
 from io import StringIO
@@ -22,7 +22,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from grammar import WORDS, is_meant
+from grammar import WORDS, commands_in, is_meant
 from hostile import CANARY, hostile_lab_files, hostile_texts, hostile_words
 from ipvkit import values
 from ipvkit.cli import main
@@ -80,7 +80,9 @@ def assert_meant(*commands: Command) -> None:
 
 @lru_cache(maxsize=10_000)
 def is_right(command: Command) -> bool:
-    return is_meant(command.argv) and tuple(shlex.split(str(command))) == command.argv
+    first, *lines = commands_in(str(command).split("\n"))
+    read = [["ip", *line.split(" ")] for line in command.stdin]
+    return tuple(first) == command.argv and lines == read and all(map(is_meant, (first, *lines)))
 
 
 # --- values ---------------------------------------------------------------------------------------------
@@ -368,7 +370,7 @@ def in_an_empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 def test_a_command_line_shows_meant_commands_or_one_clear_error(line: list[str], text: str) -> None:
     code, out, err = called([word.replace("X", text) for word in line])
     if code == 0 and not out.startswith("Usage: "):
-        shown = [shlex.split(line) for line in out.split("\n") if line and not line.startswith("#")]
+        shown = list(commands_in(line for line in out.split("\n") if line and not line.startswith("#")))
         assert shown
         assert all(map(is_meant, shown)), shown
         assert err == ""
@@ -412,9 +414,14 @@ def assert_all_meant(lab: Lab) -> None:
     undos = [step.undo.completed(step.undo.typical) for step in plan.undos if step.undo is not None]
     assert_meant(*commands, *undos)
     lines = [line for line in preview(plan).split("\n") if line and not line.startswith("#")]
-    assert lines == [str(command) for command in (*commands, *undos)]
+    assert one_by_one(lines) == [line for c in (*commands, *undos) for line in one_by_one(str(c).split("\n"))]
     for text in (exported(plan), payload(plan, {}, "nonce", "/run")):
         assert all(line.isprintable() for line in text.split("\n"))
+
+
+def one_by_one(lines: Sequence[str]) -> list[list[str]]:
+    """Return the commands with the lines of a batch as commands of their own."""
+    return [words for words in commands_in(lines) if words[-2:] != ["-batch", "-"]]
 
 
 BOMB = "a: &a [x, x]\n" + "".join(
