@@ -302,7 +302,7 @@ class _Rounds:
             news = execution.next_of(self.inbox, min([due, end, *deadlines]))
             if isinstance(news, execution.Signal):
                 return _reason(news)
-            if isinstance(news, Ended) and not self._take(news):
+            if isinstance(news, Ended) and news.completed and not self._take(news.key, news.completed):
                 return "reader"
         return "time"
 
@@ -321,11 +321,11 @@ class _Rounds:
                 self.under_way[key] = _UnderWay(running, now + self.announcement.bound_s)
         return read
 
-    def _take(self, ended: Ended) -> bool:
+    def _take(self, key: str, completed: Completed) -> bool:
         """Tell where an address began to fail, or not to; return whether somebody reads it."""
-        address = self.by_key[ended.key]
-        was_late = time.monotonic() >= self.under_way.pop(ended.key).deadline
-        complaint = complaint_of(self.announcement.once(address), ended.completed)
+        address = self.by_key[key]
+        was_late = time.monotonic() >= self.under_way.pop(key).deadline
+        complaint = complaint_of(self.announcement.once(address), completed)
         if complaint and was_late:
             complaint = f"it did not end within {self.announcement.bound_s:g} s and was killed"
         if complaint:

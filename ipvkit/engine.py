@@ -4,7 +4,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
@@ -12,12 +12,21 @@ from ipvkit import effects
 from ipvkit.command import Command, Completed
 from ipvkit.effects import Standing, is_new, is_number, standing
 from ipvkit.errors import CommandFailed, IpvkitError, UsageError
-from ipvkit.execution import BOUND_S, Signal, how_it_ended, interrupted, look, next_of, signals_into
+from ipvkit.execution import (
+    BOUND_S,
+    Signal,
+    how_it_ended,
+    interrupted,
+    look,
+    next_of,
+    signals_into,
+    start_in_rows,
+)
 from ipvkit.ledger import Entry, Ledger
 from ipvkit.plan import Plan, Stage, Step, Undo, undo_batches
 from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
 from ipvkit.script import Frame, payload, read_frames
-from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Running
+from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Row, Running
 from ipvkit.tools.ip import failed_lines
 from ipvkit.undo import Began, Finished, Listener, Stopping, TakenBack, in_one, not_undone, take_back
 
@@ -164,6 +173,9 @@ class _CommandRun:
         self.deadline = deadline
         self.ledger = ledger
         self.views = views_of(result.plan)
+        self.waiting: dict[str, Running] = {}
+        self.rows: dict[str, Row] = {}
+        self.started: set[str] = set()
 
     def run(self, *, keep: bool) -> None:
         result = self.result
@@ -216,64 +228,87 @@ class _CommandRun:
         self._raise_if_signalled()
         parts = [part for step in stage for part in step.single]
         self.ledger.begin([self._entry(part, part.undo) for part in parts if part.undo is not None])
-        waiting: dict[str, Running] = {}
-        started: set[str] = set()
-        failure: IpvkitError | None = None
+        self.waiting, self.rows, self.started = {}, {}, set()
         try:
-            for step in stage:
-                self.listener(Began(step, step.command))
-                try:
-                    waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
-                except Exception as problem:
-                    failure = _not_started(step, problem)
-                    break
-                started.add(step.id)
-            self._wait(stage, waiting, failure)
+            self._wait(stage, self._start(stage))
         finally:
-            self._end(waiting)
-            self._record(stage, started)
+            self._end()
+            self._record(stage)
 
-    def _end(self, waiting: dict[str, Running]) -> None:
-        """Kill what is still `waiting`, and wait until it has ended, where all else has gone wrong."""
-        for running in waiting.values():
+    def _start(self, stage: Stage) -> IpvkitError | None:
+        """Start the steps of a stage; return what kept one from being started."""
+        step = stage[0]
+        try:
+            self.rows = start_in_rows(self.target, {s.id: s.command for s in stage}, self.inbox)
+            self.waiting |= self.rows
+            self.started |= self.rows.keys()
+            for step in (step for step in stage if step.id not in self.rows):
+                self.listener(Began(step, step.command))
+                self.waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
+                self.started.add(step.id)
+        except Exception as problem:
+            return _not_started(step, problem)
+        return None
+
+    def _end(self) -> None:
+        """Kill what is still waited for, and wait until it has ended, where all else has gone wrong."""
+        for running in self.waiting.values():
             running.stop()
         deadline = time.monotonic() + BOUND_S
-        while waiting and (news := next_of(self.inbox, deadline)) is not None:
+        while self.waiting and (news := next_of(self.inbox, deadline)) is not None:
             if isinstance(news, Ended):
-                waiting.pop(news.key, None)
+                self.waiting.pop(news.key, None)
 
-    def _wait(self, stage: Stage, waiting: dict[str, Running], failure: IpvkitError | None) -> None:
-        """Wait until all that is `waiting` has ended, or cannot even be killed; raise what ends the run."""
+    def _wait(self, stage: Stage, failure: IpvkitError | None) -> None:
+        """Wait until all that was started has ended, or cannot even be killed; raise what ends the run."""
         by_id = {step.id: step for step in stage}
         deadline, killed = self.deadline, False
-        while waiting:
+        while self.waiting:
             news = next_of(self.inbox, deadline)
             if isinstance(news, Ended):
-                if waiting.pop(news.key, None) is None:
-                    continue
-                step = by_id[news.key]
-                self.result.completed[step.id] = news.completed
-                self.listener(Finished(step, step.command, news.completed))
-                if news.completed.exit_code not in step.command.ok:
-                    failure = failure or _failed(step, step.command, news.completed)
+                if self.waiting.pop(news.key, None) is not None:
+                    failure = self._take_in(by_id[news.key], news.completed, failure)
                 continue
             if isinstance(news, Signal):
                 self.listener(Stopping(signal.Signals(news.number).name))
                 failure = interrupted(news, _UNDONE)
                 deadline = min(deadline, time.monotonic() + BOUND_S)
             elif killed:
-                failure = CommandFailed(f"{', '.join(waiting)} did not end even when killed", _UNDONE)
-                waiting.clear()
+                failure = CommandFailed(f"{', '.join(self.waiting)} did not end even when killed", _UNDONE)
+                self.waiting.clear()
                 break
             else:
                 failure = failure or CommandFailed("the run did not end in time", _MORE_TIME)
                 deadline, killed = time.monotonic() + BOUND_S, True
-            # What changes something ends by itself at once; only that it has ended tells what it did.
-            for id, running in waiting.items():
-                if all(part.undo is None for part in by_id[id].single) or news is None:
-                    running.stop()
+            self._stop(by_id, at_once=killed)
         if failure is not None:
             raise failure
+
+    def _stop(self, by_id: Mapping[str, Step], *, at_once: bool) -> None:
+        """End what is waited for; what changes something ends by itself, unless it is to be `at_once`.
+
+        Only that it has ended tells what it did.
+        """
+        for row in set(self.rows.values()):
+            row.begin_no_more()
+        for id, running in self.waiting.items():
+            if at_once or (id not in self.rows and all(part.undo is None for part in by_id[id].single)):
+                running.stop()
+
+    def _take_in(
+        self, step: Step, completed: Completed | None, failure: IpvkitError | None
+    ) -> IpvkitError | None:
+        """Take in how a step has ended, None if it was never begun; return what ends the run."""
+        if completed is None:
+            self.started.discard(step.id)
+            return failure
+        if step.id in self.rows:
+            self.listener(Began(step, step.command))
+        self.result.completed[step.id] = completed
+        self.listener(Finished(step, step.command, completed))
+        if completed.exit_code not in step.command.ok:
+            failure = failure or _failed(step, step.command, completed)
+        return failure
 
     def _entry(self, step: Step, undo: Undo) -> Entry:
         """Return what takes `step` back; CommandFailed where the former value is none."""
@@ -284,7 +319,7 @@ class _CommandRun:
             raise CommandFailed(what, _UNDONE, command=str(read.command))
         return Entry(step.id, step.purpose, undo.completed(former), undo.effect, former)
 
-    def _record(self, stage: Stage, started: Set[str]) -> None:
+    def _record(self, stage: Stage) -> None:
         """Note which steps have happened, which have not, and what they took back of earlier ones.
 
         Of what was killed nobody knows: that is looked for when all is undone.
@@ -297,7 +332,7 @@ class _CommandRun:
             if code is not None and code in step.command.ok:
                 undone += step.settles
             happened = None if completed is None else parts_done(step, completed)
-            happened = 0 if step.id not in started else happened
+            happened = happened if step.id in self.started else 0
             for number, part in enumerate(step.single):
                 if part.undo is not None and happened is not None:
                     (done if number < happened else undone).append(part.id)

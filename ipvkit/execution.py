@@ -1,5 +1,6 @@
 """Executes single commands on a target, within a bound; a signal is seen between two of them."""
 
+import os
 import signal
 import threading
 import time
@@ -12,13 +13,21 @@ from types import FrameType
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import CommandFailed, Interrupted, MissingRequirement
-from ipvkit.targets import CommandTarget, Ended, Inbox, Running
+from ipvkit.targets import CommandTarget, Ended, Inbox, Row, RowTarget, Running
 
 BOUND_S = 10
 """How long a command may take that shows or takes back something; it takes milliseconds."""
 
 SIDE_BY_SIDE = 32
 """How many commands are started at once: each has pipes and a thread."""
+
+ROW_FROM = 3
+"""How many quick commands, at least, are run in a row."""
+
+ROWS = len(os.sched_getaffinity(0))
+"""How many rows go on side by side."""
+
+_QUICK = ("ip", "sysctl", "tc")
 
 _QUESTIONS = count(1)
 
@@ -55,18 +64,39 @@ def signals_into(inbox: Inbox) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def is_quick(command: Command) -> bool:
+    """Return whether a command ends at once by itself, as one does that waits for no answer."""
+    argv = command.argv[4:] if command.argv[:3] == ("ip", "netns", "exec") else command.argv
+    return argv[0] in _QUICK
+
+
+def start_in_rows(target: CommandTarget, commands: Mapping[str, Command], inbox: Inbox) -> dict[str, Row]:
+    """Start the quick ones of `commands` in rows side by side, if they are many; return the row of each."""
+    quick = {key: command for key, command in commands.items() if is_quick(command)}
+    if not isinstance(target, RowTarget) or len(quick) < ROW_FROM:
+        return {}
+    started: dict[str, Row] = {}
+    length = max(2 * ROW_FROM, -(-len(quick) // ROWS))
+    left = iter(quick.items())
+    while some := dict(islice(left, length)):
+        started |= dict.fromkeys(some, target.start_row(some, inbox))
+    return started
+
+
 def ask(
     target: CommandTarget, views: Mapping[str, Command], inbox: Inbox | None = None
 ) -> dict[str, Completed]:
     """Return what each of `views`, commands that change nothing, did, however it ended.
 
-    They run side by side, `SIDE_BY_SIDE` at once. Raise CommandFailed if one does not end in time, and
-    Interrupted when a signal comes into `inbox`.
+    They run side by side, `SIDE_BY_SIDE` at once or in rows. Raise CommandFailed if one does not end in
+    time, and Interrupted when a signal comes into `inbox`.
     """
-    left = iter(views.items())
-    seen: dict[str, Completed] = {}
+    inbox = SimpleQueue() if inbox is None else inbox
+    rows = {name: view for name, view in views.items() if is_quick(view)}
+    seen = _ask_at_once(target, rows, inbox) if isinstance(target, RowTarget) else {}
+    left = ((name, view) for name, view in views.items() if name not in seen)
     while some := dict(islice(left, SIDE_BY_SIDE)):
-        seen |= _ask_at_once(target, some, SimpleQueue() if inbox is None else inbox)
+        seen |= _ask_at_once(target, some, inbox)
     return seen
 
 
@@ -76,8 +106,10 @@ def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inb
     waiting: dict[str, Running] = {}
     seen: dict[str, Completed] = {}
     try:
+        waiting |= start_in_rows(target, {key: views[name] for key, name in names.items()}, inbox)
         for key, name in names.items():
-            waiting[key] = target.start(key, views[name], inbox)
+            if key not in waiting:
+                waiting[key] = target.start(key, views[name], inbox)
         deadline = time.monotonic() + BOUND_S
         while waiting:
             news = next_of(inbox, deadline)
@@ -86,11 +118,16 @@ def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inb
                 raise CommandFailed(f"no answer within {BOUND_S} s", command=late)
             if isinstance(news, Signal):
                 raise interrupted(news, "nothing was changed")
-            if waiting.pop(news.key, None) is not None:
+            if waiting.pop(news.key, None) is not None and news.completed is not None:
                 seen[names[news.key]] = news.completed
+                # Of a row each answer is waited for anew.
+                deadline = time.monotonic() + BOUND_S
     finally:
-        for running in waiting.values():
+        for running in set(waiting.values()):
             running.stop()
+    absent = [name for name in names.values() if name not in seen]
+    if absent:
+        raise CommandFailed("it was not started", command=str(views[absent[0]]))
     return seen
 
 
@@ -132,10 +169,10 @@ def execute(target: CommandTarget, command: Command, *, timeout_s: float) -> Com
         running = target.start("command", command, inbox)
         with suppress(Empty):
             news = inbox.get(timeout=timeout_s)
-    if isinstance(news, Ended):
+    if isinstance(news, Ended) and news.completed is not None:
         return succeeded(command, news.completed)
     running.stop()
-    if news is None:
+    if not isinstance(news, Signal):
         raise _late(command, timeout_s)
     raise interrupted(news, "the command was ended; what it had done by then stays")
 

@@ -2,18 +2,19 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from ipvkit import effects
 from ipvkit.command import Command, Completed
 from ipvkit.effects import Effect, Seen, Sight, Standing
 from ipvkit.errors import IpvkitError
-from ipvkit.execution import BOUND_S, Signal, ask, next_of
+from ipvkit.execution import BOUND_S, ROW_FROM, Signal, ask, next_of
 from ipvkit.ledger import Entry, Ledger, mark_of_netns
 from ipvkit.plan import Step, undo_batches
-from ipvkit.targets import CommandTarget, Inbox, Running
+from ipvkit.targets import CommandTarget, Inbox, RowTarget, Running
 from ipvkit.tools.ip import LINES_A_S, failed_lines
 
 
@@ -193,35 +194,60 @@ class _TakingBack:
     def _undo(self, entries: Sequence[Entry]) -> None:
         """Undo `entries` one after another, many that go together in one process."""
         by_id = {entry.id: entry for entry in entries}
-        for ids, command in undo_batches((entry.id, entry.undo) for entry in entries):
-            completed = self._undo_at_once(in_one([by_id[id] for id in ids], command), command)
+        batches = undo_batches((entry.id, entry.undo) for entry in entries)
+        whole = [in_one([by_id[id] for id in ids], command) for ids, command in batches]
+        ids_of = {step.id: ids for step, (ids, _) in zip(whole, batches, strict=True)}
+        commands = {step.id: (step, command) for step, (_, command) in zip(whole, batches, strict=True)}
+        for finished in self._in_order(commands):
+            self.result.undone.append(finished)
+            self._tell(finished)
+            completed, ids = finished.completed, ids_of[finished.step.id]
             failed = {line.line: line.said for line in failed_lines(completed.stderr)}
             for number, id in enumerate(ids, 1):
                 # What a batch does not name has been done, unless it was killed.
-                done = command.stdin and completed.exit_code > 0 and failed and number not in failed
+                done = len(ids) > 1 and completed.exit_code > 0 and failed and number not in failed
                 said = replace(completed, stderr=failed.get(number, completed.stderr))
                 self.tried[id] = replace(completed, exit_code=0) if done else said
 
-    def _undo_at_once(self, step: Step | Entry, command: Command) -> Completed:
-        self._tell(Began(step, command, undoing=True))
-        try:
-            key = f"undo {step.id}"
-            bound_s = BOUND_S + len(command.stdin) // LINES_A_S
-            completed = self._wait(key, self.target.start(key, command, self.inbox), bound_s)
-        except Exception as problem:
-            completed = Completed(127, "", str(problem), 0.0)
-        finished = Finished(step, command, completed, undoing=True)
-        self.result.undone.append(finished)
-        self._tell(finished)
-        return completed
+    def _in_order(self, commands: Mapping[str, tuple[Step | Entry, Command]]) -> Iterator[Finished]:
+        """Run `commands`, and yield how each ended, also those after one that hangs."""
+        left = {f"undo {id}": what for id, what in commands.items()}
+        while left:
+            in_row = isinstance(self.target, RowTarget) and len(left) >= ROW_FROM
+            some = dict(left if in_row else islice(left.items(), 1))
+            running: Running | None = None
+            for key, (step, command) in some.items():
+                self._tell(Began(step, command, undoing=True))
+                try:
+                    running = running or self._start({key: command for key, (_, command) in some.items()})
+                    completed = self._wait(key, running, BOUND_S + len(command.stdin) // LINES_A_S)
+                except Exception as problem:
+                    completed = Completed(127, "", str(problem), 0.0)
+                if completed is None:
+                    # What was before it in the row had to be killed.
+                    break
+                del left[key]
+                yield Finished(step, command, completed, undoing=True)
+                if running is None:
+                    break
+
+    def _start(self, commands: Mapping[str, Command]) -> Running:
+        """Start the only one of `commands`, or all in a row."""
+        if isinstance(self.target, RowTarget) and len(commands) > 1:
+            return self.target.start_row(commands, self.inbox)
+        [(key, command)] = commands.items()
+        return self.target.start(key, command, self.inbox)
 
     def _tell(self, event: Began | Finished | Stopping) -> None:
         """Tell of an undo; a listener that fails does not keep it from being done."""
         with suppress(Exception):
             self.listener(event)
 
-    def _wait(self, key: str, running: Running, bound_s: float) -> Completed:
-        """Return what an undo did; it is killed when it hangs, and signals change nothing."""
+    def _wait(self, key: str, running: Running, bound_s: float) -> Completed | None:
+        """Return what an undo did, None if it was never begun; one that hangs is killed.
+
+        Signals change nothing.
+        """
         for _ in range(2):
             deadline = time.monotonic() + bound_s
             while (news := next_of(self.inbox, deadline)) is not None:

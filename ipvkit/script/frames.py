@@ -47,7 +47,7 @@ def read_frames(chunks: Iterable[bytes], nonce: str) -> Iterator[Frame]:
                     kind=kind,
                     id=id,
                     time_s=float(time),
-                    exit_code=_signed(int(code)),
+                    exit_code=signed(int(code)),
                     stdout=rest[:out].decode(errors="replace"),
                     stderr=rest[out : out + err].decode(errors="replace"),
                 )
@@ -64,6 +64,6 @@ def read_frames(chunks: Iterable[bytes], nonce: str) -> Iterator[Frame]:
         yield Frame("noise", stdout=buffer.decode(errors="replace"))
 
 
-def _signed(code: int) -> int:
+def signed(code: int) -> int:
     """Return bash's exit code with a death by signal as a negative number, as `subprocess` has it."""
     return 128 - code if 128 < code < 128 + 65 else code

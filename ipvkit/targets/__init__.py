@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,10 +49,13 @@ PACKAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A command of `local` has ended; `key` is what it was started with."""
+    """A command of `local` has ended; `key` is what it was started with.
+
+    `completed` is None for one of a row that was never begun.
+    """
 
     key: str
-    completed: Completed
+    completed: Completed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,21 @@ class CommandTarget(Protocol):
 
     def start(self, key: str, command: Command, inbox: Inbox) -> Running:
         """Start `command`; `Ended` with `key` will be in the inbox."""
+
+
+class Row(Running, Protocol):
+    """Commands that are run one after another."""
+
+    def begin_no_more(self) -> None:
+        """Let the one that runs end, and begin no other."""
+
+
+@runtime_checkable
+class RowTarget(CommandTarget, Protocol):
+    """A target that runs commands in rows too, which costs less for each."""
+
+    def start_row(self, commands: Mapping[str, Command], inbox: Inbox) -> Row:
+        """Start `commands`, one after another; `Ended` with the key of each will be in the inbox."""
 
 
 class Payload(Running, Protocol):

@@ -2,22 +2,26 @@
 
 import ctypes
 import os
+import secrets
+import select
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import sh
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import CommandFailed, MissingRequirement
-from ipvkit.targets import Ended, Inbox, Running, environment, find_program, missing, require_ipvlan
+from ipvkit.script import RowReader, row
+from ipvkit.targets import Ended, Inbox, Row, Running, environment, find_program, missing, require_ipvlan
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
+_CHUNK = 1 << 16
 
 
 class Local:
@@ -50,39 +54,63 @@ class Local:
 
         Raise MissingRequirement where the program is not there, CommandFailed where it does not start.
         """
+        started = time.monotonic()
+        with _file_of("".join(f"{line}\n" for line in command.stdin)) as lines:
+            process = self._start(command, _in=lines)
+        threading.Thread(target=_wait, args=(key, process, started, inbox), daemon=True).start()
+        return _Process(process)
+
+    def start_row(self, commands: Mapping[str, Command], inbox: Inbox) -> Row:
+        """Start bash with `commands`; the end of each will be in the inbox under its key.
+
+        Raise MissingRequirement where a program is not there, CommandFailed where bash does not start.
+        """
+        for program in {command.argv[0] for command in commands.values()}:
+            if find_program(program) is None:
+                raise missing(program)
+        nonce = secrets.token_hex(8)
+        out, err = os.pipe(), os.pipe()
+        with (
+            _file_of(row(commands, nonce)) as text,
+            os.fdopen(out[1], "wb") as stdout,
+            os.fdopen(err[1], "wb") as stderr,
+        ):
+            process = self._start(
+                Command(("bash", "/dev/stdin")), signal.SIGTERM, _in=text, _out=stdout, _err=stderr
+            )
+        reader = RowReader(commands, nonce)
+        threading.Thread(target=_read_row, args=(process, reader, out[0], err[0], inbox), daemon=True).start()
+        return _Process(process)
+
+    def _start(self, command: Command, at_death: int = signal.SIGKILL, **streams: Any) -> sh.RunningCommand:  # noqa: ANN401
         program, *arguments = command.argv
         path = find_program(program)
         if path is None:
             raise missing(program)
-        started = time.monotonic()
         try:
-            with _reads(command) as lines:
-                process = sh.Command(path)(
-                    *arguments,
-                    _bg=True,
-                    _bg_exc=False,
-                    _new_session=True,
-                    _in=lines,
-                    _tty_out=False,
-                    _env=environment(),
-                    _pass_fds=self._lock,
-                    _preexec_fn=partial(_end_with, os.getpid()),
-                )
+            process: sh.RunningCommand = sh.Command(path)(
+                *arguments,
+                _bg=True,
+                _bg_exc=False,
+                _new_session=True,
+                _tty_out=False,
+                _env=environment(),
+                _pass_fds=self._lock,
+                _preexec_fn=partial(_end_with, os.getpid(), at_death),
+                **streams,
+            )
+            return process
         except (sh.ForkException, sh.CommandNotFound):
             # It may have gone since it was found.
             if find_program(program) is None:
                 raise missing(program) from None
             raise CommandFailed(f"{path} could not be started", command=str(command)) from None
-        threading.Thread(target=_wait, args=(key, process, started, inbox), daemon=True).start()
-        return _Process(process)
 
 
-def _reads(command: Command) -> BinaryIO:
-    """Return an open file with what `command` reads: its lines, or nothing."""
-    if not command.stdin:
-        return Path(os.devnull).open("rb")
-    file = os.fdopen(os.memfd_create("lines"), "w+b")
-    file.write("".join(f"{line}\n" for line in command.stdin).encode())
+def _file_of(text: str) -> BinaryIO:
+    """Return an open file in memory, at its beginning."""
+    file = os.fdopen(os.memfd_create("ipvkit"), "w+b")
+    file.write(text.encode())
     file.seek(0)
     return file
 
@@ -95,10 +123,14 @@ class _Process:
         with suppress(ProcessLookupError):
             self._process.signal_group(signal.SIGKILL)
 
+    def begin_no_more(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.signal(signal.SIGUSR1)
 
-def _end_with(parent: int) -> None:
-    """Have the kernel kill this process when `parent` has ended (prctl(2)); it may have by now."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+def _end_with(parent: int, at_death: int) -> None:
+    """Have the kernel send this process a signal when `parent` has ended (prctl(2)); it may have by now."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, at_death)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -113,3 +145,19 @@ def _wait(key: str, process: sh.RunningCommand, started: float, inbox: Inbox) ->
         duration_s=time.monotonic() - started,
     )
     inbox.put(Ended(key, completed))
+
+
+def _read_row(process: sh.RunningCommand, reader: RowReader, out: int, err: int, inbox: Inbox) -> None:
+    open_ = {out, err}
+    while open_:
+        readable, _, _ = select.select(list(open_), [], [])
+        read = {file: os.read(file, _CHUNK) for file in readable}
+        open_ -= {file for file, chunk in read.items() if not chunk}
+        for key, completed in reader.read(read.get(out, b""), read.get(err, b"")):
+            inbox.put(Ended(key, completed))
+    os.close(out)
+    os.close(err)
+    with suppress(sh.ErrorReturnCode):
+        process.wait()
+    for key, begun in reader.rest():
+        inbox.put(Ended(key, Completed(-signal.SIGKILL, "", "", 0.0) if begun else None))
