@@ -19,10 +19,11 @@ run() {
   "$@" <&0 &
   wait $!
   code=$?
-  # A trapped signal ends the waiting, and not the command.
+  # A trapped signal ends the waiting, and not the command; bash may even lose how that ends.
   if ((code == 138)); then
     wait $!
     code=$?
+    ((code >= 0 && code != 127)) || code=137
   fi
   printf '\n%s end %s %s\n' "$nonce" "$code" "$EPOCHREALTIME"
   printf '\n%s\n' "$nonce" >&2

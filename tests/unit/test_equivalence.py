@@ -575,7 +575,7 @@ read -r comm <"/proc/$PPID/comm"
 [ "$comm" != timeout ] || read -r _ _ _ who _ <"/proc/$PPID/stat"
 """
 WHILE_IT_IS_MADE = rf"""
-case $line in "ip netns add "*) : >"$netns/$3" ;; esac
+case $line in "ip netns add "*) : >"$netns/$4" ;; esac
 [ "$line" != "ip netns add test1" ] || {{ {WHO} kill -INT $who; {SLEEP} 0.2; }}
 """
 # The other four have ended, and who is told waits for this one; for 5 s at most.
