@@ -69,7 +69,7 @@ def test_without_a_subnet_there_is_one_with_room_for_all(setting: Setting, count
 
 
 def test_the_largest_new_lab_is_a_file_that_loads() -> None:
-    lab = new_lab("new", L2, MOST_ENDPOINTS, checks="gateway")
+    lab = new_lab("new", L2, MOST_ENDPOINTS, checks="sample:1")
     text = dump(lab)
     assert load(text, "new.yaml") == lab
     assert len(text) + MOST_CHECKS * len("    - {from: test5000, to: test5000}\n") <= MOST_CHARACTERS
