@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +11,49 @@ import typer
 
 from ipvkit import labs
 from ipvkit.errors import UsageError
-from ipvkit.lab import Lab, on_parent
+from ipvkit.lab import Lab, Setting, Setup, on_parent
 from ipvkit.lab_file import MOST_CHARACTERS, load
+from ipvkit.labs.new import CHECKS, MOST_ENDPOINTS, new_lab
 from ipvkit.targets.choice import TargetKind
-from ipvkit.values import Address, InterfaceAddress, address, interface_address, interface_name
+from ipvkit.values import (
+    Address,
+    InterfaceAddress,
+    Mode,
+    address,
+    interface_address,
+    interface_name,
+    route_destination,
+)
 
 LabName = Annotated[
     str, typer.Argument(metavar="LAB", help="A lab of the gallery, or the path of a lab file.")
+]
+LabOrNew = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="LAB",
+        help="A lab of the gallery, or the path of a lab file.",
+        show_default=labs.WALKTHROUGH,
+    ),
+]
+Count = Annotated[
+    int | None,
+    typer.Option(
+        "--endpoints", min=1, max=MOST_ENDPOINTS, metavar="N", help="A new lab with so many, in place of LAB."
+    ),
+]
+NewMode = Annotated[Mode | None, typer.Option("--mode", help="With --endpoints: the mode. Default: l2.")]
+Subnet = Annotated[
+    str | None, typer.Option(metavar="CIDR", help="Of new endpoints. Default: one with room for all.")
+]
+Checks = Annotated[
+    str | None,
+    typer.Option(
+        metavar=CHECKS, help="Who of new endpoints pings whom. Default: each the next, all the first."
+    ),
+]
+SetupOption = Annotated[
+    Setup | None, typer.Option("--setup", help="How endpoints are made, whatever the lab says.")
 ]
 Parent = Annotated[
     str | None,
@@ -85,6 +123,38 @@ def load_lab(name: str) -> Lab:
         what = getattr(problem, "strerror", None) or "not UTF-8 text"
         raise UsageError(f"the lab file {name!r} cannot be read: {what}") from None
     return load(text, name)
+
+
+def subnet_of(text: str | None) -> IPv4Network | None:
+    """Return the IPv4 network that `text` writes; raise UsageError for any other."""
+    if text is None:
+        return None
+    found = route_destination(text)
+    if not isinstance(found, IPv4Network):
+        raise UsageError(f"{text!r} is no IPv4 subnet", "write it as in 10.104.0.0/16; --ipv6 adds IPv6")
+    return found
+
+
+def load_or_new(
+    lab: str | None,
+    count: int | None,
+    *,
+    mode: Mode | None,
+    subnet: str | None,
+    checks: str | None,
+    setup: Setup | None,
+) -> Lab:
+    """Return the lab called `lab`, or a new one with `count` endpoints; raise UsageError for some of both."""
+    if count is None:
+        if (mode, subnet, checks) != (None, None, None):
+            raise UsageError("--mode, --subnet and --checks are for a new lab", "give --endpoints N")
+        found = load_lab(lab or labs.WALKTHROUGH)
+    elif lab is not None:
+        raise UsageError(f"--endpoints makes a new lab, and {lab!r} is there already", "give one of the two")
+    else:
+        setting = Setting(mode or "l2")
+        found = new_lab(f"endpoints-{count}", setting, count, subnet=subnet_of(subnet), checks=checks)
+    return found if setup is None else replace(found, setup=setup)
 
 
 def previewed(lab: Lab, network: RealNetwork) -> Lab:

@@ -13,15 +13,20 @@ import typer
 from ipvkit import engine, journal, preflight, script
 from ipvkit.cli import emit
 from ipvkit.cli.options import (
+    Checks,
+    Count,
     DryRun,
     Endpoints,
     Gateway,
     Json,
-    LabName,
+    LabOrNew,
     Neighbour,
+    NewMode,
     Parent,
     RealNetwork,
-    load_lab,
+    SetupOption,
+    Subnet,
+    load_or_new,
     previewed,
     refuse_unwritable,
     write,
@@ -33,7 +38,6 @@ from ipvkit.errors import MissingRequirement, UsageError
 from ipvkit.execution import look, signals_into
 from ipvkit.journal import State
 from ipvkit.lab import AddLink, Lab, SetMode, on_parent, shim_name
-from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
 from ipvkit.survey import survey
@@ -45,12 +49,17 @@ from ipvkit.verdicts import Result, judge
 
 
 def run_lab(
-    lab: LabName = WALKTHROUGH,
+    lab: LabOrNew = None,
     target: Annotated[TargetKind, typer.Option(help="Where to run it.")] = TargetKind.AUTO,
     parent: Parent = None,
     endpoint: Endpoints = None,
     gateway: Gateway = None,
     neighbour: Neighbour = None,
+    endpoints: Count = None,
+    mode: NewMode = None,
+    subnet: Subnet = None,
+    checks: Checks = None,
+    setup: SetupOption = None,
     dry_run: DryRun = False,
     json_: Json = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what was built (target local).")] = False,
@@ -64,7 +73,7 @@ def run_lab(
     4 a command failed and what was done has been undone, 130 interrupted and undone.
     """
     network = RealNetwork(parent, endpoint, gateway, neighbour)
-    described = load_lab(lab)
+    described = load_or_new(lab, endpoints, mode=mode, subnet=subnet, checks=checks, setup=setup)
     local = target is TargetKind.LOCAL or (target is TargetKind.AUTO and bool(network.parent))
     if local and not network.parent:
         raise UsageError("--target local needs a network interface", "give --parent eth0")
