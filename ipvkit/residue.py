@@ -44,7 +44,7 @@ def together(views: Mapping[str, Command]) -> dict[str, Command]:
     """Return commands that show what `views` do: one process of ip, since each costs a uml kernel 20 ms."""
     of_ip = _of_ip(views)
     others = {name: view for name, view in views.items() if name not in of_ip}
-    return {_IP: ip.listing([views[name] for name in of_ip]), **others}
+    return {_IP: ip.show_each([views[name] for name in of_ip]), **others}
 
 
 def apart(views: Mapping[str, Command], seen: Mapping[str, Completed]) -> dict[str, Completed]:
@@ -55,7 +55,7 @@ def apart(views: Mapping[str, Command], seen: Mapping[str, Completed]) -> dict[s
     if _IP not in seen:
         return {}
     of_ip, at_once = _of_ip(views), seen[_IP]
-    lists = ip.listed(at_once.stdout, at_most=len(of_ip)) if at_once.exit_code == 0 else ()
+    lists = ip.shown_by_each(at_once.stdout, at_most=len(of_ip)) if at_once.exit_code == 0 else ()
     shown = zip_longest(of_ip, lists, fillvalue="")
     return {**{name: replace(at_once, stdout=stdout) for name, stdout in shown}, **seen}
 

@@ -67,25 +67,24 @@ def batch(lines: Sequence[str], netns: str | None = None, *, force: bool = False
     return Command(("ip", *place, *(("-force",) if force else ()), "-batch", "-"), stdin=tuple(lines))
 
 
-def listing(commands: Sequence[Command]) -> Command:
+def show_each(commands: Sequence[Command]) -> Command:
     """Return the command that shows, as JSON with details, what each of `commands` does in a list.
 
-    >>> print(listing([Command(("ip", "-json", "route", "show")), Command(("ip", "-json", "netns", "list"))]))
+    >>> print(show_each([Command(("ip", "-json", "neigh", "show", "proxy"))]))
     ip -json -details -batch - <<'END'
-    route show
-    netns list
+    neigh show proxy
     END
     """
     lines = (" ".join(w for w in c.argv[1:] if w not in ("-json", "-details")) for c in commands)
     return Command(("ip", "-json", "-details", "-batch", "-"), stdin=tuple(lines))
 
 
-def listed(stdout: str, *, at_most: int) -> tuple[str, ...]:
+def shown_by_each(stdout: str, *, at_most: int) -> tuple[str, ...]:
     r"""Return each of the lists that ``ip -json -batch -`` printed.
 
     Raise UnparsableOutput for anything else, and for more than were asked for.
 
-    >>> listed('[{"ifname":"lo"}]\n[]\n', at_most=2)
+    >>> shown_by_each('[{"ifname":"lo"}]\n[]\n', at_most=2)
     ('[{"ifname":"lo"}]', '[]')
     """
     found: list[str] = []
