@@ -7,7 +7,8 @@ import typer
 
 from ipvkit import engine
 from ipvkit.cli import emit
-from ipvkit.cli.options import Json, load_lab
+from ipvkit.cli.common import Json
+from ipvkit.cli.options import load_lab
 from ipvkit.cli.progress import Progress
 from ipvkit.errors import UsageError
 from ipvkit.explain import Explanation
@@ -16,7 +17,8 @@ from ipvkit.lab import Check, Family, Lab, Phase
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.report import explanation as report
 from ipvkit.targets import require
-from ipvkit.targets.choice import KERNELS_AT_ONCE, TargetKind, choose
+from ipvkit.targets.choice import KERNELS_AT_ONCE, choose
+from ipvkit.targets.kinds import TargetKind
 from ipvkit.verdicts import judge
 
 

@@ -12,20 +12,18 @@ import typer
 
 from ipvkit import engine, journal, preflight, script
 from ipvkit.cli import emit
+from ipvkit.cli.common import DryRun, Json
 from ipvkit.cli.options import (
-    DryRun,
     Endpoints,
     Gateway,
-    Json,
     LabName,
     Neighbour,
     Parent,
     RealNetwork,
     load_lab,
     previewed,
-    refuse_unwritable,
-    write,
 )
+from ipvkit.cli.output import refuse_unwritable, write
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
 from ipvkit.effects import Link, Netns
@@ -38,7 +36,8 @@ from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
 from ipvkit.survey import survey
 from ipvkit.targets import Inbox, require
-from ipvkit.targets.choice import TargetKind, choose
+from ipvkit.targets.choice import choose
+from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip, ping
 from ipvkit.verdicts import Result, judge
