@@ -33,7 +33,7 @@ run() {
 def row(commands: Mapping[str, Command], nonce: str) -> str:
     """Return the bash that runs `commands`, and tells of each in a way that `RowReader` reads."""
     lines = [f"run {command}{'' if command.stdin else ' </dev/null'}" for command in commands.values()]
-    return "\n".join([f"nonce={shlex.quote(nonce)}", _RUN, *lines]) + "\n"
+    return "\n".join([f"nonce={shlex.quote(nonce)}", _RUN, *lines])
 
 
 @dataclass(slots=True)

@@ -134,8 +134,7 @@ def typed(step: Step) -> dict[str, Step]:
         return {str(step.command): step}
     *place, _, _ = step.command.argv
     return {
-        f"{' '.join(place)} {text}": part
-        for text, part in zip(step.command.stdin, step.parts, strict=True)
+        f"{' '.join(place)} {text}": part for text, part in zip(step.command.stdin, step.parts, strict=True)
     }
 
 

@@ -12,7 +12,19 @@ from hypothesis import given
 from ipvkit import labs as gallery
 from ipvkit.command import Command
 from ipvkit.errors import InvalidLab
-from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, SETUPS, Attempt, Check, DeleteLink, Lab, Outcome, on_parent
+from ipvkit.lab import (
+    GATEWAY,
+    HOST,
+    NEIGHBOUR,
+    PEERS,
+    SETUPS,
+    Attempt,
+    Check,
+    DeleteLink,
+    Lab,
+    Outcome,
+    on_parent,
+)
 from ipvkit.lab_file import load
 from ipvkit.physics import State, after, next_phase
 from ipvkit.physics.world import world_of
