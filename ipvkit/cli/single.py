@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import execution
 from ipvkit.cli import emit
 from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import UsageError
 from ipvkit.report.outputs import command_document
 from ipvkit.targets.kinds import TargetKind
-from ipvkit.targets.local import Local
 
 Target = Annotated[
     TargetKind,
@@ -61,7 +59,15 @@ def perform(
     if where.dry_run:
         emit("".join(f"# {purpose}\n{command}\n" for purpose, command in placed.items()))
         return None
-    return [execution.execute(Local(), command, timeout_s=timeout_s) for command in placed.values()]
+    return [_executed(command, timeout_s) for command in placed.values()]
+
+
+def _executed(command: Command, timeout_s: float) -> Completed:
+    # What is only shown needs neither of these.
+    from ipvkit.execution import execute
+    from ipvkit.targets.local import Local
+
+    return execute(Local(), command, timeout_s=timeout_s)
 
 
 def change(where: Where, purpose: str, command: Command) -> int:
@@ -74,8 +80,7 @@ def change(where: Where, purpose: str, command: Command) -> int:
 
 def version(command: Command) -> str:
     """Return what a tool of this machine, which is also that of every target, says of itself."""
-    completed = execution.execute(Local(), command, timeout_s=TIMEOUT_S)
-    return said(completed)
+    return said(_executed(command, TIMEOUT_S))
 
 
 def said(completed: Completed) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ipvkit.command import Command, Completed
+from ipvkit.report.grid import grid
 from ipvkit.report.plain import plain
 
 T = TypeVar("T")
@@ -67,13 +68,10 @@ _EVENTS = {
 
 def columns(rows: Sequence[Sequence[object]], headers: Sequence[str], needed: int = 1) -> str:
     """Return a table without the columns that are empty, but for the first `needed`."""
-    # It takes long to load, and JSON needs none.
-    from tabulate import tabulate
-
     texts = [["" if cell is None else shown(str(cell)) for cell in row] for row in rows]
     kept = [i for i in range(len(headers)) if i < needed or any(row[i] for row in texts)]
     table = [[row[i] for i in kept] for row in texts]
-    return tabulate(table, [headers[i] for i in kept], disable_numparse=True) + "\n"
+    return grid(table, [headers[i] for i in kept]) + "\n"
 
 
 def shown(text: str) -> str:

@@ -1,5 +1,6 @@
 """What a command line loads: what it uses, and nothing else. Loading is most of what it costs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -46,25 +47,30 @@ def loaded_by(lines: Iterable[str]) -> list[set[str]]:
 PING = f"parse ping {FIXTURES}/iputils-20240905/ping-adaptive.txt"
 ARPING = f"parse arping {FIXTURES}/iputils-20240905/arping-answer.txt"
 NOTHING = {"typer", "sh", "yaml", "tabulate", "rich", "pydantic", "json", "dataclasses", "subprocess"}
-RUNS = {"sh", "asyncio", "rich", "pydantic", "ipvkit.engine", "ipvkit.execution", "ipvkit.targets.local"}
-LAB = {"yaml", "ipvkit.lab", "ipvkit.lab_file", "ipvkit.plan", "ipvkit.physics", "ipvkit.script"}
-TOOLS = {"ipvkit.tools.ip", "ipvkit.tools.ping", "ipvkit.tools.arping"}
-SPARED = {
+TO_RUN = {"sh", "asyncio", "rich", "ipvkit.engine", "ipvkit.execution", "ipvkit.undo", "ipvkit.targets.local"}
+TO_PLAN = {"yaml", "ipvkit.lab_file", "ipvkit.plan", "ipvkit.physics", "ipvkit.script"}
+NO_LAB = TO_RUN | TO_PLAN | {"pydantic"}
+NEEDLESS = {
     "--help": NOTHING,
     "--version": NOTHING,
-    PING: RUNS | LAB | TOOLS - {"ipvkit.tools.ping"} | {"ipvkit.targets"},
-    f"{PING} --json": RUNS | LAB | {"tabulate", "ipvkit.targets"},
-    f"{PING} --stream": RUNS | LAB | {"tabulate", "ipvkit.targets"},
-    ARPING: RUNS | LAB | {"ipvkit.tools.ip", "ipvkit.targets"},
-    "export-script": RUNS | {"tabulate"},
-    "netns add n1 --dry-run": {"yaml", "ipvkit.lab_file", "rich", "pydantic", "tabulate", "ipvkit.engine"},
-    "ping 192.0.2.1 --dry-run": {"yaml", "ipvkit.lab_file", "rich", "pydantic", "tabulate", "ipvkit.engine"},
+    PING: NO_LAB | {"ipvkit.targets", "ipvkit.tools.arping", "ipvkit.tools.ip"},
+    f"{PING} --json": NO_LAB | {"ipvkit.targets", "ipvkit.tools.arping", "ipvkit.tools.ip", "tabulate"},
+    ARPING: NO_LAB | {"ipvkit.targets", "ipvkit.tools.ip"},
+    "export-script": TO_RUN | {"pydantic", "tabulate"},
+    "run-lab --dry-run": TO_RUN | {"pydantic", "tabulate"},
+    "explain test1 test2": TO_RUN | {"pydantic", "tabulate"},
+    "labs new": TO_RUN | {"pydantic", "tabulate"},
+    "labs list": TO_RUN | {"pydantic"},
+    "status": TO_RUN | TO_PLAN | {"pydantic"},
+    "netns add n1 --dry-run": NO_LAB | {"tabulate"},
+    "ping 192.0.2.1 --dry-run": NO_LAB | {"tabulate", "ipvkit.tools.arping", "ipvkit.tools.ip"},
+    "doctor --help": NOTHING - {"typer", "sh", "json", "dataclasses", "subprocess"},
 }
 """What each command line has no use for."""
 
 
 def test_a_command_line_loads_nothing_that_it_has_no_use_for() -> None:
-    found = zip(SPARED.items(), loaded_by(SPARED), strict=True)
+    found = zip(NEEDLESS.items(), loaded_by(NEEDLESS), strict=True)
     assert {line: needless & loaded for (line, needless), loaded in found if needless & loaded} == {}
 
 
@@ -102,6 +108,25 @@ def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
     shown = overview().partition("Commands")[2].partition("Options")[0].splitlines()[1:]
     assert [line.split()[0] for line in shown if line.strip()] == [*SUMMARIES] == [*group().commands]
     assert all(summary in overview() for summary in SUMMARIES.values())
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    {
+        "ipvkit ": [*SUMMARIES],
+        "ipvkit la": ["labs"],
+        "ipvkit link ": ["add", "list", "set", "del"],
+        "ipvkit parse --j": ["--json"],
+        "ipvkit run-lab --target ": ["auto", "local", "sandbox", "uml"],
+    }.items(),
+)
+def test_a_shell_completes_what_is_typed(typed: str, completed: list[str]) -> None:
+    """As the script does that --install-completion has bash load."""
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_IPVKIT_COMPLETE": "complete_bash"}
+    argv = [sys.executable, "-m", "ipvkit"]
+    environment = {**os.environ, **words}
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=True)
+    assert done.stdout.split() == completed
 
 
 # --- what is given to a command without Typer -----------------------------------------------------------
