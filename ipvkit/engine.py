@@ -384,7 +384,7 @@ class _PayloadRun:
     def run(self, timeout_s: float) -> None:
         nonce = secrets.token_hex(8)
         text = payload(self.result.plan, views_of(self.result.plan), nonce, self.target.work)
-        running = self.target.start(text, timeout_s, self.inbox)
+        running = self.target.start(text, timeout_s, self.inbox, self.result.plan)
         try:
             for frame in read_frames(self._chunks(), nonce):
                 self._take(frame)

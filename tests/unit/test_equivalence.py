@@ -312,7 +312,7 @@ class Bash:
     def __init__(self, folder: Path) -> None:
         self.work = str(folder)
 
-    def start(self, payload: str, _: float, inbox: Inbox) -> "RunningBash":
+    def start(self, payload: str, _: float, inbox: Inbox, __: Plan | None = None) -> "RunningBash":
         file = Path(self.work) / "payload.sh"
         file.write_text(payload)
         words = ["bash", str(file)]
