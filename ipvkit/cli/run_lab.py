@@ -23,7 +23,6 @@ from ipvkit.cli.options import (
     load_or_new,
     previewed,
 )
-from ipvkit.cli.output import refuse_unwritable
 from ipvkit.errors import UsageError
 from ipvkit.plan import make_plan
 from ipvkit.targets.kinds import TargetKind
@@ -69,10 +68,11 @@ def run_lab(
     if dry_run:
         emit(script.preview(make_plan(previewed(described, network))))
         return 0
-    refuse_unwritable(output)
     # A dry run needs nothing of this.
     from ipvkit.cli import lab_run
+    from ipvkit.cli.output import refuse_unwritable
 
+    refuse_unwritable(output)
     if local:
         run = lab_run.locally(described, network, verbose=verbose, keep=keep, timeout=timeout)
     else:
