@@ -47,6 +47,8 @@ _SKIPPED_AT_START = (
     "initcall_blacklist=raid6_select_algo,calibrate_xor_blocks,register_xor_blocks",
     # How long a busy wait takes is measured for 0.05 s; nothing here has hardware to wait for.
     "lpj=20000000",
+    # 512 terminals that nobody opens are made for 0.01 s.
+    "pty.legacy_count=0",
 )
 
 # The guest's first process. /dev is the kernel's own devtmpfs; /run/netns is where ip-netns(8) looks.
@@ -54,7 +56,7 @@ _SKIPPED_AT_START = (
 # IFF_UP and IFF_LOOPBACK. (A source that the host does not use: an old mount(8) looks there what is mounted.)
 _PROLOGUE = """\
 export PATH=SEARCHED HOME=/run
-trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger; sleep 60; }' EXIT
+trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger && sleep 60; }' EXIT
 printf 'uml-guest %s\n' '/proc proc' '/sys sysfs' '/run tmpfs' '/run/netns tmpfs X-mount.mkdir' \
   '/run/modules/lib/modules hostfs X-mount.mkdir,hostfs=MODULES' >/dev/fstab
 mount --all --fstab /dev/fstab || exit 3
