@@ -7,9 +7,10 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import sh
@@ -55,7 +56,7 @@ class Local:
         Raise MissingRequirement where the program is not there, CommandFailed where it does not start.
         """
         started = time.monotonic()
-        with _file_of("".join(f"{line}\n" for line in command.stdin)) as lines:
+        with _reading(command.stdin) as lines:
             process = self._start(command, _in=lines)
         threading.Thread(target=_wait, args=(key, process, started, inbox), daemon=True).start()
         return _Process(process)
@@ -69,17 +70,20 @@ class Local:
             if find_program(program) is None:
                 raise missing(program)
         nonce = secrets.token_hex(8)
-        out, err = os.pipe(), os.pipe()
-        with (
-            _file_of(row(commands, nonce)) as text,
-            os.fdopen(out[1], "wb") as stdout,
-            os.fdopen(err[1], "wb") as stderr,
-        ):
-            process = self._start(
-                Command(("bash", "/dev/stdin")), signal.SIGTERM, _in=text, _out=stdout, _err=stderr
-            )
+        (out, stdout), (err, stderr) = os.pipe(), os.pipe()
+        bash = Command(("bash", "-c", ". /proc/self/fd/0"))
+        try:
+            with _reading([row(commands, nonce)]) as text:
+                process = self._start(bash, signal.SIGTERM, _in=text, _out=stdout, _err=stderr)
+        except BaseException:
+            os.close(out)
+            os.close(err)
+            raise
+        finally:
+            os.close(stdout)
+            os.close(stderr)
         reader = RowReader(commands, nonce)
-        threading.Thread(target=_read_row, args=(process, reader, out[0], err[0], inbox), daemon=True).start()
+        threading.Thread(target=_read_row, args=(process, reader, out, err, inbox), daemon=True).start()
         return _Process(process)
 
     def _start(self, command: Command, at_death: int = signal.SIGKILL, **streams: Any) -> sh.RunningCommand:  # noqa: ANN401
@@ -107,12 +111,20 @@ class Local:
             raise CommandFailed(f"{path} could not be started", command=str(command)) from None
 
 
-def _file_of(text: str) -> BinaryIO:
-    """Return an open file in memory, at its beginning."""
-    file = os.fdopen(os.memfd_create("ipvkit"), "w+b")
-    file.write(text.encode())
-    file.seek(0)
-    return file
+def _reading(lines: Sequence[str]) -> BinaryIO:
+    """Return a file in which `lines` can be read: a pipe, for which there is room on a full disk too."""
+    if not lines:
+        return Path(os.devnull).open("rb")
+    read, write = os.pipe()
+    text = "".join(f"{line}\n" for line in lines)
+    threading.Thread(target=_write, args=(write, text.encode()), daemon=True).start()
+    return os.fdopen(read, "rb")
+
+
+def _write(pipe: int, data: bytes) -> None:
+    # Who reads may be killed before the end.
+    with suppress(BrokenPipeError), os.fdopen(pipe, "wb") as file:
+        file.write(data)
 
 
 class _Process:

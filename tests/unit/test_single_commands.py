@@ -168,7 +168,7 @@ def test_on_a_simulated_lan_the_commands_come_last(
     before, _, after = out.partition("==== what was asked for ====")
     shown = [line for line in after.partition("==== undo")[0].splitlines() if line and line[0] != "#"]
     assert shown == lines
-    assert "ip netns add switch\n" in before
+    assert "\nnetns add switch\n" in before
 
 
 def commands_of(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
