@@ -9,6 +9,7 @@ from ipvkit import script
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json
 from ipvkit.cli.options import (
+    AtOnce,
     Checks,
     Count,
     Endpoints,
@@ -40,6 +41,7 @@ def run_lab(
     subnet: Subnet = None,
     checks: Checks = None,
     setup: SetupOption = None,
+    at_once: AtOnce = None,
     dry_run: DryRun = False,
     json_: Json = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what was built (target local).")] = False,
@@ -53,7 +55,9 @@ def run_lab(
     4 a command failed and what was done has been undone, 130 interrupted and undone.
     """
     network = RealNetwork(parent, endpoint, gateway, neighbour)
-    described = load_or_new(lab, endpoints, mode=mode, subnet=subnet, checks=checks, setup=setup)
+    described = load_or_new(
+        lab, endpoints, mode=mode, subnet=subnet, checks=checks, setup=setup, at_once=at_once
+    )
     local = target is TargetKind.LOCAL or (target is TargetKind.AUTO and bool(network.parent))
     if local and not network.parent:
         raise UsageError("--target local needs a network interface", "give --parent eth0")
