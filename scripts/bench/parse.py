@@ -93,8 +93,8 @@ def by_pingparsing(text: str) -> Counts:
 PARSERS = {"ipvkit": by_ipvkit, "jc": by_jc, "pingparsing": by_pingparsing}
 
 
-def rates(megabytes: int) -> tuple[list[str], list[list[str]]]:
-    """Return a table, its header and its rows: rates on a long log, and times for a short output."""
+def compare_rates(megabytes: int, form: str) -> None:
+    """Print the rates on a long log, and the times for a short output, as a table of that form."""
     long, short = replies(megabytes * MEGA), SHORT.read_text()
     long_took: dict[str, list[float]] = {name: [] for name in PARSERS}
     short_took: dict[str, list[float]] = {name: [] for name in PARSERS}
@@ -102,13 +102,18 @@ def rates(megabytes: int) -> tuple[list[str], list[list[str]]]:
         for name, parse in PARSERS.items():
             long_took[name] += [s * MEGA / len(long) for s in seconds(lambda p=parse: p(long), 1)]
             short_took[name] += seconds(lambda p=parse: p(short), 20 if name == "pingparsing" else 500)
-    rows = []
-    for name in PARSERS:
-        numbers = (1 / median(long_took[name]), median(short_took[name]) * 1e6)
-        rows.append([name, *(f"{n:.2f}" for n in (*numbers, *ratios(name, long_took, short_took)))])
-    header = ["", f"MB/s on {megabytes} MB", "times ipvkit's", f"us on {len(short.splitlines())} lines"]
-    order = (0, 1, 3, 2, 4)
-    return [*header, "times ipvkit's"], [[row[at] for at in order] for row in rows]
+    rows = [
+        [
+            name,
+            1 / median(long_took[name]),
+            median(short_took[name]) * 1e6,
+            *ratios(name, long_took, short_took),
+        ]
+        for name in PARSERS
+    ]
+    print(f"A log of {megabytes} MB, and an output of {len(short.splitlines())} lines; medians.\n")
+    header = ("", "MB/s", "us", "long: times ipvkit's", "short: times ipvkit's")
+    print(tabulate(rows, header, tablefmt=form, floatfmt=".2f"))
 
 
 def ratios(name: str, *took: dict[str, list[float]]) -> Iterator[float]:
@@ -168,16 +173,17 @@ def compare_answers() -> None:
 
 
 def main() -> None:
-    """Print it all."""
+    """Print it all, or with --markdown the rates alone, as a Markdown table."""
+    if sys.argv[1:2] == ["--markdown"]:
+        compare_rates(int(sys.argv[2]), "github")
+        return
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     print(f"jc {version('jc')}, pingparsing {version('pingparsing')}, Python {sys.version.split()[0]}\n")
-    header, rows = rates(megabytes)
-    print(tabulate(rows, header))
+    compare_rates(megabytes, "simple")
     print()
     show_linear(megabytes)
     print()
     compare_answers()
 
 
-if __name__ == "__main__":
-    main()
+main()

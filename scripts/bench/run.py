@@ -15,6 +15,8 @@ from comparison.contenders import ROOT
 from comparison.figures import Series, Target, cost_table, plot, ratio, replaced, targets_table
 from comparison.measures import NATIVE, UML
 from comparison.peers import Peers
+from ipvkit import __version__
+from ipvkit.targets.uml import MODULES
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
@@ -32,7 +34,7 @@ class Size:
     megabytes: int = 5
 
 
-QUICK = Size(uml=(2,), native=(2, 4), repetitions=1, pinged=3, engine=2, starts=1, megabytes=1)
+QUICK = Size(uml=(2,), native=(2,), repetitions=1, pinged=2, engine=2, starts=1, megabytes=1)
 
 
 def main() -> None:
@@ -59,7 +61,7 @@ def main() -> None:
         "What the engine costs": cost_table(engine, [size.engine]),
         **others,
     }
-    text = "\n\n".join(f"## {title}\n\n{body}" if title else body for title, body in sections.items())
+    text = "\n\n".join(f"### {title}\n\n{body}" if title else body for title, body in sections.items())
     page: Path = arguments.page
     page.with_suffix(".svg").write_text(plot({UML.name: uml, NATIVE.name: native}), encoding="utf-8")
     page.write_text(replaced(page.read_text(encoding="utf-8"), text), encoding="utf-8")
@@ -96,8 +98,9 @@ def machine(peers: Peers) -> str:
     ip = subprocess.run(["ip", "-V"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607
     named = cpu[1] if cpu else platform.machine()
     return (
-        f"{cpus} CPUs ({named}), Linux {platform.release()}, Python {platform.python_version()}, {ip}; "
-        f"{', '.join(peers.versions()) or 'no peers'}."
+        f"ipvkit {__version__} on {cpus} CPUs ({named}), Linux {platform.release()}, "
+        f"uml {', '.join(sorted(path.name for path in MODULES.iterdir()))}, "
+        f"Python {platform.python_version()}, {ip}; {', '.join(peers.versions()) or 'no peers'}."
     )
 
 

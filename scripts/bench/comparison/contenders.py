@@ -186,7 +186,7 @@ def build():
                 index = inside.link_lookup(ifname=name)[0]
                 inside.link("set", index=index, state="up")
                 inside.addr("add", index=index, address=address, prefixlen={PREFIX})
-                inside.route("add", dst="default", oif=index)
+                inside.route("add", dst="0.0.0.0/0", oif=index)
 """
     mode = {"ipvlan_mode": 0} if job.kind == "ipvlan" else {"macvlan_mode": "bridge"}
     return _python(job, peers.python("pyroute2"), f"MODE = {mode}\n{loop}")
@@ -200,10 +200,8 @@ from simplenetlink import SimpleNetlink
 def build():
     net = SimpleNetlink()
     for name, address in ENDPOINTS:
-        net.ensure_interface_exists(
-            name, type={job.kind!r}, parent_interface="eth0", namespace=name, ipv4=[address + "/{PREFIX}"]
-        )
-        net.set_current_namespace(name)
+        net.create_interface(name, type={job.kind!r}, parent_interface="eth0", namespace=name)
+        net.interface_add_ipv4(name, address + "/{PREFIX}")
         net.add_route("0.0.0.0/0", "{GATEWAY}")
         net.set_current_namespace(None)
 """

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from statistics import median
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -47,13 +46,17 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread | None:
-    """Return each of `ours` divided by each of `theirs`; None where one of them is empty.
+    """Return ours divided by theirs, round by round; None where one of them is empty.
 
-    >>> ratio([1.0, 2.0], [10.0])
-    Spread(least=0.1, middle=0.15000000000000002, most=0.2)
+    What has fewer rounds is compared by its last with all that follow.
+
+    >>> ratio([1.0, 2.0, 4.0], [10.0])
+    Spread(least=0.1, middle=0.2, most=0.4)
     """
-    quotients = [our / their for our, their in product(ours, theirs)]
-    return spread(quotients) if quotients else None
+    if not ours or not theirs:
+        return None
+    rounds = range(max(len(ours), len(theirs)))
+    return spread([ours[min(n, len(ours) - 1)] / theirs[min(n, len(theirs) - 1)] for n in rounds])
 
 
 def short(value: float) -> str:

@@ -13,11 +13,11 @@ from comparison.contenders import BUILDERS, PARENT, ROOT, Job
 from comparison.figures import Series, markdown, ratio, short, spread
 from comparison.peers import NotThereError, Peers
 from comparison.places import NotMeasuredError, Place, on_uml
-from ipvkit.errors import IpvkitError
+from ipvkit.errors import CommandFailed, MissingRequirement
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
-LONG_S = 5.0
+LONG_S = 10.0
 """What takes longer than this is measured once, whatever the repetitions."""
 
 NATIVE = Place("natively, macvlan", Sandbox(), "macvlan", 60)
@@ -41,7 +41,7 @@ def repeated(
                 continue
             try:
                 seconds = measure()
-            except (NotMeasuredError, NotThereError, IpvkitError) as problem:
+            except (NotMeasuredError, NotThereError, CommandFailed, MissingRequirement) as problem:
                 one.missing[size] = " ".join(str(problem).split())
                 tell(f"{size:6} {name}: not measured: {one.missing[size]}")
             else:
@@ -58,21 +58,22 @@ def built(place: Place, sizes: Sequence[int], repetitions: int, peers: Peers) ->
             job = Job(place.kind, size, Path(folder))
             measures = {}
             for name in BUILDERS:
-                expected = _expected(series[name], size)
-                if expected > place.limit_s:
-                    series[name].missing[size] = (
-                        f"it would take more than the {place.limit_s:g} s that each has"
-                    )
+                if reason := _hopeless(series[name], size, place.limit_s):
+                    series[name].missing[size] = reason
                 else:
                     measures[name] = _building(place, name, job, peers)
             repeated(measures, repetitions, series, size)
     return list(series.values())
 
 
-def _expected(series: Series, size: int) -> float:
-    """Return the seconds that it will take if each endpoint costs what it did; 0 where nobody knows."""
-    known = [before for before in series.took if before < size]
-    return size / known[-1] * (series.middle(known[-1]) or 0.0) if known and not series.missing else 0.0
+def _hopeless(series: Series, size: int, limit_s: float) -> str:
+    """Return why there is no use in trying `size`, after what the smaller ones came to; else nothing."""
+    if series.missing:
+        return list(series.missing.values())[-1]
+    for smaller in series.took:
+        if (series.middle(smaller) or 0.0) * size / smaller > limit_s:
+            return f"it would take more than the {limit_s:g} s that each has"
+    return ""
 
 
 def _building(place: Place, name: str, job: Job, peers: Peers) -> Callable[[], float]:
@@ -130,16 +131,15 @@ def started(times: int) -> str:
     }
     took: dict[str, list[float]] = {name: [] for name in words}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for _ in range(times + 1):
+    for _ in range(times):
         for name, argv in words.items():
             begun = time.perf_counter()
             subprocess.run(
                 [sys.executable, *argv], env=environment, stdout=subprocess.DEVNULL, timeout=60, check=True
             )
             took[name].append(1000 * (time.perf_counter() - begun))
-    # The first of each reads files that are not in memory yet.
     rows = [
-        [f"`{name}`", str(spread(some[1:])), str(ratio(some[1:], took["python -c pass"][1:]))]
+        [f"`{name}`", str(spread(some)), str(ratio(some, took["python -c pass"]))]
         for name, some in took.items()
     ]
     return markdown(["", "ms", "times `python -c pass`"], rows)
@@ -149,9 +149,11 @@ def parsed(megabytes: int, peers: Peers) -> str:
     """Return a table of the rates of parsers."""
     tell("parsing")
     try:
-        sys.path += [str(peers.python(name)) for name in ("jc", "pingparsing")]
+        packages = [str(peers.python(name)) for name in ("jc", "pingparsing")]
     except NotThereError as problem:
-        return f"not measured: {problem}"
-    import parse
-
-    return markdown(*parse.rates(megabytes))
+        return f"Not measured: {problem}"
+    rates = [sys.executable, str(ROOT / "scripts/bench/parse.py"), "--markdown", str(megabytes)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *packages])}
+    return subprocess.run(
+        rates, env=environment, stdout=subprocess.PIPE, text=True, timeout=120, check=True
+    ).stdout.strip()

@@ -53,7 +53,7 @@ def by_mininet(job: Job, peers: Peers) -> str:
     """Have mininet ping all of as many hosts of its own, on a Linux bridge."""
     folders = [peers.debian(package) for package in ("mininet", "bridge-utils", "net-tools")]
     path = ":".join(f"{folder}/usr/bin:{folder}/usr/sbin:{folder}/sbin" for folder in folders)
-    file = job.file("mininet.py", MININET.format(size=job.size, begin=BEGIN, end=END))
+    file = job.file("pingall.py", MININET.format(size=job.size, begin=BEGIN, end=END))
     packages = folders[0] / "usr/lib/python3/dist-packages"
     return f"PATH={path}:$PATH PYTHONPATH={packages} /usr/bin/python3 {file}\necho {RIGHT}\n"
 

@@ -51,8 +51,8 @@ class Place:
         finally:
             running.stop()
         if RIGHT not in marks:
-            lines = output.decode(errors="replace").split()
-            said = " ".join(word for word in lines if word not in (BEGIN, END))[-300:]
+            lines = output.decode(errors="replace").splitlines()
+            said = next((line for line in reversed(lines) if line and line not in (BEGIN, END)), "")
             raise NotMeasuredError(said or running.complaint() or f"it ended early, or after {limit_s:g} s")
         return marks[END] - marks[BEGIN]
 
@@ -71,5 +71,5 @@ def on_uml(lab: str, limit_s: float) -> float:
 
     run = engine.run(plan, Uml(), note, timeout_s=limit_s)
     if run.failure is not None:
-        raise NotMeasuredError(str(run.failure))
+        raise run.failure
     return times[-1] - times[0]
