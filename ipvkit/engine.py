@@ -237,17 +237,19 @@ class _CommandRun:
 
     def _start(self, stage: Stage) -> IpvkitError | None:
         """Start the steps of a stage; return what kept one from being started."""
-        step = stage[0]
         try:
             self.rows = start_in_rows(self.target, {s.id: s.command for s in stage}, self.inbox)
-            self.waiting |= self.rows
-            self.started |= self.rows.keys()
-            for step in (step for step in stage if step.id not in self.rows):
-                self.listener(Began(step, step.command))
+        except IpvkitError as problem:
+            return problem
+        self.waiting |= self.rows
+        self.started |= self.rows.keys()
+        for step in (step for step in stage if step.id not in self.rows):
+            self.listener(Began(step, step.command))
+            try:
                 self.waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
-                self.started.add(step.id)
-        except Exception as problem:
-            return _not_started(step, problem)
+            except Exception as problem:
+                return _not_started(step, problem)
+            self.started.add(step.id)
         return None
 
     def _end(self) -> None:
@@ -382,7 +384,7 @@ class _PayloadRun:
     def run(self, timeout_s: float) -> None:
         nonce = secrets.token_hex(8)
         text = payload(self.result.plan, views_of(self.result.plan), nonce, self.target.work)
-        running = self.target.start(text, timeout_s, self.inbox)
+        running = self.target.start(text, timeout_s, self.inbox, self.result.plan)
         try:
             for frame in read_frames(self._chunks(), nonce):
                 self._take(frame)

@@ -71,10 +71,11 @@ def _asking(lab: Lab, phase: Phase, check: Check, first: tuple[Act, ...] = ()) -
 
 def _predicted(lab: Lab) -> physics.Prediction:
     """Return what is predicted for the check of a lab that asks one."""
-    phase, state = lab.phases[0], physics.State()
-    for act in phase.acts[:-1]:
-        state = physics.after(lab, phase, act, state)
-    return physics.predict(lab, phase, phase.acts[-1].checks[0], state)
+    *acts, asking = lab.phases[0].acts
+    world = physics.world_of(lab, lab.phases[0], physics.State())
+    for act in acts:
+        world = physics.after(world, act)
+    return physics.predict(world, asking.checks[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def _lan(plan: Plan) -> str:
             "export LC_ALL=C HOME=/run TMPDIR=/run",
             f"export PATH={shlex.quote(str(own))}:$PATH TERM={shlex.quote(os.environ.get('TERM', 'dumb'))}",
             _DEV_FD,
-            *(f"{command} || exit 3" for command in commands),
+            *(f"{{ {command}\n}} || exit 3" for command in commands),
             "cd /run",
         ]
     )

@@ -111,7 +111,7 @@ _RULES = {name: _read(iter(_TOKEN.findall(text))) for name, text in GRAMMAR.item
 
 
 def commands_in(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the words of the commands in `lines` as a person types them, and of each line that a batch reads."""
+    """Yield the words of the commands in `lines` as typed, and of each line that a batch reads."""
     inside = False
     for line in lines:
         if inside:

@@ -81,6 +81,7 @@ def _said(answer: Answer) -> str:
         return said
     return f"if grep -qF -- {shlex.quote(answer.after)} \"$log\"; then {said}; else echo '[]'; fi"
 
+
 # What `ip` does with the lines of a batch; each is written down as the command that it is.
 _BATCH = """\
 case "${0##*/} $*" in "ip "*"-batch -")

@@ -81,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             # What the terminal's character set lacks is shown as its code.
             stream.reconfigure(errors="backslashreplace")
-    if arguments in ([], ["--help"], ["-h"]):
+    # A shell that completes gives no arguments.
+    if arguments in ([], ["--help"], ["-h"]) and "_IPVKIT_COMPLETE" not in os.environ:
         emit(overview())
         return 0
     if arguments == ["--version"]:

@@ -3,25 +3,34 @@
 from ipvkit import script
 from ipvkit.cli import emit
 from ipvkit.cli.options import (
+    Checks,
+    Count,
     Endpoints,
     Gateway,
-    LabName,
+    LabOrNew,
     Neighbour,
+    NewMode,
     Parent,
     RealNetwork,
-    load_lab,
+    SetupOption,
+    Subnet,
+    load_or_new,
     previewed,
 )
-from ipvkit.labs import WALKTHROUGH
 from ipvkit.plan import make_plan
 
 
 def export_script(
-    lab: LabName = WALKTHROUGH,
+    lab: LabOrNew = None,
     parent: Parent = None,
     endpoint: Endpoints = None,
     gateway: Gateway = None,
     neighbour: Neighbour = None,
+    endpoints: Count = None,
+    mode: NewMode = None,
+    subnet: Subnet = None,
+    checks: Checks = None,
+    setup: SetupOption = None,
 ) -> int:
     """It goes to stdout: ipvkit export-script > lab.sh; bash lab.sh ends with the exit code of run-lab.
 
@@ -29,5 +38,6 @@ def export_script(
     the real network.
     """
     network = RealNetwork(parent, endpoint, gateway, neighbour)
-    emit(script.exported(make_plan(previewed(load_lab(lab), network))))
+    described = load_or_new(lab, endpoints, mode=mode, subnet=subnet, checks=checks, setup=setup)
+    emit(script.exported(make_plan(previewed(described, network))))
     return 0

@@ -6,13 +6,13 @@ import typer
 
 from ipvkit import labs as gallery
 from ipvkit.cli import emit
-from ipvkit.cli.options import LabName, load_lab
+from ipvkit.cli.options import Checks, LabName, Subnet, load_lab, subnet_of
 from ipvkit.lab import Setting, Strategy
 from ipvkit.lab_file import dump, load
-from ipvkit.labs.new import new_lab
+from ipvkit.labs.new import MOST_ENDPOINTS, new_lab
 from ipvkit.plan import make_plan
+from ipvkit.report.labs import predictions, summaries
 from ipvkit.report.schema import render_markdown
-from ipvkit.report.table import predictions, summaries
 from ipvkit.values import Flag, Mode
 
 labs = typer.Typer(name="labs", help="Nothing is run. Exit code: 0 done, 2 wrong usage, or what is no lab.")
@@ -49,12 +49,17 @@ def labs_new(
     flag: Annotated[Flag, typer.Option(help="The ipvlan flag.")] = "bridge",
     strategy: Annotated[Strategy, typer.Option(help="What makes l3 reachable.")] = "none",
     host_shim: Annotated[bool, typer.Option("--host-shim", help="The host reaches its endpoints.")] = False,
-    endpoints: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many.")] = 2,
+    endpoints: Annotated[
+        int, typer.Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="How many: test1 to testN.")
+    ] = 2,
     ipv6: Annotated[bool, typer.Option("--ipv6", help="IPv6 addresses too.")] = False,
+    subnet: Subnet = None,
+    checks: Checks = None,
 ) -> int:
     """Print a new lab file, to be changed: ipvkit labs new --mode l3 > my-lab.yaml."""
     setting = Setting(mode, flag, strategy=strategy, host_shim=host_shim)
-    emit(dump(new_lab(name, setting, endpoints, ipv6=ipv6)))
+    lab = new_lab(name, setting, endpoints, ipv6=ipv6, subnet=subnet_of(subnet), checks=checks)
+    emit(dump(lab))
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Options that several commands share, and the lab that they describe."""
+"""The options that describe a lab, and the lab that they describe."""
 
-import os
-import tempfile
+from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +9,48 @@ import typer
 
 from ipvkit import labs
 from ipvkit.errors import UsageError
-from ipvkit.lab import Lab, on_parent
+from ipvkit.lab import Lab, Setting, Setup, on_parent
 from ipvkit.lab_file import MOST_CHARACTERS, load
-from ipvkit.targets.choice import TargetKind
-from ipvkit.values import Address, InterfaceAddress, address, interface_address, interface_name
+from ipvkit.labs.new import CHECKS, MOST_ENDPOINTS, new_lab
+from ipvkit.values import (
+    Address,
+    InterfaceAddress,
+    Mode,
+    address,
+    interface_address,
+    interface_name,
+    route_destination,
+)
 
 LabName = Annotated[
     str, typer.Argument(metavar="LAB", help="A lab of the gallery, or the path of a lab file.")
+]
+LabOrNew = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="LAB",
+        help="A lab of the gallery, or the path of a lab file.",
+        show_default=labs.WALKTHROUGH,
+    ),
+]
+Count = Annotated[
+    int | None,
+    typer.Option(
+        "--endpoints", min=1, max=MOST_ENDPOINTS, metavar="N", help="A new lab with so many, in place of LAB."
+    ),
+]
+NewMode = Annotated[Mode | None, typer.Option("--mode", help="With --endpoints: the mode. Default: l2.")]
+Subnet = Annotated[
+    str | None, typer.Option(metavar="CIDR", help="Of new endpoints. Default: one with room for all.")
+]
+Checks = Annotated[
+    str | None,
+    typer.Option(
+        metavar=CHECKS, help="Who of new endpoints pings whom. Default: each the next, all the first."
+    ),
+]
+SetupOption = Annotated[
+    Setup | None, typer.Option("--setup", help="How endpoints are made, whatever the lab says.")
 ]
 Parent = Annotated[
     str | None,
@@ -33,16 +68,6 @@ Gateway = Annotated[
 ]
 Neighbour = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Another host in the subnet of a real network.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands, execute nothing.")]
-Netns = Annotated[
-    str | None, typer.Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
-]
-Target = Annotated[
-    TargetKind,
-    typer.Option(help="Where: this machine, or a simulated LAN that ends with the command."),
 ]
 
 
@@ -87,6 +112,38 @@ def load_lab(name: str) -> Lab:
     return load(text, name)
 
 
+def subnet_of(text: str | None) -> IPv4Network | None:
+    """Return the IPv4 network that `text` writes; raise UsageError for any other."""
+    if text is None:
+        return None
+    found = route_destination(text)
+    if not isinstance(found, IPv4Network):
+        raise UsageError(f"{text!r} is no IPv4 subnet", "write it as in 10.104.0.0/16; --ipv6 adds IPv6")
+    return found
+
+
+def load_or_new(
+    lab: str | None,
+    count: int | None,
+    *,
+    mode: Mode | None,
+    subnet: str | None,
+    checks: str | None,
+    setup: Setup | None,
+) -> Lab:
+    """Return the lab called `lab`, or a new one with `count` endpoints; raise UsageError for some of both."""
+    if count is None:
+        if (mode, subnet, checks) != (None, None, None):
+            raise UsageError("--mode, --subnet and --checks are for a new lab", "give --endpoints N")
+        found = load_lab(lab or labs.WALKTHROUGH)
+    elif lab is not None:
+        raise UsageError(f"--endpoints makes a new lab, and {lab!r} is there already", "give one of the two")
+    else:
+        setting = Setting(mode or "l2")
+        found = new_lab(f"endpoints-{count}", setting, count, subnet=subnet_of(subnet), checks=checks)
+    return found if setup is None else replace(found, setup=setup)
+
+
 def previewed(lab: Lab, network: RealNetwork) -> Lab:
     """Return the lab as far as it is known without looking at the machine."""
     if not network.parent:
@@ -98,23 +155,3 @@ def previewed(lab: Lab, network: RealNetwork) -> Lab:
         gateway=network.gateway or next(iter(lab.parents[0].gateway), None),
         neighbour=network.neighbour,
     )
-
-
-def refuse_unwritable(output: Path | None) -> None:
-    """Raise UsageError before anything is run where the result could not be written afterwards."""
-    if output is None:
-        return
-    folder = output.parent
-    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"the result cannot be written to {str(output)!r}", "name a file in a folder of yours"
-        )
-
-
-def write(output: Path, text: str) -> None:
-    """Write the whole file or none of it."""
-    with tempfile.NamedTemporaryFile("w", dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
-        file.write(text)
-    written = Path(file.name)
-    written.chmod(0o644)
-    written.replace(output)

@@ -50,6 +50,7 @@ from ipvkit.lab.parts import (
     Strategy,
     family_of,
 )
+from ipvkit.lab.prefixes import Prefixes
 
 __all__ = [
     "BATCH_FROM",
@@ -93,6 +94,7 @@ __all__ = [
     "Parent",
     "Path",
     "Phase",
+    "Prefixes",
     "Route",
     "SetMode",
     "SetMtu",

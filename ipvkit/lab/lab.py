@@ -36,7 +36,7 @@ class Lab:
     """A whole lab; raises InvalidLab where its parts do not fit together.
 
     `far` are the addresses of a host behind the gateway; `simulated` is whether ipvkit builds the network.
-    `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on.
+    `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on. `taken` are all addresses in it.
     """
 
     name: str
@@ -47,11 +47,13 @@ class Lab:
     far: tuple[InterfaceAddress, ...] = ()
     simulated: bool = True
     setup: Setup | None = None
+    taken: frozenset[Address] = field(init=False, repr=False, compare=False)
     _by_name: Mapping[str, Endpoint] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check what no single field can tell."""
         object.__setattr__(self, "_by_name", {endpoint.name: endpoint for endpoint in self.endpoints})
+        object.__setattr__(self, "taken", frozenset(address for address, _ in self.addresses()))
         check(self)
 
     def addresses(self) -> Iterator[tuple[Address, Path]]:
@@ -215,11 +217,10 @@ def shim_addresses(lab: Lab, setting: Setting, parent: Parent) -> tuple[Interfac
         return tuple(_single(address) for address in setting.shim_addresses)
     if setting.mode != "l2":
         return ()
-    taken = {address for address, _ in lab.addresses()}
     found = []
     for subnet in (own.network for own in parent.host):
         last = min(subnet.num_addresses, 65536) - 2
-        free = (subnet[number] for number in range(last, 0, -1) if subnet[number] not in taken)
+        free = (subnet[number] for number in range(last, 0, -1) if subnet[number] not in lab.taken)
         found += [_single(address) for address in islice(free, 1)]
     return tuple(found)
 

@@ -1,7 +1,7 @@
 """What makes a lab one that can be built and asked: checked when it is made."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from ipvkit.errors import InvalidLab
@@ -36,6 +36,7 @@ from ipvkit.lab.parts import (
     Setting,
     family_of,
 )
+from ipvkit.lab.prefixes import Prefixes
 from ipvkit.values import Address, InterfaceAddress, Network
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ _RENAME = "take another one"
 _ONE_LINE = "write it on one line, without tabs"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _HOSTS_LINKS = re.compile(rf"({SHIM}|{PORT})[0-9]*")
+_MOST_TOLD = 20
+"""How many names a hint tells, where many would do."""
+
 _SLUG_HINT = "small letters, digits and - are allowed, 63 of them at most"
 
 
@@ -63,6 +67,7 @@ def check(lab: "Lab") -> None:
     _check_own_mtus(lab)
     _check_routes(lab)
     _check_addresses(lab)
+    _unique("phase", [(phase.name, ("phases", i)) for i, phase in enumerate(lab.phases)])
     for position, phase in enumerate(lab.phases):
         _check_phase(lab, phase, ("phases", position))
 
@@ -144,11 +149,12 @@ def _check_addresses(lab: "Lab") -> None:
                 if parent.subnet_of(peer) is None:
                     what = f"{peer} is not in the host's subnet {_subnets(parent.host)}"
                     raise InvalidLab(what, "take one that is", ("parents", i, role))
+    subnets = [own.network for parent in lab.parents for own in parent.host]
+    special = {address: subnet for subnet in subnets for address in _special(subnet)}
     for address, at in taken:
-        for subnet in (own.network for parent in lab.parents for own in parent.host):
-            if _is_special(address, subnet):
-                what = f"{address} is the subnet's own or its broadcast address, not a host's"
-                raise InvalidLab(what, f"take another one of {subnet}", at)
+        if address in special:
+            what = f"{address} is the subnet's own or its broadcast address, not a host's"
+            raise InvalidLab(what, f"take another one of {special[address]}", at)
     for own in lab.far:
         if not any(family_of(gw) == family_of(own) for parent in lab.parents for gw in parent.gateway):
             raise InvalidLab(f"no gateway leads to {own}", "give one of its family", (FAR,))
@@ -164,15 +170,18 @@ def _check_subnets(lab: "Lab") -> None:
     for i, parent in enumerate(lab.parents):
         subnets += [(own.network, ("parents", i), parent.name) for own in parent.host]
     subnets += [(own.network, (FAR,), FAR) for own in lab.far]
-    for at, (subnet, path, name) in enumerate(subnets):
-        for other, _, others in subnets[:at]:
-            if name != others and _overlap(subnet, other):
-                what = f"{name} and {others} have subnets that overlap: {subnet}, {other}"
+    positions = Prefixes([(subnet, position) for position, (subnet, _, _) in enumerate(subnets)])
+    for at, (subnet, _, name) in enumerate(subnets):
+        # Of two that overlap, one has the other's first address in it.
+        for found in positions.containing(subnet.network_address):
+            if subnets[found][2] != name:
+                (other, _, others), (last, path, whose) = (subnets[i] for i in sorted((at, found)))
+                what = f"{whose} and {others} have subnets that overlap: {last}, {other}"
                 raise InvalidLab(what, "take another subnet for one of them", path)
     for i, endpoint in enumerate(lab.endpoints):
         for own in endpoint.addresses:
-            for subnet, _, name in subnets:
-                if own.ip in subnet and name != endpoint.parent:
+            for name in (subnets[found][2] for found in positions.containing(own.ip)):
+                if name != endpoint.parent:
                     what = f"{own.ip} is in the subnet of {name}, not of {endpoint.name}'s own parent"
                     raise InvalidLab(what, f"{endpoint.name} is on {endpoint.parent}", ("endpoints", i))
 
@@ -182,11 +191,11 @@ def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
         raise InvalidLab(f"{phase.name!r} is no name for a phase", _SLUG_HINT, path)
     if phase.name == LAN:
         raise InvalidLab(f"a phase cannot be called {LAN}", "that is the simulated network's name", path)
-    _unique("phase", [(other.name, ("phases", i)) for i, other in enumerate(lab.phases)])
     chosen: Path = (*path, "endpoints")
     _unique(f"endpoint of phase {phase.name}", [(name, chosen) for name in phase.endpoints])
     for name in phase.endpoints:
-        known(name, [e.name for e in lab.endpoints], f"endpoint of phase {phase.name}", chosen)
+        if not lab.is_endpoint(name):
+            known(name, [e.name for e in lab.endpoints], f"endpoint of phase {phase.name}", chosen)
     for name, _ in phase.others:
         known(name, [parent.name for parent in lab.parents], f"parent of lab {lab.name}", (*path, "parents"))
     for parent in lab.parents:
@@ -195,8 +204,12 @@ def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
     if sum(phase.on(parent).kind == "veth" for parent in used) > 1:
         what = f"phase {phase.name}: the host has one bridge, and two parents cannot both be its ports"
         raise InvalidLab(what, "take another kind on one of them", path)
+    endpoints = dict.fromkeys(phase.endpoints)
+    added = {c.name for act in phase.acts for t in act.attempts if isinstance(c := t.change, AddLink)}
     for number, act in enumerate(phase.acts):
-        _check_act(lab, phase, act, (*path, "do", number))
+        _check_act(lab, phase, endpoints, act, (*path, "do", number))
+        for i, attempt in enumerate(act.attempts):
+            _check_attempt(lab, phase, endpoints, added, attempt, (*path, "do", number, "try", i))
 
 
 def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None:
@@ -221,7 +234,7 @@ def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None
         raise InvalidLab(what, "take another kind than veth", path)
     _check_mtus(phase, setting, endpoints, path)
     for own in setting.shim_addresses:
-        if any(own == taken for taken, _ in lab.addresses()):
+        if own in lab.taken:
             what = f"{where}: the shim cannot have {own}, which is somebody's"
             raise InvalidLab(what, "take a free one", path)
     if setting.host_shim and setting.strategy == "l3s-proxy":
@@ -273,16 +286,16 @@ def _why_not(setting: Setting, parent: Parent, own: list[InterfaceAddress]) -> t
     return None
 
 
-def _check_act(lab: "Lab", phase: Phase, act: Act, path: Path) -> None:
+def _check_act(lab: "Lab", phase: Phase, endpoints: Collection[str], act: Act, path: Path) -> None:
     if act.checks and act.changes:
         raise InvalidLab(
             f"phase {phase.name}: a check stands beside something that changes what it would see",
             "write them as two items, one after the other",
             path,
         )
-    peers = [r for r in PEERS if any(p.peer(r) for p in lab.parents) or not lab.simulated]
+    peers = tuple(r for r in PEERS if any(p.peer(r) for p in lab.parents) or not lab.simulated)
     for name in act.announce:
-        known(name, phase.endpoints, f"endpoint of phase {phase.name}", (*path, "announce"))
+        known(name, endpoints, f"endpoint of phase {phase.name}", (*path, "announce"))
         if all(own.version == 6 for own in lab.endpoint(name).addresses):
             what = f"{name} has no IPv4 address, and only those are announced by ARP"
             raise InvalidLab(what, "leave it away here", (*path, "announce"))
@@ -290,32 +303,31 @@ def _check_act(lab: "Lab", phase: Phase, act: Act, path: Path) -> None:
         known(role, peers, "peer in this network", (*path, "fast-ageing"))
     for role in act.flush:
         at: Path = (*path, "flush")
-        known(role, (*peers, HOST, *phase.endpoints), "peer in this network and no endpoint", at)
+        known(role, endpoints, "peer in this network and no endpoint", at, (*peers, HOST))
     for role in act.port_security or ():
-        known(role, (HOST, *phase.endpoints), f"part of phase {phase.name}", (*path, "port-security"))
+        known(role, endpoints, f"part of phase {phase.name}", (*path, "port-security"), (HOST,))
     for i, check in enumerate(act.checks):
-        _check_check(lab, phase, check, (*path, "check", i))
-    for i, attempt in enumerate(act.attempts):
-        _check_attempt(lab, phase, attempt, (*path, "try", i))
+        _check_check(lab, phase, endpoints, check, (*path, "check", i))
 
 
-def _check_check(lab: "Lab", phase: Phase, check: Check, at: Path) -> None:
+def _check_check(lab: "Lab", phase: Phase, endpoints: Collection[str], check: Check, at: Path) -> None:
     ends = (check.source, check.destination)
-    if not set(ends) & set(phase.endpoints):
+    part = f"part of phase {phase.name}"
+    if not any(role in endpoints for role in ends):
         for role in ends:
-            known(role, (*phase.endpoints, HOST, *PEERS, FAR), f"part of phase {phase.name}", at)
-        there = ", ".join(phase.endpoints)
+            known(role, endpoints, part, at, (HOST, *PEERS, FAR))
+        there = ", ".join(phase.endpoints[:_MOST_TOLD])
         raise InvalidLab(f"{check}: one of the two has to be an endpoint", f"there is {there}", at)
     for role in ends:
-        if role not in phase.endpoints and lab.is_endpoint(role):
-            known(role, (*phase.endpoints, HOST), f"part of phase {phase.name}", at)
+        if role not in endpoints and lab.is_endpoint(role):
+            known(role, endpoints, part, at, (HOST,))
     parent = lab.parent_of(check)
     peers = [r for r in PEERS if parent.peer(r) or not lab.simulated]
-    here = (*phase.endpoints, HOST, *peers, *((FAR,) if lab.far else ()))
+    others = (HOST, *peers, *((FAR,) if lab.far else ()))
     for role in ends:
         if role in PEERS and role not in peers and any(other.peer(role) for other in lab.parents):
             raise InvalidLab(f"{check}: {parent.name} has no {role}", "give it one, or ask another", at)
-        known(role, here, f"part of phase {phase.name}", at)
+        known(role, endpoints, part, at, others)
     if check.source == check.destination:
         raise InvalidLab(f"{check}: nothing leaves the endpoint", "name another destination", at)
     if lab.simulated and lab.pinged(check) is None:
@@ -337,22 +349,22 @@ def _check_why(asked: Check | Attempt, at: Path) -> None:
         raise InvalidLab(f"{asked}: `why` has to be one line of text", _ONE_LINE, at)
 
 
-def _check_attempt(lab: "Lab", phase: Phase, attempt: Attempt, at: Path) -> None:
+def _check_attempt(
+    lab: "Lab", phase: Phase, endpoints: Collection[str], added: set[str], attempt: Attempt, at: Path
+) -> None:
     _check_why(attempt, at)
-    added = {c.name for a in phase.acts for t in a.attempts if isinstance(c := t.change, AddLink)}
+    parents = tuple(parent.name for parent in lab.parents)
     match attempt.change:
         case AddAddress(_, endpoint) | SetMode(endpoint, _):
-            known(endpoint, phase.endpoints, f"endpoint of phase {phase.name}", at)
+            known(endpoint, endpoints, f"endpoint of phase {phase.name}", at)
         case AddLink(name, _, parent):
-            known(parent, [p.name for p in lab.parents], f"parent of lab {lab.name}", at)
-            names = {e.name for e in lab.endpoints} | {p.name for p in lab.parents}
-            if name in names | set(KERNELS_OWN) or _is_hosts(name):
+            known(parent, parents, f"parent of lab {lab.name}", at)
+            if lab.is_endpoint(name) or name in (*parents, *KERNELS_OWN) or _is_hosts(name):
                 raise InvalidLab(f"{attempt}: the name is taken", _RENAME, at)
         case DeleteLink(name):
             known(name, sorted(added), "link that this phase adds", at)
         case SetMtu(link, mtu):
-            links = (*phase.endpoints, *(p.name for p in lab.parents))
-            known(link, links, f"endpoint of phase {phase.name} and no parent", at)
+            known(link, endpoints, f"endpoint of phase {phase.name} and no parent", at, parents)
             if mtu < IPV6_NEEDS and _has_ipv6(lab.endpoints):
                 what = (
                     f"{attempt}: a link with less than {IPV6_NEEDS} bytes loses its IPv6 addresses for good"
@@ -379,23 +391,23 @@ def _unique(what: str, names: Iterable[tuple[str, Path]]) -> None:
         seen.add(name)
 
 
-def known(name: str, names: Iterable[str], what: str, path: Path) -> None:
-    """Raise InvalidLab if `name` is none of `names`; they are told."""
-    there = tuple(names)
-    if name not in there:
-        raise InvalidLab(f"{name!r} is no {what}", f"there is {', '.join(there) or 'none'}", path)
+def known(name: str, names: Collection[str], what: str, path: Path, others: tuple[str, ...] = ()) -> None:
+    """Raise InvalidLab if `name` is none of `names` and `others`; they are told."""
+    if name in names or name in others:
+        return
+    there = [*names, *others]
+    more = f" and {len(there) - _MOST_TOLD} more" if len(there) > _MOST_TOLD else ""
+    raise InvalidLab(
+        f"{name!r} is no {what}", f"there is {', '.join(there[:_MOST_TOLD]) or 'none'}{more}", path
+    )
 
 
-def _is_special(address: Address, subnet: Network) -> bool:
-    """Return whether `address` is the subnet's own, or an IPv4 subnet's broadcast address."""
-    if subnet.num_addresses <= 2 or address.version != subnet.version:
-        return False
-    own = address == subnet.network_address
-    return own or (address.version == 4 and address == subnet.broadcast_address)
-
-
-def _overlap(one: Network, other: Network) -> bool:
-    return one.version == other.version and (one[0] in other or other[0] in one)
+def _special(subnet: Network) -> tuple[Address, ...]:
+    """Return the subnet's own address and an IPv4 subnet's broadcast address, which no host can have."""
+    if subnet.num_addresses <= 2:
+        return ()
+    own = (subnet.network_address,)
+    return (*own, subnet.broadcast_address) if subnet.version == 4 else own
 
 
 def _subnets(own: tuple[InterfaceAddress, ...]) -> str:

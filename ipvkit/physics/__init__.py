@@ -8,6 +8,7 @@ above all in the neighbour tables of others; `predictions` makes outcomes and re
 from ipvkit.physics.memory import FAST_TIMERS, KERNEL_TIMERS, State, Timers
 from ipvkit.physics.path import Hop
 from ipvkit.physics.predictions import Prediction, after, next_phase, predict, predict_attempt
+from ipvkit.physics.world import World, world_of
 
 __all__ = [
     "FAST_TIMERS",
@@ -16,8 +17,10 @@ __all__ = [
     "Prediction",
     "State",
     "Timers",
+    "World",
     "after",
     "next_phase",
     "predict",
     "predict_attempt",
+    "world_of",
 ]

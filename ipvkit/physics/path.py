@@ -243,7 +243,7 @@ class _Tracer:
 
     def _resolve(self, link: Link, address: Address, source: Address) -> Link:
         """Return the link that has the MAC for `address`, asked for out of an ordinary link."""
-        for other in self.world.links():
+        for other in self.world.links_with(address):
             if other != link and other.segment == link.segment and self._answers(other, address):
                 return self._ask_nic(link, other, address, source)
         rider = self.world.rider(address, link.segment)
@@ -299,7 +299,7 @@ class _Tracer:
         if sibling is not None:
             self._learn(sibling.node, link, source)
             return sibling
-        for other in self.world.links():
+        for other in self.world.links_with(address):
             if other.segment == parent and other not in (nic, link) and self._answers(other, address):
                 return self._ask_nic(link, other, address, source)
         if self._answers(nic, address):
@@ -316,10 +316,9 @@ class _Tracer:
 
     def _sibling_with(self, link: Link, address: Address) -> Link | None:
         """Return the sibling that answers for `address`: the shim for any IPv4 address of the host."""
-        siblings = [
-            x for x in self.world.links() if x.kind == "ipvlan" and x.parent == link.parent and x != link
-        ]
-        for sibling in siblings:
+        for sibling in self.world.links_with(address):
+            if sibling.kind != "ipvlan" or sibling.parent != link.parent or sibling == link:
+                continue
             of_host = sibling.node == HOST and address.version == 4 and self.world.nodes[HOST].has(address)
             if sibling.has(address) or of_host:
                 return sibling

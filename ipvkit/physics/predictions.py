@@ -8,6 +8,7 @@ from typing import TypeVar
 from ipvkit.errors import InvalidLab
 from ipvkit.lab import (
     HOST,
+    PEERS,
     PING_INTERVAL_S,
     PING_WAIT_S,
     Act,
@@ -18,14 +19,13 @@ from ipvkit.lab import (
     DeleteLink,
     Lab,
     Outcome,
-    Phase,
     SetMode,
     SetMtu,
     Setting,
 )
 from ipvkit.physics.memory import Entry, State
 from ipvkit.physics.path import Hop, Path, follow
-from ipvkit.physics.world import World, with_all_addresses, world_of
+from ipvkit.physics.world import World
 from ipvkit.values import Flag, Mode
 
 V = TypeVar("V")
@@ -45,17 +45,16 @@ class Prediction:
     hops: tuple[Hop, ...] = ()
 
 
-def predict(lab: Lab, phase: Phase, check: Check, state: State) -> Prediction:
-    """Return what becomes of the ping of `check` in `phase`, when `state` is what was left before it."""
-    return _predict(_path(lab, phase, check, state), check, state)
+def predict(world: World, check: Check) -> Prediction:
+    """Return what becomes of the ping of `check` in `world`."""
+    return _predict(_path(world, check), check, world.state)
 
 
-def _path(lab: Lab, phase: Phase, check: Check, state: State) -> Path:
-    whole = with_all_addresses(lab)
-    address = whole.pinged(check)
+def _path(world: World, check: Check) -> Path:
+    address = world.lab.pinged(check)
     if address is None:
         raise InvalidLab(f"{check}: the two have no address family in common", "give them one")
-    return follow(world_of(whole, phase, state), check.source, address, check.size)
+    return follow(world, check.source, address, check.size)
 
 
 def _predict(path: Path, check: Check, state: State) -> Prediction:
@@ -75,20 +74,19 @@ def _predict(path: Path, check: Check, state: State) -> Prediction:
     )
 
 
-def predict_attempt(lab: Lab, phase: Phase, attempt: Attempt, state: State) -> Prediction:
+def predict_attempt(world: World, attempt: Attempt) -> Prediction:
     """Return what the kernel says to a change (ipvlan_main.c, ipvlan_link_new(), ipvlan_addr_busy())."""
-    world = world_of(with_all_addresses(lab), phase, state)
     match attempt.change:
         case AddAddress():
             return _added_address(attempt.change, world)
         case AddLink():
             return _added_link(attempt.change, world)
         case DeleteLink(name):
-            if not any(link.name == name for link in state.links):
+            if not any(link.name == name for link in world.state.links):
                 return _refused(f"there is no {name}")
             return _accepted("deleting it does not give the others their former mode back")
         case SetMode(endpoint, mode):
-            parent = lab.endpoint(endpoint).parent
+            parent = world.lab.endpoint(endpoint).parent
             if world.setting(parent).kind != "ipvlan":
                 return _refused(f"{endpoint} is no ipvlan link")
             return _accepted(f"mode and flag are the parent's: all on {parent} are in {mode} bridge now")
@@ -111,7 +109,7 @@ def _added_address(change: AddAddress, world: World) -> Prediction:
         return _refused(f"{change.endpoint} has it already")
     if rider is not None and own.kind == "ipvlan":
         return _refused(f"{rider.node} has it, and the kernel compares among the endpoints of a parent")
-    other = next((x for x in world.links() if x.has(change.address.ip)), None)
+    other = next((x for x in world.links_with(change.address.ip) if x.has(change.address.ip)), None)
     whose = f", so {other.node}'s own goes unnoticed" if other is not None else ""
     return _accepted(f"the kernel compares among the endpoints of a parent only{whose}")
 
@@ -173,21 +171,22 @@ def _mtus_after(world: World, change: SetMtu) -> dict[str, int]:
     return mtus
 
 
-def after(lab: Lab, phase: Phase, act: Act, state: State) -> State:
-    """Return the state after `act`. A flush wins over an announcement beside it.
+def after(world: World, act: Act) -> World:
+    """Return the world after `act`. A flush wins over an announcement beside it.
 
     An announcement fills entries that are there, failed ones too, and makes none (arp_accept=0); an entry
     that serves already it leaves as old as it is (__neigh_update() in net/core/neighbour.c).
     """
+    state = world.state
     known, failed, age_s = dict(state.known), set(state.failed), dict(state.age_s)
-    paths = [(check, _path(lab, phase, check, state)) for check in act.checks]
+    paths = [(check, _path(world, check)) for check in act.checks]
     for check, path in paths:
         lost = _predict(path, check, state).outcome is not Outcome.REACHABLE
         for entry, answered in path.asked.items():
             known.pop(entry, None)
             failed.discard(entry)
             if answered:
-                known[entry] = f"phase {phase.name}"
+                known[entry] = f"phase {world.phase.name}"
                 age_s.setdefault(entry, 0.0)
             else:
                 failed.add(entry)
@@ -196,16 +195,16 @@ def after(lab: Lab, phase: Phase, act: Act, state: State) -> State:
             if lost:
                 known.pop(entry, None)
                 failed.add(entry)
-    announced = {own.ip for name in act.announce for own in lab.endpoint(name).addresses if own.version == 4}
-    for entry in [e for e in (*known, *failed) if e[1] in announced]:
-        known.setdefault(entry, "the announcement")
-        failed.discard(entry)
-    _grow_old(
-        world_of(with_all_addresses(lab), phase, state), _lasts_s(act, paths, state), known, failed, age_s
-    )
-    changed = _changed(lab, phase, act, state)
-    return replace(
-        changed,
+    endpoints = map(world.lab.endpoint, act.announce)
+    announced = {own.ip for endpoint in endpoints for own in endpoint.addresses if own.version == 4}
+    for entry in [(peer, address) for peer in PEERS for address in announced]:
+        if entry in known or entry in failed:
+            known.setdefault(entry, "the announcement")
+            failed.discard(entry)
+    _grow_old(world, _lasts_s(act, paths, state), known, failed, age_s)
+    changed = _changed(world, act)
+    later = replace(
+        changed.state,
         known=_without(known, act.flush),
         age_s=_without({e: age for e, age in age_s.items() if e in known}, act.flush),
         failed=frozenset(e for e in failed if e[0] not in act.flush),
@@ -213,6 +212,7 @@ def after(lab: Lab, phase: Phase, act: Act, state: State) -> State:
         hairpin=state.hairpin if act.hairpin is None else act.hairpin,
         allowed=state.allowed if act.port_security is None else act.port_security,
     )
+    return changed.at(later)
 
 
 def _grow_old(
@@ -235,36 +235,34 @@ def _is_confirmed(world: World, entry: Entry) -> bool:
     """Return whether somebody answers a peer's probes of `entry`, or fills it again when it dies."""
     rider = world.rider(entry[1])
     if rider is None:
-        return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links())
+        return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links_with(entry[1]))
     held = world.is_proxied(rider, entry[1]) or world.is_announced(rider, entry[1])
     return held or world.setting(rider.parent).mode == "l2"
 
 
-def _changed(lab: Lab, phase: Phase, act: Act, state: State) -> State:
-    """Return the state with what its attempts changed, one after another."""
+def _changed(world: World, act: Act) -> World:
+    """Return the world with what the attempts of `act` changed, one after another."""
     bridge: Flag = "bridge"
     for attempt in act.attempts:
-        if predict_attempt(lab, phase, attempt, state).outcome is Outcome.REFUSED:
+        if predict_attempt(world, attempt).outcome is Outcome.REFUSED:
             continue
+        state, flipped = world.state, dict(world.state.flipped)
         match attempt.change:
             case AddAddress(address, endpoint):
                 state = replace(state, addresses=(*state.addresses, (endpoint, address)))
             case AddLink(_, kind, parent):
                 if kind == "ipvlan":
-                    setting = world_of(with_all_addresses(lab), phase, state).setting(parent)
-                    flipped = {**state.flipped, parent: _mode_after(attempt.change, setting)}
-                    state = replace(state, flipped=MappingProxyType(flipped))
+                    flipped[parent] = _mode_after(attempt.change, world.setting(parent))
                 state = replace(state, links=(*state.links, attempt.change))
             case DeleteLink(name):
                 state = replace(state, links=tuple(link for link in state.links if link.name != name))
             case SetMode(endpoint, mode):
-                parent = lab.endpoint(endpoint).parent
-                flipped = {**state.flipped, parent: (mode, bridge)}
-                state = replace(state, flipped=MappingProxyType(flipped))
+                flipped[world.lab.endpoint(endpoint).parent] = (mode, bridge)
             case SetMtu():
-                mtus = _mtus_after(world_of(with_all_addresses(lab), phase, state), attempt.change)
-                state = replace(state, mtus=MappingProxyType({**state.mtus, **mtus}))
-    return state
+                mtus = {**state.mtus, **_mtus_after(world, attempt.change)}
+                state = replace(state, mtus=MappingProxyType(mtus))
+        world = world.at(replace(state, flipped=MappingProxyType(flipped)))
+    return world
 
 
 def next_phase(lab: Lab, state: State) -> State:

@@ -1,9 +1,9 @@
 """The hosts, links and routes that there are in a phase of a lab."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface, ip_network
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 from ipvkit.lab import (
@@ -17,6 +17,7 @@ from ipvkit.lab import (
     Lab,
     Parent,
     Phase,
+    Prefixes,
     Setting,
     default_routes,
     family_of,
@@ -54,10 +55,6 @@ class Way:
     dev: str
     via: Address | None = None
 
-    def leads_to(self, address: Address) -> bool:
-        """Return whether packets for `address` can take it."""
-        return family_of(address) == self.family and (self.to is None or address in self.to)
-
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -69,10 +66,22 @@ class Node:
     forwards: bool = False
     permanent: frozenset[Address] = frozenset()
     proxied: frozenset[Address] = frozenset()
+    addresses: frozenset[Address] = field(init=False, repr=False, compare=False)
+    _defaults: tuple[Way, ...] = field(init=False, repr=False, compare=False)
+    _others: Prefixes[Way] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Order what it has so that an address is found in it without looking at all of it."""
+        own = [(own, link.dev) for link in self.links for own in link.addresses]
+        connected = [Way(address.network, family_of(address), dev) for address, dev in own]
+        others = Prefixes((way.to, way) for way in (*self.ways, *connected) if way.to is not None)
+        object.__setattr__(self, "addresses", frozenset(address.ip for address, _ in own))
+        object.__setattr__(self, "_defaults", tuple(way for way in self.ways if way.to is None))
+        object.__setattr__(self, "_others", others)
 
     def has(self, address: Address) -> bool:
         """Return whether `address` is the host's own."""
-        return any(link.has(address) for link in self.links)
+        return address in self.addresses
 
     def link(self, dev: str) -> Link:
         """Return the link called `dev`."""
@@ -80,11 +89,9 @@ class Node:
 
     def way_to(self, address: Address, dev: str | None = None) -> Way | None:
         """Return the route for `address`, the longest prefix first; with `dev`, out of that link."""
-        connected = [
-            Way(own.network, family_of(own), link.dev) for link in self.links for own in link.addresses
-        ]
-        ways = [w for w in (*self.ways, *connected) if w.leads_to(address) and dev in (None, w.dev)]
-        return max(ways, key=lambda way: -1 if way.to is None else way.to.prefixlen, default=None)
+        defaults = (way for way in self._defaults if way.family == family_of(address))
+        ways = chain(self._others.containing(address), defaults)
+        return next((way for way in ways if dev in (None, way.dev)), None)
 
     def source_for(self, way: Way) -> Address | None:
         """Return the address from which the host sends along `way` (RFC 6724, inet_select_addr())."""
@@ -99,16 +106,31 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All hosts, by name, and what is the case on each parent."""
+    """All hosts of a phase, by name, and what is the case on each parent in `state`.
+
+    `holders` are the hosts that have an address.
+    """
 
     lab: Lab
+    phase: Phase
+    state: State
     nodes: Mapping[str, Node]
     settings: Mapping[str, Setting]
-    state: State
+    holders: Mapping[Address, tuple[Node, ...]]
+
+    def at(self, state: State) -> "World":
+        """Return the world in another `state`; where the hosts are the same, they are not made anew."""
+        if _changed(self.state) == _changed(state):
+            return replace(self, state=state)
+        return world_of(self.lab, self.phase, state)
 
     def links(self) -> Iterator[Link]:
         """Yield every link."""
         return (link for node in self.nodes.values() for link in node.links)
+
+    def links_with(self, address: Address) -> Iterator[Link]:
+        """Yield every link of the hosts that have `address`, whichever of their links has it."""
+        return (link for node in self.holders.get(address, ()) for link in node.links)
 
     def nic(self, parent: str) -> Link:
         """Return the host's link that is the parent called `parent`."""
@@ -116,7 +138,7 @@ class World:
 
     def rider(self, address: Address, parent: str | None = None) -> Link | None:
         """Return the ipvlan link that has `address`, on `parent` or on any."""
-        found = (x for x in self.links() if x.kind == "ipvlan" and x.has(address))
+        found = (x for x in self.links_with(address) if x.kind == "ipvlan" and x.has(address))
         return next((link for link in found if parent in (None, link.parent)), None)
 
     def is_proxied(self, rider: Link, address: Address) -> bool:
@@ -134,7 +156,11 @@ class World:
 
 
 def world_of(lab: Lab, phase: Phase, state: State) -> World:
-    """Return what there is in `phase` of `lab`, with what earlier acts changed."""
+    """Return what there is in `phase` of `lab`, with what earlier acts changed.
+
+    On a real network whoever's address is not known has one that stands for it.
+    """
+    lab = _with_all_addresses(lab)
     settings = {}
     for parent in lab.parents:
         setting = phase.on(parent.name)
@@ -144,7 +170,16 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
     nodes = [builder.host(), *(builder.peer(role) for role in PEERS), *builder.endpoints()]
     if lab.far:
         nodes.append(builder.far())
-    return World(lab, {node.name: node for node in nodes}, settings, state)
+    holders: dict[Address, tuple[Node, ...]] = {}
+    for node in nodes:
+        for address in node.addresses:
+            holders[address] = (*holders.get(address, ()), node)
+    return World(lab, phase, state, {node.name: node for node in nodes}, settings, holders)
+
+
+def _changed(state: State) -> tuple[object, ...]:
+    """Return what of `state` makes other hosts."""
+    return state.flipped, state.addresses, state.mtus
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +293,7 @@ _APART = (ip_network("192.0.2.0/24"), ip_network("2001:db8:ffff::/64"))
 """Subnets that stand for a parent's own where its endpoints are in another, that nobody knows yet."""
 
 
-def with_all_addresses(lab: Lab) -> Lab:
+def _with_all_addresses(lab: Lab) -> Lab:
     """Return a lab on a real network with addresses for whom none is known, so that rules can be applied.
 
     They stand for whatever is there: free ones of the endpoints' subnets, or apart from them if routed.
@@ -282,4 +317,4 @@ def with_all_addresses(lab: Lab) -> Lab:
             if not any(family_of(a) == family_of(subnet) for a in addresses):
                 addresses += islice(free, 1)
     filled = replace(parent, host=tuple(host), gateway=tuple(gateway), neighbour=tuple(neighbour))
-    return replace(lab, parents=(filled,))
+    return lab if filled == parent else replace(lab, parents=(filled,))

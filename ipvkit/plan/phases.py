@@ -70,6 +70,7 @@ class PhaseBuilder:
         steps = Steps(phase.name)
         skipped: list[Probe] = []
         made = _Made(steps)
+        self.world = physics.world_of(self.lab, phase, self.state)
         self._forget(phase, steps)
         before = len(steps.stages)
         self._build(phase, steps, made)
@@ -79,11 +80,11 @@ class PhaseBuilder:
         for act in phase.acts:
             self._changes(phase, act, steps)
             skipped += self._checks(phase, act, steps)
-            self.state = physics.after(self.lab, phase, self._doable(act), self.state)
+            self.world = physics.after(self.world, self._doable(act))
+        self.state = physics.next_phase(self.lab, self.world.state)
         if phase is not self.lab.phases[-1]:
             self._take_links_away(phase, steps)
             made.take_away()
-            self.state = physics.next_phase(self.lab, self.state)
         self.former = phase
         return Section(phase.name, self._title(phase), phase, tuple(steps.stages), tuple(skipped))
 
@@ -107,7 +108,7 @@ class PhaseBuilder:
                 for role in (role for role in PEERS if parent.peer(role)):
                     flush = in_netns(role, ip.neigh_flush(dev_of(self.lab, parent)))
                     steps.add(f"make the {role} forget the MAC addresses of another kind of link", flush)
-                    self.state = physics.after(self.lab, phase, Act(flush=(role,)), self.state)
+                    self.world = physics.after(self.world, Act(flush=(role,)))
         steps.end_stage()
 
     def _build(self, phase: Phase, steps: Steps, made: "_Made") -> None:
@@ -116,8 +117,8 @@ class PhaseBuilder:
         for e in endpoints:
             if e.netns not in self.namespaces:
                 self.namespaces.add(e.netns)
-                links = tuple(own.name for own in self.lab.endpoints if own.netns == e.netns)
-                steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=Netns(e.netns, links))
+                undo = Netns(e.netns, (e.name,))
+                steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=undo)
         steps.end_stage()
         for parent in self.lab.parents:
             if phase.on(parent.name).kind == "veth" and self._endpoints(phase, parent):
@@ -403,7 +404,7 @@ class PhaseBuilder:
         for name in act.announce:
             self._announce(phase, self.lab.endpoint(name), steps)
         steps.end_stage()
-        self._attempts(phase, act, steps)
+        self._attempts(act, steps)
 
     def _links_of(self, role: str) -> list[tuple[str | None, str]]:
         """Return the links of a host in the lab's networks, each after its namespace."""
@@ -446,7 +447,7 @@ class PhaseBuilder:
         ]
         if HOST in roles:
             allowed = [own.ip for parent in self.lab.parents for own in parent.host] + allowed
-        if self.state.allowed is not None:
+        if self.world.state.allowed is not None:
             for port in ports:
                 steps.add("forget what it lets through", in_netns(SWITCH, tc.qdisc_del(port)))
             steps.end_stage()
@@ -462,10 +463,10 @@ class PhaseBuilder:
             steps.add("drop all other IPv4 there, as a cloud's port security does", drop)
         steps.end_stage()
 
-    def _attempts(self, phase: Phase, act: Act, steps: Steps) -> None:
-        state = self.state
+    def _attempts(self, act: Act, steps: Steps) -> None:
+        world = self.world
         for attempt in act.attempts:
-            predicted = physics.predict_attempt(self.lab, phase, attempt, state)
+            predicted = physics.predict_attempt(world, attempt)
             probe = self._probe(attempt, None, predicted)
             change = attempt.change
             ok = (0, 1) if isinstance(change, DeleteLink) else _TRY_OK
@@ -478,7 +479,7 @@ class PhaseBuilder:
             if isinstance(change, AddLink):
                 self.added[change.name] = (*self.added.get(change.name, ()), id)
             steps.end_stage()
-            state = physics.after(self.lab, phase, Act(attempts=(attempt,)), state)
+            world = physics.after(world, Act(attempts=(attempt,)))
 
     def _command_of(self, change: Change) -> Command:
         match change:
@@ -511,7 +512,7 @@ class PhaseBuilder:
         for check in act.checks:
             address = self.lab.pinged(check)
             why = self._why_skipped(check)
-            probe = self._probe(check, address, physics.predict(self.lab, phase, check, self.state), why)
+            probe = self._probe(check, address, physics.predict(self.world, check), why)
             if why or address is None:
                 skipped.append(probe)
             else:

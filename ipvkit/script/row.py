@@ -19,10 +19,11 @@ run() {
   "$@" <&0 &
   wait $!
   code=$?
-  # A trapped signal ends the waiting, and not the command.
+  # A trapped signal ends the waiting, and not the command; bash may even lose how that ends.
   if ((code == 138)); then
     wait $!
     code=$?
+    ((code >= 0 && code != 127)) || code=137
   fi
   printf '\n%s end %s %s\n' "$nonce" "$code" "$EPOCHREALTIME"
   printf '\n%s\n' "$nonce" >&2
@@ -33,7 +34,7 @@ run() {
 def row(commands: Mapping[str, Command], nonce: str) -> str:
     """Return the bash that runs `commands`, and tells of each in a way that `RowReader` reads."""
     lines = [f"run {command}{'' if command.stdin else ' </dev/null'}" for command in commands.values()]
-    return "\n".join([f"nonce={shlex.quote(nonce)}", _RUN, *lines]) + "\n"
+    return "\n".join([f"nonce={shlex.quote(nonce)}", _RUN, *lines])
 
 
 @dataclass(slots=True)

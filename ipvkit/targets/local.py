@@ -7,17 +7,20 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import sh
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import CommandFailed, MissingRequirement
-from ipvkit.script import RowReader, row
 from ipvkit.targets import Ended, Inbox, Row, Running, environment, find_program, missing, require_ipvlan
+
+if TYPE_CHECKING:
+    from ipvkit.script import RowReader
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -55,7 +58,7 @@ class Local:
         Raise MissingRequirement where the program is not there, CommandFailed where it does not start.
         """
         started = time.monotonic()
-        with _file_of("".join(f"{line}\n" for line in command.stdin)) as lines:
+        with _reading(command.stdin) as lines:
             process = self._start(command, _in=lines)
         threading.Thread(target=_wait, args=(key, process, started, inbox), daemon=True).start()
         return _Process(process)
@@ -65,21 +68,27 @@ class Local:
 
         Raise MissingRequirement where a program is not there, CommandFailed where bash does not start.
         """
+        # One command by itself needs no row, and no plan, which the script loads.
+        from ipvkit.script import RowReader, row
+
         for program in {command.argv[0] for command in commands.values()}:
             if find_program(program) is None:
                 raise missing(program)
         nonce = secrets.token_hex(8)
-        out, err = os.pipe(), os.pipe()
-        with (
-            _file_of(row(commands, nonce)) as text,
-            os.fdopen(out[1], "wb") as stdout,
-            os.fdopen(err[1], "wb") as stderr,
-        ):
-            process = self._start(
-                Command(("bash", "/dev/stdin")), signal.SIGTERM, _in=text, _out=stdout, _err=stderr
-            )
+        (out, stdout), (err, stderr) = os.pipe(), os.pipe()
+        bash = Command(("bash", "-c", ". /proc/self/fd/0"))
+        try:
+            with _reading([row(commands, nonce)]) as text:
+                process = self._start(bash, signal.SIGTERM, _in=text, _out=stdout, _err=stderr)
+        except BaseException:
+            os.close(out)
+            os.close(err)
+            raise
+        finally:
+            os.close(stdout)
+            os.close(stderr)
         reader = RowReader(commands, nonce)
-        threading.Thread(target=_read_row, args=(process, reader, out[0], err[0], inbox), daemon=True).start()
+        threading.Thread(target=_read_row, args=(process, reader, out, err, inbox), daemon=True).start()
         return _Process(process)
 
     def _start(self, command: Command, at_death: int = signal.SIGKILL, **streams: Any) -> sh.RunningCommand:  # noqa: ANN401
@@ -107,12 +116,20 @@ class Local:
             raise CommandFailed(f"{path} could not be started", command=str(command)) from None
 
 
-def _file_of(text: str) -> BinaryIO:
-    """Return an open file in memory, at its beginning."""
-    file = os.fdopen(os.memfd_create("ipvkit"), "w+b")
-    file.write(text.encode())
-    file.seek(0)
-    return file
+def _reading(lines: Sequence[str]) -> BinaryIO:
+    """Return a file in which `lines` can be read: a pipe, for which there is room on a full disk too."""
+    if not lines:
+        return Path(os.devnull).open("rb")
+    read, write = os.pipe()
+    text = "".join(f"{line}\n" for line in lines)
+    threading.Thread(target=_write, args=(write, text.encode()), daemon=True).start()
+    return os.fdopen(read, "rb")
+
+
+def _write(pipe: int, data: bytes) -> None:
+    # Who reads may be killed before the end.
+    with suppress(BrokenPipeError), os.fdopen(pipe, "wb") as file:
+        file.write(data)
 
 
 class _Process:
@@ -147,7 +164,7 @@ def _wait(key: str, process: sh.RunningCommand, started: float, inbox: Inbox) ->
     inbox.put(Ended(key, completed))
 
 
-def _read_row(process: sh.RunningCommand, reader: RowReader, out: int, err: int, inbox: Inbox) -> None:
+def _read_row(process: sh.RunningCommand, reader: "RowReader", out: int, err: int, inbox: Inbox) -> None:
     open_ = {out, err}
     while open_:
         readable, _, _ = select.select(list(open_), [], [])

@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from ipvkit import engine
 from ipvkit import labs as gallery
 from ipvkit.effects import Effect, Link, Netns, Proxy, Route, Sysctl
+from ipvkit.execution import ROW_FROM
 from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Probe, Step, Undo, make_plan
@@ -134,8 +135,7 @@ def typed(step: Step) -> dict[str, Step]:
         return {str(step.command): step}
     *place, _, _ = step.command.argv
     return {
-        f"{' '.join(place)} {text}": part
-        for text, part in zip(step.command.stdin, step.parts, strict=True)
+        f"{' '.join(place)} {text}": part for text, part in zip(step.command.stdin, step.parts, strict=True)
     }
 
 
@@ -312,7 +312,7 @@ class Bash:
     def __init__(self, folder: Path) -> None:
         self.work = str(folder)
 
-    def start(self, payload: str, _: float, inbox: Inbox) -> "RunningBash":
+    def start(self, payload: str, _: float, inbox: Inbox, __: Plan | None = None) -> "RunningBash":
         file = Path(self.work) / "payload.sh"
         file.write_text(payload)
         words = ["bash", str(file)]
@@ -419,7 +419,7 @@ def few(times: int) -> settings:
 
 
 @few(5)
-@given(labs_on_a_parent(most_endpoints=2, most_phases=2).flatmap(cases))
+@given(labs_on_a_parent(most_endpoints=4, most_phases=2).flatmap(cases))
 def test_random_labs_on_a_real_parent(recorder: Recorder, folder: Path, case: Case) -> None:
     all_do_the_same(case, recorder, folder, readers=ALL)
 
@@ -576,7 +576,7 @@ read -r comm <"/proc/$PPID/comm"
 [ "$comm" != timeout ] || read -r _ _ _ who _ <"/proc/$PPID/stat"
 """
 WHILE_IT_IS_MADE = rf"""
-case $line in "ip netns add "*) : >"$netns/$3" ;; esac
+case $line in "ip netns add "*) : >"$netns/$4" ;; esac
 [ "$line" != "ip netns add test1" ] || {{ {WHO} kill -INT $who; {SLEEP} 0.2; }}
 """
 # The other four have ended, and who is told waits for this one; for 5 s at most.
@@ -632,3 +632,21 @@ def test_an_interrupt_stops_pings_and_undoes_all_that_was_done(
         *("ip netns exec test2 ip link delete test2", "ip netns exec test1 ip link delete test1"),
         *("ip netns del test2", "ip netns del test1"),
     ]
+
+
+def test_an_interrupt_begins_no_more_of_a_row_and_undoes_what_was_done(recorder: Recorder) -> None:
+    """Of namespaces made one after another: this process is told while the first of a row is made."""
+    lab = only("l2")
+    endpoints = [
+        replace(lab.endpoints[0], name=f"m{at}", netns=f"m{at}", addresses=()) for at in range(2 * ROW_FROM)
+    ]
+    phase = replace(lab.phases[0], endpoints=tuple(one.name for one in endpoints), acts=())
+    hook = rf"""[ "$line" != "ip netns add m0" ] || {{ kill -INT {os.getpid()}; {SLEEP} 0.2; }}"""
+    plan = make_plan(replace(lab, endpoints=tuple(endpoints), phases=(phase,), setup="stepwise"))
+    told, result = run_engine(Case(plan, {}, hook=hook), recorder, Local())
+    assert result.exit_code == 130
+    made = [mark.line.split()[-1] for mark in told if re.match("end.*netns add", f"{mark.event} {mark.line}")]
+    gone = [mark.line.split()[-1] for mark in told if re.match("end.*netns del", f"{mark.event} {mark.line}")]
+    assert "m0" in made
+    assert len(made) < len(endpoints)
+    assert gone == sorted(made, reverse=True)

@@ -5,7 +5,6 @@ HYPOTHESIS_PROFILE=exhaustive tries 100,000 cases; how many there were is told a
 
 import os
 import re
-import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence

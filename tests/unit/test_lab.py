@@ -481,7 +481,7 @@ MISTAKES = (
     # what happens
     Mistake("hairpin", "hairpin: true", "hairpin: on", 39, "hairpin: 'on' is not known", "true, false"),
     Mistake("whom port security lets through", "[host, one]", "[host, gateway]", 40,
-            "'gateway' is no part of phase first", "host, one, tagged"),
+            "'gateway' is no part of phase first", "one, tagged, host"),
     Mistake("a wait in words", "wait: 10", "wait: long", 41, "wait: 'long' is no whole number of seconds"),
     Mistake("a check beside a wait", "wait: 10", "wait: 10\n        check: {from: one, to: host}", 42,
             "check: a list"),
@@ -509,6 +509,13 @@ def test_a_mistake_is_named_with_its_file_its_line_and_its_mend(mistake: Mistake
     assert re.match(rf"file\.yaml:{mistake.line}\b", problem.message), problem.message
     assert problem.hint
     assert mistake.hint in problem.hint
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML is without libyaml")
+def test_without_libyaml_the_same_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [str(refused(mistake.text)) for mistake in MISTAKES]
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    assert [str(refused(mistake.text)) for mistake in MISTAKES] == said
 
 
 UNBUILDABLE = {

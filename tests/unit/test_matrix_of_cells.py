@@ -27,7 +27,7 @@ from ipvkit.matrix import (
     settings,
     strategy_of,
 )
-from ipvkit.physics import State, after, next_phase
+from ipvkit.physics import State, after, next_phase, world_of
 from ipvkit.plan import Plan
 from ipvkit.report.matrix import render, verdict_line
 from ipvkit.verdicts import Result, judge
@@ -129,7 +129,7 @@ def acts(lab: Lab) -> list[tuple[Phase, Act, State]]:
     for phase in lab.phases:
         for act in phase.acts:
             found.append((phase, act, state))
-            state = after(lab, phase, act, state)
+            state = after(world_of(lab, phase, state), act).state
         state = next_phase(lab, state)
     return found
 
@@ -162,7 +162,7 @@ def by_gateway(role: str) -> str:
 
 def left_by(lab: Lab, phase: Phase, check: Check, state: State) -> set[object]:
     """Return the entries that a check leaves at the peers."""
-    later = after(lab, phase, Act(checks=(check,)), state)
+    later = after(world_of(lab, phase, state), Act(checks=(check,))).state
     return {*later.known, *later.failed}
 
 

@@ -51,6 +51,7 @@ from ipvkit.physics import (
     next_phase,
     predict,
     predict_attempt,
+    world_of,
 )
 from ipvkit.values import Flag, Mode
 from strategies import l2, labs, peaceful
@@ -109,7 +110,7 @@ def asked(
 ) -> Prediction:
     """Return what is predicted for a ping in a phase with this setting."""
     phase = Phase("now", setting, tuple(e.name for e in lab.endpoints), ())
-    return predict(lab, phase, Check(source, destination, family=family, size=size), state)
+    return predict(world_of(lab, phase, state), Check(source, destination, family=family, size=size))
 
 
 def both_ways(a: str, b: str, watch: int | None = None) -> tuple[Check, Check]:
@@ -122,15 +123,15 @@ def predictions(lab: Lab) -> Iterator[tuple[Phase, Check, Prediction, State]]:
     for phase in lab.phases:
         for act in phase.acts:
             for check in act.checks:
-                yield phase, check, predict(lab, phase, check, state), state
-            state = after(lab, phase, act, state)
+                yield phase, check, predict(world_of(lab, phase, state), check), state
+            state = after(world_of(lab, phase, state), act).state
         state = next_phase(lab, state)
 
 
 def doing(phase: Phase, *acts: Act, state: State = NOTHING, lab: Lab = LAB) -> State:
     """Return the state after these acts of a phase."""
     for act in acts:
-        state = after(lab, phase, act, state)
+        state = after(world_of(lab, phase, state), act).state
     return state
 
 
@@ -140,11 +141,11 @@ def trying(phase: Phase, *changes: Change, state: State = NOTHING, lab: Lab = LA
 
 
 def told(phase: Phase, change: Change, state: State = NOTHING, lab: Lab = LAB) -> Prediction:
-    return predict_attempt(lab, phase, Attempt(change), state)
+    return predict_attempt(world_of(lab, phase, state), Attempt(change))
 
 
 def of_one(phase: Phase, check: Check, state: State = NOTHING) -> Prediction:
-    return predict(LAB, phase, check, state)
+    return predict(world_of(LAB, phase, state), check)
 
 
 def known(peer: str, endpoint: str = "one") -> State:
@@ -179,11 +180,11 @@ def test_every_attempt_is_accepted_or_refused_for_a_reason(lab: Lab) -> None:
     for phase in lab.phases:
         for act in phase.acts:
             for attempt in act.attempts:
-                prediction = predict_attempt(lab, phase, attempt, state)
+                prediction = predict_attempt(world_of(lab, phase, state), attempt)
                 assert prediction.outcome in (ACCEPTED, REFUSED)
                 assert prediction.reason.strip()
-                state = after(lab, phase, Act(attempts=(attempt,)), state)
-            state = after(lab, phase, replace(act, attempts=()), state)
+                state = after(world_of(lab, phase, state), Act(attempts=(attempt,))).state
+            state = after(world_of(lab, phase, state), replace(act, attempts=())).state
         state = next_phase(lab, state)
 
 
@@ -472,7 +473,7 @@ BY_NETWORK = pytest.mark.parametrize("lab", [TWO_PARENTS, TAGGED], ids=["two NIC
 
 def on_two(source: str, destination: str, one: Setting, other: Setting, lab: Lab) -> Prediction:
     phase = Phase("now", one, ("one", "two", "other"), (), others=(("eth1", other),))
-    return predict(lab, phase, Check(source, destination), NOTHING)
+    return predict(world_of(lab, phase, NOTHING), Check(source, destination))
 
 
 @BY_NETWORK
@@ -500,8 +501,8 @@ def test_a_flip_is_that_of_one_parent(lab: Lab) -> None:
     phase = Phase("now", Setting(), ("one", "two", "other"), ())
     flipped = trying(phase, SetMode("other", "l3"), lab=lab)
     assert dict(flipped.flipped) == {"eth1": ("l3", "bridge")}
-    assert predict(lab, phase, Check(GATEWAY, "one"), flipped).outcome is REACHABLE
-    assert predict(lab, phase, Check(GATEWAY, "other"), flipped).outcome is UNREACHABLE
+    assert predict(world_of(lab, phase, flipped), Check(GATEWAY, "one")).outcome is REACHABLE
+    assert predict(world_of(lab, phase, flipped), Check(GATEWAY, "other")).outcome is UNREACHABLE
 
 
 # --- attempts: addresses and links -----------------------------------------------------------------------
@@ -679,7 +680,7 @@ def mtu_of(name: str, state: State, phase: Phase, lab: Lab = LAB) -> int:
     """Return the MTU of an endpoint, told from the largest ping that leaves it."""
     sizes = range(972, 2000, 100)
     check = Check(name, GATEWAY)
-    lost = (predict(lab, phase, replace(check, size=size), state).reason for size in sizes)
+    lost = (predict(world_of(lab, phase, state), replace(check, size=size)).reason for size in sizes)
     found = next(reason for reason in lost if f"mtu of {name}'s" in reason or f"mtu of {name}" in reason)
     return int(found.rpartition(": ")[2])
 
@@ -831,7 +832,7 @@ def test_the_next_phase_knows_what_peers_and_the_switch_know_and_nothing_of_the_
     state = NOTHING
     for phase in lab.phases:
         for act in phase.acts:
-            state = after(lab, phase, act, state)
+            state = after(world_of(lab, phase, state), act).state
         later = next_phase(lab, state)
         kept = (later.known, later.age_s, later.failed, later.fast, later.hairpin, later.allowed)
         assert kept == (state.known, state.age_s, state.failed, state.fast, state.hairpin, state.allowed)
@@ -970,7 +971,7 @@ def test_physics_agrees_with_every_cell_that_plain_shell_measured() -> None:
         lab = MATRIX[own]
         phase = Phase("now", setting, tuple(e.name for e in lab.endpoints), ())
         check = Check(source, destination, family=family)  # type: ignore[arg-type]
-        predicted = predict(lab, phase, check, State(hairpin=strategy == "hairpin"))
+        predicted = predict(world_of(lab, phase, State(hairpin=strategy == "hairpin")), check)
         compared += 1
         if predicted.outcome != observed:
             wrong.append((mode, flag, family, strategy, source, destination, predicted.reason))

@@ -12,10 +12,21 @@ from hypothesis import given
 from ipvkit import labs as gallery
 from ipvkit.command import Command
 from ipvkit.errors import InvalidLab
-from ipvkit.lab import GATEWAY, HOST, NEIGHBOUR, PEERS, SETUPS, Attempt, Check, DeleteLink, Lab, Outcome, on_parent
+from ipvkit.lab import (
+    GATEWAY,
+    HOST,
+    NEIGHBOUR,
+    PEERS,
+    SETUPS,
+    Attempt,
+    Check,
+    DeleteLink,
+    Lab,
+    Outcome,
+    on_parent,
+)
 from ipvkit.lab_file import load
-from ipvkit.physics import State, after, next_phase
-from ipvkit.physics.world import world_of
+from ipvkit.physics import State, after, next_phase, world_of
 from ipvkit.plan import Plan, Probe, Stage, Step, Undo, make_plan
 from ipvkit.script import preview
 from ipvkit.values import InterfaceAddress
@@ -174,7 +185,7 @@ def test_the_commands_make_the_world_that_physics_sees(lab: Lab) -> None:
         machine.run(step.command)
     for phase in lab.phases:
         for act in phase.acts:
-            state = after(lab, phase, act, state)
+            state = after(world_of(lab, phase, state), act).state
         if phase is not lab.phases[-1]:
             state = next_phase(lab, state)
     for name, node in world_of(lab, lab.phases[-1], state).nodes.items():

@@ -26,6 +26,7 @@ from ipvkit.preflight import Finding, Inspection
 from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json
 from ipvkit.report import table
+from ipvkit.report.plain import plain
 from ipvkit.script import LOST_AFTER
 from ipvkit.tools.ping import PingReport
 from ipvkit.undo import Finished
@@ -383,7 +384,7 @@ def test_a_run_tells_each_step_and_each_check_by_its_phase() -> None:
     assert watched["lifetime_s"] == pytest.approx(2.0)
     (ping,) = (check.ping for check in result.checks if check.lifetime_s is not None)
     assert ping is not None
-    assert watched["ping"] == report_json.plain(ping)
+    assert watched["ping"] == plain(ping)
 
 
 def test_a_failure_is_told_with_its_command_and_its_exit_code() -> None:
@@ -404,7 +405,7 @@ def test_what_a_ping_saw_is_told_whole(report: PingReport) -> None:
     run = run_of(plan_of(Check("test1", "gateway")), printed(report))
     document = parsed(report_json.render(judge(run)))
     (check,) = (check for phase in document["phases"] for check in phase["checks"])
-    assert check["ping"] == parsed(json.dumps(report_json.plain(report)))
+    assert check["ping"] == parsed(json.dumps(plain(report)))
     assert check["address"] == str(IPv4Address(ADDRESS))
 
 

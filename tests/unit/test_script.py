@@ -1,6 +1,5 @@
 """Previews and scripts show the plan's commands and nothing else; frames carry what was printed."""
 
-import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace

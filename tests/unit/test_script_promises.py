@@ -435,7 +435,11 @@ HOSTILE = st.text(max_size=12) | st.sampled_from(
 # Functions of these names in place of the script's own: they print the words that they are given.
 STUBS = r"""
 say() { printf '%s\0' "$# $1" "${@:2}"; }
-step() { say step "$@"; }
+step() {
+  say step "$@"
+  [[ "${*: -2}" != '-batch -' ]] || { mapfile -t lines && say lines "${lines[@]}"; }
+}
+part() { :; }
 with() { [[ $1 != undo ]] || say "$@"; }
 view() { :; }
 run() { :; }
@@ -468,8 +472,9 @@ def meant(plan: Plan) -> list[list[str]]:
     found = []
     for step in plan.steps:
         found.append(["step", step.id, *step.command.argv])
-        if step.undo is not None:
-            found.append(["undo", *step.undo.command.argv])
+        if step.command.stdin:
+            found.append(["lines", *step.command.stdin])
+        found += [["undo", *part.undo.command.argv] for part in step.single if part.undo is not None]
     return found
 
 

@@ -111,7 +111,8 @@ def test_what_is_passed_on_of_the_environment_is_listed() -> None:
         ("_MOST_OF_ONE", "{} in one text"),
         ("_MOST_NODES", "{} keys and values"),
         ("_MOST_ENDPOINTS", "{} endpoints in all phases together"),
-        ("_MOST_ASKED", "{} endpoints times checks"),
+        ("_MOST_OF_A_PART", "{} parents and addresses"),
+        ("_MOST_MOMENTS", "{} endpoints times moments"),
     ],
 )
 def test_the_bounds_are_those_of_the_code(name: str, says: str) -> None:

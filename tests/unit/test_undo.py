@@ -70,10 +70,26 @@ class Machine:
 
     def start(self, key: str, command: Command, inbox: Inbox) -> Running:
         self.watch()
-        code, out = self._do(command.argv, None)
-        self.watch()
-        inbox.put(Ended(key, Completed(code, out, "" if code == 0 else "no", 0.0)))
+        code, out, said = self._batch(command) if command.stdin else self._do_one(command.argv)
+        inbox.put(Ended(key, Completed(code, out, said, 0.0)))
         return self
+
+    def _do_one(self, argv: tuple[str, ...]) -> tuple[int, str, str]:
+        code, out = self._do(argv, None)
+        self.watch()
+        return code, out, "" if code == 0 else "no\n"
+
+    def _batch(self, command: Command) -> tuple[int, str, str]:
+        """Do the lines of a batch, up to the first that fails or, with ``-force``, all."""
+        before = tuple(word for word in command.argv[:-2] if word != "-force")
+        ended, told = 0, ""
+        for number, line in enumerate(command.stdin, 1):
+            code, _, said = self._do_one((*before, *line.split()))
+            if code:
+                ended, told = 1, f"{told}{said}Command failed -:{number}\n"
+                if "-force" not in command.argv:
+                    break
+        return ended, "", told
 
     def stop(self) -> None:
         raise AssertionError("nothing hangs here")
@@ -89,8 +105,10 @@ class Machine:
             return 0, self._show(line, place)
         if found := re.fullmatch(r"ip netns (add|del) (\S+)", line):
             return self._netns(found[1], found[2])
-        if found := re.fullmatch(r"ip link add (?:name |dev )?(\S+) link \S+ type (\S+).*", line):
-            return self._add((place, found[1]), (next(self.numbers), found[2]))
+        if found := re.fullmatch(
+            r"ip link add (?:name |dev )?(\S+) link \S+ (?:netns (\S+) )?.*?type (\S+).*", line
+        ):
+            return self._add((found[2] or place, found[1]), (next(self.numbers), found[3]))
         if found := re.fullmatch(r"ip link set (?:dev )?(\S+) netns (\S+)", line):
             return self._add((found[2], found[1]), self.links.pop((place, found[1])))
         if found := re.fullmatch(r"ip link delete (?:dev )?(\S+)", line):

@@ -1,0 +1,107 @@
+"""What is done on paper costs as many calls for each endpoint of a large lab as of a small one."""
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from ipvkit.command import Completed
+from ipvkit.engine import Run
+from ipvkit.lab import Lab, Outcome, Setting, on_parent
+from ipvkit.lab_file import dump, load
+from ipvkit.labs.new import new_lab
+from ipvkit.plan import Plan, make_plan
+from ipvkit.report import json, table
+from ipvkit.script import exported, payload, preview
+from ipvkit.verdicts import judge
+from recorder import answered, unanswered
+
+T = TypeVar("T")
+COUNTS = (40, 80, 120)
+AT_MOST = 1.04
+"""How many times what the last 40 cost may be what the 40 before them did: a single call that each makes for
+each other is 1.05 times as much."""
+
+SETTINGS = (
+    Setting("l2"),
+    Setting("l2", host_shim=True),
+    Setting("l3", strategy="announce"),
+    Setting("l3", strategy="routed"),
+    Setting("l3", strategy="static-neigh"),
+    Setting("l3s", strategy="l3s-proxy"),
+    Setting("l2", kind="macvlan"),
+    Setting("l2", kind="veth"),
+)
+
+
+def calls(work: Callable[[], T]) -> tuple[int, T]:
+    """Return how many functions `work` calls, those in C included, and what it returns.
+
+    What is done once in a process, such as to compile a pattern, is not counted.
+    """
+    work()
+    count = 0
+
+    def profiler(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    former = sys.getprofile()
+    sys.setprofile(profiler)
+    try:
+        found = work()
+    finally:
+        sys.setprofile(former)
+    return count, found
+
+
+def as_predicted(plan: Plan) -> Run:
+    """Return a run in which all pings printed what is predicted."""
+    outputs = {Outcome.REACHABLE: answered("192.0.2.1"), Outcome.UNREACHABLE: unanswered("192.0.2.1")}
+    said = {s.id: outputs.get(s.probe.expected, "") if s.probe else "" for s in plan.steps}
+    return Run(plan, "uml", completed={id: Completed(0, output, "", 0.1) for id, output in said.items()})
+
+
+def planned(lab: Lab) -> dict[str, int]:
+    """Return what it costs to make the plan of `lab` and to show it."""
+    plan_costs, plan = calls(lambda: make_plan(lab))
+    return {"plan": plan_costs, "preview": calls(lambda: preview(plan))[0]}
+
+
+def written(lab: Lab) -> dict[str, int]:
+    """Return what else is done for `lab` costs, from a file to the document of its run."""
+    text = dump(lab)
+    plan = make_plan(lab)
+    result = judge(as_predicted(plan))
+    return {
+        "load": calls(lambda: load(text, "new.yaml"))[0],
+        "export": calls(lambda: exported(plan))[0],
+        "payload": calls(lambda: payload(plan, {}, "nonce", "/work"))[0],
+        "judge": calls(lambda: judge(result.run))[0],
+        "json": calls(lambda: json.document(result))[0],
+        "table": calls(lambda: table.render(result))[0],
+    }
+
+
+def assert_linear(first: dict[str, int], second: dict[str, int], third: dict[str, int]) -> None:
+    growth = {what: (third[what] - second[what]) / (second[what] - first[what]) for what in first}
+    assert {what: times for what, times in growth.items() if times > AT_MOST} == {}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_each_endpoint_costs_the_same_to_plan_for(setting: Setting) -> None:
+    assert_linear(*(planned(new_lab("new", setting, count)) for count in COUNTS))
+
+
+def test_on_a_real_parent_too() -> None:
+    assert_linear(*(planned(on_parent(new_lab("new", SETTINGS[0], count), "eth9")) for count in COUNTS))
+
+
+def test_each_check_costs_the_same_to_plan_for() -> None:
+    labs = (new_lab("new", SETTINGS[0], COUNTS[0], checks=f"sample:{3 * count}") for count in COUNTS)
+    assert_linear(*map(planned, labs))
+
+
+def test_each_endpoint_costs_the_same_to_read_to_write_and_to_judge() -> None:
+    assert_linear(*(written(new_lab("new", SETTINGS[0], count, checks="gateway")) for count in COUNTS))
