@@ -1,5 +1,6 @@
 """The options that describe a lab, and the lab that they describe."""
 
+import os
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
