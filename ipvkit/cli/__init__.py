@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
 
 from ipvkit import __version__
@@ -58,12 +58,12 @@ To begin with:
 """
 
 
-def emit(text: str) -> bool:
-    """Write `text` to stdout; a reader that has gone, as in ``| head``, is no error: return False then."""
+def emit(text: str | Iterable[str]) -> bool:
+    """Write `text`, or its pieces, to stdout; return False where the reader has gone, as in ``| head``."""
     if sys.stdout is None:
         return False
     try:
-        sys.stdout.write(text)
+        sys.stdout.writelines([text] if isinstance(text, str) else text)
         sys.stdout.flush()
     except OSError as problem:
         # What is left in the buffer must not fail once more at exit.

@@ -131,7 +131,7 @@ def tell(run: engine.Run, *, as_json: bool, output: Path | None) -> int:
     """Print or write what came of `run`; return the exit code."""
     result = judge(run)
     if output is not None:
-        write(output, json.render(result) if as_json else table.render(result))
+        write(output, json.render(result) if as_json else [table.render(result)])
         print(f"{table.verdict_line(result)}; written to {output}", file=sys.stderr)
     elif as_json:
         emit(json.render(result))

@@ -89,5 +89,5 @@ def _tell(found: matrix_.Matrix, *, markdown: bool, as_json: bool, output: Path 
     if output is None:
         emit(text)
     else:
-        write(output, text)
+        write(output, [text])
         print(f"{report.verdict_line(found)}; written to {output}", file=sys.stderr)

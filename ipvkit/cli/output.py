@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from ipvkit.errors import UsageError
@@ -18,10 +19,10 @@ def refuse_unwritable(output: Path | None) -> None:
         )
 
 
-def write(output: Path, text: str) -> None:
+def write(output: Path, pieces: Iterable[str]) -> None:
     """Write the whole file or none of it."""
     with tempfile.NamedTemporaryFile("w", dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
-        file.write(text)
+        file.writelines(pieces)
     written = Path(file.name)
     written.chmod(0o644)
     written.replace(output)

@@ -1,6 +1,7 @@
 """A result as one JSON document, ``ipvkit/run/v1``; its schema is docs/reference/run-v1.schema.json."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from ipvkit.command import Command, Completed
@@ -12,39 +13,55 @@ from ipvkit.report.plain import error, plain
 from ipvkit.verdicts import Result, Verdict
 
 
-def render(result: Result) -> str:
-    """Return the document of `result`."""
-    return json.dumps(document(result), indent=2) + "\n"
-
-
-def document(result: Result) -> dict[str, Any]:
-    """Return the document of `result`, as values that `json.dumps` takes."""
+def render(result: Result) -> Iterator[str]:
+    """Yield the document of `result` piece by piece: it is never in memory as a whole."""
     run = result.run
-    return {
+    document = {
         "schema": "ipvkit/run/v1",
         "lab": run.plan.lab.name,
         "verdict": result.verdict,
         "target": {"kind": run.target, "kernel": run.kernel or None},
         "duration_s": round(run.duration_s, 3),
-        "phases": [_phase(run, section, result) for section in run.plan.sections],
-        "undo": [_step(f.step, f.command, f.completed) for f in run.undone],
+        "phases": (_phase(run, section, result) for section in run.plan.sections),
+        "undo": (_step(f.step, f.command, f.completed) for f in run.undone),
         "residue": list(run.residue),
         "left_alone": list(run.left_alone),
         "kept": run.kept,
         "error": error(result.failure) if result.failure else None,
     }
+    yield from _pieces(document, "\n")
+    yield "\n"
+
+
+def _pieces(value: object, newline: str) -> Iterator[str]:
+    """Yield what `json.dumps` returns for `value` with an indent of 2; an iterator is a list."""
+    inner = f"{newline}  "
+    if isinstance(value, dict) and value:
+        for number, (name, each) in enumerate(value.items()):
+            yield f"{',' if number else '{'}{inner}{json.dumps(name)}: "
+            yield from _pieces(each, inner)
+        yield f"{newline}}}"
+    elif isinstance(value, Iterator):
+        between = "["
+        for each in value:
+            yield f"{between}{inner}"
+            yield from _pieces(each, inner)
+            between = ","
+        yield "[]" if between == "[" else f"{newline}]"
+    else:
+        yield json.dumps(value, indent=2).replace("\n", newline)
 
 
 def _phase(run: Run, section: Section, result: Result) -> dict[str, Any]:
-    steps = [step for stage in section.stages for step in stage if step.id in run.completed]
+    steps = (step for stage in section.stages for step in stage if step.id in run.completed)
     return {
         "name": section.name,
         **_setting(section),
-        "steps": [_step(step, step.command, run.completed[step.id]) for step in steps],
-        "checks": [_check(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Check)],
-        "attempts": [
+        "steps": (_step(step, step.command, run.completed[step.id]) for step in steps),
+        "checks": (_check(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Check)),
+        "attempts": (
             _attempt(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Attempt)
-        ],
+        ),
     }
 
 

@@ -169,7 +169,7 @@ def a_run(plan: Plan, **changed: Any) -> dict[str, Any]:
     ]
     for name, value in changed.items():
         setattr(run, name, value)
-    document: dict[str, Any] = json.loads(report.render(judge(run)))
+    document: dict[str, Any] = json.loads("".join(report.render(judge(run))))
     return document
 
 
