@@ -74,13 +74,13 @@ def test_targets_are_met_by_the_median() -> None:
         [
             Target("a / b", 0.2, Spread(0.1, 0.2, 0.3)),
             Target("a / c", 0.2, Spread(0.1, 0.21, 0.3)),
-            Target("a / d", 1.0, None),
+            Target("a / d", 1.15, None),
         ]
     )
     assert table.splitlines()[2:] == [
-        "| a / b | 0.20 | 0.20 (0.10 to 0.30) | met |",
-        "| a / c | 0.20 | 0.21 (0.10 to 0.30) | missed |",
-        "| a / d | 1.0 |  | not measured |",
+        "| a / b | 0.2 | 0.20 (0.10 to 0.30) | met |",
+        "| a / c | 0.2 | 0.21 (0.10 to 0.30) | missed |",
+        "| a / d | 1.15 |  | not measured |",
     ]
 
 

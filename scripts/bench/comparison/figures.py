@@ -95,7 +95,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def targets_table(targets: Sequence[Target]) -> str:
     """Return what was aimed at beside what was measured."""
-    rows = [[t.what, short(t.at_most), "" if t.found is None else str(t.found), t.verdict] for t in targets]
+    rows = [[t.what, f"{t.at_most:g}", "" if t.found is None else str(t.found), t.verdict] for t in targets]
     return markdown(["ratio", "at most", "measured: median (least to greatest)", ""], rows)
 
 
