@@ -18,6 +18,7 @@ from ipvkit.lab import (
     KINDS,
     LAB_HINT,
     MODES,
+    MOST_AT_ONCE,
     NEIGHBOUR,
     OF_PINGS,
     OF_TRIES,
@@ -248,7 +249,7 @@ class _Field:
 
 
 def _lab(root: _Field) -> Lab:
-    keys = ("name", "about", "parent", "network", "parents", "far", "setup", "endpoints", "phases")
+    keys = ("name", "about", "parent", "network", "parents", "far", "setup", "at-once", "endpoints", "phases")
     fields = root.fields(*keys, required=("name", "about", "endpoints", "phases"))
     parents = _parents(root, fields)
     endpoints = tuple(_endpoint(item, parents[0].name) for item in fields["endpoints"].items())
@@ -263,6 +264,7 @@ def _lab(root: _Field) -> Lab:
         phases=phases,
         far=fields[FAR].each(interface_address) if FAR in fields else (),
         setup=cast(Setup, fields["setup"].one_of(SETUPS)) if "setup" in fields else None,
+        at_once=fields["at-once"].number("number of pings", 1, MOST_AT_ONCE) if "at-once" in fields else None,
     )
 
 
@@ -496,6 +498,7 @@ def _document(lab: Lab) -> dict[str, Any]:
             **places,
             FAR: _list(lab.far),
             "setup": lab.setup,
+            "at-once": lab.at_once,
             "endpoints": [_endpoint_of(endpoint, first.name) for endpoint in lab.endpoints],
             "phases": [_phase_of(phase, lab) for phase in lab.phases],
         },

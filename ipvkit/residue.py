@@ -44,7 +44,7 @@ def together(views: Mapping[str, Command]) -> dict[str, Command]:
     """Return commands that show what `views` do: one process of ip, since each costs a uml kernel 20 ms."""
     of_ip = _of_ip(views)
     others = {name: view for name, view in views.items() if name not in of_ip}
-    return {_IP: ip.show_each([views[name] for name in of_ip]), **others}
+    return {_IP: ip.show_in_one([views[name] for name in of_ip]), **others}
 
 
 def apart(views: Mapping[str, Command], seen: Mapping[str, Completed]) -> dict[str, Completed]:
@@ -55,7 +55,7 @@ def apart(views: Mapping[str, Command], seen: Mapping[str, Completed]) -> dict[s
     if _IP not in seen:
         return {}
     of_ip, at_once = _of_ip(views), seen[_IP]
-    lists = ip.shown_by_each(at_once.stdout, at_most=len(of_ip)) if at_once.exit_code == 0 else ()
+    lists = ip.lists_in(at_once.stdout, at_most=len(of_ip)) if at_once.exit_code == 0 else ()
     shown = zip_longest(of_ip, lists, fillvalue="")
     return {**{name: replace(at_once, stdout=stdout) for name, stdout in shown}, **seen}
 
@@ -111,7 +111,7 @@ def words_of(plan: Plan) -> frozenset[str]:
     """Return the words by which a line of `Things` has to do with `plan`: names, addresses, sysctls."""
     names = {parent.name for parent in plan.lab.parents}
     names |= {name for endpoint in plan.lab.endpoints for name in (endpoint.name, endpoint.netns)}
-    for step in plan.steps:
+    for step in plan.parts:
         match step.undo.effect if step.undo is not None else None:
             case effects.Netns(name) | effects.Link(name):
                 names.add(name)

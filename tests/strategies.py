@@ -346,6 +346,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         phases=(Phase("only", Setting(), (endpoints[0].name,), ()),),
         far=fresh.own(_FAR_AWAY) if draw(st.booleans()) and not real else (),
         setup=draw(st.sampled_from((None, *SETUPS))),
+        at_once=draw(st.sampled_from((None, 1, 2))),
     )
     titles = draw(_TITLES)[: min(1 + draw(_UP_TO_TWO), most_phases)]
     return replace(lab, phases=tuple(_phase(draw, title, lab, fresh, real=real) for title in titles))

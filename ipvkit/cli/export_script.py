@@ -3,6 +3,7 @@
 from ipvkit import script
 from ipvkit.cli import emit
 from ipvkit.cli.options import (
+    AtOnce,
     Checks,
     Count,
     Endpoints,
@@ -31,6 +32,7 @@ def export_script(
     subnet: Subnet = None,
     checks: Checks = None,
     setup: SetupOption = None,
+    at_once: AtOnce = None,
 ) -> int:
     """It goes to stdout: ipvkit export-script > lab.sh; bash lab.sh ends with the exit code of run-lab.
 
@@ -38,6 +40,8 @@ def export_script(
     the real network.
     """
     network = RealNetwork(parent, endpoint, gateway, neighbour)
-    described = load_or_new(lab, endpoints, mode=mode, subnet=subnet, checks=checks, setup=setup)
+    described = load_or_new(
+        lab, endpoints, mode=mode, subnet=subnet, checks=checks, setup=setup, at_once=at_once
+    )
     emit(script.exported(make_plan(previewed(described, network))))
     return 0

@@ -1,7 +1,6 @@
-"""Options that several commands share, and the lab that they describe."""
+"""The options that describe a lab, and the lab that they describe."""
 
 import os
-import tempfile
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -11,10 +10,9 @@ import typer
 
 from ipvkit import labs
 from ipvkit.errors import UsageError
-from ipvkit.lab import Lab, Setting, Setup, on_parent
+from ipvkit.lab import AT_ONCE, MOST_AT_ONCE, Lab, Setting, Setup, on_parent
 from ipvkit.lab_file import MOST_CHARACTERS, load
 from ipvkit.labs.new import CHECKS, MOST_ENDPOINTS, new_lab
-from ipvkit.targets.choice import TargetKind
 from ipvkit.values import (
     Address,
     InterfaceAddress,
@@ -24,6 +22,9 @@ from ipvkit.values import (
     interface_name,
     route_destination,
 )
+
+_BYTES_A_PING = 16 << 20
+"""How much of a machine's memory there is for each ping that goes on: it takes less."""
 
 LabName = Annotated[
     str, typer.Argument(metavar="LAB", help="A lab of the gallery, or the path of a lab file.")
@@ -55,6 +56,15 @@ Checks = Annotated[
 SetupOption = Annotated[
     Setup | None, typer.Option("--setup", help="How endpoints are made, whatever the lab says.")
 ]
+AtOnce = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=MOST_AT_ONCE,
+        metavar="N",
+        help="How many pings go on side by side. Default: the lab's, or as many as this machine takes.",
+    ),
+]
 Parent = Annotated[
     str | None,
     typer.Option(metavar="DEV", help="A real network interface of this machine (target local)."),
@@ -71,16 +81,6 @@ Gateway = Annotated[
 ]
 Neighbour = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Another host in the subnet of a real network.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands, execute nothing.")]
-Netns = Annotated[
-    str | None, typer.Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
-]
-Target = Annotated[
-    TargetKind,
-    typer.Option(help="Where: this machine, or a simulated LAN that ends with the command."),
 ]
 
 
@@ -143,8 +143,12 @@ def load_or_new(
     subnet: str | None,
     checks: str | None,
     setup: Setup | None,
+    at_once: int | None,
 ) -> Lab:
-    """Return the lab called `lab`, or a new one with `count` endpoints; raise UsageError for some of both."""
+    """Return the lab called `lab`, or a new one with `count` endpoints; raise UsageError for some of both.
+
+    It says how many pings go on at once: `at_once`, or what it says itself, or what this machine takes.
+    """
     if count is None:
         if (mode, subnet, checks) != (None, None, None):
             raise UsageError("--mode, --subnet and --checks are for a new lab", "give --endpoints N")
@@ -154,7 +158,13 @@ def load_or_new(
     else:
         setting = Setting(mode or "l2")
         found = new_lab(f"endpoints-{count}", setting, count, subnet=subnet_of(subnet), checks=checks)
-    return found if setup is None else replace(found, setup=setup)
+    return replace(found, setup=setup or found.setup, at_once=at_once or found.at_once or _pings_at_once())
+
+
+def _pings_at_once() -> int:
+    """Return how many pings this machine takes at once, with a shell each: by its CPUs, and by its memory."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(AT_ONCE * (os.cpu_count() or 1), memory // _BYTES_A_PING, MOST_AT_ONCE))
 
 
 def previewed(lab: Lab, network: RealNetwork) -> Lab:
@@ -168,23 +178,3 @@ def previewed(lab: Lab, network: RealNetwork) -> Lab:
         gateway=network.gateway or next(iter(lab.parents[0].gateway), None),
         neighbour=network.neighbour,
     )
-
-
-def refuse_unwritable(output: Path | None) -> None:
-    """Raise UsageError before anything is run where the result could not be written afterwards."""
-    if output is None:
-        return
-    folder = output.parent
-    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"the result cannot be written to {str(output)!r}", "name a file in a folder of yours"
-        )
-
-
-def write(output: Path, text: str) -> None:
-    """Write the whole file or none of it."""
-    with tempfile.NamedTemporaryFile("w", dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
-        file.write(text)
-    written = Path(file.name)
-    written.chmod(0o644)
-    written.replace(output)

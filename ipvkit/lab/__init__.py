@@ -2,6 +2,7 @@
 
 from ipvkit.lab.lab import Lab, default_routes, gateway_to_far, on_parent, shim_addresses, shim_name
 from ipvkit.lab.parts import (
+    AT_ONCE,
     BATCH_FROM,
     DEFAULT_MTU,
     FAMILIES,
@@ -16,6 +17,7 @@ from ipvkit.lab.parts import (
     LAB_HINT,
     LAN,
     MODES,
+    MOST_AT_ONCE,
     NEIGHBOUR,
     OF_PINGS,
     OF_TRIES,
@@ -53,6 +55,7 @@ from ipvkit.lab.parts import (
 from ipvkit.lab.prefixes import Prefixes
 
 __all__ = [
+    "AT_ONCE",
     "BATCH_FROM",
     "DEFAULT_MTU",
     "FAMILIES",
@@ -67,6 +70,7 @@ __all__ = [
     "LAB_HINT",
     "LAN",
     "MODES",
+    "MOST_AT_ONCE",
     "NEIGHBOUR",
     "OF_PINGS",
     "OF_TRIES",

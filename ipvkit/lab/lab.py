@@ -36,7 +36,8 @@ class Lab:
     """A whole lab; raises InvalidLab where its parts do not fit together.
 
     `far` are the addresses of a host behind the gateway; `simulated` is whether ipvkit builds the network.
-    `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on. `taken` are all addresses in it.
+    `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on. `at_once` is how many
+    pings go on side by side at most, None for AT_ONCE. `taken` are all addresses in it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Lab:
     far: tuple[InterfaceAddress, ...] = ()
     simulated: bool = True
     setup: Setup | None = None
+    at_once: int | None = None
     taken: frozenset[Address] = field(init=False, repr=False, compare=False)
     _by_name: Mapping[str, Endpoint] = field(init=False, repr=False, compare=False)
 

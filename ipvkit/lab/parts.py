@@ -25,6 +25,10 @@ SETUPS: tuple[Setup, ...] = get_args(Setup)
 BATCH_FROM = 8
 """From how many endpoints on a lab is set up in batches, if it does not say how."""
 
+AT_ONCE = 32
+MOST_AT_ONCE = 10_000
+"""How many pings go on side by side, if a lab does not say how many, and how many it may say."""
+
 Family = Literal["ipv4", "ipv6"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 

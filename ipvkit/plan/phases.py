@@ -1,12 +1,14 @@
 """The phases of a lab: endpoints made and taken away, and what happens in between."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 
 from ipvkit import physics
 from ipvkit.command import Command, in_netns
 from ipvkit.effects import Link, Netns, Proxy, Route, Sysctl
 from ipvkit.lab import (
+    AT_ONCE,
     HOST,
     HOSTS_BRIDGE,
     PEERS,
@@ -77,7 +79,7 @@ class PhaseBuilder:
         if self.lab.in_batches:
             steps.stages[before:] = batched(steps.stages[before:])
         self._strategies(phase, steps, made)
-        for act in phase.acts:
+        for act in chain.from_iterable(map(self._parts, phase.acts)):
             self._changes(phase, act, steps)
             skipped += self._checks(phase, act, steps)
             self.world = physics.after(self.world, self._doable(act))
@@ -369,6 +371,15 @@ class PhaseBuilder:
         steps.end_stage()
 
     # --- acts ------------------------------------------------------------------------------------------
+
+    def _parts(self, act: Act) -> Iterator[Act]:
+        """Yield `act`, in as many parts as it takes for no more pings to go on at once than may."""
+        most = self.lab.at_once or AT_ONCE
+        if len(act.checks) <= most:
+            yield act
+            return
+        for i in range(0, len(act.checks), most):
+            yield replace(act, checks=act.checks[i : i + most])
 
     def _doable(self, act: Act) -> Act:
         """Return `act` without what would have to be done on somebody else's machine."""

@@ -66,7 +66,7 @@ def test_where_nothing_was_shown_no_view_is_there() -> None:
 @pytest.mark.parametrize("stdout", ["[", "[]\n{", "[]\nnone\n", "[]]", "[" * 100_000])
 def test_what_nobody_understands_is_refused(stdout: str) -> None:
     with pytest.raises(UnparsableOutput):
-        ip.shown_by_each(stdout, at_most=9)
+        ip.lists_in(stdout, at_most=9)
 
 
 def test_more_than_was_asked_for_is_refused() -> None:

@@ -8,16 +8,19 @@ from ipaddress import IPv4Address, IPv4Interface, ip_interface
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ipvkit import labs as gallery
 from ipvkit.command import Command
 from ipvkit.errors import InvalidLab
 from ipvkit.lab import (
+    AT_ONCE,
     GATEWAY,
     HOST,
     NEIGHBOUR,
     PEERS,
     SETUPS,
+    Act,
     Attempt,
     Check,
     DeleteLink,
@@ -237,6 +240,24 @@ def test_the_lab_runs_in_the_order_in_which_it_is_written(lab: Lab) -> None:
         asked = [step.probe.check for stage in section.stages for step in stage if step.probe is not None]
         assert asked == [asked for act in section.phase.acts for asked in (*act.attempts, *act.checks)]
         assert section.skipped == ()
+
+
+@given(labs() | labs_on_a_parent())
+def test_no_more_pings_go_on_side_by_side_than_may(lab: Lab) -> None:
+    for stage in make_plan(lab).stages:
+        assert sum(step.probe is not None for step in stage) <= (lab.at_once or AT_ONCE)
+
+
+@given(labs(), st.integers(1, 3))
+def test_what_follows_for_want_of_room_is_predicted_as_items_of_its_own(lab: Lab, at_once: int) -> None:
+    def split(act: Act) -> tuple[Act, ...]:
+        parts = (act.checks[i : i + at_once] for i in range(0, len(act.checks), at_once))
+        return tuple(replace(act, checks=checks) for checks in parts) or (act,)
+
+    phases = (replace(p, acts=tuple(part for act in p.acts for part in split(act))) for p in lab.phases)
+    plan = make_plan(replace(lab, at_once=at_once))
+    by_hand = make_plan(replace(lab, phases=tuple(phases), at_once=AT_ONCE))
+    assert list(plan.stages) == list(by_hand.stages)
 
 
 @given(labs())

@@ -67,24 +67,25 @@ def batch(lines: Sequence[str], netns: str | None = None, *, force: bool = False
     return Command(("ip", *place, *(("-force",) if force else ()), "-batch", "-"), stdin=tuple(lines))
 
 
-def show_each(commands: Sequence[Command]) -> Command:
+def show_in_one(commands: Sequence[Command]) -> Command:
     """Return the command that shows, as JSON with details, what each of `commands` does in a list.
 
-    >>> print(show_each([Command(("ip", "-json", "neigh", "show", "proxy"))]))
+    >>> print(show_in_one([Command(("ip", "-json", what, "show")) for what in ("link", "route")]))
     ip -json -details -batch - <<'END'
-    neigh show proxy
+    link show
+    route show
     END
     """
     lines = (" ".join(w for w in c.argv[1:] if w not in ("-json", "-details")) for c in commands)
     return Command(("ip", "-json", "-details", "-batch", "-"), stdin=tuple(lines))
 
 
-def shown_by_each(stdout: str, *, at_most: int) -> tuple[str, ...]:
+def lists_in(stdout: str, *, at_most: int) -> tuple[str, ...]:
     r"""Return each of the lists that ``ip -json -batch -`` printed.
 
     Raise UnparsableOutput for anything else, and for more than were asked for.
 
-    >>> shown_by_each('[{"ifname":"lo"}]\n[]\n', at_most=2)
+    >>> lists_in('[{"ifname":"lo"}]\n[]\n', at_most=2)
     ('[{"ifname":"lo"}]', '[]')
     """
     found: list[str] = []
