@@ -42,6 +42,9 @@ _MODULES = {
 }
 """The modules behind the words of a command that makes a link, a qdisc or a filter."""
 
+_COMMON = ("bridge", "ipvlan", "veth")
+"""The words of nearly every lab."""
+
 _SKIPPED_AT_START = (
     # Which RAID routine is fastest is measured for 0.9 s.
     "initcall_blacklist=raid6_select_algo,calibrate_xor_blocks,register_xor_blocks",
@@ -81,9 +84,9 @@ class Guest:
 
 
 def guest_of(plan: Plan | None) -> Guest:
-    """Return what the commands of `plan` need, or, for None, what whoever types commands may need."""
+    """Return what the commands of `plan` need; None is for commands that are not known."""
     if plan is None:
-        return _guest(_MODULES, _ENDPOINTS, on_demand=True)
+        return _guest(_COMMON, _ENDPOINTS, on_demand=True)
     words = {word for part in plan.parts for word in part.command.argv}
     return _guest(words & _MODULES.keys(), len(plan.lab.endpoints), on_demand=False)
 
