@@ -60,8 +60,8 @@ _SKIPPED_AT_START = (
 _PROLOGUE = """\
 export PATH=SEARCHED HOME=/run
 trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger && sleep 60; }' EXIT
-printf '%s\n' 'guest /proc proc' 'guest /sys sysfs' 'guest /run tmpfs' \
-  'guest /run/netns tmpfs X-mount.mkdir' 'MODULES /run/modules/lib/modules none X-mount.mkdir,bind' >/dev/fstab
+mounts=('guest /proc proc' 'guest /sys sysfs' 'guest /run tmpfs' 'guest /run/netns tmpfs X-mount.mkdir')
+printf '%s\n' "${mounts[@]}" 'MODULES /run/modules/lib/modules none X-mount.mkdir,bind' >/dev/fstab
 mount --all --fstab /dev/fstab || exit 3
 echo 0x9 >/sys/class/net/lo/flags
 """
