@@ -1,6 +1,6 @@
 """Runs a Plan on a Target, undoes it, and tells of each step as it begins and ends."""
 
-import secrets
+import os
 import signal
 import threading
 import time
@@ -397,7 +397,7 @@ class _PayloadRun:
         self.done: int | None = None
 
     def run(self, timeout_s: float) -> None:
-        nonce = secrets.token_hex(8)
+        nonce = os.urandom(8).hex()
         text = payload(self.result.plan, together(self.views), nonce, self.target.work)
         running = self.target.start(text, timeout_s, self.inbox, self.result.plan)
         try:

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import secrets
 import select
 import selectors
 import signal
@@ -74,7 +73,7 @@ class Local:
         # One command by itself needs no row, and no plan, which the script loads.
         from ipvkit.script import RowReader, row
 
-        nonce = secrets.token_hex(8)
+        nonce = os.urandom(8).hex()
         out, err, no_more = os.pipe(), os.pipe(), os.pipe()
         with _kept((out[0], err[0], no_more[1]), (out[1], err[1], no_more[0])):
             text = row(commands, nonce, no_more[0])
