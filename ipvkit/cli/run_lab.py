@@ -24,6 +24,7 @@ from ipvkit.cli.options import (
     Neighbour,
     NewMode,
     Parent,
+    ProberOption,
     RealNetwork,
     SetupOption,
     Subnet,
@@ -39,7 +40,7 @@ from ipvkit.errors import MissingRequirement, UsageError
 from ipvkit.execution import look, signals_into
 from ipvkit.journal import State
 from ipvkit.lab import AddLink, Lab, SetMode, on_parent, shim_name
-from ipvkit.plan import Plan, make_plan
+from ipvkit.plan import Plan, Prober, make_plan
 from ipvkit.report import json, table
 from ipvkit.survey import survey
 from ipvkit.targets import Inbox, require
@@ -62,6 +63,7 @@ def run_lab(
     checks: Checks = None,
     setup: SetupOption = None,
     at_once: AtOnce = None,
+    prober: ProberOption = "ping",
     dry_run: DryRun = False,
     json_: Json = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what was built (target local).")] = False,
@@ -90,16 +92,16 @@ def run_lab(
     if dry_run and json_:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
     if dry_run:
-        emit(script.preview(make_plan(previewed(described, network))))
+        emit(script.preview(make_plan(previewed(described, network), prober=prober)))
         return 0
     refuse_unwritable(output)
     if local:
-        run = _run_here(described, network, verbose=verbose, keep=keep, timeout=timeout)
+        run = _run_here(described, network, prober, verbose=verbose, keep=keep, timeout=timeout)
     else:
         where, why = choose(target)
         if why:
             print(why, file=sys.stderr)
-        plan = _planned(described)
+        plan = _planned(described, prober)
         with Progress(plan, verbose=verbose) as progress:
             run = engine.run(plan, where, progress, timeout_s=timeout)
     result = judge(run)
@@ -107,28 +109,30 @@ def run_lab(
     return result.exit_code
 
 
-def _run_here(lab: Lab, network: RealNetwork, *, verbose: bool, keep: bool, timeout: float) -> engine.Run:
+def _run_here(
+    lab: Lab, network: RealNetwork, prober: Prober, *, verbose: bool, keep: bool, timeout: float
+) -> engine.Run:
     """Run `lab` on a parent of this machine, with all that takes it back on disk before it is done."""
     Local().check(ipvlan=lab.has_ipvlan)
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox), journal.started(lab.name) as ledger:
-        plan = _planned(_on_machine(lab, network, inbox))
+        plan = _planned(_on_machine(lab, network, inbox), prober)
         here = Local(ledger.lock)
         with Progress(plan, verbose=verbose) as told:
             return engine.run(plan, here, told, keep=keep, timeout_s=timeout, inbox=inbox, ledger=ledger)
 
 
-def _planned(lab: Lab) -> Plan:
+def _planned(lab: Lab, prober: Prober) -> Plan:
     """Return the plan for the tools that are installed; raise MissingRequirement where they do not do."""
-    plan = make_plan(lab)
+    plan = make_plan(lab, prober=prober)
     require(*plan.programs)
-    if ping.implementation(version(ping.VERSION)) != "iputils":
+    if "ping" in plan.programs and ping.implementation(version(ping.VERSION)) != "iputils":
         raise MissingRequirement(
             "labs need the ping of iputils, and this is another", "apt install iputils-ping"
         )
     if "arping" not in plan.programs:
         return plan
-    return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
+    return make_plan(lab, prober=prober, arping_by=arping.implementation(version(arping.VERSION)))
 
 
 def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:

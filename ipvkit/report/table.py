@@ -11,6 +11,9 @@ from ipvkit.verdicts import Result, Verdict
 
 _COLOURS = {"pass": "32", "FAIL": "1;31", "skipped": "33", "not run": "33"}
 _NARROWEST_REASON = 32
+_MOST_TOLD = 20
+"""How many checks the verdict tells by their names."""
+
 _HEADERS = ("check", "address", "predicted", "observed", "verdict", "reason")
 
 
@@ -45,7 +48,10 @@ def predictions(plan: Plan) -> str:
             probe.skipped or probe.reason,
         ]
         for section in plan.sections
-        for probe in (*(s.probe for stage in section.stages for s in stage if s.probe), *section.skipped)
+        for probe in (
+            *(probe for stage in section.stages for s in stage for probe in s.probes),
+            *section.skipped,
+        )
     ]
     headers = ("phase", "check", "address", "predicted", "reason")
     return f"{tabulate(rows, headers, disable_numparse=True)}\n\n{plan.lab.name}: {len(rows)} checks\n"
@@ -109,8 +115,9 @@ def verdict_line(result: Result) -> str:
     skipped = len(result.checks) - len(checks)
     if skipped:
         counts += f", {skipped} skipped"
-    wrong = ", ".join(str(check.probe.check) for check in checks if check.passed is False)
+    wrong = [str(check.probe.check) for check in checks if check.passed is False]
     if wrong:
-        counts += f" (not: {wrong})"
+        more = f" and {len(wrong) - _MOST_TOLD} more" if len(wrong) > _MOST_TOLD else ""
+        counts += f" (not: {', '.join(wrong[:_MOST_TOLD])}{more})"
     where = f"{run.target}, kernel {run.kernel}" if run.kernel else run.target
     return f"{result.verdict}: {run.plan.lab.name}, {counts}; {where}; {run.duration_s:.1f} s"
