@@ -24,7 +24,7 @@ from ipvkit.execution import (
 )
 from ipvkit.ledger import Entry, Ledger
 from ipvkit.plan import Plan, Stage, Step, Undo, undo_batches
-from ipvkit.residue import NOT_KNOWN, Things, residue, things, views_of, words_of
+from ipvkit.residue import NOT_KNOWN, Things, apart, residue, things, together, views_of, words_of
 from ipvkit.script import Frame, payload, read_frames
 from ipvkit.targets import CommandTarget, Ended, Inbox, Output, PayloadTarget, Row, Running
 from ipvkit.tools.ip import failed_lines
@@ -377,14 +377,15 @@ class _PayloadRun:
         self.steps = {step.id: step for step in result.plan.steps}
         self.parts = {part.id: part for part in result.plan.parts}
         self.began: dict[tuple[str, str], float] = {}
+        self.views = views_of(result.plan)
         self.looks: dict[str, dict[str, Completed]] = {"before": {}, "after": {}}
         self.noise: list[str] = []
         self.done: int | None = None
 
     def run(self, timeout_s: float) -> None:
         nonce = secrets.token_hex(8)
-        text = payload(self.result.plan, views_of(self.result.plan), nonce, self.target.work)
-        running = self.target.start(text, timeout_s, self.inbox)
+        text = payload(self.result.plan, together(self.views), nonce, self.target.work)
+        running = self.target.start(text, timeout_s, self.inbox, self.result.plan)
         try:
             for frame in read_frames(self._chunks(), nonce):
                 self._take(frame)
@@ -408,7 +409,8 @@ class _PayloadRun:
 
     def _left(self) -> list[str]:
         try:
-            return residue(things(self.looks["before"]), things(self.looks["after"]))
+            before, after = (things(apart(self.views, self.looks[when])) for when in ("before", "after"))
+            return residue(before, after)
         except IpvkitError as problem:
             return [f"{NOT_KNOWN}: {problem.message}"]
 

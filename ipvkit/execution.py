@@ -13,6 +13,7 @@ from types import FrameType
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import CommandFailed, Interrupted, MissingRequirement
+from ipvkit.interrupts import EARLIER
 from ipvkit.targets import CommandTarget, Ended, Inbox, Row, RowTarget, Running
 
 BOUND_S = 10
@@ -37,10 +38,6 @@ class Signal:
     """A signal that has come, in the inbox."""
 
     number: int
-
-
-EARLIER: list[int] = []
-"""Signals that came before there was an inbox: what a handler raises can be lost in an import."""
 
 
 @contextmanager

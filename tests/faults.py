@@ -9,7 +9,6 @@ included, is an `Outcome`. By hand, as root:
 
 import argparse
 import fcntl
-import importlib
 import json
 import os
 import shlex
@@ -30,7 +29,8 @@ import yaml
 
 import world
 from ipvkit import engine, execution, labs, undo
-from ipvkit.cli import main
+from ipvkit.cli import SUMMARIES, main
+from ipvkit.cli.commands import loaded_command
 from ipvkit.lab import on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import make_plan
@@ -288,7 +288,8 @@ class Machine:
         self.wrapped = _wrap_programs()
         os.environ.update(XDG_STATE_HOME=str(world.STATE), FAULTS_INNER="1")
         # What `main` would load in each fork.
-        importlib.import_module("ipvkit.cli.app")
+        for command in SUMMARIES:
+            loaded_command(command)
         self.before = world.snapshot()
         self.undisturbed: dict[tuple[str, str], Outcome] = {}
         self._built: dict[str, int] = {}

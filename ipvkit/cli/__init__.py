@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
 
 from ipvkit import __version__
@@ -58,12 +58,12 @@ To begin with:
 """
 
 
-def emit(text: str) -> bool:
-    """Write `text` to stdout; a reader that has gone, as in ``| head``, is no error: return False then."""
+def emit(text: str | Iterable[str]) -> bool:
+    """Write `text`, or its pieces, to stdout; return False where the reader has gone, as in ``| head``."""
     if sys.stdout is None:
         return False
     try:
-        sys.stdout.write(text)
+        sys.stdout.writelines([text] if isinstance(text, str) else text)
         sys.stdout.flush()
     except OSError as problem:
         # What is left in the buffer must not fail once more at exit.
@@ -81,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             # What the terminal's character set lacks is shown as its code.
             stream.reconfigure(errors="backslashreplace")
-    if arguments in ([], ["--help"], ["-h"]):
+    # A shell that completes gives no arguments.
+    if arguments in ([], ["--help"], ["-h"]) and "_IPVKIT_COMPLETE" not in os.environ:
         emit(overview())
         return 0
     if arguments == ["--version"]:

@@ -12,7 +12,7 @@ import typer
 
 from ipvkit.announce import Announcement, Event, keep
 from ipvkit.cli import emit
-from ipvkit.cli.options import DryRun, Netns
+from ipvkit.cli.common import DryRun, Netns
 from ipvkit.cli.single import version
 from ipvkit.errors import UsageError
 from ipvkit.plan.phases import NONLOCAL_BIND

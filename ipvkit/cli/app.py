@@ -1,53 +1,21 @@
-"""The Typer application, and the one place where an error becomes a line and an exit code."""
+"""Runs a command line: the one place where an error becomes a line and an exit code."""
 
 import json
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from inspect import getdoc
 from types import FrameType
 
 import typer
 
-from ipvkit.cli import SUMMARIES, emit, ip
-from ipvkit.cli.announce import announce
-from ipvkit.cli.doctor import doctor
-from ipvkit.cli.explain import explain
-from ipvkit.cli.export_script import export_script
-from ipvkit.cli.labs import labs
-from ipvkit.cli.matrix import matrix
-from ipvkit.cli.measure_arp import measure_arp
-from ipvkit.cli.parse import parse
-from ipvkit.cli.probes import arping, ping
-from ipvkit.cli.run_lab import run_lab
-from ipvkit.cli.runs import cleanup, down, status
-from ipvkit.cli.shell import shell
+from ipvkit.cli import emit
+from ipvkit.cli.commands import GROUPS, group
 from ipvkit.errors import Interrupted, IpvkitError, UsageError
-from ipvkit.execution import EARLIER
-from ipvkit.report.json import error
-
-app = typer.Typer(name="ipvkit", rich_markup_mode=None, no_args_is_help=True)
-for function in (
-    *(run_lab, export_script, explain, matrix, shell),
-    *(status, cleanup, down),
-    *(ping, arping, announce, measure_arp, parse, doctor),
-):
-    name = function.__name__.replace("_", "-")
-    app.command(name, help=f"{SUMMARIES[name]}\n\n{getdoc(function)}")(function)
-GROUPS = {str(group.info.name): group for group in (labs, ip.netns, ip.link, ip.addr, ip.route, ip.neigh)}
-for name, group in GROUPS.items():
-    app.add_typer(group, help=f"{SUMMARIES[name]}\n\n{group.info.help}")
-
-
-@app.callback()
-def _options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-) -> None:
-    """Tell what Linux ipvlan will really do: predicted, run on a real kernel, compared."""
+from ipvkit.interrupts import EARLIER
+from ipvkit.report.plain import error
 
 
 class _ControlC(BaseException):
@@ -60,7 +28,7 @@ def run(arguments: Sequence[str]) -> int:
         arguments = [*arguments, "--help"]
     try:
         with _interrupts_told():
-            code = _command()(list(arguments), prog_name="ipvkit", standalone_mode=False)
+            code = group()(list(arguments), prog_name="ipvkit", standalone_mode=False)
         return int(code or 0)
     except SystemExit:
         # Typer's way to end when the reader of its help has gone.
@@ -71,11 +39,6 @@ def run(arguments: Sequence[str]) -> int:
         if "--debug" in arguments:
             traceback.print_exc()
         return _tell(_known(problem), arguments)
-
-
-@cache
-def _command() -> Callable[..., int | None]:
-    return typer.main.get_command(app)
 
 
 @contextmanager

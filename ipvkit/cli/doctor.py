@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.options import Json
+from ipvkit.cli.common import Json
 from ipvkit.doctor import examine
 from ipvkit.errors import UsageError
 from ipvkit.preflight import Guest, Join, Wanted

@@ -1,23 +1,18 @@
 """``ipvkit explain``."""
 
-import sys
 from typing import Annotated
 
 import typer
 
-from ipvkit import engine
 from ipvkit.cli import emit
-from ipvkit.cli.options import Json, load_lab
-from ipvkit.cli.progress import Progress
+from ipvkit.cli.common import Json
+from ipvkit.cli.options import load_lab
 from ipvkit.errors import UsageError
-from ipvkit.explain import Explanation
 from ipvkit.explain import explain as explained
 from ipvkit.lab import Check, Family, Lab, Phase
 from ipvkit.labs import WALKTHROUGH
 from ipvkit.report import explanation as report
-from ipvkit.targets import require
-from ipvkit.targets.choice import KERNELS_AT_ONCE, TargetKind, choose
-from ipvkit.verdicts import judge
+from ipvkit.targets.kinds import TargetKind
 
 
 def explain(
@@ -45,7 +40,9 @@ def explain(
     if not run:
         emit(report.render_json(described, explanations) if json_ else report.render(explanations))
         return 0
-    proofs = _proofs(explanations, target, timeout)
+    from ipvkit.cli.proofs import proofs_of
+
+    proofs = proofs_of(explanations, target, timeout)
     emit(
         report.render_json(described, explanations, proofs) if json_ else report.render(explanations, proofs)
     )
@@ -60,22 +57,3 @@ def _phases(lab: Lab, name: str | None, check: Check) -> list[Phase]:
         there = ", ".join(phase.name for phase in lab.phases)
         raise UsageError(f"lab {lab.name} has no phase {name!r}", f"there is {there}")
     return [phase for phase in found if ends <= set(phase.endpoints)] or found[:1]
-
-
-def _proofs(explanations: list[Explanation], target: TargetKind, timeout_s: float) -> report.Proofs:
-    """Return what a kernel did before and after each mend; raise the first failure."""
-    if target is TargetKind.LOCAL:
-        raise UsageError("explanations are proved on a simulated LAN", "leave --target away, or give uml")
-    where, why = choose(target)
-    if why:
-        print(why, file=sys.stderr)
-    named = [(e.phase.name, mend) for e in explanations for mend in ([m.name for m in e.mends] or [""])]
-    plans = [plan for explanation in explanations for plan in explanation.plans]
-    require(*{program for plan in plans for program in plan.programs})
-    with Progress(*plans, verbose=False) as progress:
-        runs = engine.run_side_by_side(plans, where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout_s)
-    results = [judge(each) for each in runs]
-    for failure in (result.failure for result in results):
-        if failure is not None:
-            raise failure
-    return dict(zip(named, (result.checks for result in results), strict=True))

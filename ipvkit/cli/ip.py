@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.options import DryRun, Json, Netns, Target
-from ipvkit.cli.single import Where, change, perform
+from ipvkit.cli.common import DryRun, Json, Netns
+from ipvkit.cli.single import Target, Where, change, perform
 from ipvkit.errors import UsageError
-from ipvkit.report import outputs
-from ipvkit.targets.choice import TargetKind
+from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn, with_parents
+from ipvkit.report.outputs import Output
+from ipvkit.targets.kinds import TargetKind
 from ipvkit.tools import ip
 from ipvkit.values import Flag, Mode, any_address, any_interface_address, route_destination
 
@@ -57,7 +58,7 @@ def netns_list(target: Target = LOCAL, dry_run: DryRun = False, json_: Json = Fa
     where = Where(target, None, dry_run, json_)
     done = perform(where, {"list the namespaces": ip.netns_list()})
     if done is not None:
-        _show(where, outputs.NETNS, ip.parse_netns(done[0].stdout))
+        _show(where, NETNS, ip.parse_netns(done[0].stdout))
     return 0
 
 
@@ -165,13 +166,13 @@ def link_list(
     texts = [(netns, done[0].stdout)]
     if all_:
         texts += sorted(ip.by_netns(done[1].stdout).items())
-    found = [outputs.LinkIn(name, link) for name, text in texts for link in ip.parse_addresses(text)]
+    found = [LinkIn(name, link) for name, text in texts for link in ip.parse_addresses(text)]
     shown = [
         each
-        for each in outputs.with_parents(found)
+        for each in with_parents(found)
         if type_ in (None, each.link.kind) and dev in (None, each.link.ifname)
     ]
-    _show(where, outputs.LINK, shown)
+    _show(where, LINK, shown)
     return 0
 
 
@@ -260,7 +261,7 @@ def addr_list(
     where = Where(target, netns, dry_run, json_)
     done = perform(where, {"list the addresses": ip.addr_show(dev)})
     if done is not None:
-        _show(where, outputs.ADDR, ip.parse_addresses(done[0].stdout))
+        _show(where, ADDR, ip.parse_addresses(done[0].stdout))
     return 0
 
 
@@ -348,7 +349,7 @@ def route_list(
     if done is not None:
         found = [route for completed in done for route in ip.parse_routes(completed.stdout)]
         # ip leaves out what it was asked for.
-        _show(where, outputs.ROUTE, [replace(r, dev=r.dev or dev) if not r.nexthops else r for r in found])
+        _show(where, ROUTE, [replace(r, dev=r.dev or dev) if not r.nexthops else r for r in found])
     return 0
 
 
@@ -368,9 +369,9 @@ def neigh_list(
     done = perform(where, {"list the neighbours": ip.neigh_show(dev)})
     if done is not None:
         found = ip.parse_neighbours(done[0].stdout)
-        _show(where, outputs.NEIGH, [replace(neighbour, dev=neighbour.dev or dev) for neighbour in found])
+        _show(where, NEIGH, [replace(neighbour, dev=neighbour.dev or dev) for neighbour in found])
     return 0
 
 
-def _show(where: Where, output: outputs.Output[T], found: T) -> None:
+def _show(where: Where, output: Output[T], found: T) -> None:
     emit(output.document(found) if where.as_json else output.table(found))

@@ -11,8 +11,8 @@ from ipvkit.lab import Setting, Strategy
 from ipvkit.lab_file import dump, load
 from ipvkit.labs.new import MOST_ENDPOINTS, new_lab
 from ipvkit.plan import make_plan
+from ipvkit.report.labs import predictions, summaries
 from ipvkit.report.schema import render_markdown
-from ipvkit.report.table import predictions, summaries
 from ipvkit.values import Flag, Mode
 
 labs = typer.Typer(name="labs", help="Nothing is run. Exit code: 0 done, 2 wrong usage, or what is no lab.")

@@ -11,13 +11,15 @@ import typer
 from ipvkit import engine
 from ipvkit import matrix as matrix_
 from ipvkit.cli import emit
-from ipvkit.cli.options import Json, refuse_unwritable, write
+from ipvkit.cli.common import Json
+from ipvkit.cli.output import refuse_unwritable, write
 from ipvkit.cli.progress import Progress
 from ipvkit.errors import UsageError
 from ipvkit.lab import Family
 from ipvkit.report import matrix as report
 from ipvkit.targets import require
-from ipvkit.targets.choice import KERNELS_AT_ONCE, TargetKind, choose
+from ipvkit.targets.choice import KERNELS_AT_ONCE, choose
+from ipvkit.targets.kinds import TargetKind
 from ipvkit.values import Flag, Mode
 from ipvkit.verdicts import judge
 
@@ -87,5 +89,5 @@ def _tell(found: matrix_.Matrix, *, markdown: bool, as_json: bool, output: Path 
     if output is None:
         emit(text)
     else:
-        write(output, text)
+        write(output, [text])
         print(f"{report.verdict_line(found)}; written to {output}", file=sys.stderr)

@@ -8,7 +8,7 @@ import typer
 from ipvkit import engine, labs, script
 from ipvkit.ageing import Measurement, measured
 from ipvkit.cli import emit
-from ipvkit.cli.options import DryRun, Json
+from ipvkit.cli.common import DryRun, Json
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
 from ipvkit.errors import MissingRequirement, UsageError
@@ -16,7 +16,8 @@ from ipvkit.lab_file import load
 from ipvkit.plan import Plan, on_simulated_lan
 from ipvkit.report.ageing import render_json, render_table
 from ipvkit.targets import require
-from ipvkit.targets.choice import TargetKind, choose
+from ipvkit.targets.choice import choose
+from ipvkit.targets.kinds import TargetKind
 from ipvkit.tools import arping, ping
 from ipvkit.values import duration
 

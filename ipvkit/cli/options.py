@@ -1,7 +1,6 @@
-"""Options that several commands share, and the lab that they describe."""
+"""The options that describe a lab, and the lab that they describe."""
 
 import os
-import tempfile
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -11,11 +10,9 @@ import typer
 
 from ipvkit import labs
 from ipvkit.errors import UsageError
-from ipvkit.lab import AT_ONCE, MOST_AT_ONCE, Lab, Setting, Setup, on_parent
+from ipvkit.lab import AT_ONCE, MOST_AT_ONCE, Lab, Prober, Setting, Setup, on_parent
 from ipvkit.lab_file import MOST_CHARACTERS, load
 from ipvkit.labs.new import CHECKS, MOST_ENDPOINTS, new_lab
-from ipvkit.plan import Prober
-from ipvkit.targets.choice import TargetKind
 from ipvkit.values import (
     Address,
     InterfaceAddress,
@@ -91,16 +88,6 @@ Gateway = Annotated[
 ]
 Neighbour = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Another host in the subnet of a real network.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands, execute nothing.")]
-Netns = Annotated[
-    str | None, typer.Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
-]
-Target = Annotated[
-    TargetKind,
-    typer.Option(help="Where: this machine, or a simulated LAN that ends with the command."),
 ]
 
 
@@ -198,23 +185,3 @@ def previewed(lab: Lab, network: RealNetwork) -> Lab:
         gateway=network.gateway or next(iter(lab.parents[0].gateway), None),
         neighbour=network.neighbour,
     )
-
-
-def refuse_unwritable(output: Path | None) -> None:
-    """Raise UsageError before anything is run where the result could not be written afterwards."""
-    if output is None:
-        return
-    folder = output.parent
-    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"the result cannot be written to {str(output)!r}", "name a file in a folder of yours"
-        )
-
-
-def write(output: Path, text: str) -> None:
-    """Write the whole file or none of it."""
-    with tempfile.NamedTemporaryFile("w", dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
-        file.write(text)
-    written = Path(file.name)
-    written.chmod(0o644)
-    written.replace(output)

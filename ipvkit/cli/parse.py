@@ -14,10 +14,9 @@ from typing import Annotated, Any, Literal, TextIO, get_args
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.options import Json
+from ipvkit.cli.common import Json
 from ipvkit.errors import UnparsableOutput, UsageError
-from ipvkit.report import outputs
-from ipvkit.tools import arping, ip, ping
+from ipvkit.report.outputs import Output, event_line
 
 Kind = Literal["ping", "arping", "link", "addr", "route", "neigh", "netns"]
 
@@ -26,28 +25,42 @@ Kind = Literal["ping", "arping", "link", "addr", "route", "neigh", "netns"]
 class _Reader:
     """How one kind is read: as a whole, as a stream, and how it is shown."""
 
-    output: outputs.Output[Any]
+    output: Output[Any]
     whole: Callable[[str], Any]
     stream: Callable[[Iterable[str]], Iterator[Any]]
 
 
-def _of_ip(output: outputs.Output[Any], parse: Callable[[str], tuple[Any, ...]]) -> _Reader:
-    return _Reader(output, parse, lambda lines: _entries(lines, parse))
+def _reader(kind: Kind) -> _Reader:
+    """Return the reader of `kind`; the parsers of the other tools are not loaded."""
+    if kind == "ping":
+        from ipvkit.report.ping import PING
+        from ipvkit.tools.ping import parse_ping, read_ping
+
+        return _Reader(PING, parse_ping, read_ping)
+    if kind == "arping":
+        from ipvkit.report.arping import ARPING
+        from ipvkit.tools.arping import parse_arping, read_arping
+
+        return _Reader(ARPING, parse_arping, read_arping)
+    return _reader_of_ip(kind)
 
 
-def _links(text: str) -> tuple[outputs.LinkIn, ...]:
-    return tuple(outputs.LinkIn(None, link) for link in ip.parse_links(text))
+def _reader_of_ip(kind: Kind) -> _Reader:
+    from ipvkit.report import ip as report
+    from ipvkit.tools import ip
 
+    def links(text: str) -> tuple[report.LinkIn, ...]:
+        return tuple(report.LinkIn(None, link) for link in ip.parse_links(text))
 
-_READERS: dict[Kind, _Reader] = {
-    "ping": _Reader(outputs.PING, ping.parse_ping, ping.read_ping),
-    "arping": _Reader(outputs.ARPING, arping.parse_arping, arping.read_arping),
-    "link": _of_ip(outputs.LINK, _links),
-    "addr": _of_ip(outputs.ADDR, ip.parse_addresses),
-    "route": _of_ip(outputs.ROUTE, ip.parse_routes),
-    "neigh": _of_ip(outputs.NEIGH, ip.parse_neighbours),
-    "netns": _of_ip(outputs.NETNS, ip.parse_netns),
-}
+    readers: dict[Kind, tuple[Output[Any], Callable[[str], tuple[Any, ...]]]] = {
+        "link": (report.LINK, links),
+        "addr": (report.ADDR, ip.parse_addresses),
+        "route": (report.ROUTE, ip.parse_routes),
+        "neigh": (report.NEIGH, ip.parse_neighbours),
+        "netns": (report.NETNS, ip.parse_netns),
+    }
+    output, whole = readers[kind]
+    return _Reader(output, whole, lambda lines: _entries(lines, whole))
 
 
 def parse(
@@ -64,12 +77,12 @@ def parse(
     """
     if json_ and stream:
         raise UsageError("--stream does not go with --json", "it prints JSON lines anyway")
-    reader = _READERS[kind]
+    reader = _reader(kind)
     try:
         with _opened(file) as text, _patient(text):
             if stream:
-                for event in reader.stream(text):
-                    if not emit(outputs.event(kind, event)):
+                for found in reader.stream(text):
+                    if not emit(event_line(kind, found)):
                         break
             else:
                 found = reader.whole(text.read())

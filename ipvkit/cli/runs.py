@@ -1,6 +1,5 @@
-"""``ipvkit status``, ``ipvkit cleanup`` and ``ipvkit down``: what runs have left on this machine."""
+"""``ipvkit cleanup`` and ``ipvkit down``: what runs have left on this machine is undone."""
 
-import os
 import sys
 from queue import SimpleQueue
 from typing import Annotated
@@ -9,27 +8,14 @@ import typer
 
 from ipvkit import journal
 from ipvkit.cli import emit
-from ipvkit.cli.options import DryRun, Json
+from ipvkit.cli.common import DryRun
 from ipvkit.effects import Standing
 from ipvkit.errors import CommandFailed, IpvkitError, UsageError
 from ipvkit.execution import signals_into
 from ipvkit.journal import Journal, State
-from ipvkit.report import runs
 from ipvkit.targets import Inbox
 from ipvkit.targets.local import Local
 from ipvkit.undo import Began, Finished, Stopping, effects_of, look_for, standing, take_back
-
-
-def status(json_: Json = False) -> int:
-    """What a lab holds is listed as it is undone: the last first. Labs in a kernel of their own hold nothing.
-
-    Exit code: 0, also when there is nothing.
-    """
-    found = journal.records()
-    if os.geteuid() != 0:
-        print("these are this user's runs; those of root: sudo ipvkit status", file=sys.stderr)
-    emit(runs.render_json(found) if json_ else runs.render_table(found))
-    return 0
 
 
 def cleanup(

@@ -14,7 +14,8 @@ from ipvkit.lab import GATEWAY, NEIGHBOUR
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, on_simulated_lan
 from ipvkit.targets import PayloadTarget
-from ipvkit.targets.choice import TargetKind, choose
+from ipvkit.targets.choice import choose
+from ipvkit.targets.kinds import TargetKind
 
 
 def shell(

@@ -1,19 +1,21 @@
 """One command at a time: shown, or executed where it is to be."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from ipvkit import engine, execution, labs, script
+import typer
+
 from ipvkit.cli import emit
 from ipvkit.command import Command, Completed, in_netns
 from ipvkit.errors import UsageError
-from ipvkit.lab_file import load
-from ipvkit.plan import COMMANDS, on_simulated_lan
 from ipvkit.report.outputs import command_document
-from ipvkit.targets.choice import TargetKind, choose
-from ipvkit.targets.local import Local
-from ipvkit.tools import ip
+from ipvkit.targets.kinds import TargetKind
+
+Target = Annotated[
+    TargetKind,
+    typer.Option(help="Where: this machine, or a simulated LAN that ends with the command."),
+]
 
 TIMEOUT_S = 30.0
 """How long a command may take that ends by itself at once."""
@@ -37,6 +39,8 @@ class Where:
         """Return `command` so written that it acts in the namespace."""
         if self.netns is None:
             return command
+        from ipvkit.tools import ip
+
         return ip.at(self.netns, command) if command.argv[0] == "ip" else in_netns(self.netns, command)
 
 
@@ -49,27 +53,21 @@ def perform(
     """
     placed = {purpose: where.placed(command) for purpose, command in commands.items()}
     if where.target is not TargetKind.LOCAL:
-        return _on_simulated_lan(where, placed, timeout_s)
+        from ipvkit.cli import simulated
+
+        return simulated.perform(where.target, placed, dry_run=where.dry_run, timeout_s=timeout_s)
     if where.dry_run:
         emit("".join(f"# {purpose}\n{command}\n" for purpose, command in placed.items()))
         return None
-    return [execution.execute(Local(), command, timeout_s=timeout_s) for command in placed.values()]
+    return [_executed(command, timeout_s) for command in placed.values()]
 
 
-def _on_simulated_lan(
-    where: Where, commands: Mapping[str, Command], timeout_s: float
-) -> list[Completed] | None:
-    plan = on_simulated_lan(load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH), commands)
-    if where.dry_run:
-        emit(script.preview(plan))
-        return None
-    target, why = choose(where.target)
-    if why:
-        print(why, file=sys.stderr)
-    run = engine.run(plan, target, lambda _event: None, timeout_s=timeout_s)
-    if run.failure is not None:
-        raise run.failure
-    return [completed for id, completed in run.completed.items() if id.startswith(f"{COMMANDS}.")]
+def _executed(command: Command, timeout_s: float) -> Completed:
+    # What is only shown needs neither of these.
+    from ipvkit.execution import execute
+    from ipvkit.targets.local import Local
+
+    return execute(Local(), command, timeout_s=timeout_s)
 
 
 def change(where: Where, purpose: str, command: Command) -> int:
@@ -82,5 +80,9 @@ def change(where: Where, purpose: str, command: Command) -> int:
 
 def version(command: Command) -> str:
     """Return what a tool of this machine, which is also that of every target, says of itself."""
-    completed = execution.execute(Local(), command, timeout_s=TIMEOUT_S)
+    return said(_executed(command, TIMEOUT_S))
+
+
+def said(completed: Completed) -> str:
+    """Return all that a command printed."""
     return completed.stdout + completed.stderr

@@ -1,21 +1,22 @@
 """The gallery: labs that come with ipvkit, as YAML files beside this one."""
 
-from importlib import resources
+from pathlib import Path
 
 from ipvkit.errors import UsageError
 
 WALKTHROUGH = "walkthrough"
 
+_FOLDER = Path(__file__).parent
+
 
 def names() -> tuple[str, ...]:
     """Return the names of the labs in the gallery, sorted."""
-    files = (entry.name for entry in resources.files(__name__).iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
+    return tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 
 
 def schema() -> str:
     """Return the JSON Schema of lab files, for editors."""
-    return resources.files(__name__).joinpath("lab.schema.json").read_text(encoding="utf-8")
+    return (_FOLDER / "lab.schema.json").read_text(encoding="utf-8")
 
 
 def text(name: str) -> str:
@@ -26,4 +27,4 @@ def text(name: str) -> str:
             f"there is no lab called {name!r}",
             f"the gallery has {', '.join(names())}; a file of your own is named by its path, {path!r}",
         )
-    return resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")

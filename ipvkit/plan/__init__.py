@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from ipvkit.command import Command
-from ipvkit.lab import Lab
+from ipvkit.lab import Lab, Prober
 from ipvkit.plan.batches import undo_batches
 from ipvkit.plan.lan import lan
-from ipvkit.plan.phases import PROBERS, PhaseBuilder, Prober
+from ipvkit.plan.phases import PhaseBuilder
 from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step, Steps, Undo
 from ipvkit.tools import arping
 
@@ -37,10 +37,8 @@ def on_simulated_lan(lab: Lab, commands: Mapping[str, Command]) -> Plan:
 
 __all__ = [
     "COMMANDS",
-    "PROBERS",
     "Plan",
     "Probe",
-    "Prober",
     "Section",
     "Stage",
     "Step",

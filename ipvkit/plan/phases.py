@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Literal, get_args
 
 from ipvkit import physics
 from ipvkit.command import Command, in_netns
@@ -28,6 +27,7 @@ from ipvkit.lab import (
     Lab,
     Parent,
     Phase,
+    Prober,
     SetMode,
     SetMtu,
     Setting,
@@ -40,10 +40,6 @@ from ipvkit.plan.lan import default_route, dev_of, give, mac_of, metric_of, port
 from ipvkit.plan.steps import Probe, Section, Steps, Undo
 from ipvkit.tools import arping, coreutils, fping, ip, ping, sysctl, tc
 from ipvkit.values import Address, InterfaceAddress
-
-Prober = Literal["ping", "fping"]
-PROBERS: tuple[Prober, ...] = get_args(Prober)
-"""What asks the checks: a ping each, or an fping for each source."""
 
 _HOSTS_A_PROCESS = 100
 """How many hosts one fping asks: it sends a request a millisecond, and all of them within PING_INTERVAL_S."""

@@ -2,18 +2,17 @@
 
 import json
 
-from tabulate import tabulate
-
 from ipvkit.ageing import ADDRESS, INTERVAL_S, STALE, Measured
 from ipvkit.engine import Run
 from ipvkit.lab import NEIGHBOUR
 from ipvkit.plan.lan import PEER_DEV
+from ipvkit.report.grid import grid
 
 
 def render_table(measured: Measured, run: Run) -> str:
     """Return the neighbour's timers, each prediction with what was measured, and the verdict."""
-    timers = tabulate(measured.timers.items(), ("timer", "value"), disable_numparse=True)
-    rows = tabulate(_rows(measured), ("what", "predicted", "measured", "verdict"), disable_numparse=True)
+    timers = grid(measured.timers.items(), ("timer", "value"))
+    rows = grid(_rows(measured), ("what", "predicted", "measured", "verdict"))
     where = f"{run.target}, kernel {run.kernel}" if run.kernel else run.target
     verdict = "pass" if measured.passed else "fail"
     lives = f"an announcement lives {_seconds(measured.predicted.lifetime_s)} once it is used"

@@ -5,7 +5,7 @@ from typing import Any
 
 from ipvkit.announce import Announcement, Began, Event, Failed, Reason, Recovered, Round, Stopped
 from ipvkit.plan.phases import NONLOCAL_BIND
-from ipvkit.report.json import error, plain
+from ipvkit.report.plain import error, plain
 
 _WHY: dict[Reason, str] = {
     "time": "time is up",

@@ -4,10 +4,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from tabulate import tabulate
-
 from ipvkit.doctor import Health
 from ipvkit.preflight import Inspection
+from ipvkit.report.grid import grid
 
 
 def render_table(health: Health, inspection: Inspection | None = None) -> str:
@@ -15,9 +14,9 @@ def render_table(health: Health, inspection: Inspection | None = None) -> str:
     targets = [[t.kind, "works" if t.works else "no", t.kernel, t.reason, t.hint] for t in health.targets]
     tools = [[t.name, t.version or "not installed", t.path, t.package] for t in health.tools]
     parts = [
-        tabulate(targets, ("target", "works", "kernel", "why not", "what to do"), disable_numparse=True),
+        grid(targets, ("target", "works", "kernel", "why not", "what to do")),
         "",
-        tabulate(tools, ("tool", "version", "path", "Debian package"), disable_numparse=True),
+        grid(tools, ("tool", "version", "path", "Debian package")),
         "",
     ]
     if health.mend:
@@ -32,7 +31,7 @@ def _parent(inspection: Inspection) -> list[str]:
     if not inspection.findings:
         return [f"{inspection.parent}: nothing stands in the way"]
     rows = [[found.what, found.severity, found.mend] for found in inspection.findings]
-    return [tabulate(rows, (f"finding about {inspection.parent}", "severity", "mend"), disable_numparse=True)]
+    return [grid(rows, (f"finding about {inspection.parent}", "severity", "mend"))]
 
 
 def render_json(health: Health, inspection: Inspection | None = None) -> str:

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipvkit.explain import Explanation, Mend
 from ipvkit.lab import Lab
-from ipvkit.verdicts import Verdict
 
-Proofs = Mapping[tuple[str, str], Sequence[Verdict]]
+if TYPE_CHECKING:
+    from ipvkit.verdicts import Verdict
+
+Proofs = Mapping[tuple[str, str], Sequence["Verdict"]]
 """What a kernel did: for a phase and a mend (or none), the ping as it is and after the mend."""
 
 
@@ -48,7 +50,7 @@ def _when(position: int, mend: str) -> str:
     return ("before " if position == 0 else "after ") if mend else ""
 
 
-def _word(verdict: Verdict) -> str:
+def _word(verdict: "Verdict") -> str:
     return {True: "(as predicted)", False: "(NOT as predicted)", None: ""}[verdict.passed]
 
 

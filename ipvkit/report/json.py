@@ -1,83 +1,67 @@
 """A result as one JSON document, ``ipvkit/run/v1``; its schema is docs/reference/run-v1.schema.json."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from ipvkit.command import Command, Completed
 from ipvkit.engine import Run
-from ipvkit.errors import IpvkitError
 from ipvkit.lab import Attempt, Check, family_of
 from ipvkit.ledger import Entry
 from ipvkit.plan import Section, Step
+from ipvkit.report.plain import error, plain
 from ipvkit.verdicts import Result, Verdict
 
 
-def render(result: Result) -> str:
-    """Return the document of `result`."""
-    return json.dumps(document(result), indent=2) + "\n"
-
-
-def document(result: Result) -> dict[str, Any]:
-    """Return the document of `result`, as values that `json.dumps` takes."""
+def render(result: Result) -> Iterator[str]:
+    """Yield the document of `result` piece by piece: it is never in memory as a whole."""
     run = result.run
-    return {
+    document = {
         "schema": "ipvkit/run/v1",
         "lab": run.plan.lab.name,
         "verdict": result.verdict,
         "target": {"kind": run.target, "kernel": run.kernel or None},
         "duration_s": round(run.duration_s, 3),
-        "phases": [_phase(run, section, result) for section in run.plan.sections],
-        "undo": [_step(f.step, f.command, f.completed) for f in run.undone],
+        "phases": (_phase(run, section, result) for section in run.plan.sections),
+        "undo": (_step(f.step, f.command, f.completed) for f in run.undone),
         "residue": list(run.residue),
         "left_alone": list(run.left_alone),
         "kept": run.kept,
         "error": error(result.failure) if result.failure else None,
     }
+    yield from _pieces(document, "\n")
+    yield "\n"
 
 
-def plain(value: object) -> Any:  # noqa: ANN401
-    """Return what a parser found as values that `json.dumps` takes, by the names of its fields.
-
-    >>> from ipaddress import ip_interface
-    >>> plain({"address": ip_interface("192.0.2.1/24"), "flags": ("up",)})
-    {'address': '192.0.2.1/24', 'flags': ['up']}
-    """
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain(value._asdict())
-    if isinstance(value, tuple | list):
-        return [plain(inner) for inner in value]
-    return str(value)
-
-
-def error(problem: IpvkitError) -> dict[str, Any]:
-    """Return what went wrong, and the exit code that says so."""
-    return {
-        "message": problem.message,
-        "hint": problem.hint or None,
-        "command": problem.command or None,
-        "stderr": problem.stderr,
-        "exit_code": problem.exit_code,
-    }
+def _pieces(value: object, newline: str) -> Iterator[str]:
+    """Yield what `json.dumps` returns for `value` with an indent of 2; an iterator is a list."""
+    inner = f"{newline}  "
+    if isinstance(value, dict) and value:
+        for number, (name, each) in enumerate(value.items()):
+            yield f"{',' if number else '{'}{inner}{json.dumps(name)}: "
+            yield from _pieces(each, inner)
+        yield f"{newline}}}"
+    elif isinstance(value, Iterator):
+        between = "["
+        for each in value:
+            yield f"{between}{inner}"
+            yield from _pieces(each, inner)
+            between = ","
+        yield "[]" if between == "[" else f"{newline}]"
+    else:
+        yield json.dumps(value, indent=2).replace("\n", newline)
 
 
 def _phase(run: Run, section: Section, result: Result) -> dict[str, Any]:
-    steps = [step for stage in section.stages for step in stage if step.id in run.completed]
+    steps = (step for stage in section.stages for step in stage if step.id in run.completed)
     return {
         "name": section.name,
         **_setting(section),
-        "steps": [_step(step, step.command, run.completed[step.id]) for step in steps],
-        "checks": [_check(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Check)],
-        "attempts": [
+        "steps": (_step(step, step.command, run.completed[step.id]) for step in steps),
+        "checks": (_check(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Check)),
+        "attempts": (
             _attempt(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Attempt)
-        ],
+        ),
     }
 
 

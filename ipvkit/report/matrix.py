@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from tabulate import tabulate
-
 from ipvkit.matrix import ENDPOINTS, Cell, Matrix
+from ipvkit.report.grid import grid
 
 _COLUMNS = (
     ("host", "e"),
@@ -35,14 +34,14 @@ not do what was predicted.
 
 def render(matrix: Matrix, *, colour: bool = False) -> str:
     """Return the table, the cells that disagree with their reasons, and the verdict."""
-    table = tabulate(_rows(matrix.cells, colour=colour), _HEADERS, disable_numparse=True)
+    table = grid(_rows(matrix.cells, colour=colour), _HEADERS)
     return "\n".join([table, "", LEGEND, *_disagreements(matrix), verdict_line(matrix)]) + "\n"
 
 
 def render_markdown(matrix: Matrix) -> str:
     """Return the table for a page of Markdown."""
     rows = _rows(matrix.cells, colour=False)
-    table = tabulate(rows, _HEADERS, tablefmt="github", disable_numparse=True)
+    table = grid(rows, _HEADERS, tablefmt="github")
     return "\n".join([LEGEND, table, "", *_disagreements(matrix), verdict_line(matrix)]) + "\n"
 
 

@@ -4,11 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tabulate import tabulate
-
 from ipvkit.journal import Record
 from ipvkit.ledger import Entry
 from ipvkit.preflight import some
+from ipvkit.report.grid import grid
 
 
 def render_table(records: Sequence[Record]) -> str:
@@ -20,7 +19,7 @@ def render_table(records: Sequence[Record]) -> str:
         for r in records
     ]
     headers = ("lab", "state", "since", "process", "holds")
-    return tabulate(rows, headers, disable_numparse=True) + "\n"
+    return grid(rows, headers) + "\n"
 
 
 def render_json(records: Sequence[Record]) -> str:

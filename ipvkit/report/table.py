@@ -1,12 +1,9 @@
 """A result as a person reads it: a table, then one line of verdict."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from textwrap import wrap
 
-from tabulate import tabulate
-
-from ipvkit.lab import Lab
-from ipvkit.plan import Plan
+from ipvkit.report.grid import grid
 from ipvkit.verdicts import Result, Verdict
 
 _COLOURS = {"pass": "32", "FAIL": "1;31", "skipped": "33", "not run": "33"}
@@ -29,43 +26,15 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
     return "\n".join(parts) + "\n"
 
 
-def summaries(labs: Sequence[Lab]) -> str:
-    """Return a table of labs, with what each is about."""
-    return (
-        tabulate([(lab.name, lab.about) for lab in labs], ("lab", "what it shows"), disable_numparse=True)
-        + "\n"
-    )
-
-
-def predictions(plan: Plan) -> str:
-    """Return the table of what is predicted in each phase of `plan`."""
-    rows = [
-        [
-            section.name,
-            str(probe.check),
-            str(probe.address or ""),
-            probe.expected,
-            probe.skipped or probe.reason,
-        ]
-        for section in plan.sections
-        for probe in (
-            *(probe for stage in section.stages for s in stage for probe in s.probes),
-            *section.skipped,
-        )
-    ]
-    headers = ("phase", "check", "address", "predicted", "reason")
-    return f"{tabulate(rows, headers, disable_numparse=True)}\n\n{plan.lab.name}: {len(rows)} checks\n"
-
-
 def _table(rows: list[list[str]], width: int | None) -> str:
     if width is None:
-        return tabulate(rows, _HEADERS, disable_numparse=True)
-    others = tabulate([row[:-1] for row in rows], _HEADERS[:-1], disable_numparse=True)
+        return grid(rows, _HEADERS)
+    others = grid([row[:-1] for row in rows], _HEADERS[:-1])
     room = width - max(len(line) for line in others.splitlines()[:2]) - 2
     if room < _NARROWEST_REASON:
         return _with_reasons_below(others, [row[-1] for row in rows], width)
     widths = [None] * (len(_HEADERS) - 1) + [room]
-    return tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=widths)
+    return grid(rows, _HEADERS, maxcolwidths=widths)
 
 
 def _with_reasons_below(table: str, reasons: list[str], width: int) -> str:

@@ -400,7 +400,10 @@ conclude() {
 FOR_FRAMES = r"""
 # --- what is told of it: frames, which read_frames reads ---------------------------------------------
 views=()
-view() { views+=("$1"); remember "view $1" "${@:2}"; }
+view() {
+  step "$@"
+  steps=() views+=("$1")
+}
 
 become() { exec "${@:2}"; }
 there() { return 1; }
@@ -423,7 +426,7 @@ end() {
 look() {
   local each
   for each in "${views[@]}"; do
-    recall "view $each"
+    recall "step $each"
     launch "$1" "$each"
   done
   collect "$1"

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import MissingRequirement
+
+if TYPE_CHECKING:
+    from ipvkit.plan import Plan
 
 Inbox = SimpleQueue[Any]
 """Holds `Ended`, `Output` and whatever else the engine puts there itself."""
@@ -111,8 +114,11 @@ class PayloadTarget(Protocol):
     kind: str
     work: str
 
-    def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
-        """Start `payload`; `Output` will be in the inbox, the last with None."""
+    def start(self, payload: str, timeout_s: float, inbox: Inbox, plan: "Plan | None" = None) -> Payload:
+        """Start `payload`, which does what is in `plan`, or anything; `Output` will be in the inbox.
+
+        The last is one with None.
+        """
 
 
 class SessionTarget(PayloadTarget, Protocol):

@@ -1,24 +1,15 @@
 """Which target it shall be."""
 
 import os
-from enum import StrEnum
 
 from ipvkit.errors import MissingRequirement
 from ipvkit.targets import SessionTarget
+from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
 KERNELS_AT_ONCE = 3 * len(os.sched_getaffinity(0))
 """How many targets are run side by side: while one waits for a reply another has the CPU."""
-
-
-class TargetKind(StrEnum):
-    """The targets that a person can name."""
-
-    AUTO = "auto"
-    LOCAL = "local"
-    SANDBOX = "sandbox"
-    UML = "uml"
 
 
 def choose(kind: TargetKind) -> tuple[SessionTarget, str]:

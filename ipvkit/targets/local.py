@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import sh
 
 from ipvkit.command import Command, Completed
 from ipvkit.errors import CommandFailed, MissingRequirement
-from ipvkit.script import RowReader, row
 from ipvkit.targets import Ended, Inbox, Row, Running, environment, find_program, missing, require_ipvlan
+
+if TYPE_CHECKING:
+    from ipvkit.script import RowReader
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -66,6 +68,9 @@ class Local:
 
         Raise MissingRequirement where a program is not there, CommandFailed where bash does not start.
         """
+        # One command by itself needs no row, and no plan, which the script loads.
+        from ipvkit.script import RowReader, row
+
         for program in {command.argv[0] for command in commands.values()}:
             if find_program(program) is None:
                 raise missing(program)
@@ -159,7 +164,7 @@ def _wait(key: str, process: sh.RunningCommand, started: float, inbox: Inbox) ->
     inbox.put(Ended(key, completed))
 
 
-def _read_row(process: sh.RunningCommand, reader: RowReader, out: int, err: int, inbox: Inbox) -> None:
+def _read_row(process: sh.RunningCommand, reader: "RowReader", out: int, err: int, inbox: Inbox) -> None:
     open_ = {out, err}
     while open_:
         readable, _, _ = select.select(list(open_), [], [])

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -19,19 +18,21 @@ _GRACE_S = 5
 _SAID_AT_MOST = 4000
 
 
-# Who asks for KILL at its parent's death asks too late if the parent is dead by then: so each looks.
-_IF_PARENT_LIVES = '[[ $PPID == "$0" ]] || exit 1; '
-_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "bash", "-c")
+_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+
+# Who asks for KILL at its parent's death asks too late if the parent is dead by then: so these look.
+_IF_PARENT_LIVES = '[[ $PPID == "$0" ]] || exit 1; exec "$@"'
+_IF_BOTH_LIVE = 'read -r _ _ _ parent _ </proc/$PPID/stat && [[ $parent == "$0" ]] || exit 1; exec "$@"'
 
 
 def guarded(argv: Sequence[str], timeout_s: float) -> list[str]:
     """Return `argv` so wrapped that the kernel kills it when this process is gone, or when time is up.
 
-    setpriv(1) has the kernel send KILL at the death of the parent, timeout(1) bounds the whole life.
+    setpriv(1) has the kernel send KILL at the death of the parent, timeout(1) bounds the whole life. That
+    timeout is still this process's child shows that each had asked for KILL before its parent could die.
     """
-    child = [*_WITH_PARENT, _IF_PARENT_LIVES + 'exec "$@"']
-    bound = f'exec timeout --signal=KILL {timeout_s + _GRACE_S:.0f} {shlex.join(child)} "$$" "$@"'
-    return [*_WITH_PARENT, _IF_PARENT_LIVES + bound, str(os.getpid()), *argv]
+    bound = (*_WITH_PARENT, "timeout", "--signal=KILL", f"{timeout_s + _GRACE_S:.0f}")
+    return [*bound, *_WITH_PARENT, "bash", "-c", _IF_BOTH_LIVE, str(os.getpid()), *argv]
 
 
 def in_foreground(argv: Sequence[str], payload_file: int, variables: Mapping[str, str] | None = None) -> int:
@@ -41,7 +42,7 @@ def in_foreground(argv: Sequence[str], payload_file: int, variables: Mapping[str
     was found; ^C is not for this process. What `argv` says on stderr is not shown: uml tells of its
     start there.
     """
-    guarded_argv = [*_WITH_PARENT, _IF_PARENT_LIVES + 'exec "$@"', str(os.getpid()), *argv]
+    guarded_argv = [*_WITH_PARENT, "bash", "-c", _IF_PARENT_LIVES, str(os.getpid()), *argv]
     # A handler, since what is ignored would stay so in the child.
     handlers = {signal.SIGINT: lambda _number, _frame: None, signal.SIGTERM: _end, signal.SIGHUP: _end}
     former = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -1,5 +1,6 @@
 """`sandbox`: new user, mount, network and process namespaces on this kernel (unshare(1))."""
 
+from ipvkit.plan import Plan
 from ipvkit.targets import Inbox, Payload, find_program, require, require_ipvlan
 from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memory_file
 
@@ -24,7 +25,7 @@ class Sandbox:
         require(*_PROGRAMS)
         require_ipvlan(*_unshare())
 
-    def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
+    def start(self, payload: str, timeout_s: float, inbox: Inbox, _: Plan | None = None) -> Payload:
         """Start `payload` in new namespaces, with an empty /run and the loopback up, as on any host."""
         file = memory_file(f"{_PROLOGUE}{payload}".encode())
         return PayloadProcess(guarded(_bash(file), timeout_s), file, inbox)

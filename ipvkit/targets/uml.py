@@ -6,39 +6,94 @@ file and the output comes out of a serial line, so that nothing is ever written 
 
 import os
 import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from ipvkit.errors import MissingRequirement
+from ipvkit.plan import Plan
 from ipvkit.targets import Inbox, Payload, environment, find_program, require
 from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memory_file
 
 KERNELS = ("linux.uml", "linux")
 MODULES = Path("/usr/lib/uml/modules")
-MEMORY_MIB = 256
+
+_MEMORY_MIB = 96
+"""What a guest and the commands that run side by side in it use at most."""
+
+_FOR_AN_ENDPOINT_MIB = 0.5
+"""What a network namespace, its links and what is printed of them use at most."""
+
+_ENDPOINTS = 320
+"""How many endpoints there is memory for where nobody knows what will run."""
+
 _STARTED = count(os.getpid())
 """Counts the kernels that were started, beginning where other processes do not."""
 
 _PROGRAMS = ("taskset", "setpriv", "timeout", "bash", "mount", "modprobe", "ip")
 
-# The kernel measures which RAID routine is fastest for 0.9 s of its start; no lab has a use for that.
-_SKIPPED_AT_START = "raid6_select_algo,calibrate_xor_blocks,register_xor_blocks"
+_MODULES = {
+    **{kind: (kind,) for kind in ("bridge", "ipvlan", "macvlan", "veth")},
+    "vlan": ("8021q",),
+    "clsact": ("sch_ingress",),
+    "flower": ("cls_flower", "act_gact"),
+    "matchall": ("cls_matchall", "act_gact"),
+}
+"""The modules behind the words of a command that makes a link, a qdisc or a filter."""
+
+_COMMON = ("bridge", "ipvlan", "veth")
+"""The words of nearly every lab."""
+
+_SKIPPED_AT_START = (
+    # Which RAID routine is fastest is measured for 0.9 s.
+    "initcall_blacklist=raid6_select_algo,calibrate_xor_blocks,register_xor_blocks",
+    # How long a busy wait takes is measured for 0.05 s; nothing here has hardware to wait for.
+    "lpj=20000000",
+    # 512 terminals that nobody opens are made for 0.01 s.
+    "pty.legacy_count=0",
+)
 
 # The guest's first process. /dev is the kernel's own devtmpfs; /run/netns is where ip-netns(8) looks.
+# Each process costs the guest about 20 ms: so there is one mount, and the loopback is set up by its flags,
+# IFF_UP and IFF_LOOPBACK. (A source that the host does not use: an old mount(8) looks there what is mounted.)
 _PROLOGUE = """\
 export PATH=SEARCHED HOME=/run
-trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger; sleep 60; }' EXIT
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t tmpfs tmpfs /run
-ip link set lo up
-mkdir -p /run/netns /run/modules/lib/modules
-ln -s MODULES/* /run/modules/lib/modules/
-modprobe --all --dirname /run/modules ipvlan veth bridge macvlan 8021q || exit 3
+trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger && sleep 60; }' EXIT
+printf 'uml-guest %s\n' '/proc proc' '/sys sysfs' '/run tmpfs' '/run/netns tmpfs X-mount.mkdir' \
+  '/run/modules/lib/modules hostfs X-mount.mkdir,hostfs=MODULES' >/dev/fstab
+mount --all --fstab /dev/fstab || exit 3
+echo 0x9 >/sys/class/net/lo/flags
+"""
+
+# Has the kernel load by itself what is asked for.
+_ON_DEMAND = """\
 printf '#!%s\nexec modprobe --dirname /run/modules "$@"\n' "$BASH" >/run/modules/modprobe
 chmod +x /run/modules/modprobe
 echo /run/modules/modprobe >/proc/sys/kernel/modprobe
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What a kernel is given: modules, memory in MiB, and whether it loads others when it is asked to."""
+
+    modules: tuple[str, ...]
+    memory_mib: int
+    on_demand: bool
+
+
+def guest_of(plan: Plan | None) -> Guest:
+    """Return what the commands of `plan` need; None is for commands that are not known."""
+    if plan is None:
+        return _guest(_COMMON, _ENDPOINTS, on_demand=True)
+    words = {word for part in plan.parts for word in part.command.argv}
+    return _guest(words & _MODULES.keys(), len(plan.lab.endpoints), on_demand=False)
+
+
+def _guest(words: Iterable[str], endpoints: int, *, on_demand: bool) -> Guest:
+    modules = {module for word in words for module in _MODULES[word]}
+    return Guest(tuple(sorted(modules)), _MEMORY_MIB + int(endpoints * _FOR_AN_ENDPOINT_MIB), on_demand)
 
 
 class Uml:
@@ -52,57 +107,65 @@ class Uml:
         if not any(find_program(name) for name in KERNELS) or not MODULES.is_dir():
             raise MissingRequirement("User-Mode Linux is not installed", "apt install user-mode-linux")
         require(*_PROGRAMS)
-        _memory_folder()
+        _memory_folder(_MEMORY_MIB)
 
-    def start(self, payload: str, timeout_s: float, inbox: Inbox) -> Payload:
-        """Start a kernel whose first process is bash with `payload`."""
-        file = _block_device(f"exec </dev/null >/dev/ttyS0\n{payload}")
-        argv = _kernel(file, "con0=null,fd:2", "ssl0=null,fd:1")
+    def start(self, payload: str, timeout_s: float, inbox: Inbox, plan: Plan | None = None) -> Payload:
+        """Start a kernel whose first process is bash with `payload`, made for what `plan` needs."""
+        guest = guest_of(plan)
+        file = _block_device(guest, f"exec </dev/null >/dev/ttyS0\n{payload}")
+        argv = _kernel(guest, file, "con0=null,fd:2", "ssl0=null,fd:1")
         return PayloadProcess(
             [*_on_one_cpu(), *guarded(argv, timeout_s)],
             file,
             inbox,
             decode=_Terminal().decode,
-            variables={"TMPDIR": _memory_folder()},
+            variables={"TMPDIR": _memory_folder(guest.memory_mib)},
         )
 
     def interact(self, payload: str) -> int:
         """Run bash with `payload` on a kernel whose console is this process's terminal, until it ends."""
+        guest = guest_of(None)
         size = os.get_terminal_size()
         console = f"stty rows {size.lines} cols {size.columns} </dev/tty1"
         wrapped = f"exec setsid --ctty --wait bash -c {shlex.quote(f'{console}; {payload}')}"
-        file = _block_device(f"({wrapped}) </dev/tty1 >/dev/tty1 2>&1\n")
-        argv = [*_on_one_cpu(), *_kernel(file, "con0=null,null", "con1=fd:0,fd:1")]
-        return in_foreground(argv, file, {"TMPDIR": _memory_folder()})
+        file = _block_device(guest, f"({wrapped}) </dev/tty1 >/dev/tty1 2>&1\n")
+        argv = [*_on_one_cpu(), *_kernel(guest, file, "con0=null,null", "con1=fd:0,fd:1")]
+        return in_foreground(argv, file, {"TMPDIR": _memory_folder(guest.memory_mib)})
 
 
-def _block_device(payload: str) -> int:
+def _block_device(guest: Guest, payload: str) -> int:
     """Return a memory file that the guest's first process, bash, reads as a block device."""
     path = shlex.quote(environment()["PATH"])
-    content = (_PROLOGUE.replace("SEARCHED", path).replace("MODULES", str(MODULES)) + payload).encode()
+    parts = [
+        _PROLOGUE.replace("SEARCHED", path).replace("MODULES", str(MODULES)),
+        f"modprobe --all --dirname /run/modules {' '.join(guest.modules)} || exit 3\n",
+        *([_ON_DEMAND] if guest.on_demand else []),
+        payload,
+    ]
+    content = "".join(parts).encode()
     return memory_file(content.ljust(-(-len(content) // 512) * 512, b"\n"))
 
 
-def _kernel(file: int, *consoles: str) -> list[str]:
+def _kernel(guest: Guest, file: int, *consoles: str) -> list[str]:
     """Return the argv of a kernel that runs what is in `file`."""
     return [
         next(path for name in KERNELS if (path := find_program(name))),
-        f"mem={MEMORY_MIB}M",
+        f"mem={guest.memory_mib}M",
         *("rootfstype=hostfs", "rootflags=/", "ro"),
         *("con=null", *consoles),
         # No folder can be made there: so no ~/.uml, no pid file, no control socket.
         "uml_dir=/dev/null/",
         f"ubd0r=/proc/self/fd/{file}",
-        f"initcall_blacklist={_SKIPPED_AT_START}",
+        *_SKIPPED_AT_START,
         f"init={find_program('bash')}",
         # Sourced, since bash would read a script from a device byte by byte.
         *("--", "-c", '". /dev/ubda"'),
     ]
 
 
-def _memory_folder() -> str:
-    """Return the folder in which the kernel can have its memory: a file with no name (O_TMPFILE)."""
-    wanted = MEMORY_MIB * 1024 * 1024
+def _memory_folder(memory: int) -> str:
+    """Return the folder in which a kernel can have `memory` MiB: a file with no name (O_TMPFILE)."""
+    wanted = memory * 1024 * 1024
     folders = ("/dev/shm", os.environ.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp")  # noqa: S108
     for folder in folders:
         if os.access(folder, os.W_OK):
@@ -110,7 +173,7 @@ def _memory_folder() -> str:
             if not state.f_flag & os.ST_NOEXEC and state.f_bavail * state.f_frsize >= wanted:
                 return folder
     raise MissingRequirement(
-        f"no folder can hold the memory of a uml kernel ({MEMORY_MIB} MiB, not mounted noexec)",
+        f"no folder can hold the memory of a uml kernel ({memory} MiB, not mounted noexec)",
         f"tried {', '.join(folders)}; set TMPDIR to one that can",
     )
 

@@ -93,8 +93,8 @@ def by_pingparsing(text: str) -> Counts:
 PARSERS = {"ipvkit": by_ipvkit, "jc": by_jc, "pingparsing": by_pingparsing}
 
 
-def compare_rates(megabytes: int) -> None:
-    """Print the rates on a long log, and the times for a short output."""
+def compare_rates(megabytes: int, form: str) -> None:
+    """Print the rates on a long log, and the times for a short output, as a table of that form."""
     long, short = replies(megabytes * MEGA), SHORT.read_text()
     long_took: dict[str, list[float]] = {name: [] for name in PARSERS}
     short_took: dict[str, list[float]] = {name: [] for name in PARSERS}
@@ -111,8 +111,9 @@ def compare_rates(megabytes: int) -> None:
         ]
         for name in PARSERS
     ]
-    print(f"a log of {megabytes} MB, and an output of {len(short.splitlines())} lines; medians")
-    print(tabulate(rows, ("", "MB/s", "us", "long: times ipvkit's", "short: times ipvkit's"), floatfmt=".2f"))
+    print(f"A log of {megabytes} MB, and an output of {len(short.splitlines())} lines; medians.\n")
+    header = ("", "MB/s", "us", "long: times ipvkit's", "short: times ipvkit's")
+    print(tabulate(rows, header, tablefmt=form, floatfmt=".2f"))
 
 
 def ratios(name: str, *took: dict[str, list[float]]) -> Iterator[float]:
@@ -172,10 +173,13 @@ def compare_answers() -> None:
 
 
 def main() -> None:
-    """Print it all."""
+    """Print it all, or with --markdown the rates alone, as a Markdown table."""
+    if sys.argv[1:2] == ["--markdown"]:
+        compare_rates(int(sys.argv[2]), "github")
+        return
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     print(f"jc {version('jc')}, pingparsing {version('pingparsing')}, Python {sys.version.split()[0]}\n")
-    compare_rates(megabytes)
+    compare_rates(megabytes, "simple")
     print()
     show_linear(megabytes)
     print()

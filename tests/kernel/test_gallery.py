@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ipvkit import engine, labs
-from ipvkit.lab import Attempt, Check, Lab, Outcome
+from ipvkit.lab import PROBERS, Attempt, Check, Lab, Outcome
 from ipvkit.lab_file import dump, load
-from ipvkit.plan import PROBERS, Plan, make_plan
+from ipvkit.plan import Plan, make_plan
 from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.uml import Uml
 from ipvkit.verdicts import Result, judge

@@ -176,6 +176,19 @@ def test_a_killed_run_leaves_no_process_and_no_file(program: Program, name: str)
         assert program.left_files() == []
 
 
+def test_a_guest_for_whoever_types_commands_loads_what_they_ask_for() -> None:
+    commands = [
+        "ip link add other type dummy",
+        "ip link add link other name other.5 type vlan id 5",
+        "ip link add mac link other type macvlan mode bridge",
+        "tc qdisc add dev other clsact",
+        "tc filter add dev other ingress protocol ip pref 1 flower src_ip 192.0.2.1 action pass",
+        "ip -br link show type macvlan | wc --lines",
+    ]
+    said = in_guest(" && ".join(commands))
+    assert (said.exit_code, said.output.split()) == (0, ["1"])
+
+
 def test_the_guest_cannot_write_to_the_host() -> None:
     said = in_guest("touch /etc/ipvkit-was-here")
     assert said.exit_code != 0

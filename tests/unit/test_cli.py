@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import pytest
 from ipvkit import __version__, cli
 from ipvkit import labs as gallery
 from ipvkit.cli import main, overview
-from ipvkit.cli.app import GROUPS, app
 from ipvkit.cli.progress import Progress
 from ipvkit.command import Completed
 from ipvkit.lab_file import load
@@ -47,20 +46,6 @@ def process(*words: str, stdout: Any = subprocess.PIPE, **variables: str) -> sub
     return subprocess.run(
         argv, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment, timeout=60, check=False
     )
-
-
-def imported_by(words: Sequence[str]) -> set[str]:
-    """Return the packages that are loaded after this command line."""
-    script = f"""\
-import contextlib, io, sys
-from ipvkit.cli import main
-with contextlib.redirect_stdout(io.StringIO()):
-    main({words!r})
-print(*sys.modules)
-"""
-    argv = [sys.executable, "-c", script]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
-    return {name.partition(".")[0] for name in done.stdout.split()}
 
 
 # --- mistakes --------------------------------------------------------------------------------------------
@@ -279,14 +264,6 @@ def test_options_for_a_real_network_get_into_the_commands(call: Callable[..., Ca
 # --- help ---------------------------------------------------------------------------------------------------
 
 
-def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
-    commands = {command.name for command in app.registered_commands} | set(GROUPS)
-    shown = overview().partition("Commands")[2].partition("Options")[0].splitlines()[1:]
-    assert {line.split()[0] for line in shown if line.strip()} == commands
-    assert set(cli.SUMMARIES) == commands
-    assert all(summary in overview() for summary in cli.SUMMARIES.values())
-
-
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
 def test_help_is_the_overview(call: Callable[..., Called], words: list[str]) -> None:
     assert call(*words) == (0, overview(), "")
@@ -304,18 +281,6 @@ def test_each_command_has_help_with_its_summary_and_its_exit_codes(
     assert (code, err) == (0, "")
     assert cli.SUMMARIES[command] in " ".join(out.split())
     assert "xit code" in out
-
-
-@pytest.mark.parametrize("words", [["--help"], ["--version"]])
-def test_help_and_version_load_nothing_that_takes_long(words: Sequence[str]) -> None:
-    assert imported_by(words) & {"typer", "click", "sh", "rich", "yaml", "tabulate", "asyncio"} == set()
-
-
-def test_a_dry_run_loads_no_bar() -> None:
-    code = (
-        "from ipvkit.cli import main\nwith contextlib.redirect_stdout(io.StringIO()): main(['export-script'])"
-    )
-    assert "rich" not in imported_by(code)
 
 
 @pytest.mark.parametrize(

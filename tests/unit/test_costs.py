@@ -79,7 +79,7 @@ def written(lab: Lab) -> dict[str, int]:
         "export": calls(lambda: exported(plan))[0],
         "payload": calls(lambda: payload(plan, {}, "nonce", "/work"))[0],
         "judge": calls(lambda: judge(result.run))[0],
-        "json": calls(lambda: json.document(result))[0],
+        "json": calls(lambda: list(json.render(result)))[0],
         "table": calls(lambda: table.render(result))[0],
     }
 

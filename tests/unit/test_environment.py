@@ -13,7 +13,7 @@ from ipvkit.errors import MissingRequirement
 from ipvkit.execution import execute
 from ipvkit.targets import PASSED_ON, SEARCH_PATH, environment, find_program, require, roots_folders
 from ipvkit.targets.local import Local
-from ipvkit.targets.uml import _block_device
+from ipvkit.targets.uml import _block_device, guest_of
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of root's")
@@ -186,7 +186,7 @@ def test_what_is_found_is_what_a_command_of_that_name_starts(program: str) -> No
 def test_a_uml_guest_has_the_same_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = given_away(tmp_path / "folder")
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    descriptor = _block_device("")
+    descriptor = _block_device(guest_of(None), "")
     with os.fdopen(descriptor) as file:
         file.seek(0)
         first = file.readline()

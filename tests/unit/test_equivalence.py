@@ -33,9 +33,9 @@ from ipvkit.execution import ROW_FROM
 from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Probe, Step, Undo, make_plan
-from ipvkit.residue import views_of
+from ipvkit.residue import together, views_of
 from ipvkit.script import LOST_AFTER, NO_ROUTE, exported
-from ipvkit.targets import Inbox, Output
+from ipvkit.targets import Inbox, Output, PayloadTarget
 from ipvkit.targets.local import Local
 from ipvkit.tools import ip
 from ipvkit.verdicts import Result, judge
@@ -149,11 +149,20 @@ def line_of(undo: Undo) -> str:
     return str(undo.completed(READ if undo.reads else ""))
 
 
+def looks_of(plan: Plan, *, in_a_payload: bool) -> list[str]:
+    """Return what fakes write down when the machine is looked at; in a payload one process of ip does it."""
+    views = views_of(plan)
+    if not in_a_payload:
+        return [str(view) for view in views.values()]
+    shown, *others = together(views).values()
+    return [*(f"{' '.join(shown.argv[:-2])} {text}" for text in shown.stdin), *map(str, others)]
+
+
 @st.composite
 def cases(draw: st.DrawFn, lab: Lab) -> Case:
     plan = make_plan(lab)
     answers = {line: draw(_answers(step)) for line, step in probes(plan)}
-    looks = {str(view) for view in views_of(plan).values()}
+    looks = {look for by in (True, False) for look in looks_of(plan, in_a_payload=by)}
     # What the engine looks at for itself would fail there too, before the first step.
     lines = sorted({*(line for step in plan.steps for line in typed(step)), *undo_lines(plan)} - looks)
     fails = draw(st.just("") | st.sampled_from(lines))
@@ -233,7 +242,7 @@ def run_engine(case: Case, recorder: Recorder, target: engine.Target) -> tuple[l
     recorder.answer({**shown_of_what_stays(case), **case.answers}, before_the_end=case.hook)
     result = judge(engine.run(case.plan, target, lambda _: None))
     marks = recorder.log()
-    views = Counter(str(view) for view in views_of(case.plan).values())
+    views = Counter(looks_of(case.plan, in_a_payload=isinstance(target, PayloadTarget)))
     count = 2 * views.total()
     for event in ("begin", "end"):
         assert Counter(mark.line for mark in marks[:count] if mark.event == event) == views
@@ -312,7 +321,7 @@ class Bash:
     def __init__(self, folder: Path) -> None:
         self.work = str(folder)
 
-    def start(self, payload: str, _: float, inbox: Inbox) -> "RunningBash":
+    def start(self, payload: str, _: float, inbox: Inbox, __: Plan | None = None) -> "RunningBash":
         file = Path(self.work) / "payload.sh"
         file.write_text(payload)
         words = ["bash", str(file)]
@@ -358,7 +367,7 @@ def in_order(marks: Sequence[Mark], case: Case) -> tuple[list[Counter[str]], lis
 def without_looks(marks: Sequence[Mark], plan: Plan) -> list[Mark]:
     """Return the marks without those of looks at what is to be undone, and at what is left."""
     looks = {str(view) for effect in effects_of(plan) for view in effect.views.values()}
-    looks |= {str(view) for view in views_of(plan).values()}
+    looks |= {look for by in (True, False) for look in looks_of(plan, in_a_payload=by)}
     return [mark for mark in marks if mark.line not in looks]
 
 

@@ -1,5 +1,6 @@
 """fping: real captures as a person reads them, and the verdicts that pings of its hosts would have led to."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from ipvkit.lab_file import load
 from ipvkit.labs import text as lab_called
 from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.report import table
-from ipvkit.report.json import document, plain
+from ipvkit.report.json import render
+from ipvkit.report.plain import plain
 from ipvkit.tools.fping import parse_fping
 from ipvkit.verdicts import Verdict, judge
 from recorder import answered, unanswered, watched_to_its_end
@@ -159,7 +161,7 @@ def test_the_verdicts_are_those_of_ping(turned: frozenset[str]) -> None:
 def test_a_report_tells_of_each_check_what_fping_counted() -> None:
     plan = make_plan(walkthrough(), prober="fping")
     result = judge(a_run(plan, frozenset()))
-    phase = document(result)["phases"][1]
+    phase = json.loads("".join(render(result)))["phases"][1]
     assert [check["observed"] for check in phase["checks"]].count("unreachable") == 1
     assert [check["ping"]["received"] for check in phase["checks"]] == [6, 6, 6, 6, 0]
     assert "12 of 12 checks as predicted" in table.render(result)

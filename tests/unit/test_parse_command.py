@@ -22,8 +22,11 @@ from captures import FIXTURES, captures, short, text_of
 from command_line import IPVKIT, Called, Piped, needs_ping, wait_until
 from documents import REFERENCE
 from ipvkit.errors import UnparsableOutput
-from ipvkit.report import outputs
-from ipvkit.report.json import plain
+from ipvkit.report.arping import ARPING
+from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn
+from ipvkit.report.outputs import event_line
+from ipvkit.report.ping import PING
+from ipvkit.report.plain import plain
 from ipvkit.tools import arping, ip, ping
 from strategies import mutated_text
 
@@ -376,15 +379,13 @@ def test_an_empty_list_is_told_in_words(feed: Callable[..., Called], kind: str, 
 
 
 TABLE: dict[str, Callable[[str], str]] = {
-    "ping": lambda printed: outputs.PING.table(ping.parse_ping(printed)),
-    "arping": lambda printed: outputs.ARPING.table(arping.parse_arping(printed)),
-    "link": lambda printed: outputs.LINK.table(
-        [outputs.LinkIn(None, link) for link in ip.parse_links(printed)]
-    ),
-    "addr": lambda printed: outputs.ADDR.table(ip.parse_addresses(printed)),
-    "route": lambda printed: outputs.ROUTE.table(ip.parse_routes(printed)),
-    "neigh": lambda printed: outputs.NEIGH.table(ip.parse_neighbours(printed)),
-    "netns": lambda printed: outputs.NETNS.table(ip.parse_netns(printed)),
+    "ping": lambda printed: PING.table(ping.parse_ping(printed)),
+    "arping": lambda printed: ARPING.table(arping.parse_arping(printed)),
+    "link": lambda printed: LINK.table([LinkIn(None, link) for link in ip.parse_links(printed)]),
+    "addr": lambda printed: ADDR.table(ip.parse_addresses(printed)),
+    "route": lambda printed: ROUTE.table(ip.parse_routes(printed)),
+    "neigh": lambda printed: NEIGH.table(ip.parse_neighbours(printed)),
+    "netns": lambda printed: NETNS.table(ip.parse_netns(printed)),
 }
 
 
@@ -760,7 +761,7 @@ def events_of(kind: str, printed: str) -> list[str]:
         case "arping":
             found = iter(arping.read_arping(lines_of(printed)))
         case "link":
-            found = (outputs.LinkIn(None, link) for link in ip.parse_links(printed))
+            found = (LinkIn(None, link) for link in ip.parse_links(printed))
         case "addr":
             found = iter(ip.parse_addresses(printed))
         case "route":
@@ -769,7 +770,7 @@ def events_of(kind: str, printed: str) -> list[str]:
             found = iter(ip.parse_neighbours(printed))
         case _:
             found = iter(ip.parse_netns(printed))
-    return [outputs.event(kind, event) for event in found]
+    return [event_line(kind, event) for event in found]
 
 
 @pytest.mark.parametrize("kind", STREAMS)
@@ -787,12 +788,12 @@ def test_outputs_one_after_another_are_each_what_they_are_alone(
 
 HEADER_OF_PING = lines_of(PLAIN_PING)[0]
 HEADER_OF_ARPING = lines_of(PLAIN_ARPING)[0]
-LINK = "1: lo: <LOOPBACK> mtu 65536 qdisc noop state DOWN\n    link/loopback 00:00:00:00:00:00\n"
+LOOPBACK = "1: lo: <LOOPBACK> mtu 65536 qdisc noop state DOWN\n    link/loopback 00:00:00:00:00:00\n"
 
 LATE_ERRORS = {
     "in the third ping": ("ping", f"{PLAIN_PING * 2}{HEADER_OF_PING}{FRENCH_REPLY}\n", 18, 13),
     "in the second arping": ("arping", f"{PLAIN_ARPING}{HEADER_OF_ARPING}{GERMAN_REPLY}\n", 8, 6),
-    "in the third list": ("link", f'[{{"ifname":"a"}}]\n{LINK}[{{"ifname":2}}]\n', 4, 2),
+    "in the third list": ("link", f'[{{"ifname":"a"}}]\n{LOOPBACK}[{{"ifname":2}}]\n', 4, 2),
     "in JSON of several lines": (
         "addr",
         '[]\n[ {\n        "ifname": "a"\n    },{\n        !\n    } ]\n',

@@ -28,7 +28,7 @@ from arping_output import (
 )
 from captures import captures, expected, short, stripped, text_of
 from ipvkit.errors import UnparsableOutput
-from ipvkit.report.json import plain
+from ipvkit.report.plain import plain
 from ipvkit.tools.arping import (
     ArpingError,
     ArpingEvent,

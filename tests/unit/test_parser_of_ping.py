@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from captures import captures, expected, short, stripped, text_of
 from ipvkit.errors import UnparsableOutput
-from ipvkit.report.json import plain
+from ipvkit.report.plain import plain
 from ipvkit.tools.ping import (
     Header,
     NoAnswer,

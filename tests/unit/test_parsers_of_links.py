@@ -28,7 +28,7 @@ from ip_links_output import (
     without_stats,
 )
 from ipvkit.errors import UnparsableOutput
-from ipvkit.report.json import plain
+from ipvkit.report.plain import plain
 from ipvkit.tools.ip import Address, Link, parse_addresses, parse_links
 from strategies import JSON_VALUES, mutated_text
 

@@ -27,7 +27,7 @@ from ip_routes_output import (
     routes,
 )
 from ipvkit.errors import UnparsableOutput
-from ipvkit.report.json import plain
+from ipvkit.report.plain import plain
 from ipvkit.tools.ip import (
     Neighbour,
     Netns,

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from captures import FIXTURES, text_of
 from command_line import IPVKIT, Called, assert_one_line, commands_in, executed, fakes_on_path, wait_until
 from documents import REFERENCE
-from ipvkit.report import outputs
+from ipvkit.report.arping import ARPING
+from ipvkit.report.ping import PING
 from ipvkit.tools import arping, ping
 from recorder import Answer, Recorder
 
@@ -139,9 +140,9 @@ def test_a_ping_is_asked_whose_it_is_and_shown(
     recorder.answer({"ping -V": VERSIONS["ping"][by], line: printed})
     report = ping.parse_ping(text(capture))
     assert (code == 0) == bool(report.received)
-    assert call(*typed.split()) == (code, outputs.PING.table(report), "")
+    assert call(*typed.split()) == (code, PING.table(report), "")
     assert executed(recorder) == ["ping -V", line]
-    assert call(*typed.split(), "--json") == (code, outputs.PING.document(report), "")
+    assert call(*typed.split(), "--json") == (code, PING.document(report), "")
 
 
 PINGS_THAT_CANNOT: dict[str, tuple[str, str, str]] = {
@@ -341,9 +342,9 @@ def test_an_arping_is_asked_whose_it_is_and_shown(
     printed = Answer(text(capture), exit_code=exit_code_of(capture))
     recorder.answer({"arping -V": VERSIONS["arping"][by], line: printed})
     report = arping.parse_arping(text(capture))
-    assert call(*typed.split()) == (code, outputs.ARPING.table(report), "")
+    assert call(*typed.split()) == (code, ARPING.table(report), "")
     assert executed(recorder) == ["arping -V", line]
-    assert call(*typed.split(), "--json") == (code, outputs.ARPING.document(report), "")
+    assert call(*typed.split(), "--json") == (code, ARPING.document(report), "")
 
 
 LINK_DOWN = "libnet_init(LIBNET_LINK, down0): libnet_check_iface(): down0 is down"

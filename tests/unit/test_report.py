@@ -26,6 +26,7 @@ from ipvkit.preflight import Finding, Inspection
 from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json
 from ipvkit.report import table
+from ipvkit.report.plain import plain
 from ipvkit.script import LOST_AFTER
 from ipvkit.tools.ping import PingReport
 from ipvkit.undo import Finished
@@ -244,7 +245,7 @@ def test_an_attempt_that_failed_otherwise_was_not_observed() -> None:
 
 def test_attempts_are_told_beside_the_checks_of_their_phase() -> None:
     result = attempts(0, 2)
-    document = parsed(report_json.render(result))
+    document = written(result)
     found = [attempt for phase in document["phases"] for attempt in phase["attempts"]]
     assert [phase["checks"] for phase in document["phases"]] == [[], []]
     assert [(a["change"], a["expected"], a["observed"], a["passed"]) for a in found] == [
@@ -346,6 +347,14 @@ def parsed(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+def written(result: Result) -> Any:
+    """Return the document of a run, which is laid out as `json.dumps` does."""
+    text = "".join(report_json.render(result))
+    found = parsed(text)
+    assert text == json.dumps(found, indent=2) + "\n"
+    return found
+
+
 def results() -> Sequence[Result]:
     """Return results of every kind."""
     passed, skipped = as_predicted(walkthrough()), as_predicted(on_parent(walkthrough(), "eth0"))
@@ -363,7 +372,7 @@ def results() -> Sequence[Result]:
 
 @pytest.mark.parametrize("number", range(6))
 def test_a_run_is_one_json_document_that_its_schema_describes(number: int) -> None:
-    document = parsed(report_json.render(results()[number]))
+    document = written(results()[number])
     assert next(iter(document)) == "schema"
     assert document["schema"] == "ipvkit/run/v1"
     jsonschema.validate(document, schema_of("run-v1"))
@@ -371,7 +380,7 @@ def test_a_run_is_one_json_document_that_its_schema_describes(number: int) -> No
 
 def test_a_run_tells_each_step_and_each_check_by_its_phase() -> None:
     result = judge(as_predicted(walkthrough()))
-    document = parsed(report_json.render(result))
+    document = written(result)
     assert [phase["name"] for phase in document["phases"]] == ["lan", "l2", "l3"]
     assert [phase["mode"] for phase in document["phases"]] == [None, "l2", "l3"]
     steps = [step for phase in document["phases"] for step in phase["steps"]]
@@ -383,11 +392,11 @@ def test_a_run_tells_each_step_and_each_check_by_its_phase() -> None:
     assert watched["lifetime_s"] == pytest.approx(2.0)
     (ping,) = (check.ping for check in result.checks if check.lifetime_s is not None)
     assert ping is not None
-    assert watched["ping"] == report_json.plain(ping)
+    assert watched["ping"] == plain(ping)
 
 
 def test_a_failure_is_told_with_its_command_and_its_exit_code() -> None:
-    document = parsed(report_json.render(results()[4]))
+    document = written(results()[4])
     assert document["verdict"] == "error"
     assert document["error"] == {
         "message": "it failed",
@@ -402,9 +411,9 @@ def test_a_failure_is_told_with_its_command_and_its_exit_code() -> None:
 @given(ping_reports())
 def test_what_a_ping_saw_is_told_whole(report: PingReport) -> None:
     run = run_of(plan_of(Check("test1", "gateway")), printed(report))
-    document = parsed(report_json.render(judge(run)))
+    document = written(judge(run))
     (check,) = (check for phase in document["phases"] for check in phase["checks"])
-    assert check["ping"] == parsed(json.dumps(report_json.plain(report)))
+    assert check["ping"] == parsed(json.dumps(plain(report)))
     assert check["address"] == str(IPv4Address(ADDRESS))
 
 

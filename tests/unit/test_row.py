@@ -34,7 +34,7 @@ def ended(inbox: Inbox, count: int) -> list[tuple[str, Completed | None]]:
 
 
 def shown(completed: Completed | None) -> tuple[int, str, str] | None:
-    return completed and (completed.exit_code, completed.stdout, completed.stderr)
+    return None if completed is None else (completed.exit_code, completed.stdout, completed.stderr)
 
 
 def test_each_is_told_of_in_order() -> None:

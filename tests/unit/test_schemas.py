@@ -50,26 +50,29 @@ from ipvkit.lab_file import load
 from ipvkit.plan import Plan, Step, make_plan
 from ipvkit.preflight import SEVERITIES, Code, Finding, Inspection
 from ipvkit.report import json as report
-from ipvkit.report import outputs
 from ipvkit.report.ageing import render_json as render_measured
 from ipvkit.report.announce import json_line
+from ipvkit.report.arping import ARPING
 from ipvkit.report.doctor import render_json
 from ipvkit.report.explanation import render_json as render_explanations
+from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn
 from ipvkit.report.matrix import render_json as render_matrix
-from ipvkit.report.outputs import LinkIn
+from ipvkit.report.outputs import Output, command_document, event_line
+from ipvkit.report.ping import PING
+from ipvkit.report.plain import error, plain
 from ipvkit.tools import arping, ip, ping
 from ipvkit.undo import Finished
 from ipvkit.verdicts import judge
 from strategies import mutated_text
 
-OUTPUTS: dict[Kind, outputs.Output[Any]] = {
-    "ping": outputs.PING,
-    "arping": outputs.ARPING,
-    "link": outputs.LINK,
-    "addr": outputs.ADDR,
-    "route": outputs.ROUTE,
-    "neigh": outputs.NEIGH,
-    "netns": outputs.NETNS,
+OUTPUTS: dict[Kind, Output[Any]] = {
+    "ping": PING,
+    "arping": ARPING,
+    "link": LINK,
+    "addr": ADDR,
+    "route": ROUTE,
+    "neigh": NEIGH,
+    "netns": NETNS,
 }
 PARSERS: dict[Kind, Callable[[str], Any]] = {
     "ping": ping.parse_ping,
@@ -166,7 +169,7 @@ def a_run(plan: Plan, **changed: Any) -> dict[str, Any]:
     ]
     for name, value in changed.items():
         setattr(run, name, value)
-    document: dict[str, Any] = json.loads(report.render(judge(run)))
+    document: dict[str, Any] = json.loads("".join(report.render(judge(run))))
     return document
 
 
@@ -257,7 +260,7 @@ def test_the_runs_are_what_they_are_called() -> None:
 
 @pytest.mark.parametrize("problem", ERRORS, ids=lambda problem: type(problem).__name__)
 def test_errors_fit(problem: IpvkitError) -> None:
-    document = {"schema": "ipvkit/error/v1", "error": report.error(problem)}
+    document = {"schema": "ipvkit/error/v1", "error": error(problem)}
     assert wrong(document, "error-v1") == []
 
 
@@ -339,11 +342,11 @@ def test_what_the_command_line_explains_of_a_lab_fits(name: str, capsys: pytest.
 
 
 ADDRESS = IPv4Address("192.168.104.211")
-ARPING = Command(("arping", "-c", "1", "-U", "-I", "eth0", "192.168.104.211"))
+SENT = Command(("arping", "-c", "1", "-U", "-I", "eth0", "192.168.104.211"))
 CHANGES: list[announce.Event] = [
     announce.Began(announce.Announcement((ADDRESS,), "eth0"), nonlocal_bind=True),
     announce.Began(announce.Announcement((ADDRESS,), "eth0", 0.2, 60.0, "lab"), nonlocal_bind=False),
-    announce.Failed(ADDRESS, 12.3456, 'Interface "eth0" is down', ARPING),
+    announce.Failed(ADDRESS, 12.3456, 'Interface "eth0" is down', SENT),
     announce.Recovered(ADDRESS, 15.0),
     announce.Stopped("SIGINT", 12, 34.5, "restored", 0),
     announce.Stopped("time", 12, 34.5),
@@ -449,7 +452,7 @@ def test_what_undoes_it_stands_in_a_status_as_one_types_it() -> None:
 # --- what tools printed ---------------------------------------------------------------------------------
 
 PEER = IPv4Address("192.0.2.3")
-[LINK] = ip.parse_addresses("""\
+[A_LINK] = ip.parse_addresses("""\
 2: eth0: <BROADCAST,UP> mtu 1500 qdisc noop state UP group default qlen 1000
     link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff
     inet 192.0.2.1/24 brd 192.0.2.255 scope global eth0
@@ -472,8 +475,8 @@ EVENTS: dict[tuple[Kind, str], object] = {
     ("arping", "unrecognised"): arping.Unrecognised("hm"),
     ("arping", "summary"): arping.Summary(2, received=1, unanswered_percent=50.0, extra=0),
     ("arping", "times"): arping.Times(ping.Rtt(0.004, 0.005, 0.008, None)),
-    ("link", "link"): LinkIn("test1", LINK),
-    ("addr", "addr"): LINK,
+    ("link", "link"): LinkIn("test1", A_LINK),
+    ("addr", "addr"): A_LINK,
     ("route", "route"): ip.parse_routes("default\n\tnexthop via 192.0.2.254 dev eth0 weight 1\n")[0],
     ("neigh", "neigh"): ip.parse_neighbours("192.0.2.3 dev eth0 lladdr 02:00:00:00:00:03 router STALE")[0],
     ("netns", "netns"): ip.Netns("test1", 0),
@@ -553,7 +556,7 @@ def test_whatever_a_tool_can_have_seen_fits(kind: Kind, data: st.DataObject) -> 
     found = data.draw(REPORTS[kind])
     assert wrong(document_of(kind, found), f"{kind}-v1") == []
     for part in parts_of(found):
-        assert wrong(json.loads(outputs.event(kind, part)), "event-v1") == []
+        assert wrong(json.loads(event_line(kind, part)), "event-v1") == []
 
 
 ODD_PIECES = ("-1", "0", "999", "1e3", "null", "[]", "{}", '"x"', "192.0.2.1", "(DUP!)", "rtt min/avg/max = ")
@@ -573,7 +576,7 @@ def test_whatever_is_understood_of_a_mangled_capture_fits(kind: Kind, data: st.D
 
 # --- the parts of each schema ---------------------------------------------------------------------------
 
-COMMAND = outputs.command_document(Command(("ip", "netns", "add", "test1")), Completed(0, "", "", 0.0075))
+COMMAND = command_document(Command(("ip", "netns", "add", "test1")), Completed(0, "", "", 0.0075))
 
 SAMPLES: dict[Kind, tuple[str, ...]] = {
     "ping": tuple(
@@ -603,9 +606,9 @@ DOCUMENTS = [
     *((f"{kind}-v1", document_of(kind, found)) for kind in OUTPUTS for found in samples(kind)),
     *(("matrix-v1", document) for document in MATRICES.values()),
     *(("explain-v1", document) for document in EXPLANATIONS.values()),
-    *(("event-v1", json.loads(outputs.event(kind, event))) for (kind, _), event in EVENTS.items()),
+    *(("event-v1", json.loads(event_line(kind, event))) for (kind, _), event in EVENTS.items()),
     ("command-v1", json.loads(COMMAND)),
-    ("error-v1", {"schema": "ipvkit/error/v1", "error": report.error(ERRORS[2])}),
+    ("error-v1", {"schema": "ipvkit/error/v1", "error": error(ERRORS[2])}),
     *(("doctor-v1", document) for document in HEALTH_DOCUMENTS),
     *(("announce-v1", json.loads(json_line(change))) for change in CHANGES),
     *(("measure-arp-v1", measured(found)) for found in MEASURED),
@@ -779,7 +782,7 @@ def test_a_ping_of_a_run_is_described_as_any_ping() -> None:
 @given(st.sampled_from(ping_output.DIALECTS).flatmap(ping_output.reports))
 def test_a_ping_fits_a_run_if_it_is_complete(found: ping.PingReport) -> None:
     of_run = Draft202012Validator({"$defs": schema("run-v1")["$defs"], "$ref": "#/$defs/ping"})
-    assert of_run.is_valid(report.plain(found)) is found.complete
+    assert of_run.is_valid(plain(found)) is found.complete
 
 
 DOCUMENT_OF = dict(reversed(DOCUMENTS)) | {"matrix-v1": MATRICES["agrees"]}
@@ -793,7 +796,7 @@ def first(name: str, key: str) -> dict[str, Any]:
 
 
 def event(kind: Kind, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(outputs.event(kind, EVENTS[kind, name]))
+    found: dict[str, Any] = json.loads(event_line(kind, EVENTS[kind, name]))
     return found
 
 
@@ -867,7 +870,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("status-v1", {"runs": [{**A_RUN, "lab": ""}]}),
     ("command-v1", {"argv": []}),
     ("command-v1", {"exit_code": -1}),
-    ("error-v1", {"error": {**report.error(ERRORS[0]), "exit_code": 0}}),
+    ("error-v1", {"error": {**error(ERRORS[0]), "exit_code": 0}}),
 ]
 
 

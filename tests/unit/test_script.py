@@ -13,7 +13,7 @@ from ipvkit import labs as gallery
 from ipvkit.lab import Act, Attempt, Lab, Outcome, SetMtu, on_parent
 from ipvkit.lab_file import load
 from ipvkit.plan import Plan, make_plan
-from ipvkit.residue import views_of
+from ipvkit.residue import together, views_of
 from ipvkit.script import Frame, exported, payload, preview, read_frames
 from strategies import labs, labs_on_a_parent
 
@@ -25,7 +25,7 @@ def walkthrough() -> Plan:
 
 
 def whole_payload(plan: Plan) -> str:
-    return payload(plan, views_of(plan), NONCE, "/run")
+    return payload(plan, together(views_of(plan)), NONCE, "/run")
 
 
 def one_by_one(typed: Sequence[str]) -> list[str]:

@@ -13,14 +13,13 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 import test_cli
-import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from captures import FIXTURES
 from command_line import Called, assert_one_line, commands_in, executed, fakes_on_path
 from documents import REFERENCE
-from ipvkit.cli.app import app
+from ipvkit.cli.commands import loaded_command
 from ipvkit.command import Command, in_netns
 from ipvkit.tools import arping, ip, ping
 from ipvkit.values import Flag, Mode
@@ -183,8 +182,8 @@ def commands_of(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tupl
 
 SINGLE = {
     path: command
-    for path, command in commands_of(typer.main.get_command(app))
-    if path[0] in (*GROUPS, *PROBES)
+    for name in (*GROUPS, *PROBES)
+    for path, command in commands_of(loaded_command(name), (name,))
 }
 
 

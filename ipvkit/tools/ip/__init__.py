@@ -1,7 +1,7 @@
 """iproute2's ``ip``: the builders of its argv and the parsers of its output."""
 
 from ipvkit.tools.ip.addr import Address
-from ipvkit.tools.ip.batch import LINES_A_S, Failed, batch, failed_lines, line_of
+from ipvkit.tools.ip.batch import LINES_A_S, Failed, batch, failed_lines, line_of, lists_in, show_in_one
 from ipvkit.tools.ip.build import (
     Bridge,
     Ipvlan,
@@ -71,6 +71,7 @@ __all__ = [
     "link_delete",
     "link_set",
     "link_show",
+    "lists_in",
     "neigh_add_proxy",
     "neigh_del",
     "neigh_del_proxy",
@@ -91,4 +92,5 @@ __all__ = [
     "route_del",
     "route_show",
     "route_show_all",
+    "show_in_one",
 ]

@@ -1,11 +1,13 @@
 """Several commands of ``ip`` in one process: ``ip -batch -``, ip(8), iproute2's lib/utils.c, do_batch."""
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipvkit.command import Command
+from ipvkit.errors import UnparsableOutput
 from ipvkit.values import netns_name
 
 LINES_A_S = 50
@@ -63,6 +65,48 @@ def batch(lines: Sequence[str], netns: str | None = None, *, force: bool = False
     """
     place = () if netns is None else ("-n", netns_name(netns))
     return Command(("ip", *place, *(("-force",) if force else ()), "-batch", "-"), stdin=tuple(lines))
+
+
+def show_in_one(commands: Sequence[Command]) -> Command:
+    """Return the command that shows, as JSON with details, what each of `commands` does in a list.
+
+    >>> print(show_in_one([Command(("ip", "-json", what, "show")) for what in ("link", "route")]))
+    ip -json -details -batch - <<'END'
+    link show
+    route show
+    END
+    """
+    lines = (" ".join(w for w in c.argv[1:] if w not in ("-json", "-details")) for c in commands)
+    return Command(("ip", "-json", "-details", "-batch", "-"), stdin=tuple(lines))
+
+
+def lists_in(stdout: str, *, at_most: int) -> tuple[str, ...]:
+    r"""Return each of the lists that ``ip -json -batch -`` printed.
+
+    Raise UnparsableOutput for anything else, and for more than were asked for.
+
+    >>> lists_in('[{"ifname":"lo"}]\n[]\n', at_most=2)
+    ('[{"ifname":"lo"}]', '[]')
+    """
+    found: list[str] = []
+    rest = stdout.lstrip()
+    while rest:
+        end = _end_of_list(rest) if len(found) < at_most else 0
+        if not end:
+            number = stdout.count("\n", 0, len(stdout) - len(rest)) + 1
+            raise UnparsableOutput("ip", number, rest.partition("\n")[0])
+        found.append(rest[:end])
+        rest = rest[end:].lstrip()
+    return tuple(found)
+
+
+def _end_of_list(text: str) -> int:
+    """Return where the JSON list ends with which `text` begins, 0 if it begins with none."""
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return 0
+    return end if isinstance(value, list) else 0
 
 
 def failed_lines(stderr: str) -> tuple[Failed, ...]:

@@ -1,0 +1,32 @@
+"""What ``ipvkit explain --run`` asks a kernel."""
+
+import sys
+
+from ipvkit import engine
+from ipvkit.cli.progress import Progress
+from ipvkit.errors import UsageError
+from ipvkit.explain import Explanation
+from ipvkit.report.explanation import Proofs
+from ipvkit.targets import require
+from ipvkit.targets.choice import KERNELS_AT_ONCE, choose
+from ipvkit.targets.kinds import TargetKind
+from ipvkit.verdicts import judge
+
+
+def proofs_of(explanations: list[Explanation], target: TargetKind, timeout_s: float) -> Proofs:
+    """Return what a kernel did before and after each mend; raise the first failure."""
+    if target is TargetKind.LOCAL:
+        raise UsageError("explanations are proved on a simulated LAN", "leave --target away, or give uml")
+    where, why = choose(target)
+    if why:
+        print(why, file=sys.stderr)
+    named = [(e.phase.name, mend) for e in explanations for mend in ([m.name for m in e.mends] or [""])]
+    plans = [plan for explanation in explanations for plan in explanation.plans]
+    require(*{program for plan in plans for program in plan.programs})
+    with Progress(*plans, verbose=False) as progress:
+        runs = engine.run_side_by_side(plans, where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout_s)
+    results = [judge(each) for each in runs]
+    for failure in (result.failure for result in results):
+        if failure is not None:
+            raise failure
+    return dict(zip(named, (result.checks for result in results), strict=True))

@@ -1,0 +1,32 @@
+"""Single commands on a simulated LAN, which is a lab's machinery: it is loaded where it is asked for."""
+
+import sys
+from collections.abc import Mapping
+
+from ipvkit import engine, labs, script
+from ipvkit.cli import emit
+from ipvkit.command import Command, Completed
+from ipvkit.lab_file import load
+from ipvkit.plan import COMMANDS, on_simulated_lan
+from ipvkit.targets.choice import choose
+from ipvkit.targets.kinds import TargetKind
+
+
+def perform(
+    kind: TargetKind, commands: Mapping[str, Command], *, dry_run: bool, timeout_s: float
+) -> list[Completed] | None:
+    """Execute `commands`, each under its purpose, one after another; None where they were only shown.
+
+    Raise IpvkitError at the first that fails.
+    """
+    plan = on_simulated_lan(load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH), commands)
+    if dry_run:
+        emit(script.preview(plan))
+        return None
+    target, why = choose(kind)
+    if why:
+        print(why, file=sys.stderr)
+    run = engine.run(plan, target, lambda _event: None, timeout_s=timeout_s)
+    if run.failure is not None:
+        raise run.failure
+    return [completed for id, completed in run.completed.items() if id.startswith(f"{COMMANDS}.")]

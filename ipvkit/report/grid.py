@@ -1,0 +1,12 @@
+"""Tables, as tabulate draws them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def grid(rows: Iterable[Iterable[object]], headers: Sequence[str], **options: Any) -> str:  # noqa: ANN401
+    """Return a table in which every cell stands as it is; `options` are tabulate's."""
+    # It takes long to load, and JSON needs none.
+    from tabulate import tabulate
+
+    return tabulate(rows, headers, disable_numparse=True, **options)

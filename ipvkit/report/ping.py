@@ -1,0 +1,70 @@
+"""What ping printed, as a table and as JSON."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from ipvkit.report.outputs import Output, columns, not_understood, shown
+from ipvkit.report.plain import plain
+from ipvkit.tools import ping
+from ipvkit.tools.ping import PingReport
+
+
+def _ping(report: PingReport) -> str:
+    said: list[Sequence[object]] = []
+    by_answer = groupby(sorted(report.replies, key=_answer), _answer)
+    for (source, ttl), replies in by_answer:
+        seqs = [reply.seq for reply in replies]
+        said.append((source, f"reply, ttl {ttl}" if ttl else "reply", len(seqs), _ranges(seqs)))
+    for (source, message), errors in groupby(sorted(report.errors, key=_complaint), _complaint):
+        found = list(errors)
+        said.append((source, message, len(found), _ranges([e.seq for e in found if e.seq is not None])))
+    if report.no_answers:
+        seqs = [missing.seq for missing in report.no_answers]
+        said.append(("", "no answer yet", len(seqs), _ranges(seqs)))
+    table = columns(said, ("from", "said", "times", "icmp_seq")) + "\n" if said else ""
+    return table + shown(_ping_line(report)) + "\n" + not_understood(report.unrecognised)
+
+
+def _answer(reply: ping.Reply) -> tuple[str, int]:
+    source = str(reply.source or reply.name)
+    return (f"{reply.name} ({source})" if reply.name and reply.source else source, reply.ttl or 0)
+
+
+def _complaint(error: ping.PingError) -> tuple[str, str]:
+    return (str(error.source or error.name or "ping itself"), error.message)
+
+
+def _ping_line(report: PingReport) -> str:
+    what = f"ping {report.destination}" if report.destination else "ping"
+    if not report.complete:
+        got = f": cut off after {len(report.replies)} replies" if report.destination else ": it never began"
+        return what + got
+    parts = [f"{report.transmitted} transmitted", f"{report.received} received"]
+    for count, name in (
+        (report.duplicates, "duplicates"),
+        (report.corrupted, "corrupted"),
+        (report.error_count, "errors"),
+    ):
+        parts += [f"{count} {name}"] if count else []
+    parts += [f"{report.loss_percent:g} % lost"] if report.loss_percent is not None else []
+    line = f"{what}: {', '.join(parts)}"
+    rtt = report.rtt_ms
+    return f"{line}; rtt {rtt.min:g}/{rtt.avg:g}/{rtt.max:g} ms (min/avg/max)" if rtt is not None else line
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Return numbers as a person writes them.
+
+    >>> _ranges([1, 2, 3, 5, 8, 9])
+    '1-3 5 8-9'
+    """
+    found: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+
+
+PING: Output[PingReport] = Output("ipvkit/ping/v1", _ping, plain)

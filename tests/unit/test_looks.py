@@ -1,0 +1,74 @@
+"""A target that takes a whole plan is looked at by one process of ip, which shows what several would."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipvkit import labs as gallery
+from ipvkit.command import Command, Completed
+from ipvkit.effects import NETNS
+from ipvkit.errors import UnparsableOutput
+from ipvkit.lab_file import load
+from ipvkit.plan import make_plan
+from ipvkit.residue import apart, together, views_of
+from ipvkit.tools import ip
+
+VIEWS = views_of(make_plan(load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)))
+OF_IP = [name for name, view in VIEWS.items() if view.argv[0] == "ip"]
+
+texts = st.text() | st.sampled_from(["]\n[", '"', "\\", "[]"])
+lists = st.lists(st.dictionaries(texts, texts | st.integers() | st.lists(texts)))
+
+
+def seen(stdout: str, exit_code: int = 0) -> dict[str, Completed]:
+    (name, _), *others = together(VIEWS).items()
+    said = {other: Completed(0, other, "", 0.0) for other, _ in others}
+    return {name: Completed(exit_code, stdout, "as told" if exit_code else "", 0.0), **said}
+
+
+def lines_of(view: Command) -> set[str]:
+    words = [word for word in view.argv[1:] if word not in ("-json", "-details")]
+    return {" ".join(words)}
+
+
+def test_one_process_of_ip_is_asked_for_all_that_it_shows() -> None:
+    shown, *others = together(VIEWS).values()
+    assert set(shown.stdin) == set().union(*(lines_of(VIEWS[name]) for name in OF_IP))
+    assert others == [view for view in VIEWS.values() if view.argv[0] != "ip"]
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(OF_IP, lists)), st.sampled_from([None, 2]), st.booleans())
+def test_what_each_view_would_have_shown_is_told_apart(
+    shown: dict[str, list[object]], indent: int | None, no_namespaces: bool
+) -> None:
+    in_order = {" ".join(view.argv[2:]).removeprefix("-details "): name for name, view in VIEWS.items()}
+    names = [in_order[line] for line in together(VIEWS)["ip"].stdin]
+    printed = [json.dumps(shown[name], indent=indent) for name in names]
+    if no_namespaces:
+        printed[names.index(NETNS)] = ""
+    found = apart(VIEWS, seen("\n".join(printed) + "\n"))
+    assert [found[name].stdout for name in names] == printed
+    assert found.keys() >= VIEWS.keys()
+    assert all(found[name].stdout == name for name in VIEWS.keys() - names)
+
+
+def test_where_ip_failed_each_of_its_views_did() -> None:
+    found = apart(VIEWS, seen("[]\n", exit_code=1))
+    assert all((found[name].exit_code, found[name].stderr) == (1, "as told") for name in OF_IP)
+
+
+def test_where_nothing_was_shown_no_view_is_there() -> None:
+    assert apart(VIEWS, {}) == {}
+
+
+@pytest.mark.parametrize("stdout", ["[", "[]\n{", "[]\nnone\n", "[]]", "[" * 100_000])
+def test_what_nobody_understands_is_refused(stdout: str) -> None:
+    with pytest.raises(UnparsableOutput):
+        ip.lists_in(stdout, at_most=9)
+
+
+def test_more_than_was_asked_for_is_refused() -> None:
+    with pytest.raises(UnparsableOutput):
+        apart(VIEWS, seen("[]\n" * (len(OF_IP) + 1)))

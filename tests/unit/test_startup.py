@@ -1,0 +1,155 @@
+"""What a command line loads: what it uses, and nothing else. Loading is most of what it costs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import pytest
+import typer
+
+from captures import FIXTURES
+from ipvkit.cli import SUMMARIES, overview
+from ipvkit.cli.commands import GROUPS, group, loaded_command
+
+FORK = """\
+import contextlib, io, os, sys
+from ipvkit.cli import main
+for line in sys.argv[1:]:
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        with contextlib.redirect_stdout(io.StringIO()):
+            main(line.split())
+        with os.fdopen(writing, "w") as pipe:
+            print(*sys.modules, file=pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        print(pipe.read(), end="")
+"""
+
+
+def printed_by(script: str, *arguments: str) -> list[set[str]]:
+    """Return the words of each line that a Python script prints."""
+    argv = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    assert "error: " not in done.stderr
+    return [set(line.split()) for line in done.stdout.splitlines()]
+
+
+def loaded_by(lines: Iterable[str]) -> list[set[str]]:
+    """Return the modules that are loaded after each of these command lines, in a process of its own."""
+    return printed_by(FORK, *lines)
+
+
+PING = f"parse ping {FIXTURES}/iputils-20240905/ping-adaptive.txt"
+ARPING = f"parse arping {FIXTURES}/iputils-20240905/arping-answer.txt"
+NOTHING = {"typer", "sh", "yaml", "tabulate", "rich", "pydantic", "json", "dataclasses", "subprocess"}
+TO_RUN = {"sh", "asyncio", "rich", "ipvkit.engine", "ipvkit.execution", "ipvkit.undo", "ipvkit.targets.local"}
+TO_PLAN = {"yaml", "ipvkit.lab_file", "ipvkit.plan", "ipvkit.physics", "ipvkit.script"}
+NO_LAB = TO_RUN | TO_PLAN | {"pydantic"}
+NEEDLESS = {
+    "--help": NOTHING,
+    "--version": NOTHING,
+    PING: NO_LAB | {"ipvkit.targets", "ipvkit.tools.arping", "ipvkit.tools.ip"},
+    f"{PING} --json": NO_LAB | {"ipvkit.targets", "ipvkit.tools.arping", "ipvkit.tools.ip", "tabulate"},
+    ARPING: NO_LAB | {"ipvkit.targets", "ipvkit.tools.ip"},
+    "export-script": TO_RUN | {"pydantic", "tabulate", "tempfile"},
+    "run-lab --dry-run": TO_RUN | {"pydantic", "tabulate", "tempfile"},
+    "explain test1 test2": TO_RUN | {"pydantic", "tabulate"},
+    "labs new": TO_RUN | {"pydantic", "tabulate"},
+    "labs list": TO_RUN | {"pydantic"},
+    "status": TO_RUN | TO_PLAN | {"pydantic"},
+    "netns add n1 --dry-run": NO_LAB | {"tabulate"},
+    "ping 192.0.2.1 --dry-run": NO_LAB | {"tabulate", "ipvkit.tools.arping", "ipvkit.tools.ip"},
+    "doctor --help": NOTHING - {"typer", "sh", "json", "dataclasses", "subprocess"},
+}
+"""What each command line has no use for."""
+
+
+def test_a_command_line_loads_nothing_that_it_has_no_use_for() -> None:
+    found = zip(NEEDLESS.items(), loaded_by(NEEDLESS), strict=True)
+    assert {line: needless & loaded for (line, needless), loaded in found if needless & loaded} == {}
+
+
+ONE_BY_ONE = """\
+import sys
+from ipvkit.cli import SUMMARIES
+from ipvkit.cli.commands import loaded_command
+shared = set(sys.argv[1].split())
+for name in SUMMARIES:
+    loaded_command(name)
+    print(*(module for module in sys.modules if module.startswith("ipvkit.cli.") and module not in shared))
+    for module in [module for module in sys.modules if module.startswith("ipvkit.cli.")]:
+        if module not in shared:
+            del sys.modules[module]
+"""
+SHARED = {f"ipvkit.cli.{name}" for name in ("commands", "common", "options", "output", "progress", "single")}
+
+
+def test_a_command_loads_no_other_command() -> None:
+    assert [len(each) for each in printed_by(ONE_BY_ONE, " ".join(SHARED))] == [1] * len(SUMMARIES)
+
+
+# --- the commands by their names ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_what_is_known_of_a_command_before_it_is_loaded_is_true(name: str) -> None:
+    unloaded, loaded = group().commands[name], loaded_command(name)
+    assert loaded.name == name
+    assert loaded.get_short_help_str() == unloaded.get_short_help_str()
+    assert hasattr(loaded, "commands") == (name in GROUPS)
+
+
+def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
+    shown = overview().partition("Commands")[2].partition("Options")[0].splitlines()[1:]
+    assert [line.split()[0] for line in shown if line.strip()] == [*SUMMARIES] == [*group().commands]
+    assert all(summary in overview() for summary in SUMMARIES.values())
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    {
+        "ipvkit ": [*SUMMARIES],
+        "ipvkit la": ["labs"],
+        "ipvkit link ": ["add", "list", "set", "del"],
+        "ipvkit parse --j": ["--json"],
+        "ipvkit run-lab --target ": ["auto", "local", "sandbox", "uml"],
+    }.items(),
+)
+def test_a_shell_completes_what_is_typed(typed: str, completed: list[str]) -> None:
+    """As the script does that --install-completion has bash load."""
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_IPVKIT_COMPLETE": "complete_bash"}
+    argv = [sys.executable, "-m", "ipvkit"]
+    environment = {**os.environ, **words}
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=True)
+    assert done.stdout.split() == completed
+
+
+# --- what is given to a command without Typer -----------------------------------------------------------
+
+WORDS = ("", "l3", "uml", "ping", "eth0", "192.0.2.1", "3", "caf\u00e9", "\udcff", "L3")
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_a_command_gets_what_typer_would_give_it(name: str) -> None:
+    command = loaded_command(name)
+    context = typer.Context(command)
+
+    def outcome(process: Callable[..., Any], value: Any) -> Any:
+        try:
+            return process(context, value)
+        except typer.TyperException as problem:
+            return problem.format_message()
+
+    for each in (command, *getattr(command, "commands", {}).values()):
+        for parameter in each.get_params(context):
+            of_typer = partial(type(parameter).process_value, parameter)
+            one_word = parameter.nargs == 1 and not parameter.multiple and parameter.callback is None
+            for value in (parameter.default, *(WORDS if one_word else ())):
+                expected = outcome(of_typer, value)
+                got = outcome(parameter.process_value, value)
+                assert got == (None if expected == () else expected), (parameter, value)
