@@ -1,6 +1,6 @@
 """Runs a Plan on a Target, undoes it, and tells of each step as it begins and ends."""
 
-import secrets
+import os
 import signal
 import threading
 import time
@@ -17,9 +17,11 @@ from ipvkit.execution import (
     Signal,
     how_it_ended,
     interrupted,
+    is_quick,
     look,
     next_of,
     signals_into,
+    start_at_once,
     start_in_rows,
 )
 from ipvkit.ledger import Entry, Ledger
@@ -144,6 +146,11 @@ def _not_started(step: Step, problem: Exception) -> IpvkitError:
     return CommandFailed(f"{step.id}, {step.purpose}: {problem}", _UNDONE, command=str(step.command))
 
 
+def _only_asks(step: Step) -> bool:
+    """Return whether there is nothing to undo after a step."""
+    return all(part.undo is None for part in step.single)
+
+
 def _failed(step: Step, command: Command, completed: Completed) -> IpvkitError:
     said = completed.stderr.strip() or completed.stdout.strip()
     failed = failed_lines(completed.stderr)
@@ -237,14 +244,21 @@ class _CommandRun:
 
     def _start(self, stage: Stage) -> IpvkitError | None:
         """Start the steps of a stage; return what kept one from being started."""
+        by_one: dict[str, Running] = {}
         try:
-            self.rows = start_in_rows(self.target, {s.id: s.command for s in stage}, self.inbox)
-        except IpvkitError as problem:
-            return problem
-        self.waiting |= self.rows
-        self.started |= self.rows.keys()
-        for step in (step for step in stage if step.id not in self.rows):
-            self.listener(Began(step, step.command))
+            self.rows.update(start_in_rows(self.target, {s.id: s.command for s in stage}, self.inbox))
+            asking = {s.id: s.command for s in stage if _only_asks(s) and not is_quick(s.command)}
+            by_one.update(start_at_once(self.target, asking, self.inbox))
+        except Exception as problem:
+            return _not_started(stage[0], problem)
+        finally:
+            self.waiting |= self.rows | by_one
+            self.started |= self.waiting.keys()
+        for step in stage:
+            if step.id not in self.rows:
+                self.listener(Began(step, step.command))
+            if step.id in self.started:
+                continue
             try:
                 self.waiting[step.id] = self.target.start(step.id, step.command, self.inbox)
             except Exception as problem:
@@ -294,7 +308,7 @@ class _CommandRun:
         for row in set(self.rows.values()):
             row.begin_no_more()
         for id, running in self.waiting.items():
-            if at_once or (id not in self.rows and all(part.undo is None for part in by_id[id].single)):
+            if at_once or (id not in self.rows and _only_asks(by_id[id])):
                 running.stop()
 
     def _take_in(
@@ -383,7 +397,7 @@ class _PayloadRun:
         self.done: int | None = None
 
     def run(self, timeout_s: float) -> None:
-        nonce = secrets.token_hex(8)
+        nonce = os.urandom(8).hex()
         text = payload(self.result.plan, together(self.views), nonce, self.target.work)
         running = self.target.start(text, timeout_s, self.inbox, self.result.plan)
         try:

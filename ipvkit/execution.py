@@ -28,6 +28,9 @@ ROW_FROM = 3
 ROWS = len(os.sched_getaffinity(0))
 """How many rows go on side by side."""
 
+BY_ONE_SHELL = 100
+"""How many commands one shell starts side by side: each has two pipes."""
+
 _QUICK = ("ip", "sysctl", "tc")
 
 _QUESTIONS = count(1)
@@ -67,17 +70,28 @@ def is_quick(command: Command) -> bool:
     return argv[0] in _QUICK
 
 
-def start_in_rows(target: CommandTarget, commands: Mapping[str, Command], inbox: Inbox) -> dict[str, Row]:
-    """Start the quick ones of `commands` in rows side by side, if they are many; return the row of each."""
+def start_in_rows(
+    target: CommandTarget, commands: Mapping[str, Command], inbox: Inbox
+) -> Iterator[tuple[str, Row]]:
+    """Start the quick ones of `commands` in rows side by side, if they are many; yield each with its row."""
     quick = {key: command for key, command in commands.items() if is_quick(command)}
     if not isinstance(target, RowTarget) or len(quick) < ROW_FROM:
-        return {}
-    started: dict[str, Row] = {}
+        return
     length = max(2 * ROW_FROM, -(-len(quick) // ROWS))
     left = iter(quick.items())
     while some := dict(islice(left, length)):
-        started |= dict.fromkeys(some, target.start_row(some, inbox))
-    return started
+        yield from dict.fromkeys(some, target.start_row(some, inbox)).items()
+
+
+def start_at_once(
+    target: CommandTarget, commands: Mapping[str, Command], inbox: Inbox
+) -> Iterator[tuple[str, Running]]:
+    """Start `commands`, which change nothing, side by side by one shell, if they are many; yield each."""
+    if not isinstance(target, RowTarget) or len(commands) < ROW_FROM:
+        return
+    left = iter(commands.items())
+    while some := dict(islice(left, BY_ONE_SHELL)):
+        yield from dict.fromkeys(some, target.start_side_by_side(some, inbox)).items()
 
 
 def ask(
@@ -103,7 +117,7 @@ def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inb
     waiting: dict[str, Running] = {}
     seen: dict[str, Completed] = {}
     try:
-        waiting |= start_in_rows(target, {key: views[name] for key, name in names.items()}, inbox)
+        waiting.update(start_in_rows(target, {key: views[name] for key, name in names.items()}, inbox))
         for key, name in names.items():
             if key not in waiting:
                 waiting[key] = target.start(key, views[name], inbox)

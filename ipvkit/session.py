@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import shlex
 import signal
 import sys
@@ -47,7 +46,7 @@ def run(
     CommandFailed where the target ends before it or time is up, Interrupted where a signal comes, and
     what `write` raises; the target and all in it have ended then.
     """
-    nonce = secrets.token_hex(16)
+    nonce = os.urandom(16).hex()
     # Its first byte is not in the payload, so a script that shows the payload does not show a mark.
     mark = f"printf '\\036{nonce} %s\\n'"
     payload = (

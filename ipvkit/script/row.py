@@ -1,40 +1,65 @@
-"""Commands one after another in one shell, and what each of them printed."""
+"""Many commands in one shell, one after another or side by side, and what each of them printed."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ipvkit.command import Command, Completed
 from ipvkit.script.frames import signed
 
 _RUN = r"""
-stop=''
-# Nothing more begins after USR1, and TERM ends all at once: it comes when who started this has ended.
-trap 'stop=1' USR1
+# It comes when who started this has ended.
 trap 'kill -KILL 0' TERM
 run() {
-  local code
-  [[ -z $stop ]] || exit 0
+  # What can be read there, or that it has been closed, says that nothing more is to begin.
+  read -r -t 0 -u "$no_more" && exit 0
   printf '%s begin %s\n' "$nonce" "$EPOCHREALTIME"
   "$@" <&0 &
   wait $!
-  code=$?
-  # A trapped signal ends the waiting, and not the command; bash may even lose how that ends.
-  if ((code == 138)); then
-    wait $!
-    code=$?
-    ((code >= 0 && code != 127)) || code=137
-  fi
-  printf '\n%s end %s %s\n' "$nonce" "$code" "$EPOCHREALTIME"
+  printf '\n%s end %s %s\n' "$nonce" "$?" "$EPOCHREALTIME"
   printf '\n%s\n' "$nonce" >&2
 }
 """
 
 
-def row(commands: Mapping[str, Command], nonce: str) -> str:
-    """Return the bash that runs `commands`, and tells of each in a way that `RowReader` reads."""
+def row(commands: Mapping[str, Command], nonce: str, no_more: int) -> str:
+    """Return the bash that runs `commands`, and tells of each in a way that `RowReader` reads.
+
+    It begins no other when there is something to be read in its open file `no_more`, or that has been closed.
+    """
     lines = [f"run {command}{'' if command.stdin else ' </dev/null'}" for command in commands.values()]
-    return "\n".join([f"nonce={shlex.quote(nonce)}", _RUN, *lines])
+    return "\n".join([f"nonce={shlex.quote(nonce)} no_more={no_more}", _RUN, *lines])
+
+
+_BEGIN = r"""
+trap 'kill -KILL 0' TERM
+run() { # OUT ERR COMMAND
+  local out=$1 err=$2 begun=$EPOCHREALTIME
+  {
+    "${@:3}" >&"$out" 2>&"$err"
+    printf '%s %s %s %s\n' "$out" "$?" "$begun" "$EPOCHREALTIME"
+  } <&0 &
+  exec {out}>&- {err}>&-
+}
+"""
+
+
+def side_by_side(commands: Iterable[tuple[int, int, Command]]) -> str:
+    """Return the bash that begins `commands` at once, each with where its stdout and its stderr go.
+
+    A line tells of each that has ended: the number of its stdout, its exit code, when it began and when it
+    ended, in seconds.
+    """
+    lines = [
+        f"run {out} {err} {command}{'' if command.stdin else ' </dev/null'}" for out, err, command in commands
+    ]
+    return "\n".join([_BEGIN, *lines, "wait"])
+
+
+def told_in(line: bytes) -> tuple[int, int, float]:
+    """Return what a line of `side_by_side` tells: the number, the exit code, and how long it took, in s."""
+    out, code, begun, ended = line.split()
+    return int(out), signed(int(code)), float(ended) - float(begun)
 
 
 @dataclass(slots=True)

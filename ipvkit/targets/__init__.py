@@ -94,10 +94,13 @@ class Row(Running, Protocol):
 
 @runtime_checkable
 class RowTarget(CommandTarget, Protocol):
-    """A target that runs commands in rows too, which costs less for each."""
+    """A target that runs many commands by one shell too, which costs less for each."""
 
     def start_row(self, commands: Mapping[str, Command], inbox: Inbox) -> Row:
         """Start `commands`, one after another; `Ended` with the key of each will be in the inbox."""
+
+    def start_side_by_side(self, commands: Mapping[str, Command], inbox: Inbox) -> Running:
+        """Start `commands`, all at once; `Ended` with the key of each will be in the inbox."""
 
 
 class Payload(Running, Protocol):

@@ -578,9 +578,9 @@ def test_the_steps_of_a_stage_overlap_and_the_undo_is_in_the_plans_order_whichev
 
 # --- interrupted -----------------------------------------------------------------------------------------
 
-# The signal goes to who started the command: the script, whose command is a child of timeout, or the engine.
-WHO = """
-who=$PPID
+# The signal goes to the script, whose command is a child of timeout, or to this process, which is the engine.
+WHO = f"""
+who={os.getpid()}
 read -r comm <"/proc/$PPID/comm"
 [ "$comm" != timeout ] || read -r _ _ _ who _ <"/proc/$PPID/stat"
 """

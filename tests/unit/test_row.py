@@ -173,3 +173,64 @@ def test_in_whatever_pieces_it_comes_the_same_is_read(
         for number, (said, complaint, code) in enumerate(ran)
     ]
     assert list(reader.rest()) == [("x", begun), ("y", False)]
+
+
+# --- side by side ----------------------------------------------------------------------------------------
+
+
+def test_side_by_side_each_is_told_of_when_it_has_ended(tmp_path: Path) -> None:
+    inbox: Inbox = SimpleQueue()
+    go = tmp_path / "go"
+    much = "seq 100000; seq 100000 >&2; kill -TERM $$"
+    commands = {
+        "waits": bash(f"until [ -e {go} ]; do sleep 0.01; done; exit 3"),
+        "cat": Command(("cat",), stdin=("$HOME", "'", "")),
+        "much": bash(much),
+        "nothing": Command(("cat",)),
+        "no newline": bash("printf 'no newline'"),
+        "leaves": bash("sleep 60 & echo left"),
+    }
+    running = Local().start_side_by_side(commands, inbox)
+    told = {key: shown(completed) for key, completed in ended(inbox, len(commands) - 1)}
+    go.touch()
+    told |= {key: shown(completed) for key, completed in ended(inbox, 1)}
+    numbers = "".join(f"{number}\n" for number in range(1, 100001))
+    assert told == {
+        "waits": (3, "", ""),
+        "cat": (0, "$HOME\n'\n\n", ""),
+        "much": (-signal.SIGTERM, numbers, numbers),
+        "nothing": (0, "", ""),
+        "no newline": (0, "no newline", ""),
+        "leaves": (0, "left\n", ""),
+    }
+    # What one of them left behind goes with the rest.
+    running.stop()
+
+
+def test_side_by_side_what_is_stopped_is_killed_with_what_it_started(tmp_path: Path) -> None:
+    inbox: Inbox = SimpleQueue()
+    pid = tmp_path / "pid"
+    commands = {"a": bash(f"echo a; sleep 60 & echo $! >{pid}; wait"), "b": bash("exit 0")}
+    running = Local().start_side_by_side(commands, inbox)
+    wait_until(lambda: pid.exists() and pid.read_text())
+    running.stop()
+    told = {key: shown(completed) for key, completed in ended(inbox, 2)}
+    assert told["a"] == (-signal.SIGKILL, "a\n", "")
+    wait_until(lambda: not lives(pid))
+
+
+def test_side_by_side_no_open_file_is_left() -> None:
+    def files() -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    before = files()
+    for program in ("true", "ipvkit-no-such"):
+        inbox: Inbox = SimpleQueue()
+        commands = {key: Command((program,)) for key in "abc"}
+        if program == "true":
+            Local().start_side_by_side(commands, inbox)
+            assert {shown(done) for _, done in ended(inbox, 3)} == {(0, "", "")}
+        else:
+            with pytest.raises(MissingRequirement):
+                Local().start_side_by_side(commands, inbox)
+    wait_until(lambda: files() <= before)
