@@ -175,8 +175,9 @@ def _names(wanted: Wanted, machine: Machine) -> Iterator[Finding]:
             inside = _processes(machine.namespaces[guest.netns])
             what = f"there is a network namespace {guest.netns}{inside}"
             yield Finding("netns-taken", "error", what, "it is somebody's: rename yours")
+    there = {link.ifname for link in machine.links}
     for name in dict.fromkeys([*(guest.name for guest in wanted.guests), *wanted.links]):
-        if machine.link(name) is not None:
+        if name in there:
             what = f"there is a link {name}"
             yield Finding("name-taken", "error", what, "it is somebody's: rename yours")
 
@@ -337,9 +338,9 @@ def _riding(wanted: Wanted, parent: Link, machine: Machine) -> Iterator[Finding]
 
 def _addresses(wanted: Wanted, parent: Link, machine: Machine) -> Iterator[Finding]:
     yield from _twice(wanted)
+    holders = _holders(parent, machine)
     for guest, address in wanted.addresses:
-        taken = _holder(address.ip, parent, machine)
-        if taken:
+        if taken := holders.get(address.ip):
             yield Finding("address-taken", "error", f"{guest.its(address.ip)} is {taken}", "give it another")
         elif lladdrs := machine.answers.get(address.ip) if isinstance(address.ip, IPv4Address) else None:
             yield _answered(guest.its(address.ip), lladdrs, machine)
@@ -356,19 +357,16 @@ def _twice(wanted: Wanted) -> Iterator[Finding]:
         seen.add(address.ip)
 
 
-def _holder(address: Address, parent: Link, machine: Machine) -> str:
-    """Return whose `address` is on this machine already, or nothing."""
-    for link in machine.links:
-        if _has(link, address):
-            return f"{link.ifname}'s own"
+def _holders(parent: Link, machine: Machine) -> dict[Address, str]:
+    """Return the addresses that are on this machine already, and whose they are."""
+    found: dict[Address, str] = {}
     for rider in _riders(parent, machine):
-        if rider.place is not None and _has(rider.link, address):
-            return f"that of the {rider.link.kind} {rider}"
-    return ""
-
-
-def _has(link: Link, address: Address) -> bool:
-    return any(own.address.ip == address for own in link.addresses)
+        if rider.place is not None:
+            whose = f"that of the {rider.link.kind} {rider}"
+            found |= {own.address.ip: whose for own in rider.link.addresses}
+    for link in machine.links:
+        found |= {own.address.ip: f"{link.ifname}'s own" for own in link.addresses}
+    return found
 
 
 def _answered(what: str, lladdrs: Sequence[str], machine: Machine) -> Finding:

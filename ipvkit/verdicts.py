@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from ipvkit.engine import Run
 from ipvkit.errors import CommandFailed, IpvkitError, UnparsableOutput
 from ipvkit.lab import Attempt, Check, Outcome
-from ipvkit.plan import Probe, Section, Step
+from ipvkit.plan import Probe, Step
 from ipvkit.script import LOST_AFTER, NO_ROUTE
+from ipvkit.tools.fping import parse_fping
 from ipvkit.tools.ping import PingReport, parse_ping
 
 
@@ -62,13 +63,13 @@ def judge(run: Run) -> Result:
     verdicts = {}
     for section in run.plan.sections:
         found = []
-        for check in _in_order(section):
+        for step in (step for stage in section.stages for step in stage if step.probes):
             try:
-                found.append(_verdict(run, check))
+                found += _verdicts(run, step)
             except IpvkitError as problem:
                 failure = failure or problem
-                found.append(Verdict(check if isinstance(check, Probe) else _probe(check)))
-        verdicts[section.name] = tuple(found)
+                found += map(Verdict, step.probes)
+        verdicts[section.name] = (*found, *map(Verdict, section.skipped))
     if run.residue and failure is None:
         failure = CommandFailed(
             "not all that was done has been undone", "the report lists what is left behind"
@@ -76,29 +77,36 @@ def judge(run: Run) -> Result:
     return Result(run, verdicts, failure)
 
 
-def _in_order(section: Section) -> list[Step | Probe]:
-    """Return the probes of a section, those skipped last."""
-    return [s for stage in section.stages for s in stage if s.probe is not None] + list(section.skipped)
-
-
-def _probe(step: Step) -> Probe:
-    if step.probe is None:
-        raise ValueError(f"{step.id} is no probe")
-    return step.probe
-
-
-def _verdict(run: Run, check: Step | Probe) -> Verdict:
-    if isinstance(check, Probe):
-        return Verdict(check)
-    probe = _probe(check)
-    completed = run.completed.get(check.id)
-    if completed is None or completed.exit_code not in check.command.ok:
-        return Verdict(probe)
+def _verdicts(run: Run, step: Step) -> list[Verdict]:
+    """Return the verdicts on what `step` asks."""
+    completed = run.completed.get(step.id)
+    if completed is None or completed.exit_code not in step.command.ok:
+        return [Verdict(probe) for probe in step.probes]
+    if step.parts:
+        return [
+            _of_ping(*each) for each in zip(step.probes, _read_fping(step, completed.stderr), strict=True)
+        ]
+    [probe] = step.probes
     if isinstance(probe.check, Attempt):
-        return Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)
+        return [Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)]
     if NO_ROUTE in completed.stderr:
-        return Verdict(probe, Outcome.UNREACHABLE)
-    return Verdict(probe, *_observe(probe.check, _read(completed.stdout)))
+        return [Verdict(probe, Outcome.UNREACHABLE)]
+    return [_of_ping(probe, _read(completed.stdout))]
+
+
+def _of_ping(probe: Probe, ping: PingReport) -> Verdict:
+    if not isinstance(probe.check, Check):
+        raise TypeError(f"{probe.check} is no check")
+    return Verdict(probe, *_observe(probe.check, ping))
+
+
+def _read_fping(step: Step, stderr: str) -> tuple[PingReport, ...]:
+    """Return what fping counted of each host that `step` asks: it tells of all of them, or it has failed."""
+    report = parse_fping(stderr)
+    if [host.address for host in report.hosts] != [probe.address for probe in step.probes]:
+        lines = stderr.rstrip("\n").split("\n")
+        raise UnparsableOutput("fping", len(lines), (*report.unrecognised, lines[-1])[0])
+    return report.hosts
 
 
 def _read(stdout: str) -> PingReport:

@@ -12,12 +12,14 @@ from ipvkit.cli.options import (
     Neighbour,
     NewMode,
     Parent,
+    ProberOption,
     RealNetwork,
     SetupOption,
     Subnet,
     load_or_new,
     previewed,
 )
+from ipvkit.errors import UsageError
 from ipvkit.plan import make_plan
 
 
@@ -33,12 +35,15 @@ def export_script(
     checks: Checks = None,
     setup: SetupOption = None,
     at_once: AtOnce = None,
+    prober: ProberOption = "ping",
 ) -> int:
     """It goes to stdout: ipvkit export-script > lab.sh; bash lab.sh ends with the exit code of run-lab.
 
     Without --parent the script makes namespaces of its own, also for an ordinary user, and cannot touch
     the real network.
     """
+    if prober != "ping":
+        raise UsageError("an exported script pings with ping only", "leave --prober away")
     network = RealNetwork(parent, endpoint, gateway, neighbour)
     described = load_or_new(
         lab, endpoints, mode=mode, subnet=subnet, checks=checks, setup=setup, at_once=at_once

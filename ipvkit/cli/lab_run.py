@@ -17,7 +17,7 @@ from ipvkit.effects import Link, Netns
 from ipvkit.errors import MissingRequirement, UsageError
 from ipvkit.execution import look, signals_into
 from ipvkit.journal import State
-from ipvkit.lab import AddLink, Lab, SetMode, on_parent, shim_name
+from ipvkit.lab import AddLink, Lab, Prober, SetMode, on_parent, shim_name
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
 from ipvkit.survey import survey
@@ -29,38 +29,42 @@ from ipvkit.tools import arping, ip, ping
 from ipvkit.verdicts import judge
 
 
-def locally(lab: Lab, network: RealNetwork, *, verbose: bool, keep: bool, timeout: float) -> engine.Run:
+def locally(
+    lab: Lab, network: RealNetwork, prober: Prober, *, verbose: bool, keep: bool, timeout: float
+) -> engine.Run:
     """Run `lab` on a parent of this machine, with all that takes it back on disk before it is done."""
     Local().check(ipvlan=lab.has_ipvlan)
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox), journal.started(lab.name) as ledger:
-        plan = _planned(_on_machine(lab, network, inbox))
+        plan = _planned(_on_machine(lab, network, inbox), prober)
         here = Local(ledger.lock)
         with Progress(plan, verbose=verbose) as told:
             return engine.run(plan, here, told, keep=keep, timeout_s=timeout, inbox=inbox, ledger=ledger)
 
 
-def on_simulated_lan(lab: Lab, kind: TargetKind, *, verbose: bool, timeout: float) -> engine.Run:
+def on_simulated_lan(
+    lab: Lab, kind: TargetKind, prober: Prober, *, verbose: bool, timeout: float
+) -> engine.Run:
     """Run `lab` where the LAN ends with the run; tell on stderr which target that is, if it was chosen."""
     where, why = choose(kind)
     if why:
         print(why, file=sys.stderr)
-    plan = _planned(lab)
+    plan = _planned(lab, prober)
     with Progress(plan, verbose=verbose) as progress:
         return engine.run(plan, where, progress, timeout_s=timeout)
 
 
-def _planned(lab: Lab) -> Plan:
+def _planned(lab: Lab, prober: Prober) -> Plan:
     """Return the plan for the tools that are installed; raise MissingRequirement where they do not do."""
-    plan = make_plan(lab)
+    plan = make_plan(lab, prober=prober)
     require(*plan.programs)
-    if ping.implementation(version(ping.VERSION)) != "iputils":
+    if "ping" in plan.programs and ping.implementation(version(ping.VERSION)) != "iputils":
         raise MissingRequirement(
             "labs need the ping of iputils, and this is another", "apt install iputils-ping"
         )
     if "arping" not in plan.programs:
         return plan
-    return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
+    return make_plan(lab, prober=prober, arping_by=arping.implementation(version(arping.VERSION)))
 
 
 def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:

@@ -10,7 +10,7 @@ import typer
 
 from ipvkit import labs
 from ipvkit.errors import UsageError
-from ipvkit.lab import AT_ONCE, MOST_AT_ONCE, Lab, Setting, Setup, on_parent
+from ipvkit.lab import AT_ONCE, MOST_AT_ONCE, Lab, Prober, Setting, Setup, on_parent
 from ipvkit.lab_file import MOST_CHARACTERS, load
 from ipvkit.labs.new import CHECKS, MOST_ENDPOINTS, new_lab
 from ipvkit.values import (
@@ -25,6 +25,10 @@ from ipvkit.values import (
 
 _BYTES_A_PING = 16 << 20
 """How much of a machine's memory there is for each ping that goes on: it takes less."""
+
+_MOST_NEIGHBOURS = 128
+"""How many pings go on at once at most, where each makes two new neighbour entries: the kernel has room for
+1,024 in all namespaces together (gc_thresh3 in net/ipv4/arp.c)."""
 
 LabName = Annotated[
     str, typer.Argument(metavar="LAB", help="A lab of the gallery, or the path of a lab file.")
@@ -64,6 +68,9 @@ AtOnce = Annotated[
         metavar="N",
         help="How many pings go on side by side. Default: the lab's, or as many as this machine takes.",
     ),
+]
+ProberOption = Annotated[
+    Prober, typer.Option("--prober", help="What pings: a ping for each check, or an fping for each source.")
 ]
 Parent = Annotated[
     str | None,
@@ -162,9 +169,9 @@ def load_or_new(
 
 
 def _pings_at_once() -> int:
-    """Return how many pings this machine takes at once, with a shell each: by its CPUs, and by its memory."""
+    """Return how many pings this machine takes at once: by its CPUs, its memory and its neighbour tables."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(AT_ONCE * (os.cpu_count() or 1), memory // _BYTES_A_PING, MOST_AT_ONCE))
+    return max(1, min(AT_ONCE * (os.cpu_count() or 1), memory // _BYTES_A_PING, _MOST_NEIGHBOURS))
 
 
 def previewed(lab: Lab, network: RealNetwork) -> Lab:

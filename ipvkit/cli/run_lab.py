@@ -18,6 +18,7 @@ from ipvkit.cli.options import (
     Neighbour,
     NewMode,
     Parent,
+    ProberOption,
     RealNetwork,
     SetupOption,
     Subnet,
@@ -42,6 +43,7 @@ def run_lab(
     checks: Checks = None,
     setup: SetupOption = None,
     at_once: AtOnce = None,
+    prober: ProberOption = "ping",
     dry_run: DryRun = False,
     json_: Json = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what was built (target local).")] = False,
@@ -70,7 +72,7 @@ def run_lab(
     if dry_run and json_:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
     if dry_run:
-        emit(script.preview(make_plan(previewed(described, network))))
+        emit(script.preview(make_plan(previewed(described, network), prober=prober)))
         return 0
     # A dry run needs nothing of this.
     from ipvkit.cli import lab_run
@@ -78,7 +80,7 @@ def run_lab(
 
     refuse_unwritable(output)
     if local:
-        run = lab_run.locally(described, network, verbose=verbose, keep=keep, timeout=timeout)
+        run = lab_run.locally(described, network, prober, verbose=verbose, keep=keep, timeout=timeout)
     else:
-        run = lab_run.on_simulated_lan(described, target, verbose=verbose, timeout=timeout)
+        run = lab_run.on_simulated_lan(described, target, prober, verbose=verbose, timeout=timeout)
     return lab_run.tell(run, as_json=json_, output=output)

@@ -22,6 +22,10 @@ Setup = Literal["stepwise", "batch"]
 SETUPS: tuple[Setup, ...] = get_args(Setup)
 """How endpoints are made: by the commands that a person would type one after another, or in few processes."""
 
+Prober = Literal["ping", "fping"]
+PROBERS: tuple[Prober, ...] = get_args(Prober)
+"""What asks the checks: a ping each, or an fping for each source."""
+
 BATCH_FROM = 8
 """From how many endpoints on a lab is set up in batches, if it does not say how."""
 

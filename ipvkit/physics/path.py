@@ -18,6 +18,9 @@ _HEADERS = {"ipv4": 28, "ipv6": 48}
 _VLAN_TAG = 4
 """What a link takes above its MTU, in bytes."""
 
+_MOST_TOLD = 5
+"""How many roles a reason tells by their names."""
+
 _STAY_APART = "a parent and its endpoints do not talk"
 
 
@@ -197,13 +200,13 @@ class _Tracer:
 
     def _over_the_wire(self, link: Link, target: Link, destination: Address, source: Address) -> str:
         """Return the host to which the switch, and the link that gets the frame, give it."""
-        allowed = self.world.state.allowed
+        passing = self.world.passing
         # The filter is for IPv4 in plain frames; what has a VLAN's tag passes it.
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
-        filtered = allowed is not None and source.version == 4 and not tagged and self._is_hosts_port(link)
-        if filtered and source not in self._allowed(allowed or ()):
+        filtered = source.version == 4 and not tagged and self._is_hosts_port(link)
+        if passing is not None and filtered and source not in passing:
             what = f"the switch drops what comes from {source}: its port security allows"
-            raise self._lost("switch", f"{what} {' and '.join(allowed or ())}")
+            raise self._lost("switch", f"{what} {_some(self.world.state.allowed or ())}")
         self._fits_into(target, destination)
         rider = self.world.rider(destination, target.segment) if target.node == HOST else None
         if rider is None or target.kind != "nic":
@@ -213,12 +216,6 @@ class _Tracer:
 
     def _is_hosts_port(self, link: Link) -> bool:
         return link.node == HOST or bool(link.parent)
-
-    def _allowed(self, roles: tuple[str, ...]) -> set[Address]:
-        """Return the addresses of `roles`, which need not be in this phase."""
-        lab = self.world.lab
-        found = {own.ip for r in roles if r != HOST for own in lab.endpoint(r).addresses}
-        return found | ({own.ip for p in lab.parents for own in p.host} if HOST in roles else set())
 
     def _fits_out_of(self, link: Link, destination: Address) -> None:
         """Lose what is larger than the MTU of the link that sends it; a reply is fragmented instead."""
@@ -375,6 +372,12 @@ class _Tracer:
             return f"{_the(link.node)}'s {what} for the way back"
         rider = self.world.rider(address)
         return f"{_the(link.node)}'s {what} for {rider.node if rider else address}"
+
+
+def _some(roles: tuple[str, ...]) -> str:
+    """Return `roles`, or the first of many."""
+    told = roles if len(roles) <= _MOST_TOLD else (*roles[:_MOST_TOLD], f"{len(roles) - _MOST_TOLD} more")
+    return " and ".join(told)
 
 
 _FAMILY = {"ipv4": "IPv4", "ipv6": "IPv6"}

@@ -108,7 +108,8 @@ class Node:
 class World:
     """All hosts of a phase, by name, and what is the case on each parent in `state`.
 
-    `holders` are the hosts that have an address.
+    `holders` are the hosts that have an address; `passing` are the IPv4 addresses from which the switch lets
+    something in through the host's ports, None for all.
     """
 
     lab: Lab
@@ -117,12 +118,14 @@ class World:
     nodes: Mapping[str, Node]
     settings: Mapping[str, Setting]
     holders: Mapping[Address, tuple[Node, ...]]
+    passing: frozenset[Address] | None
 
     def at(self, state: State) -> "World":
         """Return the world in another `state`; where the hosts are the same, they are not made anew."""
-        if _changed(self.state) == _changed(state):
-            return replace(self, state=state)
-        return world_of(self.lab, self.phase, state)
+        if _changed(self.state) != _changed(state):
+            return world_of(self.lab, self.phase, state)
+        same = self.state.allowed == state.allowed
+        return replace(self, state=state, passing=self.passing if same else _passing(self.lab, state))
 
     def links(self) -> Iterator[Link]:
         """Yield every link."""
@@ -174,7 +177,17 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
     for node in nodes:
         for address in node.addresses:
             holders[address] = (*holders.get(address, ()), node)
-    return World(lab, phase, state, {node.name: node for node in nodes}, settings, holders)
+    by_name = {node.name: node for node in nodes}
+    return World(lab, phase, state, by_name, settings, holders, _passing(lab, state))
+
+
+def _passing(lab: Lab, state: State) -> frozenset[Address] | None:
+    """Return the addresses of the roles that `state` allows, which need not be in this phase."""
+    if state.allowed is None:
+        return None
+    found = {own.ip for role in state.allowed if role != HOST for own in lab.endpoint(role).addresses}
+    of_host = {own.ip for parent in lab.parents for own in parent.host} if HOST in state.allowed else set()
+    return frozenset(found | of_host)
 
 
 def _changed(state: State) -> tuple[object, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ipvkit.command import Command
-from ipvkit.lab import Lab
+from ipvkit.lab import Lab, Prober
 from ipvkit.plan.batches import undo_batches
 from ipvkit.plan.lan import lan
 from ipvkit.plan.phases import PhaseBuilder
@@ -14,13 +14,14 @@ COMMANDS = "commands"
 """The section of commands that no lab holds."""
 
 
-def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan:
+def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils", prober: Prober = "ping") -> Plan:
     """Return the plan of `lab`: its simulated LAN, if it has one, then its phases.
 
-    Its pings are those of iputils, whose timestamps tell how long a path lived.
+    Its pings are those of iputils, whose timestamps tell how long a path lived; with the `prober` fping only
+    those of paths that are watched, and one process pings all others of a source.
     """
     sections = [lan(lab)] if lab.simulated else []
-    builder = PhaseBuilder(lab, arping_by)
+    builder = PhaseBuilder(lab, arping_by, prober)
     sections += [builder.section(phase) for phase in lab.phases]
     return Plan(lab, tuple(sections))
 

@@ -1,7 +1,7 @@
 """The phases of a lab: endpoints made and taken away, and what happens in between."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from ipvkit import physics
@@ -27,6 +27,7 @@ from ipvkit.lab import (
     Lab,
     Parent,
     Phase,
+    Prober,
     SetMode,
     SetMtu,
     Setting,
@@ -37,8 +38,11 @@ from ipvkit.lab import (
 from ipvkit.plan.batches import batched
 from ipvkit.plan.lan import default_route, dev_of, give, mac_of, metric_of, port_of
 from ipvkit.plan.steps import Probe, Section, Steps, Undo
-from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
+from ipvkit.tools import arping, coreutils, fping, ip, ping, sysctl, tc
 from ipvkit.values import Address, InterfaceAddress
+
+_HOSTS_A_PROCESS = 100
+"""How many hosts one fping asks: it sends a request a millisecond, and all of them within PING_INTERVAL_S."""
 
 REAL_WAIT_S = 1
 """How long the last reply may take on a real network."""
@@ -56,10 +60,11 @@ _ANOTHER_MACHINE = "and that is another machine"
 class PhaseBuilder:
     """Builds the phases one after another, and remembers what the earlier ones left."""
 
-    def __init__(self, lab: Lab, arping_by: arping.Implementation) -> None:
+    def __init__(self, lab: Lab, arping_by: arping.Implementation, prober: Prober) -> None:
         """Begin with nothing built."""
         self.lab = lab
         self.arping_by = arping_by
+        self.prober = prober
         self.state = physics.State()
         self.namespaces: set[str] = set()
         self.out_of_reach: dict[str, str] = {}
@@ -518,8 +523,8 @@ class PhaseBuilder:
         return Probe(asked, address, asked.expect or predicted.outcome, reason, why)
 
     def _checks(self, phase: Phase, act: Act, steps: Steps) -> list[Probe]:
-        skipped = []
-        asked = []
+        skipped: list[Probe] = []
+        asked: list[_Ping] = []
         for check in act.checks:
             address = self.lab.pinged(check)
             why = self._why_skipped(check)
@@ -527,23 +532,58 @@ class PhaseBuilder:
             if why or address is None:
                 skipped.append(probe)
             else:
-                asked.append((check, address, probe))
-        self._keep_announcing(phase, [check for check, _, _ in asked], steps)
-        for check, address, probe in asked:
-            until = "" if check.watch is None else f", until it is lost or for {check.watch} s"
-            command = in_netns(self._netns(check.source), self._ping(check, address))
-            steps.add(f"ping {check}{until}", replace(command, ok=_PING_OK), probe=probe)
+                asked.append(_Ping(check, probe, self._ping(check, address)))
+        self._keep_announcing(phase, [each.check for each in asked], steps)
+        for together in self._processes(asked):
+            self._ask(together, steps)
         steps.end_stage()
         return skipped
 
+    def _processes(self, pings: list["_Ping"]) -> list[list["_Ping"]]:
+        """Return `pings`, those together that one process does."""
+        if self.prober == "ping":
+            return [[each] for each in pings]
+        together: dict[tuple[object, ...], list[_Ping]] = {}
+        for position, each in enumerate(pings):
+            check = each.check
+            # Only ping prints the timestamps that tell how long a watched path lived.
+            alone = None if check.watch is None else position
+            together.setdefault((check.source, check.count, check.size, alone), []).append(each)
+        most = _HOSTS_A_PROCESS
+        return [found[i : i + most] for found in together.values() for i in range(0, len(found), most)]
+
+    def _ask(self, pings: list["_Ping"], steps: Steps) -> None:
+        """Add the step that does `pings` that differ in their destination only."""
+        check, probe, command = pings[0].check, pings[0].probe, pings[0].command
+        if self.prober == "ping" or check.watch is not None:
+            steps.add(pings[0].purpose, command, probe=probe)
+            return
+        others = "" if len(pings) == 1 else f" and {len(pings) - 1} others"
+        addresses = [address for each in pings if (address := each.probe.address) is not None]
+        together = fping.fping(
+            addresses, count=check.count, interval=PING_INTERVAL_S, wait=self._wait_s, size=check.size
+        )
+        parts = [(each.purpose, each.command, each.probe) for each in pings]
+        steps.add_as_one(f"ping {check}{others}", in_netns(self._netns(check.source), together), parts)
+
+    @property
+    def _wait_s(self) -> float:
+        """How long the last reply may take, in seconds."""
+        return PING_WAIT_S if self.lab.simulated else REAL_WAIT_S
+
     def _ping(self, check: Check, address: Address) -> Command:
         if check.watch is not None:
-            return ping.ping_until_lost(address, interval=PING_INTERVAL_S, deadline=check.watch)
-        wait = PING_WAIT_S if self.lab.simulated else REAL_WAIT_S
-        size, whole = check.size, check.size is not None
-        return ping.ping(
-            address, count=check.count, interval=PING_INTERVAL_S, wait=wait, size=size, whole=whole
-        )
+            command = ping.ping_until_lost(address, interval=PING_INTERVAL_S, deadline=check.watch)
+        else:
+            command = ping.ping(
+                address,
+                count=check.count,
+                interval=PING_INTERVAL_S,
+                wait=self._wait_s,
+                size=check.size,
+                whole=check.size is not None,
+            )
+        return replace(in_netns(self._netns(check.source), command), ok=_PING_OK)
 
     def _keep_announcing(self, phase: Phase, checks: list[Check], steps: Steps) -> None:
         """Announce, as long as the checks ping, the endpoints whose strategy that is."""
@@ -590,6 +630,20 @@ class PhaseBuilder:
                     dev = dev_of(self.lab, parent)
                     values[sysctl.interface_key(f"ipv{version}", "neigh", dev, name)] = value
         return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Ping:
+    """A check that is asked, and the ping that a person would type for it."""
+
+    check: Check
+    probe: Probe
+    command: Command
+
+    @property
+    def purpose(self) -> str:
+        watch = self.check.watch
+        return f"ping {self.check}" + ("" if watch is None else f", until it is lost or for {watch} s")
 
 
 class _Made:

@@ -1,6 +1,6 @@
 """What a plan is made of: sections, their stages, their steps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ipvkit.command import Command
@@ -44,7 +44,8 @@ class Step:
     """One command with its purpose; it makes the undo of the steps that it `settles` needless.
 
     Only a step whose command ended with exit code 0 has something to undo. A command that does what several
-    would do, a batch, has these as `parts`, a line each; then they have what there is to undo or to settle.
+    would do has these as `parts`: a batch, a line each; one fping, a ping for each host. Then they have what
+    there is to undo or to settle, or the probe.
     """
 
     id: str
@@ -54,6 +55,11 @@ class Step:
     settles: tuple[str, ...] = ()
     probe: Probe | None = None
     parts: tuple["Step", ...] = ()
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """What it asks: nothing, one thing, or what its parts ask."""
+        return tuple(step.probe for step in self.single if step.probe is not None)
 
     @property
     def single(self) -> tuple["Step", ...]:
@@ -146,6 +152,13 @@ class Steps:
             undo = Undo(undo.undo, undo)
         self._stage.append(Step(id, purpose, command, undo, settles, probe))
         return id
+
+    def add_as_one(self, purpose: str, command: Command, parts: Sequence[tuple[str, Command, Probe]]) -> None:
+        """Add a step whose `command` does what several would do, each with its purpose and its probe."""
+        self._count += 1
+        id = f"{self.section}.{self._count}"
+        steps = (Step(f"{id}.{n}", what, one, probe=probe) for n, (what, one, probe) in enumerate(parts, 1))
+        self._stage.append(Step(id, purpose, command, parts=tuple(steps)))
 
     def end_stage(self) -> None:
         """Have what is added from now on run after all that was added before."""

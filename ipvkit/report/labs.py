@@ -23,7 +23,10 @@ def predictions(plan: Plan) -> str:
             probe.skipped or probe.reason,
         ]
         for section in plan.sections
-        for probe in (*(s.probe for stage in section.stages for s in stage if s.probe), *section.skipped)
+        for probe in (
+            *(probe for stage in section.stages for s in stage for probe in s.probes),
+            *section.skipped,
+        )
     ]
     headers = ("phase", "check", "address", "predicted", "reason")
     return f"{grid(rows, headers)}\n\n{plan.lab.name}: {len(rows)} checks\n"

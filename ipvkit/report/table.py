@@ -8,6 +8,9 @@ from ipvkit.verdicts import Result, Verdict
 
 _COLOURS = {"pass": "32", "FAIL": "1;31", "skipped": "33", "not run": "33"}
 _NARROWEST_REASON = 32
+_MOST_TOLD = 20
+"""How many checks the verdict tells by their names."""
+
 _HEADERS = ("check", "address", "predicted", "observed", "verdict", "reason")
 
 
@@ -81,8 +84,9 @@ def verdict_line(result: Result) -> str:
     skipped = len(result.checks) - len(checks)
     if skipped:
         counts += f", {skipped} skipped"
-    wrong = ", ".join(str(check.probe.check) for check in checks if check.passed is False)
+    wrong = [str(check.probe.check) for check in checks if check.passed is False]
     if wrong:
-        counts += f" (not: {wrong})"
+        more = f" and {len(wrong) - _MOST_TOLD} more" if len(wrong) > _MOST_TOLD else ""
+        counts += f" (not: {', '.join(wrong[:_MOST_TOLD])}{more})"
     where = f"{run.target}, kernel {run.kernel}" if run.kernel else run.target
     return f"{result.verdict}: {run.plan.lab.name}, {counts}; {where}; {run.duration_s:.1f} s"

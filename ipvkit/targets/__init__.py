@@ -33,6 +33,7 @@ PASSED_ON = ("HOME", "LOGNAME", "SHELL", "TERM", "USER")
 PACKAGES = {
     "ip": "iproute2",
     "ping": "iputils-ping",
+    "fping": "fping",
     "arping": "iputils-arping",
     "sysctl": "procps",
     "tc": "iproute2",

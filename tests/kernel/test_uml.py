@@ -215,6 +215,7 @@ def test_the_doctor_has_started_a_uml_kernel(program: Program) -> None:
         (["run-lab"], KERNELS, "apt install user-mode-linux"),
         (["doctor"], KERNELS, "apt install user-mode-linux"),
         (["run-lab"], ("arping",), "apt install iputils-arping"),
+        (["run-lab", "--prober", "fping"], ("fping",), "apt install fping"),
         (["doctor"], ("ping",), "apt install iputils-ping"),
     ],
 )

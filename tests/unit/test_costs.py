@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
 
 from ipvkit.command import Completed
 from ipvkit.engine import Run
-from ipvkit.lab import Lab, Outcome, Setting, on_parent
+from ipvkit.lab import Act, Lab, Outcome, Setting, on_parent
 from ipvkit.lab_file import dump, load
 from ipvkit.labs.new import new_lab
 from ipvkit.plan import Plan, make_plan
@@ -92,6 +93,19 @@ def assert_linear(first: dict[str, int], second: dict[str, int], third: dict[str
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_each_endpoint_costs_the_same_to_plan_for(setting: Setting) -> None:
     assert_linear(*(planned(new_lab("new", setting, count)) for count in COUNTS))
+
+
+def changing(count: int) -> Lab:
+    """Return a lab in which all endpoints are announced, forget their neighbours, and may pass the switch."""
+    lab = new_lab("new", Setting("l3"), count, checks="gateway")
+    [phase] = lab.phases
+    names = phase.endpoints
+    changes = (Act(announce=names), Act(flush=names), Act(port_security=names))
+    return replace(lab, phases=(replace(phase, acts=(*phase.acts, *changes, *phase.acts)),))
+
+
+def test_each_endpoint_costs_the_same_where_all_are_changed() -> None:
+    assert_linear(*(planned(changing(count)) for count in COUNTS))
 
 
 def test_on_a_real_parent_too() -> None:

@@ -29,7 +29,7 @@ from ipvkit.lab_file import load
 from ipvkit.matrix import Choice, plans, predicted
 from ipvkit.report import matrix as matrix_report
 from ipvkit.report.schema import render_markdown
-from ipvkit.tools import arping, ip, ping
+from ipvkit.tools import arping, fping, ip, ping
 
 DOCUMENTS = documents()
 ALL_SHOWN = [shown for document in DOCUMENTS for shown in document.shown]
@@ -197,7 +197,7 @@ def test_cli_page_has_no_option_that_is_not_there() -> None:
     assert set(re.findall(r"`(--?[a-z][a-z-]*)", prose)) <= known
 
 
-PARSERS = (ping, arping, ip)
+PARSERS = (ping, fping, arping, ip)
 PAGE_OF_PARSERS = "\n".join(Document(REFERENCE / "parsers.md").prose)
 
 
@@ -251,7 +251,7 @@ def test_parsers_page_names_every_version_that_there_are_captures_of() -> None:
 
 def test_the_parsers_load_nothing_but_pythons_own_library() -> None:
     """As the page says."""
-    code = "import ipvkit.tools.arping, ipvkit.tools.ip, ipvkit.tools.ping, sys; print(*sys.modules)"
+    code = "import sys; from ipvkit.tools import arping, fping, ip, ping; print(*sys.modules)"
     argv = [sys.executable, "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}

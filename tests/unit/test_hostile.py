@@ -311,6 +311,14 @@ run-lab l2 --dry-run --parent eth0 --endpoint test1=X
 run-lab l2 --dry-run --parent eth0 --endpoint X=192.0.2.1/24
 run-lab l2 --dry-run --parent eth0 --gateway X
 run-lab l2 --dry-run --parent eth0 --neighbour X
+run-lab --endpoints X --dry-run
+run-lab --endpoints 2 --dry-run --mode X
+run-lab --endpoints 2 --dry-run --subnet X
+run-lab --endpoints 2 --dry-run --checks X
+run-lab --endpoints 2 --dry-run --checks sample:X
+run-lab l2 --dry-run --setup X
+run-lab l2 --dry-run --at-once X
+run-lab l2 --dry-run --prober X
 run-lab l2 --dry-run --timeout X
 run-lab l2 --dry-run --output X
 X --dry-run""".splitlines()
@@ -331,6 +339,8 @@ matrix --predict --kernels X
 labs new X
 labs new --mode X
 labs new --endpoints X
+labs new --subnet X
+labs new --checks X
 labs show X
 labs check X
 parse X
@@ -339,7 +349,9 @@ link list --all --netns X
 shell --target X
 shell --timeout X /nowhere/at/all
 export-script X
-export-script --gateway X""".splitlines()
+export-script --gateway X
+export-script --endpoints 2 --checks X
+export-script --prober X""".splitlines()
 ]
 """Command lines that execute nothing, and print something else, or start something where they are right."""
 

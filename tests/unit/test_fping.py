@@ -1,0 +1,182 @@
+"""fping: real captures as a person reads them, and the verdicts that pings of its hosts would have led to."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captures import captures, expected, short, stripped, text_of
+from ipvkit.command import Completed
+from ipvkit.engine import Run
+from ipvkit.errors import UnparsableOutput
+from ipvkit.lab import Check, Lab, Outcome
+from ipvkit.lab_file import load
+from ipvkit.labs import text as lab_called
+from ipvkit.plan import Plan, Step, make_plan
+from ipvkit.report import table
+from ipvkit.report.json import render
+from ipvkit.report.plain import plain
+from ipvkit.tools.fping import parse_fping
+from ipvkit.verdicts import Verdict, judge
+from recorder import answered, unanswered, watched_to_its_end
+from strategies import labs, labs_on_a_parent, mutated_text
+
+CAPTURES = captures("fping")
+NOTHING_COUNTED = {
+    "fping-bad-address": "a name that it does not find it leaves out, without a word",
+    "fping-bad-count": "usage text only",
+    "fping-bad-option": "usage text only",
+    "fping-killed": "it counts at its end",
+    "fping-no-destination": "nobody was to be asked",
+    "fping-version": "the version only",
+}
+"""The captures that are unparsable, and why."""
+
+WITHOUT_Q = "fping-every-reply"
+"""The capture with a line for each reply, which nobody asks for here: they are kept in `unrecognised`."""
+
+
+@pytest.mark.parametrize(("capture", "reads"), expected("fping"), ids=lambda it: getattr(it, "stem", ""))
+def test_a_capture_says_what_a_person_reads_in_it(capture: Path, reads: object) -> None:
+    assert stripped(plain(parse_fping(text_of(capture)))) == stripped(reads)
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+def test_every_capture_is_understood_or_refused(capture: Path) -> None:
+    name, text = capture.stem, text_of(capture)
+    if name in NOTHING_COUNTED:
+        with pytest.raises(UnparsableOutput):
+            parse_fping(text)
+    else:
+        report = parse_fping(text)
+        assert bool(report.unrecognised) == (name == WITHOUT_Q)
+        assert all(host.complete and host.transmitted is not None for host in report.hosts)
+
+
+@given(st.data(), st.sampled_from(CAPTURES))
+def test_a_mutated_capture_counts_what_stands_there_or_is_refused(data: st.DataObject, capture: Path) -> None:
+    text = data.draw(mutated_text(text_of(capture), ("\n", " : ", "%", "/", "9", "-")))
+    try:
+        report = parse_fping(text)
+    except UnparsableOutput:
+        return
+    for host in report.hosts:
+        assert re.search(rf" 0*{host.transmitted}/0*{host.received}/", text)
+        assert (host.destination or "?") in text
+
+
+def test_a_line_that_is_cut_off_counts_nothing() -> None:
+    whole = "192.0.2.3 : xmt/rcv/%loss = 2/2/0%, min/avg/max = 0.026/0.026/0.126\n"
+    assert parse_fping(whole).unrecognised == ()
+    for length in range(len(whole)):
+        with pytest.raises(UnparsableOutput):
+            parse_fping(whole[:length])
+
+
+# --- plans ----------------------------------------------------------------------------------------------
+
+
+def asked(plan: Plan) -> list[list[str]]:
+    """Return all that is asked in each stage, sorted, with what is expected of it."""
+    stages = [[probe for step in stage for probe in step.probes] for stage in plan.stages]
+    return [sorted(map(repr, stage)) for stage in stages if stage]
+
+
+@given(labs() | labs_on_a_parent())
+def test_with_fping_the_same_is_asked_in_each_stage_and_the_same_expected(lab: Lab) -> None:
+    assert asked(make_plan(lab, prober="fping")) == asked(make_plan(lab))
+
+
+@given(labs() | labs_on_a_parent())
+def test_one_fping_asks_what_its_parts_ask_each_with_a_ping(lab: Lab) -> None:
+    by_ping, by_fping = make_plan(lab), make_plan(lab, prober="fping")
+    single = (part for step in by_fping.steps if step.probes for part in step.single)
+    assert Counter((part.command, part.probe) for part in single) == Counter(
+        (step.command, step.probe) for step in by_ping.steps if step.probes
+    )
+    for step in (step for step in by_fping.steps if step.probes and step.parts):
+        argv = step.command.argv[4:] if step.command.argv[0] == "ip" else step.command.argv
+        assert argv[0] == "fping"
+        assert list(argv[-len(step.parts) :]) == [str(probe.address) for probe in step.probes]
+        assert all(isinstance(probe.check, Check) and probe.check.watch is None for probe in step.probes)
+
+
+# --- verdicts -------------------------------------------------------------------------------------------
+
+
+def walkthrough() -> Lab:
+    return load(lab_called("walkthrough"), "walkthrough.yaml")
+
+
+def said_by_ping(outcome: Outcome) -> Completed:
+    """Return what a ping says of such a path."""
+    address = "192.168.104.211"
+    match outcome:
+        case Outcome.EXPIRES:
+            return Completed(0, watched_to_its_end(address), "", 1.0)
+        case Outcome.UNREACHABLE:
+            return Completed(1, unanswered(address), "", 1.0)
+    return Completed(0, answered(address), "", 1.0)
+
+
+def said(step: Step, outcomes: list[Outcome]) -> Completed:
+    """Return what a step says where paths are as in `outcomes`."""
+    if not step.parts:
+        return said_by_ping(outcomes[0])
+    counts = {Outcome.REACHABLE: "6/6/0%, min/avg/max = 0.1/0.2/0.3", Outcome.UNREACHABLE: "6/0/100%"}
+    lines = [
+        f"{probe.address} : xmt/rcv/%loss = {counts[outcome]}\n"
+        for probe, outcome in zip(step.probes, outcomes, strict=True)
+    ]
+    return Completed(int(Outcome.UNREACHABLE in outcomes), "", "".join(lines), 1.0)
+
+
+def a_run(plan: Plan, turned: frozenset[str]) -> Run:
+    """Return a run that went as predicted but for checks called as in `turned`, which went the other way."""
+    other = {Outcome.REACHABLE: Outcome.UNREACHABLE, Outcome.UNREACHABLE: Outcome.REACHABLE}
+    run = Run(plan, "uml")
+    for step in plan.steps:
+        outcomes = [
+            other.get(probe.expected, probe.expected) if str(probe.check) in turned else probe.expected
+            for probe in step.probes
+        ]
+        run.completed[step.id] = said(step, outcomes) if outcomes else Completed(0, "", "", 0.1)
+    return run
+
+
+def verdicts(plan: Plan, turned: frozenset[str]) -> list[Verdict]:
+    """Return the verdicts of such a run without what only the tool says, sorted."""
+    found = [replace(verdict, ping=None, lifetime_s=None) for verdict in judge(a_run(plan, turned)).checks]
+    return sorted(found, key=repr)
+
+
+@given(st.frozensets(st.sampled_from(["test1 -> test2", "test1 -> gateway", "host -> test1"])))
+def test_the_verdicts_are_those_of_ping(turned: frozenset[str]) -> None:
+    plans = [make_plan(walkthrough(), prober=prober) for prober in ("ping", "fping")]
+    by_ping, by_fping = (verdicts(plan, turned) for plan in plans)
+    assert by_ping == by_fping
+
+
+def test_a_report_tells_of_each_check_what_fping_counted() -> None:
+    plan = make_plan(walkthrough(), prober="fping")
+    result = judge(a_run(plan, frozenset()))
+    phase = json.loads("".join(render(result)))["phases"][1]
+    assert [check["observed"] for check in phase["checks"]].count("unreachable") == 1
+    assert [check["ping"]["received"] for check in phase["checks"]] == [6, 6, 6, 6, 0]
+    assert "12 of 12 checks as predicted" in table.render(result)
+
+
+@pytest.mark.parametrize("stderr", ["", "fping: something\n", "192.0.2.9 : xmt/rcv/%loss = 6/6/0%\n"])
+def test_an_fping_that_does_not_tell_of_its_hosts_is_no_verdict(stderr: str) -> None:
+    plan = make_plan(walkthrough(), prober="fping")
+    run = a_run(plan, frozenset())
+    step = next(step for step in plan.steps if step.probes)
+    run.completed[step.id] = Completed(1, "", stderr, 0.1)
+    result = judge(run)
+    assert isinstance(result.failure, UnparsableOutput)
+    assert [v.observed for v in result.checks[: len(step.probes)]] == [None] * len(step.probes)
