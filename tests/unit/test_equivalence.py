@@ -257,6 +257,8 @@ def effects_of(plan: Plan) -> list[Effect]:
 
 def shown_of_what_stays(case: Case) -> dict[str, Answer]:
     """Return what `ip` shows of that whose undo fails: it is still there."""
+    if case.fails not in meant(case)[1]:
+        return {}
     done = {part.id for step in case.plan.steps for part in case.run_of(step)[1]}
     parts = [(line, part) for step in case.plan.steps for line, part in typed(step).items()]
     undone = ((line, p.undo.effect) for line, p in parts if p.undo is not None and p.id in done)
