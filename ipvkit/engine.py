@@ -17,7 +17,6 @@ from ipvkit.execution import (
     Signal,
     how_it_ended,
     interrupted,
-    is_quick,
     look,
     next_of,
     signals_into,
@@ -247,7 +246,7 @@ class _CommandRun:
         by_one: dict[str, Running] = {}
         try:
             self.rows.update(start_in_rows(self.target, {s.id: s.command for s in stage}, self.inbox))
-            asking = {s.id: s.command for s in stage if _only_asks(s) and not is_quick(s.command)}
+            asking = {s.id: s.command for s in stage if _only_asks(s)}
             by_one.update(start_at_once(self.target, asking, self.inbox))
         except Exception as problem:
             return _not_started(stage[0], problem)

@@ -20,7 +20,10 @@ BOUND_S = 10
 """How long a command may take that shows or takes back something; it takes milliseconds."""
 
 SIDE_BY_SIDE = 32
-"""How many commands are started at once: each has pipes and a thread."""
+"""How many commands that are no quick ones are started at once: each has pipes and a thread."""
+
+BESIDE_BY_SHELL = 200
+"""How many of these are, where a shell starts them: each has pipes."""
 
 ROW_FROM = 3
 """How many quick commands, at least, are run in a row."""
@@ -86,10 +89,14 @@ def start_in_rows(
 def start_at_once(
     target: CommandTarget, commands: Mapping[str, Command], inbox: Inbox
 ) -> Iterator[tuple[str, Running]]:
-    """Start `commands`, which change nothing, side by side by one shell, if they are many; yield each."""
-    if not isinstance(target, RowTarget) or len(commands) < ROW_FROM:
+    """Start the slow ones of `commands` by one shell, side by side, if they are many; yield each.
+
+    They change nothing.
+    """
+    slow = {key: command for key, command in commands.items() if not is_quick(command)}
+    if not isinstance(target, RowTarget) or len(slow) < ROW_FROM:
         return
-    left = iter(commands.items())
+    left = iter(slow.items())
     while some := dict(islice(left, BY_ONE_SHELL)):
         yield from dict.fromkeys(some, target.start_side_by_side(some, inbox)).items()
 
@@ -99,14 +106,15 @@ def ask(
 ) -> dict[str, Completed]:
     """Return what each of `views`, commands that change nothing, did, however it ended.
 
-    They run side by side, `SIDE_BY_SIDE` at once or in rows. Raise CommandFailed if one does not end in
-    time, and Interrupted when a signal comes into `inbox`.
+    They run side by side, so many at once or in rows. Raise CommandFailed if one does not end in time, and
+    Interrupted when a signal comes into `inbox`.
     """
     inbox = SimpleQueue() if inbox is None else inbox
+    by_shell = isinstance(target, RowTarget)
     rows = {name: view for name, view in views.items() if is_quick(view)}
-    seen = _ask_at_once(target, rows, inbox) if isinstance(target, RowTarget) else {}
+    seen = _ask_at_once(target, rows, inbox) if by_shell else {}
     left = ((name, view) for name, view in views.items() if name not in seen)
-    while some := dict(islice(left, SIDE_BY_SIDE)):
+    while some := dict(islice(left, BESIDE_BY_SHELL if by_shell else SIDE_BY_SIDE)):
         seen |= _ask_at_once(target, some, inbox)
     return seen
 
@@ -117,7 +125,9 @@ def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inb
     waiting: dict[str, Running] = {}
     seen: dict[str, Completed] = {}
     try:
-        waiting.update(start_in_rows(target, {key: views[name] for key, name in names.items()}, inbox))
+        commands = {key: views[name] for key, name in names.items()}
+        waiting.update(start_in_rows(target, commands, inbox))
+        waiting.update(start_at_once(target, commands, inbox))
         for key, name in names.items():
             if key not in waiting:
                 waiting[key] = target.start(key, views[name], inbox)

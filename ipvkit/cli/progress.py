@@ -2,11 +2,47 @@
 
 import os
 import sys
+import time
 from types import TracebackType
 from typing import Any, Self
 
-from ipvkit.plan import Plan
+from ipvkit.ledger import Entry
+from ipvkit.plan import Plan, Step
 from ipvkit.undo import Began, Finished, Stopping
+
+MANY = 32
+"""From how many checks on it is told how fast they are done, and no longer what each is."""
+
+_EVERY_S = 1.0
+
+
+class _Checks:
+    """How many of the checks are done, and how fast."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._done = 0
+        self._began_s: float | None = None
+        self._told_s = 0.0
+
+    def begin(self) -> None:
+        """Measure from now on, if it is the first."""
+        if self._began_s is None:
+            self._began_s = self._told_s = time.monotonic()
+
+    def add(self, count: int) -> bool:
+        """Note that so many more are done; return whether it is time to tell."""
+        self._done += count
+        due = time.monotonic() - self._told_s >= _EVERY_S or self._done == self.total
+        if count and due:
+            self._told_s = time.monotonic()
+        return bool(count) and due
+
+    def __str__(self) -> str:
+        took_s = time.monotonic() - (self._began_s or time.monotonic())
+        rate = self._done / took_s if took_s else 0.0
+        left = f", {(self.total - self._done) / rate:.0f} s left" if 0 < self._done < self.total else ""
+        return f"{self._done} of {self.total} checks, {rate:.1f}/s{left}"
 
 
 class Progress:
@@ -16,6 +52,7 @@ class Progress:
         """Show a run of `plans`; `verbose` shows each command as it begins."""
         self._total = sum(1 for plan in plans for _ in plan.steps)
         self._begun = 0
+        self._checks = _Checks(sum(len(step.probes) for plan in plans for step in plan.steps))
         self._verbose = verbose
         self._gone = False
         self._bar: Any = None
@@ -29,9 +66,10 @@ class Progress:
             from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
             from rich.progress import Progress as Bar
 
-            columns = (SpinnerColumn(), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}"))
+            text = TextColumn("{task.fields[checks]}{task.description}")
+            columns = (SpinnerColumn(), BarColumn(24), MofNCompleteColumn(), text)
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("starting", total=self._total)
+            self._task = self._bar.add_task("starting", total=self._total, checks="")
             self._bar.start()
         return self
 
@@ -49,22 +87,37 @@ class Progress:
         """Show `event`."""
         match event:
             case Began(step, command, undoing):
-                self._began(step.purpose, str(command), undoing)
-            case Finished(undoing=False) if self._bar is not None:
-                self._bar.advance(self._task)
+                self._began(step, str(command), undoing)
+            case Finished(step, undoing=False):
+                self._finished(step)
             case Stopping(name):
                 self._line(f"{name}: no further step begins; what was done is being undone")
 
-    def _began(self, purpose: str, command: str, undoing: bool) -> None:
+    def _began(self, step: Step | Entry, command: str, undoing: bool) -> None:
         self._begun += not undoing
+        one_of_many = self._is_one_of_many(step)
+        if one_of_many:
+            self._checks.begin()
         if self._bar is not None:
-            self._bar.update(self._task, description=f"undo: {purpose}" if undoing else purpose)
+            self._bar.update(self._task, description=f"undo: {step.purpose}" if undoing else step.purpose)
         if self._verbose:
             self._line(f"+ {command}")
-        elif self._bar is None:
+        elif self._bar is None and not one_of_many:
             width = len(str(self._total))
             count = "undo".rjust(2 * width + 1) if undoing else f"{self._begun:>{width}}/{self._total}"
-            self._line(f"[{count}] {purpose}")
+            self._line(f"[{count}] {step.purpose}")
+
+    def _finished(self, step: Step | Entry) -> None:
+        if self._bar is not None:
+            self._bar.advance(self._task)
+        if isinstance(step, Step) and self._is_one_of_many(step) and self._checks.add(len(step.probes)):
+            if self._bar is not None:
+                self._bar.update(self._task, checks=f"{self._checks}: ")
+            elif not self._verbose:
+                self._line(str(self._checks))
+
+    def _is_one_of_many(self, step: Step | Entry) -> bool:
+        return self._checks.total >= MANY and isinstance(step, Step) and bool(step.probes)
 
     def _line(self, text: str) -> None:
         if self._gone:

@@ -30,6 +30,10 @@ _SUBNET_V6, _OWN_SUBNET_V6 = IPv6Network("2001:db8:104::/64"), IPv6Network("2001
 _SAMPLE = re.compile(r"sample:([1-9][0-9]{0,8})")
 
 
+_REQUESTS = 2
+"""How many requests each ping sends where many are asked for; the second is for one that comes late."""
+
+
 def new_lab(
     name: str,
     setting: Setting,
@@ -66,8 +70,11 @@ def new_lab(
         Endpoint(e, _addresses(within, start + i, v6 if ipv6 else None), e, parent.name)
         for i, e in enumerate(names)
     )
-    asked = _usual(names) if checks is None else pairs(checks, names)
-    phase = Phase(setting.mode, setting, names, (Act(checks=tuple(Check(a, b) for a, b in asked)),))
+    if checks is None:
+        asked = [Check(a, b) for a, b in _usual(names)]
+    else:
+        asked = [Check(a, b, count=_REQUESTS) for a, b in pairs(checks, names)]
+    phase = Phase(setting.mode, setting, names, (Act(checks=tuple(asked)),))
     about = f"{count} {'endpoint' if count == 1 else 'endpoints'}: {setting}"
     far = ("198.51.100.10/24", *(("2001:db8:ff::10/64",) if ipv6 else ()))
     return Lab(name, about, (parent,), endpoints, (phase,), tuple(map(interface_address, far)))

@@ -31,7 +31,7 @@ HANGS_AFTER_S = 10
 """How long a command may take: one that is no probe takes milliseconds."""
 
 SIDE_BY_SIDE = 32
-"""How many commands of a stage go on while another one is started."""
+"""How many commands of a stage go on while another one is started, or as many as there are pings in one."""
 
 _MARGIN_S = 4
 """How much longer a probe may take than its own options say."""
@@ -79,7 +79,7 @@ def exported(plan: Plan) -> str:
         _requirements(plan),
         *([bash.ISOLATE] if plan.lab.simulated else []),
         *([bash.IPVLAN_NEEDED] if plan.lab.has_ipvlan else []),
-        _filled(bash.CORE).strip("\n"),
+        _core(plan).strip("\n"),
         _filled(bash.FOR_A_PERSON),
         *([] if plan.lab.simulated else [_on_this_machine(plan)]),
         "",
@@ -100,7 +100,7 @@ def payload(plan: Plan, views: Mapping[str, Command], nonce: str, work: str) -> 
         "# Where bash puts what a command reads, if it is too long for a pipe.",
         "TMPDIR=$work",
         f"export LC_ALL=C PATH={_USERS_PATH}",
-        _filled(bash.CORE),
+        _core(plan),
         bash.FOR_FRAMES,
         *(f"view {_quoted(name)} {command}" for name, command in views.items()),
         "read -r kernel </proc/sys/kernel/osrelease",
@@ -248,6 +248,12 @@ def _on_this_machine(plan: Plan) -> str:
     return text.replace("THE_LAB", _quoted(plan.lab.name)).replace("THE_THINGS", "\n".join(free))
 
 
+def _core(plan: Plan) -> str:
+    probes = (sum(bool(step.probes) for step in stage) for stage in plan.stages)
+    at_once = max(SIDE_BY_SIDE, *probes)
+    return _filled(bash.CORE.replace("SIDE_BY_SIDE", str(at_once)))
+
+
 def _filled(template: str) -> str:
     values = {
         "BATCH_FROM": BATCH_FROM,
@@ -255,7 +261,6 @@ def _filled(template: str) -> str:
         "LINES_A_S": LINES_A_S,
         "LOST_AFTER": LOST_AFTER,
         "NO_ROUTE": NO_ROUTE,
-        "SIDE_BY_SIDE": SIDE_BY_SIDE,
     }
     return re.sub("|".join(values), lambda found: str(values[found[0]]), template).rstrip("\n")
 

@@ -28,6 +28,9 @@ _FOR_AN_ENDPOINT_MIB = 0.5
 _ENDPOINTS = 320
 """How many endpoints there is memory for where nobody knows what will run."""
 
+_NEIGHBOURS = 1 << 20
+"""For how many neighbour entries there is room: for those of 1,000 endpoints that all know each other."""
+
 _STARTED = count(os.getpid())
 """Counts the kernels that were started, beginning where other processes do not."""
 
@@ -64,6 +67,8 @@ mounts=('guest /proc proc' 'guest /sys sysfs' 'guest /run tmpfs' 'guest /run/net
 printf '%s\n' "${mounts[@]}" 'MODULES /run/modules/lib/modules none X-mount.mkdir,bind' >/dev/fstab
 mount --all --fstab /dev/fstab || exit 3
 echo 0x9 >/sys/class/net/lo/flags
+# All the namespaces of a kernel together have room for 1,024 neighbour entries, if it is not told otherwise.
+for file in /proc/sys/net/ipv[46]/neigh/default/gc_thresh?; do echo NEIGHBOURS >$file; done
 """
 
 # Has the kernel load by itself what is asked for.
@@ -137,7 +142,9 @@ def _block_device(guest: Guest, payload: str) -> int:
     """Return a memory file that the guest's first process, bash, reads as a block device."""
     path = shlex.quote(environment()["PATH"])
     parts = [
-        _PROLOGUE.replace("SEARCHED", path).replace("MODULES", str(MODULES)),
+        _PROLOGUE.replace("SEARCHED", path)
+        .replace("MODULES", str(MODULES))
+        .replace("NEIGHBOURS", str(_NEIGHBOURS)),
         f"modprobe --all --dirname /run/modules {' '.join(guest.modules)} || exit 3\n",
         *([_ON_DEMAND] if guest.on_demand else []),
         payload,
