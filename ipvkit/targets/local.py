@@ -1,4 +1,4 @@
-"""`local`: this machine's own network, as it is; one process a command, through sh."""
+"""`local`: this machine's own network, as it is; commands are started through sh, or many by one bash."""
 
 import ctypes
 import os

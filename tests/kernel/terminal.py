@@ -30,8 +30,13 @@ read -r line
 echo "read $line."
 """
 
-_SLEEPER = """bash -c 'trap "echo aw""ake" CONT; echo beg""un; while :; do sleep 0.05; done'"""
-"""A command that tells when it has begun and when it goes on after ^Z; the echo of its own line does not."""
+_SLEEPER = (
+    """bash -c 'trap "exit 130" INT; trap "echo aw""ake" CONT; echo beg""un; while sleep .05; do :; done'"""
+)
+"""A command that tells when it has begun and when it goes on after ^Z; the echo of its own line does not.
+
+(Without a trap bash takes a ^C for none that comes just as its sleep ends.)
+"""
 
 
 class Terminal:
