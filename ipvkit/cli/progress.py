@@ -34,9 +34,9 @@ class _Checks:
         """Note that so many more are done; return whether it is time to tell."""
         self._done += count
         due = time.monotonic() - self._told_s >= _EVERY_S or self._done == self.total
-        if count and due:
+        if due:
             self._told_s = time.monotonic()
-        return bool(count) and due
+        return due
 
     def __str__(self) -> str:
         took_s = time.monotonic() - (self._began_s or time.monotonic())

@@ -17,7 +17,9 @@ from ipvkit import labs as gallery
 from ipvkit.cli import main, overview
 from ipvkit.cli.progress import Progress
 from ipvkit.command import Completed
+from ipvkit.lab import Setting
 from ipvkit.lab_file import load
+from ipvkit.labs.new import new_lab
 from ipvkit.plan import make_plan
 from ipvkit.script import exported, preview
 from ipvkit.undo import Began, Finished, Stopping
@@ -335,6 +337,25 @@ def test_progress_is_a_line_a_step_where_there_is_no_terminal(
     assert f"{len(steps)}/{len(steps)}" in lines[len(steps) - 1]
     assert "SIGINT" in lines[-2]
     assert "undo" in lines[-1]
+
+
+def test_of_many_checks_it_is_told_how_fast_they_are_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(new_lab("many", Setting("l2"), 8, checks="all"))
+    now_s = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    with Progress(plan, verbose=False) as progress:
+        for step in plan.steps:
+            progress(Began(step, step.command))
+            now_s += 0.25 * len(step.probes)
+            progress(Finished(step, step.command, Completed(0, "", "", 0.1)))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "checks" in line] == [
+        *(f"{done} of 56 checks, 4.0/s, {(56 - done) / 4:.0f} s left" for done in range(4, 56, 4)),
+        "56 of 56 checks, 4.0/s",
+    ]
+    assert not any("ping test" in line for line in lines)
 
 
 def test_verbose_shows_each_command_as_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
