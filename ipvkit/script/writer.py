@@ -250,7 +250,7 @@ def _on_this_machine(plan: Plan) -> str:
 
 def _core(plan: Plan) -> str:
     probes = (sum(bool(step.probes) for step in stage) for stage in plan.stages)
-    at_once = max(SIDE_BY_SIDE, *probes)
+    at_once = max([SIDE_BY_SIDE, *probes])
     return _filled(bash.CORE.replace("SIDE_BY_SIDE", str(at_once)))
 
 

@@ -176,6 +176,7 @@ def on_the_machine(
 # --- nothing is left -------------------------------------------------------------------------------------
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_a_run_after_a_run_gives_the_same_and_leaves_nothing() -> None:
     plan = with_settings(make_plan(lab(TRY)))
@@ -191,6 +192,7 @@ INSTANTS = (2, 8, 15, 20)
 """After how many commands have begun."""
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_a_run_that_is_killed_is_found_and_undone_from_its_record() -> None:
     said = on_the_machine(
@@ -211,6 +213,7 @@ def test_a_run_that_is_killed_is_found_and_undone_from_its_record() -> None:
     )
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_a_killed_run_is_told_of_with_what_it_left_and_what_to_type() -> None:
     said = on_the_machine(
@@ -231,6 +234,7 @@ def test_a_killed_run_is_told_of_with_what_it_left_and_what_to_type() -> None:
     )
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_undo_leaves_alone_what_somebody_has_changed_since() -> None:
     said = on_the_machine(
@@ -245,6 +249,7 @@ def test_undo_leaves_alone_what_somebody_has_changed_since() -> None:
 # --- signals ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.kernel
 @needs_macvlan
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_signal_at_any_instant_undoes_at_once_whatever_pings_would_take(times: int) -> None:
@@ -263,6 +268,7 @@ def test_a_signal_at_any_instant_undoes_at_once_whatever_pings_would_take(times:
     assert max(took) < 5000
 
 
+@pytest.mark.kernel
 @needs_macvlan
 @pytest.mark.parametrize("pipe", ["", "trap '' PIPE; "], ids=["SIGPIPE", "EPIPE"])
 def test_a_closed_stdout_undoes(pipe: str) -> None:
@@ -287,6 +293,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.kernel
 @needs_macvlan
 @pytest.mark.parametrize(
     ("line", "fault"),
@@ -310,6 +317,7 @@ def test_a_command_that_goes_wrong_is_told_of_and_all_is_undone(line: str, fault
     assert ("failed with exit code 2" if fault == "fails" else "was killed by signal") in error
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_a_link_that_somebody_made_meanwhile_is_not_undone() -> None:
     said = on_the_machine(
@@ -320,6 +328,7 @@ def test_a_link_that_somebody_made_meanwhile_is_not_undone() -> None:
     assert said == "4\nequal\n"
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_a_sysctl_that_reads_as_no_number_is_not_written() -> None:
     said = on_the_machine(
@@ -337,6 +346,7 @@ def test_a_sysctl_that_reads_as_no_number_is_not_written() -> None:
     ]
 
 
+@pytest.mark.kernel
 @needs_macvlan
 @pytest.mark.parametrize(
     ("fill", "code"),
@@ -352,6 +362,7 @@ def test_a_full_disk_keeps_nothing_from_being_undone(fill: str, code: int) -> No
     assert said == f"{code}\nequal\n"
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_what_could_not_be_undone_stays_on_record() -> None:
     said = on_the_machine(
@@ -368,6 +379,7 @@ def test_what_could_not_be_undone_stays_on_record() -> None:
 # --- refusals ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_whatever_is_there_already_is_told_of_at_once_and_left_alone() -> None:
     said = on_the_machine(
@@ -388,6 +400,7 @@ def test_whatever_is_there_already_is_told_of_at_once_and_left_alone() -> None:
     )
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_of_two_at_once_the_second_is_refused() -> None:
     said = on_the_machine(
@@ -401,6 +414,7 @@ def test_of_two_at_once_the_second_is_refused() -> None:
     )
 
 
+@pytest.mark.kernel
 @needs_macvlan
 @pytest.mark.parametrize("made", ["ln -s else", "touch", "ln -s nowhere"])
 def test_a_record_that_is_no_folder_of_its_own_is_refused(made: str) -> None:
@@ -412,6 +426,7 @@ def test_a_record_that_is_no_folder_of_its_own_is_refused(made: str) -> None:
     assert said == "3\nequal\nerror: /run/ipvkit-script-mac cannot be made, or is not yours\n"
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_a_record_of_another_network_namespace_is_not_undone_here() -> None:
     said = on_the_machine(

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from namespaces import AS_ROOT, needs_macvlan
 
 SECRET = "s3cr3t-Pa55w0rd"  # noqa: S105
@@ -92,6 +94,7 @@ def assert_no_secret(text: str, *codes: int) -> None:
     assert SECRET.replace("-", "_") not in text
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_a_run_that_passes_or_fails_tells_no_secret(tmp_path: Path) -> None:
     text = seen(
@@ -107,6 +110,7 @@ def test_a_run_that_passes_or_fails_tells_no_secret(tmp_path: Path) -> None:
     assert '"begin"' in text, "the journal"
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_a_command_that_fails_tells_no_secret(tmp_path: Path) -> None:
     """Not even one that prints its environment."""
@@ -123,6 +127,7 @@ def test_a_command_that_fails_tells_no_secret(tmp_path: Path) -> None:
     assert "PATH=" in text
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_processes_are_named_by_their_number_alone(tmp_path: Path) -> None:
     text = seen(
@@ -147,6 +152,7 @@ for line in sys.argv[1:]:
 """
 
 
+@pytest.mark.kernel
 @needs_macvlan
 def test_what_only_looks_tells_no_secret(tmp_path: Path) -> None:
     lines = (
