@@ -18,7 +18,7 @@ settings.register_profile(
     phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("quick", settings.get_profile("fast"), max_examples=8)
+settings.register_profile("quick", settings.get_profile("fast"), max_examples=6)
 settings.register_profile("thorough", settings.get_profile("fast"), max_examples=1000, phases=list(Phase))
 settings.register_profile("exhaustive", settings.get_profile("fast"), max_examples=100_000, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
