@@ -33,6 +33,7 @@ Code = Literal[
     "wifi",
     "rp-filter",
     "forwarding",
+    "neighbours",
     "port-security",
     "not-looked-at",
 ]
@@ -86,13 +87,17 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be built on the link `parent`: endpoints of these `kinds`; `links` are the host's own."""
+    """What is to be built on the link `parent`: endpoints of these `kinds`; `links` are the host's own.
+
+    `neighbours` is how many neighbour entries the endpoints have at once, all together.
+    """
 
     parent: str
     joins: tuple[Join, ...] = ()
     guests: tuple[Guest, ...] = ()
     links: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ("ipvlan",)
+    neighbours: int = 0
 
     @property
     def addresses(self) -> tuple[tuple[Guest, InterfaceAddress], ...]:
@@ -118,7 +123,8 @@ class Machine:
 
     `links` are those of the parent's namespace, and `elsewhere` those of the others; a link elsewhere has
     its `link_netns` where the link that it is on is known to be in yet another one. `namespaces` has the
-    processes in each that has a name, `answers` the MAC addresses that an address answered from, `dmi`
+    processes in each that has a name, `answers` the MAC addresses that an address answered from,
+    `most_neighbours` for how many neighbour entries the kernel has room, None where that is not known, `dmi`
     what firmware says of the machine, and `unseen` what could not be looked at.
     """
 
@@ -129,6 +135,7 @@ class Machine:
     wireless: bool = False
     rp_filter: int = 0
     forwarding: bool = True
+    most_neighbours: int | None = None
     dmi: Mapping[str, str] = field(default_factory=dict)
     unseen: tuple[Finding, ...] = ()
 
@@ -418,6 +425,13 @@ def _kernel(wanted: Wanted, parent: Link, machine: Machine) -> Iterator[Finding]
     if not machine.forwarding and any(join.strategy == "l3s-proxy" for join in wanted.joins):
         what = f"l3s-proxy sets {_sysctl(parent, 'forwarding')}=1, and this host forwards what comes in there"
         yield Finding("forwarding", "info", what, "it is 0 again at the end")
+    if machine.most_neighbours is not None and wanted.neighbours > machine.most_neighbours:
+        what = (
+            f"these pings need {wanted.neighbours} neighbour entries, and the kernel has room for "
+            f"{machine.most_neighbours} of all namespaces together: some will get no answer"
+        )
+        mend = f"sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * wanted.neighbours}"
+        yield Finding("neighbours", "warning", what, mend)
 
 
 def _sysctl(parent: Link, name: str) -> str:

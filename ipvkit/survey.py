@@ -56,11 +56,16 @@ def survey(wanted: Wanted, inbox: Inbox | None = None) -> Machine:
         wireless=any((_class(wanted.parent) / name).exists() for name in ("wireless", "phy80211")),
         rp_filter=max(_setting(dev, "rp_filter") for dev in ("all", wanted.parent)),
         forwarding=_setting(wanted.parent, "forwarding") != 0,
+        # Only the first network namespace shows it.
+        most_neighbours=int(room) if (room := _read(_MOST_NEIGHBOURS)) else None,
         dmi={field: text for field in _DMI_FIELDS if (text := _read(_DMI / field))},
         unseen=tuple(unseen),
     )
     answers, silent = _answers(wanted, machine, inbox)
     return replace(machine, answers=answers, unseen=(*machine.unseen, *silent))
+
+
+_MOST_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 
 
 def _class(dev: str) -> Path:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 settings.register_profile(
     "fast",
     deadline=None,
-    max_examples=20,
+    max_examples=30,
     phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -17,7 +17,7 @@ from ipvkit.effects import Link, Netns
 from ipvkit.errors import MissingRequirement, UsageError
 from ipvkit.execution import look, signals_into
 from ipvkit.journal import State
-from ipvkit.lab import AddLink, Lab, Prober, SetMode, on_parent, shim_name
+from ipvkit.lab import AddLink, Lab, Phase, Prober, SetMode, on_parent, shim_name
 from ipvkit.plan import Plan, make_plan
 from ipvkit.report import json, table
 from ipvkit.survey import survey
@@ -104,7 +104,18 @@ def _wanted(lab: Lab) -> preflight.Wanted:
         tuple(preflight.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
         tuple(links),
         tuple(sorted({setting.kind for setting in settings})),
+        max(map(_neighbours, lab.phases), default=0),
     )
+
+
+def _neighbours(phase: Phase) -> int:
+    """Return how many neighbour entries the checks of `phase` need: one of each whom an endpoint talks to."""
+    if phase.setting.kind == "ipvlan" and phase.setting.mode != "l2":
+        return 0
+    pairs = {(check.source, check.destination) for act in phase.acts for check in act.checks}
+    both = pairs | {(destination, source) for source, destination in pairs}
+    names = set(phase.endpoints)
+    return sum(holder in names for holder, _ in both)
 
 
 def _tell_or_refuse(lab: Lab, wanted: preflight.Wanted, inspection: preflight.Inspection) -> None:

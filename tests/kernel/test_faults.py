@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = each if option.exhaustive else sample
         metafunc.parametrize("cases", chosen.values(), ids=chosen)
     if "instants" in metafunc.fixturenames:
-        count = 200 if option.exhaustive else 6
+        count = 200 if option.exhaustive else 12
         instants = [choice.random() for _ in range(2 * count)]
         metafunc.parametrize(("count", "instants"), [(count, instants)], ids=[str(count)])
     if "guests_cases" in metafunc.fixturenames:

@@ -182,3 +182,19 @@ def test_a_lab_runs_where_there_are_but_warnings() -> None:
     )
     assert "warning: ipv0 is an ipvlan link itself: endpoints land beside it, on eth0" in said.output
     assert said.exit_code == 0, said.output
+
+
+def test_without_room_for_neighbours_pings_get_no_answer() -> None:
+    run = f"{IPVKIT} run-lab ./many.yaml --parent eth0 >/run/told"
+    said = on_a_real_nic(
+        f"cd /run; {IPVKIT} labs new --endpoints 6 --subnet 192.168.104.192/26 --checks all >many.yaml\n"
+        "sysctl -qw net.ipv4.neigh.default.gc_thresh3=12\n"
+        f"{run}; echo few: $?\n"
+        "sysctl -qw net.ipv4.neigh.default.gc_thresh3=60\n"
+        f"{run}; echo enough: $?\n"
+    )
+    assert "need 30 neighbour entries, and the kernel has room for 12 of all" in said.output
+    assert "sysctl -w net.ipv4.neigh.default.gc_thresh3=60" in said.output
+    assert "few: 1\n" in said.output
+    assert "enough: 0\n" in said.output
+    assert said.output.count("neighbour entries") == 1

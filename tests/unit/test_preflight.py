@@ -206,6 +206,11 @@ TOGETHER = [
         lambda wanted: with_join(wanted, Join("l2", strategy="none", host_shim=True)),
     ),
     Obstacle(
+        *("neighbours", "warning", "2000 neighbour entries, and the kernel has room for 1024 of all"),
+        lambda machine: replace(machine, most_neighbours=1024),
+        lambda wanted: replace(wanted, neighbours=2000),
+    ),
+    Obstacle(
         *("port-security", "warning", "openstack port set --allowed-address ip-address=192.168.104.211 "),
         lambda machine: replace(machine, dmi={"product_name": "OpenStack Nova"}),
     ),
