@@ -181,8 +181,8 @@ def test_in_any_lab_a_step_that_fails_leaves_nothing_and_undoes_nothing_twice(
     assert len(steps) == len(set(steps))
     values = [s.split()[-1] for s in undone if s.startswith("sysctl -w ")]
     assert set(values) <= {f"{key}=7" for key in plan.sysctls}
-    made = re.findall(r"netns add (\S+)", "\n".join(s for s in target.started if s != line))
-    deleted = re.findall(r"netns del (\S+)", "\n".join(undone))
+    made = re.findall(r"^(?:ip )?netns add (\S+)$", "\n".join(s for s in target.started if s != line), re.M)
+    deleted = re.findall(r"^(?:ip )?netns del (\S+)$", "\n".join(undone), re.M)
     assert sorted(made) == sorted(deleted)
 
 
