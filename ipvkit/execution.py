@@ -19,11 +19,8 @@ from ipvkit.targets import CommandTarget, Ended, Inbox, Row, RowTarget, Running
 BOUND_S = 10
 """How long a command may take that shows or takes back something; it takes milliseconds."""
 
-SIDE_BY_SIDE = 32
-"""How many commands that are no quick ones are started at once: each has pipes and a thread."""
-
-BESIDE_BY_SHELL = 200
-"""How many of these are, where a shell starts them: each has pipes."""
+SIDE_BY_SIDE = 200
+"""How many commands that take their time are asked at once: each has pipes."""
 
 ROW_FROM = 3
 """How many quick commands, at least, are run in a row."""
@@ -106,15 +103,14 @@ def ask(
 ) -> dict[str, Completed]:
     """Return what each of `views`, commands that change nothing, did, however it ended.
 
-    They run side by side, so many at once or in rows. Raise CommandFailed if one does not end in time, and
+    The quick ones run in rows, the others side by side. Raise CommandFailed if one does not end in time, and
     Interrupted when a signal comes into `inbox`.
     """
     inbox = SimpleQueue() if inbox is None else inbox
-    by_shell = isinstance(target, RowTarget)
-    rows = {name: view for name, view in views.items() if is_quick(view)}
-    seen = _ask_at_once(target, rows, inbox) if by_shell else {}
+    quick = {name: view for name, view in views.items() if is_quick(view)}
+    seen = _ask_at_once(target, quick, inbox)
     left = ((name, view) for name, view in views.items() if name not in seen)
-    while some := dict(islice(left, BESIDE_BY_SHELL if by_shell else SIDE_BY_SIDE)):
+    while some := dict(islice(left, SIDE_BY_SIDE)):
         seen |= _ask_at_once(target, some, inbox)
     return seen
 

@@ -212,14 +212,21 @@ class _TakingBack:
     def _in_order(self, commands: Mapping[str, tuple[Step | Entry, Command]]) -> Iterator[Finished]:
         """Run `commands`, and yield how each ended, also those after one that hangs."""
         left = {f"undo {id}": what for id, what in commands.items()}
+        rows = self.target if isinstance(self.target, RowTarget) else None
         while left:
-            in_row = isinstance(self.target, RowTarget) and len(left) >= ROW_FROM
-            some = dict(left if in_row else islice(left.items(), 1))
+            some = dict(left if rows and len(left) >= ROW_FROM else islice(left.items(), 1))
             running: Running | None = None
+            if rows and len(some) > 1:
+                try:
+                    running = rows.start_row({key: command for key, (_, command) in some.items()}, self.inbox)
+                except Exception:
+                    # The program of one may be gone, which is no reason to leave the others.
+                    rows = None
+                    continue
             for key, (step, command) in some.items():
                 self._tell(Began(step, command, undoing=True))
                 try:
-                    running = running or self._start({key: command for key, (_, command) in some.items()})
+                    running = running or self.target.start(key, command, self.inbox)
                     completed = self._wait(key, running, BOUND_S + len(command.stdin) // LINES_A_S)
                 except Exception as problem:
                     completed = Completed(127, "", str(problem), 0.0)
@@ -228,15 +235,6 @@ class _TakingBack:
                     break
                 del left[key]
                 yield Finished(step, command, completed, undoing=True)
-                if running is None:
-                    break
-
-    def _start(self, commands: Mapping[str, Command]) -> Running:
-        """Start the only one of `commands`, or all in a row."""
-        if isinstance(self.target, RowTarget) and len(commands) > 1:
-            return self.target.start_row(commands, self.inbox)
-        [(key, command)] = commands.items()
-        return self.target.start(key, command, self.inbox)
 
     def _tell(self, event: Began | Finished | Stopping) -> None:
         """Tell of an undo; a listener that fails does not keep it from being done."""

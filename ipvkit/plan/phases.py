@@ -380,11 +380,9 @@ class PhaseBuilder:
     def _parts(self, act: Act) -> Iterator[Act]:
         """Yield `act`, in as many parts as it takes for no more pings to go on at once than may."""
         most = self.lab.at_once or AT_ONCE
-        if len(act.checks) <= most:
-            yield act
-            return
-        for i in range(0, len(act.checks), most):
-            yield replace(act, checks=act.checks[i : i + most])
+        yield replace(act, checks=act.checks[:most])
+        for i in range(most, len(act.checks), most):
+            yield Act(checks=act.checks[i : i + most])
 
     def _doable(self, act: Act) -> Act:
         """Return `act` without what would have to be done on somebody else's machine."""

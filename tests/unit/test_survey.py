@@ -65,7 +65,7 @@ until [[ -n $(ip netns pids test1) ]]; do sleep 0.01; done
 ASKED: dict[str, tuple[str, list[str], str]] = {
     "free": ("p0", ["192.0.2.5/24"], ""),
     "answered": ("p0", ["192.0.2.9/24", "192.0.2.5/24", "2001:db8::5/64"], ""),
-    "many": ("p0", [f"192.0.2.{host}/24" for host in (*range(100, 100 + SIDE_BY_SIDE), 9)], ""),
+    "many": ("p0", [f"192.0.2.{host}/24" for host in (*range(20, 20 + SIDE_BY_SIDE), 9)], ""),
     "own address": ("p0", ["192.0.2.1/24"], ""),
     "no carrier": ("p1", [], ""),
     "down": ("p2", ["192.0.2.9/24"], ""),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from queue import SimpleQueue
 from unittest.mock import patch
 
@@ -217,6 +218,32 @@ def test_a_run_that_is_killed_at_any_command_is_undone_exactly(
                 assert undone(left, machine)[1] == [], "once is enough"
             assert machine.state == before
             assert journal.records() == []
+
+
+class WithoutShell(Machine):
+    """A machine on which no row can be started, as where the program of one of its commands is gone."""
+
+    def start_row(self, _: Mapping[str, Command], __: Inbox) -> Running:
+        raise CommandFailed("tc is not installed")
+
+    start_side_by_side = start_row
+
+
+def test_what_cannot_be_undone_in_a_row_is_undone_one_by_one(tmp_path: Path) -> None:
+    machine = WithoutShell()
+    entries = [Entry(name, "make it", Netns(name).undo, Netns(name)) for name in ("n1", "n2", "n3", "n4")]
+    with patch.dict("os.environ", XDG_STATE_HOME=str(tmp_path)), known_to_the_kernel(machine):
+        before = machine.state
+        with started("rows") as ledger:
+            ledger.begin(entries)
+            for entry in entries:
+                machine.start(entry.id, Command(("ip", "netns", "add", entry.id)), SimpleQueue())
+            ledger.end([entry.id for entry in entries], [])
+            taken, lines = undone(ledger, machine)
+        assert (taken.left, machine.state) == ([], before)
+        assert [line for line in lines if line.startswith("ip netns del")] == [
+            f"ip netns del n{number}" for number in (4, 3, 2, 1)
+        ]
 
 
 # --- what others do meanwhile ---------------------------------------------------------------------------
