@@ -28,12 +28,12 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 
 import world
-from ipvkit import engine, execution, labs, undo
 from ipvkit.cli import SUMMARIES, main
 from ipvkit.cli.commands import loaded_command
-from ipvkit.lab import on_parent
-from ipvkit.lab_file import load
-from ipvkit.plan import make_plan
+from ipvkit.lab import gallery, on_parent
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.run import engine, execution, rollback
 from recorder import answered
 
 T = TypeVar("T")
@@ -246,7 +246,7 @@ def lab_text(name: str, *, ipvlan: bool) -> str:
 
     It ends after its second phase: a third one has no kind of step that those have not.
     """
-    lab = yaml.safe_load(labs.text(name))
+    lab = yaml.safe_load(gallery.text(name))
     del lab["phases"][2:]
     for phase in lab["phases"]:
         if ipvlan:
@@ -499,7 +499,7 @@ def _be_ipvkit(case: Case, words: Sequence[str], output: int, errors: int) -> No
         told = {"fault": case.fault, "step": str(case.step), "ipvkit": str(os.getpid())}
         (_HERE / "case").write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in told.items()))
         if case.fault in SLOW:
-            for module in (engine, execution, undo):
+            for module in (engine, execution, rollback):
                 vars(module)["BOUND_S"] = HANG_TIMEOUT_S
         del os.environ["FAULTS_INNER"]
         code = main(words)

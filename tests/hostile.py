@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from ipvkit import labs as gallery
-from ipvkit.lab import Lab
-from ipvkit.lab_file import dump
+from ipvkit.lab import Lab, gallery
+from ipvkit.lab.format import dump
 from strategies import (
     HOSTILE_ADDRESSES,
     HOSTILE_NAMES,

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
+from ipvkit.core.values import Flag
 from ipvkit.tools.ip import Address, Link
-from ipvkit.values import Flag
 from strategies import LINES, LINK_NAMES, interface_names
 
 FOREVER = 2**32 - 1

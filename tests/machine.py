@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface, ip_network
 
-from ipvkit.command import Command
-from ipvkit.values import Address, InterfaceAddress, Network
+from ipvkit.core.command import Command
+from ipvkit.core.values import Address, InterfaceAddress, Network
 
 STACKED = ("ipvlan", "macvlan", "vlan")
 """Kinds of links that are on another one, and vanish with it."""

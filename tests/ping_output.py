@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from hypothesis import strategies as st
 
+from ipvkit.core.values import Address
 from ipvkit.tools.ping import NoAnswer, PingError, PingReport, Reply, Rtt
-from ipvkit.values import Address
 from strategies import addresses
 
 Dialect = Literal["iputils", "iputils6", "ping6 of 2012", "busybox", "inetutils", "bsd", "bsd6"]

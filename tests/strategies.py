@@ -11,6 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from ipvkit.core.values import Address, InterfaceAddress, Mode, Network
 from ipvkit.lab import (
     FAMILIES,
     FAR,
@@ -42,7 +43,6 @@ from ipvkit.lab import (
     Strategy,
     on_parent,
 )
-from ipvkit.values import Address, InterfaceAddress, Mode, Network
 
 # --- names and addresses ------------------------------------------------------------------------------
 

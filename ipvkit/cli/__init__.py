@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
 
 from ipvkit import __version__
-from ipvkit.errors import IpvkitError
+from ipvkit.core.errors import IpvkitError
 
 SUMMARIES = {
     "run-lab": "Run a lab on a real kernel and compare it with what ipvlan's rules predict.",

@@ -10,17 +10,17 @@ from typing import Annotated
 
 import typer
 
-from ipvkit.announce import Announcement, Event, keep
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Netns
 from ipvkit.cli.single import version
-from ipvkit.errors import UsageError
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import address, any_address, duration, interface_name
 from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.report.announce import json_line, left_alone, line
 from ipvkit.report.systemd import unit as unit_of
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping
-from ipvkit.values import address, any_address, duration, interface_name
+from ipvkit.verbs.announce import Announcement, Event, keep
 
 
 def announce(

@@ -13,8 +13,8 @@ import typer
 
 from ipvkit.cli import emit
 from ipvkit.cli.commands import GROUPS, group
-from ipvkit.errors import Interrupted, IpvkitError, UsageError
-from ipvkit.interrupts import EARLIER
+from ipvkit.core.errors import Interrupted, IpvkitError, UsageError
+from ipvkit.core.interrupts import EARLIER
 from ipvkit.report.plain import error
 
 

@@ -8,11 +8,11 @@ import typer
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, Netns
 from ipvkit.cli.single import TIMEOUT_S, Target, Where, perform, said, version
-from ipvkit.errors import CommandFailed, UsageError
+from ipvkit.core.errors import CommandFailed, UsageError
+from ipvkit.core.values import any_address, interface_name
 from ipvkit.report.arping import ARPING
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.tools import arping as arping_
-from ipvkit.values import any_address, interface_name
 
 
 def arping(

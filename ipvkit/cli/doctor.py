@@ -6,12 +6,12 @@ import typer
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
-from ipvkit.doctor import examine
-from ipvkit.errors import UsageError
-from ipvkit.preflight import Guest, Join, Wanted
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import Flag, Mode, any_interface_address, interface_name
+from ipvkit.host.checks import Guest, Join, Wanted
+from ipvkit.host.doctor import examine
+from ipvkit.host.facts import inspect
 from ipvkit.report.doctor import render_json, render_table
-from ipvkit.survey import inspect
-from ipvkit.values import Flag, Mode, any_interface_address, interface_name
 
 
 def doctor(

@@ -7,12 +7,12 @@ import typer
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.cli.options import load_lab
-from ipvkit.errors import UsageError
-from ipvkit.explain import explain as explained
+from ipvkit.core.errors import UsageError
 from ipvkit.lab import Check, Family, Lab, Phase
-from ipvkit.labs import WALKTHROUGH
+from ipvkit.lab.gallery import WALKTHROUGH
 from ipvkit.report import explanation as report
 from ipvkit.targets.kinds import TargetKind
+from ipvkit.verbs.explain import explain as explained
 
 
 def explain(

@@ -1,6 +1,6 @@
 """``ipvkit export-script``."""
 
-from ipvkit import script
+from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.options import (
     AtOnce,
@@ -19,8 +19,8 @@ from ipvkit.cli.options import (
     load_or_new,
     previewed,
 )
-from ipvkit.errors import UsageError
-from ipvkit.plan import make_plan
+from ipvkit.core.errors import UsageError
+from ipvkit.plan.make import make_plan
 
 
 def export_script(
@@ -48,5 +48,5 @@ def export_script(
     described = load_or_new(
         lab, endpoints, mode=mode, subnet=subnet, checks=checks, setup=setup, at_once=at_once
     )
-    emit(script.exported(make_plan(previewed(described, network))))
+    emit(export.exported(make_plan(previewed(described, network))))
     return 0

@@ -8,12 +8,12 @@ import typer
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, Netns
 from ipvkit.cli.single import Target, Where, change, perform
-from ipvkit.errors import UsageError
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import Flag, Mode, any_address, any_interface_address, route_destination
 from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn, with_parents
 from ipvkit.report.outputs import Output
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.tools import ip
-from ipvkit.values import Flag, Mode, any_address, any_interface_address, route_destination
 
 _HELP = (
     "Each command here is one of ip's. Exit code: 0 done, 2 wrong usage, 3 this user may not, 4 ip failed."

@@ -7,26 +7,28 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from ipvkit import engine, journal, preflight
 from ipvkit.cli import emit
 from ipvkit.cli.options import RealNetwork
 from ipvkit.cli.output import write
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
-from ipvkit.effects import Link, Netns
-from ipvkit.errors import MissingRequirement, UsageError
-from ipvkit.execution import look, signals_into
-from ipvkit.journal import State
+from ipvkit.core.errors import MissingRequirement, UsageError
+from ipvkit.host import checks
+from ipvkit.host.facts import survey
 from ipvkit.lab import AddLink, Lab, Phase, Prober, SetMode, on_parent, shim_name
-from ipvkit.plan import Plan, make_plan
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import Link, Netns
+from ipvkit.plan.steps import Plan
 from ipvkit.report import json, table
-from ipvkit.survey import survey
+from ipvkit.run import engine, journal
+from ipvkit.run.execution import look, signals_into
+from ipvkit.run.journal import State
+from ipvkit.run.verdicts import judge
 from ipvkit.targets import Inbox, require
 from ipvkit.targets.choice import choose
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip, ping
-from ipvkit.verdicts import judge
 
 
 def locally(
@@ -73,7 +75,7 @@ def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
     wanted = _wanted(place(gateway=network.gateway))
     machine = survey(wanted, inbox)
-    _tell_or_refuse(lab, wanted, preflight.inspect(wanted, machine))
+    _tell_or_refuse(lab, wanted, checks.inspect(wanted, machine))
     link = machine.link(parent)
     own = link.addresses if link is not None else ()
     host = tuple(address.address for address in own if address.scope == "global")
@@ -83,7 +85,7 @@ def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:
     return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
 
 
-def _wanted(lab: Lab) -> preflight.Wanted:
+def _wanted(lab: Lab) -> checks.Wanted:
     """Return what `lab` is to build on its parent."""
     settings = [phase.setting for phase in lab.phases]
     changes = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
@@ -91,17 +93,13 @@ def _wanted(lab: Lab) -> preflight.Wanted:
     flips = [c for c in changes if isinstance(c, SetMode) or (isinstance(c, AddLink) and c.kind == "ipvlan")]
     if any(setting.host_shim for setting in settings):
         links.append(shim_name(0))
-    return preflight.Wanted(
+    return checks.Wanted(
         lab.parent,
         (
-            *(
-                preflight.Join(s.mode, s.flag, s.strategy, s.host_shim)
-                for s in settings
-                if s.kind == "ipvlan"
-            ),
-            *(preflight.Join(change.mode or "l3", strategy="none") for change in flips),
+            *(checks.Join(s.mode, s.flag, s.strategy, s.host_shim) for s in settings if s.kind == "ipvlan"),
+            *(checks.Join(change.mode or "l3", strategy="none") for change in flips),
         ),
-        tuple(preflight.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
+        tuple(checks.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
         tuple(links),
         tuple(sorted({setting.kind for setting in settings})),
         max(map(_neighbours, lab.phases), default=0),
@@ -118,7 +116,7 @@ def _neighbours(phase: Phase) -> int:
     return sum(holder in names for holder, _ in both)
 
 
-def _tell_or_refuse(lab: Lab, wanted: preflight.Wanted, inspection: preflight.Inspection) -> None:
+def _tell_or_refuse(lab: Lab, wanted: checks.Wanted, inspection: checks.Inspection) -> None:
     """Tell on stderr what stops no run; raise UsageError that tells all at once where something does."""
     errors = [str(finding) for finding in inspection.of("error")]
     others = [f"warning: {finding}" for finding in inspection.of("warning")]
@@ -130,7 +128,7 @@ def _tell_or_refuse(lab: Lab, wanted: preflight.Wanted, inspection: preflight.In
         print(line, file=sys.stderr)
 
 
-def _held(wanted: preflight.Wanted) -> str:
+def _held(wanted: checks.Wanted) -> str:
     """Return which other lab holds what is wanted, and what to type, or nothing."""
     names = {name for guest in wanted.guests for name in (guest.name, guest.netns)} | set(wanted.links)
     for record in journal.records():
@@ -138,7 +136,7 @@ def _held(wanted: preflight.Wanted) -> str:
         held = [str(effect) for effect in made if effect.name in names]
         if held:
             what = "down" if record.state is State.UP else "cleanup"
-            return f"{journal.title(record.lab)} holds {preflight.some(held)}: ipvkit {what} {record.lab}"
+            return f"{journal.title(record.lab)} holds {checks.some(held)}: ipvkit {what} {record.lab}"
     return ""
 
 

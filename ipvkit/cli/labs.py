@@ -4,16 +4,15 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import labs as gallery
 from ipvkit.cli import emit
 from ipvkit.cli.options import Checks, LabName, Subnet, load_lab, subnet_of
-from ipvkit.lab import Setting, Strategy
-from ipvkit.lab_file import dump, load
-from ipvkit.labs.new import MOST_ENDPOINTS, new_lab
-from ipvkit.plan import make_plan
+from ipvkit.core.values import Flag, Mode
+from ipvkit.lab import Setting, Strategy, gallery
+from ipvkit.lab.format import dump, load
+from ipvkit.lab.new import MOST_ENDPOINTS, new_lab
+from ipvkit.plan.make import make_plan
 from ipvkit.report.labs import predictions, summaries
 from ipvkit.report.schema import render_markdown
-from ipvkit.values import Flag, Mode
 
 labs = typer.Typer(name="labs", help="Nothing is run. Exit code: 0 done, 2 wrong usage, or what is no lab.")
 

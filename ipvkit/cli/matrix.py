@@ -8,20 +8,20 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import engine
-from ipvkit import matrix as matrix_
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.cli.output import refuse_unwritable, write
 from ipvkit.cli.progress import Progress
-from ipvkit.errors import UsageError
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Family
 from ipvkit.report import matrix as report
+from ipvkit.run import engine
+from ipvkit.run.verdicts import judge
 from ipvkit.targets import require
 from ipvkit.targets.choice import KERNELS_AT_ONCE, choose
 from ipvkit.targets.kinds import TargetKind
-from ipvkit.values import Flag, Mode
-from ipvkit.verdicts import judge
+from ipvkit.verbs import matrix as matrix_
 
 
 def matrix(

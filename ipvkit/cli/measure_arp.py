@@ -5,21 +5,24 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import engine, labs, script
-from ipvkit.ageing import Measurement, measured
+from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
-from ipvkit.errors import MissingRequirement, UsageError
-from ipvkit.lab_file import load
-from ipvkit.plan import Plan, on_simulated_lan
-from ipvkit.report.ageing import render_json, render_table
+from ipvkit.core.errors import MissingRequirement, UsageError
+from ipvkit.core.values import duration
+from ipvkit.lab import gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import on_simulated_lan
+from ipvkit.plan.steps import Plan
+from ipvkit.report.measure_arp import render_json, render_table
+from ipvkit.run import engine
 from ipvkit.targets import require
 from ipvkit.targets.choice import choose
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.tools import arping, ping
-from ipvkit.values import duration
+from ipvkit.verbs.measure_arp import Measurement, measured
 
 
 def measure_arp(
@@ -46,7 +49,7 @@ def measure_arp(
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
     measurement = Measurement(fast, duration(idle))
     if dry_run:
-        emit(script.preview(_plan(measurement, "iputils")))
+        emit(export.preview(_plan(measurement, "iputils")))
         return 0
     require("arping", "ping")
     if ping.implementation(version(ping.VERSION)) != "iputils":
@@ -67,5 +70,5 @@ def measure_arp(
 
 
 def _plan(measurement: Measurement, by: arping.Implementation) -> Plan:
-    lab = load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH)
+    lab = load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)
     return on_simulated_lan(lab, measurement.commands(lab.parent, by))

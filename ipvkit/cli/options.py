@@ -8,12 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import labs
-from ipvkit.errors import UsageError
-from ipvkit.lab import AT_ONCE, MOST_AT_ONCE, Lab, Prober, Setting, Setup, on_parent
-from ipvkit.lab_file import MOST_CHARACTERS, load
-from ipvkit.labs.new import CHECKS, MOST_ENDPOINTS, new_lab
-from ipvkit.values import (
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import (
     Address,
     InterfaceAddress,
     Mode,
@@ -22,6 +18,9 @@ from ipvkit.values import (
     interface_name,
     route_destination,
 )
+from ipvkit.lab import AT_ONCE, MOST_AT_ONCE, Lab, Prober, Setting, Setup, gallery, on_parent
+from ipvkit.lab.format import MOST_CHARACTERS, load
+from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
 
 _BYTES_A_PING = 16 << 20
 """How much of a machine's memory there is for each ping that goes on: it takes less."""
@@ -38,7 +37,7 @@ LabOrNew = Annotated[
     typer.Argument(
         metavar="LAB",
         help="A lab of the gallery, or the path of a lab file.",
-        show_default=labs.WALKTHROUGH,
+        show_default=gallery.WALKTHROUGH,
     ),
 ]
 Count = Annotated[
@@ -121,7 +120,7 @@ def _endpoint(text: str) -> tuple[str, InterfaceAddress]:
 def load_lab(name: str) -> Lab:
     """Return the lab in the gallery called `name`, or in the file of that path."""
     if "/" not in name and not name.endswith((".yaml", ".yml")):
-        return load(labs.text(name), f"{name}.yaml")
+        return load(gallery.text(name), f"{name}.yaml")
     try:
         with Path(name).open(encoding="utf-8") as file:
             # One more than there may be, which `load` refuses.
@@ -159,7 +158,7 @@ def load_or_new(
     if count is None:
         if (mode, subnet, checks) != (None, None, None):
             raise UsageError("--mode, --subnet and --checks are for a new lab", "give --endpoints N")
-        found = load_lab(lab or labs.WALKTHROUGH)
+        found = load_lab(lab or gallery.WALKTHROUGH)
     elif lab is not None:
         raise UsageError(f"--endpoints makes a new lab, and {lab!r} is there already", "give one of the two")
     else:

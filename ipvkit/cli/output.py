@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from ipvkit.errors import UsageError
+from ipvkit.core.errors import UsageError
 
 
 def refuse_unwritable(output: Path | None) -> None:

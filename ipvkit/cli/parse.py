@@ -15,7 +15,7 @@ import typer
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
-from ipvkit.errors import UnparsableOutput, UsageError
+from ipvkit.core.errors import UnparsableOutput, UsageError
 from ipvkit.report.outputs import Output, event_line
 
 Kind = Literal["ping", "arping", "link", "addr", "route", "neigh", "netns"]

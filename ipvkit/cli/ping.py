@@ -7,11 +7,11 @@ import typer
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, Netns
 from ipvkit.cli.single import TIMEOUT_S, Target, Where, perform, said, version
-from ipvkit.errors import CommandFailed, UsageError
+from ipvkit.core.errors import CommandFailed, UsageError
+from ipvkit.core.values import Address, any_address, destination, interface_name
 from ipvkit.report.ping import PING
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.tools import ping as ping_
-from ipvkit.values import Address, any_address, destination, interface_name
 
 
 def ping(

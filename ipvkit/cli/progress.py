@@ -6,9 +6,9 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from ipvkit.ledger import Entry
-from ipvkit.plan import Plan, Step
-from ipvkit.undo import Began, Finished, Stopping
+from ipvkit.plan.steps import Plan, Step
+from ipvkit.run.ledger import Entry
+from ipvkit.run.rollback import Began, Finished, Stopping
 
 MANY = 32
 """From how many checks on it is told how fast they are done, and no longer what each is."""

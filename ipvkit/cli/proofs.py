@@ -2,15 +2,15 @@
 
 import sys
 
-from ipvkit import engine
 from ipvkit.cli.progress import Progress
-from ipvkit.errors import UsageError
-from ipvkit.explain import Explanation
+from ipvkit.core.errors import UsageError
 from ipvkit.report.explanation import Proofs
+from ipvkit.run import engine
+from ipvkit.run.verdicts import judge
 from ipvkit.targets import require
 from ipvkit.targets.choice import KERNELS_AT_ONCE, choose
 from ipvkit.targets.kinds import TargetKind
-from ipvkit.verdicts import judge
+from ipvkit.verbs.explain import Explanation
 
 
 def proofs_of(explanations: list[Explanation], target: TargetKind, timeout_s: float) -> Proofs:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import script
+from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json
 from ipvkit.cli.options import (
@@ -25,8 +25,8 @@ from ipvkit.cli.options import (
     load_or_new,
     previewed,
 )
-from ipvkit.errors import UsageError
-from ipvkit.plan import make_plan
+from ipvkit.core.errors import UsageError
+from ipvkit.plan.make import make_plan
 from ipvkit.targets.kinds import TargetKind
 
 
@@ -72,7 +72,7 @@ def run_lab(
     if dry_run and json_:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
     if dry_run:
-        emit(script.preview(make_plan(previewed(described, network), prober=prober)))
+        emit(export.preview(make_plan(previewed(described, network), prober=prober)))
         return 0
     # A dry run needs nothing of this.
     from ipvkit.cli import lab_run

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import journal
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun
-from ipvkit.effects import Standing
-from ipvkit.errors import CommandFailed, IpvkitError, UsageError
-from ipvkit.execution import signals_into
-from ipvkit.journal import Journal, State
+from ipvkit.core.errors import CommandFailed, IpvkitError, UsageError
+from ipvkit.plan.resources import ResourceState
+from ipvkit.run import journal
+from ipvkit.run.execution import signals_into
+from ipvkit.run.journal import Journal, State
+from ipvkit.run.rollback import Began, Finished, Stopping, look_for, resources_of, rollback, standing
 from ipvkit.targets import Inbox
 from ipvkit.targets.local import Local
-from ipvkit.undo import Began, Finished, Stopping, effects_of, look_for, standing, take_back
 
 
 def cleanup(
@@ -75,13 +75,13 @@ def _refuse(found: Journal, *, kept: bool) -> None:
 
 def _preview(found: Journal) -> None:
     """Show what would be typed now."""
-    sight = look_for(effects_of(found.entries.values()), Local())
+    sight = look_for(resources_of(found.entries.values()), Local())
     for entry in reversed(found.entries.values()):
         seen = standing(entry, sight)
-        if seen.standing is Standing.STANDS:
+        if seen.standing is ResourceState.STANDS:
             emit(f"{entry.undo}\n")
         elif seen.why:
-            emit(f"# {'stays' if seen.standing is Standing.HELD else 'left alone'}: {seen.why}\n")
+            emit(f"# {'stays' if seen.standing is ResourceState.HELD else 'left alone'}: {seen.why}\n")
 
 
 def _undo(found: Journal) -> None:
@@ -89,7 +89,7 @@ def _undo(found: Journal) -> None:
     Local().check(ipvlan=False)
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox):
-        taken = take_back(found, Local(found.lock), _told, inbox)
+        taken = rollback(found, Local(found.lock), _told, inbox)
     for why in taken.alone.values():
         print(f"left alone, since somebody else has changed it: {why}", file=sys.stderr)
     if taken.left:

@@ -8,14 +8,15 @@ from typing import Annotated
 
 import typer
 
-from ipvkit import labs, session
-from ipvkit.errors import UsageError
-from ipvkit.lab import GATEWAY, NEIGHBOUR
-from ipvkit.lab_file import load
-from ipvkit.plan import Plan, on_simulated_lan
+from ipvkit.core.errors import UsageError
+from ipvkit.lab import GATEWAY, NEIGHBOUR, gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import on_simulated_lan
+from ipvkit.plan.steps import Plan
 from ipvkit.targets import PayloadTarget
 from ipvkit.targets.choice import choose
 from ipvkit.targets.kinds import TargetKind
+from ipvkit.verbs import shell as lan_shell
 
 
 def shell(
@@ -36,7 +37,7 @@ def shell(
     """
     if target is TargetKind.LOCAL:
         raise UsageError("--target local has no simulated LAN", "leave --target away, or give sandbox or uml")
-    lab = load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH)
+    lab = load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)
     plan = on_simulated_lan(lab, {})
     if sys.stdin is None or sys.stdout is None:
         raise UsageError("stdin or stdout is closed", "give it /dev/null")
@@ -51,7 +52,7 @@ def shell(
         return _run(plan, where, script, timeout)
     parent = lab.parents[0]
     peers = ", ".join(f"{role} {peer}" for role in (GATEWAY, NEIGHBOUR) for peer in parent.peer(role))
-    return session.interact(plan, where, f"{lab.parent} has {parent.host[0]}; {peers}. exit ends it all.")
+    return lan_shell.interact(plan, where, f"{lab.parent} has {parent.host[0]}; {peers}. exit ends it all.")
 
 
 def _read(file: str) -> str:
@@ -66,7 +67,7 @@ def _read(file: str) -> str:
 def _run(plan: Plan, where: PayloadTarget, script: str, timeout_s: float) -> int:
     """Run `script`; it ends where the reader of its output has gone, as what writes into a pipe does."""
     try:
-        return session.run(plan, where, script, _write, timeout_s)
+        return lan_shell.run(plan, where, script, _write, timeout_s)
     except BrokenPipeError:
         # What is left in the buffer must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Mapping
 
-from ipvkit import engine, labs, script
+from ipvkit import export
 from ipvkit.cli import emit
-from ipvkit.command import Command, Completed
-from ipvkit.lab_file import load
-from ipvkit.plan import COMMANDS, on_simulated_lan
+from ipvkit.core.command import Command, Completed
+from ipvkit.lab import gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import COMMANDS, on_simulated_lan
+from ipvkit.run import engine
 from ipvkit.targets.choice import choose
 from ipvkit.targets.kinds import TargetKind
 
@@ -19,9 +21,9 @@ def perform(
 
     Raise IpvkitError at the first that fails.
     """
-    plan = on_simulated_lan(load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH), commands)
+    plan = on_simulated_lan(load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH), commands)
     if dry_run:
-        emit(script.preview(plan))
+        emit(export.preview(plan))
         return None
     target, why = choose(kind)
     if why:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.command import Command, Completed, in_netns
-from ipvkit.errors import UsageError
+from ipvkit.core.command import Command, Completed, in_netns
+from ipvkit.core.errors import UsageError
 from ipvkit.report.outputs import command_document
 from ipvkit.targets.kinds import TargetKind
 
@@ -64,7 +64,7 @@ def perform(
 
 def _executed(command: Command, timeout_s: float) -> Completed:
     # What is only shown needs neither of these.
-    from ipvkit.execution import execute
+    from ipvkit.run.execution import execute
     from ipvkit.targets.local import Local
 
     return execute(Local(), command, timeout_s=timeout_s)

@@ -3,10 +3,10 @@
 import os
 import sys
 
-from ipvkit import journal
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.report import runs
+from ipvkit.run import journal
 
 
 def status(json_: Json = False) -> int:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from itertools import islice
 
-from ipvkit.errors import InvalidLab
+from ipvkit.core.errors import InvalidLab
+from ipvkit.core.values import Address, InterfaceAddress
 from ipvkit.lab.parts import (
     BATCH_FROM,
     FAMILIES,
@@ -28,7 +29,6 @@ from ipvkit.lab.parts import (
     family_of,
 )
 from ipvkit.lab.validity import check, known
-from ipvkit.values import Address, InterfaceAddress
 
 
 @dataclass(frozen=True, slots=True)

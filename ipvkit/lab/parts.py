@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
-from ipvkit.values import Address, Flag, InterfaceAddress, Mode, Network
+from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 FLAGS: tuple[Flag, ...] = get_args(Flag)

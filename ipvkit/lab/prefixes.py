@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
-from ipvkit.values import Address, Network
+from ipvkit.core.values import Address, Network
 
 T = TypeVar("T")
 

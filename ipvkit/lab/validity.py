@@ -4,7 +4,8 @@ import re
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from ipvkit.errors import InvalidLab
+from ipvkit.core.errors import InvalidLab
+from ipvkit.core.values import Address, InterfaceAddress, Network
 from ipvkit.lab.parts import (
     DEFAULT_MTU,
     FAR,
@@ -37,7 +38,6 @@ from ipvkit.lab.parts import (
     family_of,
 )
 from ipvkit.lab.prefixes import Prefixes
-from ipvkit.values import Address, InterfaceAddress, Network
 
 if TYPE_CHECKING:
     from ipvkit.lab.lab import Lab

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ipvkit.command import Command
+from ipvkit.core.command import Command
 from ipvkit.lab import BATCH_FROM
 from ipvkit.plan.steps import Stage, Step
 from ipvkit.tools.ip import batch, line_of

@@ -3,7 +3,8 @@
 from ipaddress import ip_interface
 from typing import cast
 
-from ipvkit.command import Command, in_netns
+from ipvkit.core.command import Command, in_netns
+from ipvkit.core.values import Address, InterfaceAddress, Network
 from ipvkit.lab import (
     FAR,
     GATEWAY,
@@ -19,7 +20,6 @@ from ipvkit.lab import (
 from ipvkit.plan.batches import batched
 from ipvkit.plan.steps import Section, Steps
 from ipvkit.tools import ip, sysctl
-from ipvkit.values import Address, InterfaceAddress, Network
 
 PEER_DEV = "eth0"
 _TO_FAR = "far"

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from ipvkit import physics
-from ipvkit.command import Command, in_netns
-from ipvkit.effects import Link, Netns, Proxy, Route, Sysctl
+from ipvkit import predict
+from ipvkit.core.command import Command, in_netns
+from ipvkit.core.values import Address, InterfaceAddress
 from ipvkit.lab import (
     AT_ONCE,
     HOST,
@@ -37,9 +37,9 @@ from ipvkit.lab import (
 )
 from ipvkit.plan.batches import batched
 from ipvkit.plan.lan import default_route, dev_of, give, mac_of, metric_of, port_of
+from ipvkit.plan.resources import Link, Netns, Proxy, Route, Sysctl
 from ipvkit.plan.steps import Probe, Section, Steps, Undo
 from ipvkit.tools import arping, coreutils, fping, ip, ping, sysctl, tc
-from ipvkit.values import Address, InterfaceAddress
 
 _HOSTS_A_PROCESS = 100
 """How many hosts one fping asks: it sends a request a millisecond, and all of them within PING_INTERVAL_S."""
@@ -65,7 +65,7 @@ class PhaseBuilder:
         self.lab = lab
         self.arping_by = arping_by
         self.prober = prober
-        self.state = physics.State()
+        self.state = predict.State()
         self.namespaces: set[str] = set()
         self.out_of_reach: dict[str, str] = {}
         self.sysctls: set[str] = set()
@@ -77,7 +77,7 @@ class PhaseBuilder:
         steps = Steps(phase.name)
         skipped: list[Probe] = []
         made = _Made(steps)
-        self.world = physics.world_of(self.lab, phase, self.state)
+        self.world = predict.world_of(self.lab, phase, self.state)
         self._forget(phase, steps)
         before = len(steps.stages)
         self._build(phase, steps, made)
@@ -87,8 +87,8 @@ class PhaseBuilder:
         for act in chain.from_iterable(map(self._parts, phase.acts)):
             self._changes(phase, act, steps)
             skipped += self._checks(phase, act, steps)
-            self.world = physics.after(self.world, self._doable(act))
-        self.state = physics.next_phase(self.lab, self.world.state)
+            self.world = predict.after(self.world, self._doable(act))
+        self.state = predict.next_phase(self.lab, self.world.state)
         if phase is not self.lab.phases[-1]:
             self._take_links_away(phase, steps)
             made.take_away()
@@ -115,7 +115,7 @@ class PhaseBuilder:
                 for role in (role for role in PEERS if parent.peer(role)):
                     flush = in_netns(role, ip.neigh_flush(dev_of(self.lab, parent)))
                     steps.add(f"make the {role} forget the MAC addresses of another kind of link", flush)
-                    self.world = physics.after(self.world, Act(flush=(role,)))
+                    self.world = predict.after(self.world, Act(flush=(role,)))
         steps.end_stage()
 
     def _build(self, phase: Phase, steps: Steps, made: "_Made") -> None:
@@ -171,7 +171,7 @@ class PhaseBuilder:
                 f"move {e.name} into its namespace",
                 ip.link_set(e.name, netns=e.netns),
                 undo=Link(e.name, phase.on(e.parent).kind, e.netns),
-                settles=(ids[e.name],),
+                cancels_undo_of=(ids[e.name],),
             )
             made.note(f"take {e.name} away for the next phase", id)
 
@@ -241,7 +241,7 @@ class PhaseBuilder:
         names = {c.name for act in phase.acts for t in act.attempts if isinstance(c := t.change, AddLink)}
         for name in sorted(names & set(self.added)):
             delete = replace(ip.link_delete(name), ok=(0, 1))
-            steps.add(f"take {name} away, if it is there", delete, settles=self.added.pop(name))
+            steps.add(f"take {name} away, if it is there", delete, cancels_undo_of=self.added.pop(name))
         steps.end_stage()
 
     # --- strategies ------------------------------------------------------------------------------------
@@ -480,20 +480,22 @@ class PhaseBuilder:
     def _attempts(self, act: Act, steps: Steps) -> None:
         world = self.world
         for attempt in act.attempts:
-            predicted = physics.predict_attempt(world, attempt)
+            predicted = predict.predict_attempt(world, attempt)
             probe = self._probe(attempt, None, predicted)
             change = attempt.change
             ok = (0, 1) if isinstance(change, DeleteLink) else _TRY_OK
             command = replace(self._command_of(change), ok=ok)
             undo = Link(change.name, change.kind) if isinstance(change, AddLink) else None
-            settles: tuple[str, ...] = ()
+            cancels_undo_of: tuple[str, ...] = ()
             if isinstance(change, DeleteLink) and change.name in self.added:
-                settles = self.added.pop(change.name)
-            id = steps.add(f"try to {attempt}", command, undo=undo, settles=settles, probe=probe)
+                cancels_undo_of = self.added.pop(change.name)
+            id = steps.add(
+                f"try to {attempt}", command, undo=undo, cancels_undo_of=cancels_undo_of, probe=probe
+            )
             if isinstance(change, AddLink):
                 self.added[change.name] = (*self.added.get(change.name, ()), id)
             steps.end_stage()
-            world = physics.after(world, Act(attempts=(attempt,)))
+            world = predict.after(world, Act(attempts=(attempt,)))
 
     def _command_of(self, change: Change) -> Command:
         match change:
@@ -512,7 +514,7 @@ class PhaseBuilder:
                 return in_netns(netns, ip.link_set(name, mtu=mtu))
 
     def _probe(
-        self, asked: Check | Attempt, address: Address | None, predicted: physics.Prediction, why: str = ""
+        self, asked: Check | Attempt, address: Address | None, predicted: predict.Prediction, why: str = ""
     ) -> Probe:
         reason = predicted.reason
         if asked.expect is not None and asked.expect != predicted.outcome:
@@ -526,7 +528,7 @@ class PhaseBuilder:
         for check in act.checks:
             address = self.lab.pinged(check)
             why = self._why_skipped(check)
-            probe = self._probe(check, address, physics.predict(self.world, check), why)
+            probe = self._probe(check, address, predict.predict(self.world, check), why)
             if why or address is None:
                 skipped.append(probe)
             else:
@@ -616,7 +618,7 @@ class PhaseBuilder:
         return self.lab.endpoint(role).netns if self.lab.is_endpoint(role) else role
 
     def _fast_timers(self, role: str) -> dict[str, int]:
-        timers, values = physics.FAST_TIMERS, {}
+        timers, values = predict.FAST_TIMERS, {}
         for parent in self.lab.parents:
             for version in sorted({peer.version for peer in parent.peer(role)}):
                 for name, value in (
@@ -672,7 +674,7 @@ class _Made:
                 if isinstance(what, Command):
                     self.steps.add(purpose, what)
                 elif (undo := by_id[what].undo) is not None:
-                    self.steps.add(purpose, undo.command, settles=(what,))
+                    self.steps.add(purpose, undo.command, cancels_undo_of=(what,))
             self.steps.end_stage()
 
 

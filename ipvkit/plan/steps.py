@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ipvkit.command import Command
-from ipvkit.effects import Effect
+from ipvkit.core.command import Command
+from ipvkit.core.values import Address
 from ipvkit.lab import Attempt, Check, Lab, Outcome, Phase
-from ipvkit.values import Address
+from ipvkit.plan.resources import Resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Undo:
     """
 
     command: Command
-    effect: Effect | None = None
+    effect: Resource | None = None
     reads: str = ""
     typical: str = ""
 
@@ -41,7 +41,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command with its purpose; it makes the undo of the steps that it `settles` needless.
+    """One command with its purpose; it makes the undo of the steps that it `cancels_undo_of` needless.
 
     Only a step whose command ended with exit code 0 has something to undo. A command that does what several
     would do has these as `parts`: a batch, a line each; one fping, a ping for each host. Then they have what
@@ -52,7 +52,7 @@ class Step:
     purpose: str
     command: Command
     undo: Undo | None = None
-    settles: tuple[str, ...] = ()
+    cancels_undo_of: tuple[str, ...] = ()
     probe: Probe | None = None
     parts: tuple["Step", ...] = ()
 
@@ -107,7 +107,7 @@ class Plan:
     @property
     def undos(self) -> tuple[Step, ...]:
         """The steps whose undo is left when all went well, in the order in which they are undone."""
-        settled = {id for step in self.parts for id in step.settles}
+        settled = {id for step in self.parts for id in step.cancels_undo_of}
         return tuple(s for s in reversed(list(self.parts)) if s.undo is not None and s.id not in settled)
 
     @property
@@ -139,8 +139,8 @@ class Steps:
         purpose: str,
         command: Command,
         *,
-        undo: Command | Effect | Undo | None = None,
-        settles: tuple[str, ...] = (),
+        undo: Command | Resource | Undo | None = None,
+        cancels_undo_of: tuple[str, ...] = (),
         probe: Probe | None = None,
     ) -> str:
         """Add a step to the stage that is being collected, and return its id."""
@@ -148,9 +148,9 @@ class Steps:
         id = f"{self.section}.{self._count}"
         if isinstance(undo, Command):
             undo = Undo(undo)
-        elif isinstance(undo, Effect):
+        elif isinstance(undo, Resource):
             undo = Undo(undo.undo, undo)
-        self._stage.append(Step(id, purpose, command, undo, settles, probe))
+        self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe))
         return id
 
     def add_as_one(self, purpose: str, command: Command, parts: Sequence[tuple[str, Command, Probe]]) -> None:

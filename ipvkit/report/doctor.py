@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ipvkit.doctor import Health
-from ipvkit.preflight import Inspection
+from ipvkit.host.checks import Inspection
+from ipvkit.host.doctor import Health
 from ipvkit.report.grid import grid
 
 

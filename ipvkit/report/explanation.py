@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ipvkit.explain import Explanation, Mend
 from ipvkit.lab import Lab
+from ipvkit.verbs.explain import Explanation, Mend
 
 if TYPE_CHECKING:
-    from ipvkit.verdicts import Verdict
+    from ipvkit.run.verdicts import Verdict
 
 Proofs = Mapping[tuple[str, str], Sequence["Verdict"]]
 """What a kernel did: for a phase and a mend (or none), the ping as it is and after the mend."""

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ipvkit.command import Command, Completed
-from ipvkit.engine import Run
+from ipvkit.core.command import Command, Completed
 from ipvkit.lab import Attempt, Check, family_of
-from ipvkit.ledger import Entry
-from ipvkit.plan import Section, Step
+from ipvkit.plan.steps import Section, Step
 from ipvkit.report.plain import error, plain
-from ipvkit.verdicts import Result, Verdict
+from ipvkit.run.engine import Run
+from ipvkit.run.ledger import Entry
+from ipvkit.run.verdicts import Result, Verdict
 
 
 def render(result: Result) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ipvkit.lab import Lab
-from ipvkit.plan import Plan
+from ipvkit.plan.steps import Plan
 from ipvkit.report.grid import grid
 
 

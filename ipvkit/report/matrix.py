@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from ipvkit.matrix import ENDPOINTS, Cell, Matrix
 from ipvkit.report.grid import grid
+from ipvkit.verbs.matrix import ENDPOINTS, Cell, Matrix
 
 _COLUMNS = (
     ("host", "e"),

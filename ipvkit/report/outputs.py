@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ipvkit.command import Command, Completed
+from ipvkit.core.command import Command, Completed
 from ipvkit.report.grid import grid
 from ipvkit.report.plain import plain
 

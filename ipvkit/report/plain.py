@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from ipvkit.errors import IpvkitError
+from ipvkit.core.errors import IpvkitError
 
 
 def plain(value: object) -> Any:  # noqa: ANN401

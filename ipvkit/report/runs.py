@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ipvkit.journal import Record
-from ipvkit.ledger import Entry
-from ipvkit.preflight import some
+from ipvkit.host.checks import some
 from ipvkit.report.grid import grid
+from ipvkit.run.journal import Record
+from ipvkit.run.ledger import Entry
 
 
 def render_table(records: Sequence[Record]) -> str:

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from ipvkit.announce import Announcement
-from ipvkit.values import netns_name
+from ipvkit.core.values import netns_name
+from ipvkit.verbs.announce import Announcement
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@/.:=+,-]+")
 

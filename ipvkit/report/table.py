@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from ipvkit.report.grid import grid
-from ipvkit.verdicts import Result, Verdict
+from ipvkit.run.verdicts import Result, Verdict
 
 _COLOURS = {"pass": "32", "FAIL": "1;31", "skipped": "33", "not run": "33"}
 _NARROWEST_REASON = 32

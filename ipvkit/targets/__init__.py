@@ -15,11 +15,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ipvkit.command import Command, Completed
-from ipvkit.errors import MissingRequirement
+from ipvkit.core.command import Command, Completed
+from ipvkit.core.errors import MissingRequirement
 
 if TYPE_CHECKING:
-    from ipvkit.plan import Plan
+    from ipvkit.plan.steps import Plan
 
 Inbox = SimpleQueue[Any]
 """Holds `Ended`, `Output` and whatever else the engine puts there itself."""

@@ -2,7 +2,7 @@
 
 import os
 
-from ipvkit.errors import MissingRequirement
+from ipvkit.core.errors import MissingRequirement
 from ipvkit.targets import SessionTarget
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.sandbox import Sandbox

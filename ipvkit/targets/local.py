@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import sh
 
-from ipvkit.command import Command, Completed
-from ipvkit.errors import CommandFailed, MissingRequirement
+from ipvkit.core.command import Command, Completed
+from ipvkit.core.errors import CommandFailed, MissingRequirement
 from ipvkit.targets import Ended, Inbox, Row, Running, environment, find_program, missing, require_ipvlan
 
 if TYPE_CHECKING:
-    from ipvkit.script import RowReader
+    from ipvkit.export import RowReader
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -71,7 +71,7 @@ class Local:
         Raise MissingRequirement where a program is not there, CommandFailed where bash does not start.
         """
         # One command by itself needs no row, and no plan, which the script loads.
-        from ipvkit.script import RowReader, row
+        from ipvkit.export import RowReader, row
 
         nonce = os.urandom(8).hex()
         out, err, no_more = os.pipe(), os.pipe(), os.pipe()
@@ -88,7 +88,7 @@ class Local:
 
         Raise MissingRequirement where a program is not there, CommandFailed where bash does not start.
         """
-        from ipvkit.script import side_by_side
+        from ipvkit.export import side_by_side
 
         pipes = {key: (os.pipe(), os.pipe()) for key in commands}
         told, end = os.pipe()
@@ -242,7 +242,7 @@ def _read_all(
     inbox: Inbox,
 ) -> None:
     """Read what commands print side by side; put each into the inbox when it is `told` that it has ended."""
-    from ipvkit.script import told_in
+    from ipvkit.export import told_in
 
     files = {file: bytearray() for pair in reads.values() for file in pair}
     waiting, line = set(reads), b""

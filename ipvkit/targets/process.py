@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from ipvkit.errors import Interrupted
+from ipvkit.core.errors import Interrupted
 from ipvkit.targets import Inbox, Output, environment
 
 _GRACE_S = 5

@@ -1,6 +1,6 @@
 """`sandbox`: new user, mount, network and process namespaces on this kernel (unshare(1))."""
 
-from ipvkit.plan import Plan
+from ipvkit.plan.steps import Plan
 from ipvkit.targets import Inbox, Payload, find_program, require, require_ipvlan
 from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memory_file
 

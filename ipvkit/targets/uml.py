@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from ipvkit.errors import MissingRequirement
-from ipvkit.plan import Plan
+from ipvkit.core.errors import MissingRequirement
+from ipvkit.plan.steps import Plan
 from ipvkit.targets import Inbox, Payload, environment, find_program, require
 from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memory_file
 

@@ -1,6 +1,6 @@
 """coreutils' ``sleep``: sleep(1)."""
 
-from ipvkit.command import Command
+from ipvkit.core.command import Command
 
 
 def sleep(seconds: int) -> Command:

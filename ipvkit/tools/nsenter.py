@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ipvkit.command import Command
+from ipvkit.core.command import Command
 
 
 def in_net_of(pid: int, command: Command) -> Command:

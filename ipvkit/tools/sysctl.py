@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from ipvkit.command import Command
-from ipvkit.errors import UnparsableOutput
-from ipvkit.values import sysctl_key
+from ipvkit.core.command import Command
+from ipvkit.core.errors import UnparsableOutput
+from ipvkit.core.values import sysctl_key
 
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
 

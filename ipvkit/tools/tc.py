@@ -1,7 +1,7 @@
 """iproute2's ``tc``: tc(8), tc-flower(8), tc-matchall(8). What a port of a switch lets through."""
 
-from ipvkit.command import Command
-from ipvkit.values import Address, interface_name
+from ipvkit.core.command import Command
+from ipvkit.core.values import Address, interface_name
 
 
 def qdisc_add(dev: str) -> Command:

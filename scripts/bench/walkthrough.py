@@ -8,12 +8,15 @@ from statistics import median
 
 from tabulate import tabulate
 
-from ipvkit import engine, labs, script
-from ipvkit.lab_file import load
-from ipvkit.plan import Plan, make_plan
+from ipvkit import export
+from ipvkit.lab import gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan
+from ipvkit.run import engine
+from ipvkit.run.verdicts import judge
 from ipvkit.targets import Inbox, Output
 from ipvkit.targets.uml import Uml
-from ipvkit.verdicts import judge
 
 
 def run_lab(plan: Plan) -> tuple[float, str]:
@@ -27,7 +30,7 @@ def typed(plan: Plan) -> tuple[float, str]:
     """Return the seconds that the preview's lines take one after another, the undo included."""
     inbox: Inbox = SimpleQueue()
     started = time.monotonic()
-    running = Uml().start(script.preview(plan), 300, inbox)
+    running = Uml().start(export.preview(plan), 300, inbox)
     output = b""
     while (news := inbox.get(timeout=300)) != Output(None):
         output += news.chunk
@@ -39,7 +42,7 @@ def typed(plan: Plan) -> tuple[float, str]:
 def main() -> None:
     """Run both, taking turns, and print the medians and their ratio."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    plan = make_plan(load(labs.text("walkthrough"), "walkthrough"))
+    plan = make_plan(load(gallery.text("walkthrough"), "walkthrough"))
     ways = {"ipvkit run-lab": run_lab, "one after another": typed}
     took: dict[str, list[float]] = {name: [] for name in ways}
     told = {}

@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from ipvkit import labs
-from ipvkit.lab_file import load
-from ipvkit.plan import make_plan
+from ipvkit.lab import gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
 from ipvkit.targets import Inbox, Output
 from ipvkit.targets.uml import Uml
 
@@ -41,6 +41,6 @@ def in_guest(script: str, timeout_s: float = 120) -> Said:
 
 def simulated_lan() -> str:
     """Return bash that gives a guest a NIC `eth0` with a gateway and a neighbour, and a default route."""
-    section = make_plan(load(labs.text("walkthrough"), "walkthrough")).sections[0]
+    section = make_plan(load(gallery.text("walkthrough"), "walkthrough")).sections[0]
     lines = [str(step.command) for stage in section.stages for step in stage]
     return "\n".join(["set -e", *lines, "ip route add default via 192.168.104.254", "set +e", ""])

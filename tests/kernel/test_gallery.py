@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ipvkit import engine, labs
-from ipvkit.lab import PROBERS, Attempt, Check, Lab, Outcome
-from ipvkit.lab_file import dump, load
-from ipvkit.plan import Plan, make_plan
+from ipvkit.lab import PROBERS, Attempt, Check, Lab, Outcome, gallery
+from ipvkit.lab.format import dump, load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan
+from ipvkit.run import engine
+from ipvkit.run.verdicts import Result, judge
 from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.uml import Uml
-from ipvkit.verdicts import Result, judge
 
 pytestmark = pytest.mark.kernel
 
@@ -24,9 +25,9 @@ OPPOSITE = {
 }
 
 
-def gallery() -> list[Lab]:
+def gallery_labs() -> list[Lab]:
     """Return every lab but the walkthrough, which test_uml runs."""
-    return [load(labs.text(name), name) for name in labs.names() if name != labs.WALKTHROUGH]
+    return [load(gallery.text(name), name) for name in gallery.names() if name != gallery.WALKTHROUGH]
 
 
 def results_of(labs: Iterable[Lab]) -> list[Result]:
@@ -57,7 +58,7 @@ def turned_round(lab: Lab) -> tuple[Lab, Check | Attempt]:
 
 
 def test_each_lab_comes_out_as_predicted() -> None:
-    for result in results_of(gallery()):
+    for result in results_of(gallery_labs()):
         name = result.run.plan.lab.name
         assert result.failure is None, f"{name}: {result.failure}"
         assert [check for check in result.checks if not check.passed] == [], name
@@ -77,7 +78,7 @@ def test_a_lab_of_three_parents_that_was_written_from_the_reference_alone() -> N
 
 
 def test_a_prediction_that_is_turned_round_fails_by_name() -> None:
-    turned = [turned_round(lab) for lab in gallery()]
+    turned = [turned_round(lab) for lab in gallery_labs()]
     for (lab, wrong), result in zip(turned, results_of(lab for lab, _ in turned), strict=True):
         failed = [verdict.probe.check for verdict in result.checks if verdict.passed is False]
         assert (result.verdict, result.exit_code, failed) == ("fail", 1, [wrong]), (
@@ -86,4 +87,4 @@ def test_a_prediction_that_is_turned_round_fails_by_name() -> None:
 
 
 def test_a_lab_of_the_gallery_that_is_written_again_is_the_same() -> None:
-    assert [load(dump(lab), lab.name) for lab in gallery()] == gallery()
+    assert [load(dump(lab), lab.name) for lab in gallery_labs()] == gallery_labs()

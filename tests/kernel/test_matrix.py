@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from guest import in_guest
-from ipvkit.matrix import Choice, plans, predicted
+from ipvkit.verbs.matrix import Choice, plans, predicted
 from program import Program
 
 pytestmark = pytest.mark.kernel

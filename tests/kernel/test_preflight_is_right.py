@@ -96,8 +96,8 @@ for parent in $parents; do ip link set $parent up; done
 SURVEYS = """\
 import json, sys
 from dataclasses import asdict
-from ipvkit.preflight import Join, Wanted, inspect
-from ipvkit.survey import survey
+from ipvkit.host.checks import Join, Wanted, inspect
+from ipvkit.host.facts import survey
 found = {}
 for parent in sys.argv[1:]:
     wanted = Wanted(parent, (Join("l2"),))

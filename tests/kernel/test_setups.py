@@ -11,11 +11,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from guest import in_guest
-from ipvkit import labs as gallery
-from ipvkit.lab import Lab, Setting, Setup
-from ipvkit.lab_file import load
-from ipvkit.labs.new import new_lab
-from ipvkit.plan import make_plan
+from ipvkit.lab import Lab, Setting, Setup, gallery
+from ipvkit.lab.format import load
+from ipvkit.lab.new import new_lab
+from ipvkit.plan.make import make_plan
 from ipvkit.tools import ip
 from namespaces import AS_ROOT, needs_macvlan
 from strategies import labs

@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 
 from guest import in_guest
-from ipvkit import engine
-from ipvkit.lab_file import load
-from ipvkit.plan import make_plan
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.run import engine
+from ipvkit.run.verdicts import judge
 from ipvkit.targets.uml import KERNELS, Uml
-from ipvkit.verdicts import judge
 from program import Program
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from command_line import Called, assert_one_line
-from ipvkit import labs
-from ipvkit.ageing import TIMERS, Measured, Measurement, measured, predict, timers_of
-from ipvkit.command import Completed
-from ipvkit.engine import Run
-from ipvkit.errors import CommandFailed, UnparsableOutput
-from ipvkit.lab_file import load
-from ipvkit.physics import FAST_TIMERS, KERNEL_TIMERS, Timers
-from ipvkit.plan import on_simulated_lan
-from ipvkit.report.ageing import render_json, render_table
+from ipvkit.core.command import Completed
+from ipvkit.core.errors import CommandFailed, UnparsableOutput
+from ipvkit.lab import gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import on_simulated_lan
+from ipvkit.predict import FAST_TIMERS, KERNEL_TIMERS, Timers
+from ipvkit.report.measure_arp import render_json, render_table
+from ipvkit.run.engine import Run
 from ipvkit.tools import sysctl
+from ipvkit.verbs.measure_arp import TIMERS, Measured, Measurement, measured, predict, timers_of
 
 call = test_cli.call
 
@@ -150,7 +150,7 @@ def test_a_verdict_needs_all_of_it(found: Measured, passed: bool, lifetime_s: fl
 
 @pytest.mark.parametrize(("found", "passed", "lifetime_s"), OUTCOMES.values(), ids=OUTCOMES)
 def test_table_and_document_say_the_same(found: Measured, passed: bool, lifetime_s: float | None) -> None:
-    lab = load(labs.text(labs.WALKTHROUGH), labs.WALKTHROUGH)
+    lab = load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)
     run = Run(on_simulated_lan(lab, {}), "uml", "6.12.113", duration_s=4.25)
     table, document = render_table(found, run), json.loads(render_json(found, run))
     assert document["verdict"] == ("pass" if passed else "fail")

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 
 from captures import FIXTURES, text_of
 from command_line import BOUND_S, IPVKIT, Called, assert_one_line, commands_in, executed, wait_until
-from ipvkit.announce import Announcement, Began, Event, Failed, Recovered, Round, Stopped, keep
-from ipvkit.errors import UsageError
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import duration
 from ipvkit.report.announce import json_line, line
 from ipvkit.report.systemd import unit
 from ipvkit.targets.local import Local
-from ipvkit.values import duration
+from ipvkit.verbs.announce import Announcement, Began, Event, Failed, Recovered, Round, Stopped, keep
 from recorder import Answer, Recorder
 
 call = test_cli.call

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit import values
-from ipvkit.command import Command, in_netns
-from ipvkit.errors import UsageError
+from ipvkit.core import values
+from ipvkit.core.command import Command, in_netns
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import Address, Flag, Mode
 from ipvkit.tools import arping, ip, ping, sysctl, tc
-from ipvkit.values import Address, Flag, Mode
 from strategies import (
     KEYWORDS,
     addresses,

@@ -13,16 +13,15 @@ import jsonschema
 import pytest
 
 from ipvkit import __version__, cli
-from ipvkit import labs as gallery
 from ipvkit.cli import main, overview
 from ipvkit.cli.progress import Progress
-from ipvkit.command import Completed
-from ipvkit.lab import Setting
-from ipvkit.lab_file import load
-from ipvkit.labs.new import new_lab
-from ipvkit.plan import make_plan
-from ipvkit.script import exported, preview
-from ipvkit.undo import Began, Finished, Stopping
+from ipvkit.core.command import Completed
+from ipvkit.export import exported, preview
+from ipvkit.lab import Setting, gallery
+from ipvkit.lab.format import load
+from ipvkit.lab.new import new_lab
+from ipvkit.plan.make import make_plan
+from ipvkit.run.rollback import Began, Finished, Stopping
 from recorder import Recorder
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"

@@ -7,15 +7,16 @@ from typing import TypeVar
 
 import pytest
 
-from ipvkit.command import Completed
-from ipvkit.engine import Run
+from ipvkit.core.command import Completed
+from ipvkit.export import exported, payload, preview
 from ipvkit.lab import Act, Lab, Outcome, Setting, on_parent
-from ipvkit.lab_file import dump, load
-from ipvkit.labs.new import new_lab
-from ipvkit.plan import Plan, make_plan
+from ipvkit.lab.format import dump, load
+from ipvkit.lab.new import new_lab
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan
 from ipvkit.report import json, table
-from ipvkit.script import exported, payload, preview
-from ipvkit.verdicts import judge
+from ipvkit.run.engine import Run
+from ipvkit.run.verdicts import judge
 from recorder import answered, unanswered
 
 T = TypeVar("T")

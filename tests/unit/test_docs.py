@@ -21,15 +21,15 @@ import yaml
 
 from captures import FIXTURES
 from documents import NOT_RUN, REFERENCE, ROOT, Document, documents, problem, run, terminal_environment
-from ipvkit import labs
 from ipvkit.cli import SUMMARIES, main
 from ipvkit.cli.commands import GROUPS, group, loaded_command
-from ipvkit.errors import InvalidLab
-from ipvkit.lab_file import load
-from ipvkit.matrix import Choice, plans, predicted
+from ipvkit.core.errors import InvalidLab
+from ipvkit.lab import gallery
+from ipvkit.lab.format import load
 from ipvkit.report import matrix as matrix_report
 from ipvkit.report.schema import render_markdown
 from ipvkit.tools import arping, fping, ip, ping
+from ipvkit.verbs.matrix import Choice, plans, predicted
 
 DOCUMENTS = documents()
 ALL_SHOWN = [shown for document in DOCUMENTS for shown in document.shown]
@@ -289,7 +289,7 @@ def test_the_schema_of_labs_has_every_key(level: str) -> None:
     text = LEVELS[level].replace("NETWORK", NETWORK).replace("ENDPOINT", endpoint)
     with pytest.raises(InvalidLab, match="unknown key") as raised:
         load(text.replace("KEY", "qqqqqq"), "a.yaml")
-    whole = json.loads(labs.schema())
+    whole = json.loads(gallery.schema())
     part = {"lab": whole, **whole["$defs"]}[level]
     assert set(raised.value.hint.removeprefix("there is ").split(", ")) == set(part["properties"])
     assert part["additionalProperties"] is False
@@ -297,8 +297,8 @@ def test_the_schema_of_labs_has_every_key(level: str) -> None:
 
 def test_the_page_of_lab_files_has_the_tables_that_the_schema_makes() -> None:
     page = (REFERENCE / "lab-format.md").read_text()
-    assert render_markdown(labs.schema()).rstrip("\n") in page
-    assert set(LEVELS) == {"lab", *json.loads(labs.schema())["$defs"]}
+    assert render_markdown(gallery.schema()).rstrip("\n") in page
+    assert set(LEVELS) == {"lab", *json.loads(gallery.schema())["$defs"]}
 
 
 def test_the_page_of_the_matrix_has_what_is_predicted_and_was_observed_so() -> None:
@@ -313,14 +313,14 @@ def test_the_page_of_the_matrix_has_what_is_predicted_and_was_observed_so() -> N
 
 def test_every_lab_of_the_gallery_is_named_in_the_pages_about_its_rule() -> None:
     explained = "\n".join(line for d in DOCUMENTS if "/explanation/" in d.name for line in d.prose)
-    assert [name for name in labs.names() if f"/labs/{name}.yaml" not in explained] == []
+    assert [name for name in gallery.names() if f"/lab/gallery/{name}.yaml" not in explained] == []
 
 
-@pytest.mark.parametrize("name", labs.names())
+@pytest.mark.parametrize("name", gallery.names())
 def test_the_schema_of_labs_takes_the_gallery(name: str) -> None:
-    schema = json.loads(labs.schema())
+    schema = json.loads(gallery.schema())
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(yaml.safe_load(labs.text(name)), schema)
+    jsonschema.validate(yaml.safe_load(gallery.text(name)), schema)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_the_schema_of_labs_takes_the_gallery(name: str) -> None:
 )
 def test_the_schema_of_labs_refuses_what_is_wrong(wrong: str) -> None:
     key = wrong.partition(":")[0]
-    text = labs.text(labs.WALKTHROUGH)
+    text = gallery.text(gallery.WALKTHROUGH)
     if key in text:
         changed = re.sub(rf"\b{key}: [^\n}},]+", wrong, text, count=1)
     elif key == "flag":
@@ -340,4 +340,4 @@ def test_the_schema_of_labs_refuses_what_is_wrong(wrong: str) -> None:
         changed = text.replace("about:", f"{key}:", 1)
     assert changed != text
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(yaml.safe_load(changed), json.loads(labs.schema()))
+        jsonschema.validate(yaml.safe_load(changed), json.loads(gallery.schema()))

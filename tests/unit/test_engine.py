@@ -14,20 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipvkit import engine
-from ipvkit import labs as gallery
-from ipvkit import undo as taking_back
-from ipvkit.command import Command, Completed
-from ipvkit.engine import Run
-from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
-from ipvkit.lab import Lab
-from ipvkit.lab_file import load
-from ipvkit.plan import Plan, Section, Step, Undo, make_plan
+from ipvkit.core.command import Command, Completed
+from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
+from ipvkit.lab import Lab, gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
 from ipvkit.plan.phases import NONLOCAL_BIND
+from ipvkit.plan.steps import Plan, Section, Step, Undo
+from ipvkit.run import engine
+from ipvkit.run import rollback as taking_back
+from ipvkit.run.engine import Run
+from ipvkit.run.rollback import Began, Finished, Stopping
+from ipvkit.run.verdicts import judge
 from ipvkit.targets import Ended, Inbox, Running
 from ipvkit.targets.local import Local
-from ipvkit.undo import Began, Finished, Stopping
-from ipvkit.verdicts import judge
 from strategies import labs_on_a_parent
 
 DONE = Completed(0, "", "", 0.001)
@@ -110,10 +110,10 @@ def plan_of(*stages: Sequence[Step]) -> Plan:
     return Plan(walkthrough(), (section,))
 
 
-def step(id: str, *, undo: bool = True, settles: tuple[str, ...] = ()) -> Step:
+def step(id: str, *, undo: bool = True, cancels_undo_of: tuple[str, ...] = ()) -> Step:
     """Return a step that runs ``do ID`` and is undone by ``undo ID``."""
     back = Undo(command(f"undo {id}")) if undo else None
-    return Step(id, f"do {id}", command(f"do {id}"), back, settles)
+    return Step(id, f"do {id}", command(f"do {id}"), back, cancels_undo_of)
 
 
 def probe(id: str) -> Step:
@@ -187,7 +187,7 @@ def test_in_any_lab_a_step_that_fails_leaves_nothing_and_undoes_nothing_twice(
 
 
 def test_a_settled_step_is_not_undone_and_its_successor_is() -> None:
-    plan = plan_of([step("made")], [step("moved", settles=("made",))])
+    plan = plan_of([step("made")], [step("moved", cancels_undo_of=("made",))])
     assert run(plan, Told())[1] == ["undo moved"]
     assert run(plan, Told(answers={"do moved": FAILED}))[1] == ["undo made"]
 
@@ -228,7 +228,7 @@ def test_a_step_whose_command_ended_otherwise_than_with_0_has_nothing_to_undo() 
 
 
 def test_what_a_refused_step_was_to_settle_is_settled_all_the_same() -> None:
-    refused = Step("t", "take it away, if it is there", command("do t", 0, 1), settles=("a",))
+    refused = Step("t", "take it away, if it is there", command("do t", 0, 1), cancels_undo_of=("a",))
     gone = Told(answers={"do t": Completed(1, "", "Cannot find device", 0.0)})
     assert run(plan_of([step("a")], [refused]), gone)[1] == []
 

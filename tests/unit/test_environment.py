@@ -8,9 +8,9 @@ from unittest.mock import patch
 
 import pytest
 
-from ipvkit.command import Command
-from ipvkit.errors import MissingRequirement
-from ipvkit.execution import execute
+from ipvkit.core.command import Command
+from ipvkit.core.errors import MissingRequirement
+from ipvkit.run.execution import execute
 from ipvkit.targets import PASSED_ON, SEARCH_PATH, environment, find_program, require, roots_folders
 from ipvkit.targets.local import Local
 from ipvkit.targets.uml import _block_device, guest_of

@@ -26,19 +26,19 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from ipvkit import engine
-from ipvkit import labs as gallery
-from ipvkit.effects import Effect, Link, Netns, Proxy, Route, Sysctl
-from ipvkit.execution import ROW_FROM
-from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, on_parent
-from ipvkit.lab_file import load
-from ipvkit.plan import Plan, Probe, Step, Undo, make_plan
-from ipvkit.residue import together, views_of
-from ipvkit.script import LOST_AFTER, NO_ROUTE, exported
+from ipvkit.export import LOST_AFTER, NO_ROUTE, exported
+from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, gallery, on_parent
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl
+from ipvkit.plan.steps import Plan, Probe, Step, Undo
+from ipvkit.run import engine
+from ipvkit.run.execution import ROW_FROM
+from ipvkit.run.leftovers import together, views_of
+from ipvkit.run.verdicts import Result, judge
 from ipvkit.targets import Inbox, Output, PayloadTarget
 from ipvkit.targets.local import Local
 from ipvkit.tools import ip
-from ipvkit.verdicts import Result, judge
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import (
     PROBE_FOR_IPVLAN,
@@ -250,7 +250,7 @@ def run_engine(case: Case, recorder: Recorder, target: engine.Target) -> tuple[l
     return marks[count:], result
 
 
-def effects_of(plan: Plan) -> list[Effect]:
+def resources_of(plan: Plan) -> list[Resource]:
     undos = [step.undo for step in plan.parts if step.undo is not None]
     return [undo.effect for undo in undos if undo.effect is not None]
 
@@ -368,7 +368,7 @@ def in_order(marks: Sequence[Mark], case: Case) -> tuple[list[Counter[str]], lis
 
 def without_looks(marks: Sequence[Mark], plan: Plan) -> list[Mark]:
     """Return the marks without those of looks at what is to be undone, and at what is left."""
-    looks = {str(view) for effect in effects_of(plan) for view in effect.views.values()}
+    looks = {str(view) for effect in resources_of(plan) for view in effect.views.values()}
     looks |= {look for by in (True, False) for look in looks_of(plan, in_a_payload=by)}
     return [mark for mark in marks if mark.line not in looks]
 
@@ -382,10 +382,16 @@ def meant(case: Case) -> tuple[list[Counter[str]], list[str]]:
     stack: list[Step] = []
     for whole in case.plan.stages:
         made = {step.id for step in stack}
-        stage = [s for s in whole if s.undo is not None or not s.settles or not made.isdisjoint(s.settles)]
+        stage = [
+            s
+            for s in whole
+            if s.undo is not None or not s.cancels_undo_of or not made.isdisjoint(s.cancels_undo_of)
+        ]
         came = [case.run_of(step) for step in stage]
         stages.append(Counter(line for lines, _, _ in came for line in lines))
-        settled = {id for step, (_, _, well) in zip(stage, came, strict=True) if well for id in step.settles}
+        settled = {
+            id for step, (_, _, well) in zip(stage, came, strict=True) if well for id in step.cancels_undo_of
+        }
         stack = [step for step in stack if step.id not in settled]
         stack += [part for _, done, _ in came for part in done if part.undo is not None]
         if not all(well for _, _, well in came):

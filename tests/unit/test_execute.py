@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ipvkit.command import Command
-from ipvkit.errors import CommandFailed, Interrupted, MissingRequirement
-from ipvkit.execution import execute
+from ipvkit.core.command import Command
+from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
+from ipvkit.run.execution import execute
 from ipvkit.targets.local import Local
 
 

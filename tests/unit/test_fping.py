@@ -11,18 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures import captures, expected, short, stripped, text_of
-from ipvkit.command import Completed
-from ipvkit.engine import Run
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.command import Completed
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.lab import Check, Lab, Outcome
-from ipvkit.lab_file import load
-from ipvkit.labs import text as lab_called
-from ipvkit.plan import Plan, Step, make_plan
+from ipvkit.lab.format import load
+from ipvkit.lab.gallery import text as lab_called
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan, Step
 from ipvkit.report import table
 from ipvkit.report.json import render
 from ipvkit.report.plain import plain
+from ipvkit.run.engine import Run
+from ipvkit.run.verdicts import Verdict, judge
 from ipvkit.tools.fping import parse_fping
-from ipvkit.verdicts import Verdict, judge
 from recorder import answered, unanswered, watched_to_its_end
 from strategies import labs, labs_on_a_parent, mutated_text
 

@@ -23,14 +23,14 @@ from hypothesis import strategies as st
 
 from grammar import WORDS, commands_in, is_meant
 from hostile import CANARY, hostile_lab_files, hostile_texts, hostile_words
-from ipvkit import values
 from ipvkit.cli import main
-from ipvkit.command import Command, in_netns
-from ipvkit.errors import MissingRequirement, UsageError
+from ipvkit.core import values
+from ipvkit.core.command import Command, in_netns
+from ipvkit.core.errors import MissingRequirement, UsageError
+from ipvkit.export import exported, payload, preview
 from ipvkit.lab import Lab, on_parent
-from ipvkit.lab_file import load
-from ipvkit.plan import make_plan
-from ipvkit.script import exported, payload, preview
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
 from ipvkit.tools import arping, coreutils, ip, nsenter, ping, sysctl, tc
 from namespaces import AS_ROOT
 from recorder import PROBE_FOR_IPVLAN, Recorder
@@ -111,7 +111,7 @@ def test_every_public_function_of_values_is_here() -> None:
     public = {
         name
         for name, found in vars(values).items()
-        if callable(found) and getattr(found, "__module__", "") == "ipvkit.values" and name[0] != "_"
+        if callable(found) and getattr(found, "__module__", "") == "ipvkit.core.values" and name[0] != "_"
     }
     assert public == set(VALUES)
 

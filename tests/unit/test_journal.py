@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit import effects, journal
 from ipvkit.cli import main
-from ipvkit.effects import Effect, Link, Netns, Proxy, Route, Sysctl
-from ipvkit.errors import CommandFailed, MissingRequirement, UsageError
-from ipvkit.journal import Journal, State, started, taken_over
-from ipvkit.ledger import Entry, undo_of
+from ipvkit.core.errors import CommandFailed, MissingRequirement, UsageError
+from ipvkit.plan import resources
+from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl
+from ipvkit.run import journal
+from ipvkit.run.journal import Journal, State, started, taken_over
+from ipvkit.run.ledger import Entry, undo_of
 from strategies import addresses, interface_addresses, interface_names, ipv6_addresses, netns_names
 
 NAMES, SPACES = interface_names(), netns_names()
-EFFECTS: st.SearchStrategy[Effect] = st.one_of(
+EFFECTS: st.SearchStrategy[Resource] = st.one_of(
     st.builds(Netns, SPACES),
     st.builds(Link, NAMES, st.sampled_from(["ipvlan", "macvlan"]), st.none() | SPACES),
     st.builds(Sysctl, st.just("net.ipv4.ip_nonlocal_bind"), st.integers(0, 9), st.none() | SPACES),
@@ -37,7 +38,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path / "ipvkit"
 
 
-def entry(id: str, effect: Effect, former: str = "") -> Entry:
+def entry(id: str, effect: Resource, former: str = "") -> Entry:
     return Entry(id, f"make {id}", undo_of(effect, former), effect, former)
 
 
@@ -55,15 +56,15 @@ def interrupted(lab: str, *entries: Entry) -> None:
 
 
 @given(EFFECTS)
-def test_an_effect_is_read_as_it_was_written(effect: Effect) -> None:
-    written = json.loads(json.dumps(effects.written(effect)))
-    assert effects.read(written) == effect
+def test_an_effect_is_read_as_it_was_written(effect: Resource) -> None:
+    written = json.loads(json.dumps(resources.written(effect)))
+    assert resources.read(written) == effect
 
 
 @given(EFFECTS, st.data())
-def test_what_was_tampered_with_makes_no_other_command(effect: Effect, data: st.DataObject) -> None:
+def test_what_was_tampered_with_makes_no_other_command(effect: Resource, data: st.DataObject) -> None:
     """Whatever stands in a field, the undo has the words of that kind of undo, and none that is hostile."""
-    written = effects.written(effect)
+    written = resources.written(effect)
     field = data.draw(st.sampled_from(sorted(written)))
     written[field] = data.draw(
         st.sampled_from(
@@ -71,7 +72,7 @@ def test_what_was_tampered_with_makes_no_other_command(effect: Effect, data: st.
         )
     )
     try:
-        undo = effects.read(written).undo
+        undo = resources.read(written).undo
     except UsageError:
         return
     assert undo.argv[0] in ("ip", "sysctl")
@@ -168,7 +169,7 @@ def test_what_begins_is_on_disk_before_begin_returns(folder: Path) -> None:
 
 HOLDER = """
 import sys
-from ipvkit.journal import started
+from ipvkit.run.journal import started
 with started(sys.argv[1]) as ledger:
     print("held", flush=True)
     sys.stdin.read()

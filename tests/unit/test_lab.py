@@ -12,8 +12,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipvkit import labs as gallery
-from ipvkit.errors import InvalidLab, UsageError
+from ipvkit.core.errors import InvalidLab, UsageError
+from ipvkit.core.values import Mode
+from ipvkit.export import exported, preview
 from ipvkit.lab import (
     FAR,
     Act,
@@ -32,12 +33,11 @@ from ipvkit.lab import (
     SetMtu,
     Setting,
     Strategy,
+    gallery,
     on_parent,
 )
-from ipvkit.lab_file import dump, load
-from ipvkit.plan import make_plan
-from ipvkit.script import exported, preview
-from ipvkit.values import Mode
+from ipvkit.lab.format import dump, load
+from ipvkit.plan.make import make_plan
 from strategies import HOSTILE_NAMES, labs, mutated_text
 
 BASE = """\

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit import labs as gallery
-from ipvkit.command import Command, Completed
-from ipvkit.effects import NETNS
-from ipvkit.errors import UnparsableOutput
-from ipvkit.lab_file import load
-from ipvkit.plan import make_plan
-from ipvkit.residue import apart, together, views_of
+from ipvkit.core.command import Command, Completed
+from ipvkit.core.errors import UnparsableOutput
+from ipvkit.lab import gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import NETNS
+from ipvkit.run.leftovers import apart, together, views_of
 from ipvkit.tools import ip
 
 VIEWS = views_of(make_plan(load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)))

@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit.command import Completed
-from ipvkit.engine import Run
+from ipvkit.core.command import Completed
 from ipvkit.lab import FAMILIES, FAR, FLAGS, GATEWAY, HOST, MODES, NEIGHBOUR, Act, Check, Lab, Outcome, Phase
-from ipvkit.lab_file import dump, load
-from ipvkit.matrix import (
+from ipvkit.lab.format import dump, load
+from ipvkit.plan.steps import Plan
+from ipvkit.predict import State, after, next_phase, world_of
+from ipvkit.report.matrix import render, verdict_line
+from ipvkit.run.engine import Run
+from ipvkit.run.verdicts import Result, judge
+from ipvkit.verbs.matrix import (
     ENDPOINTS,
     PAIRS,
     STRATEGIES,
@@ -27,10 +31,6 @@ from ipvkit.matrix import (
     settings,
     strategy_of,
 )
-from ipvkit.physics import State, after, next_phase, world_of
-from ipvkit.plan import Plan
-from ipvkit.report.matrix import render, verdict_line
-from ipvkit.verdicts import Result, judge
 from recorder import answered, unanswered
 
 ALL = Choice()

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit.errors import UsageError
+from ipvkit.core.errors import UsageError
 from ipvkit.lab import MODES, Setting
-from ipvkit.lab_file import MOST_CHARACTERS, dump, load
-from ipvkit.labs.new import MOST_CHECKS, MOST_ENDPOINTS, new_lab, pairs
+from ipvkit.lab.format import MOST_CHARACTERS, dump, load
+from ipvkit.lab.new import MOST_CHECKS, MOST_ENDPOINTS, new_lab, pairs
 
 L2, ROUTED = Setting("l2"), Setting("l3", strategy="routed")
 SETTINGS = (*map(Setting, MODES), ROUTED)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from captures import FIXTURES, captures, short, text_of
 from command_line import IPVKIT, Called, Piped, needs_ping, wait_until
 from documents import REFERENCE
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.arping import ARPING
 from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn
 from ipvkit.report.outputs import event_line

@@ -27,7 +27,7 @@ from arping_output import (
     printed_outputs,
 )
 from captures import captures, expected, short, stripped, text_of
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.plain import plain
 from ipvkit.tools.arping import (
     ArpingError,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captures import captures, expected, short, stripped, text_of
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.plain import plain
 from ipvkit.tools.ping import (
     Header,

@@ -27,7 +27,7 @@ from ip_links_output import (
     without_details,
     without_stats,
 )
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.plain import plain
 from ipvkit.tools.ip import Address, Link, parse_addresses, parse_links
 from strategies import JSON_VALUES, mutated_text

@@ -26,7 +26,7 @@ from ip_routes_output import (
     printed,
     routes,
 )
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.plain import plain
 from ipvkit.tools.ip import (
     Neighbour,

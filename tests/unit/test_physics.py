@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit import labs as gallery
-from ipvkit import matrix
+from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import (
     FAMILIES,
     FAR,
@@ -40,9 +39,10 @@ from ipvkit.lab import (
     SetMtu,
     Setting,
     Strategy,
+    gallery,
 )
-from ipvkit.lab_file import load
-from ipvkit.physics import (
+from ipvkit.lab.format import load
+from ipvkit.predict import (
     FAST_TIMERS,
     KERNEL_TIMERS,
     Prediction,
@@ -53,7 +53,7 @@ from ipvkit.physics import (
     predict_attempt,
     world_of,
 )
-from ipvkit.values import Flag, Mode
+from ipvkit.verbs import matrix
 from strategies import l2, labs, peaceful
 
 REACHABLE, UNREACHABLE, EXPIRES = Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES

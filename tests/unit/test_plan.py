@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit import labs as gallery
-from ipvkit.command import Command
-from ipvkit.errors import InvalidLab
+from ipvkit.core.command import Command
+from ipvkit.core.errors import InvalidLab
+from ipvkit.core.values import InterfaceAddress
+from ipvkit.export import preview
 from ipvkit.lab import (
     AT_ONCE,
     GATEWAY,
@@ -26,13 +27,13 @@ from ipvkit.lab import (
     DeleteLink,
     Lab,
     Outcome,
+    gallery,
     on_parent,
 )
-from ipvkit.lab_file import load
-from ipvkit.physics import State, after, next_phase, world_of
-from ipvkit.plan import Plan, Probe, Stage, Step, Undo, make_plan
-from ipvkit.script import preview
-from ipvkit.values import InterfaceAddress
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan, Probe, Stage, Step, Undo
+from ipvkit.predict import State, after, next_phase, world_of
 from machine import Machine, place
 from strategies import labs, labs_on_a_parent
 
@@ -79,11 +80,11 @@ def commands(plan: Plan) -> list[str]:
 
 
 def made_and_gone(stages: Iterator[Stage]) -> tuple[list[Step], list[Step]]:
-    """Return the steps with an undo, and those of them that no later step settles, in order."""
+    """Return the steps with an undo, and those of them that no later step cancels_undo_of, in order."""
     done: list[Step] = []
     left: list[Step] = []
     for step in (part for stage in stages for whole in stage for part in whole.single):
-        left = [other for other in left if other.id not in step.settles]
+        left = [other for other in left if other.id not in step.cancels_undo_of]
         if step.undo is not None:
             done.append(step)
             left.append(step)
@@ -127,7 +128,7 @@ def test_what_a_step_settles_or_reads_was_done_in_an_earlier_stage(lab: Lab) -> 
     earlier: dict[str, Step] = {}
     for stage in make_plan(lab).stages:
         for step in (part for whole in stage for part in whole.single):
-            assert all(earlier[id].undo is not None for id in step.settles)
+            assert all(earlier[id].undo is not None for id in step.cancels_undo_of)
             if step.undo is not None and step.undo.reads:
                 assert step.undo.reads in earlier
         earlier |= {part.id: part for step in stage for part in step.single}
@@ -159,7 +160,7 @@ def test_after_any_stage_the_undo_leaves_the_machine_as_it_was(lab: Lab) -> None
         for step in (part for whole in stage for part in whole.single):
             exit_code, read[step.id] = machine.run(step.command)
             assert exit_code in step.command.ok, f"{step.command}: {read[step.id]}"
-            left = [other for other in left if other.id not in step.settles]
+            left = [other for other in left if other.id not in step.cancels_undo_of]
             if step.undo is not None and exit_code == 0:
                 left.append(step)
         undone = copy.deepcopy(machine)

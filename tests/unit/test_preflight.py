@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit.preflight import (
+from ipvkit.host.checks import (
     RIDERS,
     SEVERITIES,
     Code,

@@ -14,23 +14,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit import labs as gallery
-from ipvkit.command import Completed
-from ipvkit.doctor import Health, TargetHealth, Tool
-from ipvkit.engine import Run
-from ipvkit.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
-from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, on_parent
-from ipvkit.lab_file import load
-from ipvkit.plan import Plan, Step, make_plan
-from ipvkit.preflight import Finding, Inspection
+from ipvkit.core.command import Completed
+from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
+from ipvkit.export import LOST_AFTER
+from ipvkit.host.checks import Finding, Inspection
+from ipvkit.host.doctor import Health, TargetHealth, Tool
+from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, gallery, on_parent
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan, Step
 from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json
 from ipvkit.report import table
 from ipvkit.report.plain import plain
-from ipvkit.script import LOST_AFTER
+from ipvkit.run.engine import Run
+from ipvkit.run.rollback import Finished
+from ipvkit.run.verdicts import Result, Verdict, judge
 from ipvkit.tools.ping import PingReport
-from ipvkit.undo import Finished
-from ipvkit.verdicts import Result, Verdict, judge
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import answered, unanswered, watched_to_its_end
 

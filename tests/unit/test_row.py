@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_execute import lives, wait_until
 
-from ipvkit.command import Command, Completed
-from ipvkit.errors import MissingRequirement
-from ipvkit.script import RowReader
+from ipvkit.core.command import Command, Completed
+from ipvkit.core.errors import MissingRequirement
+from ipvkit.export import RowReader
 from ipvkit.targets import Ended, Inbox
 from ipvkit.targets.local import Local
 
@@ -113,7 +113,7 @@ def test_a_program_that_is_not_there_is_told_before_any_begins(tmp_path: Path) -
 ENDS_WITH_ITS_OWNER = """
 import os, signal
 from queue import SimpleQueue
-from ipvkit.command import Command
+from ipvkit.core.command import Command
 from ipvkit.targets.local import Local
 text = "echo $$ >{pid}; sleep 60"
 Local().start_row({{key: Command(("bash", "-c", text)) for key in "ab"}}, SimpleQueue())

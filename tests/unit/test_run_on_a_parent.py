@@ -13,19 +13,19 @@ from unittest.mock import patch
 import jsonschema
 import pytest
 
-from ipvkit import journal
-from ipvkit import labs as gallery
 from ipvkit.cli import main
-from ipvkit.effects import Netns
-from ipvkit.lab import Outcome, on_parent
-from ipvkit.lab_file import load
-from ipvkit.ledger import Entry
-from ipvkit.plan import Plan, make_plan
-from ipvkit.preflight import Guest, Join, Wanted
-from ipvkit.survey import inspect
+from ipvkit.core.values import address, interface_address
+from ipvkit.host.checks import Guest, Join, Wanted
+from ipvkit.host.facts import inspect
+from ipvkit.lab import Outcome, gallery, on_parent
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import Netns
+from ipvkit.plan.steps import Plan
+from ipvkit.run import journal
+from ipvkit.run.ledger import Entry
 from ipvkit.targets import require_ipvlan
 from ipvkit.targets.local import Local
-from ipvkit.values import address, interface_address
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, answered, unanswered, watched_to_its_end
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "run-v1.schema.json"

@@ -29,14 +29,10 @@ import ip_routes_output
 import ping_output
 from captures import FIXTURES, captures, short, text_of
 from documents import REFERENCE, Document
-from ipvkit import ageing, announce, journal, labs, ledger, matrix
 from ipvkit.cli.app import run as run_command_line
 from ipvkit.cli.parse import Kind
-from ipvkit.command import Command, Completed
-from ipvkit.doctor import Health, TargetHealth, Tool
-from ipvkit.effects import Effect, Link, Netns, Proxy, Route, Sysctl
-from ipvkit.engine import Run
-from ipvkit.errors import (
+from ipvkit.core.command import Command, Completed
+from ipvkit.core.errors import (
     CommandFailed,
     Interrupted,
     IpvkitError,
@@ -44,25 +40,31 @@ from ipvkit.errors import (
     UnparsableOutput,
     UsageError,
 )
-from ipvkit.explain import explain
-from ipvkit.lab import Check, Outcome, on_parent
-from ipvkit.lab_file import load
-from ipvkit.plan import Plan, Step, make_plan
-from ipvkit.preflight import SEVERITIES, Code, Finding, Inspection
+from ipvkit.host.checks import SEVERITIES, Code, Finding, Inspection
+from ipvkit.host.doctor import Health, TargetHealth, Tool
+from ipvkit.lab import Check, Outcome, gallery, on_parent
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl
+from ipvkit.plan.steps import Plan, Step
 from ipvkit.report import json as report
-from ipvkit.report.ageing import render_json as render_measured
 from ipvkit.report.announce import json_line
 from ipvkit.report.arping import ARPING
 from ipvkit.report.doctor import render_json
 from ipvkit.report.explanation import render_json as render_explanations
 from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn
 from ipvkit.report.matrix import render_json as render_matrix
+from ipvkit.report.measure_arp import render_json as render_measured
 from ipvkit.report.outputs import Output, command_document, event_line
 from ipvkit.report.ping import PING
 from ipvkit.report.plain import error, plain
+from ipvkit.run import journal, ledger
+from ipvkit.run.engine import Run
+from ipvkit.run.rollback import Finished
+from ipvkit.run.verdicts import judge
 from ipvkit.tools import arping, ip, ping
-from ipvkit.undo import Finished
-from ipvkit.verdicts import judge
+from ipvkit.verbs import announce, matrix, measure_arp
+from ipvkit.verbs.explain import explain
 from strategies import mutated_text
 
 OUTPUTS: dict[Kind, Output[Any]] = {
@@ -87,8 +89,8 @@ NAMES = (
     *("run-v1", *(f"{kind}-v1" for kind in OUTPUTS), "event-v1", "command-v1"),
     *("matrix-v1", "explain-v1", "announce-v1", "measure-arp-v1", "status-v1", "doctor-v1", "error-v1"),
 )
-WALKTHROUGH = load(labs.text(labs.WALKTHROUGH), "walkthrough.yaml")
-CONFLICT = load(labs.text("macvlan-conflict"), "macvlan-conflict.yaml")
+WALKTHROUGH = load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
+CONFLICT = load(gallery.text("macvlan-conflict"), "macvlan-conflict.yaml")
 """It tries what is accepted and what is refused, and has endpoints that are no ipvlan."""
 
 ANSWERED = """\
@@ -290,7 +292,7 @@ def matrices() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def explanations() -> Iterator[tuple[str, dict[str, Any]]]:
-    lab = load(labs.text("l3-silent"), "l3-silent.yaml")
+    lab = load(gallery.text("l3-silent"), "l3-silent.yaml")
     lost, found = (
         [explain(lab, phase, Check("neighbour" if mended else "test2", "test1")) for phase in lab.phases]
         for mended in (True, False)
@@ -333,9 +335,9 @@ def test_what_the_command_line_prints_of_the_whole_matrix_fits(capsys: pytest.Ca
     assert wrong(json.loads(capsys.readouterr().out), "matrix-v1") == []
 
 
-@pytest.mark.parametrize("name", labs.names())
+@pytest.mark.parametrize("name", gallery.names())
 def test_what_the_command_line_explains_of_a_lab_fits(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    ends = [endpoint.name for endpoint in load(labs.text(name), f"{name}.yaml").endpoints]
+    ends = [endpoint.name for endpoint in load(gallery.text(name), f"{name}.yaml").endpoints]
     for source, destination in [("host", ends[0]), (ends[-1], "gateway")]:
         assert run_command_line(["explain", source, destination, name, "--json"]) == 0
         assert wrong(json.loads(capsys.readouterr().out), "explain-v1") == []
@@ -354,14 +356,14 @@ CHANGES: list[announce.Event] = [
     announce.Stopped("SIGHUP", 0, 0.0, "failed", failure=ERRORS[2]),
     announce.Stopped("error", 1, 0.1, "restored", 0, failure=ERRORS[1]),
 ]
-VALUES = dict.fromkeys(ageing.TIMERS, 0) | {"ucast_solicit": 3, "retrans_time_ms": 100}
+VALUES = dict.fromkeys(measure_arp.TIMERS, 0) | {"ucast_solicit": 3, "retrans_time_ms": 100}
 MEASURED = [
-    ageing.Measured(ageing.Measurement(), VALUES, "STALE", None, True, 0.3),
-    ageing.Measured(ageing.Measurement(True, 10), VALUES, None, None, False, None),
+    measure_arp.Measured(measure_arp.Measurement(), VALUES, "STALE", None, True, 0.3),
+    measure_arp.Measured(measure_arp.Measurement(True, 10), VALUES, None, None, False, None),
 ]
 
 
-def measured(found: ageing.Measured) -> dict[str, Any]:
+def measured(found: measure_arp.Measured) -> dict[str, Any]:
     run = Run(make_plan(WALKTHROUGH), "uml", "6.12.113", duration_s=4.2)
     document: dict[str, Any] = json.loads(render_measured(found, run))
     return document
@@ -369,7 +371,7 @@ def measured(found: ageing.Measured) -> dict[str, Any]:
 
 # --- what runs have left --------------------------------------------------------------------------------
 
-LEFT: dict[str, Effect] = {
+LEFT: dict[str, Resource] = {
     "l3.1": Netns("test1"),
     "l3.2": Link("test1", "ipvlan", "test1"),
     "l3.3": Route(IPv4Network("192.168.104.211/32"), "shim0"),

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from ipvkit import labs as gallery
-from ipvkit.lab import Act, Attempt, Lab, Outcome, SetMtu, on_parent
-from ipvkit.lab_file import load
-from ipvkit.plan import Plan, make_plan
-from ipvkit.residue import together, views_of
-from ipvkit.script import Frame, exported, payload, preview, read_frames
+from ipvkit.export import Frame, exported, payload, preview, read_frames
+from ipvkit.lab import Act, Attempt, Lab, Outcome, SetMtu, gallery, on_parent
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan
+from ipvkit.run.leftovers import together, views_of
 from strategies import labs, labs_on_a_parent
 
 NONCE = "0123456789abcdef"

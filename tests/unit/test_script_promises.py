@@ -18,11 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit.effects import Effect, Proxy, Route, Sysctl
-from ipvkit.errors import IpvkitError
+from ipvkit.core.errors import IpvkitError
+from ipvkit.export import exported, payload, writer
 from ipvkit.lab import Act, AddLink, Attempt, Check, Endpoint, Lab, Parent, Phase, Setting
-from ipvkit.plan import Plan, Section, Stage, Step, Undo, make_plan
-from ipvkit.script import exported, payload, writer
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import Proxy, Resource, Route, Sysctl
+from ipvkit.plan.steps import Plan, Section, Stage, Step, Undo
 from ipvkit.targets import find_program
 from ipvkit.tools import ip, sysctl
 from strategies import labs, labs_on_a_parent
@@ -120,7 +121,7 @@ LONG = Act(checks=(Check("mac1", "mac2", count=100), Check("mac2", "mac1", watch
 """Pings of 20 s and more."""
 
 
-def _undone(effect: Effect) -> Undo:
+def _undone(effect: Resource) -> Undo:
     return Undo(effect.undo, effect)
 
 

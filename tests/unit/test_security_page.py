@@ -7,11 +7,11 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from documents import ROOT, Document
-from ipvkit import lab_file
-from ipvkit.errors import InvalidLab
+from ipvkit.core.errors import InvalidLab
 from ipvkit.lab import Lab
-from ipvkit.lab_file import load
-from ipvkit.plan import make_plan
+from ipvkit.lab import format as lab_format
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
 from ipvkit.targets import PACKAGES, PASSED_ON, SEARCH_PATH
 from strategies import labs, labs_on_a_parent
 
@@ -116,7 +116,7 @@ def test_what_is_passed_on_of_the_environment_is_listed() -> None:
     ],
 )
 def test_the_bounds_are_those_of_the_code(name: str, says: str) -> None:
-    assert says.format(f"{getattr(lab_file, name):,}") in PAGE
+    assert says.format(f"{getattr(lab_format, name):,}") in PAGE
 
 
 LAB = """\

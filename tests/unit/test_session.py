@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit.session import Printed
+from ipvkit.verbs.shell import Printed
 
 NONCE = "0123456789abcdef" * 2
 BEGIN = f"\x1e{NONCE} begin\n".encode()

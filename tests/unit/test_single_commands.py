@@ -20,9 +20,9 @@ from captures import FIXTURES
 from command_line import Called, assert_one_line, commands_in, executed, fakes_on_path
 from documents import REFERENCE
 from ipvkit.cli.commands import loaded_command
-from ipvkit.command import Command, in_netns
+from ipvkit.core.command import Command, in_netns
+from ipvkit.core.values import Flag, Mode
 from ipvkit.tools import arping, ip, ping
-from ipvkit.values import Flag, Mode
 from recorder import Answer, Recorder
 from strategies import addresses, hostile_names, interface_addresses, interface_names, netns_names
 

@@ -47,8 +47,16 @@ def loaded_by(lines: Iterable[str]) -> list[set[str]]:
 PING = f"parse ping {FIXTURES}/iputils-20240905/ping-adaptive.txt"
 ARPING = f"parse arping {FIXTURES}/iputils-20240905/arping-answer.txt"
 NOTHING = {"typer", "sh", "yaml", "tabulate", "rich", "pydantic", "json", "dataclasses", "subprocess"}
-TO_RUN = {"sh", "asyncio", "rich", "ipvkit.engine", "ipvkit.execution", "ipvkit.undo", "ipvkit.targets.local"}
-TO_PLAN = {"yaml", "ipvkit.lab_file", "ipvkit.plan", "ipvkit.physics", "ipvkit.script"}
+TO_RUN = {
+    "sh",
+    "asyncio",
+    "rich",
+    "ipvkit.run.engine",
+    "ipvkit.run.execution",
+    "ipvkit.run.rollback",
+    "ipvkit.targets.local",
+}
+TO_PLAN = {"yaml", "ipvkit.lab.format", "ipvkit.plan.make", "ipvkit.predict", "ipvkit.export"}
 NO_LAB = TO_RUN | TO_PLAN | {"pydantic"}
 NEEDLESS = {
     "--help": NOTHING,

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
-from ipvkit.execution import SIDE_BY_SIDE
+from ipvkit.run.execution import SIDE_BY_SIDE
 
 SURVEYS = """\
 import json, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from ipaddress import ip_interface
-from ipvkit.preflight import Guest, Join, Wanted, inspect
-from ipvkit.survey import survey
+from ipvkit.host.checks import Guest, Join, Wanted, inspect
+from ipvkit.host.facts import survey
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
 world, asked = json.load(sys.stdin)
 subprocess.run(["bash", "-euc", world], check=True, stdout=subprocess.DEVNULL)

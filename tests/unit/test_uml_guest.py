@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 
-from ipvkit import labs as gallery
-from ipvkit.lab import Lab
-from ipvkit.lab_file import load
-from ipvkit.plan import Plan, make_plan
+from ipvkit.lab import Lab, gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan
 from ipvkit.targets.uml import MODULES, guest_of
 from strategies import labs
 

@@ -15,20 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvkit import engine, journal
-from ipvkit import labs as gallery
-from ipvkit.command import Command, Completed
-from ipvkit.effects import Link, Netns, Sysctl
-from ipvkit.errors import CommandFailed
-from ipvkit.journal import Journal, started, taken_over
-from ipvkit.lab import Lab, on_parent
-from ipvkit.lab_file import load
-from ipvkit.ledger import Entry, Ledger, undo_of, written
-from ipvkit.plan import Plan, make_plan
+from ipvkit.core.command import Command, Completed
+from ipvkit.core.errors import CommandFailed
+from ipvkit.core.values import address, interface_address
+from ipvkit.lab import Lab, gallery, on_parent
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
 from ipvkit.plan.phases import NONLOCAL_BIND
+from ipvkit.plan.resources import Link, Netns, Sysctl
+from ipvkit.plan.steps import Plan
+from ipvkit.run import engine, journal
+from ipvkit.run.journal import Journal, started, taken_over
+from ipvkit.run.ledger import Entry, Ledger, undo_of, written
+from ipvkit.run.rollback import Finished, Rollback, rollback
 from ipvkit.targets import Ended, Inbox, Running
-from ipvkit.undo import Finished, TakenBack, take_back
-from ipvkit.values import address, interface_address
 from strategies import labs_on_a_parent
 
 PARENT = "eth0"
@@ -172,8 +172,8 @@ def known_to_the_kernel(machine: Machine) -> Iterator[None]:
         return machine.links[None, name][0]
 
     with (
-        patch("ipvkit.ledger.mark_of_netns", lambda name: machine.namespaces.get(name)),
-        patch("ipvkit.undo.mark_of_netns", lambda name: machine.namespaces.get(name)),
+        patch("ipvkit.run.ledger.mark_of_netns", lambda name: machine.namespaces.get(name)),
+        patch("ipvkit.run.rollback.mark_of_netns", lambda name: machine.namespaces.get(name)),
         patch("socket.if_nametoindex", index_of),
     ):
         yield
@@ -183,9 +183,9 @@ def silent(_: object) -> None:
     """Listen to nothing."""
 
 
-def undone(ledger: Ledger, machine: Machine) -> tuple[TakenBack, list[str]]:
+def undone(ledger: Ledger, machine: Machine) -> tuple[Rollback, list[str]]:
     """Take back what `ledger` holds; return what came of it and the lines that were run."""
-    taken = take_back(ledger, machine, silent, SimpleQueue())
+    taken = rollback(ledger, machine, silent, SimpleQueue())
     return taken, [str(finished.command) for finished in taken.undone]
 
 

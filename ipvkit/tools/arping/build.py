@@ -4,9 +4,9 @@ import math
 from ipaddress import IPv4Address
 from typing import Literal
 
-from ipvkit.command import Command
-from ipvkit.errors import UnparsableOutput
-from ipvkit.values import interface_name
+from ipvkit.core.command import Command
+from ipvkit.core.errors import UnparsableOutput
+from ipvkit.core.values import interface_name
 
 Implementation = Literal["iputils", "busybox", "habets"]
 

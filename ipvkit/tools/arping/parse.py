@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
 from typing import Literal, NamedTuple, TypeVar
 
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.tools.ping import Rtt
 
 # --- what is found ------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ipvkit.command import Command
-from ipvkit.values import Address
+from ipvkit.core.command import Command
+from ipvkit.core.values import Address
 
 _SPACING_MS = 1
 """How long after a request one is sent to another host: the least that an ordinary user may ask for."""

@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from ipvkit.errors import UnparsableOutput, UsageError
+from ipvkit.core.errors import UnparsableOutput, UsageError
+from ipvkit.core.values import Address, any_address
 from ipvkit.tools.ping import PingReport, Rtt
-from ipvkit.values import Address, any_address
 
 _TIME = r"([0-9]{1,12}(?:\.[0-9]{1,9})?(?:e\+[0-9]{2})?)"
 _COUNTS = re.compile(

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ipvkit.command import Command
-from ipvkit.errors import UnparsableOutput
-from ipvkit.values import netns_name
+from ipvkit.core.command import Command
+from ipvkit.core.errors import UnparsableOutput
+from ipvkit.core.values import netns_name
 
 LINES_A_S = 50
 """How many lines of a batch are done in a second, at least; one takes a millisecond, in uml ten."""

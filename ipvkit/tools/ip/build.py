@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ipvkit.command import Command
-from ipvkit.errors import UsageError
-from ipvkit.values import (
+from ipvkit.core.command import Command
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import (
     Address,
     Flag,
     InterfaceAddress,

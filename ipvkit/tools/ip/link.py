@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from typing import Any, get_args
 
+from ipvkit.core.values import Flag
 from ipvkit.tools.ip import listing
 from ipvkit.tools.ip.addr import Address, addresses
 from ipvkit.tools.ip.plain import is_json
 from ipvkit.tools.ip.reading import Entry
-from ipvkit.values import Flag
 
 
 @dataclass(frozen=True, slots=True)

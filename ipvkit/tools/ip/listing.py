@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.tools.ip import addr
 from ipvkit.tools.ip.kinds import KINDS, PORTS, QOS_MAPS, hardware_address, is_hardware_address
 from ipvkit.tools.ip.plain import (

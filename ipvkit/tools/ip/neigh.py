@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.tools.ip.plain import (
     Attribute,
     NotUnderstood,

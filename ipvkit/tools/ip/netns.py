@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 from ipvkit.tools.ip.plain import is_json, lines
 from ipvkit.tools.ip.reading import Entry
 

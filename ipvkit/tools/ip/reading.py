@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
 
 
 class Entry:

@@ -4,9 +4,9 @@ import math
 from ipaddress import IPv6Address
 from typing import Literal
 
-from ipvkit.command import Command
-from ipvkit.errors import MissingRequirement, UnparsableOutput
-from ipvkit.values import Address, interface_name
+from ipvkit.core.command import Command
+from ipvkit.core.errors import MissingRequirement, UnparsableOutput
+from ipvkit.core.values import Address, interface_name
 
 Implementation = Literal["iputils", "busybox", "inetutils"]
 

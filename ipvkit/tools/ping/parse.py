@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from ipvkit.errors import UnparsableOutput
+from ipvkit.core.errors import UnparsableOutput
+from ipvkit.core.values import Address
 from ipvkit.tools.ping.report import (
     Header,
     NoAnswer,
@@ -25,7 +26,6 @@ from ipvkit.tools.ping.report import (
     Times,
     Unrecognised,
 )
-from ipvkit.values import Address
 
 _BLOCK = 1 << 16
 """How many characters are matched at once: whole logs of lines would take many times their size."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ipvkit.values import Address
+from ipvkit.core.values import Address
 
 
 class Reply(NamedTuple):

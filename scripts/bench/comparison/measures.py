@@ -13,7 +13,7 @@ from comparison.contenders import BUILDERS, PARENT, ROOT, Job
 from comparison.figures import Series, markdown, ratio, short, spread
 from comparison.peers import NotThereError, Peers
 from comparison.places import NotMeasuredError, Place, on_uml
-from ipvkit.errors import CommandFailed, MissingRequirement
+from ipvkit.core.errors import CommandFailed, MissingRequirement
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 

@@ -4,12 +4,12 @@ import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from ipvkit import engine
-from ipvkit.lab_file import load
-from ipvkit.plan import make_plan
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.run import engine
+from ipvkit.run.rollback import Began, Finished, Stopping
 from ipvkit.targets import Inbox, Output, PayloadTarget
 from ipvkit.targets.uml import Uml
-from ipvkit.undo import Began, Finished, Stopping
 
 BEGIN, END, RIGHT = "bench-begin", "bench-end", "bench-right"
 """What a script prints as what is timed begins and ends, and when what came of it is as it should be."""

@@ -1,0 +1,67 @@
+"""A command as data: the one representation that preview, script and engine read."""
+
+import shlex
+from dataclasses import dataclass, replace
+
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import netns_name
+
+END = "END"
+"""The line that ends what a command reads, where it is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A complete, literal argv, the exit codes that count as success, and the lines that it reads.
+
+    `str()` is what a person would type:
+
+    >>> str(Command(("ip", "netns", "add", "test1")))
+    'ip netns add test1'
+    >>> print(Command(("ip", "-batch", "-"), stdin=("netns add test1", "netns add test2")))
+    ip -batch - <<'END'
+    netns add test1
+    netns add test2
+    END
+    """
+
+    argv: tuple[str, ...]
+    ok: tuple[int, ...] = (0,)
+    stdin: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for words that no process or terminal line can carry."""
+        if not self.argv or not self.argv[0]:
+            raise UsageError("a command needs a program")
+        for word in self.argv:
+            if not word.isprintable():
+                raise UsageError(f"{word!r} cannot be a word of a command: it does not print")
+        for line in self.stdin:
+            if not line.isprintable() or line == END:
+                raise UsageError(f"{line!r} cannot be a line that a command reads")
+
+    def __str__(self) -> str:
+        """Return the command as a shell reads it, with what it reads as a here-document."""
+        typed = shlex.join(self.argv)
+        return "\n".join((f"{typed} <<'{END}'", *self.stdin, END)) if self.stdin else typed
+
+
+def in_netns(netns: str | None, command: Command) -> Command:
+    """Return `command` run in the network namespace `netns`, or itself for None (ip-netns(8)).
+
+    >>> str(in_netns("test1", Command(("ping", "-c", "1", "192.0.2.1"))))
+    'ip netns exec test1 ping -c 1 192.0.2.1'
+    """
+    if netns is None:
+        return command
+    return replace(command, argv=("ip", "netns", "exec", netns_name(netns), *command.argv))
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a command did: `exit_code` (negative: the signal it died of), its output, `duration_s`."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    duration_s: float

@@ -1,0 +1,210 @@
+"""Values that become words of a command, checked where they enter.
+
+A name that passes here is one word to every tool and to every shell: it is no option, no path and
+no shell syntax.
+"""
+
+import re
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
+from typing import Literal
+
+from ipvkit.core.errors import UsageError
+
+Mode = Literal["l2", "l3", "l3s"]
+Flag = Literal["bridge", "private", "vepa"]
+"""The kernel's words for ipvlan (Documentation/networking/ipvlan.rst)."""
+
+Address = IPv4Address | IPv6Address
+InterfaceAddress = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?")
+_SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_+-]+)+")
+_PREFIXLEN = re.compile(r"[1-9][0-9]{0,2}")
+_MAC_ADDRESS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_INDEX = re.compile(r"if[+-]?[0-9].*")
+_NUMBER = r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)"
+_PROCESS = re.compile(_NUMBER)
+_NUMBERS = re.compile(rf"{_NUMBER}(?:\.{_NUMBER})*\.?")
+_ALLOWED = "letters, digits and _ . + - are allowed, and the first is none of . + -"
+
+
+def interface_name(text: str) -> str:
+    """Return `text` if the kernel and every tool take it as an interface's name, 1 to 15 bytes.
+
+    The length is the kernel's (IFNAMSIZ, include/uapi/linux/if.h); the letters are stricter. A name such as
+    if2 is refused: where no link has it, ip and tc take the link with that index (iproute2's lib/ll_map.c).
+
+    >>> interface_name("eth0.100")
+    'eth0.100'
+    """
+    name = _checked(text, "interface", 15)
+    if _INDEX.fullmatch(name):
+        raise UsageError(f"{name!r} is no interface name", "ip would take it for a link's number")
+    return name
+
+
+def netns_name(text: str) -> str:
+    """Return `text` if it can name a network namespace: a file in /run/netns, 1 to 255 bytes.
+
+    A number is refused: where no namespace has that name, ip takes that of the process (ip-link(8)).
+    """
+    name = _checked(text, "network namespace", 255)
+    if _PROCESS.fullmatch(name):
+        raise UsageError(f"{name!r} is no network namespace name", "ip would take it for a process's number")
+    return name
+
+
+def _checked(text: str, what: str, longest: int) -> str:
+    if not _NAME.fullmatch(text):
+        raise UsageError(f"{text!r} is no {what} name", _ALLOWED)
+    if len(text) > longest:
+        raise UsageError(f"{text!r} is no {what} name", f"it has {len(text)} bytes; {longest} at most")
+    return text
+
+
+def sysctl_key(text: str) -> str:
+    """Return `text` if it is a sysctl's name, such as ``net.ipv4.ip_nonlocal_bind``."""
+    if not _SYSCTL.fullmatch(text):
+        raise UsageError(f"{text!r} is no sysctl name")
+    return text
+
+
+def mac_address(text: str) -> str:
+    """Return `text` if it is a MAC address, such as ``02:00:00:00:00:01``."""
+    if not _MAC_ADDRESS.fullmatch(text):
+        raise UsageError(f"{text!r} is no MAC address", "write it as in 02:00:00:00:00:01")
+    return text
+
+
+def address(text: str) -> Address:
+    """Return the address that `text` writes, one that a host can have and be known by.
+
+    >>> address("192.168.104.254")
+    IPv4Address('192.168.104.254')
+    """
+    value = any_address(text)
+    if isinstance(value, IPv6Address) and (value.is_link_local or value.ipv4_mapped or value.scope_id):
+        raise UsageError(f"{text} is a link's own address", "take a global or a unique local one")
+    if value.is_unspecified or value.is_multicast or value.is_loopback or value.is_reserved:
+        raise UsageError(f"{text} is no address that a host can have", "take a unicast address of the subnet")
+    return value
+
+
+def interface_address(text: str) -> InterfaceAddress:
+    """Return the address with its prefix length that `text` writes, one that a host can have.
+
+    >>> interface_address("192.168.104.211/24").network
+    IPv4Network('192.168.104.0/24')
+    """
+    host, slash, prefixlen = text.partition("/")
+    own = address(host)
+    usual = 64 if own.version == 6 else 24
+    if not slash:
+        raise UsageError(f"{text!r} has no prefix length", f"write it as in {own}/{usual}")
+    if not _PREFIXLEN.fullmatch(prefixlen) or int(prefixlen) > own.max_prefixlen:
+        what = f"{text!r} has no prefix length from 1 to {own.max_prefixlen}"
+        raise UsageError(what, f"write it as in {own}/{usual}")
+    value = ip_interface((own, int(prefixlen)))
+    network = value.network
+    special = (network.network_address, *((network.broadcast_address,) if value.version == 4 else ()))
+    if network.num_addresses > 2 and value.ip in special:
+        raise UsageError(
+            f"{text} is the subnet's own or its broadcast address, not a host's", f"take another of {network}"
+        )
+    return value
+
+
+def any_address(text: str) -> Address:
+    """Return the IPv4 or IPv6 address that `text` writes, of whatever use.
+
+    >>> any_address("fe80::1%eth0")
+    IPv6Address('fe80::1%eth0')
+    """
+    try:
+        value = ip_address(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no address", "write it as in 192.0.2.1 or 2001:db8::1") from None
+    if isinstance(value, IPv6Address) and value.scope_id is not None:
+        interface_name(value.scope_id)
+    return value
+
+
+def any_interface_address(text: str) -> InterfaceAddress:
+    """Return the IPv4 or IPv6 address with its prefix length that `text` writes.
+
+    >>> any_interface_address("2001:db8::1/64").network
+    IPv6Network('2001:db8::/64')
+    """
+    host, slash, prefixlen = text.partition("/")
+    found = any_address(host)
+    if "%" in host:
+        raise UsageError(f"{text!r} names a link, and an address to be given to one does not", "leave % away")
+    if not slash or not prefixlen.isascii() or not prefixlen.isdigit():
+        raise UsageError(
+            f"{text!r} has no prefix length", f"write it as in {found}/{24 if found.version == 4 else 64}"
+        )
+    try:
+        return ip_interface(text)
+    except ValueError:
+        raise UsageError(f"{text!r} has no prefix length from 0 to {found.max_prefixlen}") from None
+
+
+def route_destination(text: str) -> Network | None:
+    """Return the network that `text` writes, or None for ``default``.
+
+    >>> route_destination("192.0.2.0/24")
+    IPv4Network('192.0.2.0/24')
+    """
+    if text == "default":
+        return None
+    any_address(text.partition("/")[0])
+    if "%" in text:
+        raise UsageError(f"{text!r} names a link, and a network does not", "leave % away")
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        right = ip_network(text, strict=False)
+    except ValueError:
+        raise UsageError(f"{text!r} is no network", "write it as in 192.0.2.0/24, or default") from None
+    raise UsageError(f"{text!r} is no network: host bits are set", f"write {right}")
+
+
+def destination(text: str) -> Address | str:
+    """Return what can be pinged: the address that `text` writes, or `text` if it is a host's name.
+
+    >>> destination("gateway.example")
+    'gateway.example'
+    """
+    try:
+        return any_address(text)
+    except UsageError:
+        if _HOST_NAME.fullmatch(text) and not _NUMBERS.fullmatch(text):
+            return text
+        raise UsageError(f"{text!r} is neither an address nor a host's name") from None
+
+
+def duration(text: str) -> float:
+    """Return the time that `text` writes, in seconds; a number alone is seconds.
+
+    >>> duration("500ms"), duration("3"), duration("1.5m")
+    (0.5, 3.0, 90.0)
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no duration", "write it as in 3s, 500ms or 2m")
+    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}[found[2]]

@@ -1,0 +1,140 @@
+"""What works on this machine: each target tried, each tool asked for its version."""
+
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from ipvkit.core.errors import IpvkitError
+from ipvkit.export import read_frames
+from ipvkit.targets import PACKAGES, Inbox, Output, PayloadTarget, environment, find_program
+from ipvkit.targets.local import Local
+from ipvkit.targets.sandbox import Sandbox
+from ipvkit.targets.uml import Uml
+
+TOOLS = {
+    "ip": ("-V",),
+    "ping": ("-V",),
+    "arping": ("-V",),
+    "sysctl": ("--version",),
+    "bash": ("--version",),
+    "unshare": ("--version",),
+    "linux.uml": ("--version",),
+}
+"""The programs that labs need, and how each is asked for its version."""
+
+_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetHealth:
+    """Whether a target works here, what its kernel is, or why not and what mends it."""
+
+    kind: str
+    works: bool
+    kernel: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program: its `path` and `version`, both empty where it is not installed; its Debian package."""
+
+    name: str
+    path: str
+    version: str
+    package: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All that was found."""
+
+    targets: tuple[TargetHealth, ...]
+    tools: tuple[Tool, ...]
+
+    @property
+    def works(self) -> bool:
+        """Whether labs can be run here: a simulated LAN works, and every tool that they need is there."""
+        simulated = any(target.works for target in self.targets if target.kind != "local")
+        return simulated and all(
+            tool.path for tool in self.tools if tool.name in ("ip", "ping", "arping", "sysctl")
+        )
+
+    @property
+    def mend(self) -> str:
+        """The line that installs what is missing, or nothing."""
+        missing = sorted({tool.package for tool in self.tools if not tool.path})
+        return f"apt install {' '.join(missing)}" if missing else ""
+
+
+def examine() -> Health:
+    """Return what works here; a sandbox and a uml kernel are really started, and have ended after it."""
+    targets = (_local(), _payload(Sandbox()), _payload(Uml()))
+    return Health(targets, tuple(_tool(name, words) for name, words in TOOLS.items()))
+
+
+def _local() -> TargetHealth:
+    try:
+        Local().check()
+    except IpvkitError as problem:
+        return TargetHealth(Local.kind, False, platform.release(), problem.message, problem.hint)
+    return TargetHealth(Local.kind, True, platform.release(), "", "")
+
+
+def _payload(target: Sandbox | Uml) -> TargetHealth:
+    try:
+        target.check()
+        kernel = _kernel_of(target)
+    except IpvkitError as problem:
+        return TargetHealth(target.kind, False, "", problem.message, problem.hint)
+    return TargetHealth(target.kind, True, kernel, "", "")
+
+
+def _kernel_of(target: PayloadTarget) -> str:
+    """Return the release of the kernel in which a payload runs; raise IpvkitError where none does."""
+    inbox: Inbox = SimpleQueue()
+    nonce = "doctor"
+    payload = f'read -r release </proc/sys/kernel/osrelease; echo "{nonce} hello $release"\n'
+    running = target.start(payload, _TIMEOUT_S, inbox)
+    deadline = time.monotonic() + _TIMEOUT_S
+    chunks = []
+    try:
+        while (news := inbox.get(timeout=max(0.0, deadline - time.monotonic()))) != Output(None):
+            chunks.append(news.chunk)
+    except Empty:
+        raise IpvkitError(f"{target.kind} did not start within {_TIMEOUT_S:.0f} s") from None
+    finally:
+        running.stop()
+    for frame in read_frames(chunks, nonce):
+        if frame.event == "hello":
+            return frame.stdout
+    raise IpvkitError(f"{target.kind} did not start: {running.complaint() or 'it said nothing'}")
+
+
+def _tool(name: str, words: tuple[str, ...]) -> Tool:
+    path = find_program(name)
+    package = PACKAGES[name]
+    if path is None:
+        return Tool(name, "", "", package)
+    lines = _answer([path, *words]).strip().splitlines()
+    return Tool(name, path, lines[0].strip() if lines else "", package)
+
+
+def _answer(argv: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            argv,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return str(problem)
+    return done.stdout

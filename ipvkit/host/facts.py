@@ -1,0 +1,241 @@
+"""What this machine shows of a parent and of all that is beside it; nothing is changed.
+
+It sends nothing either, but for ARP probes for addresses that are wanted.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from ipvkit.core.command import Command
+from ipvkit.core.errors import Interrupted, IpvkitError
+from ipvkit.host import checks
+from ipvkit.host.checks import Finding, Inspection, Machine, Place, Wanted
+from ipvkit.run.execution import ask, look
+from ipvkit.targets import PACKAGES, Inbox, find_program
+from ipvkit.targets.local import Local
+from ipvkit.tools import arping, ip
+from ipvkit.tools.ip import Link
+from ipvkit.tools.nsenter import in_net_of
+
+_NETNS = Path("/run/netns")
+_DMI = Path("/sys/class/dmi/id")
+_DMI_FIELDS = ("sys_vendor", "product_name", "board_vendor", "chassis_asset_tag")
+_SUDO = 'only root can: sudo "$(command -v ipvkit)" …'
+
+Inode = tuple[int, int]
+"""What a network namespace is, whatever its names: device and inode of its file (namespaces(7))."""
+
+
+def inspect(wanted: Wanted) -> Inspection:
+    """Return what will go wrong when `wanted` is built here; that nothing can be seen is a finding too."""
+    try:
+        return checks.inspect(wanted, survey(wanted))
+    except IpvkitError as problem:
+        what = ": ".join(filter(None, (problem.message, problem.stderr.partition("\n")[0])))
+        mend = problem.hint or "see whether its tools are installed"
+        return Inspection(wanted.parent, (Finding("not-looked-at", "error", what, mend),))
+
+
+def survey(wanted: Wanted, inbox: Inbox | None = None) -> Machine:
+    """Return this machine as it is; raise IpvkitError where not even its own links can be seen.
+
+    A signal that comes into `inbox` raises Interrupted.
+    """
+    seen = look(Local(), {"links": ip.addr_show(details=True), "namespaces": ip.netns_list()}, inbox)
+    names = [netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)]
+    spaces = _spaces(names)
+    elsewhere, unseen = _elsewhere(spaces)
+    machine = Machine(
+        links=ip.parse_addresses(seen["links"].stdout),
+        elsewhere=elsewhere,
+        namespaces={name: spaces.inside(name) for name in names},
+        wireless=any((_class(wanted.parent) / name).exists() for name in ("wireless", "phy80211")),
+        rp_filter=max(_setting(dev, "rp_filter") for dev in ("all", wanted.parent)),
+        forwarding=_setting(wanted.parent, "forwarding") != 0,
+        # Only the first network namespace shows it.
+        most_neighbours=int(room) if (room := _read(_MOST_NEIGHBOURS)) else None,
+        dmi={field: text for field in _DMI_FIELDS if (text := _read(_DMI / field))},
+        unseen=tuple(unseen),
+    )
+    answers, silent = _answers(wanted, machine, inbox)
+    return replace(machine, answers=answers, unseen=(*machine.unseen, *silent))
+
+
+_MOST_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+
+
+def _class(dev: str) -> Path:
+    return Path("/sys/class/net") / dev
+
+
+def _setting(dev: str, name: str) -> int:
+    """Return a link's ``net.ipv4.conf`` value; 0 where there is no such link."""
+    return int(_read(Path("/proc/sys/net/ipv4/conf") / dev / name) or 0)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+# --- other network namespaces ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Spaces:
+    """The network namespaces: this process's `own`, those with a name, the processes in each.
+
+    `hidden` counts the processes whose namespace this user may not see.
+    """
+
+    own: Inode | None
+    named: Mapping[str, Inode | None]
+    processes: Mapping[Inode, tuple[int, ...]]
+    hidden: int
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """The names of this process's own namespace."""
+        return frozenset(name for name, inode in self.named.items() if inode == self.own)
+
+    @property
+    def nameless(self) -> tuple[int, ...]:
+        """One process in each namespace that has no name."""
+        known = {self.own, *self.named.values()}
+        return tuple(pids[0] for inode, pids in self.processes.items() if inode not in known)
+
+    def inside(self, name: str) -> tuple[int, ...]:
+        """Return the processes in the namespace `name`."""
+        inode = self.named[name]
+        return self.processes.get(inode, ()) if inode is not None else ()
+
+
+def _spaces(names: Sequence[str]) -> _Spaces:
+    processes: dict[Inode, tuple[int, ...]] = {}
+    hidden = 0
+    for pid in sorted(int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()):
+        try:
+            inode = _inode(Path(f"/proc/{pid}/ns/net"))
+        except PermissionError:
+            hidden += 1
+            continue
+        if inode is not None:
+            processes[inode] = (*processes.get(inode, ()), pid)
+    named = {name: _inode(_NETNS / name) for name in names}
+    return _Spaces(_inode(Path("/proc/self/ns/net")), named, processes, hidden)
+
+
+def _inode(path: Path) -> Inode | None:
+    """Return which namespace the file is of; None where it has gone, PermissionError where it is hidden."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _elsewhere(spaces: _Spaces) -> tuple[dict[Place, tuple[Link, ...]], list[Finding]]:
+    """Return the links of each other namespace, and what could not be looked at."""
+    show = ip.addr_show(details=True)
+    shown: dict[Place, str] = {}
+    others = [name for name in spaces.named if name not in spaces.own_names]
+    if others:
+        texts = ip.by_netns(ask(Local(), {"each": ip.at_each(show)})["each"].stdout)
+        shown |= {Place(netns=name): texts.get(name, "") for name in others}
+    shown |= {Place(pid=pid): text for pid, text in _in_nets_of(spaces.nameless, show).items()}
+    found: dict[Place, tuple[Link, ...]] = {}
+    missed = []
+    for place, text in shown.items():
+        links = _links(text)
+        if links:
+            found[place] = _with_their_netns(place, links, spaces)
+        elif place.netns or Path(f"/proc/{place.pid}").exists():
+            missed.append(str(place))
+    return found, _missed(missed, spaces.hidden)
+
+
+def _links(text: str) -> tuple[Link, ...]:
+    """Return the links of a namespace; none where it could not be looked at: each has its loopback."""
+    with suppress(IpvkitError):
+        return ip.parse_addresses(text) if text.strip() else ()
+    return ()
+
+
+def _with_their_netns(place: Place, links: tuple[Link, ...], spaces: _Spaces) -> tuple[Link, ...]:
+    """Return `links` with the name of the namespace that each is linked to, where that is another's.
+
+    ``ip -json`` tells its number alone, as the namespace of the link counts. It is asked for where it
+    matters: it takes a command for each namespace.
+    """
+    if not any(link.kind in checks.RIDERS and link.link_netnsid is not None for link in links):
+        return links
+    listing = ip.netns_list()
+    command = ip.at(place.netns, listing) if place.netns else in_net_of(place.pid, listing)
+    names: dict[int | None, str] = {}
+    with suppress(IpvkitError):
+        for netns in ip.parse_netns(ask(Local(), {"names": command})["names"].stdout):
+            if netns.id is not None and netns.name not in spaces.own_names:
+                names[netns.id] = netns.name
+    return tuple(replace(link, link_netns=names.get(link.link_netnsid)) for link in links)
+
+
+def _in_nets_of(pids: Sequence[int], command: Command) -> dict[int, str]:
+    """Return what `command` prints in the network namespace of each process; nothing where it fails."""
+    if not pids or find_program("nsenter") is None:
+        return dict.fromkeys(pids, "")
+    done = ask(Local(), {str(pid): in_net_of(pid, command) for pid in pids})
+    return {int(pid): completed.stdout for pid, completed in done.items()}
+
+
+def _missed(places: Sequence[str], hidden: int) -> list[Finding]:
+    whose = f"{hidden} processes" if hidden > 1 else "a process"
+    others = [f"the namespaces of {whose} of other users"] if hidden else []
+    missed = [*([checks.some(places)] if places else []), *others]
+    if not missed:
+        return []
+    mend = _SUDO if os.geteuid() != 0 else "what is in there may be on the parent too"
+    return [Finding("not-looked-at", "warning", f"not looked at: {', and '.join(missed)}", mend)]
+
+
+# --- addresses in use -----------------------------------------------------------------------------------
+
+
+def _answers(
+    wanted: Wanted, machine: Machine, inbox: Inbox | None
+) -> tuple[dict[IPv4Address, tuple[str, ...]], tuple[Finding, ...]]:
+    """Return who answered for each address that somebody has, and what could not be asked."""
+    addresses = [address.ip for _, address in wanted.addresses if isinstance(address.ip, IPv4Address)]
+    if not addresses or not checks.may_ask(wanted, machine):
+        return {}, ()
+    if find_program("arping") is None:
+        return {}, (_not_asked("arping is not installed", f"apt install {PACKAGES['arping']}"),)
+    try:
+        said = ask(Local(), {"version": arping.VERSION})["version"]
+        by = arping.implementation(said.stdout + said.stderr)
+        commands = {
+            str(address): arping.find_duplicate(address, wanted.parent, by=by) for address in addresses
+        }
+        reports = {
+            IPv4Address(address): arping.parse_arping(done.stdout + done.stderr)
+            for address, done in ask(Local(), commands, inbox).items()
+        }
+    except Interrupted:
+        raise
+    except IpvkitError as problem:
+        return {}, (_not_asked(problem.message, problem.hint or "ask yourself: arping -D"),)
+    failed = next((report for report in reports.values() if not report.complete and not report.in_use), None)
+    if failed is not None:
+        why = failed.errors[0] if failed.errors else "arping ended early"
+        mend = _SUDO if os.geteuid() != 0 else "ask yourself: arping -D"
+        return {}, (_not_asked(f"arping: {why}", mend),)
+    return {address: report.lladdrs for address, report in reports.items() if report.in_use}, ()
+
+
+def _not_asked(why: str, mend: str) -> Finding:
+    return Finding("not-looked-at", "warning", f"nobody was asked whether an address is in use: {why}", mend)

@@ -1,0 +1,30 @@
+"""The gallery: labs that come with ipvkit, as YAML files beside this one."""
+
+from pathlib import Path
+
+from ipvkit.core.errors import UsageError
+
+WALKTHROUGH = "walkthrough"
+
+_FOLDER = Path(__file__).parent
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the labs in the gallery, sorted."""
+    return tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
+
+
+def schema() -> str:
+    """Return the JSON Schema of lab files, for editors."""
+    return (_FOLDER / "lab.schema.json").read_text(encoding="utf-8")
+
+
+def text(name: str) -> str:
+    """Return the YAML of the lab called `name`; raise UsageError where there is none."""
+    if name not in names():
+        path = f"./{name}.yaml"
+        raise UsageError(
+            f"there is no lab called {name!r}",
+            f"the gallery has {', '.join(names())}; a file of your own is named by its path, {path!r}",
+        )
+    return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")

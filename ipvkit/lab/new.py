@@ -1,0 +1,135 @@
+"""New labs, to begin a lab file with, or for a quick look at many endpoints."""
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
+from itertools import permutations
+from random import Random
+
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import InterfaceAddress, interface_address
+from ipvkit.lab import FAR, GATEWAY, HOST, NEIGHBOUR, Act, Check, Endpoint, Lab, Parent, Phase, Setting
+
+MOST_ENDPOINTS = 5_000
+MOST_CHECKS = 40_000
+"""How many endpoints and checks a new lab has at most: `ipvkit.lab_file` reads a file with both."""
+
+CHECKS = "all|ring|gateway|sample:K"
+
+_FIRST = 11
+"""The first endpoint's number in its subnet, where there is room."""
+
+_HOST, _NEIGHBOUR, _GATEWAY, _BROADCAST = -6, -5, -2, -1
+"""Numbers in a subnet from its end: in a /24 250, 251, 254 and 255."""
+
+_SUBNETS = (IPv4Network("192.168.104.0/24"), IPv4Network("10.104.0.0/16"))
+_OWN_SUBNETS = (IPv4Network("10.104.0.0/24"), IPv4Network("10.104.0.0/16"))
+"""Subnets of a parent, and of endpoints apart from it: the second where the first is too small."""
+
+_SUBNET_V6, _OWN_SUBNET_V6 = IPv6Network("2001:db8:104::/64"), IPv6Network("2001:db8:a::/64")
+_SAMPLE = re.compile(r"sample:([1-9][0-9]{0,8})")
+
+
+_REQUESTS = 2
+"""How many requests each ping sends where many are asked for; the second is for one that comes late."""
+
+
+def new_lab(
+    name: str,
+    setting: Setting,
+    count: int,
+    *,
+    ipv6: bool = False,
+    subnet: IPv4Network | None = None,
+    checks: str | None = None,
+) -> Lab:
+    """Return a lab of one phase with `count` endpoints in `subnet`: test1 and so on.
+
+    `checks` are as in `pairs`; None: each endpoint pings the next, and the first is asked for by all others.
+    Raise UsageError for a subnet that is too small, and InvalidLab for a strategy that cannot work.
+    """
+    own = setting.strategy == "routed"
+    first, larger = _OWN_SUBNETS if own else _SUBNETS
+    end = _BROADCAST if own else _HOST
+    within = subnet or (first if count <= _room(first, end) else larger)
+    room = _room(within, end)
+    if count > room:
+        hint = f"take a larger one, as in --subnet {larger}"
+        raise UsageError(f"{within} has room for {max(room, 0)} endpoints, and not for {count}", hint)
+    start = _FIRST if _FIRST + count - 1 <= room else 1
+    lan = _SUBNETS[0] if own else within
+    v6 = _OWN_SUBNET_V6 if own else _SUBNET_V6
+
+    def on_lan(number: int) -> tuple[InterfaceAddress, ...]:
+        return _addresses(lan, lan.num_addresses + number, _SUBNET_V6 if ipv6 else None)
+
+    gateway, neighbour = ([own.ip for own in on_lan(number)] for number in (_GATEWAY, _NEIGHBOUR))
+    parent = Parent("eth0", on_lan(_HOST), tuple(gateway), tuple(neighbour))
+    names = tuple(f"test{i + 1}" for i in range(count))
+    endpoints = tuple(
+        Endpoint(e, _addresses(within, start + i, v6 if ipv6 else None), e, parent.name)
+        for i, e in enumerate(names)
+    )
+    if checks is None:
+        asked = [Check(a, b) for a, b in _usual(names)]
+    else:
+        asked = [Check(a, b, count=_REQUESTS) for a, b in pairs(checks, names)]
+    phase = Phase(setting.mode, setting, names, (Act(checks=tuple(asked)),))
+    about = f"{count} {'endpoint' if count == 1 else 'endpoints'}: {setting}"
+    far = ("198.51.100.10/24", *(("2001:db8:ff::10/64",) if ipv6 else ()))
+    return Lab(name, about, (parent,), endpoints, (phase,), tuple(map(interface_address, far)))
+
+
+def pairs(checks: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return who of the endpoints `names` pings whom; raise UsageError for words that say no such thing.
+
+    all: each all others. ring: each the next, and the last the first. gateway: each the gateway. sample:K:
+    K of all pairs, always the same ones.
+
+    >>> pairs("ring", ["test1", "test2", "test3"])
+    [('test1', 'test2'), ('test2', 'test3'), ('test3', 'test1')]
+    """
+    there = len(names) * (len(names) - 1)
+    if sample := _SAMPLE.fullmatch(checks):
+        wanted = int(sample[1])
+        if wanted > there:
+            raise UsageError(f"{len(names)} endpoints make {there} pairs, and no {wanted}", "take fewer")
+        _refuse_too_many(wanted)
+        numbers = sorted(Random(0).sample(range(there), wanted))  # noqa: S311
+        found = (divmod(number, len(names) - 1) for number in numbers)
+        return [(names[a], names[b + (b >= a)]) for a, b in found]
+    match checks:
+        case "all":
+            _refuse_too_many(there)
+            return list(permutations(names, 2))
+        case "ring":
+            return [(a, b) for a, b in zip(names, [*names[1:], names[0]], strict=True) if a != b]
+        case "gateway":
+            return [(name, GATEWAY) for name in names]
+    raise UsageError(f"{checks!r} does not say who pings whom", f"there is {', '.join(CHECKS.split('|'))}")
+
+
+def _refuse_too_many(checks: int) -> None:
+    if checks > MOST_CHECKS:
+        hint = f"{MOST_CHECKS} at most: take ring, gateway or sample:{MOST_CHECKS}"
+        raise UsageError(f"these are {checks} checks", hint)
+
+
+def _usual(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return who pings whom by default: each endpoint the next, and all others the first."""
+    first = names[0]
+    others = [(role, first) for role in (HOST, GATEWAY, NEIGHBOUR, FAR)]
+    return [*pairs("ring", names), *others, (first, FAR)]
+
+
+def _room(subnet: IPv4Network, end: int) -> int:
+    """Return how many addresses there are from the subnet's own up to the one at `end`, both not counted."""
+    return subnet.num_addresses + end - 1
+
+
+def _addresses(subnet: IPv4Network, number: int, v6: IPv6Network | None) -> tuple[InterfaceAddress, ...]:
+    """Return the address with this number in `subnet`, and that of the same digits in `v6`, if wanted."""
+    found = [f"{subnet[number]}/{subnet.prefixlen}"]
+    if v6 is not None:
+        found.append(f"{v6[int(str(number), 16)]}/{v6.prefixlen}")
+    return tuple(map(interface_address, found))

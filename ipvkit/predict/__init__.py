@@ -1,0 +1,26 @@
+"""The rules of ipvlan: who reaches whom, and why.
+
+`world` makes of a lab's phase the hosts, links and routes that there are then; `path` follows a packet
+through them, hop by hop, by the rules of the kernel; `memory` is what an act leaves for the next one,
+above all in the neighbour tables of others; `predictions` makes outcomes and reasons of it.
+"""
+
+from ipvkit.predict.memory import FAST_TIMERS, KERNEL_TIMERS, State, Timers
+from ipvkit.predict.path import Hop
+from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
+from ipvkit.predict.world import World, world_of
+
+__all__ = [
+    "FAST_TIMERS",
+    "KERNEL_TIMERS",
+    "Hop",
+    "Prediction",
+    "State",
+    "Timers",
+    "World",
+    "after",
+    "next_phase",
+    "predict",
+    "predict_attempt",
+    "world_of",
+]

@@ -1,0 +1,61 @@
+"""What earlier acts left: entries in neighbour tables, and changes of links and of the switch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode
+from ipvkit.lab import AddLink
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """How a host ages a neighbour entry that nobody confirms (net/core/neighbour.c, arp(7))."""
+
+    delay_first_probe_s: int = 5
+    probes: int = 3
+    retrans_ms: int = 1000
+
+    @property
+    def lifetime_s(self) -> float:
+        """How long a stale entry serves after its first use, in seconds."""
+        return self.delay_first_probe_s + self.probes * self.retrans_ms / 1000
+
+
+KERNEL_TIMERS = Timers()
+FAST_TIMERS = Timers(delay_first_probe_s=1, retrans_ms=100)
+
+Entry = tuple[str, Address]
+"""A peer, and the address of an endpoint that it has an entry for."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What there is when an act begins.
+
+    `known` says of each entry with a link-layer address how it was learned, `age_s` of those in use how
+    many seconds ago their first use was; `failed` are entries that came to nothing, which an announcement
+    can fill; `fast` are peers with `FAST_TIMERS`. `flipped` are parents whose mode and flag are no longer
+    those of the phase; `links`, `addresses` and `mtus` what was added and set; `hairpin` whether the
+    switch sends frames back where they came from; `allowed` the roles whose addresses it lets through
+    from the host's port, None for all.
+    """
+
+    known: Mapping[Entry, str] = field(default_factory=lambda: MappingProxyType({}))
+    age_s: Mapping[Entry, float] = field(default_factory=lambda: MappingProxyType({}))
+    failed: frozenset[Entry] = frozenset()
+    fast: frozenset[str] = frozenset()
+    flipped: Mapping[str, tuple[Mode, Flag]] = field(default_factory=lambda: MappingProxyType({}))
+    links: tuple[AddLink, ...] = ()
+    addresses: tuple[tuple[str, InterfaceAddress], ...] = ()
+    mtus: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    hairpin: bool = False
+    allowed: tuple[str, ...] | None = None
+
+    def timers(self, peer: str) -> Timers:
+        """Return the timers by which `peer` ages its entries."""
+        return FAST_TIMERS if peer in self.fast else KERNEL_TIMERS
+
+    def left_s(self, entry: Entry) -> float:
+        """Return how many seconds a known entry that nobody answers for serves if it is used from now on."""
+        return self.timers(entry[0]).lifetime_s - self.age_s.get(entry, 0.0)

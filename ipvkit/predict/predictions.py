@@ -1,0 +1,291 @@
+"""Outcomes and their reasons, and what an act leaves for the next one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from ipvkit.core.errors import InvalidLab
+from ipvkit.core.values import Flag, Mode
+from ipvkit.lab import (
+    HOST,
+    PEERS,
+    PING_INTERVAL_S,
+    PING_WAIT_S,
+    Act,
+    AddAddress,
+    AddLink,
+    Attempt,
+    Check,
+    DeleteLink,
+    Lab,
+    Outcome,
+    SetMode,
+    SetMtu,
+    Setting,
+)
+from ipvkit.predict.memory import Entry, State
+from ipvkit.predict.path import Hop, Path, follow
+from ipvkit.predict.world import World
+
+V = TypeVar("V")
+_BESIDES_S = 0.1
+"""What an act takes beside its waiting: processes that start and end."""
+
+_KERNELS_MODE: Mode = "l3"
+"""What an ipvlan link gets that is added without a mode (ipvlan_link_new())."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An outcome, the sentence that says why, and for a ping its way, hop by hop."""
+
+    outcome: Outcome
+    reason: str
+    hops: tuple[Hop, ...] = ()
+
+
+def predict(world: World, check: Check) -> Prediction:
+    """Return what becomes of the ping of `check` in `world`."""
+    return _predict(_path(world, check), check, world.state)
+
+
+def _path(world: World, check: Check) -> Path:
+    address = world.lab.pinged(check)
+    if address is None:
+        raise InvalidLab(f"{check}: the two have no address family in common", "give them one")
+    return follow(world, check.source, address, check.size)
+
+
+def _predict(path: Path, check: Check, state: State) -> Prediction:
+    hops = tuple(path.hops)
+    if not path.replied:
+        return Prediction(Outcome.UNREACHABLE, path.reason, hops)
+    dying = [entry for entry in path.used if check.watch is not None and check.watch > state.left_s(entry)]
+    if not dying:
+        return Prediction(Outcome.REACHABLE, path.reason, hops)
+    peer = dying[0][0]
+    known = path.reason.removeprefix("warm: ").removesuffix("; works until that entry ages")
+    return Prediction(
+        Outcome.EXPIRES,
+        f"{known}; nothing answers its probes of that entry, "
+        f"which dies about {state.timers(peer).lifetime_s:g} s after its first use",
+        hops,
+    )
+
+
+def predict_attempt(world: World, attempt: Attempt) -> Prediction:
+    """Return what the kernel says to a change (ipvlan_main.c, ipvlan_link_new(), ipvlan_addr_busy())."""
+    match attempt.change:
+        case AddAddress():
+            return _added_address(attempt.change, world)
+        case AddLink():
+            return _added_link(attempt.change, world)
+        case DeleteLink(name):
+            if not any(link.name == name for link in world.state.links):
+                return _refused(f"there is no {name}")
+            return _accepted("deleting it does not give the others their former mode back")
+        case SetMode(endpoint, mode):
+            parent = world.lab.endpoint(endpoint).parent
+            if world.setting(parent).kind != "ipvlan":
+                return _refused(f"{endpoint} is no ipvlan link")
+            return _accepted(f"mode and flag are the parent's: all on {parent} are in {mode} bridge now")
+        case SetMtu(link, mtu):
+            return _set_mtu(world, link, mtu)
+
+
+def _accepted(reason: str) -> Prediction:
+    return Prediction(Outcome.ACCEPTED, reason)
+
+
+def _refused(reason: str) -> Prediction:
+    return Prediction(Outcome.REFUSED, reason)
+
+
+def _added_address(change: AddAddress, world: World) -> Prediction:
+    own = world.nodes[change.endpoint].links[0]
+    rider = world.rider(change.address.ip, own.parent)
+    if own.has(change.address.ip):
+        return _refused(f"{change.endpoint} has it already")
+    if rider is not None and own.kind == "ipvlan":
+        return _refused(f"{rider.node} has it, and the kernel compares among the endpoints of a parent")
+    other = next((x for x in world.links_with(change.address.ip) if x.has(change.address.ip)), None)
+    whose = f", so {other.node}'s own goes unnoticed" if other is not None else ""
+    return _accepted(f"the kernel compares among the endpoints of a parent only{whose}")
+
+
+def _added_link(change: AddLink, world: World) -> Prediction:
+    if any(link.name == change.name for link in world.state.links):
+        return _refused(f"there is a {change.name} already")
+    if world.nic(change.parent).dev != change.parent:
+        return _refused(f"{change.parent} is a port of {world.nic(change.parent).dev}")
+    there = {link.kind for link in world.links() if link.parent == change.parent and link.kind != "nic"}
+    there |= {link.kind for link in world.state.links if link.parent == change.parent}
+    other = "macvlan" if change.kind == "ipvlan" else "ipvlan"
+    if other in there:
+        return _refused(f"{change.parent} carries {other} links, and a parent takes one of the two kinds")
+    if change.kind == "macvlan" or "ipvlan" not in there:
+        return _accepted(f"{change.parent} carries no other kind")
+    setting = world.setting(change.parent)
+    mode, flag = _mode_after(change, setting)
+    if (mode, flag) == (setting.mode, setting.flag):
+        return _accepted(f"it is in {mode} {flag} as its siblings are")
+    without = "" if change.mode else f": without a mode a link is added in {_KERNELS_MODE}"
+    return _accepted(f"every endpoint on {change.parent} is in {mode} {flag} from now on{without}")
+
+
+def _mode_after(change: AddLink, setting: Setting) -> tuple[Mode, Flag]:
+    """Return what the parent is in then: beside a mode ip(8) always sends a flag, if need be bridge."""
+    if change.mode is None:
+        return _KERNELS_MODE, setting.flag
+    return change.mode, change.flag or "bridge"
+
+
+def _set_mtu(world: World, link: str, mtu: int) -> Prediction:
+    if world.lab.is_endpoint(link):
+        parent = world.nic(world.lab.endpoint(link).parent)
+        kind = world.nodes[link].links[0].kind
+        if mtu > parent.mtu and kind == "macvlan":
+            return _refused(f"it is above {parent.dev}'s, which is {parent.mtu}")
+        if mtu > parent.mtu and kind == "ipvlan":
+            return _accepted(f"the kernel does not compare it with {parent.dev}'s, which is {parent.mtu}")
+        return _accepted(f"it is within {parent.dev}'s, which is {parent.mtu}")
+    below = world.lab.parent_called(link).link
+    if below is not None and mtu > world.nic(below).mtu:
+        return _refused(f"it is above {below}'s, which is {world.nic(below).mtu}")
+    return _accepted(f"the endpoints on {link} follow: their mtu is {mtu} now")
+
+
+def _mtus_after(world: World, change: SetMtu) -> dict[str, int]:
+    """Return the MTUs that it changes: what is on a link follows it, a VLAN and macvlan only down."""
+    mtus = {change.link: change.mtu}
+    if world.lab.is_endpoint(change.link):
+        return mtus
+    for parent in (parent for parent in world.lab.parents if parent.link == change.link):
+        if world.nic(parent.name).mtu > change.mtu:
+            mtus |= _mtus_after(world, SetMtu(parent.name, change.mtu))
+    for node in world.nodes.values():
+        riders = (link for link in node.links if link.parent == change.link and link.kind != "nic")
+        for link in riders if node.name != HOST else ():
+            mtus[node.name] = min(link.mtu, change.mtu) if link.kind == "macvlan" else change.mtu
+    return mtus
+
+
+def after(world: World, act: Act) -> World:
+    """Return the world after `act`. A flush wins over an announcement beside it.
+
+    An announcement fills entries that are there, failed ones too, and makes none (arp_accept=0); an entry
+    that serves already it leaves as old as it is (__neigh_update() in net/core/neighbour.c).
+    """
+    state = world.state
+    known, failed, age_s = dict(state.known), set(state.failed), dict(state.age_s)
+    paths = [(check, _path(world, check)) for check in act.checks]
+    for check, path in paths:
+        lost = _predict(path, check, state).outcome is not Outcome.REACHABLE
+        for entry, answered in path.asked.items():
+            known.pop(entry, None)
+            failed.discard(entry)
+            if answered:
+                known[entry] = f"phase {world.phase.name}"
+                age_s.setdefault(entry, 0.0)
+            else:
+                failed.add(entry)
+        for entry in path.used:
+            age_s.setdefault(entry, 0.0)
+            if lost:
+                known.pop(entry, None)
+                failed.add(entry)
+    endpoints = map(world.lab.endpoint, act.announce)
+    announced = {own.ip for endpoint in endpoints for own in endpoint.addresses if own.version == 4}
+    for entry in [(peer, address) for peer in PEERS for address in announced]:
+        if entry in known or entry in failed:
+            known.setdefault(entry, "the announcement")
+            failed.discard(entry)
+    _grow_old(world, _lasts_s(act, paths, state), known, failed, age_s)
+    changed = _changed(world, act)
+    later = replace(
+        changed.state,
+        known=_without(known, act.flush),
+        age_s=_without({e: age for e, age in age_s.items() if e in known}, act.flush),
+        failed=frozenset(e for e in failed if e[0] not in act.flush),
+        fast=state.fast | set(act.fast_ageing),
+        hairpin=state.hairpin if act.hairpin is None else act.hairpin,
+        allowed=state.allowed if act.port_security is None else act.port_security,
+    )
+    return changed.at(later)
+
+
+def _grow_old(
+    world: World, lasts_s: float, known: dict[Entry, str], failed: set[Entry], age_s: dict[Entry, float]
+) -> None:
+    """Age the entries in use by `lasts_s`; what nobody answers for dies, what is confirmed is as new."""
+    for entry in list(age_s):
+        age_s[entry] += lasts_s
+        timers = world.state.timers(entry[0])
+        if _is_confirmed(world, entry):
+            if age_s[entry] >= timers.delay_first_probe_s:
+                # Its probe is answered: from now on it is as good as new, and in use since nobody knows when.
+                del age_s[entry]
+        elif age_s[entry] >= timers.lifetime_s and entry in known:
+            del known[entry]
+            failed.add(entry)
+
+
+def _is_confirmed(world: World, entry: Entry) -> bool:
+    """Return whether somebody answers a peer's probes of `entry`, or fills it again when it dies."""
+    rider = world.rider(entry[1])
+    if rider is None:
+        return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links_with(entry[1]))
+    held = world.is_proxied(rider, entry[1]) or world.is_announced(rider, entry[1])
+    return held or world.setting(rider.parent).mode == "l2"
+
+
+def _changed(world: World, act: Act) -> World:
+    """Return the world with what the attempts of `act` changed, one after another."""
+    bridge: Flag = "bridge"
+    for attempt in act.attempts:
+        if predict_attempt(world, attempt).outcome is Outcome.REFUSED:
+            continue
+        state, flipped = world.state, dict(world.state.flipped)
+        match attempt.change:
+            case AddAddress(address, endpoint):
+                state = replace(state, addresses=(*state.addresses, (endpoint, address)))
+            case AddLink(_, kind, parent):
+                if kind == "ipvlan":
+                    flipped[parent] = _mode_after(attempt.change, world.setting(parent))
+                state = replace(state, links=(*state.links, attempt.change))
+            case DeleteLink(name):
+                state = replace(state, links=tuple(link for link in state.links if link.name != name))
+            case SetMode(endpoint, mode):
+                flipped[world.lab.endpoint(endpoint).parent] = (mode, bridge)
+            case SetMtu():
+                mtus = {**state.mtus, **_mtus_after(world, attempt.change)}
+                state = replace(state, mtus=MappingProxyType(mtus))
+        world = world.at(replace(state, flipped=MappingProxyType(flipped)))
+    return world
+
+
+def next_phase(lab: Lab, state: State) -> State:
+    """Return what is left of `state` when a phase's endpoints have been taken away."""
+    mtus = {link: mtu for link, mtu in state.mtus.items() if not lab.is_endpoint(link)}
+    nothing: Mapping[str, tuple[Mode, Flag]] = MappingProxyType({})
+    return replace(state, flipped=nothing, links=(), addresses=(), mtus=MappingProxyType(mtus))
+
+
+def _lasts_s(act: Act, paths: list[tuple[Check, Path]], state: State) -> float:
+    """Return how long an act takes, in seconds: its longest ping, its wait, or the announcements' second."""
+    seconds = [1.0 if act.announce else 0.0, float(act.wait or 0)]
+    for check, path in paths:
+        outcome = _predict(path, check, state).outcome
+        if outcome is Outcome.EXPIRES:
+            seconds.append(min(state.left_s(entry) for entry in path.used))
+        elif check.watch is not None:
+            seconds.append(check.watch)
+        else:
+            last_reply = PING_WAIT_S if outcome is Outcome.UNREACHABLE else 0.0
+            seconds.append((check.count - 1) * PING_INTERVAL_S + last_reply)
+    return max(seconds) + _BESIDES_S
+
+
+def _without(values: Mapping[Entry, V], peers: tuple[str, ...]) -> Mapping[Entry, V]:
+    return MappingProxyType({entry: value for entry, value in values.items() if entry[0] not in peers})

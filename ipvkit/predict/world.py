@@ -1,0 +1,333 @@
+"""The hosts, links and routes that there are in a phase of a lab."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_interface, ip_network
+from itertools import chain, islice
+from typing import Literal
+
+from ipvkit.core.values import Address, InterfaceAddress, Network
+from ipvkit.lab import (
+    DEFAULT_MTU,
+    FAR,
+    GATEWAY,
+    HOST,
+    HOSTS_BRIDGE,
+    PEERS,
+    Family,
+    Lab,
+    Parent,
+    Phase,
+    Prefixes,
+    Setting,
+    default_routes,
+    family_of,
+    gateway_to_far,
+    shim_addresses,
+    shim_name,
+)
+from ipvkit.predict.memory import State
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link `dev` of the host `node`: a `nic` on a segment, or a rider on the host's `parent`."""
+
+    node: str
+    dev: str
+    kind: Literal["nic", "ipvlan", "macvlan"]
+    segment: str
+    addresses: tuple[InterfaceAddress, ...] = ()
+    parent: str = ""
+    mtu: int = DEFAULT_MTU
+
+    def has(self, address: Address) -> bool:
+        """Return whether `address` is one of the link's."""
+        return any(own.ip == address for own in self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A route of a host: to a network, out of a link, `via` somebody there."""
+
+    to: Network | None
+    family: Family
+    dev: str
+    via: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A host; `permanent` are the addresses of its permanent entries, `proxied` of its proxy ones."""
+
+    name: str
+    links: tuple[Link, ...]
+    ways: tuple[Way, ...] = ()
+    forwards: bool = False
+    permanent: frozenset[Address] = frozenset()
+    proxied: frozenset[Address] = frozenset()
+    addresses: frozenset[Address] = field(init=False, repr=False, compare=False)
+    _defaults: tuple[Way, ...] = field(init=False, repr=False, compare=False)
+    _others: Prefixes[Way] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Order what it has so that an address is found in it without looking at all of it."""
+        own = [(own, link.dev) for link in self.links for own in link.addresses]
+        connected = [Way(address.network, family_of(address), dev) for address, dev in own]
+        others = Prefixes((way.to, way) for way in (*self.ways, *connected) if way.to is not None)
+        object.__setattr__(self, "addresses", frozenset(address.ip for address, _ in own))
+        object.__setattr__(self, "_defaults", tuple(way for way in self.ways if way.to is None))
+        object.__setattr__(self, "_others", others)
+
+    def has(self, address: Address) -> bool:
+        """Return whether `address` is the host's own."""
+        return address in self.addresses
+
+    def link(self, dev: str) -> Link:
+        """Return the link called `dev`."""
+        return next(link for link in self.links if link.dev == dev)
+
+    def way_to(self, address: Address, dev: str | None = None) -> Way | None:
+        """Return the route for `address`, the longest prefix first; with `dev`, out of that link."""
+        defaults = (way for way in self._defaults if way.family == family_of(address))
+        ways = chain(self._others.containing(address), defaults)
+        return next((way for way in ways if dev in (None, way.dev)), None)
+
+    def source_for(self, way: Way) -> Address | None:
+        """Return the address from which the host sends along `way` (RFC 6724, inet_select_addr())."""
+        own = [own for link in self.links if link.dev == way.dev for own in link.addresses]
+        others = [own for link in self.links if link.dev != way.dev for own in link.addresses]
+        towards = way.via or way.to
+        fitting = [o for o in (*own, *others) if family_of(o) == way.family]
+        near = [o for o in fitting if o in own and way.via is not None and way.via in o.network]
+        near += [o for o in fitting if o in own and towards == o.network]
+        return next((o.ip for o in (*near, *fitting)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All hosts of a phase, by name, and what is the case on each parent in `state`.
+
+    `holders` are the hosts that have an address; `passing` are the IPv4 addresses from which the switch lets
+    something in through the host's ports, None for all.
+    """
+
+    lab: Lab
+    phase: Phase
+    state: State
+    nodes: Mapping[str, Node]
+    settings: Mapping[str, Setting]
+    holders: Mapping[Address, tuple[Node, ...]]
+    passing: frozenset[Address] | None
+
+    def at(self, state: State) -> "World":
+        """Return the world in another `state`; where the hosts are the same, they are not made anew."""
+        if _changed(self.state) != _changed(state):
+            return world_of(self.lab, self.phase, state)
+        same = self.state.allowed == state.allowed
+        return replace(self, state=state, passing=self.passing if same else _passing(self.lab, state))
+
+    def links(self) -> Iterator[Link]:
+        """Yield every link."""
+        return (link for node in self.nodes.values() for link in node.links)
+
+    def links_with(self, address: Address) -> Iterator[Link]:
+        """Yield every link of the hosts that have `address`, whichever of their links has it."""
+        return (link for node in self.holders.get(address, ()) for link in node.links)
+
+    def nic(self, parent: str) -> Link:
+        """Return the host's link that is the parent called `parent`."""
+        return next(link for link in self.nodes[HOST].links if link.segment == parent and link.kind == "nic")
+
+    def rider(self, address: Address, parent: str | None = None) -> Link | None:
+        """Return the ipvlan link that has `address`, on `parent` or on any."""
+        found = (x for x in self.links_with(address) if x.kind == "ipvlan" and x.has(address))
+        return next((link for link in found if parent in (None, link.parent)), None)
+
+    def is_proxied(self, rider: Link, address: Address) -> bool:
+        """Return whether the host answers for it: in l3 the kernel steers ARP, but not IPv6, past it."""
+        steered = self.setting(rider.parent).mode == "l3" and address.version == 4
+        return address in self.nodes[HOST].proxied and not steered
+
+    def is_announced(self, rider: Link, address: Address) -> bool:
+        """Return whether the host goes on announcing it, and so fills every entry again that dies."""
+        return self.setting(rider.parent).strategy == "announce" and address.version == 4
+
+    def setting(self, parent: str) -> Setting:
+        """Return what the endpoints on `parent` are now."""
+        return self.settings[parent]
+
+
+def world_of(lab: Lab, phase: Phase, state: State) -> World:
+    """Return what there is in `phase` of `lab`, with what earlier acts changed.
+
+    On a real network whoever's address is not known has one that stands for it.
+    """
+    lab = _with_all_addresses(lab)
+    settings = {}
+    for parent in lab.parents:
+        setting = phase.on(parent.name)
+        mode, flag = state.flipped.get(parent.name, (setting.mode, setting.flag))
+        settings[parent.name] = replace(setting, mode=mode, flag=flag)
+    builder = _Builder(lab, phase, settings, state)
+    nodes = [builder.host(), *(builder.peer(role) for role in PEERS), *builder.endpoints()]
+    if lab.far:
+        nodes.append(builder.far())
+    holders: dict[Address, tuple[Node, ...]] = {}
+    for node in nodes:
+        for address in node.addresses:
+            holders[address] = (*holders.get(address, ()), node)
+    by_name = {node.name: node for node in nodes}
+    return World(lab, phase, state, by_name, settings, holders, _passing(lab, state))
+
+
+def _passing(lab: Lab, state: State) -> frozenset[Address] | None:
+    """Return the addresses of the roles that `state` allows, which need not be in this phase."""
+    if state.allowed is None:
+        return None
+    found = {own.ip for role in state.allowed if role != HOST for own in lab.endpoint(role).addresses}
+    of_host = {own.ip for parent in lab.parents for own in parent.host} if HOST in state.allowed else set()
+    return frozenset(found | of_host)
+
+
+def _changed(state: State) -> tuple[object, ...]:
+    """Return what of `state` makes other hosts."""
+    return state.flipped, state.addresses, state.mtus
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    lab: Lab
+    phase: Phase
+    settings: Mapping[str, Setting]
+    state: State
+
+    def _addresses(self, parent: Parent) -> list[InterfaceAddress]:
+        """Return the addresses of the phase's endpoints on `parent`."""
+        names = self.phase.endpoints
+        found = (self.lab.endpoint(name) for name in names)
+        return [own for endpoint in found if endpoint.parent == parent.name for own in endpoint.addresses]
+
+    def endpoints(self) -> Iterator[Node]:
+        for endpoint in map(self.lab.endpoint, self.phase.endpoints):
+            setting = self.settings[endpoint.parent]
+            added = tuple(a for name, a in self.state.addresses if name == endpoint.name)
+            of_parent = self.state.mtus.get(endpoint.parent, DEFAULT_MTU)
+            at_first = DEFAULT_MTU if setting.kind == "veth" else of_parent
+            link = Link(
+                endpoint.name,
+                endpoint.name,
+                "nic" if setting.kind == "veth" else setting.kind,
+                endpoint.parent,
+                (*endpoint.addresses, *added),
+                endpoint.parent,
+                self.state.mtus.get(endpoint.name, endpoint.mtu or at_first),
+            )
+            ways = tuple(
+                Way(route.to, family, endpoint.name, route.via)
+                # A change of mode changes no route.
+                for family, route in default_routes(self.lab, self.phase.on(endpoint.parent), endpoint)
+            )
+            yield Node(endpoint.name, (link,), ways)
+
+    def host(self) -> Node:
+        links, ways, proxied = [], [], set()
+        for i, parent in enumerate(self.lab.parents):
+            setting = self.settings[parent.name]
+            mtu = self.state.mtus.get(parent.name, DEFAULT_MTU)
+            dev = HOSTS_BRIDGE if setting.kind == "veth" and self._addresses(parent) else parent.name
+            # A bridge takes the smallest MTU of its ports.
+            own_mtu = mtu if dev == parent.name else min(mtu, DEFAULT_MTU)
+            links.append(Link(HOST, dev, "nic", parent.name, parent.host, mtu=own_mtu))
+            if self.lab.routed:
+                ways += [Way(None, family_of(gw), dev, gw) for gw in parent.gateways]
+            hosts = [own.ip for own in self._addresses(parent)]
+            if setting.strategy == "l3s-proxy":
+                ways += [Way(_only(a), "ipv4", "lo") for a in hosts if a.version == 4]
+                proxied |= set(hosts)
+            if setting.host_shim and hosts:
+                # A change of mode changes no address.
+                dev, own = shim_name(i), shim_addresses(self.lab, self.phase.on(parent.name), parent)
+                links.append(Link(HOST, dev, "ipvlan", parent.name, own, parent.name, mtu))
+                ways += [Way(_only(address), family_of(address), dev) for address in hosts]
+        return Node(HOST, tuple(links), tuple(ways), forwards=bool(proxied), proxied=frozenset(proxied))
+
+    def peer(self, role: str) -> Node:
+        links, ways, permanent = [], [], set()
+        for parent in self.lab.parents:
+            setting = self.settings[parent.name]
+            own = tuple(_beside(parent, address) for address in parent.peer(role))
+            if own:
+                links.append(Link(role, parent.name, "nic", parent.name, own))
+            if role != GATEWAY and self.lab.routed:
+                ways += [Way(None, family_of(gw), parent.name, gw) for gw in parent.gateways if own]
+            endpoints = self._addresses(parent)
+            if setting.strategy == "routed" and own:
+                ways += [
+                    Way(address.network, family_of(address), parent.name, host.ip)
+                    for address in endpoints
+                    for host in parent.host
+                    if family_of(host) == family_of(address)
+                ]
+            if setting.strategy == "static-neigh":
+                permanent |= {address.ip for address in endpoints}
+        if role == GATEWAY:
+            links += [
+                Link(role, FAR, "nic", FAR, (_same_subnet(own, gateway_to_far(own)),)) for own in self.lab.far
+            ]
+        forwards = role == GATEWAY and self.lab.routed
+        return Node(role, tuple(links), tuple(ways), forwards, frozenset(permanent))
+
+    def far(self) -> Node:
+        ways = tuple(Way(None, family_of(own), FAR, gateway_to_far(own)) for own in self.lab.far)
+        return Node(FAR, (Link(FAR, FAR, "nic", FAR, self.lab.far),), ways)
+
+
+def _only(address: Address) -> Network:
+    """Return the network of one address."""
+    return _interface(address, address.max_prefixlen).network
+
+
+def _beside(parent: Parent, address: Address) -> InterfaceAddress:
+    """Return `address` with the prefix length of the parent's subnet that it is in."""
+    subnet = parent.subnet_of(address)
+    return _interface(address, subnet.prefixlen if subnet else address.max_prefixlen)
+
+
+def _same_subnet(own: InterfaceAddress, address: Address) -> InterfaceAddress:
+    return _interface(address, own.network.prefixlen)
+
+
+def _interface(address: Address, prefixlen: int) -> InterfaceAddress:
+    return ip_interface((address, prefixlen))
+
+
+_APART = (ip_network("192.0.2.0/24"), ip_network("2001:db8:ffff::/64"))
+"""Subnets that stand for a parent's own where its endpoints are in another, that nobody knows yet."""
+
+
+def _with_all_addresses(lab: Lab) -> Lab:
+    """Return a lab on a real network with addresses for whom none is known, so that rules can be applied.
+
+    They stand for whatever is there: free ones of the endpoints' subnets, or apart from them if routed.
+    """
+    if lab.simulated:
+        return lab
+    parent = lab.parents[0]
+    taken = {own.ip for endpoint in lab.endpoints for own in endpoint.addresses}
+    taken |= {own.ip for own in parent.host} | {*parent.gateway, *parent.neighbour}
+    taken |= {own for phase in lab.phases for own in phase.setting.shim_addresses}
+    subnets = {own.network for endpoint in lab.endpoints for own in endpoint.addresses}
+    if any(phase.setting.strategy == "routed" for phase in lab.phases):
+        subnets = set(_APART)
+    host, gateway, neighbour = list(parent.host), list(parent.gateway), list(parent.neighbour)
+    for subnet in sorted(subnets, key=str):
+        hosts = (subnet[i] for i in range(1, min(subnet.num_addresses, 4096) - 1))
+        free = (a for a in hosts if a not in taken)
+        if not any(family_of(own) == family_of(subnet) for own in host):
+            host += [_interface(a, subnet.prefixlen) for a in islice(free, 1)]
+        for addresses in (gateway, neighbour):
+            if not any(family_of(a) == family_of(subnet) for a in addresses):
+                addresses += islice(free, 1)
+    filled = replace(parent, host=tuple(host), gateway=tuple(gateway), neighbour=tuple(neighbour))
+    return lab if filled == parent else replace(lab, parents=(filled,))

@@ -1,0 +1,132 @@
+"""The verdicts of a run: each check's prediction held against what was observed."""
+
+from dataclasses import dataclass
+
+from ipvkit.core.errors import CommandFailed, IpvkitError, UnparsableOutput
+from ipvkit.export import LOST_AFTER, NO_ROUTE
+from ipvkit.lab import Attempt, Check, Outcome
+from ipvkit.plan.steps import Probe, Step
+from ipvkit.run.engine import Run
+from ipvkit.tools.fping import parse_fping
+from ipvkit.tools.ping import PingReport, parse_ping
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One check's end; `observed` and `ping` are None where it was skipped or never came to run.
+
+    `lifetime_s` is how long a watched path lived: from its first reply to its last, in seconds.
+    """
+
+    probe: Probe
+    observed: Outcome | None = None
+    ping: PingReport | None = None
+    lifetime_s: float | None = None
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether reality matched the prediction; None where it was not asked."""
+        return None if self.observed is None else self.observed == self.probe.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run with its verdicts, section by section in the order of the plan."""
+
+    run: Run
+    verdicts: dict[str, tuple[Verdict, ...]]
+    failure: IpvkitError | None
+
+    @property
+    def checks(self) -> tuple[Verdict, ...]:
+        """All verdicts in order."""
+        return tuple(verdict for verdicts in self.verdicts.values() for verdict in verdicts)
+
+    @property
+    def verdict(self) -> str:
+        """Return pass, fail or error."""
+        if self.failure is not None:
+            return "error"
+        return "fail" if any(check.passed is False for check in self.checks) else "pass"
+
+    @property
+    def exit_code(self) -> int:
+        """Return the contract's exit code."""
+        if self.failure is not None:
+            return self.failure.exit_code
+        return {"pass": 0, "fail": 1, "error": 4}[self.verdict]
+
+
+def judge(run: Run) -> Result:
+    """Return the verdicts of `run`; output that no parser understands makes its failure."""
+    failure = run.failure
+    verdicts = {}
+    for section in run.plan.sections:
+        found = []
+        for step in (step for stage in section.stages for step in stage if step.probes):
+            try:
+                found += _verdicts(run, step)
+            except IpvkitError as problem:
+                failure = failure or problem
+                found += map(Verdict, step.probes)
+        verdicts[section.name] = (*found, *map(Verdict, section.skipped))
+    if run.residue and failure is None:
+        failure = CommandFailed(
+            "not all that was done has been undone", "the report lists what is left behind"
+        )
+    return Result(run, verdicts, failure)
+
+
+def _verdicts(run: Run, step: Step) -> list[Verdict]:
+    """Return the verdicts on what `step` asks."""
+    completed = run.completed.get(step.id)
+    if completed is None or completed.exit_code not in step.command.ok:
+        return [Verdict(probe) for probe in step.probes]
+    if step.parts:
+        return [
+            _of_ping(*each) for each in zip(step.probes, _read_fping(step, completed.stderr), strict=True)
+        ]
+    [probe] = step.probes
+    if isinstance(probe.check, Attempt):
+        return [Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)]
+    if NO_ROUTE in completed.stderr:
+        return [Verdict(probe, Outcome.UNREACHABLE)]
+    return [_of_ping(probe, _read(completed.stdout))]
+
+
+def _of_ping(probe: Probe, ping: PingReport) -> Verdict:
+    if not isinstance(probe.check, Check):
+        raise TypeError(f"{probe.check} is no check")
+    return Verdict(probe, *_observe(probe.check, ping))
+
+
+def _read_fping(step: Step, stderr: str) -> tuple[PingReport, ...]:
+    """Return what fping counted of each host that `step` asks: it tells of all of them, or it has failed."""
+    report = parse_fping(stderr)
+    if [host.address for host in report.hosts] != [probe.address for probe in step.probes]:
+        lines = stderr.rstrip("\n").split("\n")
+        raise UnparsableOutput("fping", len(lines), (*report.unrecognised, lines[-1])[0])
+    return report.hosts
+
+
+def _read(stdout: str) -> PingReport:
+    """Return what ping saw to its end: one that failed or was killed says nothing of the path."""
+    ping = parse_ping(stdout)
+    if not ping.complete:
+        lines = stdout.rstrip("\n").split("\n")
+        raise UnparsableOutput("ping", len(lines), lines[-1])
+    return ping
+
+
+def _observe(check: Check, ping: PingReport) -> tuple[Outcome, PingReport, float | None]:
+    """Return what was observed. A watched path is lost when ping said so or a tail had no reply."""
+    if ping.received == 0:
+        return Outcome.UNREACHABLE, ping, None
+    if check.watch is None or not ping.replies:
+        return Outcome.REACHABLE, ping, None
+    first, last = ping.replies[0], ping.replies[-1]
+    if not ping.error_count and (ping.transmitted or 0) - last.seq < LOST_AFTER:
+        return Outcome.REACHABLE, ping, None
+    if first.timestamp is None or last.timestamp is None:
+        return Outcome.EXPIRES, ping, None
+    return Outcome.EXPIRES, ping, last.timestamp - first.timestamp

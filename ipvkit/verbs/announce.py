@@ -1,0 +1,381 @@
+"""Keeps addresses announced by gratuitous ARP: for ipvlan endpoints in l3, which do no ARP themselves.
+
+A neighbour whose entry has died cannot learn it anew: only the next announcement fills it again. So they
+have to be repeated for as long as the endpoint is to be reached (docs/explanation/l3-is-silent.md).
+"""
+
+import math
+import re
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from queue import SimpleQueue
+from typing import Literal
+
+from ipvkit.core.command import Command, Completed, in_netns
+from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
+from ipvkit.plan import resources
+from ipvkit.plan.phases import NONLOCAL_BIND
+from ipvkit.run import execution, journal
+from ipvkit.run.ledger import Entry, Ledger
+from ipvkit.run.rollback import rollback
+from ipvkit.targets import CommandTarget, Ended, Inbox, Running
+from ipvkit.tools import arping, ip, sysctl
+
+_SET = "nonlocal-bind"
+_NAMED = re.compile(r"^(\S*/)?arping: ")
+
+SHORTEST_S, LONGEST_S = 0.2, 3600.0
+"""Between two rounds: more often floods the network, and an hour is longer than any neighbour remembers."""
+
+Sysctl = Literal["untouched", "restored", "changed", "failed"]
+"""What has become of ip_nonlocal_bind: `changed` by somebody else meanwhile, or its restoring `failed`."""
+
+Reason = Literal["time", "reader", "error", "SIGINT", "SIGTERM", "SIGHUP"]
+"""Why it stopped: `time` is up, nobody reads what it tells (`reader`), or what a signal is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What is announced: `addresses` out of `parent`, every `every_s` seconds, for `for_s` or without end.
+
+    An arping that takes longer than `bound_s` seconds is killed.
+    """
+
+    addresses: tuple[IPv4Address, ...]
+    parent: str
+    every_s: float = 3.0
+    for_s: float | None = None
+    netns: str | None = None
+    by: arping.Implementation = "iputils"
+    bound_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what is announced twice, or at times that make no sense."""
+        twice = next((a for a in self.addresses if self.addresses.count(a) > 1), None)
+        if twice is not None:
+            raise UsageError(f"{twice} is given twice", "name each address once")
+        if not SHORTEST_S <= self.every_s <= LONGEST_S:
+            raise UsageError(
+                f"{self.every_s:g} s is no time between two rounds", "take one from 200ms to 1h, such as 3s"
+            )
+        if self.for_s is not None and self.for_s <= 0:
+            raise UsageError("nothing can be announced for 0 s", "take a time such as 60s, or leave it away")
+
+    @property
+    def name(self) -> str:
+        """What its journal is called: one for each namespace, whose sysctl it sets."""
+        return f"announce@{self.netns or 'host'}"
+
+    @property
+    def look(self) -> Command:
+        """What shows the links and the addresses of the namespace."""
+        return ip.addr_show() if self.netns is None else ip.at(self.netns, ip.addr_show())
+
+    @property
+    def read(self) -> Command:
+        """What shows whether arping may send from an address that is not the host's own."""
+        return in_netns(self.netns, sysctl.get_value(NONLOCAL_BIND))
+
+    def write(self, value: int) -> Command:
+        """Return what sets that to `value`."""
+        return in_netns(self.netns, sysctl.set_values({NONLOCAL_BIND: value}))
+
+    def once(self, address: IPv4Address) -> Command:
+        """Return what announces `address` once."""
+        return in_netns(self.netns, arping.announce(address, self.parent, count=1, by=self.by))
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """All is ready, and the first round follows; `nonlocal_bind` is whether the sysctl was set for it."""
+
+    announcement: Announcement
+    nonlocal_bind: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Another round begins; the first has the number 1."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Announcing `address` has begun to fail, `after_s` seconds after it all began."""
+
+    address: IPv4Address
+    after_s: float
+    message: str
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """An address is announced again."""
+
+    address: IPv4Address
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The end: why, after how many rounds and seconds, and what has become of the sysctl.
+
+    `value` is what the sysctl is now, None where it was not touched or cannot be told.
+    """
+
+    reason: Reason
+    rounds: int
+    after_s: float
+    sysctl: Sysctl = "untouched"
+    value: int | None = None
+    failure: IpvkitError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """Return the contract's exit code: 130 means that all was taken back."""
+        if self.sysctl == "failed":
+            return CommandFailed.exit_code
+        if self.failure is not None:
+            return self.failure.exit_code
+        return 0 if self.reason in ("time", "reader") else Interrupted.exit_code
+
+
+Event = Began | Round | Failed | Recovered | Stopped
+Listener = Callable[[Event], bool]
+"""Is told each event, and returns whether anybody still reads what it makes of it."""
+
+
+def keep(announcement: Announcement, target: CommandTarget, listener: Listener) -> Stopped:
+    """Announce until time is up, a signal comes or nobody reads any more; take back what was changed.
+
+    Raise MissingRequirement, CommandFailed or UsageError where it cannot begin: nothing was changed then,
+    or it has been taken back.
+    """
+    inbox: Inbox = SimpleQueue()
+    with execution.signals_into(inbox):
+        _take_back_of_a_former(announcement, target, inbox)
+        to_set = _prepared(announcement, target)
+        rounds = _Rounds(announcement, target, listener, inbox)
+        began = Began(announcement, nonlocal_bind=to_set)
+        if to_set:
+            with journal.started(announcement.name) as ledger:
+                stopped = _with_nonlocal_bind(ledger, rounds, began, target)
+        else:
+            stopped = rounds.run(began)
+        listener(stopped)
+    return stopped
+
+
+def _take_back_of_a_former(announcement: Announcement, target: CommandTarget, inbox: Inbox) -> None:
+    """Undo what one that was killed has left; one that still runs keeps what it has."""
+    with suppress(UsageError), journal.taken_over(announcement.name) as former:
+        if former is not None and not former.elsewhere:
+            rollback(former, target, lambda _event: None, inbox)
+
+
+def _with_nonlocal_bind(ledger: Ledger, rounds: "_Rounds", began: Began, target: CommandTarget) -> Stopped:
+    """Announce with the sysctl set, and take it back, which is on disk before."""
+    announcement = began.announcement
+    effect = resources.Sysctl(NONLOCAL_BIND, 1, announcement.netns)
+    purpose = "let arping send from an address that is not the host's own"
+    ledger.begin([Entry(_SET, purpose, announcement.write(0), effect, former="0")])
+    stopped = Stopped("error", 0, 0.0)
+    try:
+        execution.carry_out(target, announcement.write(1))
+        stopped = rounds.run(began)
+    finally:
+        stopped = _restored(stopped, announcement, target)
+        if stopped.sysctl != "failed":
+            ledger.end((), (_SET,))
+    return stopped
+
+
+def _prepared(announcement: Announcement, target: CommandTarget) -> bool:
+    """Return whether the sysctl has to be set; raise where that would be of no use."""
+    try:
+        seen = execution.carry_out(target, announcement.look)
+    except CommandFailed as problem:
+        if announcement.netns is not None:
+            problem.hint = "`ipvkit netns list` tells which namespaces there are"
+        raise
+    links = ip.parse_addresses(seen.stdout)
+    _refuse(announcement, links)
+    own = {address.ip for link in links for address in link.ipv4}
+    # Habets' arping does not bind to what it announces.
+    if announcement.by == "habets" or own.issuperset(announcement.addresses):
+        return False
+    return _value(announcement, target) == 0
+
+
+def _value(announcement: Announcement, target: CommandTarget) -> int:
+    return int(execution.carry_out(target, announcement.read).stdout)
+
+
+def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
+    """Raise MissingRequirement where the parent cannot send, UsageError where it never could."""
+    dev = announcement.parent
+    parent = next((link for link in links if link.ifname == dev), None)
+    if parent is None:
+        there = ", ".join(sorted(link.ifname for link in links if link.ifname != "lo")) or "none"
+        raise MissingRequirement(f"there is no link {dev}", f"the links there are {there}")
+    if {"LOOPBACK", "NOARP"} & set(parent.flags):
+        raise UsageError(f"{dev} does no ARP", "announce out of the endpoint's parent, a link to a network")
+    if not parent.up:
+        up = ip.link_set(dev, up=True)
+        raise MissingRequirement(
+            f"{dev} is down", str(up if announcement.netns is None else ip.at(announcement.netns, up))
+        )
+
+
+def _restored(stopped: Stopped, announcement: Announcement, target: CommandTarget) -> Stopped:
+    """Return `stopped` with what has become of the sysctl; it is taken back only if it is as it was set."""
+    try:
+        value = _value(announcement, target)
+        if value != 1:
+            return replace(stopped, sysctl="changed", value=value)
+        execution.carry_out(target, announcement.write(0))
+        value = _value(announcement, target)
+    except IpvkitError as problem:
+        return replace(stopped, sysctl="failed", failure=problem)
+    if value != 0:
+        failure = CommandFailed(f"{NONLOCAL_BIND} is {value}, though it was set to 0")
+        return replace(stopped, sysctl="failed", value=value, failure=failure)
+    return replace(stopped, sysctl="restored", value=value)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """An arping that has not ended yet, and when it has to have."""
+
+    running: Running
+    deadline: float
+
+
+class _Rounds:
+    """Announces in rounds, all addresses side by side; one that is still under way is not begun again."""
+
+    def __init__(
+        self, announcement: Announcement, target: CommandTarget, listener: Listener, inbox: Inbox
+    ) -> None:
+        self.announcement = announcement
+        self.target = target
+        self.listener = listener
+        self.inbox = inbox
+        self.rounds = 0
+        self.started = 0.0
+        self.failing: set[IPv4Address] = set()
+        self.under_way: dict[str, _UnderWay] = {}
+        self.by_key = {str(address): address for address in announcement.addresses}
+
+    def run(self, began: Began) -> Stopped:
+        """Announce until something ends it; no arping is left then."""
+        self.started = time.monotonic()
+        reason: Reason = "error"
+        failure = None
+        try:
+            reason = self._until_stopped() if self.listener(began) else "reader"
+        except IpvkitError as problem:
+            failure = problem
+        finally:
+            self._end_all()
+        return Stopped(reason, self.rounds, self._after_s(), failure=failure)
+
+    def _until_stopped(self) -> Reason:
+        end = self.started + (math.inf if self.announcement.for_s is None else self.announcement.for_s)
+        due = self.started
+        while (now := time.monotonic()) < end:
+            if now >= due:
+                self.rounds += 1
+                if not (self.listener(Round(self.rounds)) and self._begin_round(now)):
+                    return "reader"
+                # A machine that slept, or is busy, misses rounds; it does not make up for them.
+                due += self.announcement.every_s * (1 + (now - due) // self.announcement.every_s)
+            late = [arping_ for arping_ in self.under_way.values() if now >= arping_.deadline]
+            for arping_ in late:
+                arping_.running.stop()
+            deadlines = [a.deadline for a in self.under_way.values() if a not in late]
+            news = execution.next_of(self.inbox, min([due, end, *deadlines]))
+            if isinstance(news, execution.Signal):
+                return _reason(news)
+            if isinstance(news, Ended) and news.completed and not self._take(news.key, news.completed):
+                return "reader"
+        return "time"
+
+    def _begin_round(self, now: float) -> bool:
+        """Begin to announce each address; return whether somebody reads of what could not begin."""
+        read = True
+        for key, address in self.by_key.items():
+            if key in self.under_way:
+                continue
+            command = self.announcement.once(address)
+            try:
+                running = self.target.start(key, command, self.inbox)
+            except Exception as problem:
+                read = self._failed(address, getattr(problem, "message", str(problem))) and read
+            else:
+                self.under_way[key] = _UnderWay(running, now + self.announcement.bound_s)
+        return read
+
+    def _take(self, key: str, completed: Completed) -> bool:
+        """Tell where an address began to fail, or not to; return whether somebody reads it."""
+        address = self.by_key[key]
+        was_late = time.monotonic() >= self.under_way.pop(key).deadline
+        complaint = complaint_of(self.announcement.once(address), completed)
+        if complaint and was_late:
+            complaint = f"it did not end within {self.announcement.bound_s:g} s and was killed"
+        if complaint:
+            return self._failed(address, complaint)
+        if address in self.failing:
+            self.failing.remove(address)
+            return self.listener(Recovered(address, self._after_s()))
+        return True
+
+    def _failed(self, address: IPv4Address, message: str) -> bool:
+        if address in self.failing:
+            return True
+        self.failing.add(address)
+        return self.listener(Failed(address, self._after_s(), message, self.announcement.once(address)))
+
+    def _end_all(self) -> None:
+        """Kill what is under way, and wait until it has ended."""
+        for arping_ in self.under_way.values():
+            arping_.running.stop()
+        deadline = time.monotonic() + execution.BOUND_S
+        while self.under_way and (news := execution.next_of(self.inbox, deadline)) is not None:
+            if isinstance(news, Ended):
+                del self.under_way[news.key]
+
+    def _after_s(self) -> float:
+        return time.monotonic() - self.started
+
+
+def _reason(news: execution.Signal) -> Reason:
+    names: dict[int, Reason] = {
+        signal.SIGINT: "SIGINT",
+        signal.SIGTERM: "SIGTERM",
+        signal.SIGHUP: "SIGHUP",
+    }
+    return names[news.number]
+
+
+def complaint_of(command: Command, completed: Completed) -> str:
+    """Return what kept an arping from announcing, or nothing; MissingRequirement where this user may not."""
+    try:
+        execution.succeeded(command, completed)
+        report = arping.parse_arping(completed.stdout + completed.stderr)
+    except CommandFailed as problem:
+        said = problem.stderr.splitlines()
+        return _NAMED.sub("", said[-1]) if said else problem.message
+    except MissingRequirement:
+        raise
+    except IpvkitError as problem:
+        return problem.message
+    if report.complete:
+        return ""
+    return report.errors[-1] if report.errors else "it ended early"

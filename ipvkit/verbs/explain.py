@@ -1,0 +1,230 @@
+"""Why one part of a lab does or does not reach another, and what mends it.
+
+A mend is what has to be typed to get from a phase to the same phase under another setting. That it mends
+is what physics says of that setting, and what a kernel says when the mend's plan is run.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface
+
+from ipvkit import predict
+from ipvkit.core.command import Command, in_netns
+from ipvkit.core.errors import InvalidLab
+from ipvkit.core.values import InterfaceAddress
+from ipvkit.lab import HOST, Act, Check, Endpoint, Lab, Outcome, Phase, Setting
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan, Section, Step, Steps
+from ipvkit.tools import ip
+
+_BEFORE = "as-it-is"
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A change after which the ping is answered: its `name`, its `cost` in words, and what to type.
+
+    `plan` asks a kernel: the phase as it is with the ping, then the commands, then the ping again.
+    """
+
+    name: str
+    cost: str
+    commands: tuple[Command, ...]
+    prediction: predict.Prediction
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What becomes of `check` in `phase` with cold neighbour tables, and what mends it, cheapest first.
+
+    `setting` is that of the endpoints on the parent that the check is about.
+    """
+
+    phase: Phase
+    setting: Setting
+    check: Check
+    prediction: predict.Prediction
+    mends: tuple[Mend, ...]
+    plan: Plan
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plans that ask a kernel: one for each mend, or the one for the phase as it is."""
+        return [mend.plan for mend in self.mends] or [self.plan]
+
+
+def explain(lab: Lab, phase: Phase, check: Check) -> Explanation:
+    """Return why `check` comes out as it does in `phase`; raise InvalidLab where it cannot be asked."""
+    valid = _asking(lab, phase, check)
+    asking = replace(valid, phases=(replace(valid.phases[0], name=_BEFORE),))
+    prediction = _predicted(asking)
+    mends = () if prediction.outcome is Outcome.REACHABLE else tuple(_mends(asking, check))
+    setting = phase.on(lab.parent_of(check).name)
+    return Explanation(phase, setting, check, prediction, mends, make_plan(asking))
+
+
+def _asking(lab: Lab, phase: Phase, check: Check, first: tuple[Act, ...] = ()) -> Lab:
+    """Return `lab` with this phase only, in which `check` is asked, after what happens `first`."""
+    return replace(lab, phases=(replace(phase, acts=(*first, Act(checks=(check,)))),))
+
+
+def _predicted(lab: Lab) -> predict.Prediction:
+    """Return what is predicted for the check of a lab that asks one."""
+    *acts, asking = lab.phases[0].acts
+    world = predict.world_of(lab, lab.phases[0], predict.State())
+    for act in acts:
+        world = predict.after(world, act)
+    return predict.predict(world, asking.checks[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What may mend it: the endpoints' setting, what happens first, and their addresses."""
+
+    name: str
+    cost: str
+    setting: Setting
+    first: tuple[Act, ...] = ()
+    renumbered: bool = False
+
+
+def _candidates(setting: Setting, check: Check) -> Iterator[_Candidate]:
+    """Yield what may mend it, the cheapest first."""
+    with_host = HOST in (check.source, check.destination)
+    bridge: Setting = replace(setting, flag="bridge")
+    if with_host:
+        cost = "the host gets one ipvlan link more"
+        yield _Candidate("host-shim", cost, replace(setting, host_shim=True))
+    if setting.flag != "bridge":
+        yield _Candidate("flag-bridge", "all endpoints on the parent reach each other then", bridge)
+    if setting.flag != "bridge" and with_host:
+        cost = "the host gets one ipvlan link more, and all endpoints on the parent reach each other"
+        yield _Candidate("flag-bridge-and-host-shim", cost, replace(bridge, host_shim=True))
+    cost = "only the host changes; all endpoints on the parent go over to l3s"
+    yield _Candidate("l3s-proxy", cost, replace(setting, mode="l3s", strategy="l3s-proxy"))
+    cost = "only the host changes, and has to go on announcing, as `ipvkit announce` does"
+    yield _Candidate("announce", cost, replace(setting, strategy="announce"))
+    cost = "only the host changes; all endpoints on the parent go over to l2"
+    yield _Candidate("mode-l2", cost, replace(setting, mode="l2", strategy="none"))
+    yield _Candidate("hairpin", "the switch changes", setting, (Act(hairpin=True),))
+    cost = "each peer changes, for each endpoint"
+    yield _Candidate("static-neigh", cost, replace(setting, strategy="static-neigh"))
+    cost = "the endpoints get a subnet of their own, and each peer, or its router, a route to it"
+    yield _Candidate("routed", cost, replace(setting, strategy="routed"), renumbered=True)
+
+
+def _mends(asking: Lab, check: Check) -> Iterator[Mend]:
+    before, phase = make_plan(asking), asking.phases[0]
+    parent = asking.parent_of(check).name
+    for candidate in _candidates(phase.on(parent), check):
+        others = tuple((name, other) for name, other in phase.others if name != parent)
+        changed = replace(phase, name=candidate.name, others=(*others, (parent, candidate.setting)))
+        try:
+            lab = _renumbered(asking, parent) if candidate.renumbered else asking
+            mended = _asking(lab, changed, check, candidate.first)
+        except InvalidLab:
+            continue
+        prediction = _predicted(mended)
+        if prediction.outcome is Outcome.REACHABLE:
+            after = make_plan(mended)
+            commands = tuple(_difference(before, after, parent))
+            plan = _plan(before, after, candidate, commands)
+            yield Mend(candidate.name, candidate.cost, commands, prediction, plan)
+
+
+def _plan(before: Plan, after: Plan, candidate: _Candidate, commands: tuple[Command, ...]) -> Plan:
+    """Return the plan that does what `before` does, then types `commands`, then asks as `after` does."""
+    steps = Steps(candidate.name)
+    for command in commands:
+        steps.add(f"mend it, {candidate.name}: {candidate.cost}", command)
+        steps.end_stage()
+    ping = _ping(after)
+    steps.add(ping.purpose, ping.command, probe=ping.probe)
+    steps.end_stage()
+    *lan, section = after.sections
+    mending = replace(section, stages=tuple(steps.stages))
+    return replace(before, sections=(*lan, before.sections[-1], mending))
+
+
+def _ping(plan: Plan) -> Step:
+    return [step for step in plan.steps if step.probe is not None][-1]
+
+
+def _difference(before: Plan, after: Plan, parent: str) -> Iterator[Command]:
+    """Yield what is typed to get from one phase to another: no pings, and no endpoint is made anew."""
+    lab = after.lab
+    yield from _changed_mode(before.lab, lab, parent)
+    done = {step.command for step in _phase(before)}
+    defaults = {_place(command) for command in done if _is_default(command)}
+    for step in _phase(after):
+        command = step.command
+        if command in done or step.probe is not None or _reads(command) or _makes_endpoint(command, lab):
+            continue
+        yield _replaced(command) if _is_default(command) and _place(command) in defaults else command
+    for old, new in zip(before.lab.endpoints, lab.endpoints, strict=True):
+        for address in set(old.addresses) - set(new.addresses):
+            yield in_netns(old.netns, ip.addr_del(address, old.name))
+
+
+def _phase(plan: Plan) -> list[Step]:
+    """Return the steps of the plan's only phase."""
+    section: Section = plan.sections[-1]
+    return [step for stage in section.stages for step in stage]
+
+
+def _changed_mode(before: Lab, after: Lab, parent: str) -> Iterator[Command]:
+    """Yield the command that gives one endpoint another mode or flag, and so all on its parent."""
+    former, setting = (lab.phases[0].on(parent) for lab in (before, after))
+    if (former.mode, former.flag) == (setting.mode, setting.flag):
+        return
+    endpoint = next(e for e in map(after.endpoint, after.phases[0].endpoints) if e.parent == parent)
+    # Without a flag ip(8) sets bridge.
+    flag = setting.flag if setting.flag != former.flag or setting.flag != "bridge" else None
+    yield in_netns(endpoint.netns, ip.link_set(endpoint.name, mode=setting.mode, flag=flag))
+
+
+def _reads(command: Command) -> bool:
+    return command.argv[:2] == ("sysctl", "-n")
+
+
+def _makes_endpoint(command: Command, lab: Lab) -> bool:
+    names = [e.name for e in lab.endpoints]
+    return command.argv[:3] == ("ip", "link", "add") and bool({*command.argv[3:5]} & set(names))
+
+
+def _is_default(command: Command) -> bool:
+    return "route" in command.argv and "default" in command.argv
+
+
+def _place(command: Command) -> tuple[str, ...]:
+    """Return the namespace and the family of a command that adds a default route."""
+    return command.argv[: command.argv.index("route")]
+
+
+def _replaced(command: Command) -> Command:
+    """Return the command that replaces a route instead of adding it."""
+    at = command.argv.index("route") + 1
+    return replace(command, argv=(*command.argv[:at], "replace", *command.argv[at + 1 :]))
+
+
+def _renumbered(lab: Lab, parent: str) -> Lab:
+    """Return `lab` with the endpoints on `parent` in a subnet of their own, those that are in its."""
+    endpoints = enumerate(lab.endpoints)
+    return replace(lab, endpoints=tuple(_apart(lab, i, e) if e.parent == parent else e for i, e in endpoints))
+
+
+def _apart(lab: Lab, position: int, endpoint: Endpoint) -> Endpoint:
+    parent = lab.parent_called(endpoint.parent)
+    number = lab.parents.index(parent)
+
+    def moved(own: InterfaceAddress, host: int) -> InterfaceAddress:
+        if parent.subnet_of(own.ip) is None:
+            return own
+        form = "10.104.{}.{}/24" if own.version == 4 else "2001:db8:a:{:x}::{}/64"
+        return ip_interface(form.format(number, host))
+
+    first = 11 + 4 * position
+    return replace(
+        endpoint, addresses=tuple(moved(own, first + i) for i, own in enumerate(endpoint.addresses))
+    )

@@ -1,0 +1,234 @@
+"""Every mode, flag, family, strategy and pair: what is predicted, and what a kernel does.
+
+The matrix is labs of many short phases, one for each mode, flag and strategy. Which cells of a phase
+run side by side is chosen so that none finds what another left in a neighbour table.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface
+from itertools import permutations
+
+from ipvkit.core.values import Flag, Mode
+from ipvkit.lab import (
+    FAMILIES,
+    FAR,
+    FLAGS,
+    GATEWAY,
+    HOST,
+    MODES,
+    NEIGHBOUR,
+    PING_COUNT,
+    Act,
+    Check,
+    Endpoint,
+    Family,
+    Lab,
+    Outcome,
+    Parent,
+    Phase,
+    Setting,
+    Strategy,
+)
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan, Section
+from ipvkit.run.verdicts import Result, Verdict
+
+ENDPOINTS = ("endpoint1", "endpoint2")
+ROLES = (HOST, *ENDPOINTS, GATEWAY, NEIGHBOUR, FAR)
+PAIRS = tuple(pair for pair in permutations(ROLES, 2) if ENDPOINTS[0] in pair)
+"""What is asked: endpoint1 and everybody else, both ways. For the others endpoint2 is as endpoint1."""
+
+HOST_SHIM = "host-shim"
+STRATEGIES = ("none", "routed", "announce", "static-neigh", "l3s-proxy", HOST_SHIM)
+
+_WORKS_IN: dict[Mode, tuple[Strategy, ...]] = {
+    "l2": ("routed",),
+    "l3": ("routed", "announce", "static-neigh"),
+    "l3s": ("routed", "announce", "static-neigh", "l3s-proxy"),
+}
+"""The strategies that a lab may have in each mode, for both families."""
+
+_PARENT = Parent(
+    "eth0",
+    host=(ip_interface("192.168.104.110/24"), ip_interface("2001:db8:104::110/64")),
+    gateway=(ip_address("192.168.104.254"), ip_address("2001:db8:104::254")),
+    neighbour=(ip_address("192.168.104.111"), ip_address("2001:db8:104::111")),
+)
+_FAR = (ip_interface("198.51.100.10/24"), ip_interface("2001:db8:ff::10/64"))
+_Subnets = tuple[str, str, int]
+"""How endpoints' addresses are written, and the number of the first."""
+
+_SAME_SUBNET = ("192.168.104.{}/24", "2001:db8:104::{}/64", 211)
+_OWN_SUBNET = ("10.104.0.{}/24", "2001:db8:a::{}/64", 11)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One pair under one setting; `observed` is None where the run did not come so far."""
+
+    mode: str
+    flag: str
+    family: Family
+    strategy: str
+    source: str
+    destination: str
+    predicted: Outcome
+    observed: Outcome | None
+    reason: str
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the kernel did what was predicted; None where it was not asked."""
+        return None if self.observed is None else self.observed is self.predicted
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The cells, and the target and kernel that they were observed on: None where nothing was run."""
+
+    cells: tuple[Cell, ...]
+    target: str | None = None
+    kernel: str | None = None
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The part of the matrix that is wanted; None stands for all."""
+
+    mode: Mode | None = None
+    flag: Flag | None = None
+    family: Family | None = None
+    strategy: str | None = None
+
+    def has(self, setting: Setting) -> bool:
+        """Return whether `setting` is in it."""
+        own = (setting.mode, setting.flag, strategy_of(setting))
+        wanted = (self.mode, self.flag, self.strategy)
+        return all(want in (None, has) for want, has in zip(wanted, own, strict=True))
+
+
+def settings() -> list[Setting]:
+    """Return every setting of the matrix: a strategy only in the modes in which it can work."""
+    found = []
+    for mode in MODES:
+        for flag in FLAGS:
+            found.append(Setting(mode, flag))
+            found.append(Setting(mode, flag, host_shim=True))
+            found += [Setting(mode, flag, strategy=strategy) for strategy in _WORKS_IN[mode]]
+    return found
+
+
+def strategy_of(setting: Setting) -> str:
+    """Return what the matrix calls the strategy of a setting."""
+    return HOST_SHIM if setting.host_shim else setting.strategy
+
+
+def plans(choice: Choice, count: int) -> list[Plan]:
+    """Return the chosen part of the matrix as plans of about the same length, about `count` of them."""
+    chosen = [setting for setting in settings() if choice.has(setting)]
+    routed = [setting for setting in chosen if setting.strategy == "routed"]
+    others = sorted(
+        (setting for setting in chosen if setting.strategy != "routed"),
+        key=lambda setting: setting.strategy != "announce",
+    )
+    share = max(1, round(count * len(routed) / len(chosen))) if chosen else 1
+    parts = [(_OWN_SUBNET, routed[i::share]) for i in range(share)]
+    rest = max(1, count - share)
+    parts += [(_SAME_SUBNET, others[i::rest]) for i in range(rest)]
+    families = FAMILIES if choice.family is None else (choice.family,)
+    labs = [_lab(f"matrix-{i}", subnet, part, families) for i, (subnet, part) in enumerate(parts) if part]
+    return [make_plan(lab) for lab in labs if any(phase.acts for phase in lab.phases)]
+
+
+def _lab(
+    name: str, subnet: tuple[str, str, int], chosen: Sequence[Setting], families: Sequence[Family]
+) -> Lab:
+    ipv4, ipv6, first = subnet
+    endpoints = tuple(
+        Endpoint(
+            endpoint,
+            (ip_interface(ipv4.format(first + i)), ip_interface(ipv6.format(first + i))),
+            endpoint,
+            _PARENT.name,
+        )
+        for i, endpoint in enumerate(ENDPOINTS)
+    )
+    phases = tuple(
+        Phase(f"{s.mode}-{s.flag}-{strategy_of(s)}", s, ENDPOINTS, tuple(_acts(s, families))) for s in chosen
+    )
+    about = "every pair under every mode, flag and strategy, with cold neighbour tables"
+    return Lab(name, about, (_PARENT,), endpoints, phases, _FAR)
+
+
+def _acts(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:
+    # One request tells; an announcement, which is IPv4's, has to come while somebody asks.
+    announced = setting.strategy == "announce"
+    count = PING_COUNT if announced else 1
+    # In l3 endpoints have no neighbour entries, and the host none for them.
+    forget = Act(flush=(*((HOST, *ENDPOINTS) if setting.mode == "l2" else ()), GATEWAY, NEIGHBOUR))
+    asked = [family for family in families if family == "ipv4" or not announced]
+    for batch in _batches() if asked else ():
+        yield forget
+        yield Act(checks=tuple(Check(a, b, family=family, count=count) for a, b in batch for family in asked))
+
+
+def _batches() -> list[list[tuple[str, str]]]:
+    """Return the pairs in batches in which no two use the same neighbour entries."""
+    batches: list[list[tuple[str, str]]] = []
+    used: Counter[frozenset[str]] = Counter()
+    for pair in PAIRS:
+        entry = frozenset(GATEWAY if role == FAR else role for role in pair)
+        if used[entry] == len(batches):
+            batches.append([])
+        batches[used[entry]].append(pair)
+        used[entry] += 1
+    return batches
+
+
+def predicted(plans: Iterable[Plan]) -> Matrix:
+    """Return the matrix as it is predicted; nothing is run."""
+    probes = [
+        (section, Verdict(step.probe))
+        for plan in plans
+        for section in plan.sections
+        for stage in section.stages
+        for step in stage
+        if step.probe is not None
+    ]
+    return Matrix(_cells(probes))
+
+
+def observed(results: Sequence[Result], duration_s: float) -> Matrix:
+    """Return the matrix as kernels did it."""
+    found = [(s, verdict) for r in results for s in r.run.plan.sections for verdict in r.verdicts[s.name]]
+    run = results[0].run
+    return Matrix(_cells(found), run.target, run.kernel, duration_s)
+
+
+def _cells(verdicts: Iterable[tuple[Section, Verdict]]) -> tuple[Cell, ...]:
+    """Return the cells in the order of `settings`, the families, and `PAIRS`."""
+    order = [(s.mode, s.flag, strategy_of(s)) for s in settings()]
+    found = []
+    for section, verdict in verdicts:
+        check, phase, probe = verdict.probe.check, section.phase, verdict.probe
+        if phase is None or not isinstance(check, Check) or check.family is None:
+            raise ValueError(f"{check} is no cell of the matrix")
+        setting = phase.setting
+        place = (setting.mode, setting.flag, strategy_of(setting))
+        cell = Cell(
+            mode=setting.mode,
+            flag=setting.flag,
+            family=check.family,
+            strategy=strategy_of(setting),
+            source=check.source,
+            destination=check.destination,
+            predicted=probe.expected,
+            observed=verdict.observed,
+            reason=probe.reason,
+        )
+        position = (order.index(place), check.family, PAIRS.index((check.source, check.destination)))
+        found.append((position, cell))
+    return tuple(cell for _, cell in sorted(found, key=lambda item: item[0]))

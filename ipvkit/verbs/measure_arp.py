@@ -1,0 +1,196 @@
+"""How long an announcement lives at a neighbour: what measures it, what is predicted, what was measured.
+
+One l3 endpoint on the simulated LAN is announced once to a neighbour that has asked for it before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Interface
+
+from ipvkit.core.command import Command, Completed, in_netns
+from ipvkit.core.errors import CommandFailed, UsageError
+from ipvkit.lab import NEIGHBOUR
+from ipvkit.plan.lan import PEER_DEV
+from ipvkit.plan.phases import NONLOCAL_BIND
+from ipvkit.predict import FAST_TIMERS, Timers
+from ipvkit.tools import arping, ip, ping, sysctl
+
+ENDPOINT = "test1"
+ADDRESS = IPv4Interface("192.168.104.211/24")
+NEIGHBOURS_ADDRESS = IPv4Address("192.168.104.111")
+"""Both on the LAN of the walkthrough."""
+
+INTERVAL_S = 0.1
+"""From one ping to the next, and so how exactly the end is seen."""
+
+LONGEST_IDLE_S = 3600.0
+_WATCH_S = 60
+_BESIDES_S = 60.0
+
+SLACK_S = 0.25
+"""What a ping may come late by on a busy machine; a kernel in a process waits for its turn too."""
+
+_PREFIX = f"net.ipv4.neigh.{PEER_DEV}"
+TIMERS = (
+    "base_reachable_time_ms",
+    "delay_first_probe_time",
+    "ucast_solicit",
+    "app_solicit",
+    "mcast_resolicit",
+    "retrans_time_ms",
+    "gc_stale_time",
+)
+"""The sysctls that decide over the life of an entry."""
+
+_READ = f"read the {NEIGHBOUR}'s timers"
+_ANNOUNCED = f"see what the {NEIGHBOUR} has made of it"
+_IDLE = "see what has become of the entry"
+_USE = "use it until it is lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """How long an entry serves after its first use, in seconds, and what is allowed for."""
+
+    lifetime_s: float
+    earliest_s: float
+    latest_s: float
+
+
+def predict(timers: Timers) -> Prediction:
+    """Return what is predicted of pings `INTERVAL_S` apart.
+
+    The rule: DELAY, then unicast probes that nobody answers (neigh_timer_handler(), net/core/neighbour.c).
+    Earliest: the last reply came up to an interval before the end. Latest: a timer of n jiffies is late by up
+    to 8/63 of it, since the timer wheel has 8^k jiffies between two slots from 63 * 8^(k-1) jiffies on
+    (kernel/time/timer.c).
+    """
+    lifetime = timers.lifetime_s
+    return Prediction(lifetime, lifetime - INTERVAL_S - SLACK_S, lifetime * (1 + 8 / 63) + SLACK_S)
+
+
+def timers_of(values: Mapping[str, int]) -> Timers:
+    """Return the timers that the sysctls in `TIMERS` make; a probe is one whoever sends it."""
+    probes = values["ucast_solicit"] + values["app_solicit"] + values["mcast_resolicit"]
+    return Timers(values["delay_first_probe_time"], probes, values["retrans_time_ms"])
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is measured: an entry left alone for `idle_s` seconds, with `fast` timers or the kernel's."""
+
+    fast: bool = False
+    idle_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a time that nobody would wait for."""
+        if self.idle_s > LONGEST_IDLE_S:
+            raise UsageError(f"{self.idle_s:g} s is too long to wait", "take at most 1h")
+
+    @property
+    def bound_s(self) -> float:
+        """How long all of it may take, in seconds."""
+        return self.idle_s + _WATCH_S + _BESIDES_S
+
+    def commands(self, parent: str, by: arping.Implementation) -> dict[str, Command]:
+        """Return the commands, each under its purpose, for a host whose link `parent` is on that LAN."""
+        address = ADDRESS.ip
+        # A link that was just set up drops frames until the kernel sees its carrier, up to a second later.
+        carries = replace(ping.ping(NEIGHBOURS_ADDRESS, count=1, interval=1, wait=5), ok=(0,))
+        show = ip.at(NEIGHBOUR, ip.neigh_show(PEER_DEV))
+        read = sysctl.get_values([f"{_PREFIX}.{name}" for name in TIMERS])
+        return {
+            f"wait until the LAN carries frames from the host to the {NEIGHBOUR}": carries,
+            f"make a namespace for {ENDPOINT}": ip.netns_add(ENDPOINT),
+            f"make {ENDPOINT}, an ipvlan link on {parent} in l3 mode": ip.link_add(
+                ENDPOINT, ip.Ipvlan(parent, "l3"), netns=ENDPOINT, up=True
+            ),
+            f"give {ENDPOINT} its address": ip.at(ENDPOINT, ip.addr_add(ADDRESS, ENDPOINT)),
+            f"give {ENDPOINT} its default route": ip.at(ENDPOINT, ip.route_add(ip.RouteTo(dev=ENDPOINT))),
+            **(_make_fast() if self.fast else {}),
+            _READ: in_netns(NEIGHBOUR, read),
+            # It ends when the entry has failed: what still waits in an open question would be its first use.
+            f"have the {NEIGHBOUR} ask for {ENDPOINT} in vain": in_netns(
+                NEIGHBOUR, ping.ping(address, count=1, interval=1, wait=_WATCH_S)
+            ),
+            "let arping send from an address that is not the host's own": sysctl.set_values(
+                {NONLOCAL_BIND: 1}
+            ),
+            f"announce {ENDPOINT} once": arping.announce(address, parent, count=1, by=by),
+            _ANNOUNCED: show,
+            **({f"wait for {self.idle_s:g} s": _sleep(self.idle_s), _IDLE: show} if self.idle_s else {}),
+            _USE: in_netns(NEIGHBOUR, ping.ping_until_lost(address, interval=INTERVAL_S, deadline=_WATCH_S)),
+        }
+
+
+def _make_fast() -> dict[str, Command]:
+    values = {
+        "delay_first_probe_time": FAST_TIMERS.delay_first_probe_s,
+        "ucast_solicit": FAST_TIMERS.probes,
+        "retrans_time_ms": FAST_TIMERS.retrans_ms,
+    }
+    fast = sysctl.set_values({f"{_PREFIX}.{name}": value for name, value in values.items()})
+    return {f"make the {NEIGHBOUR} age its entries within seconds": in_netns(NEIGHBOUR, fast)}
+
+
+def _sleep(seconds: float) -> Command:
+    return Command(("sleep", f"{seconds:g}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured: the neighbour's timers, the states of its entry, and its end.
+
+    States are the kernel's words, None where there was no entry or, of `idle`, where nobody waited.
+    `lifetime_s` is from the first reply to the last, None where there was none or no end was seen.
+    """
+
+    measurement: Measurement
+    timers: Mapping[str, int]
+    announced: str | None
+    idle: str | None
+    answered: bool
+    lifetime_s: float | None
+
+    @property
+    def predicted(self) -> Prediction:
+        """What is predicted from the timers that the neighbour has."""
+        return predict(timers_of(self.timers))
+
+    @property
+    def lifetime_as_predicted(self) -> bool:
+        """Whether it lived as long as predicted."""
+        bounds = self.predicted
+        return self.lifetime_s is not None and bounds.earliest_s <= self.lifetime_s <= bounds.latest_s
+
+    @property
+    def passed(self) -> bool:
+        """Whether all came out as predicted: STALE until it is used, however long that is, then its end."""
+        waited = not self.measurement.idle_s or self.idle == STALE
+        return self.announced == STALE and waited and self.answered and self.lifetime_as_predicted
+
+
+STALE = "STALE"
+
+
+def measured(measurement: Measurement, done: Mapping[str, Completed]) -> Measured:
+    """Return what the commands of `measurement` saw, by their purposes; raise IpvkitError if they did not."""
+    report = ping.parse_ping(done[_USE].stdout)
+    if not report.complete:
+        raise CommandFailed("the ping that was to use the entry ended early", stderr=done[_USE].stderr)
+    values = sysctl.parse_values(done[_READ].stdout)
+    stamps = [reply.timestamp for reply in report.replies if reply.timestamp is not None]
+    seen_to_its_end = bool(stamps) and bool(report.error_count)
+    return Measured(
+        measurement,
+        {name: values[f"{_PREFIX}.{name}"] for name in TIMERS},
+        _state(done[_ANNOUNCED].stdout),
+        _state(done[_IDLE].stdout) if measurement.idle_s else None,
+        bool(report.replies) and report.replies[0].seq == 1,
+        stamps[-1] - stamps[0] if seen_to_its_end else None,
+    )
+
+
+def _state(stdout: str) -> str | None:
+    entries = [entry for entry in ip.parse_neighbours(stdout) if entry.dst == ADDRESS.ip]
+    return " ".join(entries[0].states) if entries else None

@@ -1,0 +1,143 @@
+"""A shell on a simulated LAN: bash as root of a target, with this ipvkit on its PATH."""
+
+import os
+import re
+import shlex
+import signal
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from ipvkit.core.errors import CommandFailed, Interrupted
+from ipvkit.plan.steps import Plan
+from ipvkit.run.execution import Signal, signals_into
+from ipvkit.targets import Inbox, Output, PayloadTarget, SessionTarget
+
+_PROMPT = "lan# "
+_HISTORY_OFF = "unset HISTFILE"
+
+# A kernel's own /dev lacks what bash needs for <(…), and scripts for >/dev/stderr.
+_DEV_FD = """\
+[[ -e /dev/fd ]] || {
+  ln -s /proc/self/fd /dev/fd
+  ln -s fd/0 /dev/stdin
+  ln -s fd/1 /dev/stdout
+  ln -s fd/2 /dev/stderr
+}"""
+
+
+def interact(plan: Plan, target: SessionTarget, greeting: str) -> int:
+    """Open a shell for a person on the LAN of `plan`; return its exit code (uml: 0)."""
+    lines = [_HISTORY_OFF, f"PS1={shlex.quote(_PROMPT)}", f"printf '%s\\n' {shlex.quote(greeting)}"]
+    rc = shlex.quote("\n".join(lines) + "\n")
+    shell = f"printf %s {rc} >/run/bashrc\nbash --rcfile /run/bashrc -i 2>&1"
+    return target.interact(f"{_lan(plan)}\n{shell}\n")
+
+
+def run(
+    plan: Plan, target: PayloadTarget, script: str, write: Callable[[bytes], None], timeout_s: float
+) -> int:
+    """Run a bash script on the LAN of `plan`, hand what it prints to `write`, return its exit code.
+
+    Its stdout and stderr come as one, as they come. What it leaves running ends with it. Raise
+    CommandFailed where the target ends before it or time is up, Interrupted where a signal comes, and
+    what `write` raises; the target and all in it have ended then.
+    """
+    nonce = os.urandom(16).hex()
+    # Its first byte is not in the payload, so a script that shows the payload does not show a mark.
+    mark = f"printf '\\036{nonce} %s\\n'"
+    payload = (
+        f"{_lan(plan)}\n"
+        f"printf %s {shlex.quote(script)} >/run/commands\n"
+        # Through a pipe, so that nothing takes the guest's serial line for a person's terminal. In a
+        # session of its own, so that `kill 0` in the script does not end what tells of its end.
+        f"{{ {mark} begin; setsid bash /run/commands </dev/null 2>&1; {mark} $?; }} | cat\n"
+    )
+    inbox: Inbox = SimpleQueue()
+    deadline = time.monotonic() + timeout_s
+    printed = Printed(nonce, write)
+    with signals_into(inbox):
+        running = target.start(payload, timeout_s, inbox)
+        try:
+            while printed.exit_code is None and (chunk := _next(inbox, deadline)) is not None:
+                printed.add(chunk)
+        finally:
+            running.stop()
+            printed.end()
+    if printed.exit_code is not None:
+        return printed.exit_code
+    if printed.began:
+        raise CommandFailed(
+            f"the target {target.kind} ended before the script did",
+            "a script that powers it off, or kills all processes, does that",
+        )
+    raise CommandFailed(
+        f"the target {target.kind} ended before the script began",
+        "`ipvkit doctor` tells what works here",
+        stderr=running.complaint(),
+    )
+
+
+def _next(inbox: Inbox, deadline: float) -> bytes | None:
+    try:
+        news: Output | Signal = inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+    except Empty:
+        raise CommandFailed("the script did not end in time", "give it more with --timeout") from None
+    if isinstance(news, Signal):
+        name = signal.Signals(news.number).name
+        raise Interrupted(f"interrupted by {name}", "the target has ended, and all in it")
+    return news.chunk
+
+
+class Printed:
+    """What a target prints, passed on as it comes, without the marks where the script begins and ends."""
+
+    def __init__(self, nonce: str, write: Callable[[bytes], None]) -> None:
+        self.began = False
+        self.exit_code: int | None = None
+        self._write = write
+        self._mark = re.compile(rb"\x1e%s (begin|\d+)\n" % nonce.encode())
+        self._start = f"\x1e{nonce} ".encode()
+        self._held = b""
+
+    def add(self, chunk: bytes) -> None:
+        """Pass `chunk` on, but for an end that may be a mark's beginning; nothing after the last mark."""
+        self._held += chunk
+        while self.exit_code is None and (found := self._mark.search(self._held)):
+            before, self._held = self._held[: found.start()], self._held[found.end() :]
+            self._write(before)
+            self.began = True
+            self.exit_code = None if found[1] == b"begin" else int(found[1])
+        if self.exit_code is not None:
+            self._held = b""
+            return
+        at = self._held.rfind(b"\x1e")
+        tail = self._held[at:] if at >= 0 else b""
+        if not (tail.startswith(self._start) or self._start.startswith(tail)):
+            tail = b""
+        ready, self._held = self._held[: len(self._held) - len(tail)], tail
+        self._write(ready)
+
+    def end(self) -> None:
+        """Pass on what was held: no more comes that could make a mark of it."""
+        held, self._held = self._held, b""
+        self._write(held)
+
+
+def _lan(plan: Plan) -> str:
+    """Return bash that builds the simulated LAN and puts this ipvkit on the PATH."""
+    commands = [str(step.command) for step in plan.steps]
+    scripts = Path(sysconfig.get_path("scripts"))
+    own = scripts if (scripts / "ipvkit").exists() else Path(sys.argv[0]).resolve().parent
+    return "\n".join(
+        [
+            "export LC_ALL=C HOME=/run TMPDIR=/run",
+            f"export PATH={shlex.quote(str(own))}:$PATH TERM={shlex.quote(os.environ.get('TERM', 'dumb'))}",
+            _DEV_FD,
+            *(f"{{ {command}\n}} || exit 3" for command in commands),
+            "cd /run",
+        ]
+    )
