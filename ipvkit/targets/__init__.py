@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import MissingRequirement
+from ipvkit.targets.modules import ipvlan_hint
 
 if TYPE_CHECKING:
     from ipvkit.plan.steps import Plan
@@ -221,6 +222,6 @@ def require_ipvlan(*wrapper: str) -> None:
     except subprocess.TimeoutExpired:
         raise MissingRequirement("the kernel did not tell within 10 s whether it has ipvlan") from None
     if "Unknown device type" in said:
-        raise MissingRequirement("this kernel has no ipvlan", "sudo modprobe ipvlan, or --target uml")
+        raise MissingRequirement("this kernel has no ipvlan", ipvlan_hint())
     if said.startswith("unshare:"):
         raise MissingRequirement(f"this machine gives no user namespaces ({said})", "see user_namespaces(7)")

@@ -11,7 +11,7 @@ import pytest
 from ipvkit.core.command import Command
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.run.execution import execute
-from ipvkit.targets import PASSED_ON, SEARCH_PATH, environment, find_program, require, roots_folders
+from ipvkit.targets import PASSED_ON, SEARCH_PATH, environment, find_program, modules, require, roots_folders
 from ipvkit.targets.local import Local
 from ipvkit.targets.uml import _block_device, guest_of
 
@@ -236,3 +236,24 @@ def test_a_function_that_a_shell_exported_is_no_ip(monkeypatch: pytest.MonkeyPat
     assert "wrong" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
     said = execute(Local(), Command(("bash", "-c", "ip -V")), timeout_s=10).stdout
     assert said.startswith("ip utility")
+
+
+@pytest.mark.parametrize(
+    ("index", "there"),
+    [
+        ("kernel/drivers/net/ipvlan/ipvlan.ko.xz: kernel/net/l3mdev.ko\n", True),
+        ("kernel/a.ko:\nextra/ipvlan.ko:\n", True),
+        ("kernel/drivers/net/ipvlan/ipvlan-old.ko:\nkernel/b.ko: kernel/ipvlan.ko\n", False),
+        ("kernel/drivers/net/ipvlan/ipvtap.ko.xz: kernel/drivers/net/ipvlan/ipvlan.ko.xz\n", False),
+        (None, False),
+    ],
+)
+def test_the_hint_names_modprobe_only_where_the_module_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str | None, there: bool
+) -> None:
+    monkeypatch.setattr(modules, "MODULES", tmp_path)
+    if index is not None:
+        (tmp_path / os.uname().release).mkdir()
+        (tmp_path / os.uname().release / "modules.dep").write_text(index)
+    assert modules.loadable("ipvlan") == there
+    assert ("modprobe" in modules.ipvlan_hint()) == there
