@@ -21,6 +21,7 @@ from ipvkit.plan.resources import Link, Netns
 from ipvkit.plan.steps import Plan
 from ipvkit.report import json, table
 from ipvkit.run import engine, journal
+from ipvkit.run.batches import as_run
 from ipvkit.run.execution import look, signals_into
 from ipvkit.run.journal import State
 from ipvkit.run.verdicts import judge
@@ -38,7 +39,7 @@ def locally(
     Local().check(ipvlan=lab.has_ipvlan)
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox), journal.started(lab.name) as ledger:
-        plan = _planned(_on_machine(lab, network, inbox), prober)
+        plan = as_run(_planned(_on_machine(lab, network, inbox), prober), prober)
         here = Local(ledger.lock)
         with Progress(plan, verbose=verbose) as told:
             return engine.run(plan, here, told, keep=keep, timeout_s=timeout, inbox=inbox, ledger=ledger)
@@ -51,22 +52,22 @@ def on_simulated_lan(
     where, why = choose(kind)
     if why:
         print(why, file=sys.stderr)
-    plan = _planned(lab, prober)
+    plan = as_run(_planned(lab, prober), prober)
     with Progress(plan, verbose=verbose) as progress:
         return engine.run(plan, where, progress, timeout_s=timeout)
 
 
 def _planned(lab: Lab, prober: Prober) -> Plan:
     """Return the plan for the tools that are installed; raise MissingRequirement where they do not do."""
-    plan = make_plan(lab, prober=prober)
-    require(*plan.programs)
+    plan = make_plan(lab)
+    require(*as_run(plan, prober).programs)
     if "ping" in plan.programs and ping.implementation(version(ping.VERSION)) != "iputils":
         raise MissingRequirement(
             "labs need the ping of iputils, and this is another", "apt install iputils-ping"
         )
     if "arping" not in plan.programs:
         return plan
-    return make_plan(lab, prober=prober, arping_by=arping.implementation(version(arping.VERSION)))
+    return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
 
 
 def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:

@@ -72,7 +72,7 @@ def run_lab(
     if dry_run and json_:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
     if dry_run:
-        emit(export.preview(make_plan(previewed(described, network), prober=prober)))
+        emit(export.preview(make_plan(previewed(described, network))))
         return 0
     # A dry run needs nothing of this.
     from ipvkit.cli import lab_run

@@ -15,7 +15,6 @@ from ipvkit import __version__
 from ipvkit.core.command import Command
 from ipvkit.export import bash
 from ipvkit.lab import BATCH_FROM, Attempt
-from ipvkit.plan.batches import undo_batches
 from ipvkit.plan.resources import Link, Netns, Proxy, Route, Sysctl
 from ipvkit.plan.steps import Plan, Probe, Section, Step
 from ipvkit.tools.ip import LINES_A_S
@@ -53,11 +52,10 @@ def preview(plan: Plan) -> str:
         lines += [f"# skipped: ping {probe.check}: {probe.skipped}" for probe in section.skipped]
     lines += ["", "# ==== undo, in reverse ===="]
     undos = {step.id: step.undo for step in plan.undos if step.undo is not None}
-    typical = [(id, undo.completed(undo.typical)) for id, undo in undos.items()]
-    for ids, command in undo_batches(typical):
-        if undos[ids[0]].reads:
-            lines.append(f"# with the value that was read before, here {undos[ids[0]].typical}")
-        lines.append(str(command))
+    for undo in undos.values():
+        if undo.reads:
+            lines.append(f"# with the value that was read before, here {undo.typical}")
+        lines.append(str(undo.completed(undo.typical)))
     return "\n".join(lines) + "\n"
 
 

@@ -17,7 +17,6 @@ from ipvkit.lab import (
     family_of,
     gateway_to_far,
 )
-from ipvkit.plan.batches import batched
 from ipvkit.plan.steps import Section, Steps
 from ipvkit.tools import ip, sysctl
 
@@ -49,7 +48,7 @@ def lan(lab: Lab) -> Section:
     if lab.routed:
         steps.add("let the gateway forward", in_netns(GATEWAY, sysctl.set_values(_FORWARDING)))
         steps.end_stage()
-    return Section(LAN, "the simulated LAN", None, tuple(batched(steps.stages)))
+    return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
 
 
 def _peers(lab: Lab) -> list[str]:

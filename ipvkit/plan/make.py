@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from ipvkit.core.command import Command
-from ipvkit.lab import Lab, Prober
-from ipvkit.plan.batches import undo_batches
+from ipvkit.lab import Lab
 from ipvkit.plan.lan import lan
 from ipvkit.plan.phases import PhaseBuilder
 from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step, Steps, Undo
@@ -14,14 +13,13 @@ COMMANDS = "commands"
 """The section of commands that no lab holds."""
 
 
-def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils", prober: Prober = "ping") -> Plan:
+def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan:
     """Return the plan of `lab`: its simulated LAN, if it has one, then its phases.
 
-    Its pings are those of iputils, whose timestamps tell how long a path lived; with the `prober` fping only
-    those of paths that are watched, and one process pings all others of a source.
+    Its pings are those of iputils, whose timestamps show how long a path lived.
     """
     sections = [lan(lab)] if lab.simulated else []
-    builder = PhaseBuilder(lab, arping_by, prober)
+    builder = PhaseBuilder(lab, arping_by)
     sections += [builder.section(phase) for phase in lab.phases]
     return Plan(lab, tuple(sections))
 
@@ -45,5 +43,4 @@ __all__ = [
     "Undo",
     "make_plan",
     "on_simulated_lan",
-    "undo_batches",
 ]

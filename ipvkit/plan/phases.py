@@ -27,7 +27,6 @@ from ipvkit.lab import (
     Lab,
     Parent,
     Phase,
-    Prober,
     SetMode,
     SetMtu,
     Setting,
@@ -35,14 +34,10 @@ from ipvkit.lab import (
     shim_addresses,
     shim_name,
 )
-from ipvkit.plan.batches import batched
 from ipvkit.plan.lan import default_route, dev_of, give, mac_of, metric_of, port_of
 from ipvkit.plan.resources import Link, Netns, Proxy, Route, Sysctl
 from ipvkit.plan.steps import Probe, Section, Steps, Undo
-from ipvkit.tools import arping, coreutils, fping, ip, ping, sysctl, tc
-
-_HOSTS_A_PROCESS = 100
-"""How many hosts one fping asks: it sends a request a millisecond, and all of them within PING_INTERVAL_S."""
+from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
 
 REAL_WAIT_S = 1
 """How long the last reply may take on a real network."""
@@ -60,11 +55,10 @@ _ANOTHER_MACHINE = "and that is another machine"
 class PhaseBuilder:
     """Builds the phases one after another, and remembers what the earlier ones left."""
 
-    def __init__(self, lab: Lab, arping_by: arping.Implementation, prober: Prober) -> None:
+    def __init__(self, lab: Lab, arping_by: arping.Implementation) -> None:
         """Begin with nothing built."""
         self.lab = lab
         self.arping_by = arping_by
-        self.prober = prober
         self.state = predict.State()
         self.namespaces: set[str] = set()
         self.out_of_reach: dict[str, str] = {}
@@ -79,10 +73,7 @@ class PhaseBuilder:
         made = _Made(steps)
         self.world = predict.world_of(self.lab, phase, self.state)
         self._forget(phase, steps)
-        before = len(steps.stages)
         self._build(phase, steps, made)
-        if self.lab.in_batches:
-            steps.stages[before:] = batched(steps.stages[before:])
         self._strategies(phase, steps, made)
         for act in chain.from_iterable(map(self._parts, phase.acts)):
             self._changes(phase, act, steps)
@@ -534,37 +525,10 @@ class PhaseBuilder:
             else:
                 asked.append(_Ping(check, probe, self._ping(check, address)))
         self._keep_announcing(phase, [each.check for each in asked], steps)
-        for together in self._processes(asked):
-            self._ask(together, steps)
+        for each in asked:
+            steps.add(each.purpose, each.command, probe=each.probe)
         steps.end_stage()
         return skipped
-
-    def _processes(self, pings: list["_Ping"]) -> list[list["_Ping"]]:
-        """Return `pings`, those together that one process does."""
-        if self.prober == "ping":
-            return [[each] for each in pings]
-        together: dict[tuple[object, ...], list[_Ping]] = {}
-        for position, each in enumerate(pings):
-            check = each.check
-            # Only ping prints the timestamps that tell how long a watched path lived.
-            alone = None if check.watch is None else position
-            together.setdefault((check.source, check.count, check.size, alone), []).append(each)
-        most = _HOSTS_A_PROCESS
-        return [found[i : i + most] for found in together.values() for i in range(0, len(found), most)]
-
-    def _ask(self, pings: list["_Ping"], steps: Steps) -> None:
-        """Add the step that does `pings` that differ in their destination only."""
-        check, probe, command = pings[0].check, pings[0].probe, pings[0].command
-        if self.prober == "ping" or check.watch is not None:
-            steps.add(pings[0].purpose, command, probe=probe)
-            return
-        others = "" if len(pings) == 1 else f" and {len(pings) - 1} others"
-        addresses = [address for each in pings if (address := each.probe.address) is not None]
-        together = fping.fping(
-            addresses, count=check.count, interval=PING_INTERVAL_S, wait=self._wait_s, size=check.size
-        )
-        parts = [(each.purpose, each.command, each.probe) for each in pings]
-        steps.add_as_one(f"ping {check}{others}", in_netns(self._netns(check.source), together), parts)
 
     @property
     def _wait_s(self) -> float:

@@ -1,6 +1,6 @@
 """What a plan is made of: sections, their stages, their steps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ipvkit.core.command import Command
@@ -152,13 +152,6 @@ class Steps:
             undo = Undo(undo.undo, undo)
         self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe))
         return id
-
-    def add_as_one(self, purpose: str, command: Command, parts: Sequence[tuple[str, Command, Probe]]) -> None:
-        """Add a step whose `command` does what several would do, each with its purpose and its probe."""
-        self._count += 1
-        id = f"{self.section}.{self._count}"
-        steps = (Step(f"{id}.{n}", what, one, probe=probe) for n, (what, one, probe) in enumerate(parts, 1))
-        self._stage.append(Step(id, purpose, command, parts=tuple(steps)))
 
     def end_stage(self) -> None:
         """Have what is added from now on run after all that was added before."""

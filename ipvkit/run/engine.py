@@ -12,9 +12,9 @@ from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, IpvkitError, UsageError
 from ipvkit.export import Frame, payload, read_frames
 from ipvkit.plan import resources
-from ipvkit.plan.batches import undo_batches
 from ipvkit.plan.resources import ResourceState, is_new, is_number, standing
 from ipvkit.plan.steps import Plan, Stage, Step, Undo
+from ipvkit.run.batches import as_run, undo_batches
 from ipvkit.run.execution import (
     BOUND_S,
     Signal,
@@ -77,7 +77,7 @@ def run(
     in the Run's `failure`: CommandFailed, Interrupted or MissingRequirement. ^C, TERM and HUP end a run
     early; outside the main thread, a `Signal` put into `inbox` does.
     """
-    result = Run(plan, target.kind)
+    result = Run(as_run(plan), target.kind)
     inbox = SimpleQueue() if inbox is None else inbox
     started = time.monotonic()
     with signals_into(inbox):

@@ -10,9 +10,9 @@ from itertools import islice
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import IpvkitError
 from ipvkit.plan import resources
-from ipvkit.plan.batches import undo_batches
 from ipvkit.plan.resources import Observation, Resource, ResourceState, Seen
 from ipvkit.plan.steps import Step
+from ipvkit.run.batches import undo_batches
 from ipvkit.run.execution import BOUND_S, ROW_FROM, Signal, ask, next_of
 from ipvkit.run.ledger import Entry, Ledger, mark_of_netns
 from ipvkit.targets import CommandTarget, Inbox, RowTarget, Running

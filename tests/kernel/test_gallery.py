@@ -11,6 +11,7 @@ from ipvkit.lab.format import dump, load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine
+from ipvkit.run.batches import as_run
 from ipvkit.run.verdicts import Result, judge
 from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.uml import Uml
@@ -72,7 +73,7 @@ def test_a_lab_of_three_parents_that_was_written_from_the_reference_alone() -> N
     """
     lab = load((Path(__file__).parent / "large.yaml").read_text(), "large.yaml")
     assert (len(lab.parents), len(lab.endpoints)) == (3, 12)
-    for result in results([make_plan(lab, prober=prober) for prober in PROBERS]):
+    for result in results([as_run(make_plan(lab), prober) for prober in PROBERS]):
         assert [check for check in result.checks if not check.passed] == []
         assert (result.verdict, result.exit_code) == ("pass", 0), result.failure
 

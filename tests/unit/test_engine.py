@@ -23,6 +23,7 @@ from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.plan.steps import Plan, Section, Step, Undo
 from ipvkit.run import engine
 from ipvkit.run import rollback as taking_back
+from ipvkit.run.batches import as_run
 from ipvkit.run.engine import Run
 from ipvkit.run.rollback import Began, Finished, Stopping
 from ipvkit.run.verdicts import judge
@@ -170,7 +171,7 @@ def test_a_step_that_fails_has_exactly_what_was_done_undone(failing: Step) -> No
 def test_in_any_lab_a_step_that_fails_leaves_nothing_and_undoes_nothing_twice(
     lab: Lab, data: st.DataObject
 ) -> None:
-    plan = make_plan(lab)
+    plan = as_run(make_plan(lab))
     failing = data.draw(st.sampled_from([step for step in plan.steps if step.probe is None]))
     line = str(failing.command)
     reads = {f"sysctl -n {key}": Completed(0, "7\n", "", 0.0) for key in plan.sysctls}

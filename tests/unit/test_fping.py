@@ -21,6 +21,7 @@ from ipvkit.plan.steps import Plan, Step
 from ipvkit.report import table
 from ipvkit.report.json import render
 from ipvkit.report.plain import plain
+from ipvkit.run.batches import as_run
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import Verdict, judge
 from ipvkit.tools.fping import parse_fping
@@ -90,12 +91,12 @@ def asked(plan: Plan) -> list[list[str]]:
 
 @given(labs() | labs_on_a_parent())
 def test_with_fping_the_same_is_asked_in_each_stage_and_the_same_expected(lab: Lab) -> None:
-    assert asked(make_plan(lab, prober="fping")) == asked(make_plan(lab))
+    assert asked(as_run(make_plan(lab), "fping")) == asked(make_plan(lab))
 
 
 @given(labs() | labs_on_a_parent())
 def test_one_fping_asks_what_its_parts_ask_each_with_a_ping(lab: Lab) -> None:
-    by_ping, by_fping = make_plan(lab), make_plan(lab, prober="fping")
+    by_ping, by_fping = make_plan(lab), as_run(make_plan(lab), "fping")
     single = (part for step in by_fping.steps if step.probes for part in step.single)
     assert Counter((part.command, part.probe) for part in single) == Counter(
         (step.command, step.probe) for step in by_ping.steps if step.probes
@@ -158,13 +159,13 @@ def verdicts(plan: Plan, turned: frozenset[str]) -> list[Verdict]:
 
 @given(st.frozensets(st.sampled_from(["test1 -> test2", "test1 -> gateway", "host -> test1"])))
 def test_the_verdicts_are_those_of_ping(turned: frozenset[str]) -> None:
-    plans = [make_plan(walkthrough(), prober=prober) for prober in ("ping", "fping")]
+    plans = [as_run(make_plan(walkthrough()), prober) for prober in ("ping", "fping")]
     by_ping, by_fping = (verdicts(plan, turned) for plan in plans)
     assert by_ping == by_fping
 
 
 def test_a_report_tells_of_each_check_what_fping_counted() -> None:
-    plan = make_plan(walkthrough(), prober="fping")
+    plan = as_run(make_plan(walkthrough()), "fping")
     result = judge(a_run(plan, frozenset()))
     phase = json.loads("".join(render(result)))["phases"][1]
     assert [check["observed"] for check in phase["checks"]].count("unreachable") == 1
@@ -174,7 +175,7 @@ def test_a_report_tells_of_each_check_what_fping_counted() -> None:
 
 @pytest.mark.parametrize("stderr", ["", "fping: something\n", "192.0.2.9 : xmt/rcv/%loss = 6/6/0%\n"])
 def test_an_fping_that_does_not_tell_of_its_hosts_is_no_verdict(stderr: str) -> None:
-    plan = make_plan(walkthrough(), prober="fping")
+    plan = as_run(make_plan(walkthrough()), "fping")
     run = a_run(plan, frozenset())
     step = next(step for step in plan.steps if step.probes)
     run.completed[step.id] = Completed(1, "", stderr, 0.1)
