@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, values, commands."""
+"""Errors, values such as names and addresses, and commands as data."""

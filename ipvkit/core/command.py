@@ -1,4 +1,4 @@
-"""A command as data: the one representation that preview, script and engine read."""
+"""A command as data, which preview, script and engine read."""
 
 import shlex
 from dataclasses import dataclass, replace
@@ -7,12 +7,12 @@ from ipvkit.core.errors import UsageError
 from ipvkit.core.values import netns_name
 
 END = "END"
-"""The line that ends what a command reads, where it is shown."""
+"""The last line of a here-document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A complete, literal argv, the exit codes that count as success, and the lines that it reads.
+    """A complete, literal argv, the exit codes that count as success, and the lines of its standard input.
 
     `str()` is what a person would type:
 
@@ -30,18 +30,18 @@ class Command:
     stdin: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise UsageError for words that no process or terminal line can carry."""
+        """Raise UsageError for arguments or lines that are not printable."""
         if not self.argv or not self.argv[0]:
-            raise UsageError("a command needs a program")
+            raise UsageError("the command has no program")
         for word in self.argv:
             if not word.isprintable():
-                raise UsageError(f"{word!r} cannot be a word of a command: it does not print")
+                raise UsageError(f"{word!r} cannot be an argument of a command: it is not printable")
         for line in self.stdin:
             if not line.isprintable() or line == END:
-                raise UsageError(f"{line!r} cannot be a line that a command reads")
+                raise UsageError(f"{line!r} cannot be a line of a here-document")
 
     def __str__(self) -> str:
-        """Return the command as a shell reads it, with what it reads as a here-document."""
+        """Return the command as a shell reads it, with its standard input as a here-document."""
         typed = shlex.join(self.argv)
         return "\n".join((f"{typed} <<'{END}'", *self.stdin, END)) if self.stdin else typed
 
@@ -59,7 +59,7 @@ def in_netns(netns: str | None, command: Command) -> Command:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a command did: `exit_code` (negative: the signal it died of), its output, `duration_s`."""
+    """The result of a command: `exit_code` (negative: the signal that killed it), output, `duration_s`."""
 
     exit_code: int
     stdout: str

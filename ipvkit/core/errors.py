@@ -1,10 +1,10 @@
-"""What can go wrong, as a person reads it: one root and its leaves, each with its exit code."""
+"""All errors: one root class and its subclasses, each with its exit code."""
 
 _LONGEST_SHOWN = 200
 
 
 class IpvkitError(Exception):
-    """Something that a person has to know: what happened, and what to do about it."""
+    """What happened, and a hint how to fix it."""
 
     exit_code = 4
 
@@ -17,7 +17,7 @@ class IpvkitError(Exception):
         self.stderr = stderr
 
     def __str__(self) -> str:
-        """Return the lines that a person reads, as the contract on errors has them."""
+        """Return the lines that are printed to stderr."""
         lines = [f"error: {self.message}"]
         if self.command:
             lines.append(f"  command: {self.command}")
@@ -28,19 +28,19 @@ class IpvkitError(Exception):
 
 
 def _printable(text: str) -> str:
-    """Return `text` with the codes of what does not print: a terminal would do what some of it says."""
+    """Return `text` with escapes for what does not print: a terminal would act on control codes."""
     shown = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
     return "".join(shown)
 
 
 class UsageError(IpvkitError):
-    """An option, a name, an address or a file that ipvkit cannot take."""
+    """An invalid option, name, address or file."""
 
     exit_code = 2
 
 
 class InvalidLab(UsageError):
-    """A lab that does not say what can be done; `path` leads to the part, as keys and positions."""
+    """An invalid lab; `path` leads to the invalid part, as keys and positions."""
 
     def __init__(self, message: str, hint: str = "", path: tuple[str | int, ...] = ()) -> None:
         """Keep the `path`, such as ``("phases", 0, "do", 1)``."""
@@ -49,7 +49,7 @@ class InvalidLab(UsageError):
 
 
 class MissingRequirement(IpvkitError):
-    """This machine cannot: a tool, the kernel or a privilege is missing."""
+    """This machine lacks a tool, a feature of the kernel or a privilege."""
 
     exit_code = 3
 
@@ -59,13 +59,13 @@ class CommandFailed(IpvkitError):
 
 
 class UnparsableOutput(IpvkitError):
-    """A tool printed what its parser does not know; nothing is guessed."""
+    """A tool printed a line that its parser does not know; nothing is guessed."""
 
     def __init__(self, tool: str, line_number: int, line: str) -> None:
-        """Keep the `tool`, and the `line` that was not understood with its number, from 1."""
+        """Keep the `tool`, and the unknown `line` with its number, from 1."""
         super().__init__(
             f"the output of {tool} was not understood at line {line_number}: {_short(line)!r}",
-            "was it another tool of that name, or not run under LC_ALL=C? see `ipvkit doctor`",
+            "see which tools are installed with `ipvkit doctor`, and run them under LC_ALL=C",
         )
         self.tool = tool
         self.line_number = line_number
@@ -77,6 +77,6 @@ def _short(line: str) -> str:
 
 
 class Interrupted(IpvkitError):
-    """A person or the system asked ipvkit to stop (^C, TERM, HUP)."""
+    """A signal stopped ipvkit: ^C, TERM or HUP."""
 
     exit_code = 130

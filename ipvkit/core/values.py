@@ -1,7 +1,7 @@
 """Values that become words of a command, checked where they enter.
 
-A name that passes here is one word to every tool and to every shell: it is no option, no path and
-no shell syntax.
+A name that is accepted here is one word to every tool and to every shell, never an option, a path or
+shell syntax.
 """
 
 import re
@@ -38,73 +38,73 @@ _INDEX = re.compile(r"if[+-]?[0-9].*")
 _NUMBER = r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)"
 _PROCESS = re.compile(_NUMBER)
 _NUMBERS = re.compile(rf"{_NUMBER}(?:\.{_NUMBER})*\.?")
-_ALLOWED = "letters, digits and _ . + - are allowed, and the first is none of . + -"
+_ALLOWED = "use letters, digits and _ . + -; the first character cannot be . + or -"
 
 
 def interface_name(text: str) -> str:
-    """Return `text` if the kernel and every tool take it as an interface's name, 1 to 15 bytes.
+    """Return `text` if the kernel and every tool accept it as an interface name, 1 to 15 bytes.
 
-    The length is the kernel's (IFNAMSIZ, include/uapi/linux/if.h); the letters are stricter. A name such as
-    if2 is refused: where no link has it, ip and tc take the link with that index (iproute2's lib/ll_map.c).
+    The length is the kernel's (IFNAMSIZ, include/uapi/linux/if.h); the characters are stricter. A name like
+    if2 is refused: ip and tc read it as an index where no link has that name (iproute2's lib/ll_map.c).
 
     >>> interface_name("eth0.100")
     'eth0.100'
     """
     name = _checked(text, "interface", 15)
     if _INDEX.fullmatch(name):
-        raise UsageError(f"{name!r} is no interface name", "ip would take it for a link's number")
+        raise UsageError(f"invalid interface name {name!r}", "ip reads it as the index of a link")
     return name
 
 
 def netns_name(text: str) -> str:
     """Return `text` if it can name a network namespace: a file in /run/netns, 1 to 255 bytes.
 
-    A number is refused: where no namespace has that name, ip takes that of the process (ip-link(8)).
+    A number is refused: ip reads it as a process ID where no namespace has that name (ip-link(8)).
     """
     name = _checked(text, "network namespace", 255)
     if _PROCESS.fullmatch(name):
-        raise UsageError(f"{name!r} is no network namespace name", "ip would take it for a process's number")
+        raise UsageError(f"invalid network namespace name {name!r}", "ip reads it as a process ID")
     return name
 
 
 def _checked(text: str, what: str, longest: int) -> str:
     if not _NAME.fullmatch(text):
-        raise UsageError(f"{text!r} is no {what} name", _ALLOWED)
+        raise UsageError(f"invalid {what} name {text!r}", _ALLOWED)
     if len(text) > longest:
-        raise UsageError(f"{text!r} is no {what} name", f"it has {len(text)} bytes; {longest} at most")
+        raise UsageError(f"invalid {what} name {text!r}", f"it has {len(text)} bytes; {longest} at most")
     return text
 
 
 def sysctl_key(text: str) -> str:
     """Return `text` if it is a sysctl's name, such as ``net.ipv4.ip_nonlocal_bind``."""
     if not _SYSCTL.fullmatch(text):
-        raise UsageError(f"{text!r} is no sysctl name")
+        raise UsageError(f"invalid sysctl name {text!r}")
     return text
 
 
 def mac_address(text: str) -> str:
     """Return `text` if it is a MAC address, such as ``02:00:00:00:00:01``."""
     if not _MAC_ADDRESS.fullmatch(text):
-        raise UsageError(f"{text!r} is no MAC address", "write it as in 02:00:00:00:00:01")
+        raise UsageError(f"invalid MAC address {text!r}", "write it like 02:00:00:00:00:01")
     return text
 
 
 def address(text: str) -> Address:
-    """Return the address that `text` writes, one that a host can have and be known by.
+    """Return the unicast address that `text` writes.
 
     >>> address("192.168.104.254")
     IPv4Address('192.168.104.254')
     """
     value = any_address(text)
     if isinstance(value, IPv6Address) and (value.is_link_local or value.ipv4_mapped or value.scope_id):
-        raise UsageError(f"{text} is a link's own address", "take a global or a unique local one")
+        raise UsageError(f"{text} is a link-local address", "use a global or a unique local one")
     if value.is_unspecified or value.is_multicast or value.is_loopback or value.is_reserved:
-        raise UsageError(f"{text} is no address that a host can have", "take a unicast address of the subnet")
+        raise UsageError(f"{text} is not a unicast address", "use a unicast address of the subnet")
     return value
 
 
 def interface_address(text: str) -> InterfaceAddress:
-    """Return the address with its prefix length that `text` writes, one that a host can have.
+    """Return the address with its prefix length that `text` writes, a unicast address.
 
     >>> interface_address("192.168.104.211/24").network
     IPv4Network('192.168.104.0/24')
@@ -113,16 +113,17 @@ def interface_address(text: str) -> InterfaceAddress:
     own = address(host)
     usual = 64 if own.version == 6 else 24
     if not slash:
-        raise UsageError(f"{text!r} has no prefix length", f"write it as in {own}/{usual}")
+        raise UsageError(f"{text!r} has no prefix length", f"write it like {own}/{usual}")
     if not _PREFIXLEN.fullmatch(prefixlen) or int(prefixlen) > own.max_prefixlen:
         what = f"{text!r} has no prefix length from 1 to {own.max_prefixlen}"
-        raise UsageError(what, f"write it as in {own}/{usual}")
+        raise UsageError(what, f"write it like {own}/{usual}")
     value = ip_interface((own, int(prefixlen)))
     network = value.network
     special = (network.network_address, *((network.broadcast_address,) if value.version == 4 else ()))
     if network.num_addresses > 2 and value.ip in special:
         raise UsageError(
-            f"{text} is the subnet's own or its broadcast address, not a host's", f"take another of {network}"
+            f"{text} is the network or the broadcast address of its subnet",
+            f"use another address of {network}",
         )
     return value
 
@@ -136,7 +137,7 @@ def any_address(text: str) -> Address:
     try:
         value = ip_address(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no address", "write it as in 192.0.2.1 or 2001:db8::1") from None
+        raise UsageError(f"invalid address {text!r}", "write it like 192.0.2.1 or 2001:db8::1") from None
     if isinstance(value, IPv6Address) and value.scope_id is not None:
         interface_name(value.scope_id)
     return value
@@ -151,10 +152,10 @@ def any_interface_address(text: str) -> InterfaceAddress:
     host, slash, prefixlen = text.partition("/")
     found = any_address(host)
     if "%" in host:
-        raise UsageError(f"{text!r} names a link, and an address to be given to one does not", "leave % away")
+        raise UsageError(f"the address {text!r} names a link", "remove the % and the name behind it")
     if not slash or not prefixlen.isascii() or not prefixlen.isdigit():
         raise UsageError(
-            f"{text!r} has no prefix length", f"write it as in {found}/{24 if found.version == 4 else 64}"
+            f"{text!r} has no prefix length", f"write it like {found}/{24 if found.version == 4 else 64}"
         )
     try:
         return ip_interface(text)
@@ -172,7 +173,7 @@ def route_destination(text: str) -> Network | None:
         return None
     any_address(text.partition("/")[0])
     if "%" in text:
-        raise UsageError(f"{text!r} names a link, and a network does not", "leave % away")
+        raise UsageError(f"the network {text!r} names a link", "remove the % and the name behind it")
     try:
         return ip_network(text)
     except ValueError:
@@ -180,8 +181,8 @@ def route_destination(text: str) -> Network | None:
     try:
         right = ip_network(text, strict=False)
     except ValueError:
-        raise UsageError(f"{text!r} is no network", "write it as in 192.0.2.0/24, or default") from None
-    raise UsageError(f"{text!r} is no network: host bits are set", f"write {right}")
+        raise UsageError(f"invalid network {text!r}", "write it like 192.0.2.0/24, or default") from None
+    raise UsageError(f"invalid network {text!r}: host bits are set", f"write {right}")
 
 
 def destination(text: str) -> Address | str:
@@ -195,7 +196,7 @@ def destination(text: str) -> Address | str:
     except UsageError:
         if _HOST_NAME.fullmatch(text) and not _NUMBERS.fullmatch(text):
             return text
-        raise UsageError(f"{text!r} is neither an address nor a host's name") from None
+        raise UsageError(f"invalid address or host name {text!r}") from None
 
 
 def duration(text: str) -> float:
@@ -206,5 +207,5 @@ def duration(text: str) -> float:
     """
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise UsageError(f"{text!r} is no duration", "write it as in 3s, 500ms or 2m")
+        raise UsageError(f"invalid duration {text!r}", "write it like 3s, 500ms or 2m")
     return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}[found[2]]

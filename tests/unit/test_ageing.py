@@ -171,7 +171,7 @@ def test_output_that_is_not_understood_is_an_error() -> None:
 
 MISTAKES = {
     "local": ("--target local", "--target local has no simulated LAN", "uml"),
-    "no time": ("--idle soon", "'soon' is no duration", "3s"),
+    "no time": ("--idle soon", "invalid duration 'soon'", "3s"),
     "a day": ("--idle 24h", "86400 s is too long to wait", "1h"),
     "a preview in JSON": ("--dry-run --json", "does not go with --json", "text"),
 }

@@ -60,24 +60,24 @@ def test_each_unit_has_its_factor(number: int, unit: str) -> None:
     "text", ["", "s", "-1s", "3 s", "3sec", "1e3", "nan", "inf", ".5", "3s\n", "٣s", "9" * 10]
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no duration"):
+    with pytest.raises(UsageError, match="invalid duration"):
         duration(text)
 
 
 MISTAKES = {
     "IPv6": ("2001:db8::1 --parent eth0", "is an IPv6 address, and ARP is IPv4's", "neighbour discovery"),
-    "a name": ("gateway --parent eth0", "'gateway' is no address", "192.0.2.1"),
-    "multicast": ("224.0.0.1 --parent eth0", "no address that a host can have", "unicast"),
+    "a name": ("gateway --parent eth0", "invalid address 'gateway'", "192.0.2.1"),
+    "multicast": ("224.0.0.1 --parent eth0", "not a unicast address", "unicast"),
     "twice": ("192.0.2.1 192.0.2.2 192.0.2.1 --parent eth0", "192.0.2.1 is given twice", "once"),
     "no parent": ("192.0.2.1", "--parent", "--help"),
     "no address": ("--parent eth0", "ADDRESS", "--help"),
-    "no link's name": ("192.0.2.1 --parent a/b", "'a/b' is no interface name", ""),
-    "no namespace's name": ("192.0.2.1 --parent eth0 --netns a/b", "'a/b' is no network namespace name", ""),
+    "no link's name": ("192.0.2.1 --parent a/b", "invalid interface name 'a/b'", ""),
+    "no netns": ("192.0.2.1 --parent eth0 --netns a/b", "invalid network namespace name 'a/b'", ""),
     "too often": ("192.0.2.1 --parent eth0 --every 199ms", "0.199 s is no time between", "200ms"),
     "never": ("192.0.2.1 --parent eth0 --every 61m", "3660 s is no time between", "1h"),
-    "no time": ("192.0.2.1 --parent eth0 --every soon", "'soon' is no duration", "3s"),
+    "no time": ("192.0.2.1 --parent eth0 --every soon", "invalid duration 'soon'", "3s"),
     "for nothing": ("192.0.2.1 --parent eth0 --for 0", "nothing can be announced for 0 s", "60s"),
-    "for ever": ("192.0.2.1 --parent eth0 --for ever", "'ever' is no duration", "3s"),
+    "for ever": ("192.0.2.1 --parent eth0 --for ever", "invalid duration 'ever'", "3s"),
     "a preview in JSON": ("192.0.2.1 --parent eth0 --dry-run --json", "does not go with --json", "text"),
     "a unit in JSON": ("192.0.2.1 --parent eth0 --unit --json", "--unit does not go with --json", "unit"),
     "a unit's preview": ("192.0.2.1 --parent eth0 --unit --dry-run", "--unit does not go with --dry-run", ""),
