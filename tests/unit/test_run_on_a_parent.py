@@ -343,7 +343,7 @@ def test_without_root_nothing_is_run(run: Callable[..., Ran], recorder: Recorder
         (["--mode", "l2"], "need --parent"),
         (["--address", "192.0.2.1/24"], "need --parent"),
         (["--parent", "eth0", "--flag", "vepa"], "--flag needs --mode"),
-        (["--parent", "-eth0"], "no interface name"),
+        (["--parent", "-eth0"], "invalid interface name"),
         (["--parent", "eth0", "--address", "192.0.2.1"], "has no prefix length"),
         (["--parent", "eth0", "--mode", "l4"], "'l4'"),
     ],
