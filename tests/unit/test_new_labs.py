@@ -113,5 +113,5 @@ def test_checks_that_cannot_be_are_refused(checks: str, says: str) -> None:
 
 def test_what_is_no_unicast_subnet_is_refused() -> None:
     for subnet in ("224.0.0.0/16", "127.0.0.0/8"):
-        with pytest.raises(UsageError, match="no address that a host can have"):
+        with pytest.raises(UsageError, match="not a unicast address"):
             new_lab("new", L2, 2, subnet=IPv4Network(subnet))
