@@ -6,52 +6,54 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ipvkit.lab import Lab
+from ipvkit.report.grid import prediction_word
 from ipvkit.verbs.explain import Explanation, Mend
 
 if TYPE_CHECKING:
     from ipvkit.run.verdicts import Verdict
 
 Proofs = Mapping[tuple[str, str], Sequence["Verdict"]]
-"""What a kernel did: for a phase and a mend (or none), the ping as it is and after the mend."""
+"""What a kernel did, by phase and name of the fix (or none): the ping without the fix, and with it."""
 
 
 def render(explanations: Sequence[Explanation], proofs: Proofs | None = None) -> str:
-    """Return the way of each ping, where it ends, and what mends it."""
+    """Return the outcome of each ping, why, its path, and how to fix it."""
     return "\n".join("\n".join(_lines(explanation, proofs)) for explanation in explanations)
 
 
 def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
     prediction = explanation.prediction
     yield f"phase {explanation.phase.name}: {explanation.setting}"
-    yield f"{explanation.check}: {prediction.outcome}, when nobody knows anybody yet"
+    yield f"{explanation.check}: {prediction.outcome}, with empty neighbour tables"
     yield from wrap(prediction.reason, 100, initial_indent="  ", subsequent_indent="  ")
     yield ""
-    yield "the way:"
-    yield from (f"  {i}. {hop.at}: {hop.what}" for i, hop in enumerate(prediction.hops, 1))
+    yield "path:"
+    for number, hop in enumerate(prediction.hops, 1):
+        # The reason above is why it is lost.
+        yield f"  {number}. {hop.at}: {'lost' if hop.what.startswith('lost: ') else hop.what}"
     if proofs is not None and not explanation.mends:
-        yield f"  {_said(proofs, explanation, '')}"
+        yield f"  {_observations(proofs, explanation, '')}"
     for number, mend in enumerate(explanation.mends, 1):
         yield ""
-        yield f"mend {number}, {mend.name}: {mend.cost}"
+        yield f"fix {number}, {mend.name}: {mend.cost}"
         yield from (f"  {command}" for command in mend.commands)
         yield from wrap(f"then: {mend.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
         if proofs is not None:
-            yield f"  {_said(proofs, explanation, mend.name)}"
+            yield f"  {_observations(proofs, explanation, mend.name)}"
     yield ""
 
 
-def _said(proofs: Proofs, explanation: Explanation, mend: str) -> str:
+def _observations(proofs: Proofs, explanation: Explanation, mend: str) -> str:
     found = proofs.get((explanation.phase.name, mend), ())
-    words = [f"{_when(i, mend)}{v.observed or 'not run'} {_word(v)}" for i, v in enumerate(found)]
+    when = ("before ", "after ") if mend else ("",)
+    words = [f"{at}{_observation(verdict)}" for at, verdict in zip(when, found, strict=False)]
     return f"on the kernel: {', '.join(words) or 'not run'}"
 
 
-def _when(position: int, mend: str) -> str:
-    return ("before " if position == 0 else "after ") if mend else ""
-
-
-def _word(verdict: "Verdict") -> str:
-    return {True: "(as predicted)", False: "(NOT as predicted)", None: ""}[verdict.passed]
+def _observation(verdict: "Verdict") -> str:
+    if verdict.observed is None:
+        return "not run"
+    return f"{verdict.observed} ({prediction_word(verdict.passed)})"
 
 
 def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | None = None) -> str:

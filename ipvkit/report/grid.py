@@ -1,4 +1,4 @@
-"""Tables, as tabulate draws them."""
+"""Tables, as tabulate draws them, and the words of a verdict."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,3 +10,8 @@ def grid(rows: Iterable[Iterable[object]], headers: Sequence[str], **options: An
     from tabulate import tabulate
 
     return tabulate(rows, headers, disable_numparse=True, **options)
+
+
+def prediction_word(held: bool | None) -> str:
+    """Return whether a prediction held, in the words of every report."""
+    return {True: "as predicted", False: "DIFFERS", None: "not run"}[held]

@@ -8,6 +8,7 @@ from ipvkit.core.command import Command, Completed
 from ipvkit.lab import Attempt, Check, family_of
 from ipvkit.plan.steps import Section, Step
 from ipvkit.report.plain import error, plain
+from ipvkit.report.table import unreachable
 from ipvkit.run.engine import Run
 from ipvkit.run.ledger import Entry
 from ipvkit.run.verdicts import Result, Verdict
@@ -27,6 +28,7 @@ def render(result: Result) -> Iterator[str]:
         "residue": list(run.residue),
         "left_alone": list(run.left_alone),
         "kept": run.kept,
+        "unreachable": unreachable(result),
         "error": error(result.failure) if result.failure else None,
     }
     yield from _pieces(document, "\n")

@@ -4,7 +4,7 @@ import json
 
 from ipvkit.lab import NEIGHBOUR
 from ipvkit.plan.lan import PEER_DEV
-from ipvkit.report.grid import grid
+from ipvkit.report.grid import grid, prediction_word
 from ipvkit.run.engine import Run
 from ipvkit.verbs.measure_arp import ADDRESS, INTERVAL_S, STALE, Measured
 
@@ -14,11 +14,10 @@ def render_table(measured: Measured, run: Run) -> str:
     timers = grid(measured.timers.items(), ("timer", "value"))
     rows = grid(_rows(measured), ("what", "predicted", "measured", "verdict"))
     where = f"{run.target}, kernel {run.kernel}" if run.kernel else run.target
-    verdict = "pass" if measured.passed else "fail"
     lives = f"an announcement lives {_seconds(measured.predicted.lifetime_s)} once it is used"
     return (
         f"the {NEIGHBOUR}'s net.ipv4.neigh.{PEER_DEV}\n{timers}\n\n{rows}\n\n"
-        f"{verdict}: {lives}; {where}; {run.duration_s:.1f} s\n"
+        f"{prediction_word(measured.passed)}: {lives}; {where}; {run.duration_s:.1f} s\n"
     )
 
 
@@ -28,7 +27,8 @@ def _rows(measured: Measured) -> list[tuple[str, str, str, str]]:
     rows += [(f"entry after {_seconds(idle_s)} idle", STALE, measured.idle)] if idle_s else []
     rows += [("first ping then", "answered", "answered" if measured.answered else "not answered")]
     shown = [
-        (what, predicted, found or "none", _verdict(predicted == found)) for what, predicted, found in rows
+        (what, predicted, found or "none", prediction_word(predicted == found))
+        for what, predicted, found in rows
     ]
     return [*shown, _life(measured)]
 
@@ -43,16 +43,12 @@ def _life(measured: Measured) -> tuple[str, str, str, str]:
         f"life, pinged every {_seconds(INTERVAL_S)}",
         predicted,
         off,
-        _verdict(measured.lifetime_as_predicted),
+        prediction_word(measured.lifetime_as_predicted),
     )
 
 
 def _seconds(seconds: float) -> str:
     return f"{round(seconds, 2):g} s"
-
-
-def _verdict(passed: bool) -> str:
-    return "pass" if passed else "FAIL"
 
 
 def render_json(measured: Measured, run: Run) -> str:

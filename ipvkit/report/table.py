@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from textwrap import wrap
 
-from ipvkit.report.grid import grid
+from ipvkit.lab import Check, Outcome
+from ipvkit.report.grid import grid, prediction_word
 from ipvkit.run.verdicts import Result, Verdict
 
-_COLOURS = {"pass": "32", "FAIL": "1;31", "skipped": "33", "not run": "33"}
+_COLOURS = {"as predicted": "32", "DIFFERS": "1;31", "skipped": "33", "not run": "33"}
 _NARROWEST_REASON = 32
-_MOST_TOLD = 20
-"""How many checks the verdict tells by their names."""
 
 _HEADERS = ("check", "address", "predicted", "observed", "verdict", "reason")
 
@@ -31,14 +30,17 @@ def _table(rows: list[list[str]], width: int | None) -> str:
         return grid(rows, _HEADERS)
     others = grid([row[:-1] for row in rows], _HEADERS[:-1])
     room = width - max(len(line) for line in others.splitlines()[:2]) - 2
-    if room < _NARROWEST_REASON:
-        return _with_reasons_below(others, [row[-1] for row in rows], width)
-    widths = [None] * (len(_HEADERS) - 1) + [room]
-    return grid(rows, _HEADERS, maxcolwidths=widths)
+    if room >= _NARROWEST_REASON:
+        return grid(rows, _HEADERS, maxcolwidths=[None] * (len(_HEADERS) - 1) + [room])
+    reasons = [row[-1] for row in rows]
+    if room < -2:
+        others = grid([[row[0], *row[2:-1]] for row in rows], [_HEADERS[0], *_HEADERS[2:-1]])
+        reasons = [f"{row[1]}  {row[-1]}" for row in rows]
+    return _with_reasons_below(others, reasons, width)
 
 
 def _with_reasons_below(table: str, reasons: list[str], width: int) -> str:
-    """Return the table with each row's reason on the lines after it, where none fits beside it."""
+    """Return the table with each row's reason on the lines after it."""
     header, rule, *rows = table.splitlines()
     lines = [header, rule]
     for row, reason in zip(rows, reasons, strict=True):
@@ -61,9 +63,7 @@ def _row(verdict: Verdict, colour: bool) -> list[str]:
 
 
 def _word(verdict: Verdict) -> str:
-    if verdict.probe.skipped:
-        return "skipped"
-    return {True: "pass", False: "FAIL", None: "not run"}[verdict.passed]
+    return "skipped" if verdict.probe.skipped else prediction_word(verdict.passed)
 
 
 def _residue(result: Result) -> Iterator[str]:
@@ -76,17 +76,33 @@ def _residue(result: Result) -> Iterator[str]:
 
 
 def verdict_line(result: Result) -> str:
-    """Return the line that says how it came out: the verdict, the counts, the kernel, the seconds."""
+    """Return the summary: predictions that held, pairs that do not work, the kernel, seconds."""
     run = result.run
-    checks = [check for check in result.checks if not check.probe.skipped]
-    right = sum(check.passed is True for check in checks)
-    counts = f"{right} of {len(checks)} checks as predicted" if checks else "nothing was checked"
-    skipped = len(result.checks) - len(checks)
-    if skipped:
+    asked = [check for check in result.checks if not check.probe.skipped]
+    held = sum(check.passed is True for check in asked)
+    counts = f"{held} of {len(asked)} as predicted" if asked else "nothing was checked"
+    if skipped := len(result.checks) - len(asked):
         counts += f", {skipped} skipped"
-    wrong = [str(check.probe.check) for check in checks if check.passed is False]
-    if wrong:
-        more = f" and {len(wrong) - _MOST_TOLD} more" if len(wrong) > _MOST_TOLD else ""
-        counts += f" (not: {', '.join(wrong[:_MOST_TOLD])}{more})"
-    where = f"{run.target}, kernel {run.kernel}" if run.kernel else run.target
-    return f"{result.verdict}: {run.plan.lab.name}, {counts}; {where}; {run.duration_s:.1f} s"
+    if wrong := [str(check.probe.check) for check in asked if check.passed is False]:
+        counts += f" (DIFFERS: {_some(wrong, 20)})"
+    parts = [counts]
+    if lost := unreachable(result):
+        parts += [f"{len(lost)} pair{'s' if len(lost) > 1 else ''} unreachable: {_some(lost, 5)}"]
+    parts += [f"{run.target}, kernel {run.kernel}" if run.kernel else run.target, f"{run.duration_s:.1f} s"]
+    error = "error: " if result.failure is not None else ""
+    return f"{error}{run.plan.lab.name}: {'; '.join(parts)}"
+
+
+def unreachable(result: Result) -> list[str]:
+    """Return the pairs of which the last check, of any family, observed unreachable."""
+    last = {
+        (str(verdict.probe.check), verdict.probe.check.family): verdict.observed
+        for verdict in result.checks
+        if isinstance(verdict.probe.check, Check) and verdict.observed is not None
+    }
+    return list(dict.fromkeys(name for (name, _), seen in last.items() if seen is Outcome.UNREACHABLE))
+
+
+def _some(names: list[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -96,7 +96,7 @@ def test_a_wrong_expectation_ends_with_1_and_the_check_is_named(program: Program
     lab.write_text(LAB.replace("EXPECT", ", expect: reachable, why: to see it fail"))
     done = program.run("run-lab", str(lab), "--target", "uml")
     assert done.returncode == 1
-    assert "1 of 2 checks as predicted (not: host -> test1)" in done.stdout
+    assert "1 of 2 as predicted (DIFFERS: host -> test1)" in done.stdout
     assert "to see it fail" in done.stdout
     lab.write_text(LAB.replace("EXPECT", ""))
     output = program.folder / "result.json"

@@ -254,8 +254,8 @@ def test_attempts_are_told_beside_the_checks_of_their_phase() -> None:
     ]
     assert all(attempt["reason"] for attempt in found)
     rows = [line for line in table.render(result).splitlines() if line.startswith("set test1's mtu")]
-    assert ["accepted" in rows[0], "FAIL" in rows[1]] == [True, True]
-    assert "(not: set test1's mtu to 1401)" in table.render(result).splitlines()[-1]
+    assert ["accepted" in rows[0], "DIFFERS" in rows[1]] == [True, True]
+    assert "(DIFFERS: set test1's mtu to 1401)" in table.render(result).splitlines()[-1]
 
 
 # --- the table ------------------------------------------------------------------------------------------
@@ -270,19 +270,51 @@ def test_the_table_has_a_line_for_each_check_with_what_was_predicted_and_observe
     text = table.render(failing())
     rows = [re.split(r"  +", line.strip()) for line in text.splitlines() if " -> " in line]
     assert [row[:5] for row in rows[:3]] == [
-        ["test1 -> gateway", ADDRESS, "reachable", "reachable", "pass"],
-        ["test2 -> gateway", ADDRESS, "reachable", "unreachable", "FAIL"],
-        ["host -> test1", "192.168.104.211", "unreachable", "unreachable", "pass"],
+        ["test1 -> gateway", ADDRESS, "reachable", "reachable", "as predicted"],
+        ["test2 -> gateway", ADDRESS, "reachable", "unreachable", "DIFFERS"],
+        ["host -> test1", "192.168.104.211", "unreachable", "unreachable", "as predicted"],
     ]
     assert all(row[5] for row in rows[:3]), "each with the reason"
 
 
 def test_the_last_line_is_the_verdict_and_names_what_came_out_otherwise() -> None:
-    last = table.render(failing()).splitlines()[-1]
-    assert last.startswith("fail: walkthrough, 2 of 3 checks as predicted")
-    assert "test2 -> gateway" in last
-    assert "local, kernel 6.12.0" in last
-    assert table.render(judge(as_predicted(walkthrough()))).splitlines()[-1].startswith("pass: walkthrough, ")
+    assert table.render(failing()).splitlines()[-1] == (
+        "walkthrough: 2 of 3 as predicted (DIFFERS: test2 -> gateway); "
+        "2 pairs unreachable: test2 -> gateway, host -> test1; local, kernel 6.12.0; 2.0 s"
+    )
+    right = judge(as_predicted(walkthrough()))
+    assert table.verdict_line(right) == (
+        "walkthrough: 12 of 12 as predicted; 2 pairs unreachable: test1 -> gateway, host -> test1; "
+        "local, kernel 6.12.0; 2.0 s"
+    )
+    assert written(right)["unreachable"] == ["test1 -> gateway", "host -> test1"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from([4, 6]), st.booleans()), max_size=20))
+def test_a_pair_is_unreachable_where_its_last_check_of_a_family_was(
+    asked: list[tuple[str, int, bool]],
+) -> None:
+    checks = [Check(name, "gateway", family="ipv4" if ip == 4 else "ipv6") for name, ip, _ in asked]
+    (probe,) = (step.probe for step in probes(plan_of(Check("test1", "gateway"))))
+    assert probe is not None
+    seen = [Outcome.REACHABLE if works else Outcome.UNREACHABLE for *_, works in asked]
+    verdicts = tuple(Verdict(replace(probe, check=c), o) for c, o in zip(checks, seen, strict=True))
+    result = Result(run_of(plan_of(Check("test1", "gateway"))), {"l2": verdicts}, None)
+    expected = {
+        f"{name} -> gateway"
+        for number, (name, ip, works) in enumerate(asked)
+        if not works and (name, ip) not in [later[:2] for later in asked[number + 1 :]]
+    }
+    found = table.unreachable(result)
+    assert (set(found), len(found)) == (expected, len(expected))
+    (shown,) = re.findall(r"unreachable: ([^;]*)", table.verdict_line(result)) or [""]
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    assert shown == ", ".join(found[:5]) + more
+
+
+def test_a_failure_is_the_first_word_of_the_last_line() -> None:
+    line = table.verdict_line(results()[4])
+    assert line == "error: walkthrough: 0 of 12 as predicted; uml; 0.0 s"
 
 
 def test_the_table_tells_how_long_a_watched_path_lived() -> None:
@@ -310,8 +342,8 @@ def test_colour_changes_nothing_but_colour(width: int | None) -> None:
     plain = table.render(failing(), width=width)
     coloured = table.render(failing(), colour=True, width=width)
     assert "\x1b" not in plain
-    assert "\x1b[32mpass\x1b[0m" in coloured
-    assert "\x1b[1;31mFAIL\x1b[0m" in coloured
+    assert "\x1b[32mas predicted\x1b[0m" in coloured
+    assert "\x1b[1;31mDIFFERS\x1b[0m" in coloured
     assert ANSI.sub("", coloured) == plain
 
 
