@@ -1,11 +1,11 @@
-"""Hypothesis profiles: `fast`, the default, `quick`, for ./scripts/test --fast, `thorough`, `exhaustive`.
+"""Options, and Hypothesis profiles: HYPOTHESIS_PROFILE=thorough chooses one.
 
-HYPOTHESIS_PROFILE=thorough chooses one. Two options are for the faults that are put into runs.
+By default nothing is drawn anew: what fails does so because of a change. --slow draws other cases each time.
 """
 
 import os
+import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,25 +14,29 @@ from hypothesis import HealthCheck, Phase, settings
 settings.register_profile(
     "fast",
     deadline=None,
+    derandomize=True,
     max_examples=30,
     phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("quick", settings.get_profile("fast"), max_examples=6)
-settings.register_profile("thorough", settings.get_profile("fast"), max_examples=1000, phases=list(Phase))
-settings.register_profile("exhaustive", settings.get_profile("fast"), max_examples=100_000, database=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+settings.register_profile("fresh", settings.get_profile("fast"), derandomize=False, max_examples=100)
+settings.register_profile("thorough", settings.get_profile("fresh"), max_examples=1000, phases=list(Phase))
+settings.register_profile("exhaustive", settings.get_profile("fresh"), max_examples=100_000, database=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="long tests too, and other random cases each time")
     parser.addoption("--exhaustive", action="store_true", help="try every fault at every command: hours")
-    parser.addoption("--faults-seed", type=int, help="which faults are tried; by default each day others")
+    parser.addoption("--faults-seed", type=int, help="which faults are tried; with --slow, others each time")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("fresh" if option.slow else "fast"))
     # Set once: the workers of xdist are given the options of the process that starts them.
-    if config.option.faults_seed is None:
-        config.option.faults_seed = datetime.now(UTC).toordinal()
+    if option.faults_seed is None:
+        option.faults_seed = random.randrange(1_000_000) if option.slow else 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -161,7 +161,7 @@ def terminal_environment(home: Path) -> dict[str, str]:
     }
 
 
-def run(command: str, folder: Path, timeout_s: float = 120) -> tuple[int, str]:
+def run(command: str, folder: Path, timeout_s: float = 600) -> tuple[int, str]:
     """Return the exit code of a command line, and what a person saw of it on a terminal."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -184,7 +184,7 @@ def run(command: str, folder: Path, timeout_s: float = 120) -> tuple[int, str]:
 
 
 def run_session(
-    opening: str, commands: Sequence[str], folder: Path, timeout_s: float = 240
+    opening: str, commands: Sequence[str], folder: Path, timeout_s: float = 600
 ) -> list[tuple[int, str]]:
     """Open a shell, type commands into it, and return the exit code of each and what it printed.
 

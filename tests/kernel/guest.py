@@ -20,7 +20,7 @@ class Said:
     output: str
 
 
-def in_guest(script: str, timeout_s: float = 120) -> Said:
+def in_guest(script: str, timeout_s: float = 600) -> Said:
     """Run a bash script as root of a fresh guest; raise AssertionError if it did not end in time."""
     mark = secrets.token_hex(8)
     # Through a pipe, so that nothing takes the guest's serial line for a person's terminal.

@@ -60,7 +60,7 @@ class Program:
             text=True,
         )
 
-    def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
         try:
             stdout, stderr = process.communicate(timeout=timeout)

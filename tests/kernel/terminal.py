@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-BOUND_S = 30.0
+BOUND_S = 120.0
 """How long anything may take that takes about a second on a machine with nothing else to do."""
 
 PROMPT = "lan# "

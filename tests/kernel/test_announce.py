@@ -25,7 +25,7 @@ TOOLS = f"""\
 export PYTHONDONTWRITEBYTECODE=1
 announce() {{ : >/run/told; $as {IPVKIT} announce "$@" >/run/told 2>/run/said & pid=$!; told announcing; }}
 told() {{
-  for _ in $(seq 300); do grep -qs "$1" /run/told && return; sleep 0.05; done
+  for _ in $(seq 2000); do grep -qs "$1" /run/told && return; sleep 0.05; done
   cat /run/told /run/said
   exit 99
 }}
@@ -49,21 +49,19 @@ def stopped(lines: list[str], why: str) -> bool:
 
 
 def test_an_announced_endpoint_is_reached_for_longer_than_any_entry_lives() -> None:
-    """The neighbour's timers are the kernel's own: one announcement lasts 8 s, the pings 12 s."""
+    """The neighbour's timers are the kernel's defaults: one announcement lasts 8 s, the pings 12 s."""
     lines = guest(
         "ip netns exec neighbour ping -c 1 -W 10 192.168.104.211 | grep -o '[0-9] received'\n"
-        "announce 192.168.104.211 --parent eth0 --every 1s --for 14s\n"
+        "announce 192.168.104.211 --parent eth0 --every 1s\n"
         # Until the first announcement has come.
-        "for _ in $(seq 100); do ip -n neighbour neigh show 192.168.104.211 | grep -q STALE && break; done\n"
+        "for _ in $(seq 2000); do ip -n neighbour neigh show 192.168.104.211 | grep -q STALE && break; done\n"
         "bind; ip netns exec neighbour ping -c 60 -i 0.2 192.168.104.211 | grep -o '[0-9]* received'\n"
-        "ended\n"
+        "kill -TERM $pid; ended\n"
     )
     assert lines[:3] == ["0 received", "bind 1", "60 received"]
-    assert lines[3:5] == ["exits 0", "announcing 192.168.104.211 out of eth0 every 1 s, for 14 s"]
-    assert lines[5:] == [
-        "stopped after 14 rounds (time is up); net.ipv4.ip_nonlocal_bind = 0 again",
-        "bind 0",
-    ]
+    assert lines[3:5] == ["exits 130", "announcing 192.168.104.211 out of eth0 every 1 s"]
+    assert stopped(lines[5:6], "interrupted by SIGTERM")
+    assert lines[6:] == ["bind 0"]
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +147,7 @@ def test_in_a_namespace_its_own_sysctl_is_set_and_its_own_link_sends() -> None:
         "ip netns exec gateway sysctl -qw net.ipv4.conf.eth0.arp_accept=1\n"
         "announce 192.168.104.50 --parent eth0 --netns neighbour --every 200ms; bind\n"
         "ip netns exec neighbour sysctl -n net.ipv4.ip_nonlocal_bind\n"
-        "for _ in $(seq 100); do ip -n gateway neigh show 192.168.104.50 | grep -q . && break; done\n"
+        "for _ in $(seq 2000); do ip -n gateway neigh show 192.168.104.50 | grep -q . && break; done\n"
         "ip -n gateway neigh show 192.168.104.50 | grep -o '[0-9a-f:]\\{17\\}'\n"
         "ip -n neighbour link show eth0 | grep -o 'ether [0-9a-f:]*'\n"
         "kill -TERM $pid; ended\n"

@@ -38,7 +38,7 @@ def results_of(labs: Iterable[Lab]) -> list[Result]:
 
 def results(plans: list[Plan]) -> list[Result]:
     """Return what became of `plans`, each run in a kernel of its own."""
-    runs = engine.run_side_by_side(plans, Uml(), lambda _event: None, at_once=KERNELS_AT_ONCE, timeout_s=300)
+    runs = engine.run_side_by_side(plans, Uml(), lambda _event: None, at_once=KERNELS_AT_ONCE, timeout_s=600)
     return [judge(run) for run in runs]
 
 

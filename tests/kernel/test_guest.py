@@ -115,7 +115,7 @@ def test_a_signal_on_a_real_nic_undoes_what_was_done(name: str) -> None:
         f"({SHOW}) >/run/before\n"
         # bash starts background commands with ^C ignored; ipvkit must not inherit that here.
         f"env --default-signal=INT {IPVKIT} run-lab --parent eth0 2>/run/progress &\n"
-        "for i in $(seq 200); do grep -q 'ping host' /run/progress && break; sleep 0.1; done\n"
+        "for i in $(seq 2000); do grep -q 'ping host' /run/progress && break; sleep 0.1; done\n"
         f"kill -{name} $!; wait $!; code=$?\n"
         f"({SHOW}) >/run/after; cat /run/progress\n"
         "diff /run/before /run/after && exit $code"
@@ -209,7 +209,7 @@ def test_the_exported_script_runs_on_a_real_nic() -> None:
 def test_the_exported_script_undoes_when_it_is_told_to_stop(ending: str) -> None:
     said = on_a_real_nic(
         in_a_file(exported("--parent", "eth0"), "/run/lab.sh") + "wait_for_ping() {\n"
-        "  for i in $(seq 200); do grep -qs '^+ ping' /run/told && return; sleep 0.05; done\n"
+        "  for i in $(seq 2000); do grep -qs '^+ ping' /run/told && return; sleep 0.05; done\n"
         "}\n"
         f"({SHOW}) >/run/before\n"
         # Not every time the same moment: a command may be killed before it has begun.
@@ -295,10 +295,10 @@ def test_an_exported_script_that_is_killed_is_undone_from_its_record(tmp_path: P
         # After so many commands: at the first sysctl, and at pings by way of the proxy entry and of the shim.
         "for n in 9 13 26; do\n"
         "rm -f /run/told; bash /run/lab.sh >/run/told 2>&1 &\n"
-        "for i in $(seq 400); do [[ $(grep -cs '^+' /run/told) -ge $n ]] && break; sleep 0.02; done\n"
+        "for i in $(seq 2000); do [[ $(grep -cs '^+' /run/told) -ge $n ]] && break; sleep 0.02; done\n"
         # Stopped first: KILL in the middle of a fork can crash a User-Mode Linux kernel.
         "kill -STOP $!\n"
-        "for i in $(seq 400); do grep -q '^State:.T' /proc/$!/status && break; sleep 0.02; done\n"
+        "for i in $(seq 2000); do grep -q '^State:.T' /proc/$!/status && break; sleep 0.02; done\n"
         "kill -KILL $!; wait $!; bash /run/lab.sh; [[ $? == 2 ]] || exit 2\n"
         "bash /run/lab.sh --undo || exit 3\n"
         f"({HOST}) >/run/after 2>/dev/null\n"

@@ -113,7 +113,6 @@ def test_the_kernel_refuses_what_is_an_error_and_takes_all_else() -> None:
         "for parent in $parents; do\n"
         '  ip link add probe link $parent type ipvlan mode l2; echo "$parent ended $?"; ip link del probe\n'
         "done 2>/run/said\ncat /run/said\n",
-        timeout_s=180,
     )
     assert said.exit_code == 0, said.output
     found = document_in(said)["findings"]

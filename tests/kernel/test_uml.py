@@ -3,13 +3,13 @@
 import json
 import random
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from command_line import BOUND_S, wait_until
 from guest import in_guest
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
@@ -61,7 +61,6 @@ def assert_the_walkthrough_passed(stdout: str) -> None:
     assert expired["ping"]["received"] > 0
     lived = expired["ping"]["replies"][-1]["timestamp"] - expired["ping"]["replies"][0]["timestamp"]
     assert expired["lifetime_s"] == pytest.approx(lived, abs=0.001)
-    assert 0.5 < expired["lifetime_s"] < 5
 
 
 def test_the_walkthrough_passes_as_root(program: Program) -> None:
@@ -159,20 +158,22 @@ def test_a_run_that_takes_too_long_is_ended(program: Program) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
-def test_a_killed_run_leaves_no_process_and_no_file(program: Program, name: str) -> None:
-    for _ in range(4):
+def test_a_killed_run_leaves_no_process_and_no_file(
+    program: Program, name: str, pytestconfig: pytest.Config
+) -> None:
+    choice = random.Random(f"{name} {pytestconfig.option.faults_seed}")
+    for steps in (0, *choice.sample(range(1, 20), 3)):
         process = program.start("run-lab", "--target", "uml")
-        time.sleep(random.uniform(0, 3))  # the moment is what is being varied, nothing is awaited
+        assert process.stderr is not None
+        for _ in range(steps):
+            assert process.stderr.readline()
         process.send_signal(signal.Signals[name])
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=BOUND_S)
         wanted = -signal.SIGKILL if name == "SIGKILL" else 130
         # A signal that comes before ipvkit's first line is Python's own affair.
         before = process.returncode == -signal.Signals[name] or "Fatal Python error" in stderr
         assert before or (process.returncode == wanted and "Traceback" not in stderr), stderr
-        end = time.monotonic() + 5
-        while program.left_processes() and time.monotonic() < end:
-            time.sleep(0.02)
-        assert program.left_processes() == []
+        wait_until(lambda: program.left_processes() == [])
         assert program.left_files() == []
 
 

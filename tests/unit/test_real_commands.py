@@ -252,7 +252,7 @@ def test_real_neighbours(lan: dict[str, Called]) -> None:
 def test_who_has_no_right_to_the_network_is_told_to_use_sudo() -> None:
     """In a user namespace that has no root."""
     argv = ["unshare", "--user", "--net", *IPVKIT, "link", "add", "ipvkit-x", "--type", "bridge"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == (
         "error: this user may not do that\n  command: ip link add ipvkit-x type bridge\n"

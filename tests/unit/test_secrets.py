@@ -45,7 +45,7 @@ unshare --net bash -c 'exec -a SECRET sleep 300' &
 nameless=$!
 trap 'kill $named $nameless' EXIT
 for pid in $named $nameless; do
-  for _ in {1..500}; do grep -qs SECRET /proc/$pid/cmdline && break; sleep 0.01; done
+  for _ in {1..5000}; do grep -qs SECRET /proc/$pid/cmdline && break; sleep 0.01; done
   grep -qs SECRET /proc/$pid/cmdline
 done
 link_in_nameless() {
@@ -81,7 +81,7 @@ def seen(folder: Path, *lines: str, path: Path | None = None) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     return done.stdout
