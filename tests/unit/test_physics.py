@@ -93,9 +93,7 @@ ROLES = (HOST, *NAMES, GATEWAY, NEIGHBOUR, FAR)
 PAIRS = [pair for pair in permutations(ROLES, 2) if set(pair) & set(NAMES)]
 L3_MODES: tuple[Mode, ...] = ("l3", "l3s")
 
-peers = st.sampled_from(PEERS)
 flags = st.sampled_from(FLAGS)
-l3_modes = st.sampled_from(L3_MODES)
 
 
 def asked(
@@ -300,6 +298,9 @@ def settings_without_help() -> list[Setting]:
     return [Setting(mode, flag) for mode, flag in product(MODES, FLAGS)]
 
 
+each_setting = pytest.mark.parametrize("setting", settings_without_help(), ids=str)
+
+
 def helped(setting: Setting) -> list[Setting]:
     """Return `setting` with each help that can work in it."""
     if setting.mode == "l2":
@@ -320,7 +321,7 @@ WITH_HOST = {pair for pair in PAIRS if HOST in pair}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("setting", settings_without_help(), ids=str)
+@each_setting
 def test_without_help_the_mode_decides_over_outside_and_the_flag_over_siblings(
     setting: Setting, family: Family
 ) -> None:
@@ -328,7 +329,7 @@ def test_without_help_the_mode_decides_over_outside_and_the_flag_over_siblings(
     assert reached(setting, family=family) == outside | (SIBLINGS if setting.flag == "bridge" else set())
 
 
-@pytest.mark.parametrize("setting", settings_without_help(), ids=str)
+@each_setting
 def test_help_never_makes_a_pair_unreachable(setting: Setting) -> None:
     for family, more in product(FAMILIES, helped(setting)):
         assert reached(more, family=family) >= reached(setting, family=family), f"{more}, {family}"
@@ -424,7 +425,7 @@ def test_in_l2_a_switch_that_reflects_brings_the_host_and_its_endpoints_together
         assert "sends frames back" in prediction.reason
 
 
-@given(l3_modes)
+@pytest.mark.parametrize("mode", L3_MODES)
 def test_in_l3_a_switch_that_reflects_does_not(mode: Mode) -> None:
     assert asked(HOST, "one", Setting(mode), HAIRPIN).outcome is UNREACHABLE
 
@@ -450,11 +451,12 @@ def test_port_security_drops_what_comes_from_an_endpoint_and_lets_arp_pass(mode:
     assert asked(GATEWAY, "two", setting, paired).outcome is UNREACHABLE
 
 
-@given(st.sampled_from(settings_without_help()), st.sampled_from(PAIRS))
-def test_port_security_is_ipv4s_and_siblings_do_not_meet_it(setting: Setting, pair: tuple[str, str]) -> None:
+@each_setting
+def test_port_security_is_ipv4s_and_siblings_do_not_meet_it(setting: Setting) -> None:
     nobody = State(allowed=())
-    assert asked(*pair, setting, nobody, family="ipv6") == asked(*pair, setting, family="ipv6")
-    if pair in SIBLINGS:
+    for pair in PAIRS:
+        assert asked(*pair, setting, nobody, family="ipv6") == asked(*pair, setting, family="ipv6")
+    for pair in SIBLINGS:
         assert asked(*pair, setting, nobody) == asked(*pair, setting)
 
 
@@ -492,11 +494,13 @@ def test_endpoints_on_two_parents_reach_each_other_by_the_gateway_if_both_are_re
 
 
 @BY_NETWORK
-@given(st.sampled_from(settings_without_help()), st.sampled_from(settings_without_help()))
-def test_each_parent_has_a_mode_and_a_flag_of_its_own(lab: Lab, one: Setting, other: Setting) -> None:
-    for pair in (("one", "two"), ("one", GATEWAY), (NEIGHBOUR, "one"), (HOST, "one")):
-        assert on_two(*pair, one, other, lab) == on_two(*pair, one, Setting(), lab)
-    assert on_two(GATEWAY, "other", one, other, lab) == on_two(GATEWAY, "other", Setting(), other, lab)
+@each_setting
+def test_each_parent_has_its_own_mode_and_flag(lab: Lab, setting: Setting) -> None:
+    for other in settings_without_help():
+        for pair in (("one", "two"), ("one", GATEWAY), (NEIGHBOUR, "one"), (HOST, "one")):
+            assert on_two(*pair, setting, other, lab) == on_two(*pair, setting, Setting(), lab)
+        pair = (GATEWAY, "other")
+        assert on_two(*pair, setting, other, lab) == on_two(*pair, Setting(), other, lab)
 
 
 @BY_NETWORK
@@ -586,7 +590,8 @@ def test_a_link_is_added_once_and_deleted_once() -> None:
 # --- attempts: modes ------------------------------------------------------------------------------------
 
 
-@given(st.sampled_from(MODES), flags)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("flag", FLAGS)
 def test_a_sibling_without_a_mode_flips_all_to_l3_and_leaves_their_flag(mode: Mode, flag: Flag) -> None:
     phase = replace(L2, setting=Setting(mode, flag))
     late = AddLink("late", "ipvlan", "eth0")
@@ -594,7 +599,9 @@ def test_a_sibling_without_a_mode_flips_all_to_l3_and_leaves_their_flag(mode: Mo
     assert ("from now on" in told(phase, late).reason) == (mode != "l3")
 
 
-@given(st.sampled_from(settings_without_help()), st.sampled_from(MODES), st.none() | flags)
+@each_setting
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("flag", [None, *FLAGS])
 def test_a_sibling_with_a_mode_and_no_flag_sets_the_flag_to_bridge(
     setting: Setting, mode: Mode, flag: Flag | None
 ) -> None:
@@ -613,15 +620,13 @@ def test_after_a_flip_pings_come_out_as_in_the_new_mode_until_somebody_sets_it_b
     assert "NOARP" in of_one(L2, Check(GATEWAY, "one"), late).reason
 
 
-@given(st.sampled_from(settings_without_help()), st.sampled_from(MODES), st.sampled_from(PAIRS))
-def test_a_mode_that_is_set_is_as_one_that_endpoints_were_made_in(
-    setting: Setting, mode: Mode, pair: tuple[str, str]
-) -> None:
+@each_setting
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_that_is_set_is_as_one_that_endpoints_were_made_in(setting: Setting, mode: Mode) -> None:
     """But for what is behind the gateway: the endpoints keep the routes that they were given."""
     flipped = trying(replace(L2, setting=setting), SetMode("one", mode))
-    if FAR not in pair:
-        outcome = asked(*pair, setting, flipped).outcome
-        assert outcome is asked(*pair, Setting(mode)).outcome
+    for pair in (pair for pair in PAIRS if FAR not in pair):
+        assert asked(*pair, setting, flipped).outcome is asked(*pair, Setting(mode)).outcome
 
 
 def test_a_flip_changes_no_route_of_an_endpoint() -> None:
@@ -654,17 +659,18 @@ def test_what_is_refused_changes_nothing() -> None:
 # --- attempts: MTUs, and sizes --------------------------------------------------------------------------
 
 
-@given(st.sampled_from(settings_without_help()), st.sampled_from(PAIRS), st.sampled_from(FAMILIES))
+@each_setting
+@pytest.mark.parametrize(("family", "headers"), [("ipv4", 28), ("ipv6", 48)])
 def test_what_fits_into_every_mtu_changes_nothing_and_what_does_not_is_lost(
-    setting: Setting, pair: tuple[str, str], family: Family
+    setting: Setting, family: Family, headers: int
 ) -> None:
-    headers = 28 if family == "ipv4" else 48
-    usual = asked(*pair, setting, family=family)
-    assert asked(*pair, setting, family=family, size=1500 - headers).outcome is usual.outcome
-    too_large = asked(*pair, setting, family=family, size=1501 - headers)
-    assert too_large.outcome is UNREACHABLE
-    if usual.outcome is REACHABLE:
-        assert "1501 bytes are more than the mtu" in too_large.reason
+    for pair in PAIRS:
+        usual = asked(*pair, setting, family=family)
+        assert asked(*pair, setting, family=family, size=1500 - headers).outcome is usual.outcome
+        too_large = asked(*pair, setting, family=family, size=1501 - headers)
+        assert too_large.outcome is UNREACHABLE
+        if usual.outcome is REACHABLE:
+            assert "1501 bytes are more than the mtu" in too_large.reason
 
 
 def test_siblings_hand_over_what_no_wire_would_take() -> None:
@@ -722,7 +728,8 @@ def test_a_parents_mtu_stays_and_an_endpoints_goes_with_it() -> None:
 # --- l3 and what the peers remember -------------------------------------------------------------------
 
 
-@given(peers, l3_modes)
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("mode", L3_MODES)
 def test_in_l3_a_peer_without_an_entry_is_unreachable_both_ways(peer: str, mode: Mode) -> None:
     for check in both_ways(peer, "one"):
         prediction = of_one(replace(L3, setting=Setting(mode)), check)
@@ -730,7 +737,7 @@ def test_in_l3_a_peer_without_an_entry_is_unreachable_both_ways(peer: str, mode:
         assert "NOARP" in prediction.reason
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_an_entry_from_an_l2_phase_makes_l3_reachable(peer: str) -> None:
     for check in both_ways(peer, "one"):
         for learned in (check, replace(check, source=check.destination, destination=check.source)):
@@ -740,7 +747,7 @@ def test_an_entry_from_an_l2_phase_makes_l3_reachable(peer: str) -> None:
             assert "warm" in prediction.reason
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_an_entry_is_of_one_peer_and_one_address(peer: str) -> None:
     other = next(role for role in PEERS if role != peer)
     assert of_one(L3, Check(peer, "two"), known(peer, "one")).outcome is UNREACHABLE
@@ -748,7 +755,7 @@ def test_an_entry_is_of_one_peer_and_one_address(peer: str) -> None:
     assert of_one(L3, Check(peer, "one", family="ipv6"), known(peer, "one")).outcome is UNREACHABLE
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_an_announcement_fills_a_failed_entry(peer: str) -> None:
     state = doing(L3, Act(announce=("one",)), state=failed(peer))
     for check in both_ways(peer, "one"):
@@ -757,14 +764,14 @@ def test_an_announcement_fills_a_failed_entry(peer: str) -> None:
         assert "announcement" in prediction.reason
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_an_announcement_fills_no_entry_of_ipv6(peer: str) -> None:
     check = Check(peer, "one", family="ipv6")
     state = doing(L3, Act(checks=(check,)), Act(announce=("one",)))
     assert of_one(L3, check, state).outcome is UNREACHABLE
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_an_announcement_makes_no_entry(peer: str) -> None:
     state = doing(L3, Act(announce=("one", "two")))
     assert state == NOTHING
@@ -772,7 +779,7 @@ def test_an_announcement_makes_no_entry(peer: str) -> None:
         assert of_one(L3, check, state).outcome is UNREACHABLE
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_a_flush_takes_every_entry_of_its_peer_and_of_no_other(peer: str) -> None:
     other = next(role for role in PEERS if role != peer)
     pings = tuple(Check(role, endpoint) for role in PEERS for endpoint in NAMES)
@@ -782,20 +789,22 @@ def test_a_flush_takes_every_entry_of_its_peer_and_of_no_other(peer: str) -> Non
         assert of_one(L3, Check(other, endpoint), state).outcome is REACHABLE
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_a_flush_takes_failed_entries_too(peer: str) -> None:
     announced = doing(L3, Act(flush=(peer,)), Act(announce=("one",)), state=failed(peer))
     assert of_one(L3, Check(peer, "one"), announced).outcome is UNREACHABLE
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_a_flush_wins_over_an_announcement_beside_it(peer: str) -> None:
     for before in (known(peer), failed(peer)):
         state = doing(L3, Act(announce=("one",), flush=(peer,)), state=before)
         assert of_one(L3, Check(peer, "one"), state).outcome is UNREACHABLE
 
 
-@given(peers, st.integers(1, 60), st.booleans())
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("watch", [1, 2, 6, 7, 8, 60])
 def test_a_watched_entry_expires_when_it_is_watched_longer_than_it_lives(
     peer: str, watch: int, fast: bool
 ) -> None:
@@ -808,7 +817,7 @@ def test_a_watched_entry_expires_when_it_is_watched_longer_than_it_lives(
         assert (f"{lives:g} s" in prediction.reason) == (prediction.outcome is EXPIRES)
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_fast_ageing_shortens_the_life_of_the_entries_of_its_peer_only(peer: str) -> None:
     other = next(role for role in PEERS if role != peer)
     state = doing(L3, Act(fast_ageing=(peer,)))
@@ -822,7 +831,7 @@ def test_the_kernels_own_timers_give_the_measured_life() -> None:
     assert FAST_TIMERS.lifetime_s == pytest.approx(1.3)
 
 
-@given(peers)
+@pytest.mark.parametrize("peer", PEERS)
 def test_an_entry_that_expired_is_gone_until_the_next_announcement(peer: str) -> None:
     dead = doing(L3, Act(checks=(Check(peer, "one", 60),)), state=known(peer))
     assert of_one(L3, Check(peer, "one"), dead).outcome is UNREACHABLE

@@ -344,13 +344,11 @@ def test_siblings_of_a_parent_that_is_ipvlan_itself_are_found_on_the_real_one() 
     assert codes(WANTED, with_elsewhere(machine, beside)) == ["address-taken", "on-ipvlan"]
 
 
-@given(
-    kind=st.sampled_from((*RIDERS, "veth", "vlan", None)),
-    index=st.sampled_from((2, 3, None)),
-    netns=st.sampled_from((None, "third")),
-    lladdr=st.sampled_from((MAC, OTHER_MAC)),
-)
-def test_a_link_elsewhere_is_on_the_parent_where_all_that_is_told_of_it_fits(
+@pytest.mark.parametrize("kind", [*RIDERS, "veth", "vlan", None])
+@pytest.mark.parametrize("index", [2, 3, None])
+@pytest.mark.parametrize("netns", [None, "third"])
+@pytest.mark.parametrize("lladdr", [MAC, OTHER_MAC])
+def test_a_link_elsewhere_is_on_the_parent_where_all_that_is_known_of_it_fits(
     kind: str | None, index: int | None, netns: str | None, lladdr: str
 ) -> None:
     there = replace(link("x", "UP", kind=kind), mode="l3", flag="bridge", lladdr=lladdr)
