@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.run import engine
+from ipvkit.run.batches import as_run
 from ipvkit.run.rollback import Began, Finished, Stopping
 from ipvkit.targets import Inbox, Output, PayloadTarget
 from ipvkit.targets.uml import Uml
@@ -28,12 +29,12 @@ class Place:
     kind: str
     limit_s: float
 
-    def timed(self, script: str, limit_s: float | None = None) -> float:
+    def timed(self, script: str) -> float:
         """Run a bash script as root of a fresh machine, and return the seconds from its begin to its end.
 
-        It has `limit_s` for all; raise NotMeasuredError where it fails or takes longer.
+        Raise NotMeasuredError where it fails or takes longer than the limit.
         """
-        limit_s = limit_s or self.limit_s
+        limit_s = self.limit_s
         inbox: Inbox = SimpleQueue()
         marks: dict[str, float] = {}
         output = b""
@@ -59,7 +60,7 @@ class Place:
 
 def on_uml(lab: str, limit_s: float) -> float:
     """Run a lab on uml; return the seconds from the first command in its phases to the end of the last."""
-    plan = make_plan(load(lab, "bench.yaml"))
+    plan = as_run(make_plan(load(lab, "bench.yaml")))
     inside = {
         step.id for section in plan.sections if section.phase for stage in section.stages for step in stage
     }
