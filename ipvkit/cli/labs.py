@@ -12,7 +12,7 @@ from ipvkit.lab.format import dump, load
 from ipvkit.lab.new import MOST_ENDPOINTS, new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.report.labs import predictions, summaries
-from ipvkit.report.schema import render_markdown
+from ipvkit.report.schema import render_json, render_markdown
 
 labs = typer.Typer(name="labs", help="Nothing is run. Exit code: 0 done, 2 wrong usage, or what is no lab.")
 
@@ -67,5 +67,5 @@ def labs_schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="Tables of all keys instead.")] = False,
 ) -> int:
     """Print the JSON Schema of lab files, with which an editor completes and checks them."""
-    emit(render_markdown(gallery.schema()) if markdown else gallery.schema())
+    emit(render_markdown() if markdown else render_json())
     return 0

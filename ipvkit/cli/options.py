@@ -19,7 +19,8 @@ from ipvkit.core.values import (
     route_destination,
 )
 from ipvkit.lab import AT_ONCE, MOST_AT_ONCE, Lab, Prober, Setting, Setup, gallery, on_parent
-from ipvkit.lab.format import MOST_CHARACTERS, load
+from ipvkit.lab.fields import MOST_CHARACTERS
+from ipvkit.lab.format import load
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
 
 _BYTES_A_PING = 16 << 20

@@ -1,78 +1,47 @@
-"""The JSON Schema of lab files as tables of Markdown, for the reference page."""
+"""The keys of lab files as a JSON Schema, and as tables of Markdown for the reference page."""
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-_Schema = Mapping[str, Any]
-
-_TITLES = {
-    "lab": "The lab",
-    "network": "The network",
-    "parent": "Several parents",
-    "endpoint": "Endpoints",
-    "route": "Routes",
-    "phase": "Phases",
-    "setting": "Parents that differ in a phase",
-    "act": "What happens",
-    "check": "Checks",
-    "try": "Tries",
-}
-"""The parts of a lab in the order of the page, each with its heading."""
-
-_KEY = {
-    "lab": "lab",
-    "network": "network",
-    "parent": "parents",
-    "endpoint": "endpoints",
-    "route": "routes",
-    "phase": "phases",
-    "setting": "parents of a phase",
-    "act": "do",
-    "check": "check",
-    "try": "try",
-}
+from ipvkit.lab.table import LAB, NETWORK, PARTS, Part, Schema, schema
 
 
-def render_markdown(schema: str) -> str:
+def render_json() -> str:
+    """Return the JSON Schema of lab files."""
+    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def render_markdown() -> str:
     """Return a section with a table of keys for each part of a lab."""
-    whole = json.loads(schema)
-    parts = {"lab": whole, **whole["$defs"]}
-    return "\n".join(line for name in _TITLES for line in _section(name, parts[name]))
+    return "\n".join(line for part in PARTS for line in _section(part))
 
 
-def _section(name: str, part: _Schema) -> Iterator[str]:
-    yield f"## {_TITLES[name]}: `{_KEY[name]}`"
+def _section(part: Part) -> Iterator[str]:
+    yield f"## {part.title}: `{part.key}`"
     yield ""
-    if name != "lab":
-        yield part["description"]
+    if part is not LAB:
+        yield part.meaning
         yield ""
     yield "| key | type | default | meaning |"
     yield "| --- | --- | --- | --- |"
-    for key, value in part["properties"].items():
-        default = "required" if key in part["required"] else _default(value)
-        meaning = value["description"] if "description" in value else _see(value)
-        yield f"| `{key}` | {_type(value)} | {default} | {meaning} |"
+    whole = part.schema
+    for key, value in whole["properties"].items():
+        default = "required" if key in whole["required"] else _default(value)
+        yield f"| `{key}` | {_type(value)} | {default} | {value.get('description', _SEE_NETWORK)} |"
     yield ""
 
 
-def _see(value: _Schema) -> str:
-    name = _name(value)
-    return f"See [{_TITLES[name].lower()}](#{_TITLES[name].lower().replace(' ', '-')}-{_KEY[name]})."
+_SEE_NETWORK = f"See [{NETWORK.title.lower()}](#{NETWORK.title.lower().replace(' ', '-')}-{NETWORK.key})."
 
 
-def _default(value: _Schema) -> str:
+def _default(value: Schema) -> str:
     if "default" not in value:
         return "none"
     default = value["default"]
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
-def _name(value: _Schema) -> str:
-    return str(value["$ref"]).rpartition("/")[2]
-
-
-def _type(value: _Schema) -> str:
+def _type(value: Schema) -> str:
     if "$ref" in value:
         return "mapping"
     if "enum" in value:

@@ -148,7 +148,7 @@ def test_a_lab_file_with_a_mistake_is_named_with_its_line(
     code, out, err = call("run-lab", "--dry-run", str(file))
     assert (code, out) == (2, "")
     line = next(n for n, text in enumerate(file.read_text().splitlines(), 1) if "l9" in text)
-    assert err.startswith(f"error: {file}:{line}: mode: 'l9' is not known\n")
+    assert err.startswith(f"error: {file}:{line}: mode: unknown value 'l9'\n")
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x7fELF\x02\x01", b"", b"[" * 600])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -36,7 +37,9 @@ from ipvkit.lab import (
     gallery,
     on_parent,
 )
+from ipvkit.lab.fields import read
 from ipvkit.lab.format import dump, load
+from ipvkit.lab.table import PARTS, Part, schema
 from ipvkit.plan.make import make_plan
 from strategies import HOSTILE_NAMES, labs, mutated_text
 
@@ -231,6 +234,28 @@ def test_what_is_dumped_loads_as_it_was(lab: Lab) -> None:
     assert dump(load(text, "lab.yaml")) == text
 
 
+KEYS = sorted({key for part in PARTS for key in part.schema["properties"]} | {"zzz"})
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_loader_and_schema_know_the_same_keys(part: Part) -> None:
+    unknown = set()
+    for key in KEYS:
+        try:
+            part.read(read(f"{{{key}: x}}", "a.yaml"))
+        except InvalidLab as problem:
+            unknown |= {key} if "unknown key" in problem.message else set()
+    assert unknown == set(KEYS) - set(part.schema["properties"])
+    assert part.schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_loader_and_schema_take_each_example(part: Part) -> None:
+    for key in part.keys:
+        jsonschema.validate(key.type.example, {**key.type.schema, "$defs": schema()["$defs"]})
+        key.type.read(read(yaml.safe_dump(key.type.example), "a.yaml"))
+
+
 BY_LAB = pytest.mark.parametrize("name", gallery.names())
 
 
@@ -271,7 +296,7 @@ class Mistake:
 MISTAKES = (
     # keys
     Mistake("unknown key", "about:", "abuot:", 2, "lab: unknown key `abuot`", "did you mean `about`?"),
-    Mistake("unknown key, nothing near", "about:", "zzz:", 2, "unknown key `zzz`", "there is name, about"),
+    Mistake("unknown key, nothing near", "about:", "zzz:", 2, "unknown key `zzz`", "choose from name, about"),
     Mistake("unknown key in network", "gateway: 1", "gatway: 1", 6,
             "network: unknown key `gatway`", "gateway"),
     Mistake("unknown key of endpoint", "netns: s", "nets: s", 10,
@@ -297,12 +322,12 @@ MISTAKES = (
     Mistake("an empty list of addresses", "addresses: 192.0.2.12/24", "addresses: []", 10,
             "addresses: at least one address is needed"),
     Mistake("an act of nothing", "- announce: two", "- {}", 25, "do[1]: nothing to do"),
-    Mistake("seconds in words", "watch: 9", "watch: nine", 18, "watch: 'nine' is no whole number of seconds"),
-    Mistake("too many seconds", "watch: 9", "watch: 3601", 18, "watch: '3601' is no whole number of seconds"),
-    Mistake("no seconds", "watch: 9", "watch: 0", 18, "watch: '0' is no whole number of seconds"),
-    Mistake("mode", "mode: l2", "mode: l4", 13, "mode: 'l4' is not known", "l2, l3"),
-    Mistake("flag", "flag: bridge", "flag: vlan", 14, "flag: 'vlan' is not known", "bridge"),
-    Mistake("outcome", "unreachable", "maybe", 18, "expect: 'maybe' is not known", "reachable, unreachable"),
+    Mistake("seconds in words", "watch: 9", "watch: nine", 18, "watch: invalid number of seconds 'nine'"),
+    Mistake("too many seconds", "watch: 9", "watch: 3601", 18, "watch: invalid number of seconds '3601'"),
+    Mistake("no seconds", "watch: 9", "watch: 0", 18, "watch: invalid number of seconds '0'"),
+    Mistake("mode", "mode: l2", "mode: l4", 13, "mode: unknown value 'l4'", "l2, l3"),
+    Mistake("flag", "flag: bridge", "flag: vlan", 14, "flag: unknown value 'vlan'", "bridge"),
+    Mistake("outcome", "unreachable", "maybe", 18, "expect: unknown value 'maybe'", "reachable, unreachable"),
     # names and addresses
     Mistake("parent's name", "eth0", "-x", 3, "parent: invalid interface name '-x'", "letters, digits"),
     Mistake("parent's name too long", "eth0", "e" * 16, 3, "invalid interface name", "15 at most"),
@@ -379,8 +404,8 @@ MISTAKES = (
     Mistake("the far host's name", "{name: tagged", "{name: far", 20, "an endpoint cannot be called far"),
     Mistake("a tag without a link", "    link: eth0\n", "", 7, "eth0.100: a VLAN needs both", "write both"),
     Mistake("a link without a tag", "    vlan: 100\n", "", 7, "eth0.100: a VLAN needs both", "write both"),
-    Mistake("a tag too high", "vlan: 100", "vlan: 4095", 9, "vlan: '4095' is no VLAN tag", "1 to 4094"),
-    Mistake("no tag", "vlan: 100", "vlan: 0", 9, "vlan: '0' is no VLAN tag", "1 to 4094"),
+    Mistake("a tag too high", "vlan: 100", "vlan: 4095", 9, "vlan: invalid VLAN tag '4095'", "1 to 4094"),
+    Mistake("no tag", "vlan: 100", "vlan: 0", 9, "vlan: invalid VLAN tag '0'", "1 to 4094"),
     Mistake("a link that is not there", "link: eth0", "link: eth9", 7,
             "'eth9' is no parent", "there is eth0"),
     Mistake("a VLAN on itself", "link: eth0", "link: eth0.100", 7,
@@ -413,18 +438,18 @@ MISTAKES = (
             "to: 203.0.113.0/24", "to: 203.0.113.0/24, via: '2001:db8::254'", 19,
             "via: 2001:db8::254 is of another family than 203.0.113.0/24"),
     Mistake("an MTU in words", "mtu: 1400", "mtu: jumbo", 16,
-            "mtu: 'jumbo' is no MTU in bytes", "68 to 65535"),
-    Mistake("an MTU too low", "mtu: 1400", "mtu: 67", 16, "mtu: '67' is no MTU in bytes", "68 to 65535"),
+            "mtu: invalid MTU in bytes 'jumbo'", "68 to 65535"),
+    Mistake("an MTU too low", "mtu: 1400", "mtu: 67", 16, "mtu: invalid MTU in bytes '67'", "68 to 65535"),
     # settings
     Mistake("kind", "kind: macvlan\n", "kind: ipvtap\n", 43,
-            "kind: 'ipvtap' is not known", "ipvlan, macvlan, veth"),
+            "kind: unknown value 'ipvtap'", "ipvlan, macvlan, veth"),
     Mistake("no mode", "    kind: macvlan\n", "", 42, "phases[1]: `mode` is missing"),
     Mistake("a mode of macvlan", "kind: macvlan\n", "kind: macvlan\n    mode: l2\n", 44,
-            "mode: a macvlan link has no mode of ipvlan", "leave it away"),
+            "mode: a macvlan link has no mode of ipvlan", "leave it out"),
     Mistake("a flag of veth", "kind: macvlan\n", "kind: veth\n", 44,
-            "flag: a veth link has no flag", "leave it away"),
+            "flag: a veth link has no flag", "leave it out"),
     Mistake("strategy", "strategy: l3s-proxy", "strategy: proxy", 27,
-            "strategy: 'proxy' is not known", "announce"),
+            "strategy: unknown value 'proxy'", "announce"),
     Mistake("a shim of macvlan", "kind: macvlan\n", "kind: macvlan\n    host-shim: true\n", 42,
             "phase second: strategies and the host shim are for ipvlan, and this is macvlan"),
     Mistake("a shim's address", "host-shim: [192.0.2.120", "host-shim: [192.0.2.300", 25,
@@ -439,11 +464,11 @@ MISTAKES = (
     Mistake("a key of a parent's setting", "{mode: l3s", "{mood: l3s", 27,
             "eth0.100: unknown key `mood`", "`mode`"),
     # checks
-    Mistake("family", "family: ipv6", "family: inet6", 30, "family: 'inet6' is not known", "ipv4, ipv6"),
+    Mistake("family", "family: ipv6", "family: inet6", 30, "family: unknown value 'inet6'", "ipv4, ipv6"),
     Mistake("a family that one has not", "{from: far, to: tagged}", "{from: far, to: one, family: ipv6}", 31,
             "far -> one: far has no ipv6 address"),
-    Mistake("size", "size: 1372", "size: -1", 30, "size: '-1' is no payload in bytes", "0 to 65000"),
-    Mistake("count", "count: 3", "count: 0", 30, "count: '0' is no count of requests", "1 to 1000"),
+    Mistake("size", "size: 1372", "size: -1", 30, "size: invalid payload in bytes '-1'", "0 to 65000"),
+    Mistake("count", "count: 3", "count: 0", 30, "count: invalid number of requests '0'", "1 to 1000"),
     Mistake("count beside watch", "count: 3", "count: 3, watch: 9", 30,
             "count: `count` does not go with `watch`"),
     Mistake("size beside watch", "count: 3", "watch: 9", 30, "size: `size` does not go with `watch`"),
@@ -452,7 +477,7 @@ MISTAKES = (
     # attempts
     Mistake("no attempt", "{delete-link: late}", "{at: one}", 36, "try[3]: a change is needed", "set-mtu"),
     Mistake("two attempts at once", "{delete-link: late}", "{delete-link: late, set-mode: l2}", 36,
-            "try[3]: there are 2 changes in it", "an item of its own"),
+            "try[3]: there are 2 changes in it", "separate item"),
     Mistake("an attempt of nobody", "{set-mode: l2, at: one}", "{set-mode: l2}", 37,
             "try[4]: `at` is missing"),
     Mistake("an attempt with too much",
@@ -461,14 +486,14 @@ MISTAKES = (
     Mistake("an attempt of a stranger", "{set-mode: l2, at: one}", "{set-mode: l2, at: host}", 37,
             "'host' is no endpoint of phase first", "one, tagged"),
     Mistake("a mode to set", "{set-mode: l2, at: one}", "{set-mode: l9, at: one}", 37,
-            "set-mode: 'l9' is not known"),
-    Mistake("an MTU to set", "set-mtu: 1300", "set-mtu: 66000", 38, "set-mtu: '66000' is no MTU in bytes"),
+            "set-mode: unknown value 'l9'"),
+    Mistake("an MTU to set", "set-mtu: 1300", "set-mtu: 66000", 38, "set-mtu: invalid MTU in bytes '66000'"),
     Mistake("the MTU of nothing", "at: eth0.100}\n", "at: eth5}\n", 38,
             "'eth5' is no endpoint of phase first and no parent"),
     Mistake("a link of another kind", "kind: macvlan, at", "kind: veth, at", 35,
-            "kind: 'veth' is not known", "ipvlan"),
+            "kind: unknown value 'veth'", "ipvlan"),
     Mistake("macvlan in l2", "kind: macvlan, at", "kind: macvlan, mode: l2, at", 35,
-            "mode: that is ipvlan's"),
+            "mode: it is ipvlan's"),
     Mistake("a flag without a mode", "mode: l2, flag: vepa, at", "flag: vepa, at", 34,
             "flag: a flag goes with a mode"),
     Mistake("a link called as an endpoint", "add-link: other", "add-link: tagged", 35, "the name is taken"),
@@ -479,21 +504,21 @@ MISTAKES = (
     Mistake("an address to add", "192.0.2.99/24", "192.0.2.99", 33,
             "add-address: '192.0.2.99' has no prefix"),
     Mistake("an outcome of pings", "expect: refused", "expect: reachable", 34,
-            "expect: 'reachable' is not known",
+            "expect: unknown value 'reachable'",
             "accepted, refused"),
     # what happens
-    Mistake("hairpin", "hairpin: true", "hairpin: on", 39, "hairpin: 'on' is not known", "true, false"),
+    Mistake("hairpin", "hairpin: true", "hairpin: on", 39, "hairpin: unknown value 'on'", "true, false"),
     Mistake("whom port security lets through", "[host, one]", "[host, gateway]", 40,
             "'gateway' is no part of phase first", "one, tagged, host"),
-    Mistake("a wait in words", "wait: 10", "wait: long", 41, "wait: 'long' is no whole number of seconds"),
+    Mistake("a wait in words", "wait: 10", "wait: long", 41, "wait: invalid number of seconds 'long'"),
     Mistake("a check beside a wait", "wait: 10", "wait: 10\n        check: {from: one, to: host}", 42,
             "check: a list"),
     # no YAML
-    Mistake("a bracket", "[two]", "[two", 22, "this is no YAML"),
-    Mistake("a tabulator", "  gateway: 1", "\tgateway: 1", 6, "this is no YAML"),
-    Mistake("an unknown anchor", "parent: eth0", "parent: *eth0", 3, "this is no YAML"),
-    Mistake("a second document", "phases:", "---\nphases:", 11, "this is no YAML"),
-    Mistake("a control character", "name: base", "name: b\x01ase", 1, "this is no YAML"),
+    Mistake("a bracket", "[two]", "[two", 22, "invalid YAML"),
+    Mistake("a tabulator", "  gateway: 1", "\tgateway: 1", 6, "invalid YAML"),
+    Mistake("an unknown anchor", "parent: eth0", "parent: *eth0", 3, "invalid YAML"),
+    Mistake("a second document", "phases:", "---\nphases:", 11, "invalid YAML"),
+    Mistake("a control character", "name: base", "name: b\x01ase", 1, "invalid YAML"),
 )  # fmt: skip
 
 
@@ -557,12 +582,12 @@ def test_what_no_kernel_would_build_is_refused(changes: tuple[tuple[str, str], .
         ("---\n", "lines are needed"),
         ("just text", "lines are needed"),
         ("- a\n- b\n", "lines are needed"),
-        ("[" * 600, "no YAML"),
-        ("{a: " * 600, "no YAML"),
-        ("- " * 600 + "x", "no YAML"),
-        ("\x00\x01\x02", "no YAML"),
-        ("\x7fELF\x02\x01\x01\x00", "no YAML"),
-        ("\ud800", "no YAML"),
+        ("[" * 600, "invalid YAML"),
+        ("{a: " * 600, "invalid YAML"),
+        ("- " * 600 + "x", "invalid YAML"),
+        ("\x00\x01\x02", "invalid YAML"),
+        ("\x7fELF\x02\x01\x01\x00", "invalid YAML"),
+        ("\ud800", "invalid YAML"),
         ("a: &a [*a]", "keys and values"),
         ("&a\n*a : *a", ""),
         ("%YAML 9.9\n---\na: b", ""),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import MODES, Setting
-from ipvkit.lab.format import MOST_CHARACTERS, dump, load
+from ipvkit.lab.fields import MOST_CHARACTERS
+from ipvkit.lab.format import dump, load
 from ipvkit.lab.new import MOST_CHECKS, MOST_ENDPOINTS, new_lab, pairs
 
 L2, ROUTED = Setting("l2"), Setting("l3", strategy="routed")

@@ -14,11 +14,6 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 
 
-def schema() -> str:
-    """Return the JSON Schema of lab files, for editors."""
-    return (_FOLDER / "lab.schema.json").read_text(encoding="utf-8")
-
-
 def text(name: str) -> str:
     """Return the YAML of the lab called `name`; raise UsageError where there is none."""
     if name not in names():

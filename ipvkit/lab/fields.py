@@ -1,0 +1,201 @@
+"""The text of a lab file: its values with their lines, so that a mistake is reported where it is."""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import TypeVar
+
+import yaml
+
+from ipvkit.core.errors import InvalidLab, UsageError
+from ipvkit.lab.parts import LAB_HINT, Path
+
+T = TypeVar("T")
+
+MOST_CHARACTERS = 2_000_000
+MOST_OF_ONE = 1_000
+MOST_NODES = 250_000
+MOST_OF_A_PART = 100
+MOST_ENDPOINTS = 10_000
+MOST_MOMENTS = 500_000
+"""Bounds of a lab file: characters, those of one text in it, keys and values once each alias is replaced by
+what it stands for, parents and addresses of one of them, endpoints in all phases together, and endpoints
+times the moments at which they are looked at again: phases, acts and tries.
+Beyond them a plan would take minutes, and the memory of the machine."""
+
+YES_NO = ("true", "false")
+_NUMBER = re.compile(r"[1-9][0-9]{0,4}|0")
+
+
+class MisplacedValue(InvalidLab):
+    """A mistake whose message begins with its file and line."""
+
+
+def read(text: str, file: str) -> "Field":
+    """Return the root of the YAML `text` of `file`; raise InvalidLab where it is invalid or too large."""
+    if not file.isprintable():
+        file = repr(file)
+    if len(text) > MOST_CHARACTERS:
+        raise InvalidLab(f"{file}: the file has {len(text)} characters", f"{MOST_CHARACTERS} at most")
+    try:
+        root = _composed(text)
+        size = _size(root, {}) if root is not None else 0
+    except (yaml.YAMLError, RecursionError, ValueError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        line = mark.line + 1 if mark else text.count("\n", 0, getattr(problem, "position", 0)) + 1
+        what = getattr(problem, "problem", None) or getattr(problem, "reason", None) or "not readable"
+        raise InvalidLab(f"{file}:{line}: invalid YAML: {what}", LAB_HINT) from None
+    if root is None:
+        raise InvalidLab(f"{file}: the file is empty", "`ipvkit run-lab walkthrough` is a lab to begin with")
+    if size > MOST_NODES:
+        hint = "keep it shorter, with fewer aliases (*name) in what other aliases stand for"
+        raise InvalidLab(f"{file}: the lab has more than {MOST_NODES} keys and values", hint)
+    return Field(root, file, "lab")
+
+
+def _composed(text: str) -> yaml.Node | None:
+    """Return the root of the YAML `text`, by libyaml if it is there: that takes a tenth of the time.
+
+    What it refuses is read by PyYAML's own parser, so that the message is the same everywhere.
+    """
+    if yaml.__with_libyaml__:
+        with suppress(yaml.YAMLError, ValueError):
+            return yaml.compose(text, Loader=yaml.CSafeLoader)
+    return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
+def _size(node: yaml.Node, sizes: dict[yaml.Node, int]) -> int:
+    """Return how many nodes `node` has in it, itself and those that aliases stand for included.
+
+    `sizes` are those found so far. A node within itself has no end, and counts as too large.
+    """
+    if node not in sizes:
+        sizes[node] = MOST_NODES + 1
+        inside = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = (part for item in inside for part in (item if isinstance(item, tuple) else (item,)))
+        sizes[node] = 1 + sum(_size(part, sizes) for part in parts)
+    return sizes[node]
+
+
+class Field:
+    """A value of the file, with the name that messages give it."""
+
+    def __init__(self, node: yaml.Node, file: str, name: str) -> None:
+        """Keep the `node`, and where it is."""
+        self.node = node
+        self.file = file
+        self.name = name
+
+    def wrong(self, what: str, hint: str) -> InvalidLab:
+        """Return the error that names the place of this value."""
+        return MisplacedValue(f"{self.file}:{self.node.start_mark.line + 1}: {self.name}: {what}", hint)
+
+    def at(self, path: Path) -> "Field":
+        """Return the field at `path`, or the innermost on that path that the file has.
+
+        The only parent of the short form is found at its two keys.
+        """
+        node = self.node
+        if path[:1] == ("parents",) and _has_key(node, "network"):
+            path = ("network", *path[2:]) if path[2:] else ("parent",)
+        for step in path:
+            if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+                node = node.value[step]
+            elif isinstance(node, yaml.MappingNode):
+                node = next((value for key, value in node.value if key.value == step), node)
+        return Field(node, self.file, self.name)
+
+    def placed(self, problem: InvalidLab) -> InvalidLab:
+        """Return `problem` with the file and line of its path."""
+        line = self.at(problem.path).node.start_mark.line + 1
+        return InvalidLab(f"{self.file}:{line}: {problem.message}", problem.hint, problem.path)
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it is a single value, and not nothing."""
+        return isinstance(self.node, yaml.ScalarNode) and not self.node.tag.endswith(":null")
+
+    def text(self) -> str:
+        """Return the text of a single value."""
+        if not self.is_scalar:
+            raise self.wrong("a single value is needed", "write it as in `key: value`")
+        text = str(self.node.value)
+        if len(text) > MOST_OF_ONE:
+            raise self.wrong(f"a text of {len(text)} characters", f"{MOST_OF_ONE} at most")
+        if not text.isprintable():
+            raise self.wrong(f"{text!r} is not one line of text", "write it on one line, without tabs")
+        return text
+
+    def items(self) -> list["Field"]:
+        """Return the items of a list; a single value is a list of one."""
+        if isinstance(self.node, yaml.SequenceNode):
+            return [Field(n, self.file, f"{self.name}[{i}]") for i, n in enumerate(self.node.value)]
+        if self.is_scalar:
+            return [self]
+        raise self.wrong("a list is needed", "write it as in [one, two], or one item a line after `- `")
+
+    def few(self) -> list["Field"]:
+        """Return the items of a list that is short in each lab."""
+        items = self.items()
+        if len(items) > MOST_OF_A_PART:
+            raise self.wrong(f"{len(items)} are too many", f"{MOST_OF_A_PART} at most")
+        return items
+
+    def pairs(self, hint: str) -> list[tuple["Field", "Field"]]:
+        """Return the keys of a mapping, each with its value."""
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.wrong("`key: value` lines are needed", hint)
+        found: dict[str, tuple[Field, Field]] = {}
+        for key_node, value_node in self.node.value:
+            key = Field(key_node, self.file, self.name)
+            if key.text() in found:
+                raise key.wrong(f"`{key.text()}` is there twice", "keep one of the two")
+            found[key.text()] = key, Field(value_node, self.file, key.text())
+        return list(found.values())
+
+    def keys(self, allowed: Collection[str]) -> dict[str, "Field"]:
+        """Return the values of a mapping by their keys, which are of `allowed`."""
+        choice = f"choose from {', '.join(allowed)}"
+        found = {}
+        for key, value in self.pairs(choice):
+            name = key.text()
+            if name not in allowed:
+                near = get_close_matches(name, allowed, 1, 0.5)
+                raise key.wrong(f"unknown key `{name}`", f"did you mean `{near[0]}`?" if near else choice)
+            found[name] = value
+        return found
+
+    def missing(self, key: str) -> InvalidLab:
+        """Return the error for a mapping without `key`."""
+        return self.wrong(f"`{key}` is missing", f"add `{key}: …`")
+
+    def one_of(self, values: Sequence[str]) -> str:
+        """Return the text, which is one of `values`."""
+        text = self.text()
+        if text not in values:
+            raise self.wrong(f"unknown value {text!r}", f"choose from {', '.join(values)}")
+        return text
+
+    def number(self, what: str, least: int, most: int) -> int:
+        """Return the whole number, from `least` to `most`; `what` it is called in messages."""
+        text = self.text()
+        if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+            raise self.wrong(f"invalid {what} {text!r}", f"choose from {least} to {most}")
+        return int(text)
+
+    def yes(self) -> bool:
+        """Return whether the value is true."""
+        return self.one_of(YES_NO) == "true"
+
+    def checked(self, check: Callable[[str], T]) -> T:
+        """Return what `check` makes of the text; its UsageError is reported at this place."""
+        text = self.text()
+        try:
+            return check(text)
+        except UsageError as problem:
+            raise self.wrong(problem.message, problem.hint) from None
+
+
+def _has_key(node: yaml.Node, key: str) -> bool:
+    return isinstance(node, yaml.MappingNode) and any(name.value == key for name, _ in node.value)

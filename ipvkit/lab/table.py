@@ -1,0 +1,392 @@
+"""The keys of a lab file, each declared once, for loader, `dump`, JSON Schema and reference page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ipvkit.core.values import address, interface_address, interface_name, netns_name, route_destination
+from ipvkit.lab.fields import YES_NO, Field
+from ipvkit.lab.parts import (
+    FAMILIES,
+    FLAGS,
+    KINDS,
+    MODES,
+    MOST_AT_ONCE,
+    OF_PINGS,
+    OF_TRIES,
+    PING_COUNT,
+    SETUPS,
+    STRATEGIES,
+    Outcome,
+)
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What a value may be: its JSON Schema, how it is read and written, and an example."""
+
+    schema: Schema
+    read: Callable[[Field], Any]
+    example: Any
+    write: Callable[[Any], Any] = lambda value: value
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a part, and the attribute that it is in ipvkit, by default of the same name.
+
+    `default` is the value that stands for a missing key, where it is the same in every lab; `former` is
+    the name that it had in an earlier version, and may still have. It cannot be beside the key `excludes`.
+    """
+
+    name: str
+    type: Type
+    meaning: str
+    required: bool = False
+    default: Any = None
+    attribute: str = ""
+    former: str = ""
+    excludes: str = ""
+
+    @property
+    def target(self) -> str:
+        """The attribute that the value is for."""
+        return self.attribute or self.name.replace("-", "_")
+
+    @property
+    def schema(self) -> Schema:
+        """The JSON Schema of the value."""
+        if "$ref" in self.type.schema:
+            return self.type.schema
+        default = {} if self.default is None else {"default": self.default}
+        return {**self.type.schema, "description": self.meaning, "examples": [self.type.example], **default}
+
+
+class Given(dict[str, Any]):
+    """The values of a mapping by their attributes; `place` is the mapping, `fields` are its values by key."""
+
+    def __init__(self, place: Field, fields: Mapping[str, Field], values: Mapping[str, Any]) -> None:
+        """Keep the values, and where they are."""
+        super().__init__(values)
+        self.place = place
+        self.fields = fields
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A mapping of a lab file: its `title` and `key` on the reference page, and its keys.
+
+    `more` is what its JSON Schema demands besides.
+    """
+
+    name: str
+    title: str
+    key: str
+    meaning: str
+    keys: tuple[Key, ...]
+    more: Schema = field(default_factory=dict)
+
+    @property
+    def schema(self) -> Schema:
+        """The JSON Schema of the mapping."""
+        properties = {key.name: key.schema for key in self.keys}
+        for key in self.keys:
+            if key.former:
+                text = f"The former name of `{key.name}`."
+                properties[key.former] = {**key.schema, "description": text, "deprecated": True}
+        return {
+            "type": "object",
+            "description": self.meaning,
+            "properties": properties,
+            "required": [key.name for key in self.keys if key.required],
+            "additionalProperties": False,
+            **self.more,
+        }
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """The mapping with the keys that it needs, or its first."""
+        needed = [key for key in self.keys if key.required] or self.keys[:1]
+        return {key.name: key.type.example for key in needed}
+
+    def read(self, place: Field) -> Given:
+        """Return the values at `place`; raise InvalidLab for an unknown or missing key and a wrong value."""
+        names = {name: key for key in self.keys for name in (key.name, key.former) if name}
+        fields: dict[str, Field] = {}
+        for name, found in place.keys(names).items():
+            if names[name].name in fields:
+                raise found.wrong(f"`{names[name].name}` is there too", "keep one of the two")
+            fields[names[name].name] = found
+        for key in self.keys:
+            if key.required and key.name not in fields:
+                raise place.missing(key.name)
+            if key.name in fields and key.excludes in fields:
+                what = f"`{key.name}` does not go with `{key.excludes}`"
+                raise fields[key.name].wrong(what, "keep one of the two")
+        values = {key.target: key.type.read(fields[key.name]) for key in self.keys if key.name in fields}
+        return Given(place, fields, values)
+
+    def written(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the mapping of `values`, those of attributes; None stands for a key that is left out."""
+        given = ((key, values.get(key.target)) for key in self.keys)
+        return {key.name: key.type.write(value) for key, value in given if value is not None}
+
+
+def _text(example: str, **schema: object) -> Type:
+    return Type({"type": "string", **schema}, Field.text, example)
+
+
+def _name(check: Callable[[str], Any], example: str, **schema: object) -> Type:
+    return Type({"type": "string", **schema}, lambda place: place.checked(check), example, str)
+
+
+def _number(what: str, least: int, most: int, example: int) -> Type:
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return Type(schema, lambda place: place.number(what, least, most), example)
+
+
+def _one_of(values: Sequence[str], make: Callable[[str], Any] = str) -> Type:
+    schema = {"enum": [str(value) for value in values]}
+    return Type(schema, lambda place: make(place.one_of(values)), str(values[0]), str)
+
+
+def _or_list(item: Type) -> Type:
+    return Type(
+        {"anyOf": [item.schema, {"type": "array", "items": item.schema}]},
+        lambda place: tuple(map(item.read, place.few())),
+        item.example,
+        lambda values: item.write(values[0]) if len(values) == 1 else list(map(item.write, values)),
+    )
+
+
+def _names(example: str) -> Type:
+    text = _text(example)
+    of_any_length = lambda place: tuple(map(text.read, place.items()))  # noqa: E731
+    return replace(_or_list(text), read=of_any_length, write=list)
+
+
+def _ref(part: Part) -> Schema:
+    return {"$ref": f"#/$defs/{part.name}"}
+
+
+def _list_of(part: Part, items: Callable[[Field], list[Field]] = Field.items, **schema: object) -> Type:
+    """Return the type of a list of mappings; written are mappings that are ready."""
+    return Type(
+        {"type": "array", **schema, "items": _ref(part)},
+        lambda place: tuple(map(part.read, items(place))),
+        [part.example],
+    )
+
+
+def _by_parent(part: Part) -> Type:
+    """Return the type of a mapping of parents' names to mappings."""
+
+    def read(place: Field) -> list[tuple[str, Given]]:
+        pairs = place.pairs("write it as in `eth1: {mode: l3}`")
+        return [(name.checked(interface_name), part.read(value)) for name, value in pairs]
+
+    return Type({"type": "object", "additionalProperties": _ref(part)}, read, {"eth1": {}})
+
+
+def _shim(place: Field) -> bool | tuple[Any, ...]:
+    """Return whether there is a shim, or its addresses where they are given."""
+    if place.is_scalar and place.text() in YES_NO:
+        return place.yes()
+    return tuple(map(_ADDRESS.read, place.few()))
+
+
+_OWN = r"^[0-9.]+/([1-9]|[12][0-9]|3[0-2])$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[1-9][0-9]{0,2}$"
+_LINK_NAME = "^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14}$"
+
+_SLUG = _text("my-lab", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
+_LINE = _text("a firewall")
+_ROLE = _text("test1", minLength=1)
+_LINK = _name(interface_name, "eth0", pattern=_LINK_NAME)
+_LINK_THERE = _text("test1", pattern=_LINK_NAME)
+_NETNS = _name(netns_name, "test1", minLength=1, maxLength=255)
+_ADDRESS = _name(address, "192.168.104.254", pattern="^[0-9.]+$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$")
+_OWN_ADDRESS = _name(interface_address, "192.168.104.211/24", pattern=_OWN)
+_DESTINATION = Type(
+    {"type": "string", "minLength": 1},
+    lambda place: place.checked(route_destination),
+    "default",
+    lambda to: "default" if to == "default" else str(to),
+)
+_BOOLEAN = Type({"type": "boolean"}, Field.yes, True)
+_SECONDS = _number("number of seconds", 1, 3600, 10)
+_MTU = _number("MTU in bytes", 68, 65535, 1400)
+_SHIM = Type(
+    {"anyOf": [{"type": "boolean"}, *_or_list(_ADDRESS).schema["anyOf"]]},
+    _shim,
+    True,
+    lambda value: value if isinstance(value, bool) else _or_list(_ADDRESS).write(value),
+)
+_MODE, _FLAG = _one_of(MODES), _one_of(FLAGS)
+# fmt: off
+_OF_NETWORK = (
+    Key("host", _or_list(_OWN_ADDRESS),
+        "The parent's own addresses with their prefix lengths, in the host's namespace; their subnets are "
+        "the parent's.", required=True),
+    Key("gateway", _or_list(_ADDRESS),
+        "Another host of the subnet, without a prefix length; called `gateway` in checks. It leads to "
+        "`far`, and to other parents' networks; others route via its first address of each family.",
+        required=True),
+    Key("neighbour", _or_list(_ADDRESS),
+        "One more host of the subnet, without a prefix length; called `neighbour`. Without it no check of "
+        "endpoints on this parent can name it."),
+)
+NETWORK = Part("network", "The network", "network", "What the parent is attached to.", _OF_NETWORK)
+PARENT = Part("parent", "Several parents", "parents", "A parent, and its network.", (
+    Key("name", _LINK, "The network interface.", required=True),
+    *_OF_NETWORK,
+    Key("link", _LINK,
+        "Of a VLAN: the parent that it is a sub-interface of, which is not a VLAN itself."),
+    Key("vlan", _number("VLAN tag", 1, 4094, 100), "Of a VLAN: its tag."),
+), {"dependentRequired": {"link": ["vlan"], "vlan": ["link"]}})
+ROUTE = Part("route", "Routes", "routes", "A route of an endpoint.", (
+    Key("to", _DESTINATION, "A network, as in 10.0.0.0/8, or `default`.", required=True),
+    Key("via", _ADDRESS,
+        "The gateway, in a subnet of the endpoint; without one it leads straight out of the link."),
+))
+ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate network namespace.", (
+    Key("name", _LINK, "The link's name, and the endpoint's in checks.", required=True),
+    Key("addresses", _or_list(_OWN_ADDRESS),
+        "The link's addresses with their prefix lengths, at least one, of the parent's subnet or of "
+        "another. Checks ping the first of their family.", required=True),
+    Key("parent", _LINK, "The parent that it is on; by default the first."),
+    Key("netns", _NETNS,
+        "The network namespace that is created for it; by default it has the endpoint's name."),
+    Key("routes", _list_of(ROUTE),
+        "Its routes, all of them; without the key default ones, straight out of the link, or in l2 via "
+        "a gateway that leads somewhere."),
+    Key("mtu", _MTU,
+        "Its MTU in bytes, by default the parent's: it limits what the endpoint sends, and what "
+        "siblings send it. IPv6 needs 1280."),
+))
+CHECK = Part("check", "Checks", "check", "A ping.", (
+    Key("from", _ROLE,
+        "The node that pings: an endpoint, `host`, `gateway`, `neighbour` or `far`.",
+        required=True, attribute="source"),
+    Key("to", _text("gateway", minLength=1),
+        "The node that is pinged: one of the same. One of the two is an endpoint of the phase, and the "
+        "others are those on its parent.", required=True, attribute="destination"),
+    Key("family", _one_of(FAMILIES), "The family; by default the first that both have."),
+    Key("count", _number("number of requests", 1, 1000, 3),
+        "How many requests, 0.2 s apart.", default=PING_COUNT, excludes="watch"),
+    Key("size", _number("payload in bytes", 0, 65000, 1472),
+        "The payload in bytes, sent whole (`ping -M do`): headers are 28 bytes more, of IPv6 48.",
+        excludes="watch"),
+    Key("watch", _SECONDS,
+        "Ping for so many seconds, or until the path is lost. Its lifetime is measured, from the first "
+        "reply to the last."),
+    Key("expect", _one_of(OF_PINGS, Outcome),
+        "The outcome with which the check passes; by default what the rules of ipvlan predict."),
+    Key("why", _LINE, "The reason for `expect`, for the report; one line."),
+))
+_CHANGES = (
+    Key("add-address", _OWN_ADDRESS, "This address is added to the endpoint `at`."),
+    Key("add-link", _LINK, "A link of this name is created in the host's namespace, on the parent `at`."),
+    Key("delete-link", _LINK_THERE, "The link that an `add-link` created is deleted."),
+    Key("set-mode", _MODE, "The endpoint `at` is given this mode, from its namespace."),
+    Key("set-mtu", _MTU,
+        "The endpoint or parent `at` is given this MTU, in bytes. A parent's is given to its ipvlan "
+        "endpoints too, whatever they had."),
+)
+TRY = Part("try", "Tries", "try", "A change that the kernel may refuse: one of the first five keys.", (
+    *_CHANGES,
+    Key("at", _LINK_THERE, "The endpoint or the parent; of all but `delete-link`."),
+    Key("kind", _one_of(("ipvlan", "macvlan")), "Of `add-link`: the kind of link."),
+    Key("mode", _MODE,
+        "Of `add-link`: the ipvlan mode; without one the kernel takes l3, for all on the parent."),
+    Key("flag", _FLAG, "Of `add-link`: the ipvlan flag; without one it stays."),
+    Key("expect", _one_of(OF_TRIES, Outcome),
+        "What the kernel has to answer; by default what is predicted."),
+    Key("why", _LINE, "The reason for `expect`, for the report; one line."),
+), {"oneOf": [{"required": [key.name]} for key in _CHANGES]})
+ACT = Part("act", "What happens", "do", "What happens at one point, concurrently.", (
+    Key("check", _list_of(CHECK), "Concurrent pings. Such an item has no other key.", attribute="checks"),
+    Key("try", _list_of(TRY),
+        "Changes that the kernel accepts or refuses, one after another.", attribute="attempts"),
+    Key("announce", _names("test1"),
+        "Endpoints whose IPv4 addresses the host announces: `arping -c 2 -U`."),
+    Key("fast-ageing", _names("neighbour"),
+        "Peers whose neighbour entries expire within seconds from now on: `base_reachable_time_ms` "
+        "1000, `delay_first_probe_time` 1, `ucast_solicit` 3, `retrans_time_ms` 100."),
+    Key("flush", _names("neighbour"), "Peers, endpoints or `host`: their neighbour tables are flushed."),
+    Key("hairpin", _BOOLEAN, "Whether the switch sends frames back to the port that they came from."),
+    Key("port-security", _names("host"),
+        "`host` and endpoints whose IPv4 addresses the switch lets through from the host's port, and no "
+        "others; ARP, IPv6 and frames with a VLAN's tag pass."),
+    Key("wait", _SECONDS, "Whole seconds in which nothing happens."),
+), {"minProperties": 1})
+_OF_SETTING = (
+    Key("mode", _MODE, "The ipvlan mode. A phase needs one, unless its links are of another kind."),
+    Key("flag", _FLAG,
+        "The ipvlan flag: whether siblings reach each other, not at all, or only through a switch that "
+        "reflects; of macvlan its mode.", default="bridge"),
+    Key("kind", _one_of(KINDS),
+        "The kind of the endpoints' links: ipvlan, or one to compare it with: macvlan, or veth on a bridge "
+        "with the parent.", default="ipvlan"),
+    Key("strategy", _one_of(STRATEGIES),
+        "What makes l3 endpoints reachable from outside; one that cannot work is refused.", default="none"),
+    Key("host-shim", _SHIM,
+        "`true`: the host has a separate ipvlan link on the parent, and routes to the endpoints through it. "
+        "In l2 it needs an address: one that is named here, without a prefix length, or a free one.",
+        default=False),
+)
+SETTING = Part(
+    "setting",
+    "Parents that differ in a phase",
+    "parents of a phase",
+    "What differs on one parent from the rest of the phase.",
+    tuple(replace(key, default=None) for key in _OF_SETTING),
+)
+PHASE = Part("phase", "Phases", "phases", "A time in which the endpoints are there, under one setting.", (
+    Key("name", _SLUG,
+        "The phase's name. Small letters, digits and `-`; not `lan`, which is the simulated LAN's.",
+        required=True),
+    *_OF_SETTING,
+    Key("parents", _by_parent(SETTING),
+        "Parents whose endpoints have another setting: each name with what differs. What is not written "
+        "is as in the phase, so write `strategy: none` or `host-shim: false` where the phase has one.",
+        attribute="others"),
+    Key("endpoints", _names("test1"), "The endpoints that are there; by default all."),
+    Key("do", _list_of(ACT), "What happens, one item after the other.", required=True, attribute="acts"),
+))
+LAB = Part("lab", "The lab", "lab", "A lab of ipvkit: what is built, and what is asked of it.", (
+    Key("name", _SLUG, "The lab's name in reports. Small letters, digits and `-`.", required=True),
+    Key("about", _text("one endpoint", pattern="\\S"), "One line about it.", required=True),
+    Key("parent", _LINK,
+        "The network interface that the endpoints are on. The simulated LAN gives the host one of this "
+        "name; `--parent` replaces it. With `network`; or else `parents`.", excludes="parents"),
+    Key("network", Type(_ref(NETWORK), NETWORK.read, NETWORK.example), "", excludes="parents"),
+    Key("parents", _list_of(PARENT, Field.few, minItems=1),
+        "Several parents, or one that is a VLAN; in place of `parent` and `network`."),
+    Key("far", _or_list(_OWN_ADDRESS),
+        "The addresses, with their prefix lengths, of a host behind the gateway, called `far` in "
+        "checks. With it, or with several parents, every host has a default route via the gateway."),
+    Key("setup", _one_of(SETUPS),
+        "How endpoints are created: by the commands that a person would type one after another, or in "
+        "few processes: links in place, and batches of `ip`. Default: `batch` from 8 endpoints on."),
+    Key("at-once", _number("number of pings", 1, MOST_AT_ONCE, 32),
+        "The most concurrent pings of one item of `do`; the others follow, as if they were separate "
+        "items. Default: 32 for each of the machine's CPUs, fewer where there is little memory."),
+    Key("endpoints", _list_of(ENDPOINT, minItems=1), "The links that are built.", required=True),
+    Key("phases", _list_of(PHASE, minItems=1), "They run one after another.", required=True),
+), {"oneOf": [{"required": ["parent", "network"]}, {"required": ["parents"]}]})
+# fmt: on
+PARTS = (LAB, NETWORK, PARENT, ENDPOINT, ROUTE, PHASE, SETTING, ACT, CHECK, TRY)
+"""All parts, in the order of the reference page."""
+
+
+def schema() -> Schema:
+    """Return the JSON Schema of lab files, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:ipvkit:lab",
+        "title": "Lab of ipvkit",
+        **LAB.schema,
+        "$defs": {part.name: part.schema for part in PARTS[1:]},
+    }
