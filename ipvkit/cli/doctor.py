@@ -8,9 +8,10 @@ from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode, any_interface_address, interface_name
-from ipvkit.host.checks import Guest, Join, Wanted
+from ipvkit.host.checks import Request
 from ipvkit.host.doctor import examine
-from ipvkit.host.facts import inspect
+from ipvkit.host.facts import check
+from ipvkit.lab import Endpoint, Setting
 from ipvkit.report.doctor import render_json, render_table
 
 
@@ -31,22 +32,24 @@ def doctor(
 
     Exit code: 0 labs run here and no error was found about the parent, 3 otherwise.
     """
-    wanted = _wanted(parent, mode, flag, address or [])
+    request = _request(parent, mode, flag, address or [])
     health = examine()
-    inspection = inspect(wanted) if wanted is not None else None
-    emit(render_json(health, inspection) if json_ else render_table(health, inspection))
-    return 0 if health.works and not (inspection and inspection.of("error")) else 3
+    found = check(request) if request is not None else None
+    emit(render_json(health, found) if json_ else render_table(health, found))
+    return 0 if health.works and not (found and found.of("error")) else 3
 
 
-def _wanted(parent: str | None, mode: Mode | None, flag: Flag | None, addresses: list[str]) -> Wanted | None:
+def _request(
+    parent: str | None, mode: Mode | None, flag: Flag | None, addresses: list[str]
+) -> Request | None:
     if parent is None:
         if mode or flag or addresses:
             raise UsageError("--mode, --flag and --address need --parent", "give --parent eth0")
         return None
     if flag and not mode:
         raise UsageError("--flag needs --mode", "the two belong together: a link without a mode gets l3")
-    return Wanted(
+    return Request(
         interface_name(parent),
-        (Join(mode, flag or "bridge"),) if mode else (),
-        tuple(Guest(addresses=(any_interface_address(text),)) for text in addresses),
+        (Setting(mode, flag or "bridge"),) if mode else (),
+        tuple(Endpoint("", (any_interface_address(text),), "", parent) for text in addresses),
     )

@@ -14,8 +14,8 @@ from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
 from ipvkit.core.errors import MissingRequirement, UsageError
 from ipvkit.host import checks
-from ipvkit.host.facts import survey
-from ipvkit.lab import AddLink, Lab, Phase, Prober, SetMode, on_parent, shim_name
+from ipvkit.host.facts import gather
+from ipvkit.lab import Lab, Prober, on_parent
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Link, Netns
 from ipvkit.plan.steps import Plan
@@ -74,9 +74,9 @@ def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:
     """Return the lab on a parent of this machine; refuse to start where something stands in its way."""
     parent = network.parent
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
-    wanted = _wanted(place(gateway=network.gateway))
-    machine = survey(wanted, inbox)
-    _tell_or_refuse(lab, wanted, checks.inspect(wanted, machine))
+    request = checks.request_of(place(gateway=network.gateway))
+    machine = gather(request, inbox)
+    _tell_or_refuse(lab, request, checks.check(request, machine))
     link = machine.link(parent)
     own = link.addresses if link is not None else ()
     host = tuple(address.address for address in own if address.scope == "global")
@@ -86,52 +86,21 @@ def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:
     return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
 
 
-def _wanted(lab: Lab) -> checks.Wanted:
-    """Return what `lab` is to build on its parent."""
-    settings = [phase.setting for phase in lab.phases]
-    changes = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
-    links = [change.name for change in changes if isinstance(change, AddLink)]
-    flips = [c for c in changes if isinstance(c, SetMode) or (isinstance(c, AddLink) and c.kind == "ipvlan")]
-    if any(setting.host_shim for setting in settings):
-        links.append(shim_name(0))
-    return checks.Wanted(
-        lab.parent,
-        (
-            *(checks.Join(s.mode, s.flag, s.strategy, s.host_shim) for s in settings if s.kind == "ipvlan"),
-            *(checks.Join(change.mode or "l3", strategy="none") for change in flips),
-        ),
-        tuple(checks.Guest(e.name, e.netns, e.addresses, e.mtu) for e in lab.endpoints),
-        tuple(links),
-        tuple(sorted({setting.kind for setting in settings})),
-        max(map(_neighbours, lab.phases), default=0),
-    )
-
-
-def _neighbours(phase: Phase) -> int:
-    """Return how many neighbour entries the checks of `phase` need: one of each whom an endpoint talks to."""
-    if phase.setting.kind == "ipvlan" and phase.setting.mode != "l2":
-        return 0
-    pairs = {(check.source, check.destination) for act in phase.acts for check in act.checks}
-    both = pairs | {(destination, source) for source, destination in pairs}
-    names = set(phase.endpoints)
-    return sum(holder in names for holder, _ in both)
-
-
-def _tell_or_refuse(lab: Lab, wanted: checks.Wanted, inspection: checks.Inspection) -> None:
+def _tell_or_refuse(lab: Lab, request: checks.Request, found: checks.Findings) -> None:
     """Tell on stderr what stops no run; raise UsageError that tells all at once where something does."""
-    errors = [str(finding) for finding in inspection.of("error")]
-    others = [f"warning: {finding}" for finding in inspection.of("warning")]
-    others += [f"note: {finding}" for finding in inspection.of("info")]
+    errors = [str(finding) for finding in found.of("error")]
+    others = [f"warning: {finding}" for finding in found.of("warning")]
+    others += [f"note: {finding}" for finding in found.of("info")]
     if errors:
         what = "\n  ".join([*errors, *others])
-        raise UsageError(f"lab {lab.name} cannot start on {inspection.parent}:\n  {what}", _held(wanted))
+        raise UsageError(f"lab {lab.name} cannot start on {found.parent}:\n  {what}", _held(request))
     for line in others:
         print(line, file=sys.stderr)
 
 
-def _held(wanted: checks.Wanted) -> str:
+def _held(request: checks.Request) -> str:
     """Return which other lab holds what is wanted, and what to type, or nothing."""
-    names = {name for guest in wanted.guests for name in (guest.name, guest.netns)} | set(wanted.links)
+    names = {name for e in request.endpoints for name in (e.name, e.netns)} | set(request.links)
     for record in journal.records():
         made = [entry.effect for entry in record.entries if isinstance(entry.effect, Netns | Link)]
         held = [str(effect) for effect in made if effect.name in names]

@@ -1,1 +1,1 @@
-"""Facts about this machine, checks on them, and what doctor makes of them."""
+"""Facts about this machine, checks of them before a run, and doctor."""

@@ -1,16 +1,17 @@
-"""What will go wrong on a real parent, told from what the machine shows before a change."""
+"""Checks of a real parent before a change: findings from facts about the machine."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Literal
 
-from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode
+from ipvkit.core.values import Address, InterfaceAddress
+from ipvkit.lab import AddLink, Endpoint, Lab, Phase, SetMode, Setting, shim_name
 from ipvkit.tools.ip import Link
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
-"""The worst first: what stops a run, what will surprise, what is good to know."""
+"""Worst first: an error stops a run, a warning and an info do not."""
 
 Code = Literal[
     "no-link",
@@ -37,99 +38,106 @@ Code = Literal[
     "port-security",
     "not-looked-at",
 ]
-"""What a finding is about; programs tell findings apart by it."""
+"""The kind of a finding, in JSON too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found: `what`, and the `mend`, each on one line."""
+    """A problem and its fix, each on one line."""
 
     code: Code
     severity: Severity
     what: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        """Return the finding as a person reads it."""
-        return f"{self.what}; {self.mend}"
+        """Return problem and fix on one line."""
+        return f"{self.what}; {self.fix}"
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
-    """How endpoints are to join the parent; the `strategy` is None where nobody has said any.
+class Request:
+    """What is to be created on the link `parent`: `endpoints` in each of `settings`, and the host's `links`.
 
-    Without a flag `ip` asks the kernel for bridge, whatever the parent has.
-    """
-
-    mode: Mode
-    flag: Flag = "bridge"
-    strategy: str | None = None
-    host_shim: bool = False
-
-    def __str__(self) -> str:
-        """Return mode and flag as `ip` has them."""
-        return f"{self.mode} {self.flag}"
-
-
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """An endpoint to be: `name` and `netns` are empty where only its addresses are known."""
-
-    name: str = ""
-    netns: str = ""
-    addresses: tuple[InterfaceAddress, ...] = ()
-    mtu: int | None = None
-
-    def its(self, address: Address | InterfaceAddress) -> str:
-        """Return how its `address` is called."""
-        return f"{self.name}'s {address}" if self.name else str(address)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be built on the link `parent`: endpoints of these `kinds`; `links` are the host's own.
-
-    `neighbours` is how many neighbour entries the endpoints have at once, all together.
+    `attempted` are settings that a lab tries besides, and `neighbours` is the number of neighbour entries
+    that all endpoints need at the same time. An endpoint without a name stands for its addresses only.
     """
 
     parent: str
-    joins: tuple[Join, ...] = ()
-    guests: tuple[Guest, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
     links: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ("ipvlan",)
+    attempted: tuple[Setting, ...] = ()
     neighbours: int = 0
 
     @property
-    def addresses(self) -> tuple[tuple[Guest, InterfaceAddress], ...]:
-        """Each address with whose it is to be."""
-        return tuple((guest, address) for guest in self.guests for address in guest.addresses)
+    def addresses(self) -> list[tuple[Endpoint, InterfaceAddress]]:
+        """Each address with its endpoint."""
+        return [(endpoint, address) for endpoint in self.endpoints for address in endpoint.addresses]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of link that are to be on the parent."""
+        return sorted({setting.kind for setting in self.settings}) or ["ipvlan"]
+
+    @property
+    def modes(self) -> list[str]:
+        """Each mode with its flag, as `ip` prints them."""
+        every = (*self.settings, *self.attempted)
+        return list(dict.fromkeys(f"{s.mode} {s.flag}" for s in every if s.kind == "ipvlan"))
+
+
+def request_of(lab: Lab) -> Request:
+    """Return what `lab` creates on its parent."""
+    settings = tuple(phase.setting for phase in lab.phases)
+    changes = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
+    links = [change.name for change in changes if isinstance(change, AddLink)]
+    if any(setting.host_shim for setting in settings):
+        links.append(shim_name(0))
+    attempted = tuple(
+        Setting(change.mode or "l3")
+        for change in changes
+        if isinstance(change, SetMode) or (isinstance(change, AddLink) and change.kind == "ipvlan")
+    )
+    neighbours = max(map(_neighbours_of, lab.phases), default=0)
+    return Request(lab.parent, settings, lab.endpoints, tuple(links), attempted, neighbours)
+
+
+def _neighbours_of(phase: Phase) -> int:
+    """Return how many neighbour entries the checks of `phase` need: one for each peer of each endpoint."""
+    if phase.setting.kind == "ipvlan" and phase.setting.mode != "l2":
+        return 0
+    pairs = {(check.source, check.destination) for act in phase.acts for check in act.checks}
+    both = pairs | {(destination, source) for source, destination in pairs}
+    names = set(phase.endpoints)
+    return sum(holder in names for holder, _ in both)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Namespace:
     """Another network namespace: its `netns` name, or a process in it where it has none."""
 
     netns: str = ""
     pid: int = 0
 
     def __str__(self) -> str:
-        """Return how it is told of."""
+        """Return its display name."""
         return f"netns {self.netns}" if self.netns else f"the namespace of process {self.pid}"
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine as it is.
+    """Facts about this machine.
 
     `links` are those of the parent's namespace, and `elsewhere` those of the others; a link elsewhere has
-    its `link_netns` where the link that it is on is known to be in yet another one. `namespaces` has the
-    processes in each that has a name, `answers` the MAC addresses that an address answered from,
-    `most_neighbours` for how many neighbour entries the kernel has room, None where that is not known, `dmi`
-    what firmware says of the machine, and `unseen` what could not be looked at.
+    its `link_netns` where its lower device is known to be in a third namespace. `namespaces` has the
+    processes in each namespace with a name, `answers` the MAC addresses that answered for an address,
+    `most_neighbours` the kernel's limit of neighbour entries or None where it is unknown, `dmi` the words of
+    the firmware, and `unseen` what could not be read.
     """
 
     links: tuple[Link, ...]
-    elsewhere: Mapping[Place, tuple[Link, ...]] = field(default_factory=dict)
+    elsewhere: Mapping[Namespace, tuple[Link, ...]] = field(default_factory=dict)
     namespaces: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     answers: Mapping[IPv4Address, tuple[str, ...]] = field(default_factory=dict)
     wireless: bool = False
@@ -145,8 +153,8 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """What was found about `parent`, the worst first."""
+class Findings:
+    """The findings about `parent`, the worst first."""
 
     parent: str
     findings: tuple[Finding, ...]
@@ -156,15 +164,15 @@ class Inspection:
         return tuple(finding for finding in self.findings if finding.severity == severity)
 
 
-def inspect(wanted: Wanted, machine: Machine) -> Inspection:
-    """Return all that will go wrong when `wanted` is built on `machine`."""
-    found = [*_names(wanted, machine), *_parent(wanted, machine), *machine.unseen]
-    return Inspection(wanted.parent, tuple(sorted(found, key=lambda one: SEVERITIES.index(one.severity))))
+def check(request: Request, machine: Machine) -> Findings:
+    """Return all problems of creating `request` on `machine`."""
+    found = [*_names(request, machine), *_parent(request, machine), *machine.unseen]
+    return Findings(request.parent, tuple(sorted(found, key=lambda one: SEVERITIES.index(one.severity))))
 
 
-def may_ask(wanted: Wanted, machine: Machine) -> bool:
-    """Return whether the parent can ask its network who has an address: it is up and has one itself."""
-    parent = machine.link(wanted.parent)
+def can_probe(request: Request, machine: Machine) -> bool:
+    """Return whether the parent can send ARP probes: it is up and has an IPv4 address."""
+    parent = machine.link(request.parent)
     return (
         parent is not None
         and parent.up
@@ -175,18 +183,20 @@ def may_ask(wanted: Wanted, machine: Machine) -> bool:
 
 # --- names ----------------------------------------------------------------------------------------------
 
+_RENAME = "choose another name"
+_READDRESS = "choose another address"
 
-def _names(wanted: Wanted, machine: Machine) -> Iterator[Finding]:
-    for guest in wanted.guests:
-        if guest.netns in machine.namespaces:
-            inside = _processes(machine.namespaces[guest.netns])
-            what = f"there is a network namespace {guest.netns}{inside}"
-            yield Finding("netns-taken", "error", what, "it is somebody's: rename yours")
+
+def _names(request: Request, machine: Machine) -> Iterator[Finding]:
+    for endpoint in request.endpoints:
+        if endpoint.netns in machine.namespaces:
+            inside = _processes(machine.namespaces[endpoint.netns])
+            what = f"network namespace {endpoint.netns} already exists{inside}"
+            yield Finding("netns-taken", "error", what, _RENAME)
     there = {link.ifname for link in machine.links}
-    for name in dict.fromkeys([*(guest.name for guest in wanted.guests), *wanted.links]):
+    for name in dict.fromkeys([*(endpoint.name for endpoint in request.endpoints), *request.links]):
         if name in there:
-            what = f"there is a link {name}"
-            yield Finding("name-taken", "error", what, "it is somebody's: rename yours")
+            yield Finding("name-taken", "error", f"link {name} already exists", _RENAME)
 
 
 def _processes(pids: Sequence[int]) -> str:
@@ -196,7 +206,7 @@ def _processes(pids: Sequence[int]) -> str:
 
 
 def some(words: Iterable[str]) -> str:
-    """Return the words, or the first of many.
+    """Return the words, or the first three of more than four.
 
     >>> some(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
@@ -208,25 +218,30 @@ def some(words: Iterable[str]) -> str:
 # --- the parent -----------------------------------------------------------------------------------------
 
 
-def _parent(wanted: Wanted, machine: Machine) -> Iterator[Finding]:
-    parent = machine.link(wanted.parent)
+def _parent(request: Request, machine: Machine) -> Iterator[Finding]:
+    parent = machine.link(request.parent)
     if parent is None:
-        yield _missing(wanted.parent, machine)
+        yield _missing(request.parent, machine)
         return
     yield from _state(parent)
     yield from _kind(parent, machine)
-    yield from _riding(wanted, parent, machine)
-    yield from _addresses(wanted, parent, machine)
-    yield from _mtus(wanted, parent)
-    yield from _kernel(wanted, parent, machine)
-    yield from _cloud(wanted, parent, machine)
+    yield from _upper_devices(request, parent, machine)
+    yield from _addresses(request, parent, machine)
+    yield from _mtus(request, parent)
+    yield from _kernel(request, parent, machine)
+    yield from _cloud(request, parent, machine)
 
 
 def _missing(name: str, machine: Machine) -> Finding:
     called = next((link.ifname for link in machine.links if name in link.altnames), None)
-    there = ", ".join(sorted(link.ifname for link in machine.links if link.ifname != "lo")) or "none"
-    mend = f"it is another name of {called}: use that" if called else f"the links here are {there}"
-    return Finding("no-link", "error", f"there is no link {name}", mend)
+    fix = f"{name} is an alternative name of {called}: use {called}" if called else others(machine.links)
+    return Finding("no-link", "error", f"no such interface: {name}", fix)
+
+
+def others(links: Iterable[Link]) -> str:
+    """Return the hint with the names of `links`, for a name that does not exist."""
+    names = ", ".join(sorted(link.ifname for link in links if link.ifname != "lo"))
+    return f"choose from {names}" if names else "lo is the only interface"
 
 
 def _state(parent: Link) -> Iterator[Finding]:
@@ -234,34 +249,36 @@ def _state(parent: Link) -> Iterator[Finding]:
     if not parent.up:
         yield Finding("link-down", "error", f"{name} is down", f"ip link set {name} up")
     elif "NO-CARRIER" in parent.flags:
-        yield Finding("no-carrier", "warning", f"{name} has no carrier", "look at its cable and its switch")
+        yield Finding("no-carrier", "warning", f"{name} has no carrier", "check its cable and its switch")
 
 
 def _kind(parent: Link, machine: Machine) -> Iterator[Finding]:
     name = parent.ifname
     if "LOOPBACK" in parent.flags:
-        yield Finding("loopback", "error", f"{name} is the loopback", "ipvlan needs a link to a network")
+        yield Finding("loopback", "error", f"{name} is the loopback", "use a link to a network as the parent")
     elif parent.link_type not in (None, "ether"):
-        # drivers/net/ipvlan/ipvlan_main.c, ipvlan_link_new: nothing but ARPHRD_ETHER.
-        what = f"{name} is of type {parent.link_type}, without Ethernet"
+        # drivers/net/ipvlan/ipvlan_main.c, ipvlan_link_new: only ARPHRD_ETHER.
+        what = f"{name} is of type {parent.link_type}, not Ethernet"
         yield Finding("not-ethernet", "error", what, "use another parent")
     elif parent.kind == "vrf":
         # IFF_NO_RX_HANDLER, drivers/net/vrf.c.
-        yield Finding("refused", "error", f"{name} is a VRF, which takes no ipvlan", "use a port of it")
-    # A port of a VRF, alone of all ports, is free for it.
+        yield Finding(
+            "refused", "error", f"{name} is a VRF, and the kernel refuses ipvlan on it", "use a port of it"
+        )
+    # Of all ports, only that of a VRF can be a parent.
     if parent.master is not None and parent.details.get("info_slave_kind") != "vrf":
-        mend = f"use {parent.master} as the parent"
-        yield Finding("port", "error", f"{name} is a port of {parent.master}", mend)
+        fix = f"use {parent.master} as the parent"
+        yield Finding("port", "error", f"{name} is a port of {parent.master}", fix)
     if parent.kind in _IPVLAN:
         on = parent.parent or f"link {parent.parent_index} of another namespace"
-        what = f"{name} is an {parent.kind} link itself: endpoints land beside it, on {on}"
+        what = f"{name} is itself an {parent.kind} link: the kernel creates endpoints on {on}"
         yield Finding("on-ipvlan", "warning", what, f"use {on} as the parent")
     if machine.wireless:
-        what = f"{name} is WiFi, which takes one MAC address: macvlan does not work there"
-        yield Finding("wifi", "info", what, "ipvlan does, in each mode")
+        what = f"{name} is WiFi, which allows one MAC address: macvlan does not work on it"
+        yield Finding("wifi", "info", what, "use ipvlan, which works in each mode")
 
 
-# --- who is on the parent already -----------------------------------------------------------------------
+# --- upper devices of the parent --------------------------------------------------------------------------
 
 _IPVLAN = ("ipvlan", "ipvtap")
 _BUSY = ("macvlan", "macvtap", "macsec")
@@ -270,172 +287,180 @@ _TOGETHER = {
     "macvlan": ("macvlan",),
     "macvtap": ("macvlan",),
 }
-"""What goes beside a link of each kind on one parent."""
+"""Which kinds the kernel allows beside a link of each kind on one parent."""
 
-RIDERS = (*_IPVLAN, *_BUSY)
-"""What takes a device's only receive handler (netdev_rx_handler_register); ipvlan links share it."""
+UPPER_KINDS = (*_IPVLAN, *_BUSY)
+"""The kinds that need a device's only receive handler (netdev_rx_handler_register); ipvlan links share it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Rider:
-    """A link that is on the parent already, and where it is."""
+class _Upper:
+    """An upper device of the parent, and its namespace: None for the parent's."""
 
     link: Link
-    place: Place | None
+    namespace: Namespace | None
 
     def __str__(self) -> str:
-        """Return how it is told of."""
-        return self.link.ifname if self.place is None else f"{self.link.ifname} in {self.place}"
+        """Return its display name."""
+        return self.link.ifname if self.namespace is None else f"{self.link.ifname} in {self.namespace}"
 
 
-def _riders(parent: Link, machine: Machine) -> list[_Rider]:
-    """Return the links that share the parent's one receive handler, wherever they are."""
+def _uppers(parent: Link, machine: Machine) -> list[_Upper]:
+    """Return the links that use the parent's receive handler, in every namespace."""
     lower = parent
     if parent.kind in _IPVLAN:
         real = machine.link(parent.parent) if parent.parent else None
         if real is None:
-            return [_Rider(parent, None)]
+            return [_Upper(parent, None)]
         lower = real
-    here = [_Rider(link, None) for link in machine.links if link.parent == lower.ifname]
+    here = [_Upper(link, None) for link in machine.links if link.parent == lower.ifname]
     there = [
-        _Rider(link, place)
-        for place, links in machine.elsewhere.items()
+        _Upper(link, namespace)
+        for namespace, links in machine.elsewhere.items()
         for link in links
         if _is_on(link, lower)
     ]
-    return [rider for rider in here + there if rider.link.kind in RIDERS]
+    return [upper for upper in here + there if upper.link.kind in UPPER_KINDS]
 
 
 def _is_on(link: Link, lower: Link) -> bool:
     """Return whether a link of another namespace is on `lower`.
 
-    All that the kernel tells there is a number, which a link of a third namespace may have as well; an
-    ipvlan link has the MAC address of its parent besides.
+    The kernel gives only an index there, which a link of a third namespace may have as well; an ipvlan link
+    has the MAC address of its parent too.
     """
     if link.parent is not None or link.link_netns is not None or link.parent_index is None:
         return False
     return link.parent_index == lower.ifindex and (link.kind in _BUSY or link.lladdr == lower.lladdr)
 
 
-def _riding(wanted: Wanted, parent: Link, machine: Machine) -> Iterator[Finding]:
-    alike: dict[tuple[str, str], list[_Rider]] = {}
-    for rider in _riders(parent, machine):
-        link = rider.link
-        setting = f"{link.mode} {link.flag}" if link.kind in _IPVLAN else ""
-        alike.setdefault((str(link.kind), setting), []).append(rider)
-    for (kind, setting), riders in alike.items():
-        what = f"{parent.ifname} carries the {kind} {some(map(str, riders))}"
-        flipping = [str(join) for join in wanted.joins if str(join) != setting]
-        others = [own for own in wanted.kinds if own not in _TOGETHER.get(kind, ())]
-        if others:
-            mend = f"the kernel takes no {' and no '.join(others)} beside it: use another parent"
-            yield Finding("busy", "error", what, mend)
-        elif not setting:
+def _upper_devices(request: Request, parent: Link, machine: Machine) -> Iterator[Finding]:
+    alike: dict[tuple[str, str], list[_Upper]] = {}
+    for upper in _uppers(parent, machine):
+        link = upper.link
+        mode = f"{link.mode} {link.flag}" if link.kind in _IPVLAN else ""
+        alike.setdefault((str(link.kind), mode), []).append(upper)
+    for (kind, mode), uppers in alike.items():
+        what = f"{parent.ifname} has the {kind} link{'s' if len(uppers) > 1 else ''} {some(map(str, uppers))}"
+        changing = [own for own in request.modes if own != mode]
+        refused = [own for own in request.kinds if own not in _TOGETHER.get(kind, ())]
+        if refused:
+            fix = f"use another parent: the kernel allows no {' and no '.join(refused)} beside it"
+            yield Finding("busy", "error", what, fix)
+        elif not mode:
             continue
-        elif flipping:
-            what = f"{what} in {setting}, which {', '.join(dict.fromkeys(flipping))} would flip"
+        elif changing:
+            what = f"{what} in {mode}, which would change to {', '.join(changing)}"
             yield Finding("flips", "error", what, "use another parent")
-        elif not wanted.joins:
-            mend = f"add others in mode {setting}: any other mode or flag flips them all"
-            yield Finding("siblings", "warning", f"{what} in {setting}", mend)
+        elif not request.modes:
+            fix = f"add others in mode {mode}: another mode or flag changes all of them"
+            yield Finding("siblings", "warning", f"{what} in {mode}", fix)
 
 
 # --- addresses ------------------------------------------------------------------------------------------
 
 
-def _addresses(wanted: Wanted, parent: Link, machine: Machine) -> Iterator[Finding]:
-    yield from _twice(wanted)
+def _addresses(request: Request, parent: Link, machine: Machine) -> Iterator[Finding]:
+    yield from _twice(request)
     holders = _holders(parent, machine)
-    for guest, address in wanted.addresses:
-        if taken := holders.get(address.ip):
-            yield Finding("address-taken", "error", f"{guest.its(address.ip)} is {taken}", "give it another")
+    for endpoint, address in request.addresses:
+        name = _named(endpoint, address.ip)
+        if holder := holders.get(address.ip):
+            yield Finding("address-taken", "error", f"{name} is already an address of {holder}", _READDRESS)
         elif lladdrs := machine.answers.get(address.ip) if isinstance(address.ip, IPv4Address) else None:
-            yield _answered(guest.its(address.ip), lladdrs, machine)
-    for guest in wanted.guests:
-        yield from _subnets(wanted, guest, parent)
+            yield _answered(name, lladdrs, machine)
+    for endpoint in request.endpoints:
+        yield from _subnets(request, endpoint, parent)
 
 
-def _twice(wanted: Wanted) -> Iterator[Finding]:
+def _named(endpoint: Endpoint, address: Address | InterfaceAddress) -> str:
+    """Return the display name of an endpoint's `address`."""
+    return f"{endpoint.name}'s {address}" if endpoint.name else str(address)
+
+
+def _twice(request: Request) -> Iterator[Finding]:
     seen = set()
-    for guest, address in wanted.addresses:
+    for endpoint, address in request.addresses:
         if address.ip in seen:
-            what = f"{guest.its(address.ip)} is another endpoint's too"
-            yield Finding("address-taken", "error", what, "give it another")
+            what = f"{_named(endpoint, address.ip)} is also an address of another endpoint"
+            yield Finding("address-taken", "error", what, _READDRESS)
         seen.add(address.ip)
 
 
 def _holders(parent: Link, machine: Machine) -> dict[Address, str]:
-    """Return the addresses that are on this machine already, and whose they are."""
+    """Return the addresses that this machine already has, each with its link."""
     found: dict[Address, str] = {}
-    for rider in _riders(parent, machine):
-        if rider.place is not None:
-            whose = f"that of the {rider.link.kind} {rider}"
-            found |= {own.address.ip: whose for own in rider.link.addresses}
+    for upper in _uppers(parent, machine):
+        if upper.namespace is not None:
+            holder = f"the {upper.link.kind} link {upper}"
+            found |= {own.address.ip: holder for own in upper.link.addresses}
     for link in machine.links:
-        found |= {own.address.ip: f"{link.ifname}'s own" for own in link.addresses}
+        found |= {own.address.ip: link.ifname for own in link.addresses}
     return found
 
 
-def _answered(what: str, lladdrs: Sequence[str], machine: Machine) -> Finding:
-    who = f"{what} is in use: {some(lladdrs)} answered"
+def _answered(name: str, lladdrs: Sequence[str], machine: Machine) -> Finding:
+    what = f"{name} is in use: {some(lladdrs)} answered"
     if _cloud_of(machine) is not None:
         # A virtual network may answer for every address itself.
-        return Finding("address-answers", "warning", who, "in a cloud that may be the network itself")
-    return Finding("address-answers", "error", who, "give it another")
+        return Finding("address-answers", "warning", what, "in a cloud that may be the network itself")
+    return Finding("address-answers", "error", what, _READDRESS)
 
 
-def _subnets(wanted: Wanted, guest: Guest, parent: Link) -> Iterator[Finding]:
+def _subnets(request: Request, endpoint: Endpoint, parent: Link) -> Iterator[Finding]:
     """Yield the first address of each family that is in no subnet of the parent."""
-    strategies = {join.strategy for join in wanted.joins if join.strategy}
-    if "routed" in strategies:
+    if any(setting.strategy == "routed" for setting in request.settings):
         return
-    firsts = {address.version: address for address in reversed(guest.addresses)}
+    firsts = {address.version: address for address in reversed(endpoint.addresses)}
     for version, address in sorted(firsts.items()):
         own = [mine.address for mine in parent.addresses if mine.address.version == version]
         own = [mine for mine in own if not mine.is_link_local]
         if not own or any(address.ip in mine.network for mine in own):
             continue
         here = ", ".join(str(mine.network) for mine in own)
-        mend = f"take one of it, or tell its peers: ip route add {address.network} via {own[0].ip}"
-        if guest.name:
-            mend = f"give --endpoint {guest.name}=ADDRESS/{own[0].network.prefixlen}"
-        what = f"{guest.its(address)} is not in {parent.ifname}'s subnet {here}"
-        yield Finding("off-subnet", "error" if strategies else "warning", what, mend)
+        what = f"{_named(endpoint, address)} is not in {parent.ifname}'s subnet {here}"
+        if endpoint.name:
+            fix = f"use --endpoint {endpoint.name}=ADDRESS/{own[0].network.prefixlen}"
+            yield Finding("off-subnet", "error", what, fix)
+        else:
+            fix = f"choose one in it, or on its peers: ip route add {address.network} via {own[0].ip}"
+            yield Finding("off-subnet", "warning", what, fix)
 
 
-# --- what the kernel will do otherwise than hoped -------------------------------------------------------
+# --- MTU, sysctls and limits of the kernel ------------------------------------------------------------
 
 
-def _mtus(wanted: Wanted, parent: Link) -> Iterator[Finding]:
-    for guest in wanted.guests:
-        if guest.mtu is not None and parent.mtu is not None and guest.mtu > parent.mtu:
-            above = f"{guest.name}'s MTU {guest.mtu} is above {parent.ifname}'s {parent.mtu}"
-            mend = f"give it {parent.mtu}, or {parent.ifname} more"
-            yield Finding("mtu", "warning", f"{above}: large packets get lost", mend)
+def _mtus(request: Request, parent: Link) -> Iterator[Finding]:
+    for endpoint in request.endpoints:
+        if endpoint.mtu is not None and parent.mtu is not None and endpoint.mtu > parent.mtu:
+            above = f"{endpoint.name}'s MTU {endpoint.mtu} is above {parent.ifname}'s {parent.mtu}"
+            fix = f"set it to {parent.mtu}, or raise that of {parent.ifname}"
+            yield Finding("mtu", "warning", f"{above}: large packets get lost", fix)
 
 
-def _kernel(wanted: Wanted, parent: Link, machine: Machine) -> Iterator[Finding]:
-    if machine.rp_filter == 1 and any(join.host_shim and join.mode == "l2" for join in wanted.joins):
-        # What an endpoint sends to the parent's address comes in through the parent, while the route
-        # to the endpoint leads out of the shim. In l3 and l3s it comes in through the loopback.
+def _kernel(request: Request, parent: Link, machine: Machine) -> Iterator[Finding]:
+    if machine.rp_filter == 1 and any(s.host_shim and s.mode == "l2" for s in request.settings):
+        # A packet to the parent's address comes in through the parent, while the route back to the
+        # endpoint leads out of the shim. In l3 and l3s it comes in through the loopback.
         key = _sysctl(parent, "rp_filter")
-        lost = f"what endpoints send to {parent.ifname}'s own address"
+        lost = f"packets from endpoints to {parent.ifname}'s own address"
         what = f"with a host shim in l2, {key}=1 (strict) drops {lost}"
         yield Finding("rp-filter", "warning", what, f"sysctl -w {key}=2, or use the shim's address")
-    if not machine.forwarding and any(join.strategy == "l3s-proxy" for join in wanted.joins):
-        what = f"l3s-proxy sets {_sysctl(parent, 'forwarding')}=1, and this host forwards what comes in there"
-        yield Finding("forwarding", "info", what, "it is 0 again at the end")
-    if machine.most_neighbours is not None and wanted.neighbours > machine.most_neighbours:
+    if not machine.forwarding and any(s.strategy == "l3s-proxy" for s in request.settings):
+        key = _sysctl(parent, "forwarding")
+        what = f"l3s-proxy sets {key}=1: this host forwards packets that arrive on {parent.ifname}"
+        yield Finding("forwarding", "info", what, "it is restored to 0 at the end")
+    if machine.most_neighbours is not None and request.neighbours > machine.most_neighbours:
         what = (
-            f"these pings need {wanted.neighbours} neighbour entries, and the kernel has room for "
-            f"{machine.most_neighbours} of all namespaces together: some will get no answer"
+            f"these pings need {request.neighbours} neighbour entries, and the kernel has room for "
+            f"{machine.most_neighbours} in all namespaces together: some will get no answer"
         )
-        mend = f"sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * wanted.neighbours}"
-        yield Finding("neighbours", "warning", what, mend)
+        fix = f"sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * request.neighbours}"
+        yield Finding("neighbours", "warning", what, fix)
 
 
 def _sysctl(parent: Link, name: str) -> str:
-    """Return the sysctl of a link as sysctl(8) has it: a dot in the link's name is a slash there."""
+    """Return the sysctl of a link for sysctl(8), which writes a dot in a link's name as a slash."""
     return f"net.ipv4.conf.{parent.ifname.replace('.', '/')}.{name}"
 
 
@@ -444,11 +469,11 @@ def _sysctl(parent: Link, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Cloud:
-    """A cloud: the words of firmware that it is known by, and what allows an address there."""
+    """A cloud: the words of its firmware, and how to allow an address there."""
 
     name: str
     words: tuple[str, ...]
-    mend: str
+    fix: str
 
 
 _CLOUDS = (
@@ -477,23 +502,22 @@ _CLOUDS = (
         "Oracle Cloud", ("OracleCloud.com",), "give the VM's VNIC {addresses} as secondary private addresses"
     ),
 )
-"""The words are those by which cloud-init knows them too (its tools/ds-identify)."""
+"""cloud-init detects them by the same words (its tools/ds-identify)."""
 
 _NOT_ON_A_NIC = ("veth", "dummy")
 
 
 def _cloud_of(machine: Machine) -> _Cloud | None:
-    said = set(machine.dmi.values())
-    return next((cloud for cloud in _CLOUDS if said.intersection(cloud.words)), None)
+    words = set(machine.dmi.values())
+    return next((cloud for cloud in _CLOUDS if words.intersection(cloud.words)), None)
 
 
-def _cloud(wanted: Wanted, parent: Link, machine: Machine) -> Iterator[Finding]:
+def _cloud(request: Request, parent: Link, machine: Machine) -> Iterator[Finding]:
     cloud = _cloud_of(machine)
     if cloud is None or parent.kind in _NOT_ON_A_NIC:
         return
-    addresses = [str(address.ip) for _, address in wanted.addresses] or ["ADDRESS"]
+    addresses = [str(address.ip) for _, address in request.addresses] or ["ADDRESS"]
     pairs = " ".join(f"--allowed-address ip-address={address}" for address in addresses)
-    what = f"{cloud.name} drops packets of an address that it did not give, while ARP may still work"
-    yield Finding(
-        "port-security", "warning", what, cloud.mend.format(pairs=pairs, addresses=" ".join(addresses))
-    )
+    what = f"{cloud.name} drops packets from addresses that it did not assign, while ARP may work"
+    fix = cloud.fix.format(pairs=pairs, addresses=" ".join(addresses))
+    yield Finding("port-security", "warning", what, fix)

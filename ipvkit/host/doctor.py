@@ -22,14 +22,14 @@ TOOLS = {
     "unshare": ("--version",),
     "linux.uml": ("--version",),
 }
-"""The programs that labs need, and how each is asked for its version."""
+"""The programs that labs need, with the options that print the version."""
 
 _TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class TargetHealth:
-    """Whether a target works here, what its kernel is, or why not and what mends it."""
+    """Whether a target works here, with its kernel, or why not and how to fix it."""
 
     kind: str
     works: bool
@@ -50,28 +50,28 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All that was found."""
+    """The state of every target and every tool."""
 
     targets: tuple[TargetHealth, ...]
     tools: tuple[Tool, ...]
 
     @property
     def works(self) -> bool:
-        """Whether labs can be run here: a simulated LAN works, and every tool that they need is there."""
+        """Whether labs run here: a simulated LAN works, and every tool that they need is installed."""
         simulated = any(target.works for target in self.targets if target.kind != "local")
         return simulated and all(
             tool.path for tool in self.tools if tool.name in ("ip", "ping", "arping", "sysctl")
         )
 
     @property
-    def mend(self) -> str:
-        """The line that installs what is missing, or nothing."""
+    def fix(self) -> str:
+        """The command that installs missing tools, or nothing."""
         missing = sorted({tool.package for tool in self.tools if not tool.path})
         return f"apt install {' '.join(missing)}" if missing else ""
 
 
 def examine() -> Health:
-    """Return what works here; a sandbox and a uml kernel are really started, and have ended after it."""
+    """Return what works here; it starts a sandbox and a uml kernel, and ends them."""
     targets = (_local(), _payload(Sandbox()), _payload(Uml()))
     return Health(targets, tuple(_tool(name, words) for name, words in TOOLS.items()))
 
@@ -111,7 +111,7 @@ def _kernel_of(target: PayloadTarget) -> str:
     for frame in read_frames(chunks, nonce):
         if frame.event == "hello":
             return frame.stdout
-    raise IpvkitError(f"{target.kind} did not start: {running.complaint() or 'it said nothing'}")
+    raise IpvkitError(f"{target.kind} did not start: {running.complaint() or 'it printed nothing'}")
 
 
 def _tool(name: str, words: tuple[str, ...]) -> Tool:

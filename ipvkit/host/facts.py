@@ -1,6 +1,6 @@
-"""What this machine shows of a parent and of all that is beside it; nothing is changed.
+"""Facts about this machine that matter to a parent; nothing is changed.
 
-It sends nothing either, but for ARP probes for addresses that are wanted.
+Nothing is sent but ARP probes for the requested addresses.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from ipvkit.core.command import Command
 from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.host import checks
-from ipvkit.host.checks import Finding, Inspection, Machine, Place, Wanted
+from ipvkit.host.checks import Finding, Findings, Machine, Namespace, Request
 from ipvkit.run.execution import ask, look
 from ipvkit.targets import PACKAGES, Inbox, find_program
 from ipvkit.targets.local import Local
@@ -27,21 +27,21 @@ _DMI_FIELDS = ("sys_vendor", "product_name", "board_vendor", "chassis_asset_tag"
 _SUDO = 'only root can: sudo "$(command -v ipvkit)" …'
 
 Inode = tuple[int, int]
-"""What a network namespace is, whatever its names: device and inode of its file (namespaces(7))."""
+"""The identity of a network namespace: device and inode of its file (namespaces(7))."""
 
 
-def inspect(wanted: Wanted) -> Inspection:
-    """Return what will go wrong when `wanted` is built here; that nothing can be seen is a finding too."""
+def check(request: Request) -> Findings:
+    """Return all problems of creating `request` here; that the machine shows nothing is a finding too."""
     try:
-        return checks.inspect(wanted, survey(wanted))
+        return checks.check(request, gather(request))
     except IpvkitError as problem:
         what = ": ".join(filter(None, (problem.message, problem.stderr.partition("\n")[0])))
-        mend = problem.hint or "see whether its tools are installed"
-        return Inspection(wanted.parent, (Finding("not-looked-at", "error", what, mend),))
+        fix = problem.hint or "see which tools are installed with `ipvkit doctor`"
+        return Findings(request.parent, (Finding("not-looked-at", "error", what, fix),))
 
 
-def survey(wanted: Wanted, inbox: Inbox | None = None) -> Machine:
-    """Return this machine as it is; raise IpvkitError where not even its own links can be seen.
+def gather(request: Request, inbox: Inbox | None = None) -> Machine:
+    """Return facts about this machine; raise IpvkitError where its own links cannot be read.
 
     A signal that comes into `inbox` raises Interrupted.
     """
@@ -53,16 +53,16 @@ def survey(wanted: Wanted, inbox: Inbox | None = None) -> Machine:
         links=ip.parse_addresses(seen["links"].stdout),
         elsewhere=elsewhere,
         namespaces={name: spaces.inside(name) for name in names},
-        wireless=any((_class(wanted.parent) / name).exists() for name in ("wireless", "phy80211")),
-        rp_filter=max(_setting(dev, "rp_filter") for dev in ("all", wanted.parent)),
-        forwarding=_setting(wanted.parent, "forwarding") != 0,
-        # Only the first network namespace shows it.
-        most_neighbours=int(room) if (room := _read(_MOST_NEIGHBOURS)) else None,
+        wireless=any((_class(request.parent) / name).exists() for name in ("wireless", "phy80211")),
+        rp_filter=max(_setting(dev, "rp_filter") for dev in ("all", request.parent)),
+        forwarding=_setting(request.parent, "forwarding") != 0,
+        # Only the initial network namespace has it.
+        most_neighbours=int(limit) if (limit := _read(_MOST_NEIGHBOURS)) else None,
         dmi={field: text for field in _DMI_FIELDS if (text := _read(_DMI / field))},
         unseen=tuple(unseen),
     )
-    answers, silent = _answers(wanted, machine, inbox)
-    return replace(machine, answers=answers, unseen=(*machine.unseen, *silent))
+    answers, unasked = _answers(request, machine, inbox)
+    return replace(machine, answers=answers, unseen=(*machine.unseen, *unasked))
 
 
 _MOST_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
@@ -73,7 +73,7 @@ def _class(dev: str) -> Path:
 
 
 def _setting(dev: str, name: str) -> int:
-    """Return a link's ``net.ipv4.conf`` value; 0 where there is no such link."""
+    """Return a value of ``net.ipv4.conf`` of a link; 0 where there is no such link."""
     return int(_read(Path("/proc/sys/net/ipv4/conf") / dev / name) or 0)
 
 
@@ -91,7 +91,7 @@ def _read(path: Path) -> str:
 class _Spaces:
     """The network namespaces: this process's `own`, those with a name, the processes in each.
 
-    `hidden` counts the processes whose namespace this user may not see.
+    `hidden` counts the processes of other users, which namespace they are in cannot be read.
     """
 
     own: Inode | None
@@ -132,7 +132,7 @@ def _spaces(names: Sequence[str]) -> _Spaces:
 
 
 def _inode(path: Path) -> Inode | None:
-    """Return which namespace the file is of; None where it has gone, PermissionError where it is hidden."""
+    """Return the namespace of a file; None where it has gone; raise PermissionError where it is hidden."""
     try:
         found = path.stat()
     except (FileNotFoundError, ProcessLookupError):
@@ -140,43 +140,43 @@ def _inode(path: Path) -> Inode | None:
     return found.st_dev, found.st_ino
 
 
-def _elsewhere(spaces: _Spaces) -> tuple[dict[Place, tuple[Link, ...]], list[Finding]]:
-    """Return the links of each other namespace, and what could not be looked at."""
+def _elsewhere(spaces: _Spaces) -> tuple[dict[Namespace, tuple[Link, ...]], list[Finding]]:
+    """Return the links of each other namespace, and what could not be read."""
     show = ip.addr_show(details=True)
-    shown: dict[Place, str] = {}
+    shown: dict[Namespace, str] = {}
     others = [name for name in spaces.named if name not in spaces.own_names]
     if others:
         texts = ip.by_netns(ask(Local(), {"each": ip.at_each(show)})["each"].stdout)
-        shown |= {Place(netns=name): texts.get(name, "") for name in others}
-    shown |= {Place(pid=pid): text for pid, text in _in_nets_of(spaces.nameless, show).items()}
-    found: dict[Place, tuple[Link, ...]] = {}
+        shown |= {Namespace(netns=name): texts.get(name, "") for name in others}
+    shown |= {Namespace(pid=pid): text for pid, text in _in_nets_of(spaces.nameless, show).items()}
+    found: dict[Namespace, tuple[Link, ...]] = {}
     missed = []
-    for place, text in shown.items():
+    for namespace, text in shown.items():
         links = _links(text)
         if links:
-            found[place] = _with_their_netns(place, links, spaces)
-        elif place.netns or Path(f"/proc/{place.pid}").exists():
-            missed.append(str(place))
+            found[namespace] = _with_their_netns(namespace, links, spaces)
+        elif namespace.netns or Path(f"/proc/{namespace.pid}").exists():
+            missed.append(str(namespace))
     return found, _missed(missed, spaces.hidden)
 
 
 def _links(text: str) -> tuple[Link, ...]:
-    """Return the links of a namespace; none where it could not be looked at: each has its loopback."""
+    """Return the links of a namespace; none where it could not be read, since each has a loopback."""
     with suppress(IpvkitError):
         return ip.parse_addresses(text) if text.strip() else ()
     return ()
 
 
-def _with_their_netns(place: Place, links: tuple[Link, ...], spaces: _Spaces) -> tuple[Link, ...]:
-    """Return `links` with the name of the namespace that each is linked to, where that is another's.
+def _with_their_netns(namespace: Namespace, links: tuple[Link, ...], spaces: _Spaces) -> tuple[Link, ...]:
+    """Return `links` with the name of the namespace of each one's lower device, where that is another.
 
-    ``ip -json`` tells its number alone, as the namespace of the link counts. It is asked for where it
-    matters: it takes a command for each namespace.
+    ``ip -json`` prints only its number, which is valid in the namespace of the link. The names are read only
+    where they matter: that takes a command for each namespace.
     """
-    if not any(link.kind in checks.RIDERS and link.link_netnsid is not None for link in links):
+    if not any(link.kind in checks.UPPER_KINDS and link.link_netnsid is not None for link in links):
         return links
     listing = ip.netns_list()
-    command = ip.at(place.netns, listing) if place.netns else in_net_of(place.pid, listing)
+    command = ip.at(namespace.netns, listing) if namespace.netns else in_net_of(namespace.pid, listing)
     names: dict[int | None, str] = {}
     with suppress(IpvkitError):
         for netns in ip.parse_netns(ask(Local(), {"names": command})["names"].stdout):
@@ -193,33 +193,33 @@ def _in_nets_of(pids: Sequence[int], command: Command) -> dict[int, str]:
     return {int(pid): completed.stdout for pid, completed in done.items()}
 
 
-def _missed(places: Sequence[str], hidden: int) -> list[Finding]:
-    whose = f"{hidden} processes" if hidden > 1 else "a process"
-    others = [f"the namespaces of {whose} of other users"] if hidden else []
-    missed = [*([checks.some(places)] if places else []), *others]
+def _missed(namespaces: Sequence[str], hidden: int) -> list[Finding]:
+    processes = f"{hidden} processes" if hidden > 1 else "a process"
+    others = [f"the namespaces of {processes} of other users"] if hidden else []
+    missed = [*([checks.some(namespaces)] if namespaces else []), *others]
     if not missed:
         return []
-    mend = _SUDO if os.geteuid() != 0 else "what is in there may be on the parent too"
-    return [Finding("not-looked-at", "warning", f"not looked at: {', and '.join(missed)}", mend)]
+    fix = _SUDO if os.geteuid() != 0 else "links in there may be on the parent too"
+    return [Finding("not-looked-at", "warning", f"not checked: {', and '.join(missed)}", fix)]
 
 
 # --- addresses in use -----------------------------------------------------------------------------------
 
 
 def _answers(
-    wanted: Wanted, machine: Machine, inbox: Inbox | None
+    request: Request, machine: Machine, inbox: Inbox | None
 ) -> tuple[dict[IPv4Address, tuple[str, ...]], tuple[Finding, ...]]:
-    """Return who answered for each address that somebody has, and what could not be asked."""
-    addresses = [address.ip for _, address in wanted.addresses if isinstance(address.ip, IPv4Address)]
-    if not addresses or not checks.may_ask(wanted, machine):
+    """Return the MAC addresses that answered for each address in use, and what could not be asked."""
+    addresses = [address.ip for _, address in request.addresses if isinstance(address.ip, IPv4Address)]
+    if not addresses or not checks.can_probe(request, machine):
         return {}, ()
     if find_program("arping") is None:
         return {}, (_not_asked("arping is not installed", f"apt install {PACKAGES['arping']}"),)
     try:
-        said = ask(Local(), {"version": arping.VERSION})["version"]
-        by = arping.implementation(said.stdout + said.stderr)
+        version = ask(Local(), {"version": arping.VERSION})["version"]
+        by = arping.implementation(version.stdout + version.stderr)
         commands = {
-            str(address): arping.find_duplicate(address, wanted.parent, by=by) for address in addresses
+            str(address): arping.find_duplicate(address, request.parent, by=by) for address in addresses
         }
         reports = {
             IPv4Address(address): arping.parse_arping(done.stdout + done.stderr)
@@ -228,14 +228,14 @@ def _answers(
     except Interrupted:
         raise
     except IpvkitError as problem:
-        return {}, (_not_asked(problem.message, problem.hint or "ask yourself: arping -D"),)
+        return {}, (_not_asked(problem.message, problem.hint or "run arping -D yourself"),)
     failed = next((report for report in reports.values() if not report.complete and not report.in_use), None)
     if failed is not None:
         why = failed.errors[0] if failed.errors else "arping ended early"
-        mend = _SUDO if os.geteuid() != 0 else "ask yourself: arping -D"
-        return {}, (_not_asked(f"arping: {why}", mend),)
+        fix = _SUDO if os.geteuid() != 0 else "run arping -D yourself"
+        return {}, (_not_asked(f"arping: {why}", fix),)
     return {address: report.lladdrs for address, report in reports.items() if report.in_use}, ()
 
 
-def _not_asked(why: str, mend: str) -> Finding:
-    return Finding("not-looked-at", "warning", f"nobody was asked whether an address is in use: {why}", mend)
+def _not_asked(why: str, fix: str) -> Finding:
+    return Finding("not-looked-at", "warning", f"not checked whether an address is in use: {why}", fix)

@@ -4,12 +4,12 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ipvkit.host.checks import Inspection
+from ipvkit.host.checks import Finding, Findings
 from ipvkit.host.doctor import Health
 from ipvkit.report.grid import grid
 
 
-def render_table(health: Health, inspection: Inspection | None = None) -> str:
+def render_table(health: Health, found: Findings | None = None) -> str:
     """Return the tables of targets, tools and a parent, and what mends what is missing."""
     targets = [[t.kind, "works" if t.works else "no", t.kernel, t.reason, t.hint] for t in health.targets]
     tools = [[t.name, t.version or "not installed", t.path, t.package] for t in health.tools]
@@ -19,34 +19,38 @@ def render_table(health: Health, inspection: Inspection | None = None) -> str:
         grid(tools, ("tool", "version", "path", "Debian package")),
         "",
     ]
-    if health.mend:
-        parts += [f"to install what is missing: {health.mend}"]
+    if health.fix:
+        parts += [f"to install what is missing: {health.fix}"]
     parts += ["labs run here" if health.works else "labs do not run here"]
-    if inspection is not None:
-        parts += ["", *_parent(inspection)]
+    if found is not None:
+        parts += ["", *_parent(found)]
     return "\n".join(parts) + "\n"
 
 
-def _parent(inspection: Inspection) -> list[str]:
-    if not inspection.findings:
-        return [f"{inspection.parent}: nothing stands in the way"]
-    rows = [[found.what, found.severity, found.mend] for found in inspection.findings]
-    return [grid(rows, (f"finding about {inspection.parent}", "severity", "mend"))]
+def _parent(found: Findings) -> list[str]:
+    if not found.findings:
+        return [f"{found.parent}: nothing stands in the way"]
+    rows = [[one.what, one.severity, one.fix] for one in found.findings]
+    return [grid(rows, (f"finding about {found.parent}", "severity", "mend"))]
 
 
-def render_json(health: Health, inspection: Inspection | None = None) -> str:
+def render_json(health: Health, found: Findings | None = None) -> str:
     """Return the document of `health` and of a parent."""
     document = {
         "schema": "ipvkit/doctor/v1",
         "works": health.works,
         "targets": [_with_null(asdict(target)) for target in health.targets],
         "tools": [_with_null(asdict(tool)) for tool in health.tools],
-        "mend": health.mend or None,
+        "mend": health.fix or None,
         "parent": None
-        if inspection is None
-        else {"dev": inspection.parent, "findings": [asdict(found) for found in inspection.findings]},
+        if found is None
+        else {"dev": found.parent, "findings": [_finding(one) for one in found.findings]},
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _finding(found: Finding) -> dict[str, str]:
+    return {"code": found.code, "severity": found.severity, "what": found.what, "mend": found.fix}
 
 
 def _with_null(values: dict[str, Any]) -> dict[str, Any]:

@@ -64,13 +64,19 @@ def test_the_walkthrough_runs_on_a_real_nic_and_leaves_it_as_it_was() -> None:
     ("obstacle", "told"),
     [
         ("ip netns add test1; ip netns add test2", ["namespace test1", "namespace test2"]),
-        ("ip link add test1 type veth peer name x", ["there is a link test1"]),
+        ("ip link add test1 type veth peer name x", ["link test1 already exists"]),
         ("ip link add br1 type bridge; ip link set eth0 master br1", ["eth0 is a port of br1"]),
-        ("modprobe -d /run/modules macvlan; ip link add mac0 link eth0 type macvlan", ["the macvlan mac0"]),
-        ("ip link add ipv0 link eth0 type ipvlan mode l3s", ["ipvlan ipv0 in l3s bridge", "would flip"]),
+        (
+            "modprobe -d /run/modules macvlan; ip link add mac0 link eth0 type macvlan",
+            ["the macvlan link mac0"],
+        ),
+        (
+            "ip link add ipv0 link eth0 type ipvlan mode l3s",
+            ["ipvlan link ipv0 in l3s bridge", "would change to"],
+        ),
         ("ip link set eth0 down", ["eth0 is down"]),
         ("ip addr flush dev eth0; ip addr add 10.0.0.5/24 dev eth0", ["not in eth0's subnet 10.0.0.0/24"]),
-        ("ip link set eth0 name eth1", ["there is no link eth0"]),
+        ("ip link set eth0 name eth1", ["no such interface: eth0"]),
     ],
 )
 def test_an_obstacle_is_refused_before_anything_is_changed(obstacle: str, told: list[str]) -> None:

@@ -44,8 +44,8 @@ def test_endpoints_of_others_are_not_flipped_in_whatever_namespace_they_are() ->
         "ip netns add other; ip link add s1 link eth0 netns other type ipvlan mode l2\n"
         "ip link add s2 link eth0 netns $nameless type ipvlan mode l2\n"
     )
-    assert "eth0 carries the ipvlan s1 in netns other, s2 in the namespace of process " in output
-    assert " in l2 bridge, which l3 bridge would flip; use another parent" in output
+    assert "eth0 has the ipvlan links s1 in netns other, s2 in the namespace of process " in output
+    assert " in l2 bridge, which would change to l3 bridge; use another parent" in output
 
 
 def test_an_address_that_somebody_has_is_refused_with_his_mac() -> None:
@@ -96,12 +96,13 @@ for parent in $parents; do ip link set $parent up; done
 SURVEYS = """\
 import json, sys
 from dataclasses import asdict
-from ipvkit.host.checks import Join, Wanted, inspect
-from ipvkit.host.facts import survey
+from ipvkit.host.checks import Request, check
+from ipvkit.host.facts import gather
+from ipvkit.lab import Setting
 found = {}
 for parent in sys.argv[1:]:
-    wanted = Wanted(parent, (Join("l2"),))
-    found[parent] = [asdict(one) for one in inspect(wanted, survey(wanted)).findings]
+    request = Request(parent, (Setting("l2"),))
+    found[parent] = [asdict(one) for one in check(request, gather(request)).findings]
 print(json.dumps({"schema": "", "findings": found}, indent=2))
 """
 
@@ -155,7 +156,7 @@ def test_doctor_tells_an_ordinary_user_what_it_could_not_see() -> None:
     parent = inspection_in(said)
     namespaces, *others = parent["findings"]
     assert (namespaces["code"], namespaces["severity"]) == ("not-looked-at", "warning")
-    assert namespaces["what"].startswith("not looked at: netns ")
+    assert namespaces["what"].startswith("not checked: netns ")
     assert namespaces["what"].endswith(" processes of other users")
     assert "sudo" in namespaces["mend"]
     # Whether an ordinary user may ask with ARP is the machine's choice.
@@ -172,14 +173,14 @@ def test_doctor_as_root_finds_nothing_about_a_free_parent_and_changes_nothing() 
 
 
 def test_a_lab_runs_where_there_are_but_warnings() -> None:
-    """On an ipvlan link the lab's endpoints land beside it, on the real parent."""
+    """On an ipvlan link the lab's endpoints are created on the real parent."""
     said = on_a_real_nic(
         "ip link add ipv0 link eth0 type ipvlan mode l2; ip link set ipv0 up\n"
         f"({SHOW}) >/run/before\n"
         f"{IPVKIT} run-lab l2 --parent ipv0 --gateway 192.168.104.254; code=$?\n"
         f"({SHOW}) >/run/after\ndiff /run/before /run/after && exit $code"
     )
-    assert "warning: ipv0 is an ipvlan link itself: endpoints land beside it, on eth0" in said.output
+    assert "warning: ipv0 is itself an ipvlan link: the kernel creates endpoints on eth0" in said.output
     assert said.exit_code == 0, said.output
 
 
@@ -192,7 +193,7 @@ def test_without_room_for_neighbours_pings_get_no_answer() -> None:
         "sysctl -qw net.ipv4.neigh.default.gc_thresh3=60\n"
         f"{run}; echo enough: $?\n"
     )
-    assert "need 30 neighbour entries, and the kernel has room for 12 of all" in said.output
+    assert "need 30 neighbour entries, and the kernel has room for 12 in all" in said.output
     assert "sysctl -w net.ipv4.neigh.default.gc_thresh3=60" in said.output
     assert "few: 1\n" in said.output
     assert "enough: 0\n" in said.output

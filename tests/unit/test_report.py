@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
 from ipvkit.export import LOST_AFTER
-from ipvkit.host.checks import Finding, Inspection
+from ipvkit.host.checks import Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
 from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, gallery, on_parent
 from ipvkit.lab.format import load
@@ -480,13 +480,13 @@ def test_what_is_missing_is_told_with_the_line_that_installs_it() -> None:
 
 def test_what_was_found_about_a_parent_comes_last() -> None:
     found = Finding("link-down", "error", "eth0 is down", "ip link set eth0 up")
-    text = doctor_report.render_table(HEALTHS[2], Inspection("eth0", (found,)))
+    text = doctor_report.render_table(HEALTHS[2], Findings("eth0", (found,)))
     header, _, row = text.splitlines()[-3:]
     assert header.split("  ")[0] == "finding about eth0"
     assert re.split("  +", row) == ["eth0 is down", "error", "ip link set eth0 up"]
-    free = doctor_report.render_table(HEALTHS[2], Inspection("eth0", ()))
+    free = doctor_report.render_table(HEALTHS[2], Findings("eth0", ()))
     assert free.endswith("\neth0: nothing stands in the way\n")
-    document = parsed(doctor_report.render_json(HEALTHS[2], Inspection("eth0", (found,))))
+    document = parsed(doctor_report.render_json(HEALTHS[2], Findings("eth0", (found,))))
     assert document["parent"] == {
         "dev": "eth0",
         "findings": [

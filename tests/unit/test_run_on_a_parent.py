@@ -15,9 +15,9 @@ import pytest
 
 from ipvkit.cli import main
 from ipvkit.core.values import address, interface_address
-from ipvkit.host.checks import Guest, Join, Wanted
-from ipvkit.host.facts import inspect
-from ipvkit.lab import Outcome, gallery, on_parent
+from ipvkit.host.checks import Request
+from ipvkit.host.facts import check
+from ipvkit.lab import Endpoint, Outcome, Setting, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Netns
@@ -269,8 +269,8 @@ def test_what_another_lab_holds_is_told_with_what_to_type(run: Callable[..., Ran
 @pytest.mark.parametrize(
     ("line", "answer", "exit_code", "says"),
     [
-        (SHOW, Answer("[]"), 2, "there is no link eth0"),
-        ("ip -json netns list", Answer('[{"name": "test1"}]'), 2, "there is a network namespace test1"),
+        (SHOW, Answer("[]"), 2, "no such interface: eth0"),
+        ("ip -json netns list", Answer('[{"name": "test1"}]'), 2, "network namespace test1 already exists"),
         (
             *(asks("192.168.104.212"), somebody_has("192.168.104.212", "02:00:00:00:00:09")),
             *(2, "test2's 192.168.104.212 is in use: 02:00:00:00:00:09 answered"),
@@ -295,7 +295,7 @@ def test_a_warning_is_told_and_stops_nothing(run: Callable[..., Ran], recorder: 
     no_carrier = {**ETH0, "flags": ["NO-CARRIER", "UP"]}
     code, _, err = run(but={SHOW: Answer(json.dumps([no_carrier]))})
     assert code == 0
-    assert "warning: eth0 has no carrier; look at its cable and its switch\n" in err
+    assert "warning: eth0 has no carrier; check its cable and its switch\n" in err
     assert not any(mark.line.startswith("arping -c 2 -w 3 -D") for mark in recorder.log())
 
 
@@ -306,7 +306,7 @@ def test_warnings_come_behind_the_errors_that_stop_a_run(run: Callable[..., Ran]
     assert code == 2
     assert told[0] == "error: lab walkthrough cannot start on eth0:"
     assert told[1] == "eth0 is a port of br0; use br0 as the parent"
-    assert "warning: eth0 has no carrier; look at its cable and its switch" in told[2:]
+    assert "warning: eth0 has no carrier; check its cable and its switch" in told[2:]
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_warnings_come_behind_the_errors_that_stop_a_run(run: Callable[..., Ran]
 def test_that_nobody_could_be_asked_is_a_warning(run: Callable[..., Ran], answer: Answer, says: str) -> None:
     code, _, err = run(but={asks("192.168.104.211"): answer})
     assert code == 0
-    assert f"warning: nobody was asked whether an address is in use: {says}" in err
+    assert f"warning: not checked whether an address is in use: {says}" in err
 
 
 def test_without_root_nothing_is_run(run: Callable[..., Ran], recorder: Recorder) -> None:
@@ -361,15 +361,16 @@ def test_doctor_refuses_options_that_say_nothing(
 def test_a_parent_is_inspected_with_looks_alone(recorder: Recorder) -> None:
     taken = somebody_has("192.168.104.212", "02:00:00:00:00:09")
     recorder.answer({**MACHINE, asks("192.168.104.212"): taken})
-    wanted = [interface_address(f"192.168.104.{host}/24") for host in (211, 212)]
-    found = inspect(Wanted("eth0", (Join("l2"),), (Guest(addresses=tuple(wanted)),))).of("error")
+    addresses = [interface_address(f"192.168.104.{host}/24") for host in (211, 212)]
+    endpoint = Endpoint("", tuple(addresses), "", "eth0")
+    found = check(Request("eth0", (Setting("l2"),), (endpoint,))).of("error")
     assert [one.what for one in found] == ["192.168.104.212 is in use: 02:00:00:00:00:09 answered"]
     assert changes(recorder) == []
 
 
 def test_that_the_machine_cannot_be_looked_at_is_a_finding(recorder: Recorder) -> None:
     recorder.answer({SHOW: Answer("", "Cannot open netlink socket\n", 1)})
-    (found,) = inspect(Wanted("eth0")).findings
+    (found,) = check(Request("eth0")).findings
     assert (found.code, found.severity) == ("not-looked-at", "error")
     assert found.what == "the machine could not be looked at: Cannot open netlink socket"
-    assert found.mend
+    assert found.fix

@@ -40,7 +40,7 @@ from ipvkit.core.errors import (
     UnparsableOutput,
     UsageError,
 )
-from ipvkit.host.checks import SEVERITIES, Code, Finding, Inspection
+from ipvkit.host.checks import SEVERITIES, Code, Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
 from ipvkit.lab import Check, Outcome, gallery, on_parent
 from ipvkit.lab.format import load
@@ -222,8 +222,8 @@ HEALTHS = [
 ]
 INSPECTIONS = [
     None,
-    Inspection("eth0", ()),
-    Inspection("eth0", tuple(Finding("busy", severity, "what", "mend") for severity in SEVERITIES)),
+    Findings("eth0", ()),
+    Findings("eth0", tuple(Finding("busy", severity, "what", "mend") for severity in SEVERITIES)),
 ]
 HEALTH_DOCUMENTS = [json.loads(render_json(health, found)) for health in HEALTHS for found in INSPECTIONS]
 

@@ -1,4 +1,4 @@
-"""What this machine shows is seen as it is: on a real kernel, in namespaces that end with the test."""
+"""Facts about this machine are right: on a real kernel, in namespaces that end with the test."""
 
 import json
 import re
@@ -12,23 +12,24 @@ from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
 from ipvkit.run.execution import SIDE_BY_SIDE
 
-SURVEYS = """\
+GATHERS = """\
 import json, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from ipaddress import ip_interface
-from ipvkit.host.checks import Guest, Join, Wanted, inspect
-from ipvkit.host.facts import survey
+from ipvkit.host.checks import Request, check
+from ipvkit.host.facts import gather
+from ipvkit.lab import Endpoint, Setting
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
 world, asked = json.load(sys.stdin)
 subprocess.run(["bash", "-euc", world], check=True, stdout=subprocess.DEVNULL)
 def findings(parent, addresses, netns):
-    guests = [Guest(netns=netns, addresses=tuple(map(ip_interface, addresses)))]
-    wanted = Wanted(parent, (Join("l2"),), tuple(guests))
-    return [asdict(found) for found in inspect(wanted, survey(wanted)).findings]
+    endpoint = Endpoint("", tuple(map(ip_interface, addresses)), netns, parent)
+    request = Request(parent, (Setting("l2"),), (endpoint,))
+    return [asdict(found) for found in check(request, gather(request)).findings]
 with ThreadPoolExecutor() as pool:
-    told = dict(zip(asked, pool.map(lambda words: findings(*words), asked.values())))
-print(json.dumps(told))
+    seen = dict(zip(asked, pool.map(lambda words: findings(*words), asked.values())))
+print(json.dumps(seen))
 """
 
 WORLD = """\
@@ -81,8 +82,8 @@ ASKED: dict[str, tuple[str, list[str], str]] = {
 
 
 @dataclass(frozen=True)
-class Told:
-    """What was found by name of the survey."""
+class Seen:
+    """What was found for each name in ASKED."""
 
     findings: dict[str, list[dict[str, Any]]]
 
@@ -94,11 +95,11 @@ class Told:
         return str(found["what"])
 
 
-def surveys(world: str, asked: dict[str, tuple[str, list[str], str]]) -> Told:
+def gathered(world: str, asked: dict[str, tuple[str, list[str], str]]) -> Seen:
     done = subprocess.run(
         [
             *(*IN_NAMESPACES_OF_ITS_OWN, "--pid", "--fork", "--mount-proc", "--kill-child"),
-            *(sys.executable, "-c", SURVEYS),
+            *(sys.executable, "-c", GATHERS),
         ],
         input=json.dumps([world, asked]),
         capture_output=True,
@@ -107,61 +108,61 @@ def surveys(world: str, asked: dict[str, tuple[str, list[str], str]]) -> Told:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return Told(json.loads(done.stdout))
+    return Seen(json.loads(done.stdout))
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
-    return surveys(WORLD, ASKED)
+def seen() -> Seen:
+    return gathered(WORLD, ASKED)
 
 
 @needs_namespaces
-def test_a_free_parent_gives_nothing(told: Told) -> None:
-    assert told.findings["free"] == []
-    assert told.findings["a link of that number elsewhere"] == []
+def test_a_free_parent_gives_nothing(seen: Seen) -> None:
+    assert seen.findings["free"] == []
+    assert seen.findings["a link of that number elsewhere"] == []
 
 
 @needs_namespaces
-def test_the_network_is_asked_who_has_an_address(told: Told) -> None:
-    assert told.codes("answered") == ["address-answers"]
-    what = told.only("answered")
+def test_the_network_is_asked_which_host_has_an_address(seen: Seen) -> None:
+    assert seen.codes("answered") == ["address-answers"]
+    what = seen.only("answered")
     assert what.startswith("192.0.2.9 is in use: ")
     assert what.endswith(" answered")
-    assert told.only("many") == what
-    assert told.only("own address") == "192.0.2.1 is p0's own"
-    assert told.codes("down") == ["link-down"]
+    assert seen.only("many") == what
+    assert seen.only("own address") == "192.0.2.1 is already an address of p0"
+    assert seen.codes("down") == ["link-down"]
 
 
 @needs_namespaces
-def test_the_state_of_the_parent_is_seen(told: Told) -> None:
-    assert told.codes("no carrier") == ["no-carrier"]
-    assert told.only("port") == "p3 is a port of br0"
-    assert told.codes("loopback") == ["loopback"]
-    assert told.only("altname") == "there is no link long-name-of-p7"
-    (found,) = told.findings["altname"]
-    assert found["mend"] == "it is another name of p7: use that"
+def test_the_state_of_the_parent_is_seen(seen: Seen) -> None:
+    assert seen.codes("no carrier") == ["no-carrier"]
+    assert seen.only("port") == "p3 is a port of br0"
+    assert seen.codes("loopback") == ["loopback"]
+    assert seen.only("altname") == "no such interface: long-name-of-p7"
+    (found,) = seen.findings["altname"]
+    assert found["fix"] == "long-name-of-p7 is an alternative name of p7: use p7"
 
 
 @needs_namespaces
-def test_who_is_on_the_parent_is_seen_in_whatever_namespace(told: Told) -> None:
-    assert told.only("macvlan in a namespace") == "p4 carries the macvlan m4 in netns other"
-    what = told.only("macvlan in a nameless namespace")
-    assert what.startswith("p5 carries the macvlan m5 in the namespace of process ")
-    assert told.only("macvlan beside it") == "p7 carries the macvlan m7"
+def test_who_is_on_the_parent_is_seen_in_whatever_namespace(seen: Seen) -> None:
+    assert seen.only("macvlan in a namespace") == "p4 has the macvlan link m4 in netns other"
+    what = seen.only("macvlan in a nameless namespace")
+    assert what.startswith("p5 has the macvlan link m5 in the namespace of process ")
+    assert seen.only("macvlan beside it") == "p7 has the macvlan link m7"
 
 
 @needs_namespaces
-def test_processes_in_a_namespace_are_told(told: Told) -> None:
-    what = told.only("a process in a namespace")
+def test_processes_in_a_namespace_are_reported(seen: Seen) -> None:
+    what = seen.only("a process in a namespace")
     # A shell that is starting its command is two for a moment.
-    assert re.match(r"there is a network namespace test1, with process(es)? \d", what)
+    assert re.match(r"network namespace test1 already exists, with process(es)? \d", what)
 
 
 @needs_namespaces
-def test_a_name_without_a_namespace_is_told_as_not_looked_at() -> None:
-    found = surveys(
+def test_a_name_without_a_namespace_is_reported_as_not_checked() -> None:
+    found = gathered(
         "mkdir /run/netns; touch /run/netns/stale; ip link add p0 type veth peer name q0; "
         "ip link set p0 up; ip link set q0 up",
         {"": ("p0", [], "")},
     )
-    assert found.only("") == "not looked at: netns stale"
+    assert found.only("") == "not checked: netns stale"
