@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from typing import Literal
 
 from ipvkit.core.values import Address, InterfaceAddress
-from ipvkit.lab import AddLink, Endpoint, Lab, Phase, SetMode, Setting, shim_name
+from ipvkit.lab import AddLink, Endpoint, Lab, Phase, SetMode, Setting
 from ipvkit.tools.ip import Link
 
 Severity = Literal["error", "warning", "info"]
@@ -93,7 +93,7 @@ def request_of(lab: Lab) -> Request:
     changes = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
     links = [change.name for change in changes if isinstance(change, AddLink)]
     if any(setting.host_shim for setting in settings):
-        links.append(shim_name(0))
+        links.append(lab.shim_on(lab.parents[0]))
     attempted = tuple(
         Setting(change.mode or "l3")
         for change in changes

@@ -1,6 +1,7 @@
 """A lab: what is to be built and what is to be asked of it. It knows no tool's flags."""
 
-from ipvkit.lab.lab import Lab, default_routes, gateway_to_far, on_parent, shim_addresses, shim_name
+from ipvkit.lab.lab import Lab, on_parent
+from ipvkit.lab.model import single
 from ipvkit.lab.parts import (
     AT_ONCE,
     BATCH_FROM,
@@ -109,10 +110,7 @@ __all__ = [
     "Setting",
     "Setup",
     "Strategy",
-    "default_routes",
     "family_of",
-    "gateway_to_far",
     "on_parent",
-    "shim_addresses",
-    "shim_name",
+    "single",
 ]

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, InterfaceAddress, Network
+from ipvkit.lab.model import Model
 from ipvkit.lab.parts import (
     DEFAULT_MTU,
     FAR,
@@ -39,9 +39,6 @@ from ipvkit.lab.parts import (
 )
 from ipvkit.lab.prefixes import Prefixes
 
-if TYPE_CHECKING:
-    from ipvkit.lab.lab import Lab
-
 _RESERVED = "the kernel keeps lo, all and default for itself"
 _RENAME = "take another one"
 _ONE_LINE = "write it on one line, without tabs"
@@ -53,7 +50,7 @@ _MOST_TOLD = 20
 _SLUG_HINT = "small letters, digits and - are allowed, 63 of them at most"
 
 
-def check(lab: "Lab") -> None:
+def check(lab: Model) -> None:
     """Raise InvalidLab, with the place in the lab, where its parts do not fit together."""
     if not _SLUG.fullmatch(lab.name):
         raise InvalidLab(f"{lab.name!r} is no name for a lab", _SLUG_HINT, ("name",))
@@ -72,7 +69,7 @@ def check(lab: "Lab") -> None:
         _check_phase(lab, phase, ("phases", position))
 
 
-def _check_parents(lab: "Lab") -> None:
+def _check_parents(lab: Model) -> None:
     _unique("parent", [(parent.name, ("parents", i)) for i, parent in enumerate(lab.parents)])
     hardware = [parent.name for parent in lab.parents if parent.vlan is None]
     for i, parent in enumerate(lab.parents):
@@ -94,7 +91,7 @@ def _check_parents(lab: "Lab") -> None:
     _unique("VLAN", tags)
 
 
-def _check_names(lab: "Lab") -> None:
+def _check_names(lab: Model) -> None:
     places: list[Path] = [("endpoints", i) for i in range(len(lab.endpoints))]
     _unique("endpoint", [(e.name, at) for e, at in zip(lab.endpoints, places, strict=True)])
     _unique("netns", [(e.netns, at) for e, at in zip(lab.endpoints, places, strict=True)])
@@ -112,14 +109,14 @@ def _check_names(lab: "Lab") -> None:
         known(endpoint.parent, parents, f"parent of lab {lab.name}", at)
 
 
-def _check_own_mtus(lab: "Lab") -> None:
+def _check_own_mtus(lab: Model) -> None:
     for i, e in enumerate(lab.endpoints):
         if e.mtu is not None and e.mtu < IPV6_NEEDS and _has_ipv6([e]):
             what = f"{e.name}'s mtu {e.mtu} is too small for its IPv6 address"
             raise InvalidLab(what, f"IPv6 needs {IPV6_NEEDS} bytes", ("endpoints", i))
 
 
-def _check_routes(lab: "Lab") -> None:
+def _check_routes(lab: Model) -> None:
     for i, endpoint in enumerate(lab.endpoints):
         path: Path = ("endpoints", i, "routes")
         own = [address.network for address in endpoint.addresses]
@@ -136,7 +133,7 @@ def _check_routes(lab: "Lab") -> None:
                 raise InvalidLab(what, "give it one, or leave the route away", path)
 
 
-def _check_addresses(lab: "Lab") -> None:
+def _check_addresses(lab: Model) -> None:
     taken = list(lab.addresses())
     _unique("address", [(str(a), at) for a, at in taken])
     if not lab.simulated:
@@ -164,7 +161,7 @@ def _check_addresses(lab: "Lab") -> None:
     _check_subnets(lab)
 
 
-def _check_subnets(lab: "Lab") -> None:
+def _check_subnets(lab: Model) -> None:
     """Refuse subnets of parents and of what is far that are not apart, and endpoints in a wrong one."""
     subnets: list[tuple[Network, Path, str]] = []
     for i, parent in enumerate(lab.parents):
@@ -186,7 +183,7 @@ def _check_subnets(lab: "Lab") -> None:
                     raise InvalidLab(what, f"{endpoint.name} is on {endpoint.parent}", ("endpoints", i))
 
 
-def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
+def _check_phase(lab: Model, phase: Phase, path: Path) -> None:
     if not _SLUG.fullmatch(phase.name):
         raise InvalidLab(f"{phase.name!r} is no name for a phase", _SLUG_HINT, path)
     if phase.name == LAN:
@@ -212,7 +209,7 @@ def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
             _check_attempt(lab, phase, endpoints, added, attempt, (*path, "do", number, "try", i))
 
 
-def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None:
+def _check_setting(lab: Model, phase: Phase, parent: Parent, path: Path) -> None:
     """Refuse a strategy that cannot work on `parent` in this phase, with the reason."""
     setting = phase.on(parent.name)
     endpoints = [e for e in map(lab.endpoint, phase.endpoints) if e.parent == parent.name]
@@ -286,7 +283,7 @@ def _why_not(setting: Setting, parent: Parent, own: list[InterfaceAddress]) -> t
     return None
 
 
-def _check_act(lab: "Lab", phase: Phase, endpoints: Collection[str], act: Act, path: Path) -> None:
+def _check_act(lab: Model, phase: Phase, endpoints: Collection[str], act: Act, path: Path) -> None:
     if act.checks and act.changes:
         raise InvalidLab(
             f"phase {phase.name}: a check stands beside something that changes what it would see",
@@ -310,7 +307,7 @@ def _check_act(lab: "Lab", phase: Phase, endpoints: Collection[str], act: Act, p
         _check_check(lab, phase, endpoints, check, (*path, "check", i))
 
 
-def _check_check(lab: "Lab", phase: Phase, endpoints: Collection[str], check: Check, at: Path) -> None:
+def _check_check(lab: Model, phase: Phase, endpoints: Collection[str], check: Check, at: Path) -> None:
     ends = (check.source, check.destination)
     part = f"part of phase {phase.name}"
     if not any(role in endpoints for role in ends):
@@ -350,7 +347,7 @@ def _check_why(asked: Check | Attempt, at: Path) -> None:
 
 
 def _check_attempt(
-    lab: "Lab", phase: Phase, endpoints: Collection[str], added: set[str], attempt: Attempt, at: Path
+    lab: Model, phase: Phase, endpoints: Collection[str], added: set[str], attempt: Attempt, at: Path
 ) -> None:
     _check_why(attempt, at)
     parents = tuple(parent.name for parent in lab.parents)

@@ -10,12 +10,9 @@ from ipvkit.lab import (
     GATEWAY,
     HOST,
     LAN,
-    PEERS,
     SWITCH,
     Lab,
-    Parent,
     family_of,
-    gateway_to_far,
 )
 from ipvkit.plan.steps import Section, Steps
 from ipvkit.tools import ip, sysctl
@@ -37,11 +34,11 @@ def lan(lab: Lab) -> Section:
     steps.end_stage()
     for parent in lab.parents if lab.routed else ():
         for gateway in parent.gateways:
-            to = ip.RouteTo(via=gateway, dev=parent.name, metric=metric_of(lab, parent))
+            to = ip.RouteTo(via=gateway, dev=parent.name, metric=lab.metric_of(parent))
             steps.add("give the host its default route", ip.route_add(to))
     steps.end_stage()
     _plug_in(lab, steps)
-    for role in _peers(lab):
+    for role in lab.peers:
         _set_up(lab, role, steps)
     if lab.far:
         _set_up_far(lab, steps)
@@ -51,23 +48,19 @@ def lan(lab: Lab) -> Section:
     return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
 
 
-def _peers(lab: Lab) -> list[str]:
-    return [role for role in PEERS if any(parent.peer(role) for parent in lab.parents)]
-
-
 def _make_links(lab: Lab, steps: Steps) -> None:
     """Add the steps that make the namespaces and, in place, every link."""
-    peers = _peers(lab)
+    peers = lab.peers
     for name in (SWITCH, *peers, *([FAR] if lab.far else [])):
         what = {FAR: "far host"}.get(name, name)
         steps.add(f"make a namespace for the {what}", ip.netns_add(name), undo=ip.netns_del(name))
     steps.end_stage()
-    hardware = [parent for parent in lab.parents if parent.vlan is None]
+    hardware = lab.hardware
     for i in range(len(hardware)):
         which = "the switch" if len(hardware) == 1 else f"switch {i}"
         steps.add(f"make {which}", ip.link_add(f"br{i}", ip.Bridge(), netns=SWITCH, up=True))
         for role in peers:
-            link = ip.link_add(f"eth{i}", ip.Veth(port_of(role, i), SWITCH), netns=role, up=True)
+            link = ip.link_add(f"eth{i}", ip.Veth(lab.ports(role)[i], SWITCH), netns=role, up=True)
             steps.add(f"make the {role}'s eth{i}, with its other end at the switch", link)
     if lab.far:
         link = ip.link_add(_TO_FAR, ip.Veth(PEER_DEV, FAR), netns=GATEWAY, up=True)
@@ -76,7 +69,7 @@ def _make_links(lab: Lab, steps: Steps) -> None:
     for i, parent in enumerate(hardware):
         steps.add(
             f"make the host's {parent.name}, with its other end at the switch",
-            ip.link_add(parent.name, ip.Veth(port_of(HOST, i), SWITCH), lladdr=mac_of(lab, parent), up=True),
+            ip.link_add(parent.name, ip.Veth(lab.ports(HOST)[i], SWITCH), lladdr=lab.mac_of(parent), up=True),
             undo=ip.link_delete(parent.name),
         )
     steps.end_stage()
@@ -88,9 +81,9 @@ def _make_links(lab: Lab, steps: Steps) -> None:
 
 
 def _plug_in(lab: Lab, steps: Steps) -> None:
-    for i in range(sum(parent.vlan is None for parent in lab.parents)):
-        for role in (HOST, *_peers(lab)):
-            plug = ip.link_set(port_of(role, i), master=f"br{i}", up=True)
+    for i in range(len(lab.hardware)):
+        for role in (HOST, *lab.peers):
+            plug = ip.link_set(lab.ports(role)[i], master=f"br{i}", up=True)
             steps.add(f"plug the {role} into the switch", ip.at(SWITCH, plug))
     steps.end_stage()
 
@@ -99,27 +92,27 @@ def _set_up(lab: Lab, role: str, steps: Steps) -> None:
     """Add the steps that give the gateway or the neighbour what it needs, in its own namespace."""
     for parent in (parent for parent in lab.parents if parent.peer(role)):
         if parent.vlan is not None and parent.link is not None:
-            below = dev_of(lab, lab.parent_called(parent.link))
-            tag = ip.link_add(dev_of(lab, parent), ip.Vlan(below, parent.vlan), up=True)
+            below = lab.dev_of(lab.parent_called(parent.link))
+            tag = ip.link_add(lab.dev_of(parent), ip.Vlan(below, parent.vlan), up=True)
             steps.add(f"make the {role}'s link in VLAN {parent.vlan}", ip.at(role, tag))
             steps.end_stage()
         for peer in parent.peer(role):
             subnet = cast(Network, parent.subnet_of(peer))
             own = ip_interface((peer, subnet.prefixlen))
-            steps.add(f"give the {role} its address", ip.at(role, give(own, dev_of(lab, parent))))
+            steps.add(f"give the {role} its address", ip.at(role, give(own, lab.dev_of(parent))))
     _set_loopback_up(role, role, steps)
     steps.end_stage()
     if role == GATEWAY:
         for own in lab.far:
-            towards = ip_interface((gateway_to_far(own), own.network.prefixlen))
-            steps.add("give the gateway its address there", ip.at(GATEWAY, give(towards, _TO_FAR)))
+            towards = give(lab.far_gateway(own), _TO_FAR)
+            steps.add("give the gateway its address there", ip.at(GATEWAY, towards))
         steps.end_stage()
         return
     for parent in lab.parents if lab.routed else ():
         for gateway in parent.gateways:
             if any(family_of(peer) == family_of(gateway) for peer in parent.peer(role)):
-                metric = metric_of(lab, parent)
-                to = ip.RouteTo(via=gateway, dev=dev_of(lab, parent), metric=metric)
+                metric = lab.metric_of(parent)
+                to = ip.RouteTo(via=gateway, dev=lab.dev_of(parent), metric=metric)
                 steps.add(f"give the {role} its default route", ip.at(role, ip.route_add(to)))
     steps.end_stage()
 
@@ -132,7 +125,7 @@ def _set_up_far(lab: Lab, steps: Steps) -> None:
         steps.add("give the far host its address", ip.at(FAR, give(own, PEER_DEV)))
     steps.end_stage()
     for own in lab.far:
-        to = ip.RouteTo(via=gateway_to_far(own), dev=PEER_DEV)
+        to = ip.RouteTo(via=lab.far_gateway(own).ip, dev=PEER_DEV)
         steps.add("give the far host its default route", ip.at(FAR, ip.route_add(to)))
     steps.end_stage()
 
@@ -152,32 +145,3 @@ def give(own: InterfaceAddress, dev: str) -> Command:
 def default_route(dev: str, gateway: Address | None, *, ipv6: bool) -> Command:
     """Return the command that makes a default route out of `dev`, via `gateway` if there is one."""
     return ip.route_add(ip.RouteTo(via=gateway, dev=dev, ipv6=ipv6 and gateway is None))
-
-
-def port_of(role: str, position: int) -> str:
-    """Return the name of the switch's port for a role, in the network of the hardware parent there."""
-    return role if position == 0 else f"{role}{position}"
-
-
-def dev_of(lab: Lab, parent: Parent) -> str:
-    """Return what the peers call their link in the network of `parent`."""
-    hardware = [p.name for p in lab.parents if p.vlan is None]
-    if parent.link is not None:
-        return f"eth{hardware.index(parent.link)}.{parent.vlan}"
-    return f"eth{hardware.index(parent.name)}"
-
-
-def metric_of(lab: Lab, parent: Parent) -> int | None:
-    """Return the metric of default routes by `parent`: the first parent's are the best, and have none."""
-    position = lab.parents.index(parent)
-    return 100 + position if position else None
-
-
-def mac_of(lab: Lab, parent: Parent) -> str | None:
-    """Return the MAC address that the parent is given, where a phase has to know it; None elsewhere."""
-    names = {parent.name, *(p.name for p in lab.parents if p.link == parent.name)}
-    if not any(phase.on(name).strategy == "static-neigh" for phase in lab.phases for name in names):
-        return None
-    below = parent.link or parent.name
-    position = next(i for i, p in enumerate(lab.parents) if p.name == below)
-    return f"02:00:00:00:00:{position + 1:02x}"

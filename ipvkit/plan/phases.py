@@ -6,7 +6,7 @@ from itertools import chain
 
 from ipvkit import predict
 from ipvkit.core.command import Command, in_netns
-from ipvkit.core.values import Address, InterfaceAddress
+from ipvkit.core.values import Address
 from ipvkit.lab import (
     AT_ONCE,
     HOST,
@@ -30,11 +30,9 @@ from ipvkit.lab import (
     SetMode,
     SetMtu,
     Setting,
-    default_routes,
-    shim_addresses,
-    shim_name,
+    single,
 )
-from ipvkit.plan.lan import default_route, dev_of, give, mac_of, metric_of, port_of
+from ipvkit.plan.lan import default_route, give
 from ipvkit.plan.resources import Link, Netns, Proxy, Route, Sysctl
 from ipvkit.plan.steps import Probe, Section, Steps, Undo
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
@@ -90,10 +88,6 @@ class PhaseBuilder:
         others = "".join(f"; on {name} {setting}" for name, setting in phase.others)
         return f"phase {phase.name}: {phase.setting}{others}"
 
-    def _endpoints(self, phase: Phase, parent: Parent | None = None) -> list[Endpoint]:
-        found = [self.lab.endpoint(name) for name in phase.endpoints]
-        return [e for e in found if parent is None or e.parent == parent.name]
-
     # --- endpoints -------------------------------------------------------------------------------------
 
     def _forget(self, phase: Phase, steps: Steps) -> None:
@@ -104,14 +98,14 @@ class PhaseBuilder:
         for parent in self.lab.parents:
             if former.on(parent.name).kind != phase.on(parent.name).kind:
                 for role in (role for role in PEERS if parent.peer(role)):
-                    flush = in_netns(role, ip.neigh_flush(dev_of(self.lab, parent)))
+                    flush = in_netns(role, ip.neigh_flush(self.lab.dev_of(parent)))
                     steps.add(f"make the {role} forget the MAC addresses of another kind of link", flush)
                     self.world = predict.after(self.world, Act(flush=(role,)))
         steps.end_stage()
 
     def _build(self, phase: Phase, steps: Steps, made: "_Made") -> None:
         """Add the steps that make the endpoints."""
-        endpoints = self._endpoints(phase)
+        endpoints = self.lab.endpoints_of(phase)
         for e in endpoints:
             if e.netns not in self.namespaces:
                 self.namespaces.add(e.netns)
@@ -119,7 +113,7 @@ class PhaseBuilder:
                 steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=undo)
         steps.end_stage()
         for parent in self.lab.parents:
-            if phase.on(parent.name).kind == "veth" and self._endpoints(phase, parent):
+            if phase.on(parent.name).kind == "veth" and self.lab.endpoints_of(phase, parent):
                 self._put_bridge(parent, steps, made)
         on_parent = [e for e in endpoints if phase.on(e.parent).kind != "veth"]
         if self.lab.in_batches:
@@ -170,7 +164,7 @@ class PhaseBuilder:
         default = [
             (e, family, route)
             for e in endpoints
-            for family, route in default_routes(self.lab, phase.on(e.parent), e)
+            for family, route in self.lab.default_routes(phase.on(e.parent), e)
         ]
         for e, family, route in default:
             if route.to is None:
@@ -184,7 +178,7 @@ class PhaseBuilder:
     def _put_bridge(self, parent: Parent, steps: Steps, made: "_Made") -> None:
         """Put a bridge over `parent`, with the parent's addresses, as veth endpoints need it."""
         for gateway in parent.gateways if self.lab.routed else ():
-            to = ip.RouteTo(via=gateway, dev=parent.name, metric=metric_of(self.lab, parent))
+            to = ip.RouteTo(via=gateway, dev=parent.name, metric=self.lab.metric_of(parent))
             id = steps.add(
                 f"take the host's default route from {parent.name}",
                 ip.route_del(to),
@@ -210,19 +204,19 @@ class PhaseBuilder:
         steps.end_stage()
         if self.lab.routed:
             for gateway in parent.gateways:
-                to = ip.RouteTo(via=gateway, dev=HOSTS_BRIDGE, metric=metric_of(self.lab, parent))
+                to = ip.RouteTo(via=gateway, dev=HOSTS_BRIDGE, metric=self.lab.metric_of(parent))
                 steps.add("give the host its default route again", ip.route_add(to))
             steps.end_stage()
 
     def _make_veths(self, phase: Phase, steps: Steps, made: "_Made") -> None:
-        for i, e in enumerate(self._endpoints(phase)):
+        for i, e in enumerate(self.lab.endpoints_of(phase)):
             if phase.on(e.parent).kind == "veth":
                 port = f"{PORT}{i}"
                 pair = ip.link_add(port, ip.Veth(e.name, e.netns), up=True)
                 id = steps.add(f"make {e.name}, a veth link, and its port", pair, undo=ip.link_delete(port))
                 made.note(f"take {e.name} away for the next phase", id)
         steps.end_stage()
-        for i, e in enumerate(self._endpoints(phase)):
+        for i, e in enumerate(self.lab.endpoints_of(phase)):
             if phase.on(e.parent).kind == "veth":
                 plug = ip.link_set(f"{PORT}{i}", master=HOSTS_BRIDGE)
                 steps.add(f"plug {e.name}'s port into the host's bridge", plug)
@@ -239,7 +233,7 @@ class PhaseBuilder:
 
     def _strategies(self, phase: Phase, steps: Steps, made: "_Made") -> None:
         for i, parent in enumerate(self.lab.parents):
-            setting, endpoints = phase.on(parent.name), self._endpoints(phase, parent)
+            setting, endpoints = phase.on(parent.name), self.lab.endpoints_of(phase, parent)
             if not endpoints:
                 continue
             match setting.strategy:
@@ -271,7 +265,7 @@ class PhaseBuilder:
                 via = next((host.ip for host in parent.host if host.version == subnet.version), None)
                 if via is None or subnet.version not in families:
                     continue
-                to = ip.RouteTo(subnet, via, dev_of(self.lab, parent))
+                to = ip.RouteTo(subnet, via, self.lab.dev_of(parent))
                 purpose = f"give the {role} a route to the endpoints' {subnet}, by the host"
                 undo = ip.at(role, ip.route_del(to))
                 made.note(
@@ -280,7 +274,7 @@ class PhaseBuilder:
         steps.end_stage()
 
     def _enter(self, parent: Parent, endpoints: list[Endpoint], steps: Steps, made: "_Made") -> None:
-        lladdr, dev = mac_of(self.lab, parent) or "", dev_of(self.lab, parent) if self.lab.simulated else ""
+        lladdr, dev = self.lab.mac_of(parent) or "", self.lab.dev_of(parent) if self.lab.simulated else ""
         for role in self._peers(parent, "would need permanent neighbour entries"):
             families = {peer.version for peer in parent.peer(role)}
             for e in endpoints:
@@ -317,11 +311,11 @@ class PhaseBuilder:
             )
             made.note(f"answer for {e.name} no more", proxy)
             if address.version == 4:
-                to = ip.RouteTo(replace_prefix(address).network, dev="lo")
+                to = ip.RouteTo(single(address.ip).network, dev="lo")
                 route = steps.add(
                     f"give the host a route for {e.name}, away from {dev}: without one it answers no ARP",
                     ip.route_add(to),
-                    undo=Route(replace_prefix(address).network, "lo"),
+                    undo=Route(single(address.ip).network, "lo"),
                 )
                 made.note(f"take the route for {e.name} away", route)
         steps.end_stage()
@@ -347,7 +341,8 @@ class PhaseBuilder:
         self, position: int, setting: Setting, endpoints: list[Endpoint], steps: Steps, made: "_Made"
     ) -> None:
         """Give the host an ipvlan link of its own, a sibling of the endpoints."""
-        parent, dev = self.lab.parents[position], shim_name(position)
+        parent = self.lab.parents[position]
+        dev = self.lab.shim_on(parent)
         flag = None if setting.flag == "bridge" else setting.flag
         id = steps.add(
             f"make {dev}, the host's own ipvlan link on {parent.name}",
@@ -357,12 +352,12 @@ class PhaseBuilder:
         made.note(f"take {dev} away", id)
         steps.end_stage()
         steps.add(f"set {dev} up", ip.link_set(dev, up=True))
-        for own in shim_addresses(self.lab, setting, parent):
+        for own in self.lab.shim_addresses(setting, parent):
             steps.add(f"give {dev} an address to ask from", give(own, dev))
         steps.end_stage()
         for e in endpoints:
             for address in e.addresses:
-                to = ip.RouteTo(replace_prefix(address).network, dev=dev)
+                to = ip.RouteTo(single(address.ip).network, dev=dev)
                 steps.add(f"send what is for {e.name} through it", ip.route_add(to))
         steps.end_stage()
 
@@ -397,7 +392,7 @@ class PhaseBuilder:
             fast = sysctl.set_values(self._fast_timers(role))
             steps.add(f"make the {role} age its neighbour entries within seconds", in_netns(role, fast))
         for role in doable.flush:
-            for netns, dev in self._links_of(role):
+            for netns, dev in self.lab.links_of(role):
                 whose = role if self.lab.is_endpoint(role) else f"the {role}"
                 flush = ip.neigh_flush(dev)
                 steps.add(f"make {whose} forget its neighbours", ip.at(netns, flush) if netns else flush)
@@ -410,14 +405,6 @@ class PhaseBuilder:
             self._announce(phase, self.lab.endpoint(name), steps)
         steps.end_stage()
         self._attempts(act, steps)
-
-    def _links_of(self, role: str) -> list[tuple[str | None, str]]:
-        """Return the links of a host in the lab's networks, each after its namespace."""
-        if self.lab.is_endpoint(role):
-            return [(self.lab.endpoint(role).netns, role)]
-        if role == HOST:
-            return [(None, parent.name) for parent in self.lab.parents]
-        return [(role, dev_of(self.lab, parent)) for parent in self.lab.parents if parent.peer(role)]
 
     def _let_announce(self, reading: Mapping[str, str], steps: Steps) -> None:
         why = (
@@ -436,14 +423,12 @@ class PhaseBuilder:
                 )
 
     def _set_switch(self, act: Act, steps: Steps) -> None:
-        hardware = [parent for parent in self.lab.parents if parent.vlan is None]
-        for i, _ in enumerate(hardware):
-            port = port_of(HOST, i)
-            if act.hairpin is not None:
-                what = "send frames back to the port they came from" if act.hairpin else "reflect no more"
-                steps.add(f"have the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
+        ports = self.lab.ports(HOST)
+        for port in ports if act.hairpin is not None else ():
+            what = "send frames back to the port they came from" if act.hairpin else "reflect no more"
+            steps.add(f"have the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
         if act.port_security is not None:
-            self._secure_ports([port_of(HOST, i) for i, _ in enumerate(hardware)], act.port_security, steps)
+            self._secure_ports(ports, act.port_security, steps)
 
     def _secure_ports(self, ports: list[str], roles: tuple[str, ...], steps: Steps) -> None:
         """Have the switch drop IPv4 from the host's ports whose source is not an address of `roles`."""
@@ -547,12 +532,12 @@ class PhaseBuilder:
                 size=check.size,
                 whole=check.size is not None,
             )
-        return replace(in_netns(self._netns(check.source), command), ok=_PING_OK)
+        return replace(in_netns(self.lab.netns(check.source), command), ok=_PING_OK)
 
     def _keep_announcing(self, phase: Phase, checks: list[Check], steps: Steps) -> None:
         """Announce, as long as the checks ping, the endpoints whose strategy that is."""
         names = {role for check in checks for role in (check.source, check.destination)}
-        found = [e for e in self._endpoints(phase) if phase.on(e.parent).strategy == "announce"]
+        found = [e for e in self.lab.endpoints_of(phase) if phase.on(e.parent).strategy == "announce"]
         found = [e for e in found if e.name in names and any(own.version == 4 for own in e.addresses)]
         if not found:
             return
@@ -576,11 +561,6 @@ class PhaseBuilder:
             return f"the address of the {check.destination} is not known"
         return ""
 
-    def _netns(self, role: str) -> str | None:
-        if role == HOST:
-            return None
-        return self.lab.endpoint(role).netns if self.lab.is_endpoint(role) else role
-
     def _fast_timers(self, role: str) -> dict[str, int]:
         timers, values = predict.FAST_TIMERS, {}
         for parent in self.lab.parents:
@@ -591,7 +571,7 @@ class PhaseBuilder:
                     ("ucast_solicit", timers.probes),
                     ("retrans_time_ms", timers.retrans_ms),
                 ):
-                    dev = dev_of(self.lab, parent)
+                    dev = self.lab.dev_of(parent)
                     values[sysctl.interface_key(f"ipv{version}", "neigh", dev, name)] = value
         return values
 
@@ -649,8 +629,3 @@ def _kind_of(setting: Setting, e: Endpoint) -> tuple[str, ip.Kind]:
     # Bridge is what a parent has at first: as short as a person would type it.
     kind = ip.Ipvlan(e.parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
     return f"make {e.name}, an ipvlan link on {e.parent} in {setting.mode} mode", kind
-
-
-def replace_prefix(address: InterfaceAddress) -> InterfaceAddress:
-    """Return `address` with the prefix length of one address."""
-    return type(address)((address.ip, address.max_prefixlen))

@@ -20,11 +20,8 @@ from ipvkit.lab import (
     Phase,
     Prefixes,
     Setting,
-    default_routes,
     family_of,
-    gateway_to_far,
-    shim_addresses,
-    shim_name,
+    single,
 )
 from ipvkit.predict.memory import State
 
@@ -204,12 +201,10 @@ class _Builder:
 
     def _addresses(self, parent: Parent) -> list[InterfaceAddress]:
         """Return the addresses of the phase's endpoints on `parent`."""
-        names = self.phase.endpoints
-        found = (self.lab.endpoint(name) for name in names)
-        return [own for endpoint in found if endpoint.parent == parent.name for own in endpoint.addresses]
+        return [own for e in self.lab.endpoints_of(self.phase, parent) for own in e.addresses]
 
     def endpoints(self) -> Iterator[Node]:
-        for endpoint in map(self.lab.endpoint, self.phase.endpoints):
+        for endpoint in self.lab.endpoints_of(self.phase):
             setting = self.settings[endpoint.parent]
             added = tuple(a for name, a in self.state.addresses if name == endpoint.name)
             of_parent = self.state.mtus.get(endpoint.parent, DEFAULT_MTU)
@@ -226,13 +221,13 @@ class _Builder:
             ways = tuple(
                 Way(route.to, family, endpoint.name, route.via)
                 # A change of mode changes no route.
-                for family, route in default_routes(self.lab, self.phase.on(endpoint.parent), endpoint)
+                for family, route in self.lab.default_routes(self.phase.on(endpoint.parent), endpoint)
             )
             yield Node(endpoint.name, (link,), ways)
 
     def host(self) -> Node:
         links, ways, proxied = [], [], set()
-        for i, parent in enumerate(self.lab.parents):
+        for parent in self.lab.parents:
             setting = self.settings[parent.name]
             mtu = self.state.mtus.get(parent.name, DEFAULT_MTU)
             dev = HOSTS_BRIDGE if setting.kind == "veth" and self._addresses(parent) else parent.name
@@ -243,13 +238,16 @@ class _Builder:
                 ways += [Way(None, family_of(gw), dev, gw) for gw in parent.gateways]
             hosts = [own.ip for own in self._addresses(parent)]
             if setting.strategy == "l3s-proxy":
-                ways += [Way(_only(a), "ipv4", "lo") for a in hosts if a.version == 4]
+                ways += [Way(single(a).network, "ipv4", "lo") for a in hosts if a.version == 4]
                 proxied |= set(hosts)
             if setting.host_shim and hosts:
                 # A change of mode changes no address.
-                dev, own = shim_name(i), shim_addresses(self.lab, self.phase.on(parent.name), parent)
+                dev, own = (
+                    self.lab.shim_on(parent),
+                    self.lab.shim_addresses(self.phase.on(parent.name), parent),
+                )
                 links.append(Link(HOST, dev, "ipvlan", parent.name, own, parent.name, mtu))
-                ways += [Way(_only(address), family_of(address), dev) for address in hosts]
+                ways += [Way(single(address).network, family_of(address), dev) for address in hosts]
         return Node(HOST, tuple(links), tuple(ways), forwards=bool(proxied), proxied=frozenset(proxied))
 
     def peer(self, role: str) -> Node:
@@ -272,30 +270,19 @@ class _Builder:
             if setting.strategy == "static-neigh":
                 permanent |= {address.ip for address in endpoints}
         if role == GATEWAY:
-            links += [
-                Link(role, FAR, "nic", FAR, (_same_subnet(own, gateway_to_far(own)),)) for own in self.lab.far
-            ]
+            links += [Link(role, FAR, "nic", FAR, (self.lab.far_gateway(own),)) for own in self.lab.far]
         forwards = role == GATEWAY and self.lab.routed
         return Node(role, tuple(links), tuple(ways), forwards, frozenset(permanent))
 
     def far(self) -> Node:
-        ways = tuple(Way(None, family_of(own), FAR, gateway_to_far(own)) for own in self.lab.far)
+        ways = tuple(Way(None, family_of(own), FAR, self.lab.far_gateway(own).ip) for own in self.lab.far)
         return Node(FAR, (Link(FAR, FAR, "nic", FAR, self.lab.far),), ways)
-
-
-def _only(address: Address) -> Network:
-    """Return the network of one address."""
-    return _interface(address, address.max_prefixlen).network
 
 
 def _beside(parent: Parent, address: Address) -> InterfaceAddress:
     """Return `address` with the prefix length of the parent's subnet that it is in."""
     subnet = parent.subnet_of(address)
     return _interface(address, subnet.prefixlen if subnet else address.max_prefixlen)
-
-
-def _same_subnet(own: InterfaceAddress, address: Address) -> InterfaceAddress:
-    return _interface(address, own.network.prefixlen)
 
 
 def _interface(address: Address, prefixlen: int) -> InterfaceAddress:
