@@ -39,8 +39,16 @@ def in_guest(script: str, timeout_s: float = 600) -> Said:
     return Said(int(code), text)
 
 
+_KEEPS_ENTRIES = "ip netns exec gateway sysctl -qw net.ipv4.neigh.eth0.delay_first_probe_time=60"
+
+
 def simulated_lan() -> str:
-    """Return bash that gives a guest a NIC `eth0` with a gateway and a neighbour, and a default route."""
+    """Return bash that gives a guest a NIC `eth0` with a gateway and a neighbour, and a default route.
+
+    The gateway keeps neighbour entries for a minute, as routers do, so that a slow machine does not matter.
+    """
     section = make_plan(load(gallery.text("walkthrough"), "walkthrough")).sections[0]
     lines = [str(step.command) for stage in section.stages for step in stage]
-    return "\n".join(["set -e", *lines, "ip route add default via 192.168.104.254", "set +e", ""])
+    return "\n".join(
+        ["set -e", *lines, _KEEPS_ENTRIES, "ip route add default via 192.168.104.254", "set +e", ""]
+    )
