@@ -20,7 +20,7 @@ def proofs_of(explanations: list[Explanation], target: TargetKind, timeout_s: fl
     where, why = choose(target)
     if why:
         print(why, file=sys.stderr)
-    named = [(e.phase.name, mend) for e in explanations for mend in ([m.name for m in e.mends] or [""])]
+    named = [(e.phase.name, mend) for e in explanations for mend in ([m.name for m in e.fixes] or [""])]
     plans = [plan for explanation in explanations for plan in explanation.plans]
     require(*{program for plan in plans for program in plan.programs})
     with Progress(*plans, verbose=False) as progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipvkit.lab import Lab
 from ipvkit.report.grid import prediction_word
-from ipvkit.verbs.explain import Explanation, Mend
+from ipvkit.verbs.explain import Explanation, Fix
 
 if TYPE_CHECKING:
     from ipvkit.run.verdicts import Verdict
@@ -31,9 +31,9 @@ def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
     for number, hop in enumerate(prediction.hops, 1):
         # The reason above is why it is lost.
         yield f"  {number}. {hop.at}: {'lost' if hop.what.startswith('lost: ') else hop.what}"
-    if proofs is not None and not explanation.mends:
+    if proofs is not None and not explanation.fixes:
         yield f"  {_observations(proofs, explanation, '')}"
-    for number, mend in enumerate(explanation.mends, 1):
+    for number, mend in enumerate(explanation.fixes, 1):
         yield ""
         yield f"fix {number}, {mend.name}: {mend.cost}"
         yield from (f"  {command}" for command in mend.commands)
@@ -70,7 +70,7 @@ def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | 
                 "observed": _observed(proofs, explanation, 0),
                 "reason": explanation.prediction.reason,
                 "hops": [{"at": hop.at, "what": hop.what} for hop in explanation.prediction.hops],
-                "mends": [_mend(mend, explanation, proofs) for mend in explanation.mends],
+                "mends": [_mend(mend, explanation, proofs) for mend in explanation.fixes],
             }
             for explanation in explanations
         ],
@@ -78,7 +78,7 @@ def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | 
     return json.dumps(document, indent=2) + "\n"
 
 
-def _mend(mend: Mend, explanation: Explanation, proofs: Proofs | None) -> dict[str, Any]:
+def _mend(mend: Fix, explanation: Explanation, proofs: Proofs | None) -> dict[str, Any]:
     return {
         "name": mend.name,
         "cost": mend.cost,
@@ -91,7 +91,7 @@ def _mend(mend: Mend, explanation: Explanation, proofs: Proofs | None) -> dict[s
 
 def _observed(proofs: Proofs | None, explanation: Explanation, position: int, mend: str = "") -> str | None:
     """Return what the kernel did; as it is, in the run of the first mend, or of none."""
-    names = [mend] if mend else [*(m.name for m in explanation.mends), ""]
+    names = [mend] if mend else [*(m.name for m in explanation.fixes), ""]
     for name in names:
         found = (proofs or {}).get((explanation.phase.name, name), ())
         if len(found) > position:

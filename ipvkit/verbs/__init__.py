@@ -1,1 +1,1 @@
-"""What a subcommand does beyond one run of a lab: announce, explain, matrix, measure-arp, shell."""
+"""What a subcommand does besides running a lab: announce, explain, matrix, measure-arp, shell."""

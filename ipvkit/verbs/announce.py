@@ -1,7 +1,7 @@
-"""Keeps addresses announced by gratuitous ARP: for ipvlan endpoints in l3, which do no ARP themselves.
+"""Sends gratuitous ARP periodically for ipvlan endpoints in l3, which do no ARP themselves.
 
-A neighbour whose entry has died cannot learn it anew: only the next announcement fills it again. So they
-have to be repeated for as long as the endpoint is to be reached (docs/explanation/l3-is-silent.md).
+After an entry of a neighbour has failed, only the next announcement makes it valid again. So announcements
+have to be repeated for as long as the endpoint must be reachable (docs/explanation/l3-is-silent.md).
 """
 
 import math
@@ -17,6 +17,7 @@ from typing import Literal
 
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
+from ipvkit.host.checks import others
 from ipvkit.plan import resources
 from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.run import execution, journal
@@ -29,13 +30,13 @@ _SET = "nonlocal-bind"
 _NAMED = re.compile(r"^(\S*/)?arping: ")
 
 SHORTEST_S, LONGEST_S = 0.2, 3600.0
-"""Between two rounds: more often floods the network, and an hour is longer than any neighbour remembers."""
+"""Between two rounds: less floods the network, and every neighbour entry expires within an hour."""
 
 Sysctl = Literal["untouched", "restored", "changed", "failed"]
-"""What has become of ip_nonlocal_bind: `changed` by somebody else meanwhile, or its restoring `failed`."""
+"""The state of ip_nonlocal_bind: `changed` by another process meanwhile, or `failed` to be restored."""
 
 Reason = Literal["time", "reader", "error", "SIGINT", "SIGTERM", "SIGHUP"]
-"""Why it stopped: `time` is up, nobody reads what it tells (`reader`), or what a signal is called."""
+"""Why it stopped: `time` is up, stdout was closed (`reader`), or the name of a signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,44 +55,44 @@ class Announcement:
     bound_s: float = 10.0
 
     def __post_init__(self) -> None:
-        """Raise UsageError for what is announced twice, or at times that make no sense."""
+        """Raise UsageError for an address given twice, or times out of range."""
         twice = next((a for a in self.addresses if self.addresses.count(a) > 1), None)
         if twice is not None:
             raise UsageError(f"{twice} is given twice", "name each address once")
         if not SHORTEST_S <= self.every_s <= LONGEST_S:
             raise UsageError(
-                f"{self.every_s:g} s is no time between two rounds", "take one from 200ms to 1h, such as 3s"
+                f"{self.every_s:g} s between two rounds is out of range", "use 200ms to 1h, such as 3s"
             )
         if self.for_s is not None and self.for_s <= 0:
-            raise UsageError("nothing can be announced for 0 s", "take a time such as 60s, or leave it away")
+            raise UsageError("nothing can be announced for 0 s", "use a time such as 60s, or omit --for")
 
     @property
     def name(self) -> str:
-        """What its journal is called: one for each namespace, whose sysctl it sets."""
+        """The name of its journal: one for each namespace, of which it sets the sysctl."""
         return f"announce@{self.netns or 'host'}"
 
     @property
     def look(self) -> Command:
-        """What shows the links and the addresses of the namespace."""
+        """The command that shows the links and the addresses of the namespace."""
         return ip.addr_show() if self.netns is None else ip.at(self.netns, ip.addr_show())
 
     @property
     def read(self) -> Command:
-        """What shows whether arping may send from an address that is not the host's own."""
+        """The command that shows whether arping may send from an address that the host does not have."""
         return in_netns(self.netns, sysctl.get_value(NONLOCAL_BIND))
 
     def write(self, value: int) -> Command:
-        """Return what sets that to `value`."""
+        """Return the command that sets that to `value`."""
         return in_netns(self.netns, sysctl.set_values({NONLOCAL_BIND: value}))
 
     def once(self, address: IPv4Address) -> Command:
-        """Return what announces `address` once."""
+        """Return the command that announces `address` once."""
         return in_netns(self.netns, arping.announce(address, self.parent, count=1, by=self.by))
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """All is ready, and the first round follows; `nonlocal_bind` is whether the sysctl was set for it."""
+    """The first round follows; `nonlocal_bind` is whether the sysctl was set."""
 
     announcement: Announcement
     nonlocal_bind: bool
@@ -106,7 +107,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Announcing `address` has begun to fail, `after_s` seconds after it all began."""
+    """Announcing `address` begins to fail, `after_s` seconds after the start."""
 
     address: IPv4Address
     after_s: float
@@ -124,9 +125,9 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The end: why, after how many rounds and seconds, and what has become of the sysctl.
+    """The end: why, after how many rounds and seconds, and the state of the sysctl.
 
-    `value` is what the sysctl is now, None where it was not touched or cannot be told.
+    `value` is the sysctl's value now, None where it was not touched or is unknown.
     """
 
     reason: Reason
@@ -138,7 +139,7 @@ class Stopped:
 
     @property
     def exit_code(self) -> int:
-        """Return the contract's exit code: 130 means that all was taken back."""
+        """Return the exit code; 130 means that all has been restored."""
         if self.sysctl == "failed":
             return CommandFailed.exit_code
         if self.failure is not None:
@@ -148,18 +149,18 @@ class Stopped:
 
 Event = Began | Round | Failed | Recovered | Stopped
 Listener = Callable[[Event], bool]
-"""Is told each event, and returns whether anybody still reads what it makes of it."""
+"""Called with each event; returns whether its output still has a reader."""
 
 
 def keep(announcement: Announcement, target: CommandTarget, listener: Listener) -> Stopped:
-    """Announce until time is up, a signal comes or nobody reads any more; take back what was changed.
+    """Announce until time is up, a signal comes or the reader has gone; restore what was changed.
 
-    Raise MissingRequirement, CommandFailed or UsageError where it cannot begin: nothing was changed then,
-    or it has been taken back.
+    Raise MissingRequirement, CommandFailed or UsageError where it cannot start: nothing was changed then,
+    or it has been restored.
     """
     inbox: Inbox = SimpleQueue()
     with execution.signals_into(inbox):
-        _take_back_of_a_former(announcement, target, inbox)
+        _roll_back_former_run(announcement, target, inbox)
         to_set = _prepared(announcement, target)
         rounds = _Rounds(announcement, target, listener, inbox)
         began = Began(announcement, nonlocal_bind=to_set)
@@ -172,15 +173,15 @@ def keep(announcement: Announcement, target: CommandTarget, listener: Listener) 
     return stopped
 
 
-def _take_back_of_a_former(announcement: Announcement, target: CommandTarget, inbox: Inbox) -> None:
-    """Undo what one that was killed has left; one that still runs keeps what it has."""
+def _roll_back_former_run(announcement: Announcement, target: CommandTarget, inbox: Inbox) -> None:
+    """Undo the changes of a former run that was killed; one that still runs keeps its changes."""
     with suppress(UsageError), journal.taken_over(announcement.name) as former:
         if former is not None and not former.elsewhere:
             rollback(former, target, lambda _event: None, inbox)
 
 
 def _with_nonlocal_bind(ledger: Ledger, rounds: "_Rounds", began: Began, target: CommandTarget) -> Stopped:
-    """Announce with the sysctl set, and take it back, which is on disk before."""
+    """Announce with the sysctl set, and restore it; the undo is on disk before the change."""
     announcement = began.announcement
     effect = resources.Sysctl(NONLOCAL_BIND, 1, announcement.netns)
     purpose = "let arping send from an address that is not the host's own"
@@ -197,17 +198,17 @@ def _with_nonlocal_bind(ledger: Ledger, rounds: "_Rounds", began: Began, target:
 
 
 def _prepared(announcement: Announcement, target: CommandTarget) -> bool:
-    """Return whether the sysctl has to be set; raise where that would be of no use."""
+    """Return whether the sysctl has to be set; raise where announcing cannot work."""
     try:
         seen = execution.carry_out(target, announcement.look)
     except CommandFailed as problem:
         if announcement.netns is not None:
-            problem.hint = "`ipvkit netns list` tells which namespaces there are"
+            problem.hint = "list the namespaces with `ipvkit netns list`"
         raise
     links = ip.parse_addresses(seen.stdout)
     _refuse(announcement, links)
     own = {address.ip for link in links for address in link.ipv4}
-    # Habets' arping does not bind to what it announces.
+    # Habets' arping does not bind to the address that it announces.
     if announcement.by == "habets" or own.issuperset(announcement.addresses):
         return False
     return _value(announcement, target) == 0
@@ -218,14 +219,13 @@ def _value(announcement: Announcement, target: CommandTarget) -> int:
 
 
 def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
-    """Raise MissingRequirement where the parent cannot send, UsageError where it never could."""
+    """Raise MissingRequirement where the parent cannot send now, UsageError where it never can."""
     dev = announcement.parent
     parent = next((link for link in links if link.ifname == dev), None)
     if parent is None:
-        there = ", ".join(sorted(link.ifname for link in links if link.ifname != "lo")) or "none"
-        raise MissingRequirement(f"there is no link {dev}", f"the links there are {there}")
+        raise MissingRequirement(f"no such interface: {dev}", others(links))
     if {"LOOPBACK", "NOARP"} & set(parent.flags):
-        raise UsageError(f"{dev} does no ARP", "announce out of the endpoint's parent, a link to a network")
+        raise UsageError(f"{dev} does no ARP", "use the parent of the endpoint, a link to a network")
     if not parent.up:
         up = ip.link_set(dev, up=True)
         raise MissingRequirement(
@@ -234,7 +234,7 @@ def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
 
 
 def _restored(stopped: Stopped, announcement: Announcement, target: CommandTarget) -> Stopped:
-    """Return `stopped` with what has become of the sysctl; it is taken back only if it is as it was set."""
+    """Return `stopped` with the state of the sysctl, which is restored only if it still has the set value."""
     try:
         value = _value(announcement, target)
         if value != 1:
@@ -244,21 +244,21 @@ def _restored(stopped: Stopped, announcement: Announcement, target: CommandTarge
     except IpvkitError as problem:
         return replace(stopped, sysctl="failed", failure=problem)
     if value != 0:
-        failure = CommandFailed(f"{NONLOCAL_BIND} is {value}, though it was set to 0")
+        failure = CommandFailed(f"{NONLOCAL_BIND} is {value} after it was set to 0")
         return replace(stopped, sysctl="failed", value=value, failure=failure)
     return replace(stopped, sysctl="restored", value=value)
 
 
 @dataclass(frozen=True, slots=True)
 class _UnderWay:
-    """An arping that has not ended yet, and when it has to have."""
+    """An arping that has not ended yet, and its deadline."""
 
     running: Running
     deadline: float
 
 
 class _Rounds:
-    """Announces in rounds, all addresses side by side; one that is still under way is not begun again."""
+    """Announces in rounds, all addresses concurrently; one with a running arping is not started again."""
 
     def __init__(
         self, announcement: Announcement, target: CommandTarget, listener: Listener, inbox: Inbox
@@ -274,7 +274,7 @@ class _Rounds:
         self.by_key = {str(address): address for address in announcement.addresses}
 
     def run(self, began: Began) -> Stopped:
-        """Announce until something ends it; no arping is left then."""
+        """Announce until something ends it; every arping has ended then."""
         self.started = time.monotonic()
         reason: Reason = "error"
         failure = None
@@ -294,7 +294,7 @@ class _Rounds:
                 self.rounds += 1
                 if not (self.listener(Round(self.rounds)) and self._begin_round(now)):
                     return "reader"
-                # A machine that slept, or is busy, misses rounds; it does not make up for them.
+                # Rounds that a sleeping or busy machine missed are not repeated.
                 due += self.announcement.every_s * (1 + (now - due) // self.announcement.every_s)
             late = [arping_ for arping_ in self.under_way.values() if now >= arping_.deadline]
             for arping_ in late:
@@ -303,12 +303,12 @@ class _Rounds:
             news = execution.next_of(self.inbox, min([due, end, *deadlines]))
             if isinstance(news, execution.Signal):
                 return _reason(news)
-            if isinstance(news, Ended) and news.completed and not self._take(news.key, news.completed):
+            if isinstance(news, Ended) and news.completed and not self._report(news.key, news.completed):
                 return "reader"
         return "time"
 
     def _begin_round(self, now: float) -> bool:
-        """Begin to announce each address; return whether somebody reads of what could not begin."""
+        """Start to announce each address; return False where the reader has gone."""
         read = True
         for key, address in self.by_key.items():
             if key in self.under_way:
@@ -322,8 +322,8 @@ class _Rounds:
                 self.under_way[key] = _UnderWay(running, now + self.announcement.bound_s)
         return read
 
-    def _take(self, key: str, completed: Completed) -> bool:
-        """Tell where an address began to fail, or not to; return whether somebody reads it."""
+    def _report(self, key: str, completed: Completed) -> bool:
+        """Report an address that began to fail or recovered; return False where the reader has gone."""
         address = self.by_key[key]
         was_late = time.monotonic() >= self.under_way.pop(key).deadline
         complaint = complaint_of(self.announcement.once(address), completed)
@@ -343,7 +343,7 @@ class _Rounds:
         return self.listener(Failed(address, self._after_s(), message, self.announcement.once(address)))
 
     def _end_all(self) -> None:
-        """Kill what is under way, and wait until it has ended."""
+        """Kill each running arping, and wait until it has ended."""
         for arping_ in self.under_way.values():
             arping_.running.stop()
         deadline = time.monotonic() + execution.BOUND_S
@@ -365,13 +365,13 @@ def _reason(news: execution.Signal) -> Reason:
 
 
 def complaint_of(command: Command, completed: Completed) -> str:
-    """Return what kept an arping from announcing, or nothing; MissingRequirement where this user may not."""
+    """Return why an arping did not announce, or nothing; raise MissingRequirement without the privilege."""
     try:
         execution.succeeded(command, completed)
         report = arping.parse_arping(completed.stdout + completed.stderr)
     except CommandFailed as problem:
-        said = problem.stderr.splitlines()
-        return _NAMED.sub("", said[-1]) if said else problem.message
+        lines = problem.stderr.splitlines()
+        return _NAMED.sub("", lines[-1]) if lines else problem.message
     except MissingRequirement:
         raise
     except IpvkitError as problem:

@@ -1,7 +1,7 @@
-"""Why one part of a lab does or does not reach another, and what mends it.
+"""Why one node of a lab can or cannot reach another, and how to fix it.
 
-A mend is what has to be typed to get from a phase to the same phase under another setting. That it mends
-is what physics says of that setting, and what a kernel says when the mend's plan is run.
+A fix is the commands that turn a phase into the same phase with another setting. The model predicts the ping
+under that setting, and the plan of the fix measures it on a kernel.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ _BEFORE = "as-it-is"
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
-    """A change after which the ping is answered: its `name`, its `cost` in words, and what to type.
+class Fix:
+    """A change after which the ping is answered: its `name`, its `cost` in words, and its commands.
 
-    `plan` asks a kernel: the phase as it is with the ping, then the commands, then the ping again.
+    `plan` runs it on a kernel: the phase as it is with the ping, then the commands, then the ping again.
     """
 
     name: str
@@ -36,41 +36,41 @@ class Mend:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What becomes of `check` in `phase` with cold neighbour tables, and what mends it, cheapest first.
+    """The outcome of `check` in `phase` with empty neighbour tables, and its fixes, the cheapest first.
 
-    `setting` is that of the endpoints on the parent that the check is about.
+    `setting` is that of the endpoints on the parent of the check.
     """
 
     phase: Phase
     setting: Setting
     check: Check
     prediction: predict.Prediction
-    mends: tuple[Mend, ...]
+    fixes: tuple[Fix, ...]
     plan: Plan
 
     @property
     def plans(self) -> list[Plan]:
-        """The plans that ask a kernel: one for each mend, or the one for the phase as it is."""
-        return [mend.plan for mend in self.mends] or [self.plan]
+        """The plans to run on a kernel: one for each fix, or the one for the phase as it is."""
+        return [fix.plan for fix in self.fixes] or [self.plan]
 
 
 def explain(lab: Lab, phase: Phase, check: Check) -> Explanation:
-    """Return why `check` comes out as it does in `phase`; raise InvalidLab where it cannot be asked."""
+    """Return the reason for the outcome of `check` in `phase`; raise InvalidLab for an impossible check."""
     valid = _asking(lab, phase, check)
     asking = replace(valid, phases=(replace(valid.phases[0], name=_BEFORE),))
     prediction = _predicted(asking)
-    mends = () if prediction.outcome is Outcome.REACHABLE else tuple(_mends(asking, check))
+    fixes = () if prediction.outcome is Outcome.REACHABLE else tuple(_fixes(asking, check))
     setting = phase.on(lab.parent_of(check).name)
-    return Explanation(phase, setting, check, prediction, mends, make_plan(asking))
+    return Explanation(phase, setting, check, prediction, fixes, make_plan(asking))
 
 
 def _asking(lab: Lab, phase: Phase, check: Check, first: tuple[Act, ...] = ()) -> Lab:
-    """Return `lab` with this phase only, in which `check` is asked, after what happens `first`."""
+    """Return `lab` with only this phase, which does `first` and then `check`."""
     return replace(lab, phases=(replace(phase, acts=(*first, Act(checks=(check,)))),))
 
 
 def _predicted(lab: Lab) -> predict.Prediction:
-    """Return what is predicted for the check of a lab that asks one."""
+    """Return the prediction for the only check of a lab."""
     *acts, asking = lab.phases[0].acts
     world = predict.world_of(lab, lab.phases[0], predict.State())
     for act in acts:
@@ -80,7 +80,7 @@ def _predicted(lab: Lab) -> predict.Prediction:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """What may mend it: the endpoints' setting, what happens first, and their addresses."""
+    """A possible fix: the endpoints' setting, what is done first, and whether they get other addresses."""
 
     name: str
     cost: str
@@ -90,31 +90,31 @@ class _Candidate:
 
 
 def _candidates(setting: Setting, check: Check) -> Iterator[_Candidate]:
-    """Yield what may mend it, the cheapest first."""
+    """Yield possible fixes, the cheapest first."""
     with_host = HOST in (check.source, check.destination)
     bridge: Setting = replace(setting, flag="bridge")
     if with_host:
-        cost = "the host gets one ipvlan link more"
+        cost = "add one ipvlan interface on the host"
         yield _Candidate("host-shim", cost, replace(setting, host_shim=True))
     if setting.flag != "bridge":
-        yield _Candidate("flag-bridge", "all endpoints on the parent reach each other then", bridge)
+        yield _Candidate("flag-bridge", "all endpoints on the parent can reach each other", bridge)
     if setting.flag != "bridge" and with_host:
-        cost = "the host gets one ipvlan link more, and all endpoints on the parent reach each other"
+        cost = "add one ipvlan interface on the host; all endpoints on the parent can reach each other"
         yield _Candidate("flag-bridge-and-host-shim", cost, replace(bridge, host_shim=True))
-    cost = "only the host changes; all endpoints on the parent go over to l3s"
+    cost = "change only the host; all endpoints on the parent switch to l3s"
     yield _Candidate("l3s-proxy", cost, replace(setting, mode="l3s", strategy="l3s-proxy"))
-    cost = "only the host changes, and has to go on announcing, as `ipvkit announce` does"
+    cost = "change only the host, which keeps announcing, as `ipvkit announce` does"
     yield _Candidate("announce", cost, replace(setting, strategy="announce"))
-    cost = "only the host changes; all endpoints on the parent go over to l2"
+    cost = "change only the host; all endpoints on the parent switch to l2"
     yield _Candidate("mode-l2", cost, replace(setting, mode="l2", strategy="none"))
-    yield _Candidate("hairpin", "the switch changes", setting, (Act(hairpin=True),))
-    cost = "each peer changes, for each endpoint"
+    yield _Candidate("hairpin", "change the switch", setting, (Act(hairpin=True),))
+    cost = "change each peer, for each endpoint"
     yield _Candidate("static-neigh", cost, replace(setting, strategy="static-neigh"))
-    cost = "the endpoints get a subnet of their own, and each peer, or its router, a route to it"
+    cost = "give the endpoints a separate subnet, and each peer, or its router, a route to it"
     yield _Candidate("routed", cost, replace(setting, strategy="routed"), renumbered=True)
 
 
-def _mends(asking: Lab, check: Check) -> Iterator[Mend]:
+def _fixes(asking: Lab, check: Check) -> Iterator[Fix]:
     before, phase = make_plan(asking), asking.phases[0]
     parent = asking.parent_of(check).name
     for candidate in _candidates(phase.on(parent), check):
@@ -122,29 +122,29 @@ def _mends(asking: Lab, check: Check) -> Iterator[Mend]:
         changed = replace(phase, name=candidate.name, others=(*others, (parent, candidate.setting)))
         try:
             lab = _renumbered(asking, parent) if candidate.renumbered else asking
-            mended = _asking(lab, changed, check, candidate.first)
+            fixed = _asking(lab, changed, check, candidate.first)
         except InvalidLab:
             continue
-        prediction = _predicted(mended)
+        prediction = _predicted(fixed)
         if prediction.outcome is Outcome.REACHABLE:
-            after = make_plan(mended)
+            after = make_plan(fixed)
             commands = tuple(_difference(before, after, parent))
             plan = _plan(before, after, candidate, commands)
-            yield Mend(candidate.name, candidate.cost, commands, prediction, plan)
+            yield Fix(candidate.name, candidate.cost, commands, prediction, plan)
 
 
 def _plan(before: Plan, after: Plan, candidate: _Candidate, commands: tuple[Command, ...]) -> Plan:
-    """Return the plan that does what `before` does, then types `commands`, then asks as `after` does."""
+    """Return the plan that runs `before`, then `commands`, then the ping of `after`."""
     steps = Steps(candidate.name)
     for command in commands:
-        steps.add(f"mend it, {candidate.name}: {candidate.cost}", command)
+        steps.add(f"{candidate.name}: {candidate.cost}", command)
         steps.end_stage()
     ping = _ping(after)
     steps.add(ping.purpose, ping.command, probe=ping.probe)
     steps.end_stage()
     *lan, section = after.sections
-    mending = replace(section, stages=tuple(steps.stages))
-    return replace(before, sections=(*lan, before.sections[-1], mending))
+    fixing = replace(section, stages=tuple(steps.stages))
+    return replace(before, sections=(*lan, before.sections[-1], fixing))
 
 
 def _ping(plan: Plan) -> Step:
@@ -152,7 +152,7 @@ def _ping(plan: Plan) -> Step:
 
 
 def _difference(before: Plan, after: Plan, parent: str) -> Iterator[Command]:
-    """Yield what is typed to get from one phase to another: no pings, and no endpoint is made anew."""
+    """Yield the commands that turn one phase into another, without pings and without new endpoints."""
     lab = after.lab
     yield from _changed_mode(before.lab, lab, parent)
     done = {step.command for step in _phase(before)}
@@ -174,7 +174,7 @@ def _phase(plan: Plan) -> list[Step]:
 
 
 def _changed_mode(before: Lab, after: Lab, parent: str) -> Iterator[Command]:
-    """Yield the command that gives one endpoint another mode or flag, and so all on its parent."""
+    """Yield the command that sets mode and flag of one endpoint, and so of all on its parent."""
     former, setting = (lab.phases[0].on(parent) for lab in (before, after))
     if (former.mode, former.flag) == (setting.mode, setting.flag):
         return
@@ -209,7 +209,7 @@ def _replaced(command: Command) -> Command:
 
 
 def _renumbered(lab: Lab, parent: str) -> Lab:
-    """Return `lab` with the endpoints on `parent` in a subnet of their own, those that are in its."""
+    """Return `lab` with the endpoints that are in a subnet of `parent` moved to a separate one."""
     endpoints = enumerate(lab.endpoints)
     return replace(lab, endpoints=tuple(_apart(lab, i, e) if e.parent == parent else e for i, e in endpoints))
 

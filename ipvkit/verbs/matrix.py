@@ -1,7 +1,7 @@
-"""Every mode, flag, family, strategy and pair: what is predicted, and what a kernel does.
+"""Every mode, flag, family, strategy and pair: the prediction, and what a kernel does.
 
-The matrix is labs of many short phases, one for each mode, flag and strategy. Which cells of a phase
-run side by side is chosen so that none finds what another left in a neighbour table.
+The matrix is labs of many short phases, one for each mode, flag and strategy. The cells of a phase that run
+concurrently are chosen so that none uses a neighbour entry of another.
 """
 
 from collections import Counter
@@ -38,7 +38,7 @@ from ipvkit.run.verdicts import Result, Verdict
 ENDPOINTS = ("endpoint1", "endpoint2")
 ROLES = (HOST, *ENDPOINTS, GATEWAY, NEIGHBOUR, FAR)
 PAIRS = tuple(pair for pair in permutations(ROLES, 2) if ENDPOINTS[0] in pair)
-"""What is asked: endpoint1 and everybody else, both ways. For the others endpoint2 is as endpoint1."""
+"""The checks: endpoint1 and each other node, in both directions. To the rest, endpoint2 is as endpoint1."""
 
 HOST_SHIM = "host-shim"
 STRATEGIES = ("none", "routed", "announce", "static-neigh", "l3s-proxy", HOST_SHIM)
@@ -66,7 +66,7 @@ _OWN_SUBNET = ("10.104.0.{}/24", "2001:db8:a::{}/64", 11)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One pair under one setting; `observed` is None where the run did not come so far."""
+    """One pair under one setting; `observed` is None where the run ended before it."""
 
     mode: str
     flag: str
@@ -80,7 +80,7 @@ class Cell:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the kernel did what was predicted; None where it was not asked."""
+        """Whether the kernel did what was predicted; None where nothing was run."""
         return None if self.observed is None else self.observed is self.predicted
 
 
@@ -96,7 +96,7 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The part of the matrix that is wanted; None stands for all."""
+    """The chosen part of the matrix; None stands for all."""
 
     mode: Mode | None = None
     flag: Flag | None = None
@@ -122,7 +122,7 @@ def settings() -> list[Setting]:
 
 
 def strategy_of(setting: Setting) -> str:
-    """Return what the matrix calls the strategy of a setting."""
+    """Return the name of a setting's strategy in the matrix."""
     return HOST_SHIM if setting.host_shim else setting.strategy
 
 
@@ -164,7 +164,7 @@ def _lab(
 
 
 def _acts(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:
-    # One request tells; an announcement, which is IPv4's, has to come while somebody asks.
+    # One request is enough; an announcement, which is only for IPv4, has to come while a peer asks.
     announced = setting.strategy == "announce"
     count = PING_COUNT if announced else 1
     # In l3 endpoints have no neighbour entries, and the host none for them.
@@ -189,7 +189,7 @@ def _batches() -> list[list[tuple[str, str]]]:
 
 
 def predicted(plans: Iterable[Plan]) -> Matrix:
-    """Return the matrix as it is predicted; nothing is run."""
+    """Return the predicted matrix; nothing is run."""
     probes = [
         (section, Verdict(step.probe))
         for plan in plans
@@ -202,7 +202,7 @@ def predicted(plans: Iterable[Plan]) -> Matrix:
 
 
 def observed(results: Sequence[Result], duration_s: float) -> Matrix:
-    """Return the matrix as kernels did it."""
+    """Return the matrix as observed on kernels."""
     found = [(s, verdict) for r in results for s in r.run.plan.sections for verdict in r.verdicts[s.name]]
     run = results[0].run
     return Matrix(_cells(found), run.target, run.kernel, duration_s)
@@ -215,7 +215,7 @@ def _cells(verdicts: Iterable[tuple[Section, Verdict]]) -> tuple[Cell, ...]:
     for section, verdict in verdicts:
         check, phase, probe = verdict.probe.check, section.phase, verdict.probe
         if phase is None or not isinstance(check, Check) or check.family is None:
-            raise ValueError(f"{check} is no cell of the matrix")
+            raise ValueError(f"not a cell of the matrix: {check}")
         setting = phase.setting
         place = (setting.mode, setting.flag, strategy_of(setting))
         cell = Cell(

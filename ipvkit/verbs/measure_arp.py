@@ -1,4 +1,4 @@
-"""How long an announcement lives at a neighbour: what measures it, what is predicted, what was measured.
+"""How long an announcement lives at a neighbour: the commands, the prediction, and the measurement.
 
 One l3 endpoint on the simulated LAN is announced once to a neighbour that has asked for it before.
 """
@@ -21,14 +21,14 @@ NEIGHBOURS_ADDRESS = IPv4Address("192.168.104.111")
 """Both on the LAN of the walkthrough."""
 
 INTERVAL_S = 0.1
-"""From one ping to the next, and so how exactly the end is seen."""
+"""From one ping to the next: the resolution of the measurement."""
 
 LONGEST_IDLE_S = 3600.0
 _WATCH_S = 60
 _BESIDES_S = 60.0
 
 SLACK_S = 0.25
-"""What a ping may come late by on a busy machine; a kernel in a process waits for its turn too."""
+"""How late a ping may be on a busy machine, in seconds; a kernel in a process waits for the CPU too."""
 
 _PREFIX = f"net.ipv4.neigh.{PEER_DEV}"
 TIMERS = (
@@ -40,17 +40,17 @@ TIMERS = (
     "retrans_time_ms",
     "gc_stale_time",
 )
-"""The sysctls that decide over the life of an entry."""
+"""The sysctls that determine the life of an entry."""
 
 _READ = f"read the {NEIGHBOUR}'s timers"
-_ANNOUNCED = f"see what the {NEIGHBOUR} has made of it"
-_IDLE = "see what has become of the entry"
-_USE = "use it until it is lost"
+_ANNOUNCED = f"show the entry that the {NEIGHBOUR} made of it"
+_IDLE = "show the entry again"
+_USE = "use the entry until it fails"
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """How long an entry serves after its first use, in seconds, and what is allowed for."""
+    """How long an entry is valid after its first use, in seconds, with the bounds of the measurement."""
 
     lifetime_s: float
     earliest_s: float
@@ -58,9 +58,9 @@ class Prediction:
 
 
 def predict(timers: Timers) -> Prediction:
-    """Return what is predicted of pings `INTERVAL_S` apart.
+    """Return the prediction for pings `INTERVAL_S` apart.
 
-    The rule: DELAY, then unicast probes that nobody answers (neigh_timer_handler(), net/core/neighbour.c).
+    The rule: DELAY, then unicast probes without an answer (neigh_timer_handler(), net/core/neighbour.c).
     Earliest: the last reply came up to an interval before the end. Latest: a timer of n jiffies is late by up
     to 8/63 of it, since the timer wheel has 8^k jiffies between two slots from 63 * 8^(k-1) jiffies on
     (kernel/time/timer.c).
@@ -70,30 +70,30 @@ def predict(timers: Timers) -> Prediction:
 
 
 def timers_of(values: Mapping[str, int]) -> Timers:
-    """Return the timers that the sysctls in `TIMERS` make; a probe is one whoever sends it."""
+    """Return the timers that result from the sysctls in `TIMERS`; every kind of probe counts."""
     probes = values["ucast_solicit"] + values["app_solicit"] + values["mcast_resolicit"]
     return Timers(values["delay_first_probe_time"], probes, values["retrans_time_ms"])
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What is measured: an entry left alone for `idle_s` seconds, with `fast` timers or the kernel's."""
+    """A measurement of an entry unused for `idle_s` seconds, with `fast` timers or the kernel's."""
 
     fast: bool = False
     idle_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a time that nobody would wait for."""
+        """Raise UsageError for a time above `LONGEST_IDLE_S`."""
         if self.idle_s > LONGEST_IDLE_S:
-            raise UsageError(f"{self.idle_s:g} s is too long to wait", "take at most 1h")
+            raise UsageError(f"{self.idle_s:g} s is too long to wait", "use at most 1h")
 
     @property
     def bound_s(self) -> float:
-        """How long all of it may take, in seconds."""
+        """The longest duration of the measurement, in seconds."""
         return self.idle_s + _WATCH_S + _BESIDES_S
 
     def commands(self, parent: str, by: arping.Implementation) -> dict[str, Command]:
-        """Return the commands, each under its purpose, for a host whose link `parent` is on that LAN."""
+        """Return the commands, each under its purpose, for a host with the link `parent` on that LAN."""
         address = ADDRESS.ip
         # A link that was just set up drops frames until the kernel sees its carrier, up to a second later.
         carries = replace(ping.ping(NEIGHBOURS_ADDRESS, count=1, interval=1, wait=5), ok=(0,))
@@ -101,16 +101,16 @@ class Measurement:
         read = sysctl.get_values([f"{_PREFIX}.{name}" for name in TIMERS])
         return {
             f"wait until the LAN carries frames from the host to the {NEIGHBOUR}": carries,
-            f"make a namespace for {ENDPOINT}": ip.netns_add(ENDPOINT),
-            f"make {ENDPOINT}, an ipvlan link on {parent} in l3 mode": ip.link_add(
+            f"create a namespace for {ENDPOINT}": ip.netns_add(ENDPOINT),
+            f"create {ENDPOINT}, an ipvlan link on {parent} in l3 mode": ip.link_add(
                 ENDPOINT, ip.Ipvlan(parent, "l3"), netns=ENDPOINT, up=True
             ),
-            f"give {ENDPOINT} its address": ip.at(ENDPOINT, ip.addr_add(ADDRESS, ENDPOINT)),
-            f"give {ENDPOINT} its default route": ip.at(ENDPOINT, ip.route_add(ip.RouteTo(dev=ENDPOINT))),
+            f"add the address of {ENDPOINT}": ip.at(ENDPOINT, ip.addr_add(ADDRESS, ENDPOINT)),
+            f"add the default route of {ENDPOINT}": ip.at(ENDPOINT, ip.route_add(ip.RouteTo(dev=ENDPOINT))),
             **(_make_fast() if self.fast else {}),
             _READ: in_netns(NEIGHBOUR, read),
-            # It ends when the entry has failed: what still waits in an open question would be its first use.
-            f"have the {NEIGHBOUR} ask for {ENDPOINT} in vain": in_netns(
+            # It ends when the entry has failed: a packet still waiting for the answer would be its first use.
+            f"let the {NEIGHBOUR} ask for {ENDPOINT}, without an answer": in_netns(
                 NEIGHBOUR, ping.ping(address, count=1, interval=1, wait=_WATCH_S)
             ),
             "let arping send from an address that is not the host's own": sysctl.set_values(
@@ -130,7 +130,7 @@ def _make_fast() -> dict[str, Command]:
         "retrans_time_ms": FAST_TIMERS.retrans_ms,
     }
     fast = sysctl.set_values({f"{_PREFIX}.{name}": value for name, value in values.items()})
-    return {f"make the {NEIGHBOUR} age its entries within seconds": in_netns(NEIGHBOUR, fast)}
+    return {f"shorten the {NEIGHBOUR}'s ARP timers": in_netns(NEIGHBOUR, fast)}
 
 
 def _sleep(seconds: float) -> Command:
@@ -139,9 +139,9 @@ def _sleep(seconds: float) -> Command:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured: the neighbour's timers, the states of its entry, and its end.
+    """The result: the neighbour's timers, the states of its entry, and its end.
 
-    States are the kernel's words, None where there was no entry or, of `idle`, where nobody waited.
+    States are the kernel's words, None where there was no entry or, of `idle`, no wait.
     `lifetime_s` is from the first reply to the last, None where there was none or no end was seen.
     """
 
@@ -154,18 +154,18 @@ class Measured:
 
     @property
     def predicted(self) -> Prediction:
-        """What is predicted from the timers that the neighbour has."""
+        """The prediction from the timers of the neighbour."""
         return predict(timers_of(self.timers))
 
     @property
     def lifetime_as_predicted(self) -> bool:
-        """Whether it lived as long as predicted."""
+        """Whether the entry lived as long as predicted."""
         bounds = self.predicted
         return self.lifetime_s is not None and bounds.earliest_s <= self.lifetime_s <= bounds.latest_s
 
     @property
     def passed(self) -> bool:
-        """Whether all came out as predicted: STALE until it is used, however long that is, then its end."""
+        """Whether all is as predicted: the entry is STALE until it is used, then it ends in time."""
         waited = not self.measurement.idle_s or self.idle == STALE
         return self.announced == STALE and waited and self.answered and self.lifetime_as_predicted
 
@@ -174,10 +174,10 @@ STALE = "STALE"
 
 
 def measured(measurement: Measurement, done: Mapping[str, Completed]) -> Measured:
-    """Return what the commands of `measurement` saw, by their purposes; raise IpvkitError if they did not."""
+    """Return the result of the commands of `measurement`, given by purpose; raise IpvkitError without one."""
     report = ping.parse_ping(done[_USE].stdout)
     if not report.complete:
-        raise CommandFailed("the ping that was to use the entry ended early", stderr=done[_USE].stderr)
+        raise CommandFailed("the ping that uses the entry ended early", stderr=done[_USE].stderr)
     values = sysctl.parse_values(done[_READ].stdout)
     stamps = [reply.timestamp for reply in report.replies if reply.timestamp is not None]
     seen_to_its_end = bool(stamps) and bool(report.error_count)

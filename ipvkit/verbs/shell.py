@@ -30,7 +30,7 @@ _DEV_FD = """\
 
 
 def interact(plan: Plan, target: SessionTarget, greeting: str) -> int:
-    """Open a shell for a person on the LAN of `plan`; return its exit code (uml: 0)."""
+    """Open an interactive shell on the LAN of `plan`; return its exit code (uml: 0)."""
     lines = [_HISTORY_OFF, f"PS1={shlex.quote(_PROMPT)}", f"printf '%s\\n' {shlex.quote(greeting)}"]
     rc = shlex.quote("\n".join(lines) + "\n")
     shell = f"printf %s {rc} >/run/bashrc\nbash --rcfile /run/bashrc -i 2>&1"
@@ -40,20 +40,20 @@ def interact(plan: Plan, target: SessionTarget, greeting: str) -> int:
 def run(
     plan: Plan, target: PayloadTarget, script: str, write: Callable[[bytes], None], timeout_s: float
 ) -> int:
-    """Run a bash script on the LAN of `plan`, hand what it prints to `write`, return its exit code.
+    """Run a bash script on the LAN of `plan`, pass its output to `write`, return its exit code.
 
-    Its stdout and stderr come as one, as they come. What it leaves running ends with it. Raise
-    CommandFailed where the target ends before it or time is up, Interrupted where a signal comes, and
-    what `write` raises; the target and all in it have ended then.
+    stdout and stderr are merged. Processes that it leaves running end with it. Raise CommandFailed where the
+    target ends before it or time is up, Interrupted on a signal, and what `write` raises; the target and all
+    in it have ended then.
     """
     nonce = os.urandom(16).hex()
-    # Its first byte is not in the payload, so a script that shows the payload does not show a mark.
+    # Its first byte is not in the payload, so a script that prints the payload does not print a mark.
     mark = f"printf '\\036{nonce} %s\\n'"
     payload = (
         f"{_lan(plan)}\n"
         f"printf %s {shlex.quote(script)} >/run/commands\n"
-        # Through a pipe, so that nothing takes the guest's serial line for a person's terminal. In a
-        # session of its own, so that `kill 0` in the script does not end what tells of its end.
+        # Through a pipe, so that no program takes the guest's serial line for a terminal. In a separate
+        # session, so that `kill 0` in the script does not end what prints the last mark.
         f"{{ {mark} begin; setsid bash /run/commands </dev/null 2>&1; {mark} $?; }} | cat\n"
     )
     inbox: Inbox = SimpleQueue()
@@ -72,11 +72,11 @@ def run(
     if printed.began:
         raise CommandFailed(
             f"the target {target.kind} ended before the script did",
-            "a script that powers it off, or kills all processes, does that",
+            "the script may have powered it off, or killed all processes",
         )
     raise CommandFailed(
         f"the target {target.kind} ended before the script began",
-        "`ipvkit doctor` tells what works here",
+        "see what works here with `ipvkit doctor`",
         stderr=running.complaint(),
     )
 
@@ -85,7 +85,7 @@ def _next(inbox: Inbox, deadline: float) -> bytes | None:
     try:
         news: Output | Signal = inbox.get(timeout=max(0.0, deadline - time.monotonic()))
     except Empty:
-        raise CommandFailed("the script did not end in time", "give it more with --timeout") from None
+        raise CommandFailed("the script did not end in time", "raise --timeout") from None
     if isinstance(news, Signal):
         name = signal.Signals(news.number).name
         raise Interrupted(f"interrupted by {name}", "the target has ended, and all in it")
@@ -93,7 +93,7 @@ def _next(inbox: Inbox, deadline: float) -> bytes | None:
 
 
 class Printed:
-    """What a target prints, passed on as it comes, without the marks where the script begins and ends."""
+    """The output of a target, passed on at once, without the marks where the script begins and ends."""
 
     def __init__(self, nonce: str, write: Callable[[bytes], None]) -> None:
         self.began = False
@@ -104,7 +104,7 @@ class Printed:
         self._held = b""
 
     def add(self, chunk: bytes) -> None:
-        """Pass `chunk` on, but for an end that may be a mark's beginning; nothing after the last mark."""
+        """Pass `chunk` on, except an end that may begin a mark, and except what follows the last mark."""
         self._held += chunk
         while self.exit_code is None and (found := self._mark.search(self._held)):
             before, self._held = self._held[: found.start()], self._held[found.end() :]
@@ -122,7 +122,7 @@ class Printed:
         self._write(ready)
 
     def end(self) -> None:
-        """Pass on what was held: no more comes that could make a mark of it."""
+        """Pass on what was held back: nothing follows that could complete a mark."""
         held, self._held = self._held, b""
         self._write(held)
 

@@ -246,7 +246,7 @@ def test_output_comes_as_it_is_printed(program: Program) -> None:
 
 
 def test_time_is_bounded(program: Program) -> None:
-    said = "error: the script did not end in time\nhint: give it more with --timeout\n"
+    said = "error: the script did not end in time\nhint: raise --timeout\n"
     assert shell(program, "--timeout", "2", "-", stdin=b"sleep 1000") == (4, b"", said)
 
 
@@ -268,7 +268,7 @@ def test_a_target_that_ends_early_is_told_in_a_line(program: Program, how: str) 
     )
     started.wait_for(b"begun\n")
     go.touch()
-    hint = "hint: a script that powers it off, or kills all processes, does that\n"
+    hint = "hint: the script may have powered it off, or killed all processes\n"
     assert started.end() == (4, b"", f"error: the target uml ended before the script did\n{hint}")
     assert_nothing_is_left(program)
 

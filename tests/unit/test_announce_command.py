@@ -73,8 +73,8 @@ MISTAKES = {
     "no address": ("--parent eth0", "ADDRESS", "--help"),
     "no link's name": ("192.0.2.1 --parent a/b", "invalid interface name 'a/b'", ""),
     "no netns": ("192.0.2.1 --parent eth0 --netns a/b", "invalid network namespace name 'a/b'", ""),
-    "too often": ("192.0.2.1 --parent eth0 --every 199ms", "0.199 s is no time between", "200ms"),
-    "never": ("192.0.2.1 --parent eth0 --every 61m", "3660 s is no time between", "1h"),
+    "too often": ("192.0.2.1 --parent eth0 --every 199ms", "0.199 s between two rounds", "200ms"),
+    "never": ("192.0.2.1 --parent eth0 --every 61m", "3660 s between two rounds is out of range", "1h"),
     "no time": ("192.0.2.1 --parent eth0 --every soon", "invalid duration 'soon'", "3s"),
     "for nothing": ("192.0.2.1 --parent eth0 --for 0", "nothing can be announced for 0 s", "60s"),
     "for ever": ("192.0.2.1 --parent eth0 --for ever", "invalid duration 'ever'", "3s"),
@@ -343,7 +343,7 @@ def test_a_value_that_does_not_go_back_is_an_error(machine: Machine) -> None:
         code, out, err = keeper.end(signal.SIGINT)
     assert code == 4
     assert "again" not in out
-    assert_one_line(err, "net.ipv4.ip_nonlocal_bind is 1, though it was set to 0", "")
+    assert_one_line(err, "net.ipv4.ip_nonlocal_bind is 1 after it was set to 0", "")
 
 
 def test_who_may_not_is_told_and_all_is_taken_back(machine: Machine) -> None:
@@ -394,10 +394,10 @@ def test_a_stdout_that_was_never_open_is_refused(machine: Machine) -> None:
 
 
 NO_PARENT = {
-    "not there": (links(ifname="eth1"), 3, "there is no link eth0", "the links there are eth1"),
+    "not there": (links(ifname="eth1"), 3, "no such interface: eth0", "choose from eth1"),
     "down": (links(flags=["BROADCAST"]), 3, "eth0 is down", "ip link set eth0 up"),
     "an l3 endpoint": (links(flags=["BROADCAST", "NOARP", "UP"]), 2, "eth0 does no ARP", "parent"),
-    "lo is all": (Answer('[{"ifname": "lo", "flags": ["LOOPBACK", "UP"]}]'), 3, "no link eth0", "none"),
+    "lo is all": (Answer('[{"ifname": "lo", "flags": ["LOOPBACK", "UP"]}]'), 3, "no such interface: eth0", "lo is the only interface"),
 }  # fmt: skip
 
 

@@ -302,7 +302,7 @@ def explanations() -> Iterator[tuple[str, dict[str, Any]]]:
         proofs = {
             (e.phase.name, mend): judge(as_predicted(plan)).checks
             for e in each
-            for mend, plan in zip([m.name for m in e.mends] or [""], e.plans, strict=True)
+            for mend, plan in zip([m.name for m in e.fixes] or [""], e.plans, strict=True)
         }
         yield f"{name}, proved", json.loads(render_explanations(lab, each, proofs))
 
