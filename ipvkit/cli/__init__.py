@@ -9,38 +9,39 @@ from ipvkit import __version__
 from ipvkit.core.errors import IpvkitError
 
 SUMMARIES = {
-    "run-lab": "Run a lab on a real kernel and compare it with what ipvlan's rules predict.",
-    "export-script": "Write a lab as a bash script that needs neither ipvkit nor Python.",
-    "explain": "Tell why one part of a lab does not reach another, and what mends it.",
-    "matrix": "Hold every mode, flag, family, strategy and pair against a real kernel.",
-    "labs": "List, show and check labs: the gallery's, and your own.",
-    "shell": "Open a shell on a simulated LAN, in a kernel of its own, or run commands there.",
-    "status": "List the labs that are up on this machine, and the runs that were interrupted.",
-    "cleanup": "Undo what interrupted runs have left on this machine, and nothing else.",
-    "down": "Take a lab down that `run-lab --keep` has left up.",
+    "run-lab": "Run a lab on a real kernel and compare it with the prediction.",
+    "export-script": "Write a lab as a bash script that runs without ipvkit.",
+    "explain": "Explain why one node cannot reach another, and how to fix it.",
+    "matrix": "Test every mode, flag, strategy and pair on a real kernel.",
+    "labs": "List, show, check and create labs.",
+    "shell": "Open a shell on a simulated LAN, or run commands there.",
+    "status": "List labs that are up on this machine, and interrupted runs.",
+    "cleanup": "Undo what interrupted runs left on this machine.",
+    "down": "Take down a lab that `run-lab --keep` left up.",
     "netns": "Add, list and delete network namespaces.",
-    "link": "Add, list, change and delete links: ipvlan, and what it is compared with.",
+    "link": "Add, list, change and delete links.",
     "addr": "Add, list and delete addresses.",
     "route": "Add, list and delete routes.",
     "neigh": "List neighbour entries.",
-    "ping": "Ping a host and tell who said what.",
-    "arping": "Ask a link who has an address, whether anybody has it, or announce it.",
-    "announce": "Keep addresses announced by ARP, which ipvlan endpoints in l3 mode cannot do.",
-    "measure-arp": "Measure how long an announcement lives at a neighbour, and compare with its timers.",
-    "parse": "Turn what ping, arping or ip printed into a table or JSON.",
-    "doctor": "Tell which targets work on this machine, and what mends those that do not.",
+    "ping": "Ping a host and summarize the replies and errors.",
+    "arping": "Ask which host has an address, find duplicates, or announce it.",
+    "announce": "Send gratuitous ARP periodically for l3 endpoints.",
+    "measure-arp": "Measure how long a neighbour keeps an announced address.",
+    "parse": "Convert output of ping, arping or ip to a table or JSON.",
+    "doctor": "Check which targets work here, and how to fix the others.",
 }
+"""What each command does, for the overview and for its own help."""
 
 
 def overview() -> str:
-    """Return what `ipvkit --help` prints."""
-    commands = "\n".join(f"  {name:<15}{summary}" for name, summary in SUMMARIES.items())
+    """Return what `ipvkit --help` prints, in 80 columns."""
+    commands = "\n".join(f"  {name:<13}  {summary}" for name, summary in SUMMARIES.items())
     return f"""\
 Usage: ipvkit [--debug] COMMAND [OPTIONS] [ARGUMENTS]
 
-ipvkit tells what Linux ipvlan will really do: predicted, run on a real kernel, compared.
+Predict what Linux ipvlan does, run it on a real kernel, and compare.
 
-Commands (ipvkit COMMAND --help tells more):
+Commands (see also ipvkit COMMAND --help):
 {commands}
 
 Options:
@@ -50,16 +51,16 @@ Options:
   --show-completion     Print it instead.
   --help                Print this.
 
-To begin with:
-  ipvkit run-lab                       the walkthrough, on a kernel of its own, with no root
-  ipvkit run-lab --dry-run             every command of it, and nothing is executed
-  ipvkit export-script > lab.sh        the same as bash, for somebody without ipvkit
-  ipvkit shell                         a LAN to try ipvlan by hand, with no root
+Examples:
+  ipvkit run-lab                   run the walkthrough; needs no root
+  ipvkit run-lab --dry-run         print its commands, execute nothing
+  ipvkit export-script > lab.sh    the same as a bash script
+  ipvkit shell                     try ipvlan by hand; needs no root
 """
 
 
 def emit(text: str | Iterable[str]) -> bool:
-    """Write `text`, or its pieces, to stdout; return False where the reader has gone, as in ``| head``."""
+    """Write `text`, or its pieces, to stdout; return False where that is a closed pipe, as in ``| head``."""
     if sys.stdout is None:
         return False
     try:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Netns
+from ipvkit.cli.common import DryRun, Netns, one_form
 from ipvkit.cli.single import version
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import address, any_address, duration, interface_name
@@ -25,25 +25,25 @@ from ipvkit.verbs.announce import Announcement, Event, keep
 
 def announce(
     addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS", help="IPv4 addresses.")],
-    parent: Annotated[str, typer.Option(metavar="DEV", help="The link to send out of: the parent.")],
-    every: Annotated[str, typer.Option(metavar="TIME", help="Between two rounds: 3s, 500ms, 1m.")] = "3s",
+    parent: Annotated[str, typer.Option(metavar="DEV", help="The parent, to send out of.")],
+    every: Annotated[str, typer.Option(metavar="TIME", help="The interval: 3s, 500ms, 1m.")] = "3s",
     for_: Annotated[
-        str | None, typer.Option("--for", metavar="TIME", help="How long. Default: until it is stopped.")
+        str | None, typer.Option("--for", metavar="TIME", help="The duration. Default: until stopped.")
     ] = None,
     netns: Netns = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print a JSON line for each change.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON line per change.")] = False,
     unit: Annotated[
-        bool, typer.Option("--unit", help="Print a systemd unit that does it, and start nothing.")
+        bool, typer.Option("--unit", help="Print a systemd unit for it, execute nothing.")
     ] = False,
     dry_run: DryRun = False,
 ) -> int:
-    """It sends gratuitous ARP for each address, for ipvlan endpoints in l3 mode: they answer no ARP.
+    """Endpoints in l3 mode do not answer ARP, so other hosts learn their addresses from these packets.
 
-    A line tells of each change: it begins, an address fails, it is announced again, it stops. What it
-    needs of the machine, net.ipv4.ip_nonlocal_bind, is set where it has to be, and taken back at the end.
+    It prints a line per change: started, an address fails, it is announced again, stopped. It sets
+    net.ipv4.ip_nonlocal_bind if needed, and restores it at the end.
 
-    Exit code: 0 --for is over, 3 the parent is not there or down, or this user may not, 4 a command
-    failed, 130 stopped by ^C, TERM or HUP, and all taken back.
+    Exit code: 0 --for is over, 3 the parent is missing or down, or not permitted, 4 a command failed,
+    130 stopped by ^C, TERM or HUP, and restored.
     """
     _refuse_combinations(json_=json_, unit=unit, dry_run=dry_run, for_=for_)
     announcement = Announcement(
@@ -63,32 +63,31 @@ def announce(
 
 
 def _refuse_combinations(*, json_: bool, unit: bool, dry_run: bool, for_: str | None) -> None:
-    if dry_run and json_:
-        raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
+    one_form(dry_run=dry_run, json_=json_)
     for given, name in ((json_, "--json"), (dry_run, "--dry-run"), (for_ is not None, "--for")):
         if unit and given:
-            raise UsageError(f"--unit does not go with {name}", "it only prints the unit, which has no end")
+            raise UsageError(f"--unit does not go with {name}", "a unit runs without end")
 
 
 def _ipv4(text: str) -> IPv4Address:
     found = any_address(text)
     if not isinstance(found, IPv4Address):
-        raise UsageError(f"{text} is an IPv6 address, and ARP is IPv4's", "IPv6 has neighbour discovery")
+        raise UsageError(f"{text} is an IPv6 address, and ARP is for IPv4", "IPv6 uses neighbour discovery")
     address(text)
     return found
 
 
 def _preview(announcement: Announcement) -> str:
-    """Return every command with its purpose; what the machine is like decides which are needed."""
+    """Return every command with its purpose; the machine decides which of them are needed."""
     commands = {
-        f"see whether {announcement.parent} is up, and which addresses are the host's own": announcement.look,
-        f"unless all of them are, see what {NONLOCAL_BIND} is": announcement.read,
-        "if that is 0, let arping send from an address that is not the host's own": announcement.write(1),
+        f"check that {announcement.parent} is up, and which addresses the host has": announcement.look,
+        f"unless the host has all of them, read {NONLOCAL_BIND}": announcement.read,
+        "if that is 0, let arping send from an address that the host does not have": announcement.write(1),
         **{
             f"announce {each} every {announcement.every_s:g} s": announcement.once(each)
             for each in announcement.addresses
         },
-        "at the end, take back what was set": announcement.write(0),
+        "at the end, restore it": announcement.write(0),
     }
     return "".join(f"# {purpose}\n{command}\n" for purpose, command in commands.items())
 
@@ -99,11 +98,11 @@ def _keep(announcement: Announcement, *, as_json: bool) -> int:
     announcement = replace(announcement, by=arping.implementation(version(arping.VERSION)))
     render = json_line if as_json else line
 
-    def tell(event: Event) -> bool:
+    def show(event: Event) -> bool:
         text = render(event)
         return emit(text) if text else not _reader_has_gone()
 
-    stopped = keep(announcement, Local(), tell)
+    stopped = keep(announcement, Local(), show)
     for problem in (left_alone(stopped), stopped.failure):
         if problem:
             print(problem, file=sys.stderr)
@@ -111,21 +110,21 @@ def _keep(announcement: Announcement, *, as_json: bool) -> int:
 
 
 def _reader_has_gone() -> bool:
-    """Return whether stdout is a pipe that nobody reads any more, which else only writing shows."""
+    """Return whether stdout is a pipe without a reader."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(found & select.POLLERR for _, found in poll.poll(0))
 
 
 def _program() -> list[str]:
-    """Return the words that start this ipvkit from anywhere; say so where the unit could not."""
+    """Return the words that start this ipvkit from anywhere; warn where root's unit could not."""
     script = Path(sys.argv[0]).absolute()
     words = [str(script)] if script.name == "ipvkit" else [sys.executable, "-m", "ipvkit"]
     for path in (Path(words[0]), Path(words[0]).resolve(), Path(__file__).resolve()):
         closed = next((folder for folder in path.parents if _is_closed(folder)), None)
         if closed is not None:
             print(
-                f"note: {closed} is closed to others, the unit's root included: "
+                f"note: the unit cannot enter {closed}: "
                 "install ipvkit for all users, as in `sudo pipx install --global .`",
                 file=sys.stderr,
             )

@@ -8,42 +8,42 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.commands import GROUPS, group
+from ipvkit.cli.commands import group
+from ipvkit.cli.hints import wrong_usage
 from ipvkit.core.errors import Interrupted, IpvkitError, UsageError
 from ipvkit.core.interrupts import EARLIER
 from ipvkit.report.plain import error
 
 
 class _ControlC(BaseException):
-    """^C was typed. Nothing on the way takes it for an error of its own."""
+    """^C was typed; code that catches Exception does not catch this."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors become lines on stderr."""
-    if arguments[-1:] and arguments[-1] in GROUPS and set(arguments[:-1]) <= {"--debug"}:
-        arguments = [*arguments, "--help"]
     try:
-        with _interrupts_told():
+        with _control_c():
             code = group()(list(arguments), prog_name="ipvkit", standalone_mode=False)
         return int(code or 0)
     except SystemExit:
-        # Typer's way to end when the reader of its help has gone.
+        # Typer ends so when nothing reads its help any more.
         return 0
     except _ControlC:
-        return _tell(Interrupted("interrupted", "nothing had begun, or all of it had ended"), arguments)
+        return _report(Interrupted("interrupted", "nothing had begun, or all of it had ended"), arguments)
     except Exception as problem:
         if "--debug" in arguments:
             traceback.print_exc()
-        return _tell(_known(problem), arguments)
+        return _report(_known(problem, arguments), arguments)
 
 
 @contextmanager
-def _interrupts_told() -> Iterator[None]:
-    """Have ^C raise what Typer does not know: of KeyboardInterrupt it makes an exit without a word."""
+def _control_c() -> Iterator[None]:
+    """Have ^C raise what Typer does not know: on KeyboardInterrupt it exits without a message."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         EARLIER.append(number)
@@ -60,20 +60,23 @@ def _interrupts_told() -> Iterator[None]:
         EARLIER.clear()
 
 
-def _known(problem: Exception) -> IpvkitError:
-    """Return `problem` as one that a person can read."""
+def _known(problem: Exception, arguments: Sequence[str]) -> IpvkitError:
+    """Return `problem` as an error with a readable message."""
     match problem:
         case IpvkitError():
             return problem
         case typer.TyperException():
-            what = " ".join(problem.format_message().split()).rstrip(".").replace("Value error, ", "")
-            return UsageError(what, "ipvkit COMMAND --help tells the options")
+            what = " ".join(problem.format_message().split()).rstrip(".")
+            context: Any = getattr(problem, "ctx", None)
+            if context is None:
+                return UsageError(what, "ipvkit --help lists the commands")
+            return UsageError(what, wrong_usage(context.command, context.command_path, arguments))
         case _:
             what = f"{type(problem).__name__}: {problem}"
             return IpvkitError(f"ipvkit itself failed ({what})", "--debug shows where; please report it")
 
 
-def _tell(problem: IpvkitError, arguments: Sequence[str]) -> int:
+def _report(problem: IpvkitError, arguments: Sequence[str]) -> int:
     if "--json" in arguments:
         emit(json.dumps({"schema": "ipvkit/error/v1", "error": error(problem)}, indent=2) + "\n")
     print(problem, file=sys.stderr)

@@ -1,11 +1,94 @@
-"""Options that commands of all sorts have."""
+"""What commands of all sorts share."""
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from functools import wraps
+from math import isnan
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from ipvkit.cli import SUMMARIES, emit
+from ipvkit.cli.hints import unknown_command
+from ipvkit.core.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands, execute nothing.")]
 Netns = Annotated[
     str | None, typer.Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
 ]
+OnlyDev = Annotated[str | None, typer.Option(metavar="DEV", help="Only of this link.")]
+
+
+def number(value: float) -> float:
+    """Return `value`; raise typer.BadParameter for nan, which is in every range."""
+    if isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
+
+
+Timeout = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="Abort the run after that.", callback=number)
+]
+OutputFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result to FILE.")]
+
+IP_HELP = """Each subcommand runs one command of ip.
+
+Exit code: 0 done, 2 wrong usage, 3 not permitted, 4 ip failed."""
+
+
+class Group(TyperGroup):
+    """A command with subcommands; for an unknown one it suggests the nearest."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Return the name, the command and the other words of `args`; raise UsageError for an unknown one."""
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            hint = unknown_command(ctx.command_path, args, self.list_commands(ctx))
+            raise UsageError(f"unknown command {args[0]!r}", hint)
+        return super().resolve_command(ctx, args)
+
+
+def group(name: str, help_: str) -> typer.Typer:
+    """Return the Typer application `name`, which alone, without a subcommand, prints its help."""
+
+    def print_help(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            emit(context.get_help() + "\n")
+
+    return typer.Typer(
+        name=name,
+        cls=Group,
+        help=f"{SUMMARIES[name]}\n\n{help_}",
+        callback=print_help,
+        invoke_without_command=True,
+        add_completion=False,
+        rich_markup_mode=None,
+    )
+
+
+def one_form(*, dry_run: bool, json_: bool) -> None:
+    """Raise UsageError where a preview is wanted as JSON."""
+    if dry_run and json_:
+        raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
+
+
+def expanded(verb: Callable[..., int]) -> Callable[..., int]:
+    """Return `verb` as Typer takes it: a parameter that is a dataclass becomes one for each field."""
+    own = inspect.signature(verb).parameters
+    kinds: dict[str, Any] = {name: each.annotation for name, each in own.items()}
+    kinds = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+    fields = {name: inspect.signature(kind).parameters for name, kind in kinds.items()}
+    shown = [part for name, each in own.items() for part in fields.get(name, {name: each}).values()]
+
+    @wraps(verb)
+    def command(**given: Any) -> int:  # noqa: ANN401
+        for name, kind in kinds.items():
+            given[name] = kind(**{field: given.pop(field) for field in fields[name]})
+        return verb(**given)
+
+    signature = inspect.Signature([each.replace(kind=each.KEYWORD_ONLY) for each in shown])
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    return command

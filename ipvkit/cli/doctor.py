@@ -16,21 +16,23 @@ from ipvkit.report.doctor import render_json, render_table
 
 
 def doctor(
-    parent: Annotated[str | None, typer.Option(metavar="DEV", help="A network interface to look at.")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="With --parent: the mode that is wanted.")] = None,
-    flag: Annotated[Flag | None, typer.Option(help="With --mode; as of ip, bridge without it.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="DEV", help="Also check this network interface.")
+    ] = None,
+    mode: Annotated[Mode | None, typer.Option(help="With --parent: the planned mode.")] = None,
+    flag: Annotated[Flag | None, typer.Option(help="With --mode: the planned flag. Default: bridge.")] = None,
     address: Annotated[
         list[str] | None,
-        typer.Option(metavar="ADDRESS/LEN", help="With --parent: an endpoint's address. Repeatable."),
+        typer.Option(metavar="ADDRESS/LEN", help="With --parent: a planned address. Repeatable."),
     ] = None,
     json_: Json = False,
 ) -> int:
-    """A sandbox and a uml kernel are started and ended.
+    """It starts a sandbox and a uml kernel, and ends them.
 
-    With --parent it also tells what ipvlan links on DEV would meet. Nothing is changed; with --address the
-    network is asked (ARP) whether somebody has it.
+    With --parent it also reports what conflicts with ipvlan on DEV, and changes nothing. With --address it
+    sends ARP requests, to find another host with that address.
 
-    Exit code: 0 labs run here and no error was found about the parent, 3 otherwise.
+    Exit code: 0 labs run here and the parent has no errors, 3 otherwise.
     """
     request = _request(parent, mode, flag, address or [])
     health = examine()
@@ -47,7 +49,7 @@ def _request(
             raise UsageError("--mode, --flag and --address need --parent", "give --parent eth0")
         return None
     if flag and not mode:
-        raise UsageError("--flag needs --mode", "the two belong together: a link without a mode gets l3")
+        raise UsageError("--flag needs --mode", "give --mode l2, l3 or l3s")
     return Request(
         interface_name(parent),
         (Setting(mode, flag or "bridge"),) if mode else (),

@@ -1,40 +1,44 @@
 """``ipvkit explain``."""
 
+import shlex
 from typing import Annotated
 
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import Json
-from ipvkit.cli.options import load_lab
+from ipvkit.cli.common import Json, Timeout
+from ipvkit.cli.options import LabName, is_path, load_lab
+from ipvkit.cli.target import Target
 from ipvkit.core.errors import UsageError
-from ipvkit.lab import Check, Family, Lab, Phase
-from ipvkit.lab.gallery import WALKTHROUGH
+from ipvkit.lab import Check, Family, Lab, Phase, gallery
 from ipvkit.report import explanation as report
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs.explain import explain as explained
 
 
 def explain(
-    source: Annotated[str, typer.Argument(metavar="A", help="Who pings: an endpoint, host, gateway, …")],
-    destination: Annotated[str, typer.Argument(metavar="B", help="Who is pinged.")],
-    lab: Annotated[
-        str, typer.Argument(metavar="LAB", help="A lab of the gallery, or the path of a lab file.")
-    ] = WALKTHROUGH,
+    source: Annotated[
+        str, typer.Argument(metavar="A", help="The source: an endpoint, host, gateway, neighbour or far.")
+    ],
+    destination: Annotated[str, typer.Argument(metavar="B", help="The destination, likewise.")],
+    lab: LabName = gallery.WALKTHROUGH,
     phase: Annotated[str | None, typer.Option(metavar="NAME", help="Only this phase.")] = None,
     family: Annotated[Family | None, typer.Option(help="Default: the first that both have.")] = None,
     run: Annotated[
-        bool, typer.Option("--run", help="Ask a real kernel, before and after each mend.")
+        bool, typer.Option("--run", help="Test on a real kernel, before and after each fix.")
     ] = False,
-    target: Annotated[TargetKind, typer.Option(help="Where to run it.")] = TargetKind.AUTO,
+    target: Target = TargetKind.AUTO,
     json_: Json = False,
-    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="End the run after that.")] = 120,
+    timeout: Timeout = 120,
 ) -> int:
-    """It follows the ping hop by hop, with cold neighbour tables, and says what mends it, cheapest first.
+    """It follows the ping hop by hop, with empty neighbour tables, and lists fixes, cheapest first.
 
-    Exit code: 0 explained, and with --run as the kernel did it; 1 the kernel did otherwise; 2 wrong usage;
+    Exit code: 0 explained, and with --run as predicted; 1 the kernel differs; 2 wrong usage;
     3 this machine cannot; 4 a command failed; 130 interrupted.
     """
+    if _names_lab(source) and not _names_lab(lab):
+        hint = f"ipvkit explain {shlex.join((destination, lab, source))}"
+        raise UsageError("LAB is the last argument", hint)
     described, check = load_lab(lab), Check(source, destination, family=family)
     explanations = [explained(described, each, check) for each in _phases(described, phase, check)]
     if not run:
@@ -49,11 +53,15 @@ def explain(
     return 0 if all(verdict.passed for found in proofs.values() for verdict in found) else 1
 
 
+def _names_lab(word: str) -> bool:
+    return is_path(word) or word in gallery.names()
+
+
 def _phases(lab: Lab, name: str | None, check: Check) -> list[Phase]:
     """Return the phases to explain: those called `name`, or all that have both ends; one of them at least."""
     ends = {role for role in (check.source, check.destination) if lab.is_endpoint(role)}
     found = [phase for phase in lab.phases if name in (None, phase.name)]
     if not found:
         there = ", ".join(phase.name for phase in lab.phases)
-        raise UsageError(f"lab {lab.name} has no phase {name!r}", f"there is {there}")
+        raise UsageError(f"lab {lab.name} has no phase {name!r}", f"choose from {there}")
     return [phase for phase in found if ends <= set(phase.endpoints)] or found[:1]

@@ -12,6 +12,7 @@ from ipvkit.cli.options import RealNetwork
 from ipvkit.cli.output import write
 from ipvkit.cli.progress import Progress
 from ipvkit.cli.single import version
+from ipvkit.cli.target import chosen
 from ipvkit.core.errors import MissingRequirement, UsageError
 from ipvkit.host import checks
 from ipvkit.host.facts import gather
@@ -26,7 +27,6 @@ from ipvkit.run.execution import look, signals_into
 from ipvkit.run.journal import State
 from ipvkit.run.verdicts import judge
 from ipvkit.targets import Inbox, require
-from ipvkit.targets.choice import choose
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip, ping
@@ -49,9 +49,7 @@ def on_simulated_lan(
     lab: Lab, kind: TargetKind, prober: Prober, *, verbose: bool, timeout: float
 ) -> engine.Run:
     """Run `lab` where the LAN ends with the run; tell on stderr which target that is, if it was chosen."""
-    where, why = choose(kind)
-    if why:
-        print(why, file=sys.stderr)
+    where = chosen(kind)
     plan = as_run(_planned(lab, prober), prober)
     with Progress(plan, verbose=verbose) as progress:
         return engine.run(plan, where, progress, timeout_s=timeout)

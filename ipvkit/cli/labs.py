@@ -1,10 +1,11 @@
-"""``ipvkit labs``: the gallery, and lab files of one's own."""
+"""``ipvkit labs``."""
 
 from typing import Annotated
 
 import typer
 
 from ipvkit.cli import emit
+from ipvkit.cli.common import group
 from ipvkit.cli.options import Checks, LabName, Subnet, load_lab, subnet_of
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Setting, Strategy, gallery
@@ -14,12 +15,12 @@ from ipvkit.plan.make import make_plan
 from ipvkit.report.labs import predictions, summaries
 from ipvkit.report.schema import render_json, render_markdown
 
-labs = typer.Typer(name="labs", help="Nothing is run. Exit code: 0 done, 2 wrong usage, or what is no lab.")
+labs = group("labs", "It runs nothing. Exit code: 0 done, 2 wrong usage or invalid lab.")
 
 
 @labs.command("list")
 def labs_list() -> int:
-    """List the labs of the gallery, and what each of them shows."""
+    """List the labs of the gallery."""
     found = [load(gallery.text(name), f"{name}.yaml") for name in gallery.names()]
     emit(summaries(found))
     return 0
@@ -27,35 +28,44 @@ def labs_list() -> int:
 
 @labs.command("show")
 def labs_show(
-    lab: Annotated[str, typer.Argument(metavar="LAB", help="A lab of the gallery.")] = gallery.WALKTHROUGH,
+    lab: Annotated[str, typer.Argument(metavar="LAB", help="A gallery lab.")] = gallery.WALKTHROUGH,
 ) -> int:
-    """Print a lab of the gallery, to begin a lab file with: ipvkit labs show l2 > my-lab.yaml."""
+    """Print a lab of the gallery.
+
+    Start a lab file with it: ipvkit labs show l2 > my-lab.yaml
+    """
     emit(gallery.text(lab))
     return 0
 
 
 @labs.command("check")
 def labs_check(lab: LabName = gallery.WALKTHROUGH) -> int:
-    """Read a lab and print what is predicted for each of its checks; nothing is run."""
+    """Print the prediction for each check of a lab."""
     emit(predictions(make_plan(load_lab(lab))))
     return 0
 
 
 @labs.command("new")
 def labs_new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What reports call it.")] = "my-lab",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The lab's name.")] = "my-lab",
     mode: Annotated[Mode, typer.Option(help="The ipvlan mode.")] = "l2",
     flag: Annotated[Flag, typer.Option(help="The ipvlan flag.")] = "bridge",
-    strategy: Annotated[Strategy, typer.Option(help="What makes l3 reachable.")] = "none",
-    host_shim: Annotated[bool, typer.Option("--host-shim", help="The host reaches its endpoints.")] = False,
+    strategy: Annotated[Strategy, typer.Option(help="How l3 endpoints become reachable.")] = "none",
+    host_shim: Annotated[
+        bool,
+        typer.Option("--host-shim", help="Add one ipvlan interface on the host, to reach its endpoints."),
+    ] = False,
     endpoints: Annotated[
-        int, typer.Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="How many: test1 to testN.")
+        int, typer.Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Endpoints, test1 to testN.")
     ] = 2,
-    ipv6: Annotated[bool, typer.Option("--ipv6", help="IPv6 addresses too.")] = False,
+    ipv6: Annotated[bool, typer.Option("--ipv6", help="Add IPv6 addresses.")] = False,
     subnet: Subnet = None,
     checks: Checks = None,
 ) -> int:
-    """Print a new lab file, to be changed: ipvkit labs new --mode l3 > my-lab.yaml."""
+    """Generate a lab file.
+
+    Edit it as needed: ipvkit labs new --mode l3 > my-lab.yaml
+    """
     setting = Setting(mode, flag, strategy=strategy, host_shim=host_shim)
     lab = new_lab(name, setting, endpoints, ipv6=ipv6, subnet=subnet_of(subnet), checks=checks)
     emit(dump(lab))
@@ -64,8 +74,10 @@ def labs_new(
 
 @labs.command("schema")
 def labs_schema(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Tables of all keys instead.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown tables of all keys instead.")
+    ] = False,
 ) -> int:
-    """Print the JSON Schema of lab files, with which an editor completes and checks them."""
+    """Print the JSON Schema of lab files, for editors."""
     emit(render_markdown() if markdown else render_json())
     return 0

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import Json
+from ipvkit.cli.common import Json, OutputFile, Timeout
 from ipvkit.cli.output import refuse_unwritable, write
 from ipvkit.cli.progress import Progress
+from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Family
@@ -19,7 +20,7 @@ from ipvkit.report import matrix as report
 from ipvkit.run import engine
 from ipvkit.run.verdicts import judge
 from ipvkit.targets import require
-from ipvkit.targets.choice import KERNELS_AT_ONCE, choose
+from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs import matrix as matrix_
 
@@ -30,43 +31,40 @@ def matrix(
     family: Annotated[Family | None, typer.Option(help="Only this family.")] = None,
     strategy: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help=f"Only this one of {', '.join(matrix_.STRATEGIES)}."),
+        typer.Option(metavar="NAME", help=f"Only one of {', '.join(matrix_.STRATEGIES)}."),
     ] = None,
-    target: Annotated[
-        TargetKind, typer.Option(help="Where to run it: auto, sandbox or uml.")
-    ] = TargetKind.AUTO,
+    target: Target = TargetKind.AUTO,
     predict: Annotated[bool, typer.Option("--predict", help="Print the predictions, run nothing.")] = False,
     kernels: Annotated[
         int | None,
-        typer.Option(min=1, max=64, metavar="N", help="Kernels side by side. Default: three for each CPU."),
+        typer.Option(min=1, max=64, metavar="N", help="Concurrent kernels. Default: three for each CPU."),
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a page of Markdown.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     json_: Json = False,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result to FILE.")] = None,
-    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="End the run after that.")] = 600,
+    output: OutputFile = None,
+    timeout: Timeout = 600,
 ) -> int:
-    """Every pair is asked with cold neighbour tables, in IPv4 and IPv6, and held against the prediction.
+    """Each pair is pinged with empty neighbour tables, in IPv4 and IPv6, and compared with the prediction.
 
-    Exit code: 0 every cell as predicted, 1 one came out otherwise, 2 wrong usage, 3 this machine cannot,
+    Exit code: 0 all cells as predicted, 1 a cell differs, 2 wrong usage, 3 this machine cannot,
     4 a command failed, 130 interrupted.
     """
     if strategy is not None and strategy not in matrix_.STRATEGIES:
-        raise UsageError(f"{strategy!r} is no strategy", f"there is {', '.join(matrix_.STRATEGIES)}")
-    if target is TargetKind.LOCAL:
-        raise UsageError("the matrix is for a simulated LAN", "leave --target away, or give uml")
+        raise UsageError(f"unknown strategy {strategy!r}", f"choose from {', '.join(matrix_.STRATEGIES)}")
+    refuse_local(target)
     if markdown and json_:
-        raise UsageError("--markdown does not go with --json", "keep one of the two")
+        raise UsageError("--markdown does not go with --json", "give one of the two")
     refuse_unwritable(output)
     choice = matrix_.Choice(mode, flag, family, strategy)
     plans = matrix_.plans(choice, kernels or KERNELS_AT_ONCE)
     if not plans:
-        raise UsageError("there is nothing of that", "strategies are for some modes, announce for IPv4")
+        raise UsageError(
+            "no cell matches these options", "a strategy works in some modes, announce for IPv4 only"
+        )
     if predict:
         _tell(matrix_.predicted(plans), markdown=markdown, as_json=json_, output=output)
         return 0
-    where, why = choose(target)
-    if why:
-        print(why, file=sys.stderr)
+    where = chosen(target)
     require(*{program for plan in plans for program in plan.programs})
     started = time.monotonic()
     with Progress(*plans, verbose=False) as progress:

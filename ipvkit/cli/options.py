@@ -1,7 +1,8 @@
 """The options that describe a lab, and the lab that they describe."""
 
 import os
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated
@@ -30,97 +31,133 @@ _MOST_NEIGHBOURS = 128
 """How many pings go on at once at most, where each makes two new neighbour entries: the kernel has room for
 1,024 in all namespaces together (gc_thresh3 in net/ipv4/arp.c)."""
 
-LabName = Annotated[
-    str, typer.Argument(metavar="LAB", help="A lab of the gallery, or the path of a lab file.")
-]
-LabOrNew = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="LAB",
-        help="A lab of the gallery, or the path of a lab file.",
-        show_default=gallery.WALKTHROUGH,
-    ),
-]
-Count = Annotated[
-    int | None,
-    typer.Option(
-        "--endpoints", min=1, max=MOST_ENDPOINTS, metavar="N", help="A new lab with so many, in place of LAB."
-    ),
-]
-NewMode = Annotated[Mode | None, typer.Option("--mode", help="With --endpoints: the mode. Default: l2.")]
+LabName = Annotated[str, typer.Argument(metavar="LAB", help="A gallery lab, or the path of a lab file.")]
 Subnet = Annotated[
-    str | None, typer.Option(metavar="CIDR", help="Of new endpoints. Default: one with room for all.")
+    str | None,
+    typer.Option(metavar="CIDR", help="The subnet of a generated lab. Default: one that is large enough."),
 ]
 Checks = Annotated[
     str | None,
     typer.Option(
-        metavar=CHECKS, help="Who of new endpoints pings whom. Default: each the next, all the first."
+        metavar=CHECKS,
+        help="The pings of a generated lab. Default: each endpoint the next, others the first.",
     ),
-]
-SetupOption = Annotated[
-    Setup | None, typer.Option("--setup", help="How endpoints are made, whatever the lab says.")
-]
-AtOnce = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=MOST_AT_ONCE,
-        metavar="N",
-        help="How many pings go on side by side. Default: the lab's, or as many as this machine takes.",
-    ),
-]
-ProberOption = Annotated[
-    Prober, typer.Option("--prober", help="What pings: a ping for each check, or an fping for each source.")
-]
-Parent = Annotated[
-    str | None,
-    typer.Option(metavar="DEV", help="A real network interface of this machine (target local)."),
-]
-Endpoints = Annotated[
-    list[str] | None,
-    typer.Option("--endpoint", metavar="NAME=ADDRESS/LEN", help="An endpoint's address. Repeatable."),
-]
-Gateway = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS", help="The gateway on a real network. Default: the parent's default route."
-    ),
-]
-Neighbour = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Another host in the subnet of a real network.")
 ]
 
 
+@dataclass(frozen=True, slots=True)
 class RealNetwork:
-    """What the options say of a real network; raises UsageError for what is no name or address."""
+    """What the options give of a real network; without `parent` the lab's LAN is simulated."""
 
-    def __init__(
-        self, parent: str | None, endpoints: list[str] | None, gateway: str | None, neighbour: str | None
-    ) -> None:
-        """Check the options; without `parent` there may be none of the others."""
-        if parent is None and (endpoints or gateway or neighbour):
+    parent: str
+    addresses: Mapping[str, InterfaceAddress]
+    gateway: Address | None
+    neighbour: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabOptions:
+    """The options that describe a lab, and where it is built."""
+
+    lab: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="LAB", help="A gallery lab, or the path of a lab file.", show_default=gallery.WALKTHROUGH
+        ),
+    ] = None
+    parent: Annotated[
+        str | None,
+        typer.Option(metavar="DEV", help="A network interface of this machine (target local)."),
+    ] = None
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ADDRESS/LEN", help="With --parent: an endpoint's address. Repeatable."),
+    ] = None
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="With --parent: the gateway. Default: that of the parent's default route."
+        ),
+    ] = None
+    neighbour: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="With --parent: another host in the subnet.")
+    ] = None
+    endpoints: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Generate a lab with N endpoints."),
+    ] = None
+    mode: Annotated[Mode | None, typer.Option(help="The mode of a generated lab. Default: l2.")] = None
+    subnet: Subnet = None
+    checks: Checks = None
+    setup: Annotated[
+        Setup | None, typer.Option(help="How endpoints are created. Default: as the lab has it.")
+    ] = None
+    parallel: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_AT_ONCE,
+            metavar="N",
+            help="Concurrent pings. Default: the lab's, or what this machine can run.",
+        ),
+    ] = None
+    at_once: Annotated[int | None, typer.Option(min=1, max=MOST_AT_ONCE, hidden=True)] = None
+    prober: Annotated[Prober, typer.Option(help="One ping for each check, or one fping for each source.")] = (
+        "ping"
+    )
+
+    def network(self) -> RealNetwork:
+        """Return the real network; raise UsageError for an invalid name or address."""
+        if self.parent is None and (self.endpoint or self.gateway or self.neighbour):
             raise UsageError("--endpoint, --gateway and --neighbour need --parent", "give --parent eth0")
-        self.parent = interface_name(parent) if parent is not None else ""
-        self.addresses: dict[str, InterfaceAddress] = {}
-        for text in endpoints or ():
+        addresses: dict[str, InterfaceAddress] = {}
+        for text in self.endpoint or ():
             name, value = _endpoint(text)
-            if name in self.addresses:
+            if name in addresses:
                 raise UsageError(f"--endpoint {name} is given twice", "an endpoint has one address here")
-            self.addresses[name] = value
-        self.gateway: Address | None = address(gateway) if gateway is not None else None
-        self.neighbour: Address | None = address(neighbour) if neighbour is not None else None
+            addresses[name] = value
+        return RealNetwork(
+            "" if self.parent is None else interface_name(self.parent),
+            addresses,
+            None if self.gateway is None else address(self.gateway),
+            None if self.neighbour is None else address(self.neighbour),
+        )
+
+    def described(self) -> Lab:
+        """Return the lab, named or generated, with the number of its concurrent pings; raise UsageError."""
+        found = self._generated() if self.endpoints else self._loaded()
+        at_once = self.parallel or self.at_once or found.at_once or _pings_at_once()
+        return replace(found, setup=self.setup or found.setup, at_once=at_once)
+
+    def _generated(self) -> Lab:
+        if self.lab is not None:
+            what = f"--endpoints generates a lab, so {self.lab!r} cannot be given too"
+            raise UsageError(what, "give one of the two")
+        count, setting = self.endpoints or 1, Setting(self.mode or "l2")
+        subnet = subnet_of(self.subnet)
+        return new_lab(f"endpoints-{count}", setting, count, subnet=subnet, checks=self.checks)
+
+    def _loaded(self) -> Lab:
+        if (self.mode, self.subnet, self.checks) != (None, None, None):
+            raise UsageError("--mode, --subnet and --checks need --endpoints", "give --endpoints N")
+        return load_lab(self.lab or gallery.WALKTHROUGH)
 
 
 def _endpoint(text: str) -> tuple[str, InterfaceAddress]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise UsageError(f"{text!r} is no endpoint", "write it as in test1=192.168.104.211/24")
+        raise UsageError(f"{text!r} is not NAME=ADDRESS/LEN", "such as test1=192.168.104.211/24")
     return interface_name(name), interface_address(value)
+
+
+def is_path(name: str) -> bool:
+    """Return whether `name` is the path of a lab file, not the name of a gallery lab."""
+    return "/" in name or name.endswith((".yaml", ".yml"))
 
 
 def load_lab(name: str) -> Lab:
     """Return the lab in the gallery called `name`, or in the file of that path."""
-    if "/" not in name and not name.endswith((".yaml", ".yml")):
+    if not is_path(name):
         return load(gallery.text(name), f"{name}.yaml")
     try:
         with Path(name).open(encoding="utf-8") as file:
@@ -138,34 +175,8 @@ def subnet_of(text: str | None) -> IPv4Network | None:
         return None
     found = route_destination(text)
     if not isinstance(found, IPv4Network):
-        raise UsageError(f"{text!r} is no IPv4 subnet", "write it as in 10.104.0.0/16; --ipv6 adds IPv6")
+        raise UsageError(f"{text!r} is not an IPv4 subnet", "such as 10.104.0.0/16; --ipv6 adds IPv6")
     return found
-
-
-def load_or_new(
-    lab: str | None,
-    count: int | None,
-    *,
-    mode: Mode | None,
-    subnet: str | None,
-    checks: str | None,
-    setup: Setup | None,
-    at_once: int | None,
-) -> Lab:
-    """Return the lab called `lab`, or a new one with `count` endpoints; raise UsageError for some of both.
-
-    It says how many pings go on at once: `at_once`, or what it says itself, or what this machine takes.
-    """
-    if count is None:
-        if (mode, subnet, checks) != (None, None, None):
-            raise UsageError("--mode, --subnet and --checks are for a new lab", "give --endpoints N")
-        found = load_lab(lab or gallery.WALKTHROUGH)
-    elif lab is not None:
-        raise UsageError(f"--endpoints makes a new lab, and {lab!r} is there already", "give one of the two")
-    else:
-        setting = Setting(mode or "l2")
-        found = new_lab(f"endpoints-{count}", setting, count, subnet=subnet_of(subnet), checks=checks)
-    return replace(found, setup=setup or found.setup, at_once=at_once or found.at_once or _pings_at_once())
 
 
 def _pings_at_once() -> int:

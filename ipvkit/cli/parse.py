@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, TextIO, get_args
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -64,19 +64,21 @@ def _reader_of_ip(kind: Kind) -> _Reader:
 
 
 def parse(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"Whose output: {', '.join(get_args(Kind))}.")],
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Where it is; - is stdin.")] = "-",
+    kind: Annotated[
+        Kind, typer.Argument(metavar="KIND", help="What printed it: ping, arping, or which ip command.")
+    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The file; - is stdin.")] = "-",
     json_: Json = False,
     stream: Annotated[
-        bool, typer.Option("--stream", help="Print a JSON line for each thing, as it arrives.")
+        bool, typer.Option("--stream", help="Print one JSON line per event, as it arrives.")
     ] = False,
 ) -> int:
-    """Of ip both are read, plain text and JSON. Several outputs one after another need --stream.
+    """It reads ip's text and JSON. For several outputs in one file, give --stream.
 
-    Exit code: 0 understood, 1 not understood.
+    Exit code: 0 parsed, 1 not understood.
     """
     if json_ and stream:
-        raise UsageError("--stream does not go with --json", "it prints JSON lines anyway")
+        raise UsageError("--stream does not go with --json", "--stream alone prints JSON lines")
     reader = _reader(kind)
     try:
         with _opened(file) as text, _patient(text):
@@ -97,7 +99,7 @@ def parse(
 def _opened(file: str) -> Iterator[TextIO]:
     """Open `file` as text in which only a line feed ends a line, whatever bytes are in it."""
     if file == "-" and sys.stdin is None:
-        raise UsageError("there is no stdin to read", "name a file")
+        raise UsageError("stdin is closed", "give a file")
     try:
         binary = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115
     except OSError as problem:

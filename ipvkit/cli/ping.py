@@ -5,51 +5,66 @@ from typing import Annotated
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, Netns
-from ipvkit.cli.single import TIMEOUT_S, Target, Where, perform, said, version
+from ipvkit.cli.common import expanded, number
+from ipvkit.cli.single import TIMEOUT_S, Where, perform, said, version
 from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.core.values import Address, any_address, destination, interface_name
 from ipvkit.report.ping import PING
-from ipvkit.targets.kinds import TargetKind
 from ipvkit.tools import ping as ping_
 
 
+@expanded
 def ping(
-    to: Annotated[str, typer.Argument(metavar="DESTINATION", help="An address or a host's name.")],
-    count: Annotated[int, typer.Option("-c", "--count", min=1, metavar="N", help="How many requests.")] = 4,
+    to: Annotated[str, typer.Argument(metavar="DESTINATION", help="An address or a host name.")],
+    count: Annotated[int, typer.Option("-c", "--count", min=1, metavar="N", help="Number of requests.")] = 4,
     interval: Annotated[
         float,
-        typer.Option("-i", "--interval", min=0.002, max=3600, metavar="SECONDS", help="Between two of them."),
+        typer.Option(
+            "-i",
+            "--interval",
+            min=0.002,
+            max=3600,
+            metavar="SECONDS",
+            help="Interval between requests.",
+            callback=number,
+        ),
     ] = 1.0,
     wait: Annotated[
-        float, typer.Option("-W", "--wait", min=0.01, max=3600, metavar="SECONDS", help="For the last reply.")
+        float,
+        typer.Option(
+            "-W",
+            "--wait",
+            min=0.01,
+            max=3600,
+            metavar="SECONDS",
+            help="Timeout for the last reply.",
+            callback=number,
+        ),
     ] = 1.0,
     source: Annotated[
-        str | None, typer.Option("-I", "--source", metavar="DEV|ADDRESS", help="What to send from.")
+        str | None, typer.Option("-I", "--source", metavar="DEV|ADDRESS", help="Source interface or address.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option("-s", "--size", min=0, max=65507, metavar="BYTES", help="The payload.")
+        int | None, typer.Option("-s", "--size", min=0, max=65507, metavar="BYTES", help="Payload size.")
     ] = None,
     ttl: Annotated[
-        int | None, typer.Option("-t", "--ttl", min=1, max=255, metavar="N", help="Or IPv6's hop limit.")
+        int | None,
+        typer.Option("-t", "--ttl", min=1, max=255, metavar="N", help="Time to live, or hop limit."),
     ] = None,
     by: Annotated[
         ping_.Implementation | None,
-        typer.Option("--by", help="Whose ping it is. Default: it is asked."),
+        typer.Option("--by", help="Ping implementation. Default: detected."),
     ] = None,
-    netns: Netns = None,
-    target: Target = TargetKind.LOCAL,
-    dry_run: DryRun = False,
-    json_: Json = False,
+    *,
+    where: Where,
 ) -> int:
-    """It asks which ping is installed, sends, and shows what came of it when it has ended.
+    """It prints the summary when ping has ended.
 
-    Exit code: 0 there were replies, 1 there were none, 4 ping could not send.
+    Exit code: 0 replies, 1 no reply, 4 ping could not send.
     """
-    where = Where(target, netns, dry_run, json_)
     to_, from_ = destination(to), None if source is None else _source(source)
     if by is None:
-        by = "iputils" if dry_run else ping_.implementation(version(ping_.VERSION))
+        by = "iputils" if where.dry_run else ping_.implementation(version(ping_.VERSION))
     command = ping_.ping(
         to_,
         count=count,
@@ -66,8 +81,8 @@ def ping(
     report = ping_.parse_ping(said(done[0]))
     if not report.complete:
         what = report.errors[-1].message if report.errors else "it ended early"
-        raise CommandFailed(f"ping could not do it: {what}", command=str(where.placed(command)))
-    emit(PING.document(report) if json_ else PING.table(report))
+        raise CommandFailed(f"ping failed: {what}", command=str(where.placed(command)))
+    emit(PING.document(report) if where.json_ else PING.table(report))
     return 0 if report.received else 1
 
 

@@ -1,26 +1,21 @@
 """What ``ipvkit explain --run`` asks a kernel."""
 
-import sys
-
 from ipvkit.cli.progress import Progress
-from ipvkit.core.errors import UsageError
+from ipvkit.cli.target import chosen, refuse_local
 from ipvkit.report.explanation import Proofs
 from ipvkit.run import engine
 from ipvkit.run.verdicts import judge
 from ipvkit.targets import require
-from ipvkit.targets.choice import KERNELS_AT_ONCE, choose
+from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs.explain import Explanation
 
 
 def proofs_of(explanations: list[Explanation], target: TargetKind, timeout_s: float) -> Proofs:
     """Return what a kernel did before and after each mend; raise the first failure."""
-    if target is TargetKind.LOCAL:
-        raise UsageError("explanations are proved on a simulated LAN", "leave --target away, or give uml")
-    where, why = choose(target)
-    if why:
-        print(why, file=sys.stderr)
-    named = [(e.phase.name, mend) for e in explanations for mend in ([m.name for m in e.fixes] or [""])]
+    refuse_local(target)
+    where = chosen(target)
+    named = [(e.phase.name, fix) for e in explanations for fix in ([m.name for m in e.fixes] or [""])]
     plans = [plan for explanation in explanations for plan in explanation.plans]
     require(*{program for plan in plans for program in plan.programs})
     with Progress(*plans, verbose=False) as progress:

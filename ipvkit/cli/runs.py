@@ -1,53 +1,20 @@
-"""``ipvkit cleanup`` and ``ipvkit down``: what runs have left on this machine is undone."""
+"""What ``ipvkit cleanup`` and ``ipvkit down`` share: undoing runs on this machine."""
 
 import sys
 from queue import SimpleQueue
-from typing import Annotated
-
-import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun
 from ipvkit.core.errors import CommandFailed, IpvkitError, UsageError
 from ipvkit.plan.resources import ResourceState
 from ipvkit.run import journal
 from ipvkit.run.execution import signals_into
-from ipvkit.run.journal import Journal, State
+from ipvkit.run.journal import Journal
 from ipvkit.run.rollback import Began, Finished, Stopping, look_for, resources_of, rollback, standing
 from ipvkit.targets import Inbox
 from ipvkit.targets.local import Local
 
 
-def cleanup(
-    labs: Annotated[list[str] | None, typer.Argument(metavar="LAB", help="Whose runs to undo.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Undo every run that was interrupted.")] = False,
-    dry_run: DryRun = False,
-) -> int:
-    """What is no longer there is passed over, and what somebody else has changed is left alone and named.
-
-    A lab that is up, as `run-lab --keep` was asked for, is left alone: `ipvkit down` takes it down.
-
-    Exit code: 0 all is undone, or was; 2 wrong usage, 3 this user may not, 4 something is left.
-    """
-    names = [record.lab for record in journal.records() if record.state in (State.INTERRUPTED, State.DAMAGED)]
-    if all_ == bool(labs):
-        there = f"interrupted: {', '.join(names)}" if names else "no run was interrupted"
-        raise UsageError("name a lab, or give --all" if not all_ else "--all goes without names", there)
-    return _each(names if all_ else list(labs or ()), dry_run=dry_run, kept=False)
-
-
-def down(
-    lab: Annotated[str, typer.Argument(metavar="LAB", help="The lab, by its name.")],
-    dry_run: DryRun = False,
-) -> int:
-    """What is no longer there is passed over, and what somebody else has changed is left alone and named.
-
-    Exit code: 0 all is down, or was; 2 wrong usage, 3 this user may not, 4 something is left.
-    """
-    return _each([lab], dry_run=dry_run, kept=True)
-
-
-def _each(labs: list[str], *, dry_run: bool, kept: bool) -> int:
+def undo_each(labs: list[str], *, dry_run: bool, kept: bool) -> int:
     """Undo the runs of `labs`, whatever comes of each; return the exit code of the worst."""
     code = 0
     for lab in dict.fromkeys(labs):

@@ -8,46 +8,42 @@ from typing import Annotated
 
 import typer
 
+from ipvkit.cli.common import Timeout
+from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import GATEWAY, NEIGHBOUR, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import on_simulated_lan
 from ipvkit.plan.steps import Plan
 from ipvkit.targets import PayloadTarget
-from ipvkit.targets.choice import choose
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs import shell as lan_shell
 
 
 def shell(
     file: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="Commands to run there; - is stdin.")
+        str | None, typer.Argument(metavar="FILE", help="A bash script to run there; - is stdin.")
     ] = None,
-    target: Annotated[TargetKind, typer.Option(help="Where the LAN is.")] = TargetKind.AUTO,
-    timeout: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="End the commands after that.")
-    ] = 600,
+    target: Target = TargetKind.AUTO,
+    timeout: Timeout = 600,
 ) -> int:
-    """The LAN is that of the walkthrough: this host's eth0, a gateway and a neighbour. You are root there.
+    """The LAN is that of the walkthrough: eth0 on the host, a gateway and a neighbour. You are root there.
 
-    All of it ends with the shell, and nothing of this machine's network is touched; its files are there,
-    and in a uml kernel read-only. With FILE, or without a terminal, it runs the commands with bash.
+    It ends with the shell; this machine's network is not touched. This machine's files are visible, in a
+    uml kernel read-only. With FILE, or without a terminal, bash runs the commands.
 
-    Exit code: that of the commands, 3 this machine cannot, 4 they did not end in time, 130 interrupted.
+    Exit code: that of the commands, 3 this machine cannot, 4 timeout, 130 interrupted.
     """
-    if target is TargetKind.LOCAL:
-        raise UsageError("--target local has no simulated LAN", "leave --target away, or give sandbox or uml")
+    refuse_local(target)
     lab = load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)
     plan = on_simulated_lan(lab, {})
     if sys.stdin is None or sys.stdout is None:
         raise UsageError("stdin or stdout is closed", "give it /dev/null")
     to_type = file is None and sys.stdin.isatty()
     if to_type and not sys.stdout.isatty():
-        raise UsageError("to type into a shell, stdout has to be a terminal", "name a FILE, or - for stdin")
+        raise UsageError("an interactive shell needs a terminal as stdout", "give a FILE, or - for stdin")
     script = None if to_type else _read("-" if file is None else file)
-    where, why = choose(target)
-    if why:
-        print(why, file=sys.stderr)
+    where = chosen(target)
     if script is not None:
         return _run(plan, where, script, timeout)
     parent = lab.parents[0]
@@ -65,7 +61,7 @@ def _read(file: str) -> str:
 
 
 def _run(plan: Plan, where: PayloadTarget, script: str, timeout_s: float) -> int:
-    """Run `script`; it ends where the reader of its output has gone, as what writes into a pipe does."""
+    """Run `script`; it ends when stdout is a closed pipe."""
     try:
         return lan_shell.run(plan, where, script, _write, timeout_s)
     except BrokenPipeError:

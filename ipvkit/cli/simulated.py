@@ -1,16 +1,15 @@
 """Single commands on a simulated LAN, which is a lab's machinery: it is loaded where it is asked for."""
 
-import sys
 from collections.abc import Mapping
 
 from ipvkit import export
 from ipvkit.cli import emit
+from ipvkit.cli.target import chosen
 from ipvkit.core.command import Command, Completed
 from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import COMMANDS, on_simulated_lan
 from ipvkit.run import engine
-from ipvkit.targets.choice import choose
 from ipvkit.targets.kinds import TargetKind
 
 
@@ -25,9 +24,7 @@ def perform(
     if dry_run:
         emit(export.preview(plan))
         return None
-    target, why = choose(kind)
-    if why:
-        print(why, file=sys.stderr)
+    target = chosen(kind)
     run = engine.run(plan, target, lambda _event: None, timeout_s=timeout_s)
     if run.failure is not None:
         raise run.failure

@@ -1,42 +1,52 @@
 """One command at a time: shown, or executed where it is to be."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from ipvkit.cli import emit
+from ipvkit.cli.common import DryRun, Json, Netns, one_form
 from ipvkit.core.command import Command, Completed, in_netns
-from ipvkit.core.errors import UsageError
-from ipvkit.report.outputs import command_document
+from ipvkit.report.outputs import Output, command_document
 from ipvkit.targets.kinds import TargetKind
 
+T = TypeVar("T")
 Target = Annotated[
     TargetKind,
-    typer.Option(help="Where: this machine, or a simulated LAN that ends with the command."),
+    typer.Option(help="This machine, or a simulated LAN that ends with the command."),
 ]
 
 TIMEOUT_S = 30.0
-"""How long a command may take that ends by itself at once."""
+"""How long a command may take that ends at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """Where a command acts, and how it is told of."""
+class Action:
+    """On which target a command is executed, and how its result is shown."""
 
-    target: TargetKind = TargetKind.LOCAL
-    netns: str | None = None
-    dry_run: bool = False
-    as_json: bool = False
+    target: Target = TargetKind.LOCAL
+    dry_run: DryRun = False
+    json_: Json = False
 
     def __post_init__(self) -> None:
-        """Raise UsageError for options that do not go together."""
-        if self.dry_run and self.as_json:
-            raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
+        """Raise UsageError for options that exclude each other."""
+        one_form(dry_run=self.dry_run, json_=self.json_)
 
     def placed(self, command: Command) -> Command:
-        """Return `command` so written that it acts in the namespace."""
+        """Return `command` as it is typed."""
+        return command
+
+
+@dataclass(frozen=True, slots=True)
+class Where(Action):
+    """The same in a network namespace."""
+
+    netns: Netns = None
+
+    def placed(self, command: Command) -> Command:
+        """Return `command` as it is typed to act in the namespace."""
         if self.netns is None:
             return command
         from ipvkit.tools import ip
@@ -45,7 +55,7 @@ class Where:
 
 
 def perform(
-    where: Where, commands: Mapping[str, Command], *, timeout_s: float = TIMEOUT_S
+    where: Action, commands: Mapping[str, Command], *, timeout_s: float = TIMEOUT_S
 ) -> list[Completed] | None:
     """Execute `commands`, each under its purpose, one after another; None where they were only shown.
 
@@ -63,23 +73,34 @@ def perform(
 
 
 def _executed(command: Command, timeout_s: float) -> Completed:
-    # What is only shown needs neither of these.
+    # A preview needs neither of these.
     from ipvkit.run.execution import execute
     from ipvkit.targets.local import Local
 
     return execute(Local(), command, timeout_s=timeout_s)
 
 
-def change(where: Where, purpose: str, command: Command) -> int:
+def change(where: Action, purpose: str, command: Command) -> int:
     """Execute a command that changes something; on success it is silent, as `ip` is, without --json."""
     done = perform(where, {purpose: command})
-    if done is not None and where.as_json:
+    if done is not None and where.json_:
         emit(command_document(where.placed(command), done[0]))
     return 0
 
 
+def show(
+    where: Action, commands: Mapping[str, Command], output: Output[T], parse: Callable[[list[str]], T]
+) -> int:
+    """Print what `parse` finds in the outputs of `commands`."""
+    done = perform(where, commands)
+    if done is not None:
+        found = parse([completed.stdout for completed in done])
+        emit(output.document(found) if where.json_ else output.table(found))
+    return 0
+
+
 def version(command: Command) -> str:
-    """Return what a tool of this machine, which is also that of every target, says of itself."""
+    """Return what a tool of this machine, which is also that of every target, prints as its version."""
     return said(_executed(command, TIMEOUT_S))
 
 

@@ -1,4 +1,4 @@
-"""``ipvkit status``: what runs have left on this machine."""
+"""``ipvkit status``."""
 
 import os
 import sys
@@ -10,12 +10,12 @@ from ipvkit.run import journal
 
 
 def status(json_: Json = False) -> int:
-    """What a lab holds is listed as it is undone: the last first. Labs in a kernel of their own hold nothing.
+    """It lists the resources of each lab, the last created first. Labs on target sandbox or uml hold none.
 
-    Exit code: 0, also when there is nothing.
+    Exit code: 0, also with an empty list.
     """
     found = journal.records()
     if os.geteuid() != 0:
-        print("these are this user's runs; those of root: sudo ipvkit status", file=sys.stderr)
+        print("note: these are your own runs; for root's, type: sudo ipvkit status", file=sys.stderr)
     emit(runs.render_json(found) if json_ else runs.render_table(found))
     return 0

@@ -65,7 +65,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 MISTAKES = {
-    "IPv6": ("2001:db8::1 --parent eth0", "is an IPv6 address, and ARP is IPv4's", "neighbour discovery"),
+    "IPv6": ("2001:db8::1 --parent eth0", "is an IPv6 address, and ARP is for IPv4", "neighbour discovery"),
     "a name": ("gateway --parent eth0", "invalid address 'gateway'", "192.0.2.1"),
     "multicast": ("224.0.0.1 --parent eth0", "not a unicast address", "unicast"),
     "twice": ("192.0.2.1 192.0.2.2 192.0.2.1 --parent eth0", "192.0.2.1 is given twice", "once"),
@@ -612,4 +612,4 @@ def test_a_folder_that_the_unit_cannot_enter_is_told(
     code, out, err = call(*OF_ETH0, "--unit")
     assert code == 0
     assert f"ExecStart={program} announce" in out
-    assert f"note: {closed} is closed to others" in err
+    assert f"note: the unit cannot enter {closed}: " in err

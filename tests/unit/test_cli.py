@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,7 +68,7 @@ MISTAKES = {
     ),
     "an endpoint with no address": (
         ["export-script", "--parent", "eth0", "--endpoint", "test1"],
-        "'test1' is no endpoint",
+        "'test1' is not NAME=ADDRESS/LEN",
         "test1=",
     ),
     "an endpoint that is not there": (
@@ -79,7 +80,7 @@ MISTAKES = {
     "a command for a name": (["export-script", "--parent", "a;b"], "invalid interface name 'a;b'", ""),
     "a path for a name": (["run-lab", "--dry-run", "--parent", "a/b"], "invalid interface name 'a/b'", ""),
     "an unknown option": (["run-lab", "--no-such"], "No such option: --no-such", "--help"),
-    "an unknown command": (["no-such"], "No such command 'no-such'", "--help"),
+    "an unknown command": (["no-such"], "unknown command 'no-such'", "--help"),
     "an unknown target": (["run-lab", "--target", "moon"], "moon", "--help"),
     "a timeout in words": (["run-lab", "--timeout", "soon"], "'--timeout'", "--help"),
     "an option without its value": (["run-lab", "--parent"], "--parent", "--help"),
@@ -89,16 +90,16 @@ MISTAKES = {
     "local without a parent": (["run-lab", "--target", "local"], "needs a network interface", "--parent"),
     "a parent with uml": (["run-lab", "--target", "uml", "--parent", "x"], "does not go with --target", ""),
     "a gateway without a parent": (["run-lab", "--gateway", "192.0.2.1"], "need --parent", "--parent eth0"),
-    "a lab and a new one": (["run-lab", "l2", "--endpoints", "9"], "'l2' is there already", "one of the two"),
-    "a subnet and no new lab": (["run-lab", "--subnet", "10.0.0.0/8"], "for a new lab", "--endpoints N"),
-    "a mode and no new lab": (["export-script", "l2", "--mode", "l3"], "for a new lab", "--endpoints N"),
+    "a lab and a new one": (["run-lab", "l2", "--endpoints", "9"], "'l2' cannot be given", "one of the two"),
+    "a subnet and no new lab": (["run-lab", "--subnet", "10.0.0.0/8"], "need --endpoints", "--endpoints N"),
+    "a mode and no new lab": (["export-script", "l2", "--mode", "l3"], "need --endpoints", "--endpoints N"),
     "no subnet": (["run-lab", "--endpoints", "9", "--subnet", "ten"], "invalid address 'ten'", ""),
-    "an IPv6 subnet": (["run-lab", "--endpoints", "9", "--subnet", "2001:db8::/64"], "no IPv4 subnet", ""),
+    "an IPv6 subnet": (["run-lab", "--endpoints", "9", "--subnet", "fd00::/64"], "not an IPv4 subnet", ""),
     "a small subnet": (["run-lab", "--endpoints", "9", "--subnet", "10.0.0.0/29"], "room for 1 ", "larger"),
     "checks of no kind": (["run-lab", "--endpoints", "9", "--checks", "some"], "'some'", "ring"),
-    "too many endpoints": (["run-lab", "--endpoints", "5001"], "less than or equal to 5000", ""),
-    "fping in a script": (["export-script", "--prober", "fping"], "pings with ping only", "leave --prober"),
-    "no ping at once": (["run-lab", "--at-once", "0"], "greater than or equal to 1", ""),
+    "too many endpoints": (["run-lab", "--endpoints", "5001"], "not in the range 1<=x<=5000", ""),
+    "fping in a script": (["export-script", "--prober", "fping"], "pings with ping only", "omit --prober"),
+    "no ping at once": (["run-lab", "--parallel", "0"], "not in the range 1<=x<=10000", ""),
     "--output into no folder": (["run-lab", "--output", "/no/such/file"], "cannot be written", "folder"),
     "--output onto a folder": (["run-lab", "--output", "/tmp"], "cannot be written to '/tmp'", ""),
 }  # fmt: skip
@@ -117,6 +118,41 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
     assert all(line.startswith("hint: ") for line in rest)
     assert hint in "".join(rest)
     assert "Traceback" not in err
+
+
+TO_TYPE = {
+    "validate my.yaml": "labs check my.yaml",
+    "labs validate my.yaml": "labs check my.yaml",
+    "inspect l2": "status l2, or ipvkit labs show l2",
+    "graph": "labs check, or ipvkit matrix --predict",
+    "exec 'a b'": "shell 'a b'",
+    "up l2 --keep": "run-lab l2 --keep",
+    "deploy l2": "run-lab l2",
+    "run": "run-lab",
+    "destroy l2": "down l2",
+    "rnu-lab l2": "run-lab l2",
+    "labs lst": "labs list",
+    "addr show dev x": "addr list dev x",
+    "netns delete x": "netns del x",
+    "nonsense": "--help lists the commands",
+    "labs nonsense": "labs --help lists the commands",
+    "explain private test1 test2": "explain test1 test2 private",
+    "explain ./my.yaml test1 test2": "explain test1 test2 ./my.yaml",
+    "run-lab l2 target uml": "run-lab l2 --target uml",
+    "run-lab l2 walkthrough": "run-lab --help shows the options",
+    "link add test1 eth0 mode l2": "link add test1 --link eth0 --mode l2",
+    "link add test1 eth0 --mode l2": "link add test1 --link eth0 --mode l2",
+    "--debug link add test1 --link eth0 mode l2 up": "link add test1 --link eth0 --mode l2 --up",
+}
+
+
+@pytest.mark.parametrize(("typed", "hint"), TO_TYPE.items(), ids=TO_TYPE)
+def test_the_hint_of_a_mistake_has_the_words_that_were_typed(
+    call: Callable[..., Called], typed: str, hint: str
+) -> None:
+    code, out, err = call(*shlex.split(typed))
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == f"hint: ipvkit {hint}"
 
 
 WITH_JSON = {

@@ -21,7 +21,7 @@ import yaml
 from captures import FIXTURES
 from documents import NOT_RUN, REFERENCE, ROOT, Document, documents, problem, run, terminal_environment
 from ipvkit.cli import SUMMARIES, main
-from ipvkit.cli.commands import GROUPS, group, loaded_command
+from ipvkit.cli.commands import group, loaded_command
 from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.lab.table import schema
@@ -148,6 +148,9 @@ def commands() -> dict[str, Any]:
     return {name: loaded_command(name) for name in SUMMARIES}
 
 
+GROUPS = [name for name, command in commands().items() if hasattr(command, "commands")]
+
+
 def section_of_cli(title: str) -> str:
     """Return the text of a section of cli.md, its blocks left out: they are copies of --help."""
     prose = "\n".join(Document(REFERENCE / "cli.md").prose)
@@ -158,8 +161,8 @@ def section_of_cli(title: str) -> str:
 
 def single_commands() -> dict[str, Any]:
     """Return the commands of the groups, such as `link add`, by their words."""
-    groups = {name: command for name, command in commands().items() if hasattr(command, "commands")}
-    return {f"{name} {sub}": command for name, g in groups.items() for sub, command in g.commands.items()}
+    found = commands()
+    return {f"{name} {sub}": each for name in GROUPS for sub, each in found[name].commands.items()}
 
 
 @pytest.mark.parametrize("name", [name for name in SUMMARIES if name not in GROUPS])

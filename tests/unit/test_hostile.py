@@ -317,7 +317,7 @@ run-lab --endpoints 2 --dry-run --subnet X
 run-lab --endpoints 2 --dry-run --checks X
 run-lab --endpoints 2 --dry-run --checks sample:X
 run-lab l2 --dry-run --setup X
-run-lab l2 --dry-run --at-once X
+run-lab l2 --dry-run --parallel X
 run-lab l2 --dry-run --prober X
 run-lab l2 --dry-run --timeout X
 run-lab l2 --dry-run --output X

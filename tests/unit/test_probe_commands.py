@@ -149,16 +149,16 @@ PINGS_THAT_CANNOT: dict[str, tuple[str, str, str]] = {
     "iputils, no network": ("iputils", f"{IPUTILS}/ping-no-network", "ping failed with exit code 2"),
     "busybox, no network": (
         *("busybox", f"{BUSYBOX}/ping-no-network"),
-        "ping could not do it: sendto: Network is unreachable",
+        "ping failed: sendto: Network is unreachable",
     ),
     "inetutils, no network": (
         *("inetutils", f"{INETUTILS}/ping-no-network"),
-        "ping could not do it: sending packet: Network is unreachable",
+        "ping failed: sending packet: Network is unreachable",
     ),
     "iputils, killed": ("iputils", f"{IPUTILS}/ping-killed", "ping failed with exit code 137"),
     "busybox, no such name": (
         *("busybox", f"{BUSYBOX}/ping-no-such-name"),
-        "ping could not do it: bad address 'nosuch.example'",
+        "ping failed: bad address 'nosuch.example'",
     ),
 }
 
@@ -190,7 +190,7 @@ def test_a_ping_that_ends_well_without_a_summary_is_an_error(
     recorder.answer({"ping -c 2 -i 1 -W 1 192.0.2.3": Answer(cut, exit_code=0)})
     code, out, err = call("ping", "192.0.2.3", "-c", "2", "--by", "iputils")
     assert (code, out) == (4, "")
-    assert err.startswith("error: ping could not do it: it ended early\n  command: ping -c 2 ")
+    assert err.startswith("error: ping failed: it ended early\n  command: ping -c 2 ")
 
 
 CANNOT = {
@@ -352,7 +352,7 @@ LINK_DOWN = "libnet_init(LIBNET_LINK, down0): libnet_check_iface(): down0 is dow
 ARPINGS_THAT_CANNOT: dict[str, tuple[str, list[str], str, str]] = {
     "iputils, no network": (
         *("iputils", [], f"{IPUTILS}/arping-no-network"),
-        "arping could not do it: NETLINK_ROUTE unexpected iov element",
+        "arping failed: NETLINK_ROUTE unexpected iov element",
     ),
     "iputils, a link that is down": (
         *("iputils", ["-D"], f"{IPUTILS}/arping-device-down"),
@@ -368,15 +368,15 @@ ARPINGS_THAT_CANNOT: dict[str, tuple[str, list[str], str, str]] = {
     ),
     "habets, to ask on a link that is down": (
         *("habets", [], f"{HABETS}/arping-device-down"),
-        f"arping could not do it: {LINK_DOWN}",
+        f"arping failed: {LINK_DOWN}",
     ),
     "habets, to announce on a link that is down": (
         *("habets", ["-U"], f"{HABETS}/arping-device-down"),
-        f"arping could not do it: {LINK_DOWN}",
+        f"arping failed: {LINK_DOWN}",
     ),
     "habets, to find a duplicate on a link that is down": (
         *("habets", ["-D"], f"{HABETS}/arping-device-down"),
-        f"arping could not do it: {LINK_DOWN}",
+        f"arping failed: {LINK_DOWN}",
     ),
     "habets, it crashed": ("habets", [], f"{HABETS}/arping-no-network", "arping failed with exit code 139"),
 }

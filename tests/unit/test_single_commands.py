@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -167,7 +168,7 @@ def test_on_a_simulated_lan_the_commands_come_last(
     before, _, after = out.partition("==== what was asked for ====")
     shown = [line for line in after.partition("==== undo")[0].splitlines() if line and line[0] != "#"]
     assert shown == lines
-    assert "\nnetns add switch\n" in before
+    assert "\nip netns add switch\n" in before
 
 
 def commands_of(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -185,6 +186,21 @@ SINGLE = {
     for name in (*GROUPS, *PROBES)
     for path, command in commands_of(loaded_command(name), (name,))
 }
+
+
+TYPED_WITH_IP = [
+    lines[0]
+    for lines in SHOWN.values()
+    if re.match(r"ip (link|addr|route) (add|del|set) \S+ .*\b\w+ ", lines[0])
+]
+
+
+@pytest.mark.parametrize("line", TYPED_WITH_IP)
+def test_a_line_of_ip_gets_the_hint_that_does_the_same(call: Callable[..., Called], line: str) -> None:
+    code, _, err = call(*line.split()[1:])
+    assert code == 2
+    hint = shlex.split(err.partition("hint: ipvkit ")[2])
+    assert call(*hint, "--dry-run")[1].splitlines()[1:] == [line]
 
 
 def test_each_option_of_each_command_is_shown_above() -> None:
@@ -525,7 +541,7 @@ MISTAKES: dict[str, tuple[list[str], str, str]] = {
     "all namespaces and one": (
         ["link", "list", "--all", "-n", "a"],
         "--all does not go with --netns",
-        "leave",
+        "one of the two",
     ),
     "an address without a length": (
         *(["addr", "add", "192.0.2.1", "--dev", "x"], "'192.0.2.1' has no prefix length"),
@@ -565,7 +581,7 @@ MISTAKES: dict[str, tuple[list[str], str, str]] = {
     ),
     "a source that is none": (["route", "add", "default", "--src", "x"], "invalid address 'x'", "192.0.2.1"),
     "a metric below 0": (["route", "del", "default", "--metric", "-1"], "'--metric'", "--help"),
-    "an unknown change": (["neigh", "add"], "No such command 'add'", "--help"),
+    "an unknown change": (["neigh", "add"], "unknown command 'add'", "--help"),
     "a namespace of no name": (
         ["neigh", "list", "--netns", ""],
         "invalid network namespace name ''",
@@ -599,7 +615,7 @@ MISTAKES: dict[str, tuple[list[str], str, str]] = {
     "an arping of no link": (["arping", "192.0.2.3", "-I", "a;b"], "invalid interface name 'a;b'", NAME_HINT),
     "announced and asked for": (
         *(["arping", "192.0.2.3", "-I", "x", "-U", "-D"], "--announce does not go with --duplicate"),
-        "leave one of them away",
+        "give one of the two",
     ),
     "an unknown arping": (
         ["arping", "192.0.2.3", "-I", "x", "--by", "inetutils"],

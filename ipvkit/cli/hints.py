@@ -1,0 +1,90 @@
+"""What to type instead of what was typed."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from ipvkit.core.values import Flag
+
+_NEAR = {
+    **dict.fromkeys(("validate", "lint", "check"), ("labs check", "check")),
+    **dict.fromkeys(("up", "deploy", "run", "start", "apply"), ("run-lab",)),
+    **dict.fromkeys(("destroy", "stop", "undeploy"), ("down",)),
+    **dict.fromkeys(("clean", "undo", "prune"), ("cleanup",)),
+    **dict.fromkeys(("exec", "bash", "console"), ("shell",)),
+    **dict.fromkeys(("trace", "traceroute", "why"), ("explain",)),
+    **dict.fromkeys(("export", "script", "save"), ("export-script",)),
+    **dict.fromkeys(("list", "ls"), ("labs list", "list")),
+    **dict.fromkeys(("show", "lst"), ("labs show", "list")),
+    **dict.fromkeys(("delete", "rm", "remove"), ("down", "del")),
+    **dict.fromkeys(("create", "generate", "init"), ("labs new", "new", "add")),
+    **dict.fromkeys(("add", "make"), ("new", "add")),
+    **dict.fromkeys(("change", "modify"), ("set",)),
+    "inspect": ("status", "labs show"),
+    "graph": ("labs check", "matrix --predict"),
+    "address": ("addr",),
+    "neighbour": ("neigh",),
+    "neighbor": ("neigh",),
+}
+"""What people try, by their habits from iproute2, containerlab and others, and the commands that do it."""
+
+
+def near(name: str, commands: Iterable[str]) -> tuple[str, ...]:
+    """Return which of `commands`, each with options if need be, do what `name` does elsewhere."""
+    there = tuple(commands)
+    known = [each for each in _NEAR.get(name, ()) if each.split()[0] in there]
+    return tuple(known or get_close_matches(name, there, n=2))
+
+
+def unknown_command(path: str, args: Sequence[str], commands: Iterable[str]) -> str:
+    """Return the nearest commands to the first of `args`, a command that `path` does not have."""
+    found = near(args[0], commands)
+    lines = [" ".join([path, each, *map(shlex.quote, args[1:])]) for each in found]
+    return ", or ".join(lines) or f"{path} --help lists the commands"
+
+
+def wrong_usage(command: Any, path: str, arguments: Sequence[str]) -> str:  # noqa: ANN401
+    """Return how to type what `command` cannot take, or how to see its options."""
+    words = [word for word in arguments if word != "--debug"][len(path.split()) - 1 :]
+    found = as_options(words, command)
+    return (
+        f"{path} {shlex.join(found)}"
+        if sorted(found) != sorted(words)
+        else f"{path} --help shows the options"
+    )
+
+
+def as_options(words: Sequence[str], command: Any) -> list[str]:  # noqa: ANN401
+    """Return `words`, typed as with ip, in the order and with the options that `command` has for them."""
+    takes_value = {
+        name: not parameter.is_flag
+        for parameter in command.params
+        if parameter.param_type_name == "option"
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    positional: list[str] = []
+    named: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        option = word if word.startswith("-") else f"--{word}"
+        if word == "netns" and "--to-netns" in takes_value:
+            option = "--peer-netns" if "--peer" in named else "--to-netns"
+        if option in takes_value:
+            values = [value for value in (next(rest, None),) if value] if takes_value[option] else []
+            if (option, values) == ("--peer", ["name"]):
+                values = [next(rest, "")]
+            named += [option, *values]
+        elif word.startswith("-") and word != "-":
+            named.append(word)
+        elif "--flag" in takes_value and word in get_args(Flag):
+            named += ["--flag", word]
+        elif positional and "--link" in takes_value and "--link" not in named:
+            named += ["--link", word]
+        elif word == "type":
+            next(rest, "")
+        elif word not in ("dev", "name"):
+            positional.append(word)
+        else:
+            positional.append(next(rest, ""))
+    return positional + named

@@ -1,0 +1,154 @@
+"""``ipvkit link``."""
+
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+from ipvkit.cli.common import IP_HELP, expanded, group
+from ipvkit.cli.single import Where, change, show
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import Flag, Mode
+from ipvkit.report.ip import LINK, LinkIn, with_parents
+from ipvkit.tools import ip
+
+link = group("link", IP_HELP)
+LinkType = Literal["ipvlan", "macvlan", "vlan", "veth", "bridge"]
+LinkMode = Literal["l2", "l3", "l3s", "bridge", "private", "vepa", "passthru"]
+Name = Annotated[str, typer.Argument(metavar="DEV", help="The link's name.")]
+
+
+@link.command("add")
+@expanded
+def add(
+    dev: Name,
+    parent: Annotated[str | None, typer.Option("--link", metavar="PARENT", help="The parent.")] = None,
+    type_: Annotated[LinkType, typer.Option("--type", help="The link type.")] = "ipvlan",
+    mode: Annotated[
+        LinkMode | None, typer.Option(help="ipvlan: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru.")
+    ] = None,
+    flag: Annotated[Flag | None, typer.Option(help="ipvlan: traffic between siblings.")] = None,
+    id_: Annotated[
+        int | None, typer.Option("--id", min=1, max=4094, metavar="TAG", help="vlan: the tag.")
+    ] = None,
+    peer: Annotated[str | None, typer.Option(metavar="DEV", help="veth: the peer's name.")] = None,
+    peer_netns: Annotated[
+        str | None, typer.Option(metavar="NETNS", help="veth: the peer's namespace.")
+    ] = None,
+    to_netns: Annotated[
+        str | None, typer.Option(metavar="NETNS", help="Create it in this namespace; its parent stays.")
+    ] = None,
+    up: Annotated[bool, typer.Option("--up", help="Also set it up.")] = False,
+    *,
+    where: Where,
+) -> int:
+    """Add a link, by default an ipvlan one.
+
+    All ipvlan links of a parent share mode and flag: those given here change the others too.
+    """
+    kind = _kind(type_, link=parent, mode=mode, flag=flag, id=id_, peer=peer, peer_netns=peer_netns)
+    return change(where, f"add {dev}, a link of type {type_}", ip.link_add(dev, kind, netns=to_netns, up=up))
+
+
+_OPTIONS = {
+    "ipvlan": ({"link", "mode"}, {"flag"}),
+    "macvlan": ({"link"}, {"mode"}),
+    "vlan": ({"link", "id"}, set()),
+    "veth": ({"peer", "peer_netns"}, set()),
+    "bridge": (set(), set()),
+}
+"""The options that each link type needs, and those that it may have."""
+
+
+def _kind(type_: LinkType, **options: str | int | None) -> ip.Kind:
+    """Return the kind of link that the options describe; raise UsageError where they do not fit."""
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    needed, possible = _OPTIONS[type_]
+    for name in sorted(set(given) - needed - possible):
+        raise UsageError(f"{_option(name)} does not go with --type {type_}")
+    for name in sorted(needed - set(given)):
+        raise UsageError(f"a link of type {type_} needs {_option(name)}")
+    match type_:
+        case "ipvlan":
+            return ip.Ipvlan(given["link"], _mode(type_, given["mode"]), given.get("flag"))
+        case "macvlan":
+            return ip.Macvlan(given["link"], _mode(type_, given.get("mode", "bridge")))
+        case "vlan":
+            return ip.Vlan(given["link"], given["id"])
+        case "veth":
+            return ip.Veth(given["peer"], given["peer_netns"])
+        case "bridge":
+            return ip.Bridge()
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _mode(type_: LinkType, mode: str) -> Any:  # noqa: ANN401
+    modes = get_args(Mode) if type_ == "ipvlan" else ("bridge", "private", "vepa", "passthru")
+    if mode not in modes:
+        raise UsageError(f"{type_} has no mode {mode}", f"choose from {', '.join(modes)}")
+    return mode
+
+
+@link.command("list")
+@expanded
+def list_(
+    dev: Annotated[str | None, typer.Argument(metavar="DEV", help="Only this link.")] = None,
+    type_: Annotated[LinkType | None, typer.Option("--type", help="Only links of this type.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Also those in each named namespace.")] = False,
+    *,
+    where: Where,
+) -> int:
+    """List links with parent, mode, flag and addresses."""
+    if all_ and where.netns is not None:
+        raise UsageError("--all does not go with --netns", "give one of the two")
+    # A link of that name may be in one namespace and not in another.
+    command = ip.addr_show(None if all_ else dev, details=True)
+    commands = {"list the links": command}
+    if all_:
+        commands["list the links in each namespace"] = ip.at_each(command)
+
+    def parse(texts: list[str]) -> list[LinkIn]:
+        by_netns = [(where.netns, texts[0])]
+        if all_:
+            by_netns += sorted(ip.by_netns(texts[1]).items())
+        found = [LinkIn(name, each) for name, text in by_netns for each in ip.parse_addresses(text)]
+        return [
+            each
+            for each in with_parents(found)
+            if type_ in (None, each.link.kind) and dev in (None, each.link.ifname)
+        ]
+
+    return show(where, commands, LINK, parse)
+
+
+@link.command("set")
+@expanded
+def set_(
+    dev: Name,
+    up: Annotated[bool | None, typer.Option("--up/--down", help="Set it up or down.")] = None,
+    to_netns: Annotated[
+        str | None, typer.Option(metavar="NETNS", help="Move it there; it loses its addresses.")
+    ] = None,
+    master: Annotated[str | None, typer.Option(metavar="DEV", help="Make it a port of this bridge.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Rename it; it has to be down.")] = None,
+    mtu: Annotated[int | None, typer.Option(min=68, metavar="BYTES", help="Its MTU.")] = None,
+    mode: Annotated[LinkMode | None, typer.Option(help="ipvlan: of it and its siblings.")] = None,
+    flag: Annotated[Flag | None, typer.Option(help="ipvlan: of it and its siblings.")] = None,
+    *,
+    where: Where,
+) -> int:
+    """Change a link's state, namespace, bridge, name, MTU, mode or flag."""
+    of_ipvlan = None if mode is None else _mode("ipvlan", mode)
+    command = ip.link_set(
+        dev, netns=to_netns, master=master, name=name, mtu=mtu, up=up, mode=of_ipvlan, flag=flag
+    )
+    return change(where, f"change {dev}", command)
+
+
+@link.command("del")
+@expanded
+def delete(dev: Name, where: Where) -> int:
+    """Delete a link."""
+    return change(where, f"delete {dev}", ip.link_delete(dev))
