@@ -6,9 +6,10 @@ import typer
 
 from ipvkit.cli.common import IP_HELP, expanded, group
 from ipvkit.cli.single import Where, change, show
-from ipvkit.core.errors import UsageError
+from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.core.values import Flag, Mode
 from ipvkit.report.ip import LINK, LinkIn, with_parents
+from ipvkit.targets.modules import ipvlan_hint
 from ipvkit.tools import ip
 
 link = group("link", IP_HELP)
@@ -46,7 +47,13 @@ def add(
     All ipvlan links of a parent share mode and flag: those given here change the others too.
     """
     kind = _kind(type_, link=parent, mode=mode, flag=flag, id=id_, peer=peer, peer_netns=peer_netns)
-    return change(where, f"add {dev}, a link of type {type_}", ip.link_add(dev, kind, netns=to_netns, up=up))
+    try:
+        command = ip.link_add(dev, kind, netns=to_netns, up=up)
+        return change(where, f"add {dev}, a link of type {type_}", command)
+    except CommandFailed as problem:
+        if type_ == "ipvlan" and "Unknown device type" in problem.stderr:
+            problem.hint = f"this kernel has no ipvlan: {ipvlan_hint()}"
+        raise
 
 
 _OPTIONS = {

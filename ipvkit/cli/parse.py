@@ -1,15 +1,13 @@
 """``ipvkit parse``."""
 
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal, NamedTuple, TextIO
 
 import typer
 
@@ -21,9 +19,8 @@ from ipvkit.report.outputs import Output, event_line
 Kind = Literal["ping", "arping", "link", "addr", "route", "neigh", "netns"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """How one kind is read: as a whole, as a stream, and how it is shown."""
+class _Reader(NamedTuple):
+    """How the output of one kind of command is shown, read as a whole, and read as a stream."""
 
     output: Output[Any]
     whole: Callable[[str], Any]
@@ -34,18 +31,14 @@ def _reader(kind: Kind) -> _Reader:
     """Return the reader of `kind`; the parsers of the other tools are not loaded."""
     if kind == "ping":
         from ipvkit.report.ping import PING
-        from ipvkit.tools.ping import parse_ping, read_ping
+        from ipvkit.tools import ping
 
-        return _Reader(PING, parse_ping, read_ping)
+        return _Reader(PING, ping.parse_ping, ping.read_ping)
     if kind == "arping":
         from ipvkit.report.arping import ARPING
-        from ipvkit.tools.arping import parse_arping, read_arping
+        from ipvkit.tools import arping
 
-        return _Reader(ARPING, parse_arping, read_arping)
-    return _reader_of_ip(kind)
-
-
-def _reader_of_ip(kind: Kind) -> _Reader:
+        return _Reader(ARPING, arping.parse_arping, arping.read_arping)
     from ipvkit.report import ip as report
     from ipvkit.tools import ip
 
@@ -60,7 +53,7 @@ def _reader_of_ip(kind: Kind) -> _Reader:
         "netns": (report.NETNS, ip.parse_netns),
     }
     output, whole = readers[kind]
-    return _Reader(output, whole, lambda lines: _entries(lines, whole))
+    return _Reader(output, whole, lambda lines: ip.read_outputs(lines, whole))
 
 
 def parse(
@@ -123,37 +116,3 @@ def _patient(text: TextIO) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
-
-
-def _entries(lines: Iterable[str], parse_: Callable[[str], tuple[Any, ...]]) -> Iterator[Any]:
-    """Yield what `parse_` finds in a stream of outputs of ip: each JSON document, each plain entry."""
-    entry: list[str] = []
-    began, depth = 1, 0
-    for number, line in enumerate(lines, 1):
-        # A plain entry begins at the margin; JSON is inside its brackets, wherever it stands.
-        if entry and depth == 0 and not line[:1].isspace():
-            yield from _found(entry, began, parse_)
-            entry, began = [], number
-        entry.append(line)
-        if entry[0].startswith("["):
-            depth += _deeper(line)
-            if depth <= 0:
-                yield from _found(entry, began, parse_)
-                entry, began, depth = [], number + 1, 0
-    if entry:
-        yield from _found(entry, began, parse_)
-
-
-_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
-
-
-def _deeper(line: str) -> int:
-    """Return how many more brackets of JSON a line opens than it closes."""
-    return sum(bool(opened) - bool(closed) for opened, closed in _TEXT_OR_BRACKET.findall(line))
-
-
-def _found(entry: list[str], began: int, parse_: Callable[[str], tuple[Any, ...]]) -> tuple[Any, ...]:
-    try:
-        return parse_("".join(entry))
-    except UnparsableOutput as problem:
-        raise UnparsableOutput(problem.tool, problem.line_number + began - 1, problem.line) from None

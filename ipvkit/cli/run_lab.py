@@ -46,9 +46,11 @@ def run_lab(
     # A dry run needs nothing of this.
     from ipvkit.cli import lab_run
     from ipvkit.cli.output import refuse_unwritable
+    from ipvkit.host.interfaces import require_interface
 
     refuse_unwritable(output)
     if local:
+        require_interface(network.parent)
         run = lab_run.locally(described, network, options.prober, verbose=verbose, keep=keep, timeout=timeout)
     else:
         run = lab_run.on_simulated_lan(described, target, options.prober, verbose=verbose, timeout=timeout)

@@ -89,6 +89,7 @@ MISTAKES = {
     "--keep with uml": (["run-lab", "--keep", "--target", "uml"], "--keep needs --target local", ""),
     "local without a parent": (["run-lab", "--target", "local"], "needs a network interface", "--parent"),
     "a parent with uml": (["run-lab", "--target", "uml", "--parent", "x"], "does not go with --target", ""),
+    "no such parent": (["run-lab", "--parent", "nosuch0"], "no such interface: nosuch0", "choose from "),
     "a gateway without a parent": (["run-lab", "--gateway", "192.0.2.1"], "need --parent", "--parent eth0"),
     "a lab and a new one": (["run-lab", "l2", "--endpoints", "9"], "'l2' cannot be given", "one of the two"),
     "a subnet and no new lab": (["run-lab", "--subnet", "10.0.0.0/8"], "need --endpoints", "--endpoints N"),
@@ -185,6 +186,18 @@ def test_a_lab_file_with_a_mistake_is_named_with_its_line(
     assert (code, out) == (2, "")
     line = next(n for n, text in enumerate(file.read_text().splitlines(), 1) if "l9" in text)
     assert err.startswith(f"error: {file}:{line}: mode: unknown value 'l9'\n")
+
+
+def test_on_a_terminal_a_long_line_breaks_between_words(
+    call: Callable[..., Called], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, whole = call("run-lab", "nosuch")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    _, _, broken = call("run-lab", "nosuch")
+    assert max(map(len, whole.splitlines())) > 80
+    assert max(map(len, broken.splitlines())) <= 80
+    assert broken.split() == whole.split()
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x7fELF\x02\x01", b"", b"[" * 600])

@@ -23,6 +23,7 @@ from documents import REFERENCE
 from ipvkit.cli.commands import loaded_command
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Flag, Mode
+from ipvkit.targets import modules
 from ipvkit.tools import arping, ip, ping
 from recorder import Answer, Recorder
 from strategies import addresses, hostile_names, interface_addresses, interface_names, netns_names
@@ -854,6 +855,25 @@ def test_a_command_that_fails_is_shown_with_its_words(
         },
     }
     assert executed(recorder)[-1] == line
+
+
+def test_the_hint_names_a_target_with_ipvlan_where_the_kernel_has_none(
+    call: Callable[..., Called], recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modules, "MODULES", tmp_path)
+    recorder.answer(
+        {
+            f"ip link add test1 link eth0 type {kind}": Answer(
+                stderr="Error: Unknown device type.\n", exit_code=2
+            )
+            for kind in ("ipvlan mode l2", "macvlan mode bridge")
+        }
+    )
+    code, _, err = call("link", "add", "test1", "--link", "eth0", "--mode", "l2")
+    assert code == 4
+    assert err.endswith("hint: this kernel has no ipvlan: use --target uml\n")
+    _, _, err = call("link", "add", "test1", "--link", "eth0", "--type", "macvlan")
+    assert "hint" not in err
 
 
 def test_what_dies_of_a_signal_is_told(call: Callable[..., Called], recorder: Recorder) -> None:

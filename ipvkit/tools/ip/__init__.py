@@ -40,6 +40,7 @@ from ipvkit.tools.ip.link import Link, parse_addresses, parse_links
 from ipvkit.tools.ip.neigh import Neighbour, parse_neighbours
 from ipvkit.tools.ip.netns import Netns, parse_netns
 from ipvkit.tools.ip.route import NextHop, Route, gateway_of, parse_routes
+from ipvkit.tools.ip.stream import read_outputs
 
 __all__ = [
     "LINES_A_S",
@@ -88,6 +89,7 @@ __all__ = [
     "parse_neighbours",
     "parse_netns",
     "parse_routes",
+    "read_outputs",
     "route_add",
     "route_del",
     "route_show",
