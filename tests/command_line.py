@@ -45,7 +45,7 @@ def wait_until(condition: Callable[[], object], bound_s: float = BOUND_S) -> Non
 
 
 class Piped:
-    """A process that reads from a pipe; its stdout is read line by line, as it comes."""
+    """A process whose stdin is a pipe; its stdout is read line by line, as it comes."""
 
     def __init__(self, *words: str) -> None:
         """Start ``ipvkit WORDS``."""
@@ -106,8 +106,10 @@ class Piped:
         """Close the pipe that stdout is."""
         self._stdout.close()
 
-    def end(self) -> Called:
-        """Close the pipe, and return how the process ended and what it printed since."""
+    def end(self, number: signal.Signals | None = None) -> Called:
+        """Close the pipe, perhaps send a signal; return how it ended and what it printed since."""
+        if number is not None:
+            self.process.send_signal(number)
         out, err = self.process.communicate(timeout=BOUND_S)
         return self.process.returncode, (self._held + out).decode(), err.decode()
 

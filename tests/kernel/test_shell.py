@@ -417,34 +417,28 @@ def test_a_signal_ends_a_sandbox() -> None:
     assert (code, output) == (0, "".join(interrupted) + "KILL 137\nbegun\n")
 
 
-def test_a_person_has_a_whole_shell_in_a_sandbox() -> None:
+@pytest.mark.parametrize(
+    "does",
+    [
+        "from terminal import use\nuse(argv, cwd='/run/cwd', env=os.environ, exits=5)\n",
+        "import signal\n"
+        "from terminal import PROMPT, Terminal\n"
+        "with Terminal(argv, cwd='/run/cwd', env=os.environ) as terminal:\n"
+        "    terminal.until(PROMPT)\n"
+        "    terminal.begins_sleeping()\n"
+        "    os.kill(terminal.pid, signal.SIGTERM)\n"
+        "    assert terminal.ended() == '130, settings kept.'\n",
+    ],
+    ids=["whole shell", "ended by a signal"],
+)
+def test_a_person_has_a_shell_in_a_sandbox(does: str) -> None:
     code, output = in_the_same_guest_before_and_after(
         "mkdir /dev/pts; mount -t devpts devpts /dev/pts\n"
         f"cd {shlex.quote(str(Path(__file__).parent))}\n"
         f"PYTHONDONTWRITEBYTECODE=1 {sys.executable} - <<'END'\n"
         "import os, sys\n"
-        "from terminal import use\n"
         "argv = [sys.executable, '-m', 'ipvkit', 'shell', '--target', 'sandbox']\n"
-        "use(argv, cwd='/run/cwd', env=os.environ, exits=5)\n"
-        "END"
-    )
-    assert (code, output) == (0, "")
-
-
-def test_a_signal_ends_a_sandbox_and_leaves_the_terminal_as_it_was() -> None:
-    code, output = in_the_same_guest_before_and_after(
-        "mkdir /dev/pts; mount -t devpts devpts /dev/pts\n"
-        f"cd {shlex.quote(str(Path(__file__).parent))}\n"
-        f"PYTHONDONTWRITEBYTECODE=1 {sys.executable} - <<'END'\n"
-        "import os, signal, sys\n"
-        "from terminal import PROMPT, Terminal\n"
-        "argv = [sys.executable, '-m', 'ipvkit', 'shell', '--target', 'sandbox']\n"
-        "with Terminal(argv, cwd='/run/cwd', env=os.environ) as terminal:\n"
-        "    terminal.until(PROMPT)\n"
-        "    terminal.begins_sleeping()\n"
-        "    os.kill(terminal.pid, signal.SIGTERM)\n"
-        "    assert terminal.ended() == '130, settings kept.'\n"
-        "END"
+        f"{does}END"
     )
     assert (code, output) == (0, "")
 

@@ -63,20 +63,16 @@ def assert_the_walkthrough_passed(stdout: str) -> None:
     assert expired["lifetime_s"] == pytest.approx(lived, abs=0.001)
 
 
-def test_the_walkthrough_passes_as_root(program: Program) -> None:
+@pytest.mark.parametrize("whose", ["program", "users_program"])
+def test_the_walkthrough_passes_as_root_and_for_an_ordinary_user(
+    request: pytest.FixtureRequest, whose: str
+) -> None:
+    program: Program = request.getfixturevalue(whose)
     done = program.run("run-lab", "--target", "uml", "--json")
     assert done.returncode == 0, done.stderr
     assert_the_walkthrough_passed(done.stdout)
     assert program.left_files() == []
     assert program.left_processes() == []
-
-
-def test_the_walkthrough_passes_for_an_ordinary_user(users_program: Program) -> None:
-    done = users_program.run("run-lab", "--target", "uml", "--json")
-    assert done.returncode == 0, done.stderr
-    assert_the_walkthrough_passed(done.stdout)
-    assert users_program.left_files() == []
-    assert users_program.left_processes() == []
 
 
 LAB = """\

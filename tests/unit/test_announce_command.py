@@ -3,16 +3,12 @@
 import json
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 import test_cli
@@ -20,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures import FIXTURES, text_of
-from command_line import BOUND_S, IPVKIT, Called, assert_one_line, commands_in, executed, wait_until
+from command_line import BOUND_S, IPVKIT, Called, Piped, assert_one_line, commands_in, executed, wait_until
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import duration
 from ipvkit.report.announce import json_line, line
@@ -191,51 +187,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return machine
 
 
-class Keeper:
-    """``ipvkit announce`` in a process of its own, whose lines are read as they come."""
-
-    def __init__(self, *words: str) -> None:
-        self.process = subprocess.Popen(
-            [*IPVKIT, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        assert self.process.stdout is not None
-        self.stdout = self.process.stdout
-        self._held = b""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def line(self) -> str:
-        deadline = time.monotonic() + BOUND_S
-        while b"\n" not in self._held:
-            readable, _, _ = select.select([self.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            chunk = os.read(self.stdout.fileno(), 65536) if readable else b""
-            assert chunk, f"no line came after {self._held!r}"
-            self._held += chunk
-        line, _, self._held = self._held.partition(b"\n")
-        return line.decode()
-
-    def end(self, number: signal.Signals | None = None) -> Called:
-        """Send a signal, if one is given; return how it ended and what it printed since."""
-        if number is not None:
-            self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=BOUND_S)
-        return self.process.returncode, (self._held + out).decode(), err.decode()
-
-
 OFTEN = (*OF_ETH0, "--every", "200ms")
 BEGAN = f"announcing {ADDRESS} out of eth0 every 0.2 s"
 RESTORED = "net.ipv4.ip_nonlocal_bind = 0 again"
 
 
 def test_it_announces_in_rounds_and_takes_back_what_it_set(machine: Machine) -> None:
-    with Keeper(*OFTEN, str(OTHER), "--for", "900ms") as keeper:
+    with Piped(*OFTEN, str(OTHER), "--for", "900ms") as keeper:
         code, out, err = keeper.end()
     assert (code, err) == (0, "")
     began, stopped = out.splitlines()
@@ -259,7 +217,7 @@ def test_a_signal_ends_it_and_all_is_taken_back(
 ) -> None:
     if hangs:
         machine.arping("hangs")
-    with Keeper(*OFTEN) as keeper:
+    with Piped(*OFTEN) as keeper:
         assert keeper.line() == BEGAN
         wait_until(lambda: machine.executed("arping -c"))
         assert machine.nonlocal_bind == 1
@@ -277,7 +235,7 @@ def test_an_address_that_fails_and_recovers_is_told_once_each(machine: Machine) 
         wanted = len(machine.executed("arping -c")) + number
         wait_until(lambda: len(machine.executed("arping -c")) >= wanted)
 
-    with Keeper(*OFTEN) as keeper:
+    with Piped(*OFTEN) as keeper:
         assert keeper.line() == BEGAN
         rounds(2)
         machine.arping("fails", f"{DOWN}\n")
@@ -305,7 +263,7 @@ def test_what_is_not_needed_is_not_set(
 ) -> None:
     machine.nonlocal_bind = value
     machine.answer(answers)
-    with Keeper("announce", address, "--parent", "eth0", "--for", "200ms") as keeper:
+    with Piped("announce", address, "--parent", "eth0", "--for", "200ms") as keeper:
         code, out, err = keeper.end()
     assert (code, err) == (0, "")
     assert out.splitlines()[1] == "stopped after 1 round (time is up)"
@@ -318,13 +276,13 @@ def test_what_habets_complains_of_is_a_failure_though_it_exits_as_ever(machine: 
     said = Answer(stderr=text_of(capture / "arping-device-down.txt"), exit_code=1)
     line = f"arping -c 1 -U -i eth0 -S {ADDRESS} {ADDRESS}"
     machine.recorder.answer({LOOK: links(), "arping -V": HABETS, line: said})
-    with Keeper(*OFTEN, "--for", "300ms") as keeper:
+    with Piped(*OFTEN, "--for", "300ms") as keeper:
         out = keeper.end()[1]
     assert out.splitlines()[1].startswith(f"{ADDRESS}: arping failed: libnet_init(LIBNET_LINK, down0)")
 
 
 def test_a_value_that_somebody_else_changed_is_left_alone(machine: Machine) -> None:
-    with Keeper(*OFTEN) as keeper:
+    with Piped(*OFTEN) as keeper:
         assert keeper.line() == BEGAN
         machine.nonlocal_bind = 0
         code, out, err = keeper.end(signal.SIGTERM)
@@ -337,7 +295,7 @@ def test_a_value_that_somebody_else_changed_is_left_alone(machine: Machine) -> N
 
 
 def test_a_value_that_does_not_go_back_is_an_error(machine: Machine) -> None:
-    with Keeper(*OFTEN) as keeper:
+    with Piped(*OFTEN) as keeper:
         assert keeper.line() == BEGAN
         machine.arping("stuck")
         code, out, err = keeper.end(signal.SIGINT)
@@ -348,7 +306,7 @@ def test_a_value_that_does_not_go_back_is_an_error(machine: Machine) -> None:
 
 def test_who_may_not_is_told_and_all_is_taken_back(machine: Machine) -> None:
     machine.arping("fails", "arping: socket: Operation not permitted\n")
-    with Keeper(*OFTEN) as keeper:
+    with Piped(*OFTEN) as keeper:
         code, out, err = keeper.end()
     assert code == 3
     assert out.splitlines() == [BEGAN, f"stopped after 1 round (it failed); {RESTORED}"]
@@ -368,9 +326,9 @@ def test_who_may_not_set_it_is_told_before_anything_is_sent(
 
 
 def test_a_reader_that_goes_ends_it_and_all_is_taken_back(machine: Machine) -> None:
-    with Keeper(*OFTEN) as keeper:
+    with Piped(*OFTEN) as keeper:
         assert keeper.line() == BEGAN
-        keeper.stdout.close()
+        keeper.stop_reading()
         assert keeper.process.wait(BOUND_S) == 0
         assert keeper.process.stderr is not None
         assert keeper.process.stderr.read() == b""
@@ -420,7 +378,7 @@ def test_in_a_namespace_the_hint_is_a_command_there(call: Callable[..., Called],
 
 
 def test_with_json_each_change_is_a_line(machine: Machine) -> None:
-    with Keeper(*OFTEN, "--json") as keeper:
+    with Piped(*OFTEN, "--json") as keeper:
         lines = [keeper.line()]
         machine.arping("fails", f"{DOWN}\n")
         lines.append(keeper.line())
