@@ -1,8 +1,13 @@
 """Captures of what tools printed, and what a person reads in them."""
 
 import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from ipvkit.core.errors import UnparsableOutput
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -38,3 +43,32 @@ def stripped(value: Any) -> Any:
 
 def _is_empty(value: Any) -> bool:
     return value is None or value is False or value in ("", [], {})
+
+
+def assert_linear(parse: Callable[[str], object], output: str | Callable[[int], str]) -> None:
+    """Check that eight times the output takes far less than the 64 times that a square of it would.
+
+    `output` is a text with two bars, of which the part between is repeated, or makes a text of about so many
+    characters.
+    """
+
+    def text(size: int) -> str:
+        if callable(output):
+            return output(size)
+        before, part, behind = output.split("|")
+        return before + part * (size // len(part)) + behind
+
+    # The process's own time, which hardly depends on what else the machine does.
+    short = min(_cpu_s(parse, text(_SIZE)) for _ in range(3))
+    long = _cpu_s(parse, text(8 * _SIZE))
+    assert long < 32 * short + 0.01, (short, long)
+
+
+_SIZE = 20_000
+
+
+def _cpu_s(parse: Callable[[str], object], text: str) -> float:
+    started = time.process_time()
+    with suppress(UnparsableOutput):
+        parse(text)
+    return time.process_time() - started

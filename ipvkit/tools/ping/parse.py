@@ -7,7 +7,6 @@ ping/ping_echo.c, ping/ping6.c; FreeBSD: sbin/ping/ping.c, sbin/ping/ping6.c; ma
 import gc
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -126,6 +125,7 @@ _NOTE = re.compile(
         )
     )
 )
+_FIRST_TYPED = "^.\b"
 _TYPED = re.compile(r"(?P<typed>(?:\^[C\\TZ])+|[.\x08][.\x08!EC ]*)(?P<rest>(?:--- |ping[46]?: |[0-9]+/).*)?")
 """What a flood leaves on a line, or a terminal of ^C, and what a ping without a newline puts behind it."""
 
@@ -138,13 +138,16 @@ _TRANSLATED = re.compile(
 
 _Events = tuple[PingEvent, ...]
 _Found = re.Match[str]
+_NO_HEADER: tuple[Any, ...] = (None,) * len(Header._fields)
+_NO_SUMMARY: tuple[Any, ...] = (None,) * len(Summary._fields)
+_NO_TIMES: tuple[Any, ...] = (None,) * len(Times._fields)
 
 
 def parse_ping(text: str) -> PingReport:
-    """Return what one ping printed on stdout, or on stdout and stderr; raise UnparsableOutput if it is none.
+    """Return what one ping printed on stdout, or on stdout and stderr; raise UnparsableOutput for other text.
 
-    It is none if its first 100 lines have neither ping's header nor an error of ping's own. A ping that is
-    under way, was killed, or failed is a report that is not complete.
+    It is other text if its first 100 lines have neither ping's header nor an error of ping itself. A ping
+    that still runs, was killed, or failed is a report that is not complete.
 
     >>> report = parse_ping('''PING 192.0.2.1 (192.0.2.1) 56(84) bytes of data.
     ... 64 bytes from 192.0.2.1: icmp_seq=1 ttl=64 time=0.391 ms
@@ -159,29 +162,23 @@ def parse_ping(text: str) -> PingReport:
     replies: list[Reply] = []
     events: list[PingEvent] = []
     reading = _Reading(replies.append, events.append, single=True)
-    with _no_collection_of(text):
-        reading.read(text)
-    reading.close()
-    return _report(replies, events)
-
-
-@contextmanager
-def _no_collection_of(text: str) -> Iterator[None]:
-    """Pause the collector of cycles for a long text: replies are in none, and it would look at a million."""
+    # Replies are in no reference cycle, and the collector would look at a million of them again and again.
     pause = len(text) > _LONG and gc.isenabled()
     if pause:
         gc.disable()
     try:
-        yield
+        reading.read(text)
     finally:
         if pause:
             gc.enable()
+    reading.close()
+    return _report(replies, events)
 
 
 def read_ping(lines: Iterable[str]) -> Iterator[PingEvent]:
-    r"""Yield what each of `lines` says, newline included, of one ping or several, as soon as it comes.
+    r"""Yield the events of each of `lines`, newline included, of one ping or several, as soon as it comes.
 
-    Raise UnparsableOutput where the first 100 lines have neither a header nor an error of ping's own.
+    Raise UnparsableOutput where the first 100 lines have neither a header nor an error of ping itself.
 
     >>> for event in read_ping(["PING a.example (192.0.2.1): 56 data bytes\n", "hm\n"]):
     ...     print(event)
@@ -192,29 +189,35 @@ def read_ping(lines: Iterable[str]) -> Iterator[PingEvent]:
     reading = _Reading(events.append, events.append, single=False)
     for line in lines:
         reading.read(line)
-        yield from events
-        events.clear()
+        if reading.is_ping:
+            yield from events
+            events.clear()
     reading.close()
 
 
 def _report(replies: list[Reply], events: list[PingEvent]) -> PingReport:
-    fields: dict[str, Any] = {}
+    header, summary, times = _NO_HEADER, _NO_SUMMARY, _NO_TIMES
+    found: dict[type, list[Any]] = {}
     for event in events:
-        if isinstance(event, Header | Summary | Times):
-            fields |= {name: getattr(event, name) for name in event.__slots__}
-    return PingReport(
-        **fields,
-        complete="transmitted" in fields,
-        replies=tuple(replies),
-        errors=tuple(event for event in events if isinstance(event, PingError)),
-        no_answers=tuple(event for event in events if isinstance(event, NoAnswer)),
-        notes=tuple(event.text for event in events if isinstance(event, Note)),
-        unrecognised=tuple(event.line for event in events if isinstance(event, Unrecognised)),
-    )
+        if isinstance(event, Header):
+            header = event
+        elif isinstance(event, Summary):
+            summary = event
+        elif isinstance(event, Times):
+            times = event
+        else:
+            found.setdefault(type(event), []).append(event)
+    errors, no_answers = tuple(found.get(PingError, ())), tuple(found.get(NoAnswer, ()))
+    notes = tuple(note.text for note in found[Note]) if Note in found else ()
+    unrecognised = tuple(event.line for event in found[Unrecognised]) if Unrecognised in found else ()
+    # By position: a third faster than by name.
+    values: list[Any] = [*header, tuple(replies), errors, no_answers, *summary, *times]
+    values += (summary is not _NO_SUMMARY, notes, unrecognised)
+    return PingReport(*values)
 
 
 class _Reading:
-    """Tells what each line says: a reply to `reply`, all else to `event`."""
+    """Hands each reply to `reply`, and every other event to `event`."""
 
     def __init__(
         self, reply: Callable[[Reply], None], event: Callable[[PingEvent], None], *, single: bool
@@ -222,13 +225,12 @@ class _Reading:
         self._reply = reply
         self._event = event
         self._single = single
-        self._lines_read = 0
+        self._lines = 0
         self._first: tuple[int, str] | None = None
-        # What comes before the text is known to be ping's is told only then.
-        self._held: list[PingEvent] | None = []
-        self._has_begun = False
-        self._has_counts = False
+        self._has_begun = self._has_counts = False
         self._origins: dict[str, tuple[int, Address | None, str | None]] = {}
+        self.is_ping = False
+        """Whether a line was ping's; what came before it may be of another program."""
 
     def read(self, text: str) -> None:
         """Read whole lines, and at the very end perhaps one that was cut."""
@@ -246,24 +248,23 @@ class _Reading:
 
     def close(self) -> None:
         """Raise UnparsableOutput if nothing that was read is ping's."""
-        if self._held is not None:
+        if not self.is_ping:
             raise UnparsableOutput("ping", *(self._first or (1, "")))
 
     def _read_block(self, found: list[tuple[str, ...]]) -> None:
-        origins, tell, make = self._origins, self._reply, tuple.__new__
-        numbered = enumerate(found, self._lines_read + 1)
-        for number, (line, timestamp, origin, seq, ttl, time, rest) in numbered:
+        origins, reply, make = self._origins, self._reply, tuple.__new__
+        for number, (line, timestamp, origin, seq, ttl, time, rest) in enumerate(found, self._lines + 1):
             if not origin or (origin not in origins and not self._knows(origin)):
-                self._understand(line, number)
+                if line:
+                    self._understand(line, number)
                 continue
-            size, source, name = origins[origin]
             stamp = float(timestamp) if timestamp else None
             # Reply(...) is a function of Python's and takes a tenth more of all the time.
-            reply = make(
-                Reply, (size, source, name, int(seq), int(ttl), float(time), False, False, stamp, ())
+            found_reply = make(
+                Reply, (*origins[origin], int(seq), int(ttl), float(time), False, False, stamp, ())
             )
-            tell(_with_remarks(reply, _remarks(rest)) if rest else reply)
-        self._lines_read += len(found)
+            reply(_with_remarks(found_reply, _remarks(rest)) if rest else found_reply)
+        self._lines += len(found)
 
     def _knows(self, origin: str) -> bool:
         """Return whether `origin` is a size with an address or a name, and remember what it is."""
@@ -274,33 +275,32 @@ class _Reading:
         return True
 
     def _read_line(self, line: str, *, cut: bool = False) -> None:
-        self._lines_read += 1
+        self._lines += 1
         if self._first is None and line.strip():
-            self._first = self._lines_read, line.removesuffix("\r")
-        self._understand(line, self._lines_read, cut=cut)
-        if self._lines_read >= _PATIENCE:
+            self._first = self._lines, line.removesuffix("\r")
+        self._understand(line, self._lines, cut=cut)
+        if self._lines >= _PATIENCE:
             self.close()
 
     def _understand(self, raw: str, number: int, *, cut: bool = False) -> None:
         raw = raw.removesuffix("\r")
         line = raw.replace("\a", "").replace("\r", "").rstrip(" \t")
-        if typed := _TYPED.fullmatch(line):
-            self._tell_typed(typed["typed"])
+        if line[:1] in _FIRST_TYPED and (typed := _TYPED.fullmatch(line)):
+            self._note_typed(typed["typed"])
             line = typed["rest"] or ""
         if not line:
             return
-        for pattern, make, ends in _GRAMMAR:
-            found = pattern.fullmatch(line)
-            if found is not None and (not cut or line.endswith(ends)):
+        for mark, pattern, make, ends in _GRAMMAR:
+            if mark in line and (found := pattern.fullmatch(line)) and (not cut or line.endswith(ends)):
                 try:
                     events = make(found)
                 except ValueError:
                     break
-                self._tell(events, raw, number)
+                self._take(events, raw, number)
                 return
         if line.startswith(("PING ", "PING6(")) or (not cut and self._is_foreign(line)):
             raise UnparsableOutput("ping", number, raw)
-        self._emit(Unrecognised(raw))
+        self._event(Unrecognised(raw))
 
     def _is_foreign(self, line: str) -> bool:
         """Return whether `line`, which is not understood, is one of ping's under another locale."""
@@ -308,43 +308,30 @@ class _Reading:
             return False
         return bool(_COMMA.search(line) or (not self._has_counts and _TRANSLATED.match(line)))
 
-    def _tell_typed(self, typed: str) -> None:
+    def _note_typed(self, typed: str) -> None:
         left = typed if typed.startswith("^") else _left_on_screen(typed)
         if left:
-            self._emit(Note(left))
+            self._event(Note(left))
 
-    def _tell(self, events: _Events, raw: str, number: int) -> None:
+    def _take(self, events: _Events, raw: str, number: int) -> None:
         if not self._has_begun and not any(map(_stands_alone, events)):
             events = (Unrecognised(raw),)
         for event in events:
-            match event:
-                case Reply():
-                    self._reply(event)
-                    continue
-                case Header() if self._has_begun and self._single:
+            kind = type(event)
+            if isinstance(event, Reply):
+                self._reply(event)
+                continue
+            if kind is Header:
+                if self._has_begun and self._single:
                     raise UnparsableOutput("ping", number, raw)
-                case Header():
-                    self._has_begun, self._has_counts = True, False
-                case Summary() if self._has_counts:
-                    self._emit(Unrecognised(raw))
+                self._has_begun, self._has_counts = True, False
+            elif kind is Summary:
+                if self._has_counts:
+                    self._event(Unrecognised(raw))
                     return
-                case Summary():
-                    self._has_counts = True
-            if not isinstance(event, Note | Unrecognised):
-                self._release()
-            self._emit(event)
-
-    def _release(self) -> None:
-        """Tell what was held back: the text is ping's."""
-        held, self._held = self._held, None
-        for event in held or ():
+                self._has_counts = True
+            self.is_ping = self.is_ping or kind not in (Note, Unrecognised)
             self._event(event)
-
-    def _emit(self, event: PingEvent) -> None:
-        if self._held is None:
-            self._event(event)
-        else:
-            self._held.append(event)
 
 
 def _stands_alone(event: PingEvent) -> bool:
@@ -374,7 +361,7 @@ def _address(text: str) -> Address:
 def _address_of(name: str | None) -> Address | None:
     """Return the address that `name` writes; None where it writes none."""
     try:
-        return _address(name or "")
+        return _address(name) if name else None
     except ValueError:
         return None
 
@@ -411,19 +398,12 @@ def _decimal(text: str | None) -> float | None:
 
 
 def _header(found: _Found) -> _Events:
-    address = _address_of(found["address"])
+    destination, gap, host, source, dev, size = found.groups()
+    address = _address_of(host)
     # ping6 of s20121221 and before has a name there, and no blank before the bracket.
-    if address is None and found["gap"]:
+    if address is None and gap:
         raise ValueError
-    return (
-        Header(
-            destination=found["destination"],
-            address=address,
-            source=_address_of(found["source"]),
-            dev=found["dev"] or None,
-            data_bytes=_whole(found["size"]),
-        ),
-    )
+    return (Header(destination, address, _address_of(source), dev or None, _whole(size)),)
 
 
 def _header_of_ping6(found: _Found) -> _Events:
@@ -483,24 +463,23 @@ def _no_answer(found: _Found) -> _Events:
 
 
 def _summary(found: _Found) -> _Events:
+    transmitted, received, duplicates, corrupted, errors, loss, forged, late, time = found.groups()
     summary = Summary(
-        transmitted=int(found["transmitted"]),
-        received=int(found["received"]),
-        duplicates=int(found["duplicates"] or 0),
-        corrupted=int(found["corrupted"] or 0),
-        error_count=int(found["errors"] or 0),
-        loss_percent=_decimal(found["loss"]),
-        time_ms=_whole(found["time"]),
+        int(transmitted),
+        int(received),
+        int(duplicates or 0),
+        int(corrupted or 0),
+        int(errors or 0),
+        float(loss) if loss else None,
+        int(time) if time else None,
     )
-    return (summary, *(Note(text) for text in found.group("forged", "late") if text))
+    return (summary, *(Note(text) for text in (forged, late) if text)) if forged or late else (summary,)
 
 
 def _times(found: _Found) -> _Events:
-    rtt = None
-    if found["min"]:
-        least, mean, most = map(float, found.group("min", "avg", "max"))
-        rtt = Rtt(least, mean, most, _decimal(found["mdev"]))
-    return (Times(rtt, _whole(found["pipe"]), _decimal(found["ipg"]), _decimal(found["ewma"])),)
+    least, mean, most, mdev, pipe, ipg, ewma = found.groups()
+    rtt = Rtt(float(least), float(mean), float(most), _decimal(mdev)) if least else None
+    return (Times(rtt, _whole(pipe), _decimal(ipg), _decimal(ewma)),)
 
 
 def _note(found: _Found) -> _Events:
@@ -512,22 +491,22 @@ def _nothing(_: _Found) -> _Events:
 
 
 _OPEN = ()
-"""Text that ends anywhere: where it was cut, nobody can tell."""
+"""Text that ends anywhere, so that a cut does not show."""
 
 _WHOLE = ("",)
 """What ping writes at once, so that it is never cut: the end of its summary, and its own errors."""
 
-_GRAMMAR: tuple[tuple[re.Pattern[str], Callable[[_Found], _Events], tuple[str, ...]], ...] = (
-    (_STATISTICS, _nothing, ("---",)),
-    (_COUNTS, _summary, (" loss", "ms", "packets!", "wait time")),
-    (_TIMES, _times, _WHOLE),
-    (_HEADER, _header, ("bytes of data.", "data bytes", "requests", "request")),
-    (_REPLY, _reply, (" ms", ")")),
-    (_FROM, _error_from, _OPEN),
-    (_BYTES_FROM, _error_in_bytes_from, _OPEN),
-    (_NO_ANSWER, _no_answer, _OPEN),
-    (_NOTE, _note, _OPEN),
-    (_OWN, _error_of_its_own, _WHOLE),
-    (_HEADER_OF_PING6, _header_of_ping6, _OPEN),
+_GRAMMAR: tuple[tuple[str, re.Pattern[str], Callable[[_Found], _Events], tuple[str, ...]], ...] = (
+    ("--- ", _STATISTICS, _nothing, ("---",)),
+    (" packets transmitted, ", _COUNTS, _summary, (" loss", "ms", "packets!", "wait time")),
+    ("PING ", _HEADER, _header, ("bytes of data.", "data bytes", "requests", "request")),
+    ("", _TIMES, _times, _WHOLE),
+    (" bytes from ", _REPLY, _reply, (" ms", ")")),
+    ("From ", _FROM, _error_from, _OPEN),
+    (" bytes from ", _BYTES_FROM, _error_in_bytes_from, _OPEN),
+    ("seq", _NO_ANSWER, _no_answer, _OPEN),
+    ("", _NOTE, _note, _OPEN),
+    ("", _OWN, _error_of_its_own, _WHOLE),
+    ("PING6(", _HEADER_OF_PING6, _header_of_ping6, _OPEN),
 )
-"""What a line can be, who says what it means, and the ends that show that it was not cut."""
+"""The kinds of lines: text that each has, its pattern, its events, and how a line ends that was not cut."""

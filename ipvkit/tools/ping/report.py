@@ -42,8 +42,7 @@ class NoAnswer(NamedTuple):
     timestamp: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rtt:
+class Rtt(NamedTuple):
     """Round-trip times in milliseconds; `mdev` is the standard deviation, which busybox does not print."""
 
     min: float
@@ -52,8 +51,7 @@ class Rtt:
     mdev: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What ping sets out to do: `data_bytes` is the payload, `source` and `dev` are what it is bound to."""
 
     destination: str
@@ -63,8 +61,7 @@ class Header:
     data_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """What ping counted; `time_ms` is how long it ran, which only iputils tells."""
 
     transmitted: int
@@ -76,8 +73,7 @@ class Summary:
     time_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """What ping says of the times behind its summary; `pipe` is the most requests that were under way."""
 
     rtt_ms: Rtt | None = None
