@@ -1,22 +1,20 @@
 """``ipvkit announce``."""
 
 import select
-import stat
 import sys
 from dataclasses import replace
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Netns, one_form
+from ipvkit.cli.common import DryRun, Netns, ipv4, one_form
 from ipvkit.cli.single import version
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import address, any_address, duration, interface_name
-from ipvkit.plan.phases import NONLOCAL_BIND
-from ipvkit.report.announce import json_line, left_alone, line
+from ipvkit.core.values import address, duration, interface_name
+from ipvkit.host import program
+from ipvkit.report.announce import json_line, left_alone, line, preview
 from ipvkit.report.systemd import unit as unit_of
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping
@@ -47,17 +45,20 @@ def announce(
     """
     _refuse_combinations(json_=json_, unit=unit, dry_run=dry_run, for_=for_)
     announcement = Announcement(
-        tuple(map(_ipv4, addresses)),
+        tuple(_unicast(text) for text in addresses),
         interface_name(parent),
         duration(every),
         None if for_ is None else duration(for_),
         netns,
     )
     if unit:
-        emit(unit_of(announcement, _program()))
+        emit(unit_of(announcement, program.words()))
+        if closed := program.closed_folder():
+            how = "install ipvkit for all users, as in `sudo pipx install --global .`"
+            print(f"note: the unit cannot enter {closed}: {how}", file=sys.stderr)
         return 0
     if dry_run:
-        emit(_preview(announcement))
+        emit(preview(announcement))
         return 0
     return _keep(announcement, as_json=json_)
 
@@ -69,27 +70,9 @@ def _refuse_combinations(*, json_: bool, unit: bool, dry_run: bool, for_: str | 
             raise UsageError(f"--unit does not go with {name}", "a unit runs without end")
 
 
-def _ipv4(text: str) -> IPv4Address:
-    found = any_address(text)
-    if not isinstance(found, IPv4Address):
-        raise UsageError(f"{text} is an IPv6 address, and ARP is for IPv4", "IPv6 uses neighbour discovery")
+def _unicast(text: str) -> IPv4Address:
     address(text)
-    return found
-
-
-def _preview(announcement: Announcement) -> str:
-    """Return every command with its purpose; the machine decides which of them are needed."""
-    commands = {
-        f"check that {announcement.parent} is up, and which addresses the host has": announcement.look,
-        f"unless the host has all of them, read {NONLOCAL_BIND}": announcement.read,
-        "if that is 0, let arping send from an address that the host does not have": announcement.write(1),
-        **{
-            f"announce {each} every {announcement.every_s:g} s": announcement.once(each)
-            for each in announcement.addresses
-        },
-        "at the end, restore it": announcement.write(0),
-    }
-    return "".join(f"# {purpose}\n{command}\n" for purpose, command in commands.items())
+    return ipv4(text, "IPv6 uses neighbour discovery")
 
 
 def _keep(announcement: Announcement, *, as_json: bool) -> int:
@@ -114,25 +97,3 @@ def _reader_has_gone() -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(found & select.POLLERR for _, found in poll.poll(0))
-
-
-def _program() -> list[str]:
-    """Return the words that start this ipvkit from anywhere; warn where root's unit could not."""
-    script = Path(sys.argv[0]).absolute()
-    words = [str(script)] if script.name == "ipvkit" else [sys.executable, "-m", "ipvkit"]
-    for path in (Path(words[0]), Path(words[0]).resolve(), Path(__file__).resolve()):
-        closed = next((folder for folder in path.parents if _is_closed(folder)), None)
-        if closed is not None:
-            print(
-                f"note: the unit cannot enter {closed}: "
-                "install ipvkit for all users, as in `sudo pipx install --global .`",
-                file=sys.stderr,
-            )
-            break
-    return words
-
-
-def _is_closed(folder: Path) -> bool:
-    """Return whether root without its capabilities cannot enter `folder`."""
-    found = folder.stat()
-    return found.st_uid != 0 and not found.st_mode & stat.S_IXOTH

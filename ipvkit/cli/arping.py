@@ -1,15 +1,13 @@
 """``ipvkit arping``, by whichever implementation is installed."""
 
-from ipaddress import IPv4Address
 from typing import Annotated
 
 import typer
 
-from ipvkit.cli import emit
-from ipvkit.cli.common import expanded
-from ipvkit.cli.single import TIMEOUT_S, Where, perform, said, version
-from ipvkit.core.errors import CommandFailed, UsageError
-from ipvkit.core.values import any_address, interface_name
+from ipvkit.cli.common import expanded, ipv4
+from ipvkit.cli.single import TIMEOUT_S, Where, probed, version
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import interface_name
 from ipvkit.report.arping import ARPING
 from ipvkit.tools import arping as arping_
 
@@ -36,31 +34,15 @@ def arping(
     """
     if announce and duplicate:
         raise UsageError("--announce does not go with --duplicate", "give one of the two")
-    asked, dev = _ipv4(address), interface_name(dev)
+    asked, dev = ipv4(address, "for IPv6, type: ipvkit ping"), interface_name(dev)
     if by is None:
         by = "iputils" if where.dry_run else arping_.implementation(version(arping_.VERSION))
     if announce:
-        purpose, command = f"announce {asked}", arping_.announce(asked, dev, count=count, by=by)
+        purpose, build = f"announce {asked}", arping_.announce
     elif duplicate:
-        purpose, command = (
-            f"check whether another host has {asked}",
-            arping_.find_duplicate(asked, dev, count=count, by=by),
-        )
+        purpose, build = f"check whether another host has {asked}", arping_.find_duplicate
     else:
-        purpose, command = f"ask which host has {asked}", arping_.probe(asked, dev, count=count, by=by)
-    done = perform(where, {purpose: command}, timeout_s=count + TIMEOUT_S)
-    if done is None:
-        return 0
-    report = arping_.parse_arping(said(done[0]))
-    if not report.complete:
-        what = report.errors[-1] if report.errors else "it ended early"
-        raise CommandFailed(f"arping failed: {what}", command=str(where.placed(command)))
-    emit(ARPING.document(report) if where.json_ else ARPING.table(report))
-    return 0 if announce or bool(report.replies) != duplicate else 1
-
-
-def _ipv4(text: str) -> IPv4Address:
-    found = any_address(text)
-    if not isinstance(found, IPv4Address):
-        raise UsageError(f"{text} is an IPv6 address, and ARP is for IPv4", "for IPv6, type: ipvkit ping")
-    return found
+        purpose, build = f"ask which host has {asked}", arping_.probe
+    commands = {purpose: build(asked, dev, count=count, by=by)}
+    report = probed(where, commands, arping_.parse_arping, ARPING, timeout_s=count + TIMEOUT_S)
+    return 0 if report is None or announce or bool(report.replies) != duplicate else 1

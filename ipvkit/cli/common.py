@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from functools import wraps
+from ipaddress import IPv4Address
 from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from typer.core import TyperGroup
 from ipvkit.cli import SUMMARIES, emit
 from ipvkit.cli.hints import unknown_command
 from ipvkit.core.errors import UsageError
+from ipvkit.core.values import any_address
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands, execute nothing.")]
@@ -73,6 +75,14 @@ def one_form(*, dry_run: bool, json_: bool) -> None:
     """Raise UsageError where a preview is wanted as JSON."""
     if dry_run and json_:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
+
+
+def ipv4(text: str, hint: str) -> IPv4Address:
+    """Return the IPv4 address that `text` is; raise UsageError for another, with `hint` for one of IPv6."""
+    found = any_address(text)
+    if not isinstance(found, IPv4Address):
+        raise UsageError(f"{text} is an IPv6 address, and ARP is for IPv4", hint)
+    return found
 
 
 def expanded(verb: Callable[..., int]) -> Callable[..., int]:

@@ -1,6 +1,5 @@
 """The options that describe a lab, and the lab that they describe."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
@@ -19,17 +18,11 @@ from ipvkit.core.values import (
     interface_name,
     route_destination,
 )
-from ipvkit.lab import AT_ONCE, MOST_AT_ONCE, Lab, Prober, Setting, Setup, gallery, on_parent
+from ipvkit.host.limits import concurrent_pings
+from ipvkit.lab import MOST_AT_ONCE, Lab, Prober, Setting, Setup, gallery, on_parent
 from ipvkit.lab.fields import MOST_CHARACTERS
 from ipvkit.lab.format import load
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
-
-_BYTES_A_PING = 16 << 20
-"""How much of a machine's memory there is for each ping that goes on: it takes less."""
-
-_MOST_NEIGHBOURS = 128
-"""How many pings go on at once at most, where each makes two new neighbour entries: the kernel has room for
-1,024 in all namespaces together (gc_thresh3 in net/ipv4/arp.c)."""
 
 LabName = Annotated[str, typer.Argument(metavar="LAB", help="A gallery lab, or the path of a lab file.")]
 Subnet = Annotated[
@@ -126,7 +119,7 @@ class LabOptions:
     def described(self) -> Lab:
         """Return the lab, named or generated, with the number of its concurrent pings; raise UsageError."""
         found = self._generated() if self.endpoints else self._loaded()
-        at_once = self.parallel or self.at_once or found.at_once or _pings_at_once()
+        at_once = self.parallel or self.at_once or found.at_once or concurrent_pings()
         return replace(found, setup=self.setup or found.setup, at_once=at_once)
 
     def _generated(self) -> Lab:
@@ -177,12 +170,6 @@ def subnet_of(text: str | None) -> IPv4Network | None:
     if not isinstance(found, IPv4Network):
         raise UsageError(f"{text!r} is not an IPv4 subnet", "such as 10.104.0.0/16; --ipv6 adds IPv6")
     return found
-
-
-def _pings_at_once() -> int:
-    """Return how many pings this machine takes at once: by its CPUs, its memory and its neighbour tables."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(AT_ONCE * (os.cpu_count() or 1), memory // _BYTES_A_PING, _MOST_NEIGHBOURS))
 
 
 def previewed(lab: Lab, network: RealNetwork) -> Lab:

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from ipvkit.cli import emit
 from ipvkit.cli.common import expanded, number
-from ipvkit.cli.single import TIMEOUT_S, Where, perform, said, version
-from ipvkit.core.errors import CommandFailed, UsageError
+from ipvkit.cli.single import TIMEOUT_S, Where, probed, version
+from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Address, any_address, destination, interface_name
 from ipvkit.report.ping import PING
 from ipvkit.tools import ping as ping_
@@ -66,24 +65,11 @@ def ping(
     if by is None:
         by = "iputils" if where.dry_run else ping_.implementation(version(ping_.VERSION))
     command = ping_.ping(
-        to_,
-        count=count,
-        interval=interval,
-        wait=wait,
-        source=from_,
-        size=size,
-        ttl=ttl,
-        by=by,
+        to_, count=count, interval=interval, wait=wait, source=from_, size=size, ttl=ttl, by=by
     )
-    done = perform(where, {f"ping {to}": command}, timeout_s=count * interval + wait + TIMEOUT_S)
-    if done is None:
-        return 0
-    report = ping_.parse_ping(said(done[0]))
-    if not report.complete:
-        what = report.errors[-1].message if report.errors else "it ended early"
-        raise CommandFailed(f"ping failed: {what}", command=str(where.placed(command)))
-    emit(PING.document(report) if where.json_ else PING.table(report))
-    return 0 if report.received else 1
+    timeout_s = count * interval + wait + TIMEOUT_S
+    report = probed(where, {f"ping {to}": command}, ping_.parse_ping, PING, timeout_s=timeout_s)
+    return 0 if report is None or report.received else 1
 
 
 def _source(text: str) -> Address | str:

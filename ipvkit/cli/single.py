@@ -1,15 +1,16 @@
 """One command at a time: shown, or executed where it is to be."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, Netns, one_form
 from ipvkit.core.command import Command, Completed, in_netns
-from ipvkit.report.outputs import Output, command_document
+from ipvkit.core.errors import CommandFailed
+from ipvkit.report.outputs import Output, command_document, commented
 from ipvkit.targets.kinds import TargetKind
 
 T = TypeVar("T")
@@ -17,6 +18,18 @@ Target = Annotated[
     TargetKind,
     typer.Option(help="This machine, or a simulated LAN that ends with the command."),
 ]
+
+
+class _Report(Protocol):
+    """What a ping or an arping printed."""
+
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def errors(self) -> Sequence[Any]: ...
+
+
+P = TypeVar("P", bound=_Report)
 
 TIMEOUT_S = 30.0
 """How long a command may take that ends at once."""
@@ -67,7 +80,7 @@ def perform(
 
         return simulated.perform(where.target, placed, dry_run=where.dry_run, timeout_s=timeout_s)
     if where.dry_run:
-        emit("".join(f"# {purpose}\n{command}\n" for purpose, command in placed.items()))
+        emit(commented(placed))
         return None
     return [_executed(command, timeout_s) for command in placed.values()]
 
@@ -99,11 +112,37 @@ def show(
     return 0
 
 
+def probed(
+    where: Where,
+    commands: Mapping[str, Command],
+    parse: Callable[[str], P],
+    output: Output[P],
+    *,
+    timeout_s: float,
+) -> P | None:
+    """Return the report of one ping or arping, printed; None for a preview.
+
+    Raise CommandFailed where it printed no summary.
+    """
+    done = perform(where, commands, timeout_s=timeout_s)
+    if done is None:
+        return None
+    report = parse(all_printed(done[0]))
+    if not report.complete:
+        [command] = commands.values()
+        last = report.errors[-1] if report.errors else "it ended early"
+        raise CommandFailed(
+            f"{command.argv[0]} failed: {getattr(last, 'message', last)}", command=str(where.placed(command))
+        )
+    emit(output.document(report) if where.json_ else output.table(report))
+    return report
+
+
 def version(command: Command) -> str:
     """Return what a tool of this machine, which is also that of every target, prints as its version."""
-    return said(_executed(command, TIMEOUT_S))
+    return all_printed(_executed(command, TIMEOUT_S))
 
 
-def said(completed: Completed) -> str:
+def all_printed(completed: Completed) -> str:
     """Return all that a command printed."""
     return completed.stdout + completed.stderr

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from ipvkit.plan.phases import NONLOCAL_BIND
+from ipvkit.report.outputs import commented
 from ipvkit.report.plain import error, plain
 from ipvkit.verbs.announce import Announcement, Began, Event, Failed, Reason, Recovered, Round, Stopped
 
@@ -12,6 +13,24 @@ _WHY: dict[Reason, str] = {
     "reader": "nobody reads this any more",
     "error": "it failed",
 }
+
+
+def preview(announcement: Announcement) -> str:
+    """Return every command with its purpose; the machine decides which of them are needed."""
+    return commented(
+        {
+            f"check that {announcement.parent} is up, and which addresses the host has": announcement.look,
+            f"unless the host has all of them, read {NONLOCAL_BIND}": announcement.read,
+            "if that is 0, let arping send from an address that the host does not have": announcement.write(
+                1
+            ),
+            **{
+                f"announce {each} every {announcement.every_s:g} s": announcement.once(each)
+                for each in announcement.addresses
+            },
+            "at the end, restore it": announcement.write(0),
+        }
+    )
 
 
 def line(event: Event) -> str:

@@ -1,7 +1,7 @@
 """What the tools printed, as a table that a person reads and as one JSON document."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +23,11 @@ class Output(Generic[T]):
     def document(self, found: T) -> str:
         """Return the JSON document of what was `found`."""
         return json.dumps({"schema": self.schema, **self.fields(found)}, indent=2) + "\n"
+
+
+def commented(commands: Mapping[str, Command]) -> str:
+    """Return `commands` as they are typed, each under its purpose."""
+    return "".join(f"# {purpose}\n{command}\n" for purpose, command in commands.items())
 
 
 def command_document(command: Command, completed: Completed) -> str:
