@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from io import StringIO
 from ipaddress import IPv4Address
 from itertools import chain
@@ -83,7 +83,7 @@ def collected(events: Iterable[ArpingEvent]) -> ArpingReport:
             case Unrecognised(line):
                 report = replace(report, unrecognised=(*report.unrecognised, line))
             case Summary():
-                report = replace(report, complete=True, **asdict(event))
+                report = replace(report, complete=True, **event._asdict())
             case Times(rtt_ms):
                 report = replace(report, rtt_ms=rtt_ms)
     return report

@@ -15,31 +15,13 @@ from ipvkit.tools.arping.parse import (
     ArpReply,
     Header,
     NoAnswer,
-    Note,
     Summary,
     Times,
-    Unrecognised,
     parse_arping,
     read_arping,
 )
+from ipvkit.tools.ping import Note, Unrecognised
 
-__all__ = [
-    "VERSION",
-    "ArpReply",
-    "ArpingError",
-    "ArpingEvent",
-    "ArpingReport",
-    "Header",
-    "Implementation",
-    "NoAnswer",
-    "Note",
-    "Summary",
-    "Times",
-    "Unrecognised",
-    "announce",
-    "find_duplicate",
-    "implementation",
-    "parse_arping",
-    "probe",
-    "read_arping",
-]
+__all__ = ["VERSION", "ArpReply", "ArpingError", "ArpingEvent", "ArpingReport", "Header", "Implementation"]
+__all__ += ["NoAnswer", "Note", "Summary", "Times", "Unrecognised", "announce", "find_duplicate"]
+__all__ += ["implementation", "parse_arping", "probe", "read_arping"]

@@ -1,13 +1,14 @@
 """What ``arping`` prints: iputils' and busybox's (arping.c), and that of Thomas Habets (src/arping.c)."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from io import StringIO
 from ipaddress import IPv4Address
 from typing import Literal, NamedTuple, TypeVar
 
 from ipvkit.core.errors import UnparsableOutput
-from ipvkit.tools.ping import Rtt
+from ipvkit.tools.ping import Note, Rtt, Unrecognised
 
 # --- what is found ------------------------------------------------------------------------------------
 
@@ -32,8 +33,7 @@ class ArpReply(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The first line; `destination` is a MAC address where Habets' arping asks for its IP address."""
 
     destination: str | None = None
@@ -53,22 +53,7 @@ class ArpingError:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A line that is understood and has no field of its own."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unrecognised:
-    """A line that is not understood."""
-
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """The counts at the end; None are those that this arping does not print."""
 
     transmitted: int | None = None
@@ -80,8 +65,7 @@ class Summary:
     extra: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """The times at the end, in milliseconds (Habets)."""
 
     rtt_ms: Rtt
@@ -124,49 +108,7 @@ class ArpingReport:
         return bool(self.replies or self.received)
 
 
-# --- the forms of a line ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """A line of raw output, which could stand in any text."""
-
-    reply: ArpReply
-
-
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """The line of ``-D``: an exclamation mark for an answer, a dot for none, and the summary."""
-
-    marks: str
-    summary: Summary
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """The first line of the summary of iputils and busybox."""
-
-    line: str
-    transmitted: int
-    broadcasts: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """The second line of the summary of iputils and busybox."""
-
-    received: int
-    requests: int
-    broadcasts: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """``--- 192.0.2.2 statistics ---``, which says nothing."""
-
-
-_Line = ArpingEvent | _Raw | _Marks | _Sent | _Received | _Rule
-_Form = tuple[re.Pattern[str], Callable[[re.Match[str]], _Line]]
+# --- the lines ----------------------------------------------------------------------------------------
 
 _COUNT = r"[0-9]{1,12}"
 # Below zero where the clocks of request and answer differed (Habets, once: fixup_packet_age).
@@ -177,14 +119,36 @@ _LLADDR = r"[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){0,31}"
 _MAC = r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}"
 _TYPED_MAC = r"[0-9A-Fa-f]{1,2}(?:[:-][0-9A-Fa-f]{1,2}){5}|[0-9A-Fa-f]{4}(?:\.[0-9A-Fa-f]{4}){2}"
 _UNIT_EXPONENTS = {"nsec": -9 + 3, "usec": -6 + 3, "msec": 0, "ms": 0, "sec": 3}
+_CAST = r"(?P<cast>Uni|Broad)cast re(?P<operation>ply|quest) from"
+_TARGET = (
+    rf" ?for (?:(?P<target>{_IPV4})(?: \[(?P<target_lladdr>{_LLADDR})\])?"
+    rf"|\[(?P<only_target_lladdr>{_LLADDR})\])"
+)
+_WHO = rf"(?:(?P<lladdr>{_MAC}) \((?P<source>{_IPV4})\)|(?P<source_of_mac>{_IPV4}) \((?P<mac>{_MAC})\))"
+_UNANSWERED = rf" *(?P<unanswered>-?{_COUNT}|-?nan)%"
+_EXTRA = rf"(?: \((?P<extra>{_COUNT}) extra\))?"
+
+_CHATTER = (
+    r"lookup dev: |Unable to automatically find interface|Use -i to manually specify|Um\.\. "
+    r"|using it anyway this time|[Ww](?:ARNING|arning): |(?:poll|select) says ok|select=[0-9]"
+    r"|clock_getres\(\) =|Using gettimeofday\(\)|trying libnet_init\(|libnet_init\([^,]*\)$|libnet_getfd\(\)"
+    r"|pcap_[a-z_]+\(\)(?:: [0-9]| failed)|ioctl\(fd,BIOCIMMEDIATE|libpcap version|libnet version"
+    r"|getpwnam\(|setgroups\(|setgid\(|setuid\(|chdir\(|chroot\(|cap_init\(\)|cap_set_proc\(\)"
+    r"|Successfully |Landlock |sending |received response|receiving packets|listen for replies|\.\.\. "
+    r"|bug: |Working around bug"
+)
+"""How messages begin that bear arping's name and are no errors: guesses at the interface, and ``-v``."""
+
+_DECIMAL_COMMA = re.compile(r"[0-9],[0-9]+(?:\s?ms|\s[mnu]?sec|%|/[0-9]+,)")
+_BRACKETED_MAC = re.compile(r"\[[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){5,31}\]")
+_IN_ENGLISH = re.compile(_CAST)
+_LONGEST_PREAMBLE = 100
+_Events = tuple[ArpingEvent, ...]
+_Found = re.Match[str]
 
 
 def _milliseconds(number: str, unit: str) -> float:
     return float(f"{number}e{_UNIT_EXPONENTS[unit]}")
-
-
-def _count(text: str | None) -> int | None:
-    return int(text) if text else None
 
 
 def _address(text: str | None) -> IPv4Address | None:
@@ -195,15 +159,7 @@ def _lladdr(text: str | None) -> str | None:
     return text and ":".join(byte.zfill(2) for byte in text.lower().split(":"))
 
 
-def _header(found: re.Match[str]) -> Header:
-    return Header(str(IPv4Address(found["destination"])), IPv4Address(found["source"]), found["dev"])
-
-
-def _habets_header(found: re.Match[str]) -> Header:
-    return Header(found["mac"] or str(IPv4Address(found["destination"])))
-
-
-def _reply(found: re.Match[str]) -> ArpReply:
+def _reply(found: _Found) -> ArpReply:
     return ArpReply(
         source=IPv4Address(found["source"]),
         lladdr=_lladdr(found["lladdr"]),
@@ -216,7 +172,7 @@ def _reply(found: re.Match[str]) -> ArpReply:
     )
 
 
-def _habets_reply(found: re.Match[str]) -> ArpReply:
+def _habets_reply(found: _Found) -> ArpReply:
     return ArpReply(
         source=IPv4Address(found["source"] or found["source_of_mac"]),
         lladdr=found["lladdr"] or found["mac"],
@@ -227,147 +183,20 @@ def _habets_reply(found: re.Match[str]) -> ArpReply:
     )
 
 
-def _raw(found: re.Match[str]) -> _Raw:
-    return _Raw(ArpReply(_address(found["source"] or found["only_source"]), found["lladdr"]))
-
-
-def _sent(found: re.Match[str]) -> _Sent:
-    return _Sent(found[0], int(found["transmitted"]), int(found["broadcasts"]))
-
-
-def _received(found: re.Match[str]) -> _Received:
-    broadcasts = found["broadcasts"] or found["only_broadcasts"] or 0
-    return _Received(int(found["received"]), int(found["requests"] or 0), int(broadcasts))
-
-
-def _unanswered(found: re.Match[str]) -> float | None:
-    return None if found["unanswered"].endswith("nan") else float(found["unanswered"])
-
-
-def _counts(found: re.Match[str]) -> Summary:
-    return Summary(
-        transmitted=int(found["transmitted"]),
-        received=int(found["received"]),
-        unanswered_percent=_unanswered(found),
-        extra=_count(found["extra"]),
+def _habets_summary(found: _Found) -> Summary:
+    counts = found.groupdict()
+    transmitted, received, extra = (
+        int(counts[name]) if counts.get(name) else None for name in ("transmitted", "received", "extra")
     )
+    percent = None if counts["unanswered"].endswith("nan") else float(counts["unanswered"])
+    return Summary(transmitted, received=received, unanswered_percent=percent, extra=extra)
 
 
-def _marks(found: re.Match[str]) -> _Marks:
-    summary = Summary(unanswered_percent=_unanswered(found), extra=_count(found["extra"]))
-    return _Marks(found["marks"], summary)
-
-
-def _times(found: re.Match[str]) -> Times:
-    low, mean, high = (_milliseconds(found[place], found["unit"]) for place in (1, 2, 3))
+def _times(found: _Found) -> Times:
+    low, mean, high = (_milliseconds(time, found["unit"]) for time in found.group(1, 2, 3))
     # Habets' once took the root of what rounding had left below zero.
     deviation = None if found[4].endswith("nan") else _milliseconds(found[4], found["unit"])
     return Times(Rtt(low, mean, high, deviation))
-
-
-def _own(found: re.Match[str]) -> Note | ArpingError:
-    message = found["message"]
-    return Note(found[0]) if _CHATTER.match(message) else ArpingError(message)
-
-
-_CAST = r"(?P<cast>Uni|Broad)cast re(?P<operation>ply|quest) from"
-_TARGET = (
-    rf" ?for (?:(?P<target>{_IPV4})(?: \[(?P<target_lladdr>{_LLADDR})\])?"
-    rf"|\[(?P<only_target_lladdr>{_LLADDR})\])"
-)
-_WHO = rf"(?:(?P<lladdr>{_MAC}) \((?P<source>{_IPV4})\)|(?P<source_of_mac>{_IPV4}) \((?P<mac>{_MAC})\))"
-_UNANSWERED = rf" *(?P<unanswered>-?{_COUNT}|-?nan)%"
-_EXTRA = rf"(?: \((?P<extra>{_COUNT}) extra\))?"
-
-_CHATTER = re.compile(
-    r"lookup dev: |Unable to automatically find interface|Use -i to manually specify|Um\.\. "
-    r"|using it anyway this time|[Ww](?:ARNING|arning): |(?:poll|select) says ok|select=[0-9]"
-    r"|clock_getres\(\) =|Using gettimeofday\(\)|trying libnet_init\(|libnet_init\([^,]*\)$|libnet_getfd\(\)"
-    r"|pcap_[a-z_]+\(\)(?:: [0-9]| failed)|ioctl\(fd,BIOCIMMEDIATE|libpcap version|libnet version"
-    r"|getpwnam\(|setgroups\(|setgid\(|setuid\(|chdir\(|chroot\(|cap_init\(\)|cap_set_proc\(\)"
-    r"|Successfully |Landlock |sending |received response|receiving packets|listen for replies|\.\.\. "
-    r"|bug: |Working around bug"
-)
-"""How messages begin that bear arping's name and are no errors: guesses at the interface, and ``-v``."""
-
-
-def _form(pattern: str, build: Callable[[re.Match[str]], _Line]) -> _Form:
-    return re.compile(pattern), build
-
-
-_FORMS: tuple[_Form, ...] = (
-    _form(
-        rf"{_CAST} (?P<source>{_IPV4}) \[(?P<lladdr>{_LLADDR})\](?:{_TARGET})?"
-        r" {1,2}(?:(?P<time>[0-9]{1,12}\.[0-9]{3})ms|UNSOLICITED\?)",
-        _reply,
-    ),
-    _form(
-        rf"(?P<bytes>{_COUNT}) bytes from {_WHO}:"
-        rf" (?P<counter>(?:index|icmp_seq)=(?P<index>{_COUNT})(?:/{_COUNT})?)"
-        rf" time=(?P<time>{_TIME}) (?P<unit>[mnu]?sec)",
-        _habets_reply,
-    ),
-    _form(r"Timeout", lambda _: NoAnswer()),
-    _form(
-        rf"Sent (?P<transmitted>{_COUNT}) probe(?:s|\(s\)) \((?P<broadcasts>{_COUNT}) broadcast\(s\)\)",
-        _sent,
-    ),
-    _form(
-        rf"Received (?P<received>{_COUNT}) (?:response\(s\)|repl(?:y|ies))"
-        rf"(?: \((?:(?P<requests>{_COUNT}) request\(s\)(?:, (?P<broadcasts>{_COUNT}) broadcast\(s\))?"
-        rf"|(?P<only_broadcasts>{_COUNT}) broadcast\(s\))\))?",
-        _received,
-    ),
-    _form(
-        rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) packets received,"
-        rf"{_UNANSWERED} unanswered{_EXTRA}",
-        _counts,
-    ),
-    _form(rf"(?P<marks>[!.]*)\t{_UNANSWERED} packet loss{_EXTRA}", _marks),
-    _form(
-        rf"rtt min/avg/max/std-dev = ({_TIME})/({_TIME})/({_TIME})/({_TIME}|-?nan) (?P<unit>ms|[mnu]?sec)",
-        _times,
-    ),
-    _form(r"--- \S+ statistics ---", lambda _: _Rule()),
-    _form(
-        rf"ARPING (?P<to>to )?(?P<destination>{_IPV4}) from (?P<source>{_IPV4})(?:(?(to) via) (?P<dev>\S+))?",
-        _header,
-    ),
-    _form(rf"ARPING (?:(?P<destination>{_IPV4})|(?P<mac>{_TYPED_MAC}))", _habets_header),
-    _form(rf"(?P<lladdr>{_MAC})(?: (?P<source>{_IPV4}))?|(?P<only_source>{_IPV4})", _raw),
-    _form(r"(?:[^\s:]*/)?arping: (?P<message>.+)", _own),
-    _form(
-        r'Interface "[^"]*" is (?:down|not ARPable(?: \(no ll address\))?)'
-        r"|(?:bind|connect|getifaddrs|getsockname|ioctl\(SIOC[A-Z]+\)|recvfrom|socket): [A-Z].*"
-        r"|Illegal MAC addr .*|libnet_build_[a-z0-9_]+\(\): .*",
-        lambda found: ArpingError(found[0]),
-    ),
-    _form(
-        r"This box:   Interface: .*|Timestamp types:|  (?:Name|adapter\w*|host\w*) +\S.*|Sending ARP reply"
-        r"|WARNING: .*|defaulting to checking dup for .*|clock_getres\(\) = .*|libnet_init\([^,]*\)"
-        r"|pcap_get_selectable\(\): .*|FYI: .*|took time from gettimeofday\(\): .*"
-        r"|too much diff between gettimeofday\(\) and .*|gettimeofday\(\) went backwards: .*"
-        r"|packet arrived before we sent it\?|listen for replies for .*"
-        r"|know what this program.*does, do you\?|Use -I if you really mean it .*",
-        lambda found: Note(found[0]),
-    ),
-)
-"""What a line can be, and who says what it means: a reply has its unit, or it was cut."""
-
-_DECIMAL_COMMA = re.compile(r"[0-9],[0-9]+(?:\s?ms|\s[mnu]?sec|%|/[0-9]+,)")
-_BRACKETED_MAC = re.compile(r"\[[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){5,31}\]")
-_IN_ENGLISH = re.compile(_CAST)
-
-
-def _understood(line: str) -> _Line | None:
-    """Return what `line` says, None where it has no form."""
-    for pattern, build in _FORMS:
-        if found := pattern.fullmatch(line):
-            try:
-                return build(found)
-            except ValueError:  # An address that is none, such as 192.0.2.300.
-                return None
-    return None
 
 
 def _translated(line: str) -> bool:
@@ -382,149 +211,199 @@ def _is_foreign(character: str) -> bool:
     return character.isalpha() and not character.isascii()
 
 
-# --- a whole output -----------------------------------------------------------------------------------
-
-_LONGEST_PREAMBLE = 100
-
-
-class _Output:
-    """What the lines of one output said so far, which decides what the next can mean."""
-
-    def __init__(self, *, header: bool = False) -> None:
-        self.header = header
-        self.error = self.raw = self.foreign = self.summary = self.times = False
-        self.sent: _Sent | None = None
-
-    @property
-    def known(self) -> bool:
-        """Whether anything says that this is arping's."""
-        return self.header or self.error or self.raw or self.summary
-
-    @property
-    def only_raw(self) -> bool:
-        """Whether nothing but raw lines say so, in which case nothing else may stand beside them."""
-        return self.raw and not (self.header or self.error or self.summary)
-
-    def take(self, line: _Line) -> tuple[ArpingEvent, ...] | None:
-        """Return the events that `line` makes, None where it cannot stand here."""
-        match line:
-            case _Rule():
-                return ()
-            case _Raw(reply):
-                return (reply,) if self._take_raw() else None
-            case _Sent():
-                return () if self._take_sent(line) else None
-            case _Received():
-                return self._take_received(line)
-            case _Marks(marks, summary):
-                answers = (ArpReply(None, None) if mark == "!" else NoAnswer() for mark in marks)
-                return (*answers, summary) if self._take_summary() else None
-            case Summary():
-                return (line,) if self._take_summary() else None
-            case Times():
-                first, self.times = not self.times, True
-                return (line,) if first else None
-            case _:
-                self.error = self.error or isinstance(line, ArpingError)
-                return (line,)
-
-    def _take_raw(self) -> bool:
-        fits = not self.header and not self.foreign
-        self.raw = self.raw or fits
-        return fits
-
-    def _take_summary(self) -> bool:
-        first, self.summary = not self.summary, True
-        return first
-
-    def _take_sent(self, line: _Sent) -> bool:
-        fits = self.sent is None and not self.summary
-        self.sent = line if fits else self.sent
-        return fits
-
-    def _take_received(self, line: _Received) -> tuple[ArpingEvent, ...] | None:
-        if self.sent is None or not self._take_summary():
-            return None
-        sent, self.sent = self.sent, None
-        return (Summary(sent.transmitted, sent.broadcasts, line.received, line.requests, line.broadcasts),)
-
-    def rest(self) -> tuple[Unrecognised, ...]:
-        """Return, once, what was kept back for a line that never came."""
-        sent, self.sent = self.sent, None
-        return (Unrecognised(sent.line),) if sent else ()
-
-
 class _Reader:
-    """Makes the lines of outputs, one after another, into events."""
+    """Makes the lines of outputs, one after another, into events.
+
+    The methods that take a line return None where it cannot stand after those before it.
+    """
 
     def __init__(self) -> None:
-        self.number = 0
-        self.line = ""
-        self.first = (1, "")
-        self.known = False
-        self._output = _Output()
+        self.is_arping = False
+        self._number, self._line, self._first = 0, "", (1, "")
+        self._begin(header=False)
 
-    def read(self, line: str) -> Iterator[ArpingEvent]:
+    def _begin(self, *, header: bool) -> None:
+        self._header = header
+        self._error = self._raw = self._other = self._summary = self._times = False
+        self._sent: _Found | None = None
+
+    def read(self, line: str) -> _Events:
         """Return the events of the next line; raise UnparsableOutput where the text cannot be arping's."""
-        self.number += 1
-        self.line = line.removesuffix("\n").removesuffix("\r")
-        shown = self.line.replace("\a", "").rstrip(" \t\r")
-        if shown and not self.first[1]:
-            self.first = (self.number, self.line)
-        yield from self._events(shown, whole=line.endswith("\n"))
-        self.known = self.known or self._output.known
-        if not self.known and self.number >= _LONGEST_PREAMBLE:
-            raise UnparsableOutput("arping", *self.first)
+        self._number += 1
+        self._line = line.removesuffix("\n").removesuffix("\r")
+        shown = self._line.replace("\a", "").rstrip(" \t\r")
+        if shown and not self._first[1]:
+            self._first = (self._number, self._line)
+        events = self._events(shown, whole=line.endswith("\n")) if shown else ()
+        self.is_arping = self.is_arping or self._header or self._error or self._raw or self._summary
+        if self._number >= _LONGEST_PREAMBLE:
+            self._check()
+        return events
 
-    def end(self) -> Iterator[ArpingEvent]:
+    def end(self) -> _Events:
         """Return the events that are left; raise UnparsableOutput where nothing was arping's."""
-        yield from self._output.rest()
-        if not self.known:
-            raise UnparsableOutput("arping", *self.first)
+        left = self._left()
+        self._check()
+        return left
 
     def unparsable(self) -> UnparsableOutput:
         """Return the error that names the line read last."""
-        return UnparsableOutput("arping", self.number, self.line)
+        return UnparsableOutput("arping", self._number, self._line)
 
-    def _events(self, shown: str, *, whole: bool) -> Iterator[ArpingEvent]:
-        forms = _forms(shown)
-        if any(isinstance(form, Header) for form in forms):
-            yield from self._output.rest()
-            self._output = _Output(header=True)
-        taken = [self._output.take(form) for form in forms]
-        if forms and None not in taken:
-            yield from (event for events in taken for event in events or ())
-        elif shown:
-            yield from () if whole else self._output.rest()
-            yield self._unrecognised(shown, whole)
+    def _check(self) -> None:
+        if not self.is_arping:
+            raise UnparsableOutput("arping", *self._first)
 
-    def _unrecognised(self, shown: str, whole: bool) -> Unrecognised:
-        output = self._output
-        translated = output.known and _translated(shown)
-        if whole and (translated or output.only_raw or shown.startswith("ARPING ")):
+    def _left(self) -> tuple[Unrecognised, ...]:
+        """Return, once, the first line of a summary whose second line never came."""
+        sent, self._sent = self._sent, None
+        return (Unrecognised(sent[0]),) if sent else ()
+
+    def _events(self, shown: str, *, whole: bool) -> _Events:
+        events = self._understood(shown)
+        if events is None and "^C" in shown:
+            rest = self._understood(shown.replace("^C", ""))
+            events = None if rest is None else (*[Note("^C")] * shown.count("^C"), *rest)
+        if events is not None:
+            return events
+        left = () if whole else self._left()
+        known = self._header or self._error or self._summary
+        translated = (known or self._raw) and _translated(shown)
+        if whole and (translated or (self._raw and not known) or shown.startswith("ARPING ")):
             raise self.unparsable()
-        output.foreign = True
-        return Unrecognised(self.line)
+        self._other = True
+        return (*left, Unrecognised(self._line))
+
+    def _understood(self, line: str) -> _Events | None:
+        """Return the events of `line`, None where it has no form."""
+        for pattern, take in _FORMS:
+            if found := pattern.fullmatch(line):
+                try:
+                    return take(self, found)
+                except ValueError:  # An invalid address, such as 192.0.2.300.
+                    return None
+        return None if line else ()
+
+    def header(self, found: _Found) -> _Events:
+        destination = found["mac"] or str(IPv4Address(found["destination"] or found["habets"]))
+        header = Header(destination, _address(found["source"]), found["dev"])
+        left = self._left()
+        self._begin(header=True)
+        return (*left, header)
+
+    def raw(self, found: _Found) -> _Events | None:
+        """Take a line of raw output, which could stand in any text."""
+        reply = ArpReply(_address(found["source"] or found["only_source"]), found["lladdr"])
+        if self._header or self._other:
+            return None
+        self._raw = True
+        return (reply,)
+
+    def sent(self, found: _Found) -> _Events | None:
+        """Take the first line of the summary of iputils and busybox."""
+        if self._sent or self._summary:
+            return None
+        self._sent = found
+        return ()
+
+    def received(self, found: _Found) -> _Events | None:
+        """Take the second line of that summary."""
+        sent = self._sent
+        if sent is None or self._summary:
+            return None
+        self._sent = None
+        broadcasts = int(found["broadcasts"] or found["only_broadcasts"] or 0)
+        counts = (int(found["received"]), int(found["requests"] or 0), broadcasts)
+        return self.summary(Summary(int(sent["transmitted"]), int(sent["broadcasts"]), *counts))
+
+    def summary(self, summary: Summary) -> _Events | None:
+        if self._summary:
+            return None
+        self._summary = True
+        return (summary,)
+
+    def marks(self, found: _Found) -> _Events | None:
+        """Take the line of ``-D``: an exclamation mark for an answer, a dot for none, and the summary."""
+        answers = [ArpReply(None, None) if mark == "!" else NoAnswer() for mark in found["marks"]]
+        summary = self.summary(_habets_summary(found))
+        return None if summary is None else (*answers, *summary)
+
+    def times(self, found: _Found) -> _Events | None:
+        if self._times:
+            return None
+        self._times = True
+        return (_times(found),)
+
+    def error(self, message: str) -> _Events:
+        self._error = True
+        return (ArpingError(message),)
 
 
-def _forms(shown: str) -> tuple[_Line, ...]:
-    """Return what a line says, nothing where it is not understood, and before it the ^C of a terminal."""
-    form = _understood(shown)
-    if form is not None or "^C" not in shown:
-        return () if form is None else (form,)
-    echoes, shown = (Note("^C"),) * shown.count("^C"), shown.replace("^C", "")
-    form = _understood(shown) if shown else _Rule()
-    return () if form is None else (*echoes, form)
+_LINES: tuple[tuple[str, Callable[[_Reader, _Found], _Events | None]], ...] = (
+    (
+        rf"{_CAST} (?P<source>{_IPV4}) \[(?P<lladdr>{_LLADDR})\](?:{_TARGET})?"
+        r" {1,2}(?:(?P<time>[0-9]{1,12}\.[0-9]{3})ms|UNSOLICITED\?)",
+        lambda _, found: (_reply(found),),
+    ),
+    (
+        rf"(?P<bytes>{_COUNT}) bytes from {_WHO}:"
+        rf" (?P<counter>(?:index|icmp_seq)=(?P<index>{_COUNT})(?:/{_COUNT})?)"
+        rf" time=(?P<time>{_TIME}) (?P<unit>[mnu]?sec)",
+        lambda _, found: (_habets_reply(found),),
+    ),
+    (r"Timeout", lambda *_: (NoAnswer(),)),
+    (
+        rf"Sent (?P<transmitted>{_COUNT}) probe(?:s|\(s\)) \((?P<broadcasts>{_COUNT}) broadcast\(s\)\)",
+        _Reader.sent,
+    ),
+    (
+        rf"Received (?P<received>{_COUNT}) (?:response\(s\)|repl(?:y|ies))"
+        rf"(?: \((?:(?P<requests>{_COUNT}) request\(s\)(?:, (?P<broadcasts>{_COUNT}) broadcast\(s\))?"
+        rf"|(?P<only_broadcasts>{_COUNT}) broadcast\(s\))\))?",
+        _Reader.received,
+    ),
+    (
+        rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) packets received,"
+        rf"{_UNANSWERED} unanswered{_EXTRA}",
+        lambda reader, found: reader.summary(_habets_summary(found)),
+    ),
+    (rf"(?P<marks>[!.]*)\t{_UNANSWERED} packet loss{_EXTRA}", _Reader.marks),
+    (
+        rf"rtt min/avg/max/std-dev = ({_TIME})/({_TIME})/({_TIME})/({_TIME}|-?nan) (?P<unit>ms|[mnu]?sec)",
+        _Reader.times,
+    ),
+    (r"--- \S+ statistics ---", lambda *_: ()),
+    (
+        rf"ARPING (?:(?P<to>to )?(?P<destination>{_IPV4}) from (?P<source>{_IPV4})"
+        rf"(?:(?(to) via) (?P<dev>\S+))?|(?P<habets>{_IPV4})|(?P<mac>{_TYPED_MAC}))",
+        _Reader.header,
+    ),
+    (rf"(?P<lladdr>{_MAC})(?: (?P<source>{_IPV4}))?|(?P<only_source>{_IPV4})", _Reader.raw),
+    (rf"(?:[^\s:]*/)?arping: (?:{_CHATTER}).*", lambda _, found: (Note(found[0]),)),
+    (r"(?:[^\s:]*/)?arping: (?P<message>.+)", lambda reader, found: reader.error(found["message"])),
+    (
+        r'Interface "[^"]*" is (?:down|not ARPable(?: \(no ll address\))?)'
+        r"|(?:bind|connect|getifaddrs|getsockname|ioctl\(SIOC[A-Z]+\)|recvfrom|socket): [A-Z].*"
+        r"|Illegal MAC addr .*|libnet_build_[a-z0-9_]+\(\): .*",
+        lambda reader, found: reader.error(found[0]),
+    ),
+    (
+        r"This box:   Interface: .*|Timestamp types:|  (?:Name|adapter\w*|host\w*) +\S.*|Sending ARP reply"
+        r"|WARNING: .*|defaulting to checking dup for .*|clock_getres\(\) = .*|libnet_init\([^,]*\)"
+        r"|pcap_get_selectable\(\): .*|FYI: .*|took time from gettimeofday\(\): .*"
+        r"|too much diff between gettimeofday\(\) and .*|gettimeofday\(\) went backwards: .*"
+        r"|packet arrived before we sent it\?|listen for replies for .*"
+        r"|know what this program.*does, do you\?|Use -I if you really mean it .*",
+        lambda _, found: (Note(found[0]),),
+    ),
+)
+"""The kinds of lines: a pattern, and what takes a line that fits. A reply that was cut has no unit."""
 
-
-def _lines(text: str) -> Iterator[str]:
-    *whole, last = text.split("\n")
-    yield from (f"{line}\n" for line in whole)
-    yield from [last] if last else []
+_FORMS = tuple((re.compile(pattern), take) for pattern, take in _LINES)
 
 
 def read_arping(lines: Iterable[str]) -> Iterator[ArpingEvent]:
-    r"""Return what each line says as it arrives, of one arping after another; each ends in its newline.
+    r"""Yield the events of each line as it arrives, of one arping after another; each ends in its newline.
 
     Raise UnparsableOutput for lines of another locale, and where nothing shows that this is arping.
 
@@ -551,8 +430,9 @@ def parse_arping(text: str) -> ArpingReport:
     >>> report.received, report.lladdrs
     (1, ('02:00:00:00:00:02',))
     """
-    reader, events, begun = _Reader(), [], False
-    for line in _lines(text):
+    reader, begun = _Reader(), False
+    events: list[ArpingEvent] = []
+    for line in StringIO(text, newline="\n"):
         for event in reader.read(line):
             if begun and isinstance(event, Header):
                 raise reader.unparsable()
@@ -561,18 +441,15 @@ def parse_arping(text: str) -> ArpingReport:
     return _report([*events, *reader.end()])
 
 
-def _report(events: Sequence[ArpingEvent]) -> ArpingReport:
-    header = next(_of(Header, events), Header())
+def _report(events: list[ArpingEvent]) -> ArpingReport:
     summary = next(_of(Summary, events), None)
     times = next(_of(Times, events), None)
     return ArpingReport(
-        destination=header.destination,
-        source=header.source,
-        dev=header.dev,
-        replies=tuple(_of(ArpReply, events)),
-        no_answers=sum(1 for _ in _of(NoAnswer, events)),
-        errors=tuple(error.message for error in _of(ArpingError, events)),
-        **asdict(summary or Summary()),
+        *next(_of(Header, events), Header()),
+        tuple(_of(ArpReply, events)),
+        sum(1 for _ in _of(NoAnswer, events)),
+        tuple(error.message for error in _of(ArpingError, events)),
+        **(summary or Summary())._asdict(),
         rtt_ms=times.rtt_ms if times else None,
         complete=summary is not None,
         notes=tuple(note.text for note in _of(Note, events)),

@@ -16,23 +16,6 @@ from ipvkit.tools.ping.report import (
     Unrecognised,
 )
 
-__all__ = [
-    "VERSION",
-    "Header",
-    "Implementation",
-    "NoAnswer",
-    "Note",
-    "PingError",
-    "PingEvent",
-    "PingReport",
-    "Reply",
-    "Rtt",
-    "Summary",
-    "Times",
-    "Unrecognised",
-    "implementation",
-    "parse_ping",
-    "ping",
-    "ping_until_lost",
-    "read_ping",
-]
+__all__ = ["VERSION", "Header", "Implementation", "NoAnswer", "Note", "PingError", "PingEvent"]
+__all__ += ["PingReport", "Reply", "Rtt", "Summary", "Times", "Unrecognised", "implementation"]
+__all__ += ["parse_ping", "ping", "ping_until_lost", "read_ping"]
