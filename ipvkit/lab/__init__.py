@@ -1,7 +1,6 @@
 """A lab: what is to be built and what is to be asked of it. It knows no tool's flags."""
 
 from ipvkit.lab.lab import Lab, on_parent
-from ipvkit.lab.model import single
 from ipvkit.lab.parts import (
     AT_ONCE,
     BATCH_FROM,
@@ -112,5 +111,4 @@ __all__ = [
     "Strategy",
     "family_of",
     "on_parent",
-    "single",
 ]

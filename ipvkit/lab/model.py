@@ -25,6 +25,7 @@ from ipvkit.lab.parts import (
     Setup,
     family_of,
 )
+from ipvkit.strategies import Addition, Peer, Site, Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,8 @@ class Model:
     def mac_of(self, parent: Parent) -> str | None:
         """Return the MAC address that `parent` is given, where a phase has to know it; None elsewhere."""
         names = {parent.name, *(p.name for p in self.parents if p.link == parent.name)}
-        if not any(phase.on(name).strategy == "static-neigh" for phase in self.phases for name in names):
+        helpers = (helper for phase in self.phases for name in names for helper in phase.on(name).helpers)
+        if not any(helper.needs_lladdr for helper in helpers):
             return None
         position = self.parents.index(self.parent_called(parent.link or parent.name))
         return f"02:00:00:00:00:{position + 1:02x}"
@@ -211,22 +213,44 @@ class Model:
         if not setting.host_shim:
             return ()
         if setting.shim_addresses:
-            return tuple(map(single, setting.shim_addresses))
+            return tuple(map(ip_interface, setting.shim_addresses))
         if setting.mode != "l2":
             return ()
         found = []
         for subnet in (own.network for own in parent.host):
             last = min(subnet.num_addresses, 65536) - 2
             free = (subnet[number] for number in range(last, 0, -1) if subnet[number] not in self.taken)
-            found += [single(address) for address in islice(free, 1)]
+            found += [ip_interface(address) for address in islice(free, 1)]
         return tuple(found)
+
+    def site(self, phase: Phase, parent: Parent) -> Site:
+        """Return what a strategy sees of `parent` in `phase`."""
+        setting = phase.on(parent.name)
+        peers = (Peer(role, self.dev_of(parent), parent.peer(role)) for role in PEERS if parent.peer(role))
+        endpoints = self.endpoints_of(phase, parent)
+        return Site(
+            parent=parent.name,
+            mode=setting.mode,
+            flag=setting.flag,
+            strategy=setting.strategy,
+            host=parent.host,
+            peers=tuple(peers),
+            endpoints=tuple((e.name, own) for e in endpoints for own in e.addresses),
+            lladdr=self.mac_of(parent) or "",
+            shim=self.shim_on(parent),
+            shim_addresses=self.shim_addresses(setting, parent),
+            named=setting.shim_addresses,
+            simulated=self.simulated,
+            taken=self.taken,
+        )
+
+    def stages(self, phase: Phase, parent: Parent) -> dict[Strategy, list[list[Addition]]]:
+        """Return what each strategy adds for the endpoints on `parent` in `phase`, in stages."""
+        site = self.site(phase, parent)
+        helpers = phase.on(parent.name).helpers if site.endpoints else ()
+        return {helper: helper.stages(site) for helper in helpers}
 
     def far_gateway(self, own: InterfaceAddress) -> InterfaceAddress:
         """Return the gateway's address in the network of the far host that has `own`."""
         first, second = own.network[1], own.network[2]
         return ip_interface((second if own.ip == first else first, own.network.prefixlen))
-
-
-def single(address: Address) -> InterfaceAddress:
-    """Return `address` with the prefix length of one address."""
-    return ip_interface((address, address.max_prefixlen))

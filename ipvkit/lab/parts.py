@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
+from ipvkit import strategies
 from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
 
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -14,9 +15,13 @@ Kind = Literal["ipvlan", "macvlan", "veth"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """What endpoints are: ipvlan, or what it is compared with: macvlan, and veth on a bridge with the parent."""
 
-Strategy = Literal["none", "routed", "announce", "static-neigh", "l3s-proxy"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+STRATEGIES = tuple(strategies.BY_NAME)
 """What makes l3 endpoints reachable from outside."""
+
+if TYPE_CHECKING:
+    Strategy = str
+else:
+    Strategy = Literal[STRATEGIES]
 
 Setup = Literal["stepwise", "batch"]
 SETUPS: tuple[Setup, ...] = get_args(Setup)
@@ -291,6 +296,11 @@ class Setting:
     strategy: Strategy = "none"
     host_shim: bool = False
     shim_addresses: tuple[Address, ...] = ()
+
+    @property
+    def helpers(self) -> tuple[strategies.Strategy, ...]:
+        """The strategy, and the host shim if there is one."""
+        return strategies.BY_NAME[self.strategy], *((strategies.HOST_SHIM,) if self.host_shim else ())
 
     def __str__(self) -> str:
         """Return the setting as titles name it."""

@@ -20,6 +20,7 @@ from ipvkit.lab.parts import (
     PEERS,
     PORT,
     SHIM,
+    STRATEGIES,
     SWITCH,
     Act,
     AddAddress,
@@ -212,6 +213,7 @@ def _check_phase(lab: Model, phase: Phase, path: Path) -> None:
 def _check_setting(lab: Model, phase: Phase, parent: Parent, path: Path) -> None:
     """Refuse a strategy that cannot work on `parent` in this phase, with the reason."""
     setting = phase.on(parent.name)
+    known(setting.strategy, STRATEGIES, "strategy", path)
     endpoints = [e for e in map(lab.endpoint, phase.endpoints) if e.parent == parent.name]
     if not endpoints:
         return
@@ -230,20 +232,10 @@ def _check_setting(lab: Model, phase: Phase, parent: Parent, path: Path) -> None
         what = f"{where}: a parent that has to do with VLANs cannot be a bridge's port here"
         raise InvalidLab(what, "take another kind than veth", path)
     _check_mtus(phase, setting, endpoints, path)
-    for own in setting.shim_addresses:
-        if own in lab.taken:
-            what = f"{where}: the shim cannot have {own}, which is somebody's"
-            raise InvalidLab(what, "take a free one", path)
-    if setting.host_shim and setting.strategy == "l3s-proxy":
-        what = f"{where}: l3s-proxy and a host shim do not go together: both need the host's routes"
-        raise InvalidLab(what, "keep one of the two", path)
-    why_not = _why_not(setting, parent, [own for e in endpoints for own in e.addresses])
-    if why_not:
-        what = f"{where}: strategy {setting.strategy} cannot work in {setting.mode}: {why_not[0]}"
-        raise InvalidLab(what, why_not[1] or leave, path)
-    if setting.host_shim and setting.mode == "l2" and not lab.simulated and not setting.shim_addresses:
-        what = f"{where}: in l2 the host shim needs an address of its own"
-        raise InvalidLab(what, "name one that is free: `host-shim: 192.168.104.120`", path)
+    for helper in setting.helpers:
+        problem = helper.problem(lab.site(phase, parent))
+        if problem is not None:
+            raise InvalidLab(f"{where}: {problem[0]}", problem[1] or leave, path)
 
 
 def _check_mtus(phase: Phase, setting: Setting, endpoints: list[Endpoint], path: Path) -> None:
@@ -252,35 +244,6 @@ def _check_mtus(phase: Phase, setting: Setting, endpoints: list[Endpoint], path:
         if setting.kind == "macvlan" and e.mtu is not None and e.mtu > DEFAULT_MTU:
             what = f"phase {phase.name}: {e.name}'s mtu {e.mtu} is above its parent's {DEFAULT_MTU}"
             raise InvalidLab(what, "the kernel refuses that of macvlan; take a smaller one", path)
-
-
-def _why_not(setting: Setting, parent: Parent, own: list[InterfaceAddress]) -> tuple[str, str] | None:
-    """Return why a strategy cannot work with these addresses of endpoints, and what to do."""
-    inside = [a for a in own if parent.subnet_of(a.ip) is not None]
-    match setting.strategy:
-        case "none":
-            return None
-        case "routed":
-            if inside:
-                why = (
-                    f"{inside[0].ip} is in the parent's own subnet, where peers ask by ARP and no route helps"
-                )
-                return why, "give the endpoints a subnet of their own"
-            return None
-        case _ if setting.mode == "l2":
-            return "there the endpoints answer ARP themselves, and need no help", ""
-        case "l3s-proxy":
-            if setting.mode == "l3" and any(a.version == 4 for a in own):
-                return "the kernel steers ARP away from the host, which so cannot answer", "take mode l3s"
-        case "announce":
-            if all(a.version == 6 for a in own):
-                return "ARP is IPv4's, and these endpoints have IPv6 only", "take static-neigh or l3s-proxy"
-        case "static-neigh":
-            pass
-    if parent.host and not inside and own:
-        why = f"{own[0].ip} is not in the parent's subnet, so peers never look for it by ARP"
-        return why, "take strategy routed"
-    return None
 
 
 def _check_act(lab: Model, phase: Phase, endpoints: Collection[str], act: Act, path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ipvkit.core.command import Command
 from ipvkit.lab import Lab
 from ipvkit.plan.lan import lan
-from ipvkit.plan.phases import PhaseBuilder
+from ipvkit.plan.phases import sections
 from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step, Steps, Undo
 from ipvkit.tools import arping
 
@@ -18,10 +18,8 @@ def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan
 
     Its pings are those of iputils, whose timestamps show how long a path lived.
     """
-    sections = [lan(lab)] if lab.simulated else []
-    builder = PhaseBuilder(lab, arping_by)
-    sections += [builder.section(phase) for phase in lab.phases]
-    return Plan(lab, tuple(sections))
+    lans = [lan(lab)] if lab.simulated else []
+    return Plan(lab, (*lans, *sections(lab, arping_by)))
 
 
 def on_simulated_lan(lab: Lab, commands: Mapping[str, Command]) -> Plan:

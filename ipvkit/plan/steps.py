@@ -133,6 +133,8 @@ class Steps:
         self.stages: list[Stage] = []
         self._stage: list[Step] = []
         self._count = 0
+        # In groups, what `take_away` adds: a purpose, a command, and the step that it undoes.
+        self._at_end: list[list[tuple[str, Command, tuple[str, ...]]]] = [[]]
 
     def add(
         self,
@@ -140,10 +142,14 @@ class Steps:
         command: Command,
         *,
         undo: Command | Resource | Undo | None = None,
+        at_end: str = "",
         cancels_undo_of: tuple[str, ...] = (),
         probe: Probe | None = None,
     ) -> str:
-        """Add a step to the stage that is being collected, and return its id."""
+        """Add a step to the stage that is being collected, and return its id.
+
+        With a purpose `at_end`, `take_away` undoes it.
+        """
         self._count += 1
         id = f"{self.section}.{self._count}"
         if isinstance(undo, Command):
@@ -151,10 +157,28 @@ class Steps:
         elif isinstance(undo, Resource):
             undo = Undo(undo.undo, undo)
         self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe))
+        if at_end and undo is not None:
+            self._at_end[-1].append((at_end, undo.command, (id,)))
         return id
+
+    def at_end(self, purpose: str, command: Command) -> None:
+        """Have `take_away` add a command, for what needs no undo at the end of a run."""
+        self._at_end[-1].append((purpose, command, ()))
 
     def end_stage(self) -> None:
         """Have what is added from now on run after all that was added before."""
         if self._stage:
             self.stages.append(tuple(self._stage))
             self._stage = []
+
+    def end_group(self) -> None:
+        """End a stage, and have `take_away` undo what is added from now on before the others."""
+        self.end_stage()
+        self._at_end.append([])
+
+    def take_away(self) -> None:
+        """Add the steps that undo what was added with a purpose `at_end`, the last group first."""
+        for group in reversed(self._at_end):
+            for purpose, command, undone in group:
+                self.add(purpose, command, cancels_undo_of=undone)
+            self.end_stage()

@@ -6,6 +6,7 @@ from ipaddress import ip_interface, ip_network
 from itertools import chain, islice
 from typing import Literal
 
+from ipvkit import strategies
 from ipvkit.core.values import Address, InterfaceAddress, Network
 from ipvkit.lab import (
     DEFAULT_MTU,
@@ -21,7 +22,6 @@ from ipvkit.lab import (
     Prefixes,
     Setting,
     family_of,
-    single,
 )
 from ipvkit.predict.memory import State
 
@@ -148,7 +148,8 @@ class World:
 
     def is_announced(self, rider: Link, address: Address) -> bool:
         """Return whether the host goes on announcing it, and so fills every entry again that dies."""
-        return self.setting(rider.parent).strategy == "announce" and address.version == 4
+        helpers = self.setting(rider.parent).helpers
+        return address.version == 4 and any(helper.announces for helper in helpers)
 
     def setting(self, parent: str) -> Setting:
         """Return what the endpoints on `parent` are now."""
@@ -161,12 +162,15 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
     On a real network whoever's address is not known has one that stands for it.
     """
     lab = _with_all_addresses(lab)
-    settings = {}
+    settings, additions = {}, {}
     for parent in lab.parents:
         setting = phase.on(parent.name)
         mode, flag = state.flipped.get(parent.name, (setting.mode, setting.flag))
         settings[parent.name] = replace(setting, mode=mode, flag=flag)
-    builder = _Builder(lab, phase, settings, state)
+        # A change of mode changes nothing of what strategies added.
+        stages = lab.stages(phase, parent).values()
+        additions[parent.name] = [a.added for many in stages for stage in many for a in stage if a.added]
+    builder = _Builder(lab, phase, settings, additions, state)
     nodes = [builder.host(), *(builder.peer(role) for role in PEERS), *builder.endpoints()]
     if lab.far:
         nodes.append(builder.far())
@@ -197,11 +201,8 @@ class _Builder:
     lab: Lab
     phase: Phase
     settings: Mapping[str, Setting]
+    additions: Mapping[str, list[strategies.Added]]
     state: State
-
-    def _addresses(self, parent: Parent) -> list[InterfaceAddress]:
-        """Return the addresses of the phase's endpoints on `parent`."""
-        return [own for e in self.lab.endpoints_of(self.phase, parent) for own in e.addresses]
 
     def endpoints(self) -> Iterator[Node]:
         for endpoint in self.lab.endpoints_of(self.phase):
@@ -230,45 +231,40 @@ class _Builder:
         for parent in self.lab.parents:
             setting = self.settings[parent.name]
             mtu = self.state.mtus.get(parent.name, DEFAULT_MTU)
-            dev = HOSTS_BRIDGE if setting.kind == "veth" and self._addresses(parent) else parent.name
+            dev = (
+                HOSTS_BRIDGE
+                if setting.kind == "veth" and self.lab.endpoints_of(self.phase, parent)
+                else parent.name
+            )
             # A bridge takes the smallest MTU of its ports.
             own_mtu = mtu if dev == parent.name else min(mtu, DEFAULT_MTU)
             links.append(Link(HOST, dev, "nic", parent.name, parent.host, mtu=own_mtu))
             if self.lab.routed:
                 ways += [Way(None, family_of(gw), dev, gw) for gw in parent.gateways]
-            hosts = [own.ip for own in self._addresses(parent)]
-            if setting.strategy == "l3s-proxy":
-                ways += [Way(single(a).network, "ipv4", "lo") for a in hosts if a.version == 4]
-                proxied |= set(hosts)
-            if setting.host_shim and hosts:
-                # A change of mode changes no address.
-                dev, own = (
-                    self.lab.shim_on(parent),
-                    self.lab.shim_addresses(self.phase.on(parent.name), parent),
-                )
-                links.append(Link(HOST, dev, "ipvlan", parent.name, own, parent.name, mtu))
-                ways += [Way(single(address).network, family_of(address), dev) for address in hosts]
+            for added in self.additions[parent.name]:
+                match added:
+                    case strategies.Route(to, through, via, None):
+                        ways.append(Way(to, family_of(to), through, via))
+                    case strategies.Proxy(address):
+                        proxied.add(address)
+                    case strategies.Link(shim, own):
+                        links.append(Link(HOST, shim, "ipvlan", parent.name, own, parent.name, mtu))
         return Node(HOST, tuple(links), tuple(ways), forwards=bool(proxied), proxied=frozenset(proxied))
 
     def peer(self, role: str) -> Node:
         links, ways, permanent = [], [], set()
         for parent in self.lab.parents:
-            setting = self.settings[parent.name]
             own = tuple(_beside(parent, address) for address in parent.peer(role))
             if own:
                 links.append(Link(role, parent.name, "nic", parent.name, own))
             if role != GATEWAY and self.lab.routed:
                 ways += [Way(None, family_of(gw), parent.name, gw) for gw in parent.gateways if own]
-            endpoints = self._addresses(parent)
-            if setting.strategy == "routed" and own:
-                ways += [
-                    Way(address.network, family_of(address), parent.name, host.ip)
-                    for address in endpoints
-                    for host in parent.host
-                    if family_of(host) == family_of(address)
-                ]
-            if setting.strategy == "static-neigh":
-                permanent |= {address.ip for address in endpoints}
+            for added in self.additions[parent.name]:
+                match added:
+                    case strategies.Route(to, _, via, at) if at == role:
+                        ways.append(Way(to, family_of(to), parent.name, via))
+                    case strategies.Neighbour(at, address) if at == role:
+                        permanent.add(address)
         if role == GATEWAY:
             links += [Link(role, FAR, "nic", FAR, (self.lab.far_gateway(own),)) for own in self.lab.far]
         forwards = role == GATEWAY and self.lab.routed
@@ -305,7 +301,7 @@ def _with_all_addresses(lab: Lab) -> Lab:
     taken |= {own.ip for own in parent.host} | {*parent.gateway, *parent.neighbour}
     taken |= {own for phase in lab.phases for own in phase.setting.shim_addresses}
     subnets = {own.network for endpoint in lab.endpoints for own in endpoint.addresses}
-    if any(phase.setting.strategy == "routed" for phase in lab.phases):
+    if any(helper.own_subnet for phase in lab.phases for helper in phase.setting.helpers):
         subnets = set(_APART)
     host, gateway, neighbour = list(parent.host), list(parent.gateway), list(parent.neighbour)
     for subnet in sorted(subnets, key=str):

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.report.outputs import commented
 from ipvkit.report.plain import error, plain
+from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.verbs.announce import Announcement, Began, Event, Failed, Reason, Recovered, Round, Stopped
 
 _WHY: dict[Reason, str] = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.lab import BATCH_FROM, LAN, PING_INTERVAL_S, PING_WAIT_S, Check, Prober
-from ipvkit.plan.phases import REAL_WAIT_S
+from ipvkit.plan.acts import REAL_WAIT_S
 from ipvkit.plan.steps import Plan, Section, Stage, Step
 from ipvkit.tools import fping
 from ipvkit.tools.ip import batch, line_of

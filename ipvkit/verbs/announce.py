@@ -19,10 +19,10 @@ from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
 from ipvkit.host.checks import others
 from ipvkit.plan import resources
-from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.run import execution, journal
 from ipvkit.run.ledger import Entry, Ledger
 from ipvkit.run.rollback import rollback
+from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets import CommandTarget, Ended, Inbox, Running
 from ipvkit.tools import arping, ip, sysctl
 

@@ -11,8 +11,8 @@ from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.lab import NEIGHBOUR
 from ipvkit.plan.lan import PEER_DEV
-from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.predict import FAST_TIMERS, Timers
+from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.tools import arping, ip, ping, sysctl
 
 ENDPOINT = "test1"

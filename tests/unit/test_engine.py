@@ -19,7 +19,6 @@ from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingR
 from ipvkit.lab import Lab, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.plan.steps import Plan, Section, Step, Undo
 from ipvkit.run import engine
 from ipvkit.run import rollback as taking_back
@@ -27,6 +26,7 @@ from ipvkit.run.batches import as_run
 from ipvkit.run.engine import Run
 from ipvkit.run.rollback import Began, Finished, Stopping
 from ipvkit.run.verdicts import judge
+from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets import Ended, Inbox, Running
 from ipvkit.targets.local import Local
 from strategies import labs_on_a_parent

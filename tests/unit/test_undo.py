@@ -21,13 +21,13 @@ from ipvkit.core.values import address, interface_address
 from ipvkit.lab import Lab, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.phases import NONLOCAL_BIND
 from ipvkit.plan.resources import Link, Netns, Sysctl
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine, journal
 from ipvkit.run.journal import Journal, started, taken_over
 from ipvkit.run.ledger import Entry, Ledger, undo_of, written
 from ipvkit.run.rollback import Finished, Rollback, rollback
+from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets import Ended, Inbox, Running
 from strategies import labs_on_a_parent
 

@@ -1,0 +1,227 @@
+"""What happens in a phase, as steps: changes, tries and checks."""
+
+from dataclasses import dataclass, replace
+
+from ipvkit.core.command import Command, in_netns
+from ipvkit.core.values import Address
+from ipvkit.lab import (
+    HOST,
+    PING_INTERVAL_S,
+    PING_WAIT_S,
+    SWITCH,
+    Act,
+    AddAddress,
+    AddLink,
+    Change,
+    Check,
+    DeleteLink,
+    Endpoint,
+    Lab,
+    Phase,
+    SetMode,
+    SetMtu,
+)
+from ipvkit.plan.additions import Done, read_sysctls, set_sysctls
+from ipvkit.plan.lan import give
+from ipvkit.plan.resources import Link
+from ipvkit.plan.steps import Probe, Steps
+from ipvkit.predict import FAST_TIMERS, Asked, PredictedAct
+from ipvkit.strategies.announce import ALLOW, announcement
+from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
+
+REAL_WAIT_S = 1
+"""How long the last reply may take on a real network."""
+
+_PING_OK = (0, 1, 2)
+"""Nobody replied is 1, no route is 2; whatever else is 2 prints no counts, and so no verdict."""
+
+_TRY_OK = (0, 2)
+"""The kernel's no is 2 (iproute2's main()); that there is no such link is 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """Adds the steps of the acts of a phase."""
+
+    lab: Lab
+    phase: Phase
+    arping_by: arping.Implementation
+    steps: Steps
+    done: Done
+
+    def add(self, predicted: PredictedAct) -> list[Probe]:
+        """Add the steps of an act; return the probes that are skipped."""
+        self._change(predicted)
+        for asked in predicted.asked:
+            if not isinstance(asked.check, Check):
+                self._try(asked, asked.check.change)
+        return self._check([asked for asked in predicted.asked if isinstance(asked.check, Check)])
+
+    # --- changes ---------------------------------------------------------------------------------------
+
+    def _change(self, predicted: PredictedAct) -> None:
+        act, steps = predicted.act, self.steps
+        read = read_sysctls([ALLOW] if act.announce else [], steps, self.done)
+        for role in act.fast_ageing:
+            fast = sysctl.set_values(self._fast_timers(role))
+            steps.add(f"make the {role} age its neighbour entries within seconds", in_netns(role, fast))
+        for role in act.flush:
+            for netns, dev in self.lab.links_of(role):
+                whose = role if self.lab.is_endpoint(role) else f"the {role}"
+                flush = ip.neigh_flush(dev)
+                steps.add(f"make {whose} forget its neighbours", ip.at(netns, flush) if netns else flush)
+        self._set_switch(act, filtered=predicted.filtered)
+        if act.wait is not None:
+            steps.add(f"wait {act.wait} s", coreutils.sleep(act.wait))
+        steps.end_stage()
+        set_sysctls(read, steps)
+        for name in act.announce:
+            self._announce(self.lab.endpoint(name), 2)
+        steps.end_stage()
+
+    def _fast_timers(self, role: str) -> dict[str, int]:
+        values = {}
+        for parent in self.lab.parents:
+            for version in sorted({peer.version for peer in parent.peer(role)}):
+                for name, value in (
+                    ("base_reachable_time_ms", 1000),
+                    ("delay_first_probe_time", FAST_TIMERS.delay_first_probe_s),
+                    ("ucast_solicit", FAST_TIMERS.probes),
+                    ("retrans_time_ms", FAST_TIMERS.retrans_ms),
+                ):
+                    key = sysctl.interface_key(f"ipv{version}", "neigh", self.lab.dev_of(parent), name)
+                    values[key] = value
+        return values
+
+    def _announce(self, e: Endpoint, count: int) -> None:
+        site = self.lab.site(self.phase, self.lab.parent_called(e.parent))
+        for own in e.addresses:
+            if own.version == 4:
+                self.steps.add(*announcement(e.name, own.ip, site, count, self.arping_by))
+
+    def _set_switch(self, act: Act, *, filtered: bool) -> None:
+        ports = self.lab.ports(HOST)
+        for port in ports if act.hairpin is not None else ():
+            what = "send frames back to the port they came from" if act.hairpin else "reflect no more"
+            self.steps.add(f"have the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
+        if act.port_security is not None:
+            self._secure(ports, act.port_security, filtered=filtered)
+
+    def _secure(self, ports: list[str], roles: tuple[str, ...], *, filtered: bool) -> None:
+        """Have the switch drop IPv4 from the host's ports whose source is not an address of `roles`."""
+        steps, lab = self.steps, self.lab
+        hosts = [own.ip for parent in lab.parents for own in parent.host] if HOST in roles else []
+        endpoints = (lab.endpoint(role) for role in roles if role != HOST)
+        allowed = hosts + [own.ip for e in endpoints for own in e.addresses]
+        for port in ports if filtered else ():
+            steps.add("forget what it lets through", in_netns(SWITCH, tc.qdisc_del(port)))
+        if filtered:
+            steps.end_stage()
+        for port in ports:
+            steps.add("make room for filters on the host's port", in_netns(SWITCH, tc.qdisc_add(port)))
+        steps.end_stage()
+        for port in ports:
+            for address in allowed:
+                if address.version == 4:
+                    what = f"let in through the host's port what comes from {address}"
+                    steps.add(what, in_netns(SWITCH, tc.filter_pass(port, address)))
+            drop = in_netns(SWITCH, tc.filter_drop(port))
+            steps.add("drop all other IPv4 there, as a cloud's port security does", drop)
+        steps.end_stage()
+
+    # --- tries -----------------------------------------------------------------------------------------
+
+    def _try(self, asked: Asked, change: Change) -> None:
+        links = self.done.links
+        ok = (0, 1) if isinstance(change, DeleteLink) else _TRY_OK
+        id = self.steps.add(
+            f"try to {asked.check}",
+            replace(self._command_of(change), ok=ok),
+            undo=Link(change.name, change.kind) if isinstance(change, AddLink) else None,
+            cancels_undo_of=links.pop(change.name, ()) if isinstance(change, DeleteLink) else (),
+            probe=_probe(asked),
+        )
+        if isinstance(change, AddLink):
+            links[change.name] = (*links.get(change.name, ()), id)
+        self.steps.end_stage()
+
+    def _command_of(self, change: Change) -> Command:
+        match change:
+            case AddAddress(address, name):
+                return in_netns(self.lab.netns(name), give(address, name))
+            case AddLink(name, "macvlan", parent):
+                return ip.link_add(name, ip.Macvlan(parent))
+            case AddLink(name, _, parent, mode, flag):
+                return ip.link_add(name, ip.Ipvlan(parent, mode, flag))
+            case DeleteLink(name):
+                return ip.link_delete(name)
+            case SetMode(name, mode):
+                return in_netns(self.lab.netns(name), ip.link_set(name, mode=mode))
+            case SetMtu(name, mtu):
+                netns = self.lab.netns(name) if self.lab.is_endpoint(name) else None
+                return in_netns(netns, ip.link_set(name, mtu=mtu))
+
+    def delete_links(self) -> None:
+        """Delete what tries created and no try deleted; one that was refused created nothing."""
+        changes = (attempt.change for act in self.phase.acts for attempt in act.attempts)
+        for name in sorted({change.name for change in changes if isinstance(change, AddLink)}):
+            if name in self.done.links:
+                delete = replace(ip.link_delete(name), ok=(0, 1))
+                tried = self.done.links.pop(name)
+                self.steps.add(f"take {name} away, if it is there", delete, cancels_undo_of=tried)
+        self.steps.end_stage()
+
+    # --- checks ----------------------------------------------------------------------------------------
+
+    def _check(self, asked: list[Asked]) -> list[Probe]:
+        """Add a ping for each check that is not skipped; return the probes of the others."""
+        run = [(a.check, a.address, _probe(a)) for a in asked if not a.skipped]
+        checks = [check for check, _, _ in run if isinstance(check, Check)]
+        self._keep_announcing(checks)
+        for check, (_, address, probe) in zip(checks, run, strict=True):
+            watch = "" if check.watch is None else f", until it is lost or for {check.watch} s"
+            if address is not None:
+                self.steps.add(f"ping {check}{watch}", self._ping(check, address), probe=probe)
+        self.steps.end_stage()
+        return [_probe(a) for a in asked if a.skipped]
+
+    def _ping(self, check: Check, address: Address) -> Command:
+        if check.watch is not None:
+            command = ping.ping_until_lost(address, interval=PING_INTERVAL_S, deadline=check.watch)
+        else:
+            command = ping.ping(
+                address,
+                count=check.count,
+                interval=PING_INTERVAL_S,
+                wait=PING_WAIT_S if self.lab.simulated else REAL_WAIT_S,
+                size=check.size,
+                whole=check.size is not None,
+            )
+        return replace(in_netns(self.lab.netns(check.source), command), ok=_PING_OK)
+
+    def _keep_announcing(self, checks: list[Check]) -> None:
+        """Announce, as long as `checks` ping, the endpoints whose strategy that is."""
+        names = {role for check in checks for role in (check.source, check.destination)}
+        found = []
+        for e in self.lab.endpoints_of(self.phase):
+            announces = any(helper.announces for helper in self.phase.on(e.parent).helpers)
+            if announces and e.name in names and any(own.version == 4 for own in e.addresses):
+                found.append(e)
+        if not found:
+            return
+        read = read_sysctls([ALLOW], self.steps, self.done)
+        self.steps.end_stage()
+        set_sysctls(read, self.steps)
+        lasts_s = max(c.watch or (c.count - 1) * PING_INTERVAL_S + PING_WAIT_S for c in checks)
+        for e in found:
+            self._announce(e, int(lasts_s) + 2)
+
+
+def _probe(asked: Asked) -> Probe:
+    """Return what is asked with what the lab expects, which wins over what is predicted."""
+    check, predicted = asked.check, asked.prediction
+    reason = predicted.reason
+    if check.expect is not None and check.expect != predicted.outcome:
+        because = f" ({check.why})" if check.why else ""
+        reason = f"the lab expects this{because}; physics says {predicted.outcome}: {reason}"
+    return Probe(check, asked.address, check.expect or predicted.outcome, reason, asked.skipped)

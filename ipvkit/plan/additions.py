@@ -1,0 +1,75 @@
+"""What strategies add to the host and its peers, as steps."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ipvkit import strategies
+from ipvkit.core.command import Command
+from ipvkit.lab import Lab, Phase
+from ipvkit.plan.resources import Link, Proxy, Resource, Route, Sysctl
+from ipvkit.plan.steps import Steps, Undo
+from ipvkit.strategies import Addition
+from ipvkit.tools import sysctl
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What stays from earlier phases: the sysctls that are set, and the steps that tried to create a link."""
+
+    sysctls: set[str] = field(default_factory=set)
+    links: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def add(lab: Lab, phase: Phase, steps: Steps, done: Done) -> None:
+    """Add the steps of all strategies of `phase`; those on peers only where the peers are ipvkit's own."""
+    for parent in lab.parents:
+        for stages in lab.stages(phase, parent).values():
+            for stage in stages:
+                _add_stage([a for a in stage if lab.simulated or not a.at_peer], steps, done)
+    steps.end_group()
+
+
+def _add_stage(stage: list[Addition], steps: Steps, done: Done) -> None:
+    read = read_sysctls(stage, steps, done)
+    if read:
+        steps.end_stage()
+        set_sysctls(read, steps)
+    for addition in stage:
+        if not isinstance(addition.added, strategies.Sysctl):
+            undo = _undo(addition) if addition.undo_purpose else None
+            steps.add(addition.purpose, addition.command, undo=undo, at_end=addition.undo_purpose)
+    steps.end_stage()
+
+
+def _undo(addition: Addition) -> Command | Resource | None:
+    match addition.added:
+        case strategies.Link(dev):
+            return Link(dev, "ipvlan")
+        case strategies.Proxy(address, dev):
+            return Proxy(address, dev)
+        case strategies.Route(to, dev, _, None):
+            return Route(to, dev)
+    return addition.undo
+
+
+def read_sysctls(
+    additions: Iterable[Addition], steps: Steps, done: Done
+) -> list[tuple[str, Addition, strategies.Sysctl]]:
+    """Add the steps that read the sysctls which the lab has not set yet; return the steps' ids with them."""
+    found = []
+    for addition in additions:
+        added = addition.added
+        if isinstance(added, strategies.Sysctl) and added.key not in done.sysctls:
+            done.sysctls.add(added.key)
+            id = steps.add(f"remember the host's {added.key}", sysctl.get_value(added.key))
+            found.append((id, addition, added))
+    return found
+
+
+def set_sysctls(read: list[tuple[str, Addition, strategies.Sysctl]], steps: Steps) -> None:
+    """Add the steps that set the sysctls that were read; each gets its former value back at the end."""
+    for id, addition, added in read:
+        resource = Sysctl(added.key, added.value)
+        typical = "1" if added.value == 0 else "0"
+        steps.add(addition.purpose, addition.command, undo=Undo(resource.undo, resource, id, typical))
+    steps.end_stage()

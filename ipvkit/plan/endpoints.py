@@ -1,0 +1,138 @@
+"""The endpoints of a phase: created with what strategies add, and deleted before the next phase."""
+
+from collections.abc import Sequence
+
+from ipvkit.core.command import in_netns
+from ipvkit.lab import HOSTS_BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
+from ipvkit.plan.lan import default_route, give
+from ipvkit.plan.resources import Link, Netns
+from ipvkit.plan.steps import Steps
+from ipvkit.tools import ip
+
+
+def create(lab: Lab, phase: Phase, steps: Steps) -> None:
+    """Add the steps that create the endpoints of `phase`."""
+    endpoints = lab.endpoints_of(phase)
+    for e in (e for e in endpoints if phase is _first_with(lab, e)):
+        steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=Netns(e.netns, (e.name,)))
+    steps.end_stage()
+    for parent in lab.parents:
+        if phase.on(parent.name).kind == "veth" and lab.endpoints_of(phase, parent):
+            _put_bridge(lab, parent, steps)
+    on_parent = [e for e in endpoints if phase.on(e.parent).kind != "veth"]
+    (_create_in_place if lab.in_batches else _create_and_move)(phase, on_parent, steps)
+    _create_veths(phase, endpoints, steps)
+    steps.end_group()
+    for e in (e for e in endpoints if e.mtu is not None):
+        steps.add(f"set {e.name}'s mtu", in_netns(e.netns, ip.link_set(e.name, mtu=e.mtu)))
+    steps.end_stage()
+    for e in endpoints:
+        steps.add(f"set {e.name} up", in_netns(e.netns, ip.link_set(e.name, up=True)))
+    steps.end_stage()
+    for e in endpoints:
+        for own in e.addresses:
+            steps.add(f"give {e.name} its address", in_netns(e.netns, give(own, e.name)))
+    steps.end_stage()
+    _add_routes(lab, phase, endpoints, steps)
+
+
+def _first_with(lab: Lab, endpoint: Endpoint) -> Phase:
+    """Return the phase in which the endpoint's namespace is created."""
+    return next(phase for phase in lab.phases if endpoint.name in phase.endpoints)
+
+
+def _kind_of(setting: Setting, e: Endpoint) -> tuple[str, ip.Kind]:
+    """Return what creating the link of `e` is for, and its kind."""
+    if setting.kind == "macvlan":
+        return f"make {e.name}, a macvlan link on {e.parent}", ip.Macvlan(e.parent, setting.flag)
+    # Bridge is what a parent has at first: as short as a person would type it.
+    kind = ip.Ipvlan(e.parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
+    return f"make {e.name}, an ipvlan link on {e.parent} in {setting.mode} mode", kind
+
+
+def _gone(e: Endpoint) -> str:
+    return f"take {e.name} away for the next phase"
+
+
+def _create_in_place(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> None:
+    """Create links in their namespaces, with which they go at the end."""
+    for e in endpoints:
+        what, kind = _kind_of(phase.on(e.parent), e)
+        steps.add(what, ip.link_add(e.name, kind, netns=e.netns))
+        steps.at_end(_gone(e), in_netns(e.netns, ip.link_delete(e.name)))
+
+
+def _create_and_move(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> None:
+    """Create links in the host's namespace, and move them into theirs."""
+    ids = {}
+    for e in endpoints:
+        what, kind = _kind_of(phase.on(e.parent), e)
+        ids[e.name] = steps.add(what, ip.link_add(e.name, kind), undo=Link(e.name, phase.on(e.parent).kind))
+    steps.end_stage()
+    for e in endpoints:
+        steps.add(
+            f"move {e.name} into its namespace",
+            ip.link_set(e.name, netns=e.netns),
+            undo=Link(e.name, phase.on(e.parent).kind, e.netns),
+            cancels_undo_of=(ids[e.name],),
+            at_end=_gone(e),
+        )
+
+
+def _create_veths(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> None:
+    ports = {e: f"{PORT}{i}" for i, e in enumerate(endpoints) if phase.on(e.parent).kind == "veth"}
+    for e, port in ports.items():
+        pair = ip.link_add(port, ip.Veth(e.name, e.netns), up=True)
+        steps.add(
+            f"make {e.name}, a veth link, and its port", pair, undo=ip.link_delete(port), at_end=_gone(e)
+        )
+    steps.end_stage()
+    for e, port in ports.items():
+        plug = ip.link_set(port, master=HOSTS_BRIDGE)
+        steps.add(f"plug {e.name}'s port into the host's bridge", plug)
+
+
+def _put_bridge(lab: Lab, parent: Parent, steps: Steps) -> None:
+    """Put a bridge over `parent`, with the parent's addresses, as veth endpoints need it."""
+    gateways = parent.gateways if lab.routed else ()
+    for gateway in gateways:
+        to = ip.RouteTo(via=gateway, dev=parent.name, metric=lab.metric_of(parent))
+        steps.add(
+            f"take the host's default route from {parent.name}",
+            ip.route_del(to),
+            undo=ip.route_add(to),
+            at_end=f"give the host its default route by {parent.name} back",
+        )
+    steps.end_group()
+    bridge = ip.link_add(HOSTS_BRIDGE, ip.Bridge(), up=True)
+    delete = ip.link_delete(HOSTS_BRIDGE)
+    steps.add("make the host's bridge", bridge, undo=delete, at_end="take the host's bridge away")
+    steps.end_group()
+    for own in parent.host:
+        steps.add(
+            f"take the host's address from {parent.name}",
+            ip.addr_del(own, parent.name),
+            undo=give(own, parent.name),
+            at_end=f"give {parent.name} its address back",
+        )
+    steps.end_group()
+    for own in parent.host:
+        steps.add(f"give it to {HOSTS_BRIDGE}", give(own, HOSTS_BRIDGE))
+    steps.add(f"make {parent.name} a port of it", ip.link_set(parent.name, master=HOSTS_BRIDGE))
+    steps.end_stage()
+    for gateway in gateways:
+        to = ip.RouteTo(via=gateway, dev=HOSTS_BRIDGE, metric=lab.metric_of(parent))
+        steps.add("give the host its default route again", ip.route_add(to))
+    steps.end_stage()
+
+
+def _add_routes(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> None:
+    for e in endpoints:
+        for family, route in lab.default_routes(phase.on(e.parent), e):
+            if route.to is None:
+                add = default_route(e.name, route.via, ipv6=family == "ipv6")
+                steps.add(f"give {e.name} its default route", in_netns(e.netns, add))
+            else:
+                add = ip.route_add(ip.RouteTo(route.to, route.via, e.name))
+                steps.add(f"give {e.name} a route to {route.to}", in_netns(e.netns, add))
+    steps.end_stage()

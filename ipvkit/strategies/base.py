@@ -1,0 +1,178 @@
+"""What a strategy is: what it sees of a lab, and what it adds to the hosts around its endpoints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ipvkit.core.command import Command
+from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
+
+Problem = tuple[str, str]
+"""Why a strategy cannot work, and how to fix it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A host beside the lab's host: its role, its link in the parent's network, and its addresses there."""
+
+    role: str
+    dev: str
+    addresses: tuple[Address, ...]
+
+    @property
+    def versions(self) -> set[int]:
+        """The versions of IP that it has an address of."""
+        return {own.version for own in self.addresses}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A parent with its endpoints in a phase, as strategies see it.
+
+    `host` are the parent's own addresses, `endpoints` those of each endpoint; `lladdr` is the parent's MAC
+    address where the lab sets it. `shim` is the name of the host's own ipvlan link there, `shim_addresses`
+    are its addresses, and `named` those that the lab file names; `taken` are all addresses of the lab.
+    """
+
+    parent: str
+    mode: Mode
+    flag: Flag
+    strategy: str
+    host: tuple[InterfaceAddress, ...]
+    peers: tuple[Peer, ...]
+    endpoints: tuple[tuple[str, InterfaceAddress], ...]
+    lladdr: str
+    shim: str
+    shim_addresses: tuple[InterfaceAddress, ...]
+    named: tuple[Address, ...]
+    simulated: bool
+    taken: frozenset[Address] = field(repr=False)
+
+    @property
+    def inside(self) -> list[Address]:
+        """The endpoints' addresses that are in a subnet of the parent."""
+        subnets = [own.network for own in self.host]
+        return [own.ip for _, own in self.endpoints if any(own.ip in subnet for subnet in subnets)]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of a peer, or of the host (None): to a network, via an address or straight out of a link."""
+
+    to: Network
+    dev: str
+    via: Address | None = None
+    peer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A permanent neighbour entry of a peer."""
+
+    peer: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy entry of the host, which forwards and answers for the address."""
+
+    address: Address
+    dev: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An ipvlan link of the host on the parent."""
+
+    dev: str
+    addresses: tuple[InterfaceAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A sysctl of the host."""
+
+    key: str
+    value: int
+
+
+Added = Route | Neighbour | Proxy | Link | Sysctl
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A command, and what it adds; without an `undo_purpose` it goes with something that was added before.
+
+    `undo` is what deletes it at a peer; what it adds to the host is undone by its kind.
+    """
+
+    purpose: str
+    command: Command
+    added: Added | None = None
+    undo_purpose: str = ""
+    undo: Command | None = None
+
+    @property
+    def at_peer(self) -> bool:
+        """Whether it changes a peer, which on a real network is another machine."""
+        return isinstance(self.added, Neighbour) or (isinstance(self.added, Route) and bool(self.added.peer))
+
+
+class Strategy:
+    """A strategy that adds nothing; the others say what they do differently.
+
+    `modes` are those in which it works for both families; `typed` is what the reference page says of its
+    commands, and `cost` what `explain` says of its price. A strategy that is `of_host` changes no other
+    machine; one that `needs_lladdr` needs the parent's MAC address. With `own_subnet` the endpoints have a
+    subnet apart from the parent's. One that `announces` has the host announce their IPv4 addresses while
+    checks ping.
+    """
+
+    name = "none"
+    modes: Sequence[Mode] = ("l2", "l3", "l3s")
+    in_words = "all"
+    typed = "nothing"
+    cost = ""
+    of_host = True
+    own_subnet = False
+    needs_lladdr = False
+    announces = False
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The attributes of a Setting that choose it."""
+        return {"strategy": self.name}
+
+    def problem(self, site: Site) -> Problem | None:  # noqa: ARG002
+        """Return why it cannot work there, or None."""
+        return None
+
+    def stages(self, site: Site) -> list[list[Addition]]:  # noqa: ARG002
+        """Return what it adds, in stages."""
+        return []
+
+    def needs_of_peers(self, site: Site) -> str:  # noqa: ARG002
+        """Return what would have to be done on peers that are other machines, or nothing."""
+        return ""
+
+    def cannot_work(self, site: Site, why: str, fix: str = "") -> Problem:
+        """Return the problem that `why` says."""
+        return f"strategy {self.name} cannot work in {site.mode}: {why}", fix
+
+
+class Answering(Strategy):
+    """A strategy for endpoints that do not answer ARP, in the parent's subnet."""
+
+    modes: Sequence[Mode] = ("l3", "l3s")
+    in_words = "l3, l3s"
+
+    def problem(self, site: Site) -> Problem | None:
+        """Return why it cannot work there, or None."""
+        if site.mode == "l2":
+            return self.cannot_work(site, "there the endpoints answer ARP themselves, and need no help")
+        if site.host and site.endpoints and not site.inside:
+            first = site.endpoints[0][1].ip
+            why = f"{first} is not in the parent's subnet, so peers never look for it by ARP"
+            return self.cannot_work(site, why, "take strategy routed")
+        return None

@@ -1,0 +1,58 @@
+"""The host's own ipvlan link on the parent: a sibling of its endpoints, and so reached by them."""
+
+from ipaddress import ip_network
+from typing import Any
+
+from ipvkit.strategies.base import Addition, Link, Problem, Route, Site, Strategy
+from ipvkit.tools import ip
+
+
+class HostShim(Strategy):
+    """An ipvlan link in the host's namespace, and routes to the endpoints through it."""
+
+    name = "host-shim"
+    in_words = "all"
+    typed = "an ipvlan link `shim` in the host's namespace, and a route to each endpoint through it"
+    cost = "the host gets one ipvlan link more"
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The attributes of a Setting that choose it."""
+        return {"host_shim": True}
+
+    def problem(self, site: Site) -> Problem | None:
+        """Return why there can be no such link."""
+        for own in site.named:
+            if own in site.taken:
+                return f"the shim cannot have {own}, which is somebody's", "take a free one"
+        if site.strategy == "l3s-proxy":
+            what = "l3s-proxy and a host shim do not go together: both need the host's routes"
+            return what, "keep one of the two"
+        if site.mode == "l2" and not site.simulated and not site.named:
+            what = "in l2 the host shim needs an address of its own"
+            return what, "name one that is free: `host-shim: 192.168.104.120`"
+        return None
+
+    def stages(self, site: Site) -> list[list[Addition]]:
+        """Return the link, its addresses, and a route to each address of an endpoint."""
+        dev, flag = site.shim, None if site.flag == "bridge" else site.flag
+        link = Addition(
+            f"make {dev}, the host's own ipvlan link on {site.parent}",
+            ip.link_add(dev, ip.Ipvlan(site.parent, site.mode, flag)),
+            Link(dev, site.shim_addresses),
+            f"take {dev} away",
+        )
+        up = Addition(f"set {dev} up", ip.link_set(dev, up=True))
+        addresses = [
+            Addition(f"give {dev} an address to ask from", ip.addr_add(own, dev, nodad=own.version == 6))
+            for own in site.shim_addresses
+        ]
+        routes = [
+            Addition(
+                f"send what is for {name} through it",
+                ip.route_add(ip.RouteTo(ip_network(own.ip), dev=dev)),
+                Route(ip_network(own.ip), dev),
+            )
+            for name, own in site.endpoints
+        ]
+        return [[link], [up, *addresses], routes]

@@ -1,0 +1,67 @@
+"""The host as the endpoints' ARP and NDP proxy."""
+
+from ipaddress import ip_network
+from typing import Any
+
+from ipvkit.strategies.base import Addition, Answering, Problem, Proxy, Route, Site, Sysctl
+from ipvkit.tools import ip, sysctl
+
+
+class L3sProxy(Answering):
+    """Proxy entries of the host, and for IPv4 routes away from the parent."""
+
+    name = "l3s-proxy"
+    modes = ("l3s",)
+    in_words = "l3s; IPv6 in l3 too"
+    typed = (
+        "the parent forwards, answers for each address (`ip neigh add proxy`), and has a route for it away "
+        "from the parent"
+    )
+    cost = "only the host changes; all endpoints on the parent go over to l3s"
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The attributes of a Setting that choose it."""
+        return {"mode": "l3s", "strategy": self.name}
+
+    def problem(self, site: Site) -> Problem | None:
+        """Return why the host cannot answer."""
+        if site.mode == "l3" and any(own.version == 4 for _, own in site.endpoints):
+            why = "the kernel steers ARP away from the host, which so cannot answer"
+            return self.cannot_work(site, why, "take mode l3s")
+        return Answering.problem(self, site)
+
+    def stages(self, site: Site) -> list[list[Addition]]:
+        """Return the sysctls, then for each address its entry, and its route if it is IPv4."""
+        dev, values = site.parent, dict[str, int]()
+        versions = {own.version for _, own in site.endpoints}
+        if 4 in versions:
+            values |= {sysctl.interface_key("ipv4", "conf", dev, "forwarding"): 1}
+            values |= {sysctl.interface_key("ipv4", "neigh", dev, "proxy_delay"): 0}
+        if 6 in versions:
+            values |= {sysctl.interface_key("ipv6", "conf", dev, "forwarding"): 1}
+            values |= {sysctl.interface_key("ipv6", "conf", dev, "proxy_ndp"): 1}
+            values |= {sysctl.interface_key("ipv6", "neigh", dev, "proxy_delay"): 0}
+        why = "let the host answer for its endpoints, at once, and take in what is for them"
+        allowed = [Addition(why, sysctl.set_values({k: v}), Sysctl(k, v)) for k, v in values.items()]
+        answers = []
+        for name, own in site.endpoints:
+            answers.append(
+                Addition(
+                    f"have the host answer for {name}",
+                    ip.neigh_add_proxy(own.ip, dev),
+                    Proxy(own.ip, dev),
+                    f"answer for {name} no more",
+                )
+            )
+            if own.version == 4:
+                to = ip.RouteTo(ip_network(own.ip), dev="lo")
+                answers.append(
+                    Addition(
+                        f"give the host a route for {name}, away from {dev}: without one it answers no ARP",
+                        ip.route_add(to),
+                        Route(ip_network(own.ip), "lo"),
+                        f"take the route for {name} away",
+                    )
+                )
+        return [allowed, answers]

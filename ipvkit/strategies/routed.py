@@ -1,0 +1,50 @@
+"""Endpoints in a subnet apart from the parent's, to which peers have a route via the host."""
+
+from ipvkit.core.values import Network
+from ipvkit.strategies.base import Addition, Problem, Route, Site, Strategy
+from ipvkit.tools import ip
+
+
+class Routed(Strategy):
+    """Routes on peers, to the endpoints' subnets."""
+
+    name = "routed"
+    in_words = "all; endpoints in a subnet of their own"
+    typed = "on each peer of that parent a route to that subnet, via the host's address"
+    cost = "the endpoints get a subnet of their own, and each peer, or its router, a route to it"
+    of_host = False
+    own_subnet = True
+
+    def problem(self, site: Site) -> Problem | None:
+        """Return the first endpoint for which no peer would use a route."""
+        if not site.inside:
+            return None
+        why = f"{site.inside[0]} is in the parent's own subnet, where peers ask by ARP and no route helps"
+        return self.cannot_work(site, why, "give the endpoints a subnet of their own")
+
+    def stages(self, site: Site) -> list[list[Addition]]:
+        """Return the routes: to each subnet, at each peer that has an address of its family."""
+        added = []
+        for peer in site.peers:
+            for subnet in _subnets(site):
+                via = next((own.ip for own in site.host if own.version == subnet.version), None)
+                if via is not None and subnet.version in peer.versions:
+                    to = ip.RouteTo(subnet, via, peer.dev)
+                    added.append(
+                        Addition(
+                            f"give the {peer.role} a route to the endpoints' {subnet}, by the host",
+                            ip.at(peer.role, ip.route_add(to)),
+                            Route(subnet, peer.dev, via, peer.role),
+                            f"take it from the {peer.role}",
+                            ip.at(peer.role, ip.route_del(to)),
+                        )
+                    )
+        return [added]
+
+    def needs_of_peers(self, site: Site) -> str:
+        """Return which routes would be needed."""
+        return f"would need routes to {', '.join(map(str, _subnets(site)))} by this host"
+
+
+def _subnets(site: Site) -> list[Network]:
+    return sorted({own.network for _, own in site.endpoints}, key=str)
