@@ -409,7 +409,7 @@ def _answered(name: str, lladdrs: Sequence[str], machine: Machine) -> Finding:
 
 def _subnets(request: Request, endpoint: Endpoint, parent: Link) -> Iterator[Finding]:
     """Yield the first address of each family that is in no subnet of the parent."""
-    if any(setting.strategy == "routed" for setting in request.settings):
+    if any(helper.own_subnet for setting in request.settings for helper in setting.helpers):
         return
     firsts = {address.version: address for address in reversed(endpoint.addresses)}
     for version, address in sorted(firsts.items()):

@@ -172,8 +172,9 @@ class Model:
         """Return the MAC address that `parent` is given, where a phase has to know it; None elsewhere."""
         names = {parent.name, *(p.name for p in self.parents if p.link == parent.name)}
         helpers = (helper for phase in self.phases for name in names for helper in phase.on(name).helpers)
-        if not any(helper.needs_lladdr for helper in helpers):
-            return None
+        return self._mac_of(parent) if any(helper.needs_lladdr for helper in helpers) else None
+
+    def _mac_of(self, parent: Parent) -> str:
         position = self.parents.index(self.parent_called(parent.link or parent.name))
         return f"02:00:00:00:00:{position + 1:02x}"
 
@@ -236,7 +237,7 @@ class Model:
             host=parent.host,
             peers=tuple(peers),
             endpoints=tuple((e.name, own) for e in endpoints for own in e.addresses),
-            lladdr=self.mac_of(parent) or "",
+            lladdr=self._mac_of(parent),
             shim=self.shim_on(parent),
             shim_addresses=self.shim_addresses(setting, parent),
             named=setting.shim_addresses,

@@ -48,7 +48,7 @@ def new_lab(
     `checks` are as in `pairs`; None: each endpoint pings the next, and the first is asked for by all others.
     Raise UsageError for a subnet that is too small, and InvalidLab for a strategy that cannot work.
     """
-    own = setting.strategy == "routed"
+    own = any(helper.own_subnet for helper in setting.helpers)
     first, larger = _OWN_SUBNETS if own else _SUBNETS
     end = _BROADCAST if own else _HOST
     within = subnet or (first if count <= _room(first, end) else larger)

@@ -23,7 +23,7 @@ class Announce(Answering):
     name = "announce"
     in_words = "l3, l3s; IPv4"
     typed = "`net.ipv4.ip_nonlocal_bind=1`, and `arping -U` for each endpoint while a check pings"
-    cost = "only the host changes, and has to go on announcing, as `ipvkit announce` does"
+    cost = "change only the host, which keeps announcing, as `ipvkit announce` does"
     announces = True
 
     def problem(self, site: Site) -> Problem | None:

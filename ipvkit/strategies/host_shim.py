@@ -13,7 +13,7 @@ class HostShim(Strategy):
     name = "host-shim"
     in_words = "all"
     typed = "an ipvlan link `shim` in the host's namespace, and a route to each endpoint through it"
-    cost = "the host gets one ipvlan link more"
+    cost = "add one ipvlan interface on the host"
 
     @property
     def setting(self) -> dict[str, Any]:

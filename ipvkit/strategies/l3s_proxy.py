@@ -17,7 +17,7 @@ class L3sProxy(Answering):
         "the parent forwards, answers for each address (`ip neigh add proxy`), and has a route for it away "
         "from the parent"
     )
-    cost = "only the host changes; all endpoints on the parent go over to l3s"
+    cost = "change only the host; all endpoints on the parent switch to l3s"
 
     @property
     def setting(self) -> dict[str, Any]:

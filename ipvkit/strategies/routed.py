@@ -11,7 +11,7 @@ class Routed(Strategy):
     name = "routed"
     in_words = "all; endpoints in a subnet of their own"
     typed = "on each peer of that parent a route to that subnet, via the host's address"
-    cost = "the endpoints get a subnet of their own, and each peer, or its router, a route to it"
+    cost = "give the endpoints a separate subnet, and each peer, or its router, a route to it"
     of_host = False
     own_subnet = True
 

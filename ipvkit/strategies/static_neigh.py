@@ -9,7 +9,7 @@ class StaticNeigh(Answering):
 
     name = "static-neigh"
     typed = "on each peer a permanent neighbour entry for each address, with the parent's MAC"
-    cost = "each peer changes, for each endpoint"
+    cost = "change each peer, for each endpoint"
     of_host = False
     needs_lladdr = True
 

@@ -15,6 +15,7 @@ from ipvkit.core.values import InterfaceAddress
 from ipvkit.lab import HOST, Act, Check, Endpoint, Lab, Outcome, Phase, Setting
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Section, Step, Steps
+from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import ip
 
 _BEFORE = "as-it-is"
@@ -91,27 +92,28 @@ class _Candidate:
 
 def _candidates(setting: Setting, check: Check) -> Iterator[_Candidate]:
     """Yield possible fixes, the cheapest first."""
-    with_host = HOST in (check.source, check.destination)
+    shim, with_host = HOST_SHIM, HOST in (check.source, check.destination)
     bridge: Setting = replace(setting, flag="bridge")
+    together = "all endpoints on the parent can reach each other"
     if with_host:
-        cost = "add one ipvlan interface on the host"
-        yield _Candidate("host-shim", cost, replace(setting, host_shim=True))
+        yield _Candidate(shim.name, shim.cost, replace(setting, **shim.setting))
     if setting.flag != "bridge":
-        yield _Candidate("flag-bridge", "all endpoints on the parent can reach each other", bridge)
+        yield _Candidate("flag-bridge", together, bridge)
     if setting.flag != "bridge" and with_host:
-        cost = "add one ipvlan interface on the host; all endpoints on the parent can reach each other"
-        yield _Candidate("flag-bridge-and-host-shim", cost, replace(bridge, host_shim=True))
-    cost = "change only the host; all endpoints on the parent switch to l3s"
-    yield _Candidate("l3s-proxy", cost, replace(setting, mode="l3s", strategy="l3s-proxy"))
-    cost = "change only the host, which keeps announcing, as `ipvkit announce` does"
-    yield _Candidate("announce", cost, replace(setting, strategy="announce"))
+        cost = f"{shim.cost}; {together}"
+        yield _Candidate("flag-bridge-and-host-shim", cost, replace(bridge, **shim.setting))
+    dear = []
+    for strategy in reversed(STRATEGIES[1:]):
+        changed = replace(setting, **strategy.setting)
+        candidate = _Candidate(strategy.name, strategy.cost, changed, renumbered=strategy.own_subnet)
+        if strategy.of_host:
+            yield candidate
+        else:
+            dear.append(candidate)
     cost = "change only the host; all endpoints on the parent switch to l2"
     yield _Candidate("mode-l2", cost, replace(setting, mode="l2", strategy="none"))
     yield _Candidate("hairpin", "change the switch", setting, (Act(hairpin=True),))
-    cost = "change each peer, for each endpoint"
-    yield _Candidate("static-neigh", cost, replace(setting, strategy="static-neigh"))
-    cost = "give the endpoints a separate subnet, and each peer, or its router, a route to it"
-    yield _Candidate("routed", cost, replace(setting, strategy="routed"), renumbered=True)
+    yield from dear
 
 
 def _fixes(asking: Lab, check: Check) -> Iterator[Fix]:

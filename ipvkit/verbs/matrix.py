@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 from itertools import permutations
 
+from ipvkit import strategies
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import (
     FAMILIES,
@@ -29,7 +30,6 @@ from ipvkit.lab import (
     Parent,
     Phase,
     Setting,
-    Strategy,
 )
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Section
@@ -40,15 +40,7 @@ ROLES = (HOST, *ENDPOINTS, GATEWAY, NEIGHBOUR, FAR)
 PAIRS = tuple(pair for pair in permutations(ROLES, 2) if ENDPOINTS[0] in pair)
 """The checks: endpoint1 and each other node, in both directions. To the rest, endpoint2 is as endpoint1."""
 
-HOST_SHIM = "host-shim"
-STRATEGIES = ("none", "routed", "announce", "static-neigh", "l3s-proxy", HOST_SHIM)
-
-_WORKS_IN: dict[Mode, tuple[Strategy, ...]] = {
-    "l2": ("routed",),
-    "l3": ("routed", "announce", "static-neigh"),
-    "l3s": ("routed", "announce", "static-neigh", "l3s-proxy"),
-}
-"""The strategies that a lab may have in each mode, for both families."""
+STRATEGIES = (*strategies.BY_NAME, strategies.HOST_SHIM.name)
 
 _PARENT = Parent(
     "eth0",
@@ -117,22 +109,27 @@ def settings() -> list[Setting]:
         for flag in FLAGS:
             found.append(Setting(mode, flag))
             found.append(Setting(mode, flag, host_shim=True))
-            found += [Setting(mode, flag, strategy=strategy) for strategy in _WORKS_IN[mode]]
+            working = [strategy.name for strategy in strategies.STRATEGIES[1:] if mode in strategy.modes]
+            found += [Setting(mode, flag, strategy=name) for name in working]
     return found
 
 
 def strategy_of(setting: Setting) -> str:
     """Return the name of a setting's strategy in the matrix."""
-    return HOST_SHIM if setting.host_shim else setting.strategy
+    return strategies.HOST_SHIM.name if setting.host_shim else setting.strategy
+
+
+def _has(setting: Setting) -> strategies.Strategy:
+    return strategies.BY_NAME[setting.strategy]
 
 
 def plans(choice: Choice, count: int) -> list[Plan]:
     """Return the chosen part of the matrix as plans of about the same length, about `count` of them."""
     chosen = [setting for setting in settings() if choice.has(setting)]
-    routed = [setting for setting in chosen if setting.strategy == "routed"]
+    routed = [setting for setting in chosen if _has(setting).own_subnet]
     others = sorted(
-        (setting for setting in chosen if setting.strategy != "routed"),
-        key=lambda setting: setting.strategy != "announce",
+        (setting for setting in chosen if not _has(setting).own_subnet),
+        key=lambda setting: not _has(setting).announces,
     )
     share = max(1, round(count * len(routed) / len(chosen))) if chosen else 1
     parts = [(_OWN_SUBNET, routed[i::share]) for i in range(share)]
@@ -165,7 +162,7 @@ def _lab(
 
 def _acts(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:
     # One request is enough; an announcement, which is only for IPv4, has to come while a peer asks.
-    announced = setting.strategy == "announce"
+    announced = _has(setting).announces
     count = PING_COUNT if announced else 1
     # In l3 endpoints have no neighbour entries, and the host none for them.
     forget = Act(flush=(*((HOST, *ENDPOINTS) if setting.mode == "l2" else ()), GATEWAY, NEIGHBOUR))

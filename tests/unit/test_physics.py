@@ -305,7 +305,7 @@ def helped(setting: Setting) -> list[Setting]:
     """Return `setting` with each help that can work in it."""
     if setting.mode == "l2":
         return [replace(setting, host_shim=True)]
-    names: list[Strategy] = ["announce", "static-neigh", *(["l3s-proxy"] if setting.mode == "l3s" else [])]  # type: ignore[list-item]
+    names: list[Strategy] = ["announce", "static-neigh", *(["l3s-proxy"] if setting.mode == "l3s" else [])]
     return [replace(setting, host_shim=True), *(replace(setting, strategy=name) for name in names)]
 
 
