@@ -29,9 +29,9 @@ class Peer:
 class Site:
     """A parent with its endpoints in a phase, as strategies see it.
 
-    `host` are the parent's own addresses, `endpoints` those of each endpoint; `lladdr` is the MAC
-    address that the parent has where a strategy needs it. `shim` is the name of the host's own ipvlan link there, `shim_addresses`
-    are its addresses, and `named` those that the lab file names; `taken` are all addresses of the lab.
+    `host` are the parent's own addresses, `endpoints` those of each endpoint; `lladdr` is the MAC address
+    that the parent has where a strategy needs it. `shim` is the name of the host's own ipvlan link there,
+    `shim_addresses` are its addresses, and `named` those that the lab file names; `taken` are all of the lab.
     """
 
     parent: str
