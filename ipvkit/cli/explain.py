@@ -10,10 +10,11 @@ from ipvkit.cli.common import Json, Timeout
 from ipvkit.cli.options import LabName, is_path, load_lab
 from ipvkit.cli.target import Target
 from ipvkit.core.errors import UsageError
-from ipvkit.lab import Check, Family, Lab, Phase, gallery
+from ipvkit.lab import Check, Family, gallery
 from ipvkit.report import explanation as report
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs.explain import explain as explained
+from ipvkit.verbs.explain import phases_of
 
 
 def explain(
@@ -40,7 +41,7 @@ def explain(
         hint = f"ipvkit explain {shlex.join((destination, lab, source))}"
         raise UsageError("LAB is the last argument", hint)
     described, check = load_lab(lab), Check(source, destination, family=family)
-    explanations = [explained(described, each, check) for each in _phases(described, phase, check)]
+    explanations = [explained(described, each, check) for each in phases_of(described, phase, check)]
     if not run:
         emit(report.render_json(described, explanations) if json_ else report.render(explanations))
         return 0
@@ -55,13 +56,3 @@ def explain(
 
 def _names_lab(word: str) -> bool:
     return is_path(word) or word in gallery.names()
-
-
-def _phases(lab: Lab, name: str | None, check: Check) -> list[Phase]:
-    """Return the phases to explain: those called `name`, or all that have both ends; one of them at least."""
-    ends = {role for role in (check.source, check.destination) if lab.is_endpoint(role)}
-    found = [phase for phase in lab.phases if name in (None, phase.name)]
-    if not found:
-        there = ", ".join(phase.name for phase in lab.phases)
-        raise UsageError(f"lab {lab.name} has no phase {name!r}", f"choose from {there}")
-    return [phase for phase in found if ends <= set(phase.endpoints)] or found[:1]

@@ -1,5 +1,7 @@
 """``ipvkit link``."""
 
+from collections.abc import Callable
+from inspect import signature
 from typing import Annotated, Any, Literal, get_args
 
 import typer
@@ -46,7 +48,7 @@ def add(
 
     All ipvlan links of a parent share mode and flag: those given here change the others too.
     """
-    kind = _kind(type_, link=parent, mode=mode, flag=flag, id=id_, peer=peer, peer_netns=peer_netns)
+    kind = _kind(type_, parent=parent, mode=mode, flag=flag, id=id_, peer=peer, netns=peer_netns)
     try:
         command = ip.link_add(dev, kind, netns=to_netns, up=up)
         return change(where, f"add {dev}, a link of type {type_}", command)
@@ -56,39 +58,29 @@ def add(
         raise
 
 
-_OPTIONS = {
-    "ipvlan": ({"link", "mode"}, {"flag"}),
-    "macvlan": ({"link"}, {"mode"}),
-    "vlan": ({"link", "id"}, set()),
-    "veth": ({"peer", "peer_netns"}, set()),
-    "bridge": (set(), set()),
+_KINDS: dict[str, Callable[..., ip.Kind]] = {
+    "ipvlan": ip.Ipvlan,
+    "macvlan": ip.Macvlan,
+    "vlan": ip.Vlan,
+    "veth": ip.Veth,
+    "bridge": ip.Bridge,
 }
-"""The options that each link type needs, and those that it may have."""
+_NAMES = {"parent": "link", "netns": "peer-netns"}
+"""The options of those fields that are not called so."""
 
 
 def _kind(type_: LinkType, **options: str | int | None) -> ip.Kind:
     """Return the kind of link that the options describe; raise UsageError where they do not fit."""
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    needed, possible = _OPTIONS[type_]
-    for name in sorted(set(given) - needed - possible):
-        raise UsageError(f"{_option(name)} does not go with --type {type_}")
-    for name in sorted(needed - set(given)):
-        raise UsageError(f"a link of type {type_} needs {_option(name)}")
-    match type_:
-        case "ipvlan":
-            return ip.Ipvlan(given["link"], _mode(type_, given["mode"]), given.get("flag"))
-        case "macvlan":
-            return ip.Macvlan(given["link"], _mode(type_, given.get("mode", "bridge")))
-        case "vlan":
-            return ip.Vlan(given["link"], given["id"])
-        case "veth":
-            return ip.Veth(given["peer"], given["peer_netns"])
-        case "bridge":
-            return ip.Bridge()
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    given = {name: value for name, value in options.items() if value is not None}
+    possible = signature(_KINDS[type_]).parameters
+    for name in sorted(set(given) - set(possible)):
+        raise UsageError(f"--{_NAMES.get(name, name)} does not go with --type {type_}")
+    for name, field in possible.items():
+        if field.default is field.empty and name not in given:
+            raise UsageError(f"a link of type {type_} needs --{_NAMES.get(name, name)}")
+    if "mode" in given:
+        _mode(type_, str(given["mode"]))
+    return _KINDS[type_](**given)
 
 
 def _mode(type_: LinkType, mode: str) -> Any:  # noqa: ANN401

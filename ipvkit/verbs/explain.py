@@ -10,7 +10,7 @@ from ipaddress import ip_interface
 
 from ipvkit import predict
 from ipvkit.core.command import Command, in_netns
-from ipvkit.core.errors import InvalidLab
+from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import InterfaceAddress
 from ipvkit.lab import HOST, Act, Check, Endpoint, Lab, Outcome, Phase, Setting
 from ipvkit.plan.make import make_plan
@@ -53,6 +53,16 @@ class Explanation:
     def plans(self) -> list[Plan]:
         """The plans to run on a kernel: one for each fix, or the one for the phase as it is."""
         return [fix.plan for fix in self.fixes] or [self.plan]
+
+
+def phases_of(lab: Lab, name: str | None, check: Check) -> list[Phase]:
+    """Return the phases to explain: those called `name`, or all with both ends of `check`; at least one."""
+    ends = {role for role in (check.source, check.destination) if lab.is_endpoint(role)}
+    found = [phase for phase in lab.phases if name in (None, phase.name)]
+    if not found:
+        there = ", ".join(phase.name for phase in lab.phases)
+        raise UsageError(f"lab {lab.name} has no phase {name!r}", f"choose from {there}")
+    return [phase for phase in found if ends <= set(phase.endpoints)] or found[:1]
 
 
 def explain(lab: Lab, phase: Phase, check: Check) -> Explanation:
