@@ -1,6 +1,7 @@
 """What the tests of the command line share: a process that is fed slowly, fakes on PATH, how errors look."""
 
 import fcntl
+import json
 import os
 import re
 import select
@@ -16,8 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import jsonschema
 import pytest
 
+from documents import REFERENCE
 from recorder import Recorder
 
 IPVKIT = (sys.executable, "-m", "ipvkit")
@@ -142,3 +145,18 @@ def assert_one_line(err: str, says: str, hint: str) -> None:
     assert len(rest) <= 1
     assert all(line.startswith("hint: ") for line in rest)
     assert hint in "".join(rest)
+
+
+def assert_mistake(call: Callable[..., Called], words: list[str], says: str, hint: str, json_at: int) -> None:
+    """Check that `words` are wrong usage: one line, and with --json at that position a document."""
+    code, out, err = call(*words)
+    assert (code, out) == (2, "")
+    assert_one_line(err, says, hint)
+    if json_at:
+        code, out, err = call(*words[:json_at], "--json", *words[json_at:])
+        document = json.loads(out)
+        jsonschema.validate(document, json.loads((REFERENCE / "error-v1.schema.json").read_text()))
+        assert document["error"]["exit_code"] == code == 2
+        assert says in document["error"]["message"]
+        assert hint in (document["error"]["hint"] or "")
+        assert_one_line(err, says, hint)

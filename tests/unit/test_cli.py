@@ -1,7 +1,6 @@
 """The command line: exit codes, one clear line for each mistake, and nothing executed in a dry run."""
 
 import io
-import json
 import os
 import shlex
 import subprocess
@@ -10,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+from command_line import Called, assert_mistake
 from ipvkit import __version__, cli
 from ipvkit.cli import main, overview
 from ipvkit.cli.progress import Progress
@@ -26,9 +25,6 @@ from ipvkit.run.rollback import Began, Finished, Stopping
 from recorder import Recorder
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-
-Called = tuple[int, str, str]
-"""An exit code, what was printed, and what was said on stderr."""
 
 
 @pytest.fixture
@@ -110,15 +106,7 @@ MISTAKES = {
 def test_a_mistake_is_one_clear_line_and_exit_code_2(
     call: Callable[..., Called], words: list[str], says: str, hint: str
 ) -> None:
-    code, out, err = call(*words)
-    assert (code, out) == (2, "")
-    first, *rest = err.splitlines()
-    assert first.startswith("error: ")
-    assert says in first
-    assert len(rest) <= 1
-    assert all(line.startswith("hint: ") for line in rest)
-    assert hint in "".join(rest)
-    assert "Traceback" not in err
+    assert_mistake(call, words, says, hint, 1 if words[0] == "run-lab" else 0)
 
 
 TO_TYPE = {
@@ -154,27 +142,6 @@ def test_the_hint_of_a_mistake_has_the_words_that_were_typed(
     code, out, err = call(*shlex.split(typed))
     assert (code, out) == (2, "")
     assert err.splitlines()[-1] == f"hint: ipvkit {hint}"
-
-
-WITH_JSON = {
-    name: mistake
-    for name, mistake in MISTAKES.items()
-    if mistake[0][0] == "run-lab" and "--dry-run" not in mistake[0] and mistake[0][-1] != "--parent"
-}
-
-
-@pytest.mark.parametrize(("words", "says", "hint"), WITH_JSON.values(), ids=WITH_JSON)
-def test_with_json_a_mistake_is_one_document_too(
-    call: Callable[..., Called], words: list[str], says: str, hint: str
-) -> None:
-    code, out, err = call(words[0], "--json", *words[1:])
-    document = json.loads(out)
-    assert document["schema"] == "ipvkit/error/v1"
-    assert says in document["error"]["message"]
-    assert hint in (document["error"]["hint"] or "")
-    assert document["error"]["exit_code"] == code == 2
-    jsonschema.validate(document, json.loads((REFERENCE / "error-v1.schema.json").read_text()))
-    assert says in err
 
 
 def test_a_lab_file_with_a_mistake_is_named_with_its_line(

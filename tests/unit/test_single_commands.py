@@ -11,15 +11,13 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Any, get_args
 
-import jsonschema
 import pytest
 import test_cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from captures import FIXTURES
-from command_line import Called, assert_one_line, commands_in, executed, fakes_on_path
-from documents import REFERENCE
+from command_line import Called, assert_mistake, assert_one_line, commands_in, executed, fakes_on_path
 from ipvkit.cli.commands import loaded_command
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Flag, Mode
@@ -631,25 +629,8 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
     call: Callable[..., Called], recorder: Recorder, words: list[str], says: str, hint: str
 ) -> None:
     answer_as_iputils_does(recorder)
-    code, out, err = call(*words)
-    assert (code, out) == (2, "")
-    assert_one_line(err, says, hint)
+    assert_mistake(call, words, says, hint, 1 if words[0] in PROBES else 2)
     assert [line for line in executed(recorder) if not line.endswith("ping -V")] == []
-
-
-@pytest.mark.parametrize(("words", "says", "hint"), MISTAKES.values(), ids=MISTAKES)
-def test_with_json_a_mistake_is_one_document_too(
-    call: Callable[..., Called], recorder: Recorder, words: list[str], says: str, hint: str
-) -> None:
-    answer_as_iputils_does(recorder)
-    at = 1 if words[0] in PROBES else 2
-    code, out, err = call(*words[:at], "--json", *words[at:])
-    document = json.loads(out)
-    jsonschema.validate(document, json.loads((REFERENCE / "error-v1.schema.json").read_text()))
-    assert document["error"]["exit_code"] == code == 2
-    assert says in document["error"]["message"]
-    assert hint in (document["error"]["hint"] or "")
-    assert_one_line(err, says, hint)
 
 
 @pytest.mark.parametrize(
