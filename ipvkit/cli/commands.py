@@ -6,6 +6,7 @@ from inspect import getdoc
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from ipvkit.cli import SUMMARIES, overview
 from ipvkit.cli.common import Group
@@ -19,8 +20,13 @@ class LazyGroup(Group):
         return [*SUMMARIES]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002
-        """Return the command called `cmd_name`, or None."""
-        return loaded_command(cmd_name) if cmd_name in SUMMARIES else None
+        """Return the name and the summary of a command, which is all that a list of commands shows."""
+        return TyperCommand(cmd_name, help=SUMMARIES[cmd_name]) if cmd_name in SUMMARIES else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Return the name, the command, loaded, and the other words of `args`."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, loaded_command(name) if name else None, rest
 
     def get_help(self, ctx: Any) -> str:  # noqa: ANN401, ARG002
         """Return the overview, for which no command is loaded."""

@@ -268,6 +268,13 @@ def test_a_lab_file_of_ones_own_is_taken_by_its_path(call: Callable[..., Called]
     assert out.startswith("# lab mine: ")
 
 
+def test_at_once_is_the_older_name_of_parallel(call: Callable[..., Called]) -> None:
+    printed = [
+        call("export-script", "--endpoints", "9", option, "2") for option in ("--parallel", "--at-once")
+    ]
+    assert printed[0] == printed[1] != call("export-script", "--endpoints", "9", "--parallel", "3")
+
+
 def test_options_for_a_real_network_get_into_the_commands(call: Callable[..., Called]) -> None:
     options = ["--parent", "lan0", "--endpoint", "test1=10.1.2.3/16", "--gateway", "10.1.0.1"]
     for words in (["run-lab", "--dry-run"], ["export-script"]):
