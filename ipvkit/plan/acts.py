@@ -223,5 +223,5 @@ def _probe(asked: Asked) -> Probe:
     reason = predicted.reason
     if check.expect is not None and check.expect != predicted.outcome:
         because = f" ({check.why})" if check.why else ""
-        reason = f"the lab expects this{because}; physics says {predicted.outcome}: {reason}"
+        reason = f"the lab expects this{because}; the model predicts {predicted.outcome}: {reason}"
     return Probe(check, asked.address, check.expect or predicted.outcome, reason, asked.skipped)

@@ -1,4 +1,4 @@
-"""What earlier acts left: entries in neighbour tables, and changes of links and of the switch."""
+"""The state after earlier acts: neighbour tables, and changes of links and of the switch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from ipvkit.lab import AddLink
 
 @dataclass(frozen=True, slots=True)
 class Timers:
-    """How a host ages a neighbour entry that nobody confirms (net/core/neighbour.c, arp(7))."""
+    """When a neighbour entry expires that no host confirms (net/core/neighbour.c, arp(7))."""
 
     delay_first_probe_s: int = 5
     probes: int = 3
@@ -18,7 +18,7 @@ class Timers:
 
     @property
     def lifetime_s(self) -> float:
-        """How long a stale entry serves after its first use, in seconds."""
+        """How long a stale entry is valid after its first use, in seconds."""
         return self.delay_first_probe_s + self.probes * self.retrans_ms / 1000
 
 
@@ -31,14 +31,13 @@ Entry = tuple[str, Address]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What there is when an act begins.
+    """The state when an act begins.
 
-    `known` says of each entry with a link-layer address how it was learned, `age_s` of those in use how
-    many seconds ago their first use was; `failed` are entries that came to nothing, which an announcement
-    can fill; `fast` are peers with `FAST_TIMERS`. `flipped` are parents whose mode and flag are no longer
-    those of the phase; `links`, `addresses` and `mtus` what was added and set; `hairpin` whether the
-    switch sends frames back where they came from; `allowed` the roles whose addresses it lets through
-    from the host's port, None for all.
+    `known` has how each entry with a link-layer address was learned, `age_s` the seconds since the first use
+    of those in use; `failed` are entries without an answer, which an announcement can fill; `fast` are peers
+    with `FAST_TIMERS`. `flipped` are parents with another mode and flag than the phase's; `links`,
+    `addresses` and `mtus` what was added and set; `hairpin` whether the switch sends frames back to their
+    port; `allowed` the roles that it accepts source addresses of at the host's port, None for all.
     """
 
     known: Mapping[Entry, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -53,9 +52,9 @@ class State:
     allowed: tuple[str, ...] | None = None
 
     def timers(self, peer: str) -> Timers:
-        """Return the timers by which `peer` ages its entries."""
+        """Return the timers of the entries of `peer`."""
         return FAST_TIMERS if peer in self.fast else KERNEL_TIMERS
 
     def left_s(self, entry: Entry) -> float:
-        """Return how many seconds a known entry that nobody answers for serves if it is used from now on."""
+        """Return for how many seconds a known entry without an answer is valid if it is used from now on."""
         return self.timers(entry[0]).lifetime_s - self.age_s.get(entry, 0.0)

@@ -13,20 +13,24 @@ from ipvkit.predict.world import Link, Node, Way, World
 
 _MOST_HOPS = 8
 _HEADERS = {"ipv4": 28, "ipv6": 48}
-"""What IP and ICMP add to a ping's payload, in bytes."""
+"""The bytes that IP and ICMP add to the payload of a ping."""
 
 _VLAN_TAG = 4
-"""What a link takes above its MTU, in bytes."""
+"""The bytes that a link accepts above its MTU."""
 
-_MOST_TOLD = 5
-"""How many roles a reason tells by their names."""
+_MOST_NAMED = 5
+"""How many roles a reason names."""
 
-_STAY_APART = "a parent and its endpoints do not talk"
+UNTIL_IT_EXPIRES = ", until it expires"
+"""The end of a reason that holds as long as a neighbour entry."""
+
+_HAIRPIN = "the switch sends frames back, so the host and its endpoints reach each other"
+_STAY_APART = "the kernel passes nothing between a parent and its ipvlan interfaces"
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What becomes of a packet at one host."""
+    """What happens to a packet at one host."""
 
     at: str
     what: str
@@ -38,10 +42,10 @@ class Lost(Exception):
 
 @dataclass(slots=True)
 class Path:
-    """A ping's way there and back; `reason` is why it is lost, or what made it possible.
+    """The path of a ping there and back; `reason` is why it is lost, or why it works.
 
-    `asked` are the entries of peers that it needed, with whether somebody answered for them; `used` the
-    entries that were there before and that nobody confirms.
+    `asked` are the entries of peers that it needed, with whether a host answered for them; `used` the
+    entries that existed before and that no host confirms.
     """
 
     hops: list[Hop] = field(default_factory=list)
@@ -53,7 +57,7 @@ class Path:
 
 
 def follow(world: World, source: str, destination: Address, size: int | None = None) -> Path:
-    """Return the way of a ping from the host `source` to `destination`, with `size` bytes of payload."""
+    """Return the path of a ping from the host `source` to `destination`, with `size` bytes of payload."""
     return _Tracer(world, size).ping(source, destination)
 
 
@@ -69,7 +73,7 @@ class _Tracer:
         path = self.path
         try:
             if self.world.nodes[source].has(destination):
-                what = f"{_the(source)} has {destination} too, and sends to itself, with its loopback down"
+                what = f"{_the(source)} has {destination} too: it sends to itself, and its loopback is down"
                 raise self._lost(source, what)
             own = self._source(source, destination)
             there = self._carry(source, destination, own)
@@ -77,11 +81,11 @@ class _Tracer:
             self.replying = True
             back = self._carry(there, own, destination)
             if back != source:
-                raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply for itself")
+                raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply")
             path.replied = True
-            path.reason = self.notes[0] if self.notes else "both know the way to each other"
+            path.reason = self.notes[0] if self.notes else "both have a route to the other"
         except Lost as lost:
-            path.reason = f"the request arrives; {lost}" if path.arrives else str(lost)
+            path.reason = f"the reply is lost: {lost}" if path.arrives else str(lost)
         return path
 
     def _source(self, name: str, destination: Address) -> Address:
@@ -104,35 +108,35 @@ class _Tracer:
         for hop in range(_MOST_HOPS):
             node = self.world.nodes[at]
             if node.has(destination):
-                self._tell(at, f"{destination} is its own: the packet has arrived")
+                self._hop(at, f"has {destination}: the packet arrives")
                 return at
             if hop and not node.forwards:
-                raise self._lost(at, f"{_the(at)} does not forward what is for others")
+                raise self._lost(at, f"{_the(at)} does not forward packets for other hosts")
             way = self._way(node, destination)
             at = self._out_of(node, way, destination, source)
-        raise self._lost(at, "the packet goes round in circles")
+        raise self._lost(at, "the routes form a loop")
 
-    def _tell(self, at: str, what: str) -> None:
+    def _hop(self, at: str, what: str) -> None:
         self.path.hops.append(Hop(at, what))
 
     def _note(self, at: str, what: str) -> None:
-        """Tell of a hop that explains why it works."""
-        self._tell(at, what)
+        """Add a hop that explains why the ping works."""
+        self._hop(at, what)
         self.notes.append(what)
 
     def _lost(self, at: str, what: str) -> Lost:
-        self._tell(at, f"lost: {what}")
+        self._hop(at, f"lost: {what}")
         return Lost(what)
 
     # --- out of a link ---------------------------------------------------------------------------------
 
     def _out_of(self, node: Node, way: Way, destination: Address, source: Address) -> str:
-        """Return the host at which the packet is next."""
+        """Return the next host of the packet."""
         via = f" via {way.via}" if way.via else ""
         to = way.to if way.to is not None else "default"
-        self._tell(node.name, f"route {to}{via} dev {way.dev} takes it")
+        self._hop(node.name, f"uses route {to}{via} dev {way.dev}")
         if way.dev == "lo":
-            what = f"{_the(node.name)}'s route to {destination} leads to its loopback, for the proxy's sake"
+            what = f"{_the(node.name)}'s route to {destination} leads to its loopback, for proxy ARP"
             raise self._lost(node.name, what)
         link = node.link(way.dev)
         self._fits_out_of(link, destination)
@@ -143,7 +147,7 @@ class _Tracer:
         return self._out_of_l3(link, destination, source)
 
     def _out_of_l2(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
-        """ipvlan_xmit_mode_l2(): by MAC; what is for the parent's own stays inside, unless flag vepa."""
+        """ipvlan_xmit_mode_l2(): by MAC; packets to links on the parent stay inside, unless flag vepa."""
         setting = self.world.setting(link.parent)
         target = self._resolve_in_l2(link, next_hop, source)
         inside = target == self.world.nic(link.parent) or target.parent == link.parent
@@ -152,38 +156,40 @@ class _Tracer:
         if inside and not self.world.state.hairpin:
             raise self._lost(link.node, _siblings(setting.flag))
         if inside:
-            self._note(link.node, "with flag vepa the packet goes out to the switch, which sends it back")
+            self._note(link.node, "flag vepa: the packet goes to the switch, which sends it back")
         return self._over_the_wire(self.world.nic(link.parent), target, destination, source)
 
     def _out_of_l3(self, link: Link, destination: Address, source: Address) -> str:
-        """ipvlan_xmit_mode_l3(): by IP; what is for no sibling is routed by the parent's namespace."""
+        """ipvlan_xmit_mode_l3(): by IP; packets to other hosts are routed in the parent's namespace."""
         parent, host = link.parent, self.world.nodes[HOST]
-        sibling = self.world.rider(destination, parent)
+        sibling = self.world.upper(destination, parent)
         if sibling is not None and self.world.setting(parent).flag != "vepa":
             return self._to_sibling(link, destination)
         if host.has(destination):
-            self._tell(HOST, f"{parent} hands it to the host, whose address that is")
+            self._hop(HOST, f"{parent} passes it to the host, which has that address")
             return HOST
-        # For IPv6 the parent is a preference only: the best route wins, out of whatever link.
+        # For IPv6 the parent is only a preference: the best route wins, out of any link.
         way = self._way(host, destination, self.world.nic(parent).dev if destination.version == 4 else None)
         if sibling is not None and way.via is None:
             raise self._lost(HOST, _siblings("vepa"))
         nic = host.link(way.dev)
-        self._tell(HOST, f"{link.dev} has the host's routes say which way: out of {nic.dev}")
+        self._hop(HOST, f"{link.dev} uses the routes of the host: out of {nic.dev}")
         self._fits_out_of(nic, destination)
         return self._onto_segment(nic, way.via or destination, destination, source)
 
     def _to_sibling(self, link: Link, destination: Address) -> str:
         flag = self.world.setting(link.parent).flag
-        sibling = self.world.rider(destination, link.parent)
+        sibling = self.world.upper(destination, link.parent)
         if sibling is None:
-            self._tell(link.node, f"{destination} is no endpoint's: {link.parent} hands it to the host")
+            self._hop(link.node, f"no endpoint has {destination}: {link.parent} passes it to the host")
             return HOST
         if flag == "private":
             raise self._lost(link.node, _siblings(flag))
         self._fits_into(sibling, destination)
         if HOST in (sibling.node, link.node):
-            what = f"the shim, the host's own link on {link.parent}, is a sibling of its endpoints"
+            what = (
+                f"the shim, an ipvlan interface of the host on {link.parent}, is a sibling of its endpoints"
+            )
             self._note(link.node, what)
         else:
             self._note(link.node, _siblings(flag))
@@ -192,105 +198,108 @@ class _Tracer:
     def _onto_segment(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
         """Return the host that gets a frame from an ordinary link."""
         target = self._resolve(link, next_hop, source)
-        rider = self.world.rider(destination, target.segment) if target.node == HOST else None
-        if rider is not None and next_hop != destination:
-            what = f"{_the(link.node)} has a route to {rider.node} by the host, and asks for the host only"
+        upper = self.world.upper(destination, target.segment) if target.node == HOST else None
+        if upper is not None and next_hop != destination:
+            what = f"{_the(link.node)} has a route to {upper.node} via the host, and asks only for the host"
             self._note(link.node, what)
         return self._over_the_wire(link, target, destination, source)
 
     def _over_the_wire(self, link: Link, target: Link, destination: Address, source: Address) -> str:
-        """Return the host to which the switch, and the link that gets the frame, give it."""
+        """Return the host that gets a frame from the switch and the receiving link."""
         passing = self.world.passing
-        # The filter is for IPv4 in plain frames; what has a VLAN's tag passes it.
+        # The filter is for IPv4 in plain frames; frames with a VLAN tag pass it.
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
         filtered = source.version == 4 and not tagged and self._is_hosts_port(link)
         if passing is not None and filtered and source not in passing:
-            what = f"the switch drops what comes from {source}: its port security allows"
-            raise self._lost("switch", f"{what} {_some(self.world.state.allowed or ())}")
+            allowed = _some(self.world.state.allowed or ())
+            what = f"port security: the switch drops packets from {source} and allows {allowed}"
+            raise self._lost("switch", what)
         self._fits_into(target, destination)
-        rider = self.world.rider(destination, target.segment) if target.node == HOST else None
-        if rider is None or target.kind != "nic":
+        upper = self.world.upper(destination, target.segment) if target.node == HOST else None
+        if upper is None or target.kind != "nic":
             return target.node
-        self._tell(HOST, f"{target.dev} hands it to {rider.node}, whose address that is")
-        return rider.node
+        self._hop(HOST, f"{target.dev} passes it to {upper.node}, which has that address")
+        return upper.node
 
     def _is_hosts_port(self, link: Link) -> bool:
         return link.node == HOST or bool(link.parent)
 
     def _fits_out_of(self, link: Link, destination: Address) -> None:
-        """Lose what is larger than the MTU of the link that sends it; a reply is fragmented instead."""
+        """Lose a request above the MTU of the sending link; a reply is fragmented instead."""
         size = self._bytes(destination)
         if size > link.mtu and not self.replying:
-            raise self._lost(link.node, f"{size} bytes are more than the mtu of {_whose(link)}: {link.mtu}")
+            raise self._lost(link.node, f"{size} bytes are more than the mtu of {_named(link)}: {link.mtu}")
 
     def _fits_into(self, link: Link, destination: Address) -> None:
-        """Lose what is larger than the link that gets it takes (is_skb_forwardable())."""
+        """Lose a request that the receiving link does not accept (is_skb_forwardable())."""
         size = self._bytes(destination)
         if size > link.mtu + _VLAN_TAG and not self.replying:
-            what = (
-                f"{size} bytes are more than {_whose(link)} takes: its mtu, {link.mtu}, and {_VLAN_TAG} more"
-            )
+            what = f"{size} bytes are more than {_named(link)} accepts: mtu {link.mtu} and {_VLAN_TAG} more"
             raise self._lost(link.node, what)
 
     def _bytes(self, destination: Address) -> int:
-        """Return the size of the packet; one of which none is given fits everywhere."""
+        """Return the size of the packet in bytes; 0, which fits everywhere, where none is given."""
         return 0 if self.size is None else self.size + _HEADERS[family_of(destination)]
 
-    # --- who has an address ----------------------------------------------------------------------------
+    # --- which link has an address ---------------------------------------------------------------------
 
     def _resolve(self, link: Link, address: Address, source: Address) -> Link:
         """Return the link that has the MAC for `address`, asked for out of an ordinary link."""
         for other in self.world.links_with(address):
             if other != link and other.segment == link.segment and self._answers(other, address):
                 return self._ask_nic(link, other, address, source)
-        rider = self.world.rider(address, link.segment)
-        if rider is not None:
-            if link == self.world.nic(rider.parent):
-                return self._ask_from_parent(link, rider, source)
-            return self._resolve_rider(link, rider, address, source)
-        raise self._lost(link.node, f"{self._arp(link, address)} gets no answer: nobody there has {address}")
+        upper = self.world.upper(address, link.segment)
+        if upper is not None:
+            if link == self.world.nic(upper.parent):
+                return self._ask_from_parent(link, upper, source)
+            return self._resolve_upper(link, upper, address, source)
+        raise self._lost(
+            link.node, f"no host there has {address}, so {self._arp(link, address)} gets no answer"
+        )
 
-    def _resolve_rider(self, link: Link, rider: Link, address: Address, source: Address) -> Link:
-        """Return the parent's link, where another host has or gets an entry for the rider's address."""
-        on_parent, entry = self.world.nic(rider.parent), (link.node, address)
-        setting = self.world.setting(rider.parent)
+    def _resolve_upper(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
+        """Return the parent's link, where another host has or gets an entry for the upper's address."""
+        on_parent, entry = self.world.nic(upper.parent), (link.node, address)
+        setting = self.world.setting(upper.parent)
         if address in self.world.nodes[link.node].permanent:
-            self._note(link.node, f"{link.node} has a permanent neighbour entry for {rider.node}")
+            self._note(link.node, f"{_the(link.node)} has a permanent neighbour entry for {upper.node}")
         elif setting.mode == "l2":
             self._asked(entry, answered=True)
             asked = "ARP" if address.version == 4 else "neighbour solicitations"
-            self._note(link.node, f"in l2 {rider.node} answers {asked} itself, with the parent's MAC")
-            self._learn(rider.node, link, source)
-        elif self.world.is_proxied(rider, address):
+            self._note(link.node, f"in l2 {upper.node} answers {asked} itself, with the parent's MAC")
+            self._learn(upper.node, link, source)
+        elif self.world.is_proxied(upper, address):
             self._asked(entry, answered=True)
-            asked = f"{link.node}'s {_question(address)} for {rider.node}"
-            self._note(link.node, f"the host answers {asked}, as its proxy")
-        elif self.world.is_announced(rider, address):
+            self._note(link.node, f"the host answers {self._arp(link, address)}, as its proxy")
+        elif self.world.is_announced(upper, address):
             self._asked(entry, answered=True)
-            self._note(link.node, f"the host's announcements of {rider.node} fill {link.node}'s entry")
+            self._note(
+                link.node, f"the host's announcements of {upper.node} update {_the(link.node)}'s entry"
+            )
         elif entry in self.world.state.known:
             self.path.used.add(entry)
-            known = f"{link.node} knows {rider.node} from {self.world.state.known[entry]}"
-            self._note(link.node, f"warm: {known}; works until that entry ages")
+            kind = "an ARP" if address.version == 4 else "a neighbour"
+            known = f"{kind} entry for {upper.node} (from {self.world.state.known[entry]})"
+            self._note(link.node, f"{_the(link.node)} still has {known}{UNTIL_IT_EXPIRES}")
         else:
             self._asked(entry, answered=False)
-            silent = f"gets no answer: in {setting.mode} {rider.node}'s device is NOARP"
+            cause = f"in {setting.mode} {upper.node} is NOARP"
             if address.version == 6:
-                silent = f"gets no answer: in {setting.mode} it goes to the host, which has not that address"
-            raise self._lost(link.node, f"{self._arp(link, address)} {silent}")
+                cause = f"in {setting.mode} neighbour solicitations go to the host, which has another address"
+            raise self._lost(link.node, f"{cause}, so {self._arp(link, address)} gets no answer")
         return on_parent
 
-    def _ask_from_parent(self, link: Link, rider: Link, source: Address) -> Link:
-        """The host's own question goes to the wire, and comes back only from a switch that reflects."""
-        if self.world.state.hairpin and self.world.setting(rider.parent).mode == "l2":
-            self._note(HOST, "the switch sends frames back, so the host and its endpoints hear each other")
-            self._learn(rider.node, link, source)
+    def _ask_from_parent(self, link: Link, upper: Link, source: Address) -> Link:
+        """The host's own request goes to the wire, and comes back only from a switch that reflects."""
+        if self.world.state.hairpin and self.world.setting(upper.parent).mode == "l2":
+            self._note(HOST, _HAIRPIN)
+            self._learn(upper.node, link, source)
             return link
-        lost = f"the host's {_question(source)} for {rider.node} goes to the wire, where nobody answers"
-        raise self._lost(HOST, f"{lost}: {_STAY_APART}")
+        lost = f"the host's {_question(source)} for {upper.node} goes only to the wire"
+        raise self._lost(HOST, f"{_STAY_APART}: {lost}")
 
     def _resolve_in_l2(self, link: Link, address: Address, source: Address) -> Link:
-        """Return the link that has the MAC for `address`: siblings and the wire hear an endpoint ask."""
+        """Return the link that has the MAC for `address`: siblings and the wire get an endpoint's request."""
         parent, nic = link.parent, self.world.nic(link.parent)
         sibling = self._sibling_with(link, address)
         if sibling is not None:
@@ -301,15 +310,14 @@ class _Tracer:
                 return self._ask_nic(link, other, address, source)
         if self._answers(nic, address):
             if not self.world.state.hairpin:
-                asked = f"{link.node}'s {_question(address)} for the host"
-                lost = f"{asked} goes to siblings and the wire, never to the host"
-                raise self._lost(link.node, f"{lost}: {_STAY_APART}")
-            self._note(
-                link.node, "the switch sends frames back, so the host and its endpoints hear each other"
-            )
+                lost = f"{link.node}'s {_question(address)} for the host goes only to siblings and the wire"
+                raise self._lost(link.node, f"{_STAY_APART}: {lost}")
+            self._note(link.node, _HAIRPIN)
             self._learn(HOST, link, source)
             return nic
-        raise self._lost(link.node, f"{self._arp(link, address)} gets no answer: nobody there has {address}")
+        raise self._lost(
+            link.node, f"no host there has {address}, so {self._arp(link, address)} gets no answer"
+        )
 
     def _sibling_with(self, link: Link, address: Address) -> Link | None:
         """Return the sibling that answers for `address`: the shim for any IPv4 address of the host."""
@@ -322,23 +330,27 @@ class _Tracer:
         return None
 
     def _ask_nic(self, link: Link, other: Link, address: Address, source: Address) -> Link:
-        """Return `other`, an ordinary or a macvlan link, if the question and its answer get through."""
+        """Return `other`, an ordinary or a macvlan link, if the request and its answer get through."""
         apart = self._why_apart(link, other)
         if apart:
             raise self._lost(link.node, apart)
-        self._tell(link.node, f"{_the(other.node)} answers for {address}")
+        self._hop(link.node, f"{_the(other.node)} answers for {address}")
         self._learn(other.node, link, source)
         return other
 
     def _why_apart(self, link: Link, other: Link) -> str:
-        """Return why two links on one parent do not hear each other (macvlan_queue_xmit()), or nothing."""
+        """Return why two links of one parent get no frames of each other (macvlan_queue_xmit())."""
         if "macvlan" not in (link.kind, other.kind) or (
             self.world.state.hairpin and not self._private(link, other)
         ):
             return ""
         if link.kind == other.kind == "macvlan" and link.parent == other.parent:
             flag = self.world.setting(link.parent).flag
-            return "" if flag == "bridge" else f"siblings: macvlan in {flag} mode keeps them apart"
+            return (
+                ""
+                if flag == "bridge"
+                else f"macvlan in {flag} mode: the kernel passes nothing between endpoints of a parent"
+            )
         macvlan, nic = (link, other) if link.kind == "macvlan" else (other, link)
         if nic == self.world.nic(macvlan.parent):
             return "frames between a parent and its macvlan links go to the wire, and do not come back"
@@ -354,55 +366,52 @@ class _Tracer:
             return False
         return link.has(address) or (address.version == 4 and self.world.nodes[link.node].has(address))
 
-    def _learn(self, who: str, link: Link, source: Address) -> None:
-        """Whoever answers keeps an entry for the asker, and a peer needs none for the way back."""
+    def _learn(self, peer: str, link: Link, source: Address) -> None:
+        """A host that answers keeps an entry for the sender, so a peer needs no other for its reply."""
         node = self.world.nodes[link.node]
-        rider = self.world.rider(source)
-        if who in PEERS and node.has(source) and rider is not None:
-            self._asked((who, source), answered=True)
+        upper = self.world.upper(source)
+        if peer in PEERS and node.has(source) and upper is not None:
+            self._asked((peer, source), answered=True)
 
     def _asked(self, entry: Entry, *, answered: bool) -> None:
         if entry[0] in PEERS:
             self.path.asked[entry] = answered
 
     def _arp(self, link: Link, address: Address) -> str:
-        """Return whose question for whom it is."""
-        what = _question(address)
-        if self.replying and link.node != HOST:
-            return f"{_the(link.node)}'s {what} for the way back"
-        rider = self.world.rider(address)
-        return f"{_the(link.node)}'s {what} for {rider.node if rider else address}"
+        """Return the display name of a request for the MAC of `address`."""
+        upper = self.world.upper(address)
+        return f"{_the(link.node)}'s {_question(address)} for {upper.node if upper else address}"
 
 
 def _some(roles: tuple[str, ...]) -> str:
     """Return `roles`, or the first of many."""
-    told = roles if len(roles) <= _MOST_TOLD else (*roles[:_MOST_TOLD], f"{len(roles) - _MOST_TOLD} more")
-    return " and ".join(told)
+    more = (f"{len(roles) - _MOST_NAMED} more",) if len(roles) > _MOST_NAMED else ()
+    return " and ".join((*roles[:_MOST_NAMED], *more))
 
 
 _FAMILY = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 
 def _question(address: Address) -> str:
-    """Return what a host asks by, for the MAC of an address of that family."""
+    """Return the kind of request for the MAC of `address`."""
     return "ARP" if address.version == 4 else "neighbour solicitation"
 
 
 def _the(node: str) -> str:
-    return {HOST: "the host", FAR: "the far host"}.get(node, node)
+    return "the far host" if node == FAR else f"the {node}" if node in (HOST, *PEERS) else node
 
 
-def _whose(link: Link) -> str:
+def _named(link: Link) -> str:
     return link.dev if link.dev == link.node else f"{_the(link.node)}'s {link.dev}"
 
 
 def _siblings(flag: str) -> str:
-    """What a flag makes of packets among siblings, in every mode (ipvlan_xmit_mode_l2(), …_l3())."""
+    """Return what happens to packets between siblings, in every mode (ipvlan_xmit_mode_l2(), …_l3())."""
     match flag:
         case "bridge":
-            return "siblings: with flag bridge the parent hands the packet over inside the kernel"
+            what = "the kernel passes packets between endpoints of a parent"
         case "private":
-            lost = "the kernel drops what goes from one endpoint of a parent to another"
+            what = "the kernel drops packets between endpoints of a parent"
         case _:
-            lost = "the packet goes out to the switch, which sends nothing back to the port it came from"
-    return f"siblings: with flag {flag} {lost}"
+            what = "packets between endpoints go to the switch, which sends nothing back to their port"
+    return f"flag {flag}: {what}"

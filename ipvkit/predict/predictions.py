@@ -1,4 +1,4 @@
-"""Outcomes and their reasons, and what an act leaves for the next one."""
+"""Outcomes and their reasons, and the state after an act."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,20 +25,20 @@ from ipvkit.lab import (
     Setting,
 )
 from ipvkit.predict.memory import Entry, State
-from ipvkit.predict.path import Hop, Path, follow
+from ipvkit.predict.path import UNTIL_IT_EXPIRES, Hop, Path, follow
 from ipvkit.predict.world import World
 
 V = TypeVar("V")
 _BESIDES_S = 0.1
-"""What an act takes beside its waiting: processes that start and end."""
+"""The seconds that an act takes besides its waiting: processes start and end."""
 
 _KERNELS_MODE: Mode = "l3"
-"""What an ipvlan link gets that is added without a mode (ipvlan_link_new())."""
+"""The mode of an ipvlan link that is added without one (ipvlan_link_new())."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """An outcome, the sentence that says why, and for a ping its way, hop by hop."""
+    """An outcome, its reason in one sentence, and for a ping its path, hop by hop."""
 
     outcome: Outcome
     reason: str
@@ -46,7 +46,7 @@ class Prediction:
 
 
 def predict(world: World, check: Check) -> Prediction:
-    """Return what becomes of the ping of `check` in `world`."""
+    """Return the outcome of the ping of `check` in `world`."""
     return _predict(_path(world, check), check, world.state)
 
 
@@ -65,17 +65,14 @@ def _predict(path: Path, check: Check, state: State) -> Prediction:
     if not dying:
         return Prediction(Outcome.REACHABLE, path.reason, hops)
     peer = dying[0][0]
-    known = path.reason.removeprefix("warm: ").removesuffix("; works until that entry ages")
-    return Prediction(
-        Outcome.EXPIRES,
-        f"{known}; nothing answers its probes of that entry, "
-        f"which dies about {state.timers(peer).lifetime_s:g} s after its first use",
-        hops,
-    )
+    known = path.reason.removesuffix(UNTIL_IT_EXPIRES)
+    when = f"about {state.timers(peer).lifetime_s:g} s after its first use"
+    reason = f"{known}; it expires {when}, since no host answers its probes"
+    return Prediction(Outcome.EXPIRES, reason, hops)
 
 
 def predict_attempt(world: World, attempt: Attempt) -> Prediction:
-    """Return what the kernel says to a change (ipvlan_main.c, ipvlan_link_new(), ipvlan_addr_busy())."""
+    """Return whether the kernel accepts a change (ipvlan_main.c, ipvlan_link_new(), ipvlan_addr_busy())."""
     match attempt.change:
         case AddAddress():
             return _added_address(attempt.change, world)
@@ -83,13 +80,15 @@ def predict_attempt(world: World, attempt: Attempt) -> Prediction:
             return _added_link(attempt.change, world)
         case DeleteLink(name):
             if not any(link.name == name for link in world.state.links):
-                return _refused(f"there is no {name}")
-            return _accepted("deleting it does not give the others their former mode back")
+                return _refused(f"no such link: {name}")
+            return _accepted("deleting it does not restore the mode of the others")
         case SetMode(endpoint, mode):
             parent = world.lab.endpoint(endpoint).parent
             if world.setting(parent).kind != "ipvlan":
-                return _refused(f"{endpoint} is no ipvlan link")
-            return _accepted(f"mode and flag are the parent's: all on {parent} are in {mode} bridge now")
+                return _refused(f"{endpoint} is not an ipvlan link")
+            return _accepted(
+                f"mode and flag belong to the parent: all endpoints on {parent} are in {mode} bridge now"
+            )
         case SetMtu(link, mtu):
             return _set_mtu(world, link, mtu)
 
@@ -104,38 +103,38 @@ def _refused(reason: str) -> Prediction:
 
 def _added_address(change: AddAddress, world: World) -> Prediction:
     own = world.nodes[change.endpoint].links[0]
-    rider = world.rider(change.address.ip, own.parent)
+    upper = world.upper(change.address.ip, own.parent)
     if own.has(change.address.ip):
         return _refused(f"{change.endpoint} has it already")
-    if rider is not None and own.kind == "ipvlan":
-        return _refused(f"{rider.node} has it, and the kernel compares among the endpoints of a parent")
+    if upper is not None and own.kind == "ipvlan":
+        return _refused(f"{upper.node} has it: the kernel refuses duplicates among the endpoints of a parent")
     other = next((x for x in world.links_with(change.address.ip) if x.has(change.address.ip)), None)
-    whose = f", so {other.node}'s own goes unnoticed" if other is not None else ""
-    return _accepted(f"the kernel compares among the endpoints of a parent only{whose}")
+    unnoticed = f", and does not notice that {other.node} has it" if other is not None else ""
+    return _accepted(f"the kernel compares only the endpoints of a parent{unnoticed}")
 
 
 def _added_link(change: AddLink, world: World) -> Prediction:
     if any(link.name == change.name for link in world.state.links):
-        return _refused(f"there is a {change.name} already")
+        return _refused(f"link {change.name} already exists")
     if world.nic(change.parent).dev != change.parent:
         return _refused(f"{change.parent} is a port of {world.nic(change.parent).dev}")
     there = {link.kind for link in world.links() if link.parent == change.parent and link.kind != "nic"}
     there |= {link.kind for link in world.state.links if link.parent == change.parent}
     other = "macvlan" if change.kind == "ipvlan" else "ipvlan"
     if other in there:
-        return _refused(f"{change.parent} carries {other} links, and a parent takes one of the two kinds")
+        return _refused(f"{change.parent} has {other} links, and a parent accepts only one of the two kinds")
     if change.kind == "macvlan" or "ipvlan" not in there:
-        return _accepted(f"{change.parent} carries no other kind")
+        return _accepted(f"{change.parent} has no links of another kind")
     setting = world.setting(change.parent)
     mode, flag = _mode_after(change, setting)
     if (mode, flag) == (setting.mode, setting.flag):
-        return _accepted(f"it is in {mode} {flag} as its siblings are")
+        return _accepted(f"its siblings are in {mode} {flag} too")
     without = "" if change.mode else f": without a mode a link is added in {_KERNELS_MODE}"
     return _accepted(f"every endpoint on {change.parent} is in {mode} {flag} from now on{without}")
 
 
 def _mode_after(change: AddLink, setting: Setting) -> tuple[Mode, Flag]:
-    """Return what the parent is in then: beside a mode ip(8) always sends a flag, if need be bridge."""
+    """Return the parent's new mode and flag: with a mode ip(8) always sends a flag, by default bridge."""
     if change.mode is None:
         return _KERNELS_MODE, setting.flag
     return change.mode, change.flag or "bridge"
@@ -157,7 +156,7 @@ def _set_mtu(world: World, link: str, mtu: int) -> Prediction:
 
 
 def _mtus_after(world: World, change: SetMtu) -> dict[str, int]:
-    """Return the MTUs that it changes: what is on a link follows it, a VLAN and macvlan only down."""
+    """Return the MTUs that it changes: upper devices follow a link, a VLAN and macvlan only down."""
     mtus = {change.link: change.mtu}
     if world.lab.is_endpoint(change.link):
         return mtus
@@ -165,17 +164,17 @@ def _mtus_after(world: World, change: SetMtu) -> dict[str, int]:
         if world.nic(parent.name).mtu > change.mtu:
             mtus |= _mtus_after(world, SetMtu(parent.name, change.mtu))
     for node in world.nodes.values():
-        riders = (link for link in node.links if link.parent == change.link and link.kind != "nic")
-        for link in riders if node.name != HOST else ():
+        uppers = (link for link in node.links if link.parent == change.link and link.kind != "nic")
+        for link in uppers if node.name != HOST else ():
             mtus[node.name] = min(link.mtu, change.mtu) if link.kind == "macvlan" else change.mtu
     return mtus
 
 
 def after(world: World, act: Act) -> World:
-    """Return the world after `act`. A flush wins over an announcement beside it.
+    """Return the world after `act`. A flush wins over an announcement of the same act.
 
-    An announcement fills entries that are there, failed ones too, and makes none (arp_accept=0); an entry
-    that serves already it leaves as old as it is (__neigh_update() in net/core/neighbour.c).
+    An announcement updates existing entries, failed ones too, and creates none (arp_accept=0); it does not
+    renew an entry that is valid (__neigh_update() in net/core/neighbour.c).
     """
     state = world.state
     known, failed, age_s = dict(state.known), set(state.failed), dict(state.age_s)
@@ -218,13 +217,13 @@ def after(world: World, act: Act) -> World:
 def _grow_old(
     world: World, lasts_s: float, known: dict[Entry, str], failed: set[Entry], age_s: dict[Entry, float]
 ) -> None:
-    """Age the entries in use by `lasts_s`; what nobody answers for dies, what is confirmed is as new."""
+    """Add `lasts_s` to the age of entries in use; unconfirmed ones expire, confirmed ones are renewed."""
     for entry in list(age_s):
         age_s[entry] += lasts_s
         timers = world.state.timers(entry[0])
         if _is_confirmed(world, entry):
             if age_s[entry] >= timers.delay_first_probe_s:
-                # Its probe is answered: from now on it is as good as new, and in use since nobody knows when.
+                # Its probe was answered, so it is renewed, and the time of its first use is unknown.
                 del age_s[entry]
         elif age_s[entry] >= timers.lifetime_s and entry in known:
             del known[entry]
@@ -232,12 +231,12 @@ def _grow_old(
 
 
 def _is_confirmed(world: World, entry: Entry) -> bool:
-    """Return whether somebody answers a peer's probes of `entry`, or fills it again when it dies."""
-    rider = world.rider(entry[1])
-    if rider is None:
+    """Return whether a host answers a peer's probes of `entry`, or an announcement renews it."""
+    upper = world.upper(entry[1])
+    if upper is None:
         return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links_with(entry[1]))
-    held = world.is_proxied(rider, entry[1]) or world.is_announced(rider, entry[1])
-    return held or world.setting(rider.parent).mode == "l2"
+    held = world.is_proxied(upper, entry[1]) or world.is_announced(upper, entry[1])
+    return held or world.setting(upper.parent).mode == "l2"
 
 
 def _changed(world: World, act: Act) -> World:
@@ -266,7 +265,7 @@ def _changed(world: World, act: Act) -> World:
 
 
 def next_phase(lab: Lab, state: State) -> State:
-    """Return what is left of `state` when a phase's endpoints have been taken away."""
+    """Return `state` after the endpoints of a phase have been deleted."""
     mtus = {link: mtu for link, mtu in state.mtus.items() if not lab.is_endpoint(link)}
     nothing: Mapping[str, tuple[Mode, Flag]] = MappingProxyType({})
     return replace(state, flipped=nothing, links=(), addresses=(), mtus=MappingProxyType(mtus))

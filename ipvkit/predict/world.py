@@ -1,4 +1,4 @@
-"""The hosts, links and routes that there are in a phase of a lab."""
+"""The hosts, links and routes of a phase of a lab."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from ipvkit.predict.memory import State
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link `dev` of the host `node`: a `nic` on a segment, or a rider on the host's `parent`."""
+    """A link `dev` of the host `node`: a `nic` on a segment, or an upper device of the host's `parent`."""
 
     node: str
     dev: str
@@ -45,7 +45,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A route of a host: to a network, out of a link, `via` somebody there."""
+    """A route of a host: to a network, out of a link, `via` another host on it."""
 
     to: Network | None
     family: Family
@@ -68,7 +68,7 @@ class Node:
     _others: Prefixes[Way] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Order what it has so that an address is found in it without looking at all of it."""
+        """Index addresses and routes, so that a lookup does not read all of them."""
         own = [(own, link.dev) for link in self.links for own in link.addresses]
         connected = [Way(address.network, family_of(address), dev) for address, dev in own]
         others = Prefixes((way.to, way) for way in (*self.ways, *connected) if way.to is not None)
@@ -77,7 +77,7 @@ class Node:
         object.__setattr__(self, "_others", others)
 
     def has(self, address: Address) -> bool:
-        """Return whether `address` is the host's own."""
+        """Return whether the host has `address`."""
         return address in self.addresses
 
     def link(self, dev: str) -> Link:
@@ -103,10 +103,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All hosts of a phase, by name, and what is the case on each parent in `state`.
+    """All hosts of a phase, by name, and the setting of each parent in `state`.
 
-    `holders` are the hosts that have an address; `passing` are the IPv4 addresses from which the switch lets
-    something in through the host's ports, None for all.
+    `holders` are the hosts that have an address; `passing` are the IPv4 source addresses that the switch
+    accepts at the host's ports, None for all.
     """
 
     lab: Lab
@@ -118,7 +118,7 @@ class World:
     passing: frozenset[Address] | None
 
     def at(self, state: State) -> "World":
-        """Return the world in another `state`; where the hosts are the same, they are not made anew."""
+        """Return the world in another `state`; hosts that stay the same are reused."""
         if _changed(self.state) != _changed(state):
             return world_of(self.lab, self.phase, state)
         same = self.state.allowed == state.allowed
@@ -129,37 +129,37 @@ class World:
         return (link for node in self.nodes.values() for link in node.links)
 
     def links_with(self, address: Address) -> Iterator[Link]:
-        """Yield every link of the hosts that have `address`, whichever of their links has it."""
+        """Yield every link of the hosts that have `address`, on any of their links."""
         return (link for node in self.holders.get(address, ()) for link in node.links)
 
     def nic(self, parent: str) -> Link:
         """Return the host's link that is the parent called `parent`."""
         return next(link for link in self.nodes[HOST].links if link.segment == parent and link.kind == "nic")
 
-    def rider(self, address: Address, parent: str | None = None) -> Link | None:
+    def upper(self, address: Address, parent: str | None = None) -> Link | None:
         """Return the ipvlan link that has `address`, on `parent` or on any."""
         found = (x for x in self.links_with(address) if x.kind == "ipvlan" and x.has(address))
         return next((link for link in found if parent in (None, link.parent)), None)
 
-    def is_proxied(self, rider: Link, address: Address) -> bool:
-        """Return whether the host answers for it: in l3 the kernel steers ARP, but not IPv6, past it."""
-        steered = self.setting(rider.parent).mode == "l3" and address.version == 4
+    def is_proxied(self, upper: Link, address: Address) -> bool:
+        """Return whether the host answers for it: in l3 it gets no ARP, but neighbour solicitations."""
+        steered = self.setting(upper.parent).mode == "l3" and address.version == 4
         return address in self.nodes[HOST].proxied and not steered
 
-    def is_announced(self, rider: Link, address: Address) -> bool:
-        """Return whether the host goes on announcing it, and so fills every entry again that dies."""
-        helpers = self.setting(rider.parent).helpers
+    def is_announced(self, upper: Link, address: Address) -> bool:
+        """Return whether the host announces it periodically, which renews every entry that expires."""
+        helpers = self.setting(upper.parent).helpers
         return address.version == 4 and any(helper.announces for helper in helpers)
 
     def setting(self, parent: str) -> Setting:
-        """Return what the endpoints on `parent` are now."""
+        """Return the setting of the endpoints on `parent` now."""
         return self.settings[parent]
 
 
 def world_of(lab: Lab, phase: Phase, state: State) -> World:
-    """Return what there is in `phase` of `lab`, with what earlier acts changed.
+    """Return the world in `phase` of `lab`, with the changes of earlier acts.
 
-    On a real network whoever's address is not known has one that stands for it.
+    On a real network, an unknown address is replaced by a placeholder.
     """
     lab = _with_all_addresses(lab)
     settings, additions = {}, {}
@@ -286,13 +286,13 @@ def _interface(address: Address, prefixlen: int) -> InterfaceAddress:
 
 
 _APART = (ip_network("192.0.2.0/24"), ip_network("2001:db8:ffff::/64"))
-"""Subnets that stand for a parent's own where its endpoints are in another, that nobody knows yet."""
+"""Placeholders for unknown subnets of a parent with endpoints in another subnet."""
 
 
 def _with_all_addresses(lab: Lab) -> Lab:
-    """Return a lab on a real network with addresses for whom none is known, so that rules can be applied.
+    """Return a lab on a real network with placeholders for unknown addresses, so that rules can be applied.
 
-    They stand for whatever is there: free ones of the endpoints' subnets, or apart from them if routed.
+    They are free ones of the endpoints' subnets, or of other subnets if routed.
     """
     if lab.simulated:
         return lab
