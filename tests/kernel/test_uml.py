@@ -57,7 +57,7 @@ def assert_the_walkthrough_passed(stdout: str) -> None:
     }
     assert all(check["passed"] for phase in checks.values() for check in phase)
     warm, expired = checks["l3"][0], checks["l3"][3]
-    assert "warm" in warm["reason"]
+    assert "still has an ARP entry" in warm["reason"]
     assert expired["ping"]["received"] > 0
     lived = expired["ping"]["replies"][-1]["timestamp"] - expired["ping"]["replies"][0]["timestamp"]
     assert expired["lifetime_s"] == pytest.approx(lived, abs=0.001)
