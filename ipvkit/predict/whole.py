@@ -37,7 +37,7 @@ class PredictedAct:
 
 @dataclass(frozen=True, slots=True)
 class PredictedPhase:
-    """A phase, the peers whose neighbour tables are flushed before it with their parents, and its acts."""
+    """A phase, the peers that flush their neighbour tables before it, with their parents, and its acts."""
 
     phase: Phase
     flushed: tuple[tuple[str, Parent], ...]
@@ -130,4 +130,4 @@ def _why_skipped(lab: Lab, check: Check, undone: dict[str, str]) -> str:
     for role in (check.source, check.destination, SWITCH):
         if role in undone:
             return f"{undone[role]}, {_ANOTHER_MACHINE}"
-    return "" if lab.pinged(check) else f"the address of the {check.destination} is not known"
+    return "" if lab.pinged(check) else f"the address of the {check.destination} is unknown"

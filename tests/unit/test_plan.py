@@ -424,7 +424,7 @@ def test_on_a_real_parent_the_walkthrough_skips_what_only_a_peer_could_do() -> N
 def test_without_a_known_gateway_its_checks_are_skipped() -> None:
     plan = make_plan(on_parent(walkthrough(), "eth0"))
     skipped = {str(probe.check): probe.skipped for section in plan.sections for probe in section.skipped}
-    assert "address of the gateway is not known" in skipped[f"test2 -> {GATEWAY}"]
+    assert "address of the gateway is unknown" in skipped[f"test2 -> {GATEWAY}"]
 
 
 def test_with_addresses_of_its_own_the_walkthrough_uses_them_throughout() -> None:
