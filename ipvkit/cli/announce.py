@@ -10,7 +10,6 @@ import typer
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Netns, ipv4, one_form
-from ipvkit.cli.single import version
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import address, duration, interface_name
 from ipvkit.host import program
@@ -19,6 +18,7 @@ from ipvkit.report.systemd import unit as unit_of
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping
 from ipvkit.verbs.announce import Announcement, Event, keep
+from ipvkit.verbs.single import version
 
 
 def announce(

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from ipvkit.cli.common import expanded, ipv4
-from ipvkit.cli.single import TIMEOUT_S, Where, probed, version
+from ipvkit.cli.single import Where, probed
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import interface_name
 from ipvkit.report.arping import ARPING
 from ipvkit.tools import arping as arping_
+from ipvkit.verbs.single import TIMEOUT_S, version
 
 
 @expanded

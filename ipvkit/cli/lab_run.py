@@ -11,7 +11,6 @@ from ipvkit.cli import emit
 from ipvkit.cli.options import RealNetwork
 from ipvkit.cli.output import write
 from ipvkit.cli.progress import Progress
-from ipvkit.cli.single import version
 from ipvkit.cli.target import chosen
 from ipvkit.core.errors import MissingRequirement, UsageError
 from ipvkit.host import checks
@@ -30,6 +29,7 @@ from ipvkit.targets import Inbox, require
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.local import Local
 from ipvkit.tools import arping, ip, ping
+from ipvkit.verbs.single import version
 
 
 def locally(

@@ -8,7 +8,6 @@ from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, one_form
 from ipvkit.cli.progress import Progress
-from ipvkit.cli.single import version
 from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.core.values import duration
@@ -22,6 +21,7 @@ from ipvkit.targets import require
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.tools import arping, ping
 from ipvkit.verbs.measure_arp import Measurement, measured
+from ipvkit.verbs.single import version
 
 
 def measure_arp(

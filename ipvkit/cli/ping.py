@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from ipvkit.cli.common import expanded, number
-from ipvkit.cli.single import TIMEOUT_S, Where, probed, version
+from ipvkit.cli.single import Where, probed
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Address, any_address, destination, interface_name
 from ipvkit.report.ping import PING
 from ipvkit.tools import ping as ping_
+from ipvkit.verbs.single import TIMEOUT_S, version
 
 
 @expanded

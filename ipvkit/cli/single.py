@@ -8,10 +8,12 @@ import typer
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, Netns, one_form
+from ipvkit.cli.target import chosen
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed
 from ipvkit.report.outputs import Output, command_document, commented
 from ipvkit.targets.kinds import TargetKind
+from ipvkit.verbs.single import TIMEOUT_S, all_printed, execute, execute_on_lan, on_lan
 
 T = TypeVar("T")
 Target = Annotated[
@@ -30,9 +32,6 @@ class _Report(Protocol):
 
 
 P = TypeVar("P", bound=_Report)
-
-TIMEOUT_S = 30.0
-"""How long a command may take that ends at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +74,18 @@ def perform(
     Raise IpvkitError at the first that fails.
     """
     placed = {purpose: where.placed(command) for purpose, command in commands.items()}
-    if where.target is not TargetKind.LOCAL:
-        from ipvkit.cli import simulated
-
-        return simulated.perform(where.target, placed, dry_run=where.dry_run, timeout_s=timeout_s)
-    if where.dry_run:
+    if where.target is TargetKind.LOCAL:
+        if not where.dry_run:
+            return execute(placed.values(), timeout_s)
         emit(commented(placed))
         return None
-    return [_executed(command, timeout_s) for command in placed.values()]
+    plan = on_lan(placed)
+    if not where.dry_run:
+        return execute_on_lan(plan, chosen(where.target), timeout_s)
+    from ipvkit import export
 
-
-def _executed(command: Command, timeout_s: float) -> Completed:
-    # A preview needs neither of these.
-    from ipvkit.run.execution import execute
-    from ipvkit.targets.local import Local
-
-    return execute(Local(), command, timeout_s=timeout_s)
+    emit(export.preview(plan))
+    return None
 
 
 def change(where: Action, purpose: str, command: Command) -> int:
@@ -136,13 +131,3 @@ def probed(
         )
     emit(output.document(report) if where.json_ else output.table(report))
     return report
-
-
-def version(command: Command) -> str:
-    """Return what a tool of this machine, which is also that of every target, prints as its version."""
-    return all_printed(_executed(command, TIMEOUT_S))
-
-
-def all_printed(completed: Completed) -> str:
-    """Return all that a command printed."""
-    return completed.stdout + completed.stderr

@@ -1,0 +1,54 @@
+"""Single commands: executed on this machine, or on the LAN of the walkthrough, which ends with them.
+
+A preview needs no process, and this machine no lab: both are loaded where they are used.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ipvkit.core.command import Command, Completed
+
+if TYPE_CHECKING:
+    from ipvkit.plan.steps import Plan
+    from ipvkit.targets import SessionTarget
+
+TIMEOUT_S = 30.0
+"""How long a command may take that ends at once."""
+
+
+def execute(commands: Iterable[Command], timeout_s: float = TIMEOUT_S) -> list[Completed]:
+    """Execute `commands` on this machine, one after another; raise IpvkitError at the first that fails."""
+    from ipvkit.run import execution
+    from ipvkit.targets.local import Local
+
+    return [execution.execute(Local(), command, timeout_s=timeout_s) for command in commands]
+
+
+def version(command: Command) -> str:
+    """Return what a tool of this machine, which is also that of every target, prints as its version."""
+    return all_printed(execute([command])[0])
+
+
+def all_printed(completed: Completed) -> str:
+    """Return all that a command printed."""
+    return completed.stdout + completed.stderr
+
+
+def on_lan(commands: Mapping[str, Command]) -> "Plan":
+    """Return the plan of `commands`, each under its purpose, on the LAN of the walkthrough."""
+    from ipvkit.lab import gallery
+    from ipvkit.lab.format import load
+    from ipvkit.plan.make import on_simulated_lan
+
+    return on_simulated_lan(load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH), commands)
+
+
+def execute_on_lan(plan: "Plan", target: "SessionTarget", timeout_s: float) -> list[Completed]:
+    """Execute the commands of a plan that `on_lan` returned; raise IpvkitError at the first that fails."""
+    from ipvkit.plan.make import COMMANDS
+    from ipvkit.run import engine
+
+    run = engine.run(plan, target, lambda _event: None, timeout_s=timeout_s)
+    if run.failure is not None:
+        raise run.failure
+    return [completed for id, completed in run.completed.items() if id.startswith(f"{COMMANDS}.")]
