@@ -102,26 +102,14 @@ def _lifetime(info: Entry, key: str) -> int | None:
 
 # --- the plain forms ----------------------------------------------------------------------------------
 
-_SECONDS = re.compile(r"(-?[0-9]{1,12})sec")
-
-
-def _ipv4(words: Words) -> str:
-    return _checked(words.word(), "inet")
-
-
-def _checked(text: str, family: str | None = None) -> str:
-    try:
-        _ip(text, family)
-    except ValueError:
-        raise NotUnderstood from None
-    return text
+_SECONDS = re.compile(r"(-?[0-9]{1,12})sec|forever")
 
 
 _METRIC = form("metric", Words.number)
 _ATTRIBUTES = (
     _METRIC
-    | form("brd=broadcast", _ipv4)
-    | form("any=anycast", lambda words: _checked(words.word()))
+    | form("brd=broadcast", lambda words: words.valid(lambda word: _ip(word, "inet")))
+    | form("any=anycast", lambda words: words.valid(_ip))
     | form("scope proto=protocol flags=ifa_flags", Words.word)
     | flags("secondary temporary nodad optimistic dadfailed home deprecated tentative permanent dynamic")
     | flags("mngtmpaddr noprefixroute autojoin stable-privacy")
@@ -183,11 +171,8 @@ def _take_prefix(words: Words, into: dict[str, Any], family: str | None = None) 
 
 
 def _seconds(words: Words) -> int:
-    word = words.word()
-    found = _SECONDS.fullmatch(word)
-    if found is None and word != "forever":
-        raise NotUnderstood
-    return int(found[1]) if found else _FOREVER
+    found = words.match(_SECONDS)
+    return int(found[1]) if found[1] else _FOREVER
 
 
 _LIFETIMES = form("valid_lft=valid_life_time preferred_lft=preferred_life_time", _seconds)

@@ -11,7 +11,6 @@ from typing import Any
 from ipvkit.tools.ip.plain import Attribute, Form, NotUnderstood, Words, flags, form, number, put
 
 _HARDWARE_ADDRESS = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2})*")
-_SIGNED = re.compile(r"-?[0-9]{1,12}")
 
 
 def is_hardware_address(word: str) -> bool:
@@ -32,13 +31,6 @@ def hardware_address(words: Words) -> str:
     if not is_hardware_address(word):
         raise NotUnderstood
     return word
-
-
-def _signed(words: Words) -> int:
-    word = words.word()
-    if not _SIGNED.fullmatch(word):
-        raise NotUnderstood
-    return int(word)
 
 
 def _number_or_word(words: Words) -> int | str:
@@ -87,7 +79,7 @@ _MACVLAN: Form = (
     form("mode", Words.word)
     | flags("nopromisc nodst")
     | form("bcqueuelen usedbcqueuelen", Words.number)
-    | form("bclim", _signed)
+    | form("bclim", Words.signed)
     | {"remotes": _remotes}
 )
 _VLAN: Form = form("protocol", Words.word) | form("id", Words.number) | form("<=flags", Words.listed)

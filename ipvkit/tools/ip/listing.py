@@ -115,10 +115,7 @@ def _parent(name: str) -> dict[str, Any]:
 
 
 def _capitals(words: Words) -> str:
-    word = words.word()
-    if not (word.isascii() and word.isalpha() and word.isupper()):
-        raise NotUnderstood
-    return word
+    return words.match(_CAPITALS)[0]
 
 
 def _netnsid(words: Words) -> int:
@@ -150,6 +147,7 @@ def _xdp_with_id(words: Words) -> dict[str, Any]:
     return {"mode": _XDP_MODES[mode], "prog": {"id": number(program)}}
 
 
+_CAPITALS = re.compile("[A-Z]+")
 _XDP_MODES = {"xdp": 1, "xdpgeneric": 2, "xdpoffload": 3, "xdpmulti": 4}
 _FLAGS = form("<=flags", Words.listed)
 _NETNS = (

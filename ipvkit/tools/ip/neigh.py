@@ -6,20 +6,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from ipvkit.core.errors import UnparsableOutput
-from ipvkit.tools.ip.plain import (
-    Attribute,
-    NotUnderstood,
-    Words,
-    flags,
-    form,
-    is_json,
-    lines,
-    number,
-    put,
-    take,
-)
-from ipvkit.tools.ip.reading import Entry
+from ipvkit.tools.ip.plain import Line, NotUnderstood, Words, collected, flags, form, number, put, take
+from ipvkit.tools.ip.reading import Entry, read
 
 TOOL = "ip neigh"
 
@@ -49,14 +37,15 @@ def parse_neighbours(stdout: str) -> tuple[Neighbour, ...]:
     >>> parse_neighbours("192.0.2.1 dev eth0 lladdr 02:00:00:00:00:01 STALE")[0].states
     ('STALE',)
     """
-    if is_json(stdout):
-        return tuple(_neighbour(entry, ()) for entry in Entry.all(TOOL, stdout))
-    return tuple(_neighbour(Entry(TOOL, found), unrecognised) for found, unrecognised in _read(stdout))
+    return tuple(_neighbour(entry, left) for entry, left in read(TOOL, stdout, _take_line))
 
 
 def _neighbour(entry: Entry, unrecognised: Iterable[str]) -> Neighbour:
+    dst = entry.address_or_none("dst")
+    if dst is None:
+        raise entry.unparsable()
     return Neighbour(
-        dst=_address(entry),
+        dst=dst,
         dev=entry.text_or_none("dev"),
         lladdr=entry.text_or_none("lladdr"),
         states=entry.texts("state"),
@@ -66,30 +55,14 @@ def _neighbour(entry: Entry, unrecognised: Iterable[str]) -> Neighbour:
     )
 
 
-def _address(entry: Entry) -> IPv4Address | IPv6Address:
-    try:
-        return ip_address(entry.text("dst"))
-    except ValueError:
-        raise entry.unparsable() from None
-
-
-def _read(stdout: str) -> list[tuple[dict[str, Any], list[str]]]:
-    """Return the objects that `ip -json` prints, each with the lines that were not understood."""
-    read: list[tuple[dict[str, Any], list[str]]] = []
-    for line in lines(TOOL, stdout):
-        # `used 4/64/1probes 3`: ip 6.15 leaves out the blank.
-        words = Words(_GLUED.sub(r"\1 probes ", line.text))
-        try:
-            read.append(({"dst": _host(words)}, []))
-            if _is_brief(line.text, words.peek()):
-                _columns(words, read[-1][0])
-            else:
-                take(words, _NEIGHBOUR, read[-1][0])
-        except NotUnderstood:
-            if not read:
-                raise UnparsableOutput(TOOL, line.number, line.text) from None
-            read[-1][1].append(line.text)
-    return read
+def _take_line(line: Line, read: list[dict[str, Any]]) -> None:
+    # `used 4/64/1probes 3`: ip 6.15 leaves out the blank.
+    words = Words(_GLUED.sub(r"\1 probes ", line.text))
+    read.append({"dst": words.valid(ip_address)})
+    if _is_brief(line.text, words.peek()):
+        _take_columns(words, read[-1])
+    else:
+        take(words, _NEIGHBOUR, read[-1])
 
 
 _GLUED = re.compile(r"(/[0-9]{1,12})probes ")
@@ -102,7 +75,7 @@ def _is_brief(text: str, second: str) -> bool:
     return alone and (text[37] == " " or second not in _NEIGHBOUR)
 
 
-def _columns(words: Words, into: dict[str, Any]) -> None:
+def _take_columns(words: Words, into: dict[str, Any]) -> None:
     # A device's name has no colon (dev_valid_name, net/core/dev.c).
     if ":" not in words.peek():
         into["dev"] = words.word()
@@ -112,18 +85,9 @@ def _columns(words: Words, into: dict[str, Any]) -> None:
         raise NotUnderstood
 
 
-def _host(words: Words) -> str:
-    word = words.word()
-    try:
-        ip_address(word)
-    except ValueError:
-        raise NotUnderstood from None
-    return word
-
-
 def _lladdr(words: Words) -> str:
     """Return a link-layer address; that of a tunnel is an IP address (lib/ll_addr.c)."""
-    return words.word() if _LLADDR.fullmatch(words.peek()) else _host(words)
+    return words.word() if _LLADDR.fullmatch(words.peek()) else words.valid(ip_address)
 
 
 def _used(words: Words, into: dict[str, Any]) -> None:
@@ -134,13 +98,6 @@ def _used(words: Words, into: dict[str, Any]) -> None:
         put(into, key, number(time))
 
 
-def _state(name: str) -> Attribute:
-    def read(_: Words, into: dict[str, Any]) -> None:
-        into.setdefault("state", []).append(name)
-
-    return read
-
-
 _STATES = "INCOMPLETE REACHABLE STALE DELAY PROBE FAILED NOARP PERMANENT".split()
 _FLAGS = "router proxy extern_learn extern_valid offload managed".split()
 _NEIGHBOUR = (
@@ -149,5 +106,5 @@ _NEIGHBOUR = (
     | form("ref=refcnt probes", Words.number)
     | flags(" ".join(_FLAGS), None)
     | {"used": _used}
-    | {name: _state(name) for name in _STATES}
+    | collected("state", _STATES)
 )

@@ -1,7 +1,7 @@
 """What the plain forms of ``ip`` share: lines without colours, what ``-o`` joins, words and their forms."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ipvkit.core.errors import UnparsableOutput
@@ -13,7 +13,10 @@ _CUT_JOINT = re.compile(r"\\[ \t]*\Z")
 _WORD = re.compile(r"[^ \t]+")
 _INSIDE = re.compile(r"(?<=[</]).*")
 _NUMBER = re.compile(r"[0-9]+")
+_SIGNED = re.compile(r"-?[0-9]{1,12}")
 _DECIMAL = re.compile(r"[0-9]{1,12}\.[0-9]{1,9}")
+_ON_OFF = re.compile("on|off")
+_LISTED = re.compile("<(.*)>")
 _ERROR = re.compile(
     r"RTNETLINK answers: |Error: |Usage: |Cannot (?:find device|open|send|create|remove|bind|talk) |"
     r'(?:Device|Object|Command|Option|Invalid netns name|exec of|setting the network namespace) "|'
@@ -90,30 +93,41 @@ class Words:
             raise NotUnderstood
         return self._words.pop(0)
 
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """Return the next word, matched by `pattern`."""
+        found = pattern.fullmatch(self.word())
+        if found is None:
+            raise NotUnderstood
+        return found
+
+    def valid(self, read: Callable[[str], object]) -> str:
+        """Return the next word, of which `read` raises no ValueError."""
+        word = self.word()
+        try:
+            read(word)
+        except ValueError:
+            raise NotUnderstood from None
+        return word
+
     def number(self) -> int:
         """Return a whole number."""
         return number(self.word())
 
+    def signed(self) -> int:
+        """Return a whole number, which may be below zero."""
+        return int(self.match(_SIGNED)[0])
+
     def decimal(self) -> float:
         """Return a number with its decimal point."""
-        word = self.word()
-        if not _DECIMAL.fullmatch(word):
-            raise NotUnderstood
-        return float(word)
+        return float(self.match(_DECIMAL)[0])
 
     def on_off(self) -> bool:
         """Return whether the next word, ``on`` or ``off``, is ``on``."""
-        word = self.word()
-        if word not in ("on", "off"):
-            raise NotUnderstood
-        return word == "on"
+        return self.match(_ON_OFF)[0] == "on"
 
     def listed(self) -> list[str]:
-        """Return what stands between angle brackets: ``<A,B>``."""
-        word = self.word()
-        if not (word.startswith("<") and word.endswith(">")):
-            raise NotUnderstood
-        return [item for item in word[1:-1].split(",") if item]
+        """Return the items between angle brackets: ``<A,B>``."""
+        return [item for item in self.match(_LISTED)[1].split(",") if item]
 
 
 def number(word: str, digits: int = 12) -> int:
@@ -147,6 +161,15 @@ def form(names: str, read: Callable[[Words], object]) -> Form:
 def flags(names: str, value: object = True) -> Form:
     """Return a form of words without a value, which stand for `value`; `names` as those of `keys`."""
     return form(names, lambda _: value)
+
+
+def collected(key: str, names: Iterable[str]) -> Form:
+    """Return a form of words without a value, which are put together in a list under `key`."""
+
+    def read(name: str) -> Attribute:
+        return lambda _, into: into.setdefault(key, []).append(name)
+
+    return {name: read(name) for name in names}
 
 
 def take(words: Words, attributes: Form, into: dict[str, Any]) -> None:

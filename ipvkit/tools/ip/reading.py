@@ -2,10 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any, NoReturn
 
 from ipvkit.core.errors import UnparsableOutput
+from ipvkit.core.values import Address
+from ipvkit.tools.ip.plain import Line, NotUnderstood, is_json, lines, unjoined
 
 
 class Entry:
@@ -25,9 +28,9 @@ class Entry:
                 stdout or "[]", object_pairs_hook=_first, parse_constant=_refused, parse_float=_finite
             )
         except (ValueError, RecursionError) as problem:
-            lines = stdout.split("\n")
-            number = min(getattr(problem, "lineno", 1), len(lines))
-            raise UnparsableOutput(tool, number, lines[number - 1]) from None
+            texts = stdout.split("\n")
+            number = min(getattr(problem, "lineno", 1), len(texts))
+            raise UnparsableOutput(tool, number, texts[number - 1]) from None
         if not isinstance(found, list):
             raise UnparsableOutput(tool, 1, _shown(found))
         return [cls(tool, value) for value in found if value != {}]
@@ -49,6 +52,14 @@ class Entry:
         if value is not None and not isinstance(value, str):
             raise self.unparsable()
         return value
+
+    def address_or_none(self, key: str) -> Address | None:
+        """Return the address under `key`; None where there is none, or null."""
+        text = self.text_or_none(key)
+        try:
+            return None if text is None else ip_address(text)
+        except ValueError:
+            raise self.unparsable() from None
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return the texts in the list under `key`; none without such a list."""
@@ -86,6 +97,31 @@ class Entry:
     def rest(self, *keys: str) -> Mapping[str, Any]:
         """Return all but `keys`."""
         return {key: value for key, value in self.value.items() if key not in keys}
+
+
+def read(
+    tool: str, stdout: str, take_line: Callable[[Line, list[dict[str, Any]]], None]
+) -> list[tuple[Entry, list[str]]]:
+    """Return the objects that `ip` printed, plain or as JSON, each with its lines that were not understood.
+
+    `take_line` puts a plain line into the objects so far, perhaps as a new one. Raise UnparsableOutput where
+    the first line is not understood.
+    """
+    if is_json(stdout):
+        return [(entry, []) for entry in Entry.all(tool, stdout)]
+    found: list[dict[str, Any]] = []
+    unrecognised: list[list[str]] = []
+    for line in (part for whole in lines(tool, stdout) for part in unjoined(whole) if part.text.strip()):
+        try:
+            take_line(line, found)
+            left = []
+        except NotUnderstood:
+            left = [line.text]
+        if not found:
+            raise UnparsableOutput(tool, line.number, line.text)
+        unrecognised += [[] for _ in found[len(unrecognised) :]]
+        unrecognised[-1] += left
+    return [(Entry(tool, value), left) for value, left in zip(found, unrecognised, strict=True)]
 
 
 def _shown(value: object) -> str:

@@ -3,31 +3,29 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
-from ipvkit.core.errors import UnparsableOutput
 from ipvkit.tools.ip.plain import (
     Attribute,
+    Line,
     NotUnderstood,
     Words,
+    collected,
     flags,
     form,
-    is_json,
-    lines,
     number,
     put,
     take,
-    unjoined,
 )
-from ipvkit.tools.ip.reading import Entry
+from ipvkit.tools.ip.reading import Entry, read
 
 TOOL = "ip route"
 
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
-    """One way of a route that has several; `details` by the keys of ``ip -json``."""
+    """One next hop of a route that has several; `details` by the keys of ``ip -json``."""
 
     via: IPv4Address | IPv6Address | None
     dev: str | None
@@ -38,7 +36,7 @@ class NextHop:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route; `dst` is "default" where `ip` prints that word, which tells no address family.
+    """One route; `dst` is "default" where `ip` prints that word, of either family.
 
     `details` has all else by the keys of ``ip -json``, and the metrics (mtu, rtt …) among them:
     times are seconds, but rtt, rttvar and rto_min are milliseconds.
@@ -80,9 +78,7 @@ def parse_routes(stdout: str) -> tuple[Route, ...]:
     >>> parse_routes("default via 192.0.2.254 dev eth0")[0].via
     IPv4Address('192.0.2.254')
     """
-    if is_json(stdout):
-        return tuple(_route(entry, ()) for entry in Entry.all(TOOL, stdout))
-    return tuple(_route(Entry(TOOL, found), unrecognised) for found, unrecognised in _read(stdout))
+    return tuple(_route(entry, left) for entry, left in read(TOOL, stdout, _take_line))
 
 
 # --- from the objects of `ip -json` -------------------------------------------------------------------
@@ -94,7 +90,7 @@ def _route(entry: Entry, unrecognised: Iterable[str]) -> Route:
         dst=_network(entry, entry.text("dst")),
         via=_via(entry),
         dev=entry.text_or_none("dev"),
-        src=_address(entry, "prefsrc"),
+        src=entry.address_or_none("prefsrc"),
         metric=entry.number_or_none("metric"),
         scope=entry.text_or_none("scope"),
         protocol=entry.text_or_none("protocol"),
@@ -113,17 +109,17 @@ def _nexthop(hop: Entry) -> NextHop:
         dev=hop.text_or_none("dev"),
         weight=hop.number_or_none("weight"),
         flags=hop.texts("flags"),
-        details=_told(hop.rest("gateway", "via", "dev", "weight", "flags")),
+        details=_with_true(hop.rest("gateway", "via", "dev", "weight", "flags")),
     )
 
 
 def _details(entry: Entry) -> dict[str, Any]:
     shown = "type dst gateway via dev prefsrc metric scope protocol flags nexthops pref metrics".split()
-    details = _told(entry.rest(*shown, *([] if _is_flat(entry) else ["table"])))
+    details = _with_true(entry.rest(*shown, *([] if _is_flat(entry) else ["table"])))
     for metrics in entry.inners("metrics"):
-        details.update(_told(metrics.value))
+        details.update(_with_true(metrics.value))
     if "nh_info" in details:
-        details["nh_info"] = _told(entry.inner("nh_info").value)
+        details["nh_info"] = _with_true(entry.inner("nh_info").value)
     return details
 
 
@@ -132,21 +128,13 @@ def _is_flat(entry: Entry) -> bool:
     return isinstance(entry.value.get("encap"), str)
 
 
-def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+def _with_true(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values with True where JSON has null, which `ip` prints for a word that has no value."""
     return {key: True if value is None else value for key, value in values.items()}
 
 
 def _via(entry: Entry) -> IPv4Address | IPv6Address | None:
-    return _address(entry, "gateway") or _address(entry.inner("via"), "host")
-
-
-def _address(entry: Entry, key: str) -> IPv4Address | IPv6Address | None:
-    text = entry.text_or_none(key)
-    try:
-        return None if text is None else ip_address(text)
-    except ValueError:
-        raise entry.unparsable() from None
+    return entry.address_or_none("gateway") or entry.inner("via").address_or_none("host")
 
 
 def _network(entry: Entry, text: str) -> IPv4Network | IPv6Network | str:
@@ -159,22 +147,13 @@ def _network(entry: Entry, text: str) -> IPv4Network | IPv6Network | str:
 # --- from plain lines to the objects of `ip -json` ----------------------------------------------------
 
 
-def _read(stdout: str) -> list[tuple[dict[str, Any], list[str]]]:
-    """Return the objects, each with the lines that were not understood."""
-    read: list[tuple[dict[str, Any], list[str]]] = []
-    for line in (part for whole in lines(TOOL, stdout) for part in unjoined(whole) if part.text.strip()):
-        words = Words(line.text)
-        try:
-            if line.text[0] in " \t" and read:
-                _go_on(words, read[-1][0])
-            else:
-                read.append((_begin(words), []))
-                take(words, _ROUTE, read[-1][0])
-        except NotUnderstood:
-            if not read:
-                raise UnparsableOutput(TOOL, line.number, line.text) from None
-            read[-1][1].append(line.text)
-    return read
+def _take_line(line: Line, read: list[dict[str, Any]]) -> None:
+    words = Words(line.text)
+    if line.text[0] in " \t" and read:
+        _go_on(words, read[-1])
+    else:
+        read.append(_begin(words))
+        take(words, _ROUTE, read[-1])
 
 
 def _begin(words: Words) -> dict[str, Any]:
@@ -210,19 +189,13 @@ _TYPE = re.compile(
     r"(?:unicast|local|broadcast|anycast|multicast|blackhole|unreachable|prohibit|throw|nat|xresolve)|[0-9]{1,3}"
 )
 _HEX = re.compile(r"0x[0-9a-f]{1,8}")
-_SECONDS = re.compile(r"-?[0-9]{1,12}sec")
-_MILLISECONDS = re.compile(r"([0-9]{1,12})ms")
-_G_SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?(?:e\+[0-9]{2})?s")
+_SECONDS = re.compile(r"(-?[0-9]{1,12})sec")
+_PREFERENCE = re.compile("low|medium|high")
+_TIME = re.compile(r"([0-9]{1,12})ms|([0-9]{1,6}(?:\.[0-9]{1,6})?(?:e\+[0-9]{2})?)s")
 
 
 def _prefix(words: Words) -> str:
-    word = words.word()
-    try:
-        if word != "default":
-            ip_network(word)
-    except ValueError:
-        raise NotUnderstood from None
-    return word
+    return words.valid(lambda word: word == "default" or ip_network(word))
 
 
 def _host(words: Words) -> str:
@@ -256,13 +229,8 @@ def _realms(words: Words) -> dict[str, str]:
     return {"from": origin, "to": to}
 
 
-def _signed(words: Words) -> int:
-    word = words.word()
-    return -number(word[1:]) if word.startswith("-") else number(word)
-
-
 def _metric(words: Words) -> int:
-    value = _signed(words)
+    value = words.signed()
     # `metric 18 5` is a metric that this `ip` has no name for, and not the route's.
     if words.peek() == "lock" or words.peek()[:1].isdigit():
         raise NotUnderstood
@@ -273,27 +241,9 @@ def _mark(words: Words) -> int:
     return int(words.word(), 16) if _HEX.fullmatch(words.peek()) else words.number()
 
 
-def _pref(words: Words) -> str:
-    word = words.word()
-    if word not in ("low", "medium", "high"):
-        raise NotUnderstood
-    return word
-
-
-def _seconds(words: Words) -> int:
-    word = words.word()
-    if not _SECONDS.fullmatch(word):
-        raise NotUnderstood
-    return int(word.removesuffix("sec"))
-
-
 def _milliseconds(words: Words) -> int:
-    word = words.word()
-    if found := _MILLISECONDS.fullmatch(word):
-        return int(found[1])
-    if not _G_SECONDS.fullmatch(word):
-        raise NotUnderstood
-    return round(float(word[:-1]) * 1000)
+    found = words.match(_TIME)
+    return int(found[1]) if found[1] else round(float(found[2]) * 1000)
 
 
 def _group(words: Words) -> list[dict[str, int]]:
@@ -323,7 +273,7 @@ def _features(words: Words, into: dict[str, Any]) -> None:
 
 def _among_metrics(attribute: Attribute) -> Attribute:
     def read(words: Words, into: dict[str, Any]) -> None:
-        # JSON does not tell which are locked.
+        # JSON does not show which are locked.
         if words.peek() == "lock":
             words.word()
         attribute(words, into.setdefault("metrics", [{}])[0])
@@ -331,25 +281,18 @@ def _among_metrics(attribute: Attribute) -> Attribute:
     return read
 
 
-def _flag(name: str) -> Attribute:
-    def read(_: Words, into: dict[str, Any]) -> None:
-        into.setdefault("flags", []).append(name)
-
-    return read
-
-
 _FLAGS = "dead onlink pervasive offload trap notify linkdown unresolved rt_offload rt_trap rt_offload_failed"
 _NUMBERS = "mtu window ssthresh cwnd advmss reordering hoplimit initcwnd initrwnd quickack fastopen_no_cookie"
-_WAY = (
+_PATH = (
     {"via": _gateway, "as": _new_dst, "encap": _encap}
     | form("dev", Words.word)
     | form("realm=flow", _realm)
     | form("realms=flow", _realms)
-    | {name: _flag(name) for name in _FLAGS.split()}
+    | collected("flags", _FLAGS.split())
 )
-_NEXTHOP = _WAY | form("weight", Words.number)
+_NEXTHOP = _PATH | form("weight", Words.number)
 _NH_INFO = (
-    _WAY
+    _PATH
     | form("id", Words.number)
     | form("group", _group)
     | form("scope proto=protocol", Words.word)
@@ -362,14 +305,14 @@ _METRICS = (
     | {"features": _features}
 )
 _CACHED = (
-    form("expires age", _seconds)
+    form("expires age", lambda words: int(words.match(_SECONDS)[1]))
     | form("users used", Words.number)
-    | form("error", _signed)
+    | form("error", Words.signed)
     | form("iif", Words.word)
     | {name: _among_metrics(attribute) for name, attribute in _METRICS.items()}
 )
 _ROUTE = (
-    _WAY
+    _PATH
     | _CACHED
     | form("from", _prefix)
     | form("nhid uid", Words.number)
@@ -377,7 +320,7 @@ _ROUTE = (
     | form("src=prefsrc", _host)
     | form("metric", _metric)
     | form("mark", _mark)
-    | form("pref", _pref)
+    | form("pref", lambda words: words.match(_PREFERENCE)[0])
 )
 _TUNNEL = form("id", Words.number) | form("src dst", _host) | flags("key csum seq")
 _ENCAPS = {
