@@ -1,10 +1,14 @@
 """A command as data, which preview, script and engine read."""
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import netns_name
+
+T = TypeVar("T")
 
 END = "END"
 """The last line of a here-document."""
@@ -44,6 +48,15 @@ class Command:
         """Return the command as a shell reads it, with its standard input as a here-document."""
         typed = shlex.join(self.argv)
         return "\n".join((f"{typed} <<'{END}'", *self.stdin, END)) if self.stdin else typed
+
+
+def option(name: str, value: T | None, word: Callable[[T], str] = str) -> tuple[str, ...]:
+    """Return the words of an option that has a value; no words for None.
+
+    >>> option("mtu", 1400), option("dev", None)
+    (('mtu', '1400'), ())
+    """
+    return () if value is None else (name, word(value))
 
 
 def in_netns(netns: str | None, command: Command) -> Command:

@@ -25,7 +25,7 @@ def get_values(keys: Sequence[str]) -> Command:
 
 
 def parse_values(stdout: str) -> dict[str, int]:
-    r"""Return the values that sysctl printed, by their keys; UnparsableOutput for what is no number.
+    r"""Return the values that sysctl printed, by their keys; raise UnparsableOutput where one is no integer.
 
     >>> parse_values("net.ipv4.ip_forward = 0\n")
     {'net.ipv4.ip_forward': 0}

@@ -1,21 +1,21 @@
-"""iproute2's ``tc``: tc(8), tc-flower(8), tc-matchall(8). What a port of a switch lets through."""
+"""iproute2's ``tc``: tc(8), tc-flower(8), tc-matchall(8). Filters at the port of a switch."""
 
 from ipvkit.core.command import Command
 from ipvkit.core.values import Address, interface_name
 
 
 def qdisc_add(dev: str) -> Command:
-    """Return the command that gives `dev` a place for filters: ``tc qdisc add dev DEV clsact``."""
+    """Return ``tc qdisc add dev DEV clsact``: filters can be added to `dev` then."""
     return Command(("tc", "qdisc", "add", "dev", interface_name(dev), "clsact"))
 
 
 def qdisc_del(dev: str) -> Command:
-    """Return the command that takes it away, with its filters."""
+    """Return ``tc qdisc del dev DEV clsact``: the filters are deleted too."""
     return Command(("tc", "qdisc", "del", "dev", interface_name(dev), "clsact"))
 
 
 def filter_pass(dev: str, source: Address) -> Command:
-    """Return the command that lets in what comes from an IPv4 address.
+    """Return the command that accepts packets from an IPv4 address.
 
     >>> from ipaddress import ip_address
     >>> str(filter_pass("host", ip_address("192.0.2.1")))
@@ -25,7 +25,7 @@ def filter_pass(dev: str, source: Address) -> Command:
 
 
 def filter_drop(dev: str) -> Command:
-    """Return the command that drops all other IPv4; ARP is none, and passes."""
+    """Return the command that drops all other IPv4; ARP passes."""
     return _filter(dev, "2", "matchall", "action", "drop")
 
 

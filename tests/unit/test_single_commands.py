@@ -529,7 +529,7 @@ MISTAKES: dict[str, tuple[list[str], str, str]] = {
         "",
     ),
     "an unknown type": (["link", "add", "x", "--type", "bond"], "'bond' is not one of", "--help"),
-    "nothing to set": (["link", "set", "x"], "nothing of x is to be set", "such as up"),
+    "nothing to set": (["link", "set", "x"], "link set x: nothing to set", "such as up"),
     "an MTU too small": (["link", "set", "x", "--mtu", "67"], "'--mtu'", "--help"),
     "an MTU in words": (["link", "set", "x", "--mtu", "big"], "'--mtu'", "--help"),
     "macvlan's mode to set": (

@@ -1,4 +1,4 @@
-"""The argv of ``arping``, of iputils, busybox and Habets, for what is meant by it."""
+"""The argv of ``arping``, of iputils, busybox and Habets."""
 
 import math
 from ipaddress import IPv4Address
@@ -11,7 +11,7 @@ from ipvkit.core.values import interface_name
 Implementation = Literal["iputils", "busybox", "habets"]
 
 VERSION = Command(("arping", "-V"), ok=(0, 1))
-"""What tells the implementations apart; those that have no such option say their name with the complaint."""
+"""Shows the implementation; those without this option print their name with the error."""
 
 _SIGNATURES: tuple[tuple[str, Implementation], ...] = (
     ("from iputils", "iputils"),
@@ -21,23 +21,23 @@ _SIGNATURES: tuple[tuple[str, Implementation], ...] = (
 )
 
 
-def implementation(said: str) -> Implementation:
-    """Return which arping it is that `said` this (stdout and stderr) when asked for its version.
+def implementation(printed: str) -> Implementation:
+    """Return which arping printed this (stdout and stderr) when asked for its version.
 
     >>> implementation("ARPing 2.25, by Thomas Habets <thomas@habets.se>")
     'habets'
     """
     for signature, name in _SIGNATURES:
-        if signature in said:
+        if signature in printed:
             return name
-    raise UnparsableOutput("arping -V", 1, said.partition("\n")[0])
+    raise UnparsableOutput("arping -V", 1, printed.partition("\n")[0])
 
 
 def announce(address: IPv4Address, dev: str, *, count: int = 2, by: Implementation = "iputils") -> Command:
     """Return the command that sends `count` gratuitous ARP requests for `address` out of `dev`.
 
-    Bounded by its count: one is sent a second, and no answer is waited for. iputils and busybox bind
-    to `address`, which has to be the host's own or ``net.ipv4.ip_nonlocal_bind`` be 1; Habets does not.
+    It ends after `count` seconds and waits for no answer. iputils and busybox bind to `address`, which has
+    to be an address of the host, or ``net.ipv4.ip_nonlocal_bind`` be 1; Habets does not.
 
     >>> str(announce(IPv4Address("192.168.104.211"), "eth0"))
     'arping -c 2 -U -I eth0 192.168.104.211'
@@ -55,20 +55,18 @@ def probe(
     """Return the command that asks `count` times, out of `dev`, who has `address`.
 
     `wait` is how long the last answer may take, in seconds; iputils asks once a second. Exit code 1
-    (nobody answered) counts as success: the verdict is taken from the counts.
+    (no answer) counts as success: the verdict is taken from the counts.
 
     >>> str(probe(IPv4Address("192.168.104.254"), "eth0", by="habets"))
     'arping -c 2 -w 3 -i eth0 192.168.104.254'
     """
-    option = "-i" if by == "habets" else "-I"
-    bounds = ("-c", str(count), "-w", str(count + math.ceil(wait)))
-    return Command(("arping", *bounds, option, interface_name(dev), str(address)), ok=(0, 1))
+    return _asking(address, dev, count, wait, by)
 
 
 def find_duplicate(
     address: IPv4Address, dev: str, *, count: int = 2, wait: float = 1, by: Implementation = "iputils"
 ) -> Command:
-    """Return the command that asks, from no address of its own, whether `address` is in use (RFC 5227).
+    """Return the command that asks, without a source address, whether `address` is in use (RFC 5227).
 
     An answer means that it is, whatever the exit code: iputils and busybox exit with 1 then, Habets
     with 0.
@@ -76,6 +74,12 @@ def find_duplicate(
     >>> str(find_duplicate(IPv4Address("192.168.104.211"), "eth0"))
     'arping -c 2 -w 3 -D -I eth0 192.168.104.211'
     """
-    option, dad = ("-i", "-0") if by == "habets" else ("-I", "-D")
+    return _asking(address, dev, count, wait, by, "-0" if by == "habets" else "-D")
+
+
+def _asking(
+    address: IPv4Address, dev: str, count: int, wait: float, by: Implementation, *dad: str
+) -> Command:
     bounds = ("-c", str(count), "-w", str(count + math.ceil(wait)))
-    return Command(("arping", *bounds, dad, option, interface_name(dev), str(address)), ok=(0, 1))
+    on = ("-i" if by == "habets" else "-I", interface_name(dev))
+    return Command(("arping", *bounds, *dad, *on, str(address)), ok=(0, 1))

@@ -12,10 +12,10 @@ _SPACING_MS = 1
 def fping(
     destinations: Sequence[Address], *, count: int, interval: float, wait: float, size: int | None = None
 ) -> Command:
-    """Return the command that pings all `destinations` side by side, `count` times each.
+    """Return the command that pings all `destinations` concurrently, `count` times each.
 
     A host is pinged every `interval` seconds, and each reply waited for `wait` seconds. `size` bytes of
-    payload are sent unfragmented. What it counted is on stderr.
+    payload are sent unfragmented. Its counts are on stderr.
 
     >>> from ipaddress import ip_address
     >>> str(fping([ip_address("192.0.2.1"), ip_address("2001:db8::1")], count=6, interval=0.2, wait=0.5))

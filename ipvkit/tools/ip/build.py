@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ipvkit.core.command import Command
+from ipvkit.core.command import Command, option
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import (
     Address,
@@ -16,7 +16,7 @@ from ipvkit.core.values import (
     netns_name,
 )
 
-# Words that `ip link` takes for its own where a name may stand, and by their beginnings too
+# Words that `ip link` takes as keywords where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
 _KEYWORDS = (
     "up down name index link address lladdr txqueuelen qlen txqlen mtu xdp xdpgeneric xdpdrv xdpoffload "
@@ -29,7 +29,7 @@ _KEYWORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Ipvlan:
-    """An ipvlan link on `parent`; with `flag` None, `ip` makes it and all its siblings bridge.
+    """An ipvlan link on `parent`; with `flag` None, `ip` sets it and all its siblings to bridge.
 
     `mode` None is for showing what happens then: the kernel sets the parent, and all on it, to l3.
     """
@@ -41,7 +41,7 @@ class Ipvlan:
 
 @dataclass(frozen=True, slots=True)
 class Veth:
-    """A veth pair whose other end is called `peer` and is made in the namespace `netns`."""
+    """A veth pair whose other end is called `peer` and is created in the namespace `netns`."""
 
     peer: str
     netns: str
@@ -109,7 +109,7 @@ def netns_list() -> Command:
 def link_add(
     dev: str, kind: Kind, *, netns: str | None = None, lladdr: str | None = None, up: bool = False
 ) -> Command:
-    """Return ``ip link add DEV …`` for a link of that `kind`, made in place in the namespace `netns`.
+    """Return ``ip link add DEV …`` for a link of that `kind`, created in the namespace `netns`.
 
     `lladdr` is its MAC address; without one the kernel takes a random one, or the parent's.
 
@@ -119,20 +119,21 @@ def link_add(
     parent: str | None = None
     match kind:
         case Ipvlan(parent, mode, flag):
-            words = ["ipvlan", *(["mode", mode] if mode else []), *([flag] if flag else [])]
+            words = ("ipvlan", *option("mode", mode), *((flag,) if flag else ()))
         case Macvlan(parent, mode):
-            words = ["macvlan", "mode", mode]
+            words = ("macvlan", "mode", mode)
         case Vlan(parent, id):
-            words = ["vlan", "id", str(id)]
+            words = ("vlan", "id", str(id))
         case Veth(peer, peer_netns):
-            words = ["veth", "peer", "name", interface_name(peer), "netns", netns_name(peer_netns)]
+            words = ("veth", "peer", *option("name", peer, interface_name), "netns", netns_name(peer_netns))
         case Bridge():
-            words = ["bridge"]
-    link = ("link", interface_name(parent)) if parent is not None else ()
-    place = ("netns", netns_name(netns)) if netns is not None else ()
-    own = ("address", mac_address(lladdr)) if lladdr is not None else ()
-    state = ("up",) if up else ()
-    return Command(("ip", "link", "add", *_name(dev), *link, *own, *place, *state, "type", *words))
+            words = ("bridge",)
+    place = (
+        *option("link", parent, interface_name),
+        *option("address", lladdr, mac_address),
+        *option("netns", netns, netns_name),
+    )
+    return Command(("ip", "link", "add", *_name(dev), *place, *(("up",) if up else ()), "type", *words))
 
 
 def link_set(
@@ -157,23 +158,19 @@ def link_set(
     >>> str(link_set("test1", mode="l3", flag="private"))
     'ip link set test1 type ipvlan mode l3 private'
     """
-    words: list[str] = []
-    if netns is not None:
-        words += ["netns", netns_name(netns)]
-    if master is not None:
-        words += ["master", interface_name(master)]
-    if name is not None:
-        words += ["name", interface_name(name)]
-    if mtu is not None:
-        words += ["mtu", str(mtu)]
-    if up is not None:
-        words += ["up" if up else "down"]
+    words = (
+        *option("netns", netns, netns_name),
+        *option("master", master, interface_name),
+        *option("name", name, interface_name),
+        *option("mtu", mtu),
+        *(() if up is None else ("up",) if up else ("down",)),
+    )
     if mode is not None or flag is not None:
-        words += ["type", "ipvlan", *(["mode", mode] if mode else []), *([flag] if flag else [])]
+        words += ("type", "ipvlan", *option("mode", mode), *((flag,) if flag else ()))
     if hairpin is not None:
-        words += ["type", "bridge_slave", "hairpin", "on" if hairpin else "off"]
+        words += ("type", "bridge_slave", "hairpin", "on" if hairpin else "off")
     if not words:
-        raise UsageError(f"nothing of {dev} is to be set", "say what, such as up")
+        raise UsageError(f"link set {dev}: nothing to set", "add what to set, such as up")
     return Command(("ip", "link", "set", *_name(dev), *words))
 
 
@@ -184,19 +181,19 @@ def link_delete(dev: str) -> Command:
 
 def link_show(dev: str | None = None) -> Command:
     """Return the command whose output `parse_links` reads: of one link, or of all for None."""
-    words = ("dev", interface_name(dev)) if dev is not None else ()
-    return Command(("ip", "-json", "-details", "link", "show", *words))
+    return Command(("ip", "-json", "-details", "link", "show", *option("dev", dev, interface_name)))
 
 
 def addr_add(address: InterfaceAddress, dev: str, *, nodad: bool = False) -> Command:
-    """Return ``ip addr add ADDRESS dev DEV``; with `nodad`, an IPv6 address serves at once, unasked for.
+    """Return ``ip addr add ADDRESS dev DEV``; with `nodad`, an IPv6 address is not tentative first.
 
     >>> from ipaddress import ip_interface
     >>> str(addr_add(ip_interface("2001:db8::1/64"), "eth0", nodad=True))
     'ip addr add 2001:db8::1/64 dev eth0 nodad'
     """
-    unasked = ("nodad",) if nodad else ()
-    return Command(("ip", "addr", "add", str(address), "dev", interface_name(dev), *unasked))
+    return Command(
+        ("ip", "addr", "add", str(address), "dev", interface_name(dev), *(("nodad",) if nodad else ()))
+    )
 
 
 def addr_del(address: InterfaceAddress, dev: str) -> Command:
@@ -209,8 +206,8 @@ def addr_show(dev: str | None = None, *, details: bool = False) -> Command:
 
     With `details` it shows what `link_show` does, and the addresses.
     """
-    words = ("dev", interface_name(dev)) if dev is not None else ()
-    return Command(("ip", "-json", *(("-details",) if details else ()), "addr", "show", *words))
+    words = (*(("-details",) if details else ()), "addr", "show", *option("dev", dev, interface_name))
+    return Command(("ip", "-json", *words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,24 +241,20 @@ def route_del(to: RouteTo) -> Command:
 
 
 def _route(verb: str, to: RouteTo) -> Command:
-    words = [verb, "default" if to.dst is None else str(to.dst)]
-    if to.via is not None:
-        words += ["via", str(to.via)]
-    if to.dev is not None:
-        words += ["dev", interface_name(to.dev)]
-    if to.src is not None:
-        words += ["src", str(to.src)]
-    if to.metric is not None:
-        words += ["metric", str(to.metric)]
-    if to.onlink:
-        words += ["onlink"]
+    words = (
+        *option("via", to.via),
+        *option("dev", to.dev, interface_name),
+        *option("src", to.src),
+        *option("metric", to.metric),
+        *(("onlink",) if to.onlink else ()),
+    )
     family = ("-6",) if to.ipv6 else ()
-    return Command(("ip", *family, "route", *words))
+    return Command(("ip", *family, "route", verb, "default" if to.dst is None else str(to.dst), *words))
 
 
 def route_show(*, default: bool = False, dev: str | None = None, ipv6: bool = False) -> Command:
     """Return the command whose output `parse_routes` reads: of one family, all or the default routes."""
-    words = [*(["default"] if default else []), *(["dev", interface_name(dev)] if dev is not None else [])]
+    words = (*(("default",) if default else ()), *option("dev", dev, interface_name))
     return Command(("ip", "-json", "-6" if ipv6 else "-4", "route", "show", *words))
 
 
@@ -272,27 +265,26 @@ def route_show_all() -> Command:
 
 def neigh_show(dev: str | None = None) -> Command:
     """Return the command whose output `parse_neighbours` reads: of one link, or of all for None."""
-    words = ("dev", interface_name(dev)) if dev is not None else ()
-    return Command(("ip", "-json", "neigh", "show", *words))
+    return Command(("ip", "-json", "neigh", "show", *option("dev", dev, interface_name)))
 
 
 def neigh_show_permanent() -> Command:
-    """Return the command whose output `parse_neighbours` reads: entries that do not age."""
+    """Return the command whose output `parse_neighbours` reads: entries that do not expire."""
     return Command(("ip", "-json", "neigh", "show", "nud", "permanent"))
 
 
 def neigh_show_proxy() -> Command:
-    """Return the command whose output `parse_neighbours` reads: for whom the host answers."""
+    """Return the command whose output `parse_neighbours` reads: the addresses that the host answers for."""
     return Command(("ip", "-json", "neigh", "show", "proxy"))
 
 
 def neigh_flush(dev: str) -> Command:
-    """Return ``ip neigh flush dev DEV``: forget every neighbour seen on `dev`."""
+    """Return ``ip neigh flush dev DEV``: delete the neighbour entries of `dev`."""
     return Command(("ip", "neigh", "flush", "dev", interface_name(dev)))
 
 
 def neigh_replace(address: Address, lladdr: str, dev: str) -> Command:
-    """Return the command that makes a permanent neighbour entry on `dev`.
+    """Return the command that creates a permanent neighbour entry on `dev`.
 
     >>> from ipaddress import ip_address
     >>> str(neigh_replace(ip_address("192.0.2.1"), "02:00:00:00:00:01", "eth0"))
@@ -308,7 +300,7 @@ def neigh_add_proxy(address: Address, dev: str) -> Command:
 
 
 def neigh_del_proxy(address: Address, dev: str) -> Command:
-    """Return the command that takes `neigh_add_proxy` back."""
+    """Return the command that undoes `neigh_add_proxy`."""
     return Command(("ip", "neigh", "del", "proxy", str(address), "dev", interface_name(dev)))
 
 

@@ -1,17 +1,17 @@
-"""The argv of ``ping``, of iputils, busybox and inetutils, for what is meant by it."""
+"""The argv of ``ping``, of iputils, busybox and inetutils."""
 
 import math
 from ipaddress import IPv6Address
 from typing import Literal
 
-from ipvkit.core.command import Command
+from ipvkit.core.command import Command, option
 from ipvkit.core.errors import MissingRequirement, UnparsableOutput
 from ipvkit.core.values import Address, interface_name
 
 Implementation = Literal["iputils", "busybox", "inetutils"]
 
 VERSION = Command(("ping", "-V"), ok=(0, 1))
-"""What tells the implementations apart; busybox takes it for a mistake and says its name."""
+"""Shows the implementation; busybox prints its name with the error."""
 
 _SIGNATURES: tuple[tuple[str, Implementation], ...] = (
     ("from iputils", "iputils"),
@@ -21,16 +21,16 @@ _SIGNATURES: tuple[tuple[str, Implementation], ...] = (
 )
 
 
-def implementation(said: str) -> Implementation:
-    """Return which ping it is that `said` this (stdout and stderr) when asked for its version.
+def implementation(printed: str) -> Implementation:
+    """Return which ping printed this (stdout and stderr) when asked for its version.
 
     >>> implementation("ping from iputils 20240905")
     'iputils'
     """
     for signature, name in _SIGNATURES:
-        if signature in said:
+        if signature in printed:
             return name
-    raise UnparsableOutput("ping -V", 1, said.partition("\n")[0])
+    raise UnparsableOutput("ping -V", 1, printed.partition("\n")[0])
 
 
 def ping(
@@ -49,7 +49,7 @@ def ping(
 
     `source` is an address or an interface, `size` the payload in bytes, `ttl` also the IPv6 hop limit;
     `whole` forbids to fragment it (iputils).
-    Exit code 1 (nobody replied) counts as success: the verdict is taken from the counts. Only iputils
+    Exit code 1 (no reply) counts as success: the verdict is taken from the counts. Only iputils
     takes fractions of a second to wait; for the others they are rounded up. MissingRequirement is
     raised for what `by` cannot do.
 
@@ -62,12 +62,14 @@ def ping(
         return _inetutils(destination, count, interval, wait, source, size, ttl)
     if by == "busybox" and ttl is not None and isinstance(destination, IPv6Address):
         raise _cannot("busybox", "set the hop limit of IPv6")
-    words = ["-c", str(count), "-i", f"{interval:g}"]
-    words += ["-W", f"{wait:g}" if by == "iputils" else str(math.ceil(wait))]
-    words += _bound(source)
-    words += ["-s", str(size)] if size is not None else []
-    words += ["-t", str(ttl)] if ttl is not None else []
-    words += ["-M", "do"] if whole else []
+    words = (
+        *("-c", str(count), "-i", f"{interval:g}"),
+        *("-W", f"{wait:g}" if by == "iputils" else str(math.ceil(wait))),
+        *option("-I", source, lambda bound: interface_name(bound) if isinstance(bound, str) else str(bound)),
+        *option("-s", size),
+        *option("-t", ttl),
+        *(("-M", "do") if whole else ()),
+    )
     return Command(("ping", *words, str(destination)), ok=(0, 1))
 
 
@@ -82,23 +84,12 @@ def _inetutils(
 ) -> Command:
     if source is not None:
         raise _cannot("inetutils", "ping from a given interface or address")
-    words = ["-c", str(count), "-i", f"{interval:g}"]
-    if isinstance(destination, IPv6Address):
-        # ping6 has a bound on its whole life and none on the last reply.
-        words += ["-w", str(math.ceil(count * interval + wait))]
-        words += [f"--hoplimit={ttl}"] if ttl is not None else []
-    else:
-        words += ["-W", str(math.ceil(wait))]
-        words += [f"--ttl={ttl}"] if ttl is not None else []
-    words += ["-s", str(size)] if size is not None else []
-    program = "ping6" if isinstance(destination, IPv6Address) else "ping"
-    return Command((program, *words, str(destination)), ok=(0, 1))
-
-
-def _bound(source: Address | str | None) -> list[str]:
-    if source is None:
-        return []
-    return ["-I", interface_name(source) if isinstance(source, str) else str(source)]
+    ipv6 = isinstance(destination, IPv6Address)
+    # ping6 has a bound on its whole life and none on the last reply.
+    bound = ("-w", str(math.ceil(count * interval + wait))) if ipv6 else ("-W", str(math.ceil(wait)))
+    hops = () if ttl is None else (f"--{'hoplimit' if ipv6 else 'ttl'}={ttl}",)
+    words = ("-c", str(count), "-i", f"{interval:g}", *bound, *hops, *option("-s", size))
+    return Command(("ping6" if ipv6 else "ping", *words, str(destination)), ok=(0, 1))
 
 
 def _cannot(by: Implementation, what: str) -> MissingRequirement:
