@@ -1,16 +1,16 @@
-"""What `ipvkit announce` tells: a line for each change, or a JSON line, ``ipvkit/announce/v1``."""
+"""The events of `ipvkit announce`: a line for each, or a JSON line, ``ipvkit/announce/v1``."""
 
-import json
 from typing import Any
 
 from ipvkit.report.outputs import commented
-from ipvkit.report.plain import error, plain
+from ipvkit.report.plain import chosen, error
+from ipvkit.report.plain import json_line as line_of
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.verbs.announce import Announcement, Began, Event, Failed, Reason, Recovered, Round, Stopped
 
 _WHY: dict[Reason, str] = {
     "time": "time is up",
-    "reader": "nobody reads this any more",
+    "reader": "the output was closed",
     "error": "it failed",
 }
 
@@ -34,7 +34,7 @@ def preview(announcement: Announcement) -> str:
 
 
 def line(event: Event) -> str:
-    """Return the line that tells of `event`; of a round nothing is told."""
+    """Return the line of `event`; nothing for a round."""
     match event:
         case Began(announcement):
             return f"announcing {_what(announcement)}\n"
@@ -62,49 +62,32 @@ def _stopped(event: Stopped) -> str:
 
 
 def json_line(event: Event) -> str:
-    """Return the JSON line that tells of `event`; of a round nothing is told."""
-    if isinstance(event, Round):
-        return ""
-    return json.dumps({"schema": "ipvkit/announce/v1", **_fields(event)}) + "\n"
+    """Return the JSON line of `event`; nothing for a round."""
+    return "" if isinstance(event, Round) else line_of("announce", **_fields(event))
 
 
 def _fields(event: Began | Failed | Recovered | Stopped) -> dict[str, Any]:
     match event:
         case Began(announcement, nonlocal_bind):
-            return {
-                "event": "announcing",
-                "addresses": plain(announcement.addresses),
-                "parent": announcement.parent,
-                "netns": announcement.netns,
-                "every_s": announcement.every_s,
-                "for_s": announcement.for_s,
-                "nonlocal_bind": nonlocal_bind,
-            }
+            fields = chosen(announcement, "addresses parent netns every_s for_s")
+            return {"event": "announcing", **fields, "nonlocal_bind": nonlocal_bind}
         case Failed(address, after_s, message, command):
-            return {
-                "event": "failed",
-                "after_s": round(after_s, 3),
-                "address": str(address),
-                "message": message,
-                "command": str(command),
-            }
+            when = {"after_s": round(after_s, 3), "address": str(address)}
+            return {"event": "failed", **when, "message": message, "command": str(command)}
         case Recovered(address, after_s):
             return {"event": "recovered", "after_s": round(after_s, 3), "address": str(address)}
         case Stopped():
+            fields = {"after_s": round(event.after_s, 3), **chosen(event, "rounds reason sysctl value")}
             return {
                 "event": "stopped",
-                "after_s": round(event.after_s, 3),
-                "rounds": event.rounds,
-                "reason": event.reason,
-                "sysctl": event.sysctl,
-                "value": event.value,
+                **fields,
                 "error": error(event.failure) if event.failure else None,
             }
 
 
 def left_alone(event: Stopped) -> str:
-    """Return the line for stderr that names a sysctl which somebody else changed meanwhile, or nothing."""
+    """Return the line for stderr about a sysctl that another process changed meanwhile, or nothing."""
     if event.sysctl != "changed":
         return ""
     now = f"{NONLOCAL_BIND} was set to 1 and is {event.value} now"
-    return f"{now}: somebody else changed it, so it is left alone"
+    return f"{now}: another process changed it, so it is not restored"

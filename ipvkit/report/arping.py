@@ -1,4 +1,4 @@
-"""What arping printed, as a table and as JSON."""
+"""The output of arping, as a table and as JSON."""
 
 from ipvkit.report.outputs import Output, columns, not_understood, shown
 from ipvkit.report.plain import plain
@@ -27,4 +27,4 @@ def _arping(report: ArpingReport) -> str:
     return "".join(parts) + not_understood(report.unrecognised)
 
 
-ARPING: Output[ArpingReport] = Output("ipvkit/arping/v1", _arping, plain)
+ARPING: Output[ArpingReport] = Output("arping", _arping, plain)

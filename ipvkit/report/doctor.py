@@ -1,16 +1,16 @@
-"""What `ipvkit doctor` found, as a table and as one JSON document, ``ipvkit/doctor/v1``."""
+"""The result of `ipvkit doctor`, as tables and as one JSON document, ``ipvkit/doctor/v1``."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 from ipvkit.host.checks import Finding, Findings
 from ipvkit.host.doctor import Health
 from ipvkit.report.grid import grid
+from ipvkit.report.plain import document
 
 
 def render_table(health: Health, found: Findings | None = None) -> str:
-    """Return the tables of targets, tools and a parent, and what mends what is missing."""
+    """Return the tables of targets, tools and a parent, and how to install what is missing."""
     targets = [[t.kind, "works" if t.works else "no", t.kernel, t.reason, t.hint] for t in health.targets]
     tools = [[t.name, t.version or "not installed", t.path, t.package] for t in health.tools]
     parts = [
@@ -29,24 +29,22 @@ def render_table(health: Health, found: Findings | None = None) -> str:
 
 def _parent(found: Findings) -> list[str]:
     if not found.findings:
-        return [f"{found.parent}: nothing stands in the way"]
+        return [f"{found.parent}: no problems found"]
     rows = [[one.what, one.severity, one.fix] for one in found.findings]
-    return [grid(rows, (f"finding about {found.parent}", "severity", "mend"))]
+    return [grid(rows, (f"finding about {found.parent}", "severity", "fix"))]
 
 
 def render_json(health: Health, found: Findings | None = None) -> str:
     """Return the document of `health` and of a parent."""
-    document = {
-        "schema": "ipvkit/doctor/v1",
-        "works": health.works,
-        "targets": [_with_null(asdict(target)) for target in health.targets],
-        "tools": [_with_null(asdict(tool)) for tool in health.tools],
-        "mend": health.fix or None,
-        "parent": None
-        if found is None
-        else {"dev": found.parent, "findings": [_finding(one) for one in found.findings]},
-    }
-    return json.dumps(document, indent=2) + "\n"
+    findings = [_finding(one) for one in found.findings] if found else []
+    return document(
+        "doctor",
+        works=health.works,
+        targets=[_with_null(asdict(target)) for target in health.targets],
+        tools=[_with_null(asdict(tool)) for tool in health.tools],
+        mend=health.fix or None,
+        parent=None if found is None else {"dev": found.parent, "findings": findings},
+    )
 
 
 def _finding(found: Finding) -> dict[str, str]:

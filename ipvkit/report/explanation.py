@@ -1,12 +1,12 @@
-"""Explanations as a person reads them, and as one JSON document, ``ipvkit/explain/v1``."""
+"""Explanations as text, and as one JSON document, ``ipvkit/explain/v1``."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ipvkit.lab import Lab
 from ipvkit.report.grid import prediction_word
+from ipvkit.report.plain import document
 from ipvkit.verbs.explain import Explanation, Fix
 
 if TYPE_CHECKING:
@@ -33,19 +33,19 @@ def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
         yield f"  {number}. {hop.at}: {'lost' if hop.what.startswith('lost: ') else hop.what}"
     if proofs is not None and not explanation.fixes:
         yield f"  {_observations(proofs, explanation, '')}"
-    for number, mend in enumerate(explanation.fixes, 1):
+    for number, fix in enumerate(explanation.fixes, 1):
         yield ""
-        yield f"fix {number}, {mend.name}: {mend.cost}"
-        yield from (f"  {command}" for command in mend.commands)
-        yield from wrap(f"then: {mend.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
+        yield f"fix {number}, {fix.name}: {fix.cost}"
+        yield from (f"  {command}" for command in fix.commands)
+        yield from wrap(f"then: {fix.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
         if proofs is not None:
-            yield f"  {_observations(proofs, explanation, mend.name)}"
+            yield f"  {_observations(proofs, explanation, fix.name)}"
     yield ""
 
 
-def _observations(proofs: Proofs, explanation: Explanation, mend: str) -> str:
-    found = proofs.get((explanation.phase.name, mend), ())
-    when = ("before ", "after ") if mend else ("",)
+def _observations(proofs: Proofs, explanation: Explanation, fix: str) -> str:
+    found = proofs.get((explanation.phase.name, fix), ())
+    when = ("before ", "after ") if fix else ("",)
     words = [f"{at}{_observation(verdict)}" for at, verdict in zip(when, found, strict=False)]
     return f"on the kernel: {', '.join(words) or 'not run'}"
 
@@ -58,40 +58,36 @@ def _observation(verdict: "Verdict") -> str:
 
 def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | None = None) -> str:
     """Return the document of `explanations`; `observed` is null where nothing was run."""
-    document = {
-        "schema": "ipvkit/explain/v1",
-        "lab": lab.name,
-        "explanations": [
-            {
-                "phase": explanation.phase.name,
-                "source": explanation.check.source,
-                "destination": explanation.check.destination,
-                "predicted": explanation.prediction.outcome,
-                "observed": _observed(proofs, explanation, 0),
-                "reason": explanation.prediction.reason,
-                "hops": [{"at": hop.at, "what": hop.what} for hop in explanation.prediction.hops],
-                "mends": [_mend(mend, explanation, proofs) for mend in explanation.fixes],
-            }
-            for explanation in explanations
-        ],
-    }
-    return json.dumps(document, indent=2) + "\n"
+    found = [
+        {
+            "phase": explanation.phase.name,
+            "source": explanation.check.source,
+            "destination": explanation.check.destination,
+            "predicted": explanation.prediction.outcome,
+            "observed": _observed(proofs, explanation, 0),
+            "reason": explanation.prediction.reason,
+            "hops": [{"at": hop.at, "what": hop.what} for hop in explanation.prediction.hops],
+            "mends": [_fix(fix, explanation, proofs) for fix in explanation.fixes],
+        }
+        for explanation in explanations
+    ]
+    return document("explain", lab=lab.name, explanations=found)
 
 
-def _mend(mend: Fix, explanation: Explanation, proofs: Proofs | None) -> dict[str, Any]:
+def _fix(fix: Fix, explanation: Explanation, proofs: Proofs | None) -> dict[str, Any]:
     return {
-        "name": mend.name,
-        "cost": mend.cost,
-        "commands": [str(command) for command in mend.commands],
-        "predicted": mend.prediction.outcome,
-        "observed": _observed(proofs, explanation, 1, mend.name),
-        "reason": mend.prediction.reason,
+        "name": fix.name,
+        "cost": fix.cost,
+        "commands": [str(command) for command in fix.commands],
+        "predicted": fix.prediction.outcome,
+        "observed": _observed(proofs, explanation, 1, fix.name),
+        "reason": fix.prediction.reason,
     }
 
 
-def _observed(proofs: Proofs | None, explanation: Explanation, position: int, mend: str = "") -> str | None:
-    """Return what the kernel did; as it is, in the run of the first mend, or of none."""
-    names = [mend] if mend else [*(m.name for m in explanation.fixes), ""]
+def _observed(proofs: Proofs | None, explanation: Explanation, position: int, fix: str = "") -> str | None:
+    """Return what the kernel did; as it is, in the run of the first fix, or of none."""
+    names = [fix] if fix else [*(m.name for m in explanation.fixes), ""]
     for name in names:
         found = (proofs or {}).get((explanation.phase.name, name), ())
         if len(found) > position:

@@ -1,4 +1,4 @@
-"""What ip printed, as tables and as JSON."""
+"""The output of ip, as tables and as JSON."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ class LinkIn(NamedTuple):
 def with_parents(links: Sequence[LinkIn]) -> tuple[LinkIn, ...]:
     """Return `links` with the parents' names for those ipvlan links whose parent is in the host's namespace.
 
-    A namespace tells the number of a parent elsewhere, not its name; an ipvlan link shares its MAC address.
+    A namespace shows the number of a parent elsewhere, not its name; an ipvlan link shares its MAC address.
     """
     names = {(link.ifindex, link.lladdr): link.ifname for netns, link in links if netns is None}
 
@@ -32,7 +32,7 @@ def with_parents(links: Sequence[LinkIn]) -> tuple[LinkIn, ...]:
 
 
 def _links(links: Sequence[LinkIn]) -> str:
-    headers = ("netns", "dev", "type", "parent", "mode", "flag", "state", "mtu", "lladdr", "addresses")
+    headers = "netns, dev, type, parent, mode, flag, state, mtu, lladdr, addresses"
     rows = [
         (
             netns,
@@ -49,8 +49,19 @@ def _links(links: Sequence[LinkIn]) -> str:
         )
         for netns, link in links
     ]
-    table = columns(rows, headers, needed=0) if rows else "no links\n"
-    return table + not_understood(line for _, link in links for line in link.unrecognised)
+    return _table([link for _, link in links], rows, headers, "links", needed=0)
+
+
+def _table(
+    entries: Iterable[Link | Route | Neighbour],
+    rows: Sequence[Sequence[object]],
+    headers: str,
+    what: str,
+    needed: int = 1,
+) -> str:
+    """Return the table of `rows`, and the lines of `entries` that were not understood."""
+    left = (line for entry in entries for line in entry.unrecognised)
+    return columns(rows, headers.split(", "), needed, f"no {what}\n") + not_understood(left)
 
 
 def _parent(link: Link) -> str | None:
@@ -64,7 +75,7 @@ def _parent(link: Link) -> str | None:
 
 
 def _addresses(links: Sequence[Link]) -> str:
-    headers = ("dev", "address", "peer", "scope", "flags", "valid for")
+    headers = "dev, address, peer, scope, flags, valid for"
     rows = [
         (
             link.ifname,
@@ -77,45 +88,30 @@ def _addresses(links: Sequence[Link]) -> str:
         for link in links
         for address in link.addresses
     ]
-    table = columns(rows, headers, needed=2) if rows else "no addresses\n"
-    return table + not_understood(line for link in links for line in link.unrecognised)
+    return _table(links, rows, headers, "addresses", needed=2)
 
 
 def _routes(routes: Sequence[Route]) -> str:
-    headers = ("destination", "type", "via", "dev", "src", "metric", "scope", "protocol", "flags")
+    headers = "destination, type, via, dev, src, metric, scope, protocol, flags"
     rows: list[Sequence[object]] = []
     for route in routes:
         kind = None if route.type == "unicast" else route.type
-        rows.append(
-            (
-                route.dst,
-                kind,
-                route.via,
-                route.dev,
-                route.src,
-                route.metric,
-                route.scope,
-                route.protocol,
-                _words(route.flags),
-            )
-        )
+        of = (route.src, route.metric, route.scope, route.protocol, _words(route.flags))
+        rows.append((route.dst, kind, route.via, route.dev, *of))
         rows += [("", None, hop.via, hop.dev, *[None] * 4, _words(hop.flags)) for hop in route.nexthops]
-    table = columns(rows, headers) if rows else "no routes\n"
-    return table + not_understood(line for route in routes for line in route.unrecognised)
+    return _table(routes, rows, headers, "routes")
 
 
 def _neighbours(neighbours: Sequence[Neighbour]) -> str:
-    headers = ("address", "dev", "lladdr", "state", "flags")
     # The kernel lists them in the order of its hashes.
     found = sorted(neighbours, key=lambda n: (n.dev or "", n.dst.version, int(n.dst)))
     rows = [(n.dst, n.dev, n.lladdr, _words(n.states), _words(n.flags)) for n in found]
-    table = columns(rows, headers) if rows else "no neighbours\n"
-    return table + not_understood(line for n in neighbours for line in n.unrecognised)
+    return _table(neighbours, rows, "address, dev, lladdr, state, flags", "neighbours")
 
 
 def _namespaces(namespaces: Sequence[Netns]) -> str:
     rows = [(netns.name, netns.id) for netns in sorted(namespaces, key=lambda netns: netns.name)]
-    return columns(rows, ("netns", "id")) if rows else "no network namespaces\n"
+    return columns(rows, ("netns", "id"), empty="no network namespaces\n")
 
 
 def _words(values: Iterable[object]) -> str:
@@ -127,11 +123,11 @@ def _listed(key: str) -> Callable[[Any], dict[str, Any]]:
 
 
 LINK: Output[Sequence[LinkIn]] = Output(
-    "ipvkit/link/v1",
+    "link",
     _links,
     lambda found: {"links": [{"netns": netns, **plain(link)} for netns, link in found]},
 )
-ADDR: Output[Sequence[Link]] = Output("ipvkit/addr/v1", _addresses, _listed("links"))
-ROUTE: Output[Sequence[Route]] = Output("ipvkit/route/v1", _routes, _listed("routes"))
-NEIGH: Output[Sequence[Neighbour]] = Output("ipvkit/neigh/v1", _neighbours, _listed("neighbours"))
-NETNS: Output[Sequence[Netns]] = Output("ipvkit/netns/v1", _namespaces, _listed("namespaces"))
+ADDR: Output[Sequence[Link]] = Output("addr", _addresses, _listed("links"))
+ROUTE: Output[Sequence[Route]] = Output("route", _routes, _listed("routes"))
+NEIGH: Output[Sequence[Neighbour]] = Output("neigh", _neighbours, _listed("neighbours"))
+NETNS: Output[Sequence[Netns]] = Output("netns", _namespaces, _listed("namespaces"))

@@ -1,10 +1,10 @@
 """The matrix as a table, as Markdown, and as one JSON document, ``ipvkit/matrix/v1``."""
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from ipvkit.report.grid import grid
+from ipvkit.report.plain import chosen, document
 from ipvkit.verbs.matrix import ENDPOINTS, Cell, Matrix
 
 _COLUMNS = (
@@ -47,28 +47,14 @@ def render_markdown(matrix: Matrix) -> str:
 
 def render_json(matrix: Matrix) -> str:
     """Return the document of a matrix."""
-    document = {
-        "schema": "ipvkit/matrix/v1",
-        "target": matrix.target,
-        "kernel": matrix.kernel or None,
-        "duration_s": round(matrix.duration_s, 3),
-        "cells": [
-            {
-                "mode": cell.mode,
-                "flag": cell.flag,
-                "family": cell.family,
-                "strategy": cell.strategy,
-                "source": cell.source,
-                "destination": cell.destination,
-                "predicted": cell.predicted,
-                "observed": cell.observed,
-                "agrees": cell.agrees,
-                "reason": cell.reason,
-            }
-            for cell in matrix.cells
-        ],
-    }
-    return json.dumps(document, indent=1) + "\n"
+    fields = "mode flag family strategy source destination predicted observed agrees reason"
+    return document(
+        "matrix",
+        target=matrix.target,
+        kernel=matrix.kernel or None,
+        duration_s=round(matrix.duration_s, 3),
+        cells=[chosen(cell, fields) for cell in matrix.cells],
+    )
 
 
 def verdict_line(matrix: Matrix) -> str:

@@ -1,10 +1,9 @@
-"""What was measured of an announcement, as tables and as one JSON document, ``ipvkit/measure-arp/v1``."""
-
-import json
+"""Measurements of an announcement, as tables and as one JSON document, ``ipvkit/measure-arp/v1``."""
 
 from ipvkit.lab import NEIGHBOUR
 from ipvkit.plan.lan import PEER_DEV
 from ipvkit.report.grid import grid, prediction_word
+from ipvkit.report.plain import document
 from ipvkit.run.engine import Run
 from ipvkit.verbs.measure_arp import ADDRESS, INTERVAL_S, STALE, Measured
 
@@ -54,23 +53,22 @@ def _seconds(seconds: float) -> str:
 def render_json(measured: Measured, run: Run) -> str:
     """Return the document of what was measured."""
     bounds, found = measured.predicted, measured.lifetime_s
-    document = {
-        "schema": "ipvkit/measure-arp/v1",
-        "verdict": "pass" if measured.passed else "fail",
-        "target": {"kind": run.target, "kernel": run.kernel or None},
-        "duration_s": round(run.duration_s, 3),
-        "address": str(ADDRESS.ip),
-        "fast": measured.measurement.fast,
-        "timers": dict(measured.timers),
-        "announced": measured.announced,
-        "idle_s": measured.measurement.idle_s,
-        "idle": measured.idle,
-        "answered": measured.answered,
-        "interval_s": INTERVAL_S,
-        "predicted_s": bounds.lifetime_s,
-        "earliest_s": round(bounds.earliest_s, 3),
-        "latest_s": round(bounds.latest_s, 3),
-        "measured_s": None if found is None else round(found, 3),
-        "difference_s": None if found is None else round(found - bounds.lifetime_s, 3),
-    }
-    return json.dumps(document, indent=2) + "\n"
+    return document(
+        "measure-arp",
+        verdict="pass" if measured.passed else "fail",
+        target={"kind": run.target, "kernel": run.kernel or None},
+        duration_s=round(run.duration_s, 3),
+        address=str(ADDRESS.ip),
+        fast=measured.measurement.fast,
+        timers=dict(measured.timers),
+        announced=measured.announced,
+        idle_s=measured.measurement.idle_s,
+        idle=measured.idle,
+        answered=measured.answered,
+        interval_s=INTERVAL_S,
+        predicted_s=bounds.lifetime_s,
+        earliest_s=round(bounds.earliest_s, 3),
+        latest_s=round(bounds.latest_s, 3),
+        measured_s=None if found is None else round(found, 3),
+        difference_s=None if found is None else round(found - bounds.lifetime_s, 3),
+    )

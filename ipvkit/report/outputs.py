@@ -1,28 +1,27 @@
-"""What the tools printed, as a table that a person reads and as one JSON document."""
+"""The output of tools, as a table and as one JSON document."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.report.grid import grid
-from ipvkit.report.plain import plain
+from ipvkit.report.plain import document, json_line, plain
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Output(Generic[T]):
-    """How the outputs of one kind are shown: its `schema`, and what makes a table and a document."""
+    """How outputs of one kind are shown: as a table, and as the document ``ipvkit/WHAT/v1``."""
 
-    schema: str
+    what: str
     table: Callable[[T], str]
     fields: Callable[[T], dict[str, Any]]
 
     def document(self, found: T) -> str:
         """Return the JSON document of what was `found`."""
-        return json.dumps({"schema": self.schema, **self.fields(found)}, indent=2) + "\n"
+        return document(self.what, **self.fields(found))
 
 
 def commented(commands: Mapping[str, Command]) -> str:
@@ -32,47 +31,49 @@ def commented(commands: Mapping[str, Command]) -> str:
 
 def command_document(command: Command, completed: Completed) -> str:
     """Return the JSON document of a command that was executed."""
-    document = {
-        "schema": "ipvkit/command/v1",
-        "command": str(command),
-        "argv": list(command.argv),
-        "exit_code": completed.exit_code,
-        "duration_s": round(completed.duration_s, 6),
-        "stdout": completed.stdout,
-        "stderr": completed.stderr,
-    }
-    return json.dumps(document, indent=2) + "\n"
+    return document(
+        "command",
+        command=str(command),
+        argv=command.argv,
+        exit_code=completed.exit_code,
+        duration_s=round(completed.duration_s, 6),
+        stdout=completed.stdout,
+        stderr=completed.stderr,
+    )
 
 
 def event_line(kind: str, value: object) -> str:
-    """Return the JSON line of one thing in the output of a tool of that `kind`, as it arrived."""
+    """Return the JSON line of one event in the output of a tool of that `kind`."""
     fields = plain(value)
     if kind == "link":
         fields = {"netns": fields["netns"], **fields["link"]}
     name = _EVENTS.get(type(value).__name__, kind)
-    return json.dumps({"schema": "ipvkit/event/v1", "tool": kind, "event": name, **fields}) + "\n"
+    return json_line("event", tool=kind, event=name, **fields)
 
 
 _EVENTS = {
-    "Header": "header",
-    "Reply": "reply",
-    "ArpReply": "reply",
-    "PingError": "error",
-    "ArpingError": "error",
-    "NoAnswer": "no_answer",
-    "Note": "note",
-    "Unrecognised": "unrecognised",
-    "Summary": "summary",
+    **{
+        "Header": "header",
+        "Reply": "reply",
+        "ArpReply": "reply",
+        "PingError": "error",
+        "ArpingError": "error",
+    },
+    **{"NoAnswer": "no_answer", "Note": "note", "Unrecognised": "unrecognised", "Summary": "summary"},
     "Times": "times",
 }
-"""How the parsers' types are called in JSON; of ip each thing is called by its kind."""
+"""The names of the parsers' types in JSON; an entry of ip has the name of its kind."""
 
 
 # --- tables ---------------------------------------------------------------------------------------------
 
 
-def columns(rows: Sequence[Sequence[object]], headers: Sequence[str], needed: int = 1) -> str:
-    """Return a table without the columns that are empty, but for the first `needed`."""
+def columns(
+    rows: Sequence[Sequence[object]], headers: Sequence[str], needed: int = 1, empty: str = ""
+) -> str:
+    """Return a table without the columns that are empty, but for the first `needed`; `empty` without rows."""
+    if not rows:
+        return empty
     texts = [["" if cell is None else shown(str(cell)) for cell in row] for row in rows]
     kept = [i for i in range(len(headers)) if i < needed or any(row[i] for row in texts)]
     table = [[row[i] for i in kept] for row in texts]
@@ -80,10 +81,10 @@ def columns(rows: Sequence[Sequence[object]], headers: Sequence[str], needed: in
 
 
 def shown(text: str) -> str:
-    """Return `text` so that nothing in it, which others may have sent, can act on a terminal."""
+    """Return `text`, which may come from another host, with what does not print escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def not_understood(lines: Iterable[str]) -> str:
-    """Return `lines` as those that no parser understood."""
+    """Return the lines that a parser did not understand, marked as such."""
     return "".join(f"not understood: {shown(line)}\n" for line in lines)

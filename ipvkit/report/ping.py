@@ -1,4 +1,4 @@
-"""What ping printed, as a table and as JSON."""
+"""The output of ping, as a table and as JSON."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -67,4 +67,4 @@ def _ranges(numbers: Iterable[int]) -> str:
     return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
 
 
-PING: Output[PingReport] = Output("ipvkit/ping/v1", _ping, plain)
+PING: Output[PingReport] = Output("ping", _ping, plain)

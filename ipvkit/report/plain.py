@@ -1,5 +1,6 @@
-"""What was found, and what went wrong, as values that `json.dumps` takes."""
+"""Results and errors as JSON."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from ipvkit.core.errors import IpvkitError
 
 
 def plain(value: object) -> Any:  # noqa: ANN401
-    """Return what a parser found as values that `json.dumps` takes, by the names of its fields.
+    """Return `value` as values that `json.dumps` takes; of a dataclass, its fields by their names.
 
     >>> from ipaddress import ip_interface
     >>> plain({"address": ip_interface("192.0.2.1/24"), "flags": ("up",)})
@@ -27,8 +28,23 @@ def plain(value: object) -> Any:  # noqa: ANN401
     return str(value)
 
 
+def document(what: str, **fields: object) -> str:
+    """Return the JSON document ``ipvkit/WHAT/v1`` of `fields`."""
+    return json.dumps({"schema": f"ipvkit/{what}/v1", **fields}, indent=2) + "\n"
+
+
+def json_line(what: str, **fields: object) -> str:
+    """Return the same as one line."""
+    return json.dumps({"schema": f"ipvkit/{what}/v1", **fields}) + "\n"
+
+
+def chosen(value: object, names: str) -> dict[str, Any]:
+    """Return the fields of `value` with these names, in this order, as `plain` does."""
+    return {name: plain(getattr(value, name)) for name in names.split()}
+
+
 def error(problem: IpvkitError) -> dict[str, Any]:
-    """Return what went wrong, and the exit code that says so."""
+    """Return the fields of an error, and its exit code."""
     return {
         "message": problem.message,
         "hint": problem.hint or None,

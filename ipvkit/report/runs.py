@@ -1,17 +1,17 @@
-"""What the journals tell: the labs that are up, running or were interrupted, as a table or JSON."""
+"""The runs in the journals: up, running or interrupted, as a table or JSON."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from ipvkit.host.checks import some
 from ipvkit.report.grid import grid
+from ipvkit.report.plain import chosen, document
 from ipvkit.run.journal import Record
 from ipvkit.run.ledger import Entry
 
 
 def render_table(records: Sequence[Record]) -> str:
-    """Return a line for each run, and what to type about it."""
+    """Return a table with a line for each run."""
     if not records:
         return "no lab is up, and no run was interrupted\n"
     rows = [
@@ -23,19 +23,13 @@ def render_table(records: Sequence[Record]) -> str:
 
 
 def render_json(records: Sequence[Record]) -> str:
-    """Return the document ``ipvkit/status/v1``; what a run holds stands in the order of its undoing."""
-    document = {"schema": "ipvkit/status/v1", "runs": [_run(record) for record in records]}
-    return json.dumps(document, indent=2) + "\n"
+    """Return the document ``ipvkit/status/v1``; what a run holds is in the order of its undo."""
+    return document("status", runs=[_run(record) for record in records])
 
 
 def _run(record: Record) -> dict[str, Any]:
-    return {
-        "lab": record.lab,
-        "state": record.state,
-        "pid": record.pid,
-        "started": record.started,
-        "holds": [{"what": what(e), "undo": str(e.undo)} for e in reversed(record.entries)],
-    }
+    holds = [{"what": what(entry), "undo": str(entry.undo)} for entry in reversed(record.entries)]
+    return chosen(record, "lab state pid started") | {"holds": holds}
 
 
 def what(entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""A result as a person reads it: a table, then one line of verdict."""
+"""A result as a table for each phase, and one line of verdict."""
 
 from collections.abc import Iterator
 from textwrap import wrap
@@ -71,7 +71,7 @@ def _residue(result: Result) -> Iterator[str]:
         yield "left behind:"
         yield from (f"  {thing}" for thing in result.run.residue)
     if result.run.left_alone:
-        yield "left alone, since somebody else has changed it:"
+        yield "not touched, since another process has changed it:"
         yield from (f"  {thing}" for thing in result.run.left_alone)
 
 

@@ -116,7 +116,8 @@ def test_a_sysctl_that_somebody_else_changed_is_left_alone() -> None:
     )
     assert lines[2] == "192.168.104.211: arping failed: bind: Cannot assign requested address"
     assert lines[4] == (
-        "net.ipv4.ip_nonlocal_bind was set to 1 and is 0 now: somebody else changed it, so it is left alone"
+        "net.ipv4.ip_nonlocal_bind was set to 1 and is 0 now: "
+        "another process changed it, so it is not restored"
     )
     assert (lines[0], lines[5]) == ("exits 130", "bind 0")
 

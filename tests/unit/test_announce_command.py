@@ -289,7 +289,8 @@ def test_a_value_that_somebody_else_changed_is_left_alone(machine: Machine) -> N
     assert code == 130
     assert "again" not in out
     assert err == (
-        "net.ipv4.ip_nonlocal_bind was set to 1 and is 0 now: somebody else changed it, so it is left alone\n"
+        "net.ipv4.ip_nonlocal_bind was set to 1 and is 0 now: "
+        "another process changed it, so it is not restored\n"
     )
     assert machine.executed("sysctl -w") == [SET]
 

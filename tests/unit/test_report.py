@@ -485,7 +485,7 @@ def test_what_was_found_about_a_parent_comes_last() -> None:
     assert header.split("  ")[0] == "finding about eth0"
     assert re.split("  +", row) == ["eth0 is down", "error", "ip link set eth0 up"]
     free = doctor_report.render_table(HEALTHS[2], Findings("eth0", ()))
-    assert free.endswith("\neth0: nothing stands in the way\n")
+    assert free.endswith("\neth0: no problems found\n")
     document = parsed(doctor_report.render_json(HEALTHS[2], Findings("eth0", (found,))))
     assert document["parent"] == {
         "dev": "eth0",
