@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import sysconfig
+from configparser import ConfigParser
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -141,6 +143,27 @@ def test_every_folder_and_page_of_docs_is_in_its_index() -> None:
     linked = {(index.path.parent / link).resolve() for link in _LINK.findall("\n".join(index.prose))}
     pages = {path for path in (ROOT / "docs").rglob("*.*") if path.is_file() and path != index.path}
     assert pages - linked == set()
+
+
+def test_contributing_names_every_room_as_its_package_does() -> None:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    rooms = reversed(config["importlinter:contract:layers"]["layers"].split())
+    about = {room: inspect.getdoc(import_module(room)) or "" for room in rooms}
+    rows = [
+        f"| `{room.replace('.', '/')}/` | {' '.join(text.split(chr(10) * 2)[0].split())} |"
+        for room, text in about.items()
+    ]
+    assert "\n".join(["| --- | --- |", *rows, ""]) in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_the_readme_of_the_tests_names_every_helper() -> None:
+    tests = ROOT / "tests"
+    files = [*tests.glob("*.py"), *tests.glob("kernel/*.py")]
+    helpers = {str(path.relative_to(tests)) for path in files if not path.name.startswith("test_")}
+    first_cells = [line.split(" | ")[0] for line in (tests / "README.md").read_text().splitlines()]
+    named = {name for cell in first_cells for name in re.findall(r"`([\w/]+\.py)`", cell)}
+    assert named == helpers - {"kernel/conftest.py"}
 
 
 def commands() -> dict[str, Any]:
