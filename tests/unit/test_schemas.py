@@ -909,7 +909,7 @@ TABLES = {
     "A try": ("run-v1", "attempt"),
     "A cell": ("matrix-v1", "cell"),
     "An explanation": ("explain-v1", "explanation"),
-    "A mend": ("explain-v1", "mend"),
+    "A fix": ("explain-v1", "mend"),
     "A reply to a ping": ("ping-v1", "reply"),
     "An error of a ping": ("ping-v1", "icmp_error"),
     "An answer to an arping": ("arping-v1", "reply"),
