@@ -310,7 +310,7 @@ ACT = Part("act", "What happens", "do", "What happens at one point, concurrently
     Key("try", _list_of(TRY),
         "Changes that the kernel accepts or refuses, one after another.", attribute="attempts"),
     Key("announce", _names("test1"),
-        "Endpoints whose IPv4 addresses the host announces: `arping -c 2 -U`."),
+        "Endpoints whose IPv4 addresses the host announces: `arping -U`."),
     Key("fast-ageing", _names("neighbour"),
         "Peers whose neighbour entries expire within seconds from now on: `base_reachable_time_ms` "
         "1000, `delay_first_probe_time` 1, `ucast_solicit` 3, `retrans_time_ms` 100."),

@@ -76,7 +76,8 @@ class Acts:
         steps.end_stage()
         set_sysctls(read, steps)
         for name in act.announce:
-            self._announce(self.lab.endpoint(name), 2)
+            # arping waits a second between two, and the simulated LAN loses none.
+            self._announce(self.lab.endpoint(name), 1 if self.lab.simulated else 2)
         steps.end_stage()
 
     def _fast_timers(self, role: str) -> dict[str, int]:

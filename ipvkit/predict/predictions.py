@@ -200,7 +200,7 @@ def after(world: World, act: Act) -> World:
         if entry in known or entry in failed:
             known.setdefault(entry, "the announcement")
             failed.discard(entry)
-    _grow_old(world, _lasts_s(act, paths, state), known, failed, age_s)
+    _grow_old(world, _lasts_s(world, act, paths), known, failed, age_s)
     changed = _changed(world, act)
     later = replace(
         changed.state,
@@ -271,9 +271,10 @@ def next_phase(lab: Lab, state: State) -> State:
     return replace(state, flipped=nothing, links=(), addresses=(), mtus=MappingProxyType(mtus))
 
 
-def _lasts_s(act: Act, paths: list[tuple[Check, Path]], state: State) -> float:
-    """Return how long an act takes, in seconds: its longest ping, its wait, or the announcements' second."""
-    seconds = [1.0 if act.announce else 0.0, float(act.wait or 0)]
+def _lasts_s(world: World, act: Act, paths: list[tuple[Check, Path]]) -> float:
+    """Return how long an act takes, in seconds: its longest ping, its wait, or its two announcements."""
+    state, twice = world.state, bool(act.announce) and not world.lab.simulated
+    seconds = [1.0 if twice else 0.0, float(act.wait or 0)]
     for check, path in paths:
         outcome = _predict(path, check, state).outcome
         if outcome is Outcome.EXPIRES:

@@ -378,9 +378,11 @@ def test_a_parent_of_somebody_else_is_never_made_or_deleted(lab: Lab) -> None:
 
 
 def test_the_walkthrough_types_the_seeds_commands_word_for_word_in_its_order() -> None:
-    for lab in (walkthrough(), on_eth0()):
+    """But for the second announcement, a second later: the simulated LAN does not lose the first."""
+    once = [line.replace("arping -c 2", "arping -c 1") for line in SEED]
+    for lab, seed in ((on_eth0(), SEED), (walkthrough(), once)):
         typed = iter(commands(make_plan(lab)))
-        assert [line for line in SEED if line not in typed] == []
+        assert [line for line in seed if line not in typed] == []
 
 
 def test_the_walkthrough_pings_as_the_seed_does_with_bounds() -> None:
@@ -403,7 +405,7 @@ def test_arping_gets_what_it_needs_once_and_gives_it_back() -> None:
     lines = [str(step.command) for step in plan.steps]
     writes = [line for line in lines if "ip_nonlocal_bind" in line]
     assert writes == ["sysctl -n net.ipv4.ip_nonlocal_bind", "sysctl -w net.ipv4.ip_nonlocal_bind=1"]
-    assert lines.index(writes[1]) < lines.index("arping -c 2 -U -I eth0 192.168.104.211")
+    assert lines.index(writes[1]) < lines.index("arping -c 1 -U -I eth0 192.168.104.211")
     undo = plan.undos[0].undo
     assert undo is not None
     assert str(undo.completed("0\n")) == "sysctl -w net.ipv4.ip_nonlocal_bind=0"
