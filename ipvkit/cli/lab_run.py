@@ -21,13 +21,13 @@ from ipvkit.plan.resources import Link, Netns
 from ipvkit.plan.steps import Plan
 from ipvkit.report import json, table
 from ipvkit.run import engine, journal
-from ipvkit.run.batches import as_run
 from ipvkit.run.execution import look, signals_into
 from ipvkit.run.journal import State
 from ipvkit.run.verdicts import judge
-from ipvkit.targets import Inbox, require
+from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.local import Local
+from ipvkit.targets.programs import require
 from ipvkit.tools import arping, ip, ping
 from ipvkit.verbs.single import version
 
@@ -39,10 +39,19 @@ def locally(
     Local().check(ipvlan=lab.has_ipvlan)
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox), journal.started(lab.name) as ledger:
-        plan = as_run(_planned(_on_machine(lab, network, inbox), prober), prober)
-        here = Local(ledger.lock)
+        with Agent(Local(ledger.file), inbox) as agent:
+            plan = _planned(_on_machine(lab, network, agent), prober)
         with Progress(plan, verbose=verbose) as told:
-            return engine.run(plan, here, told, keep=keep, timeout_s=timeout, inbox=inbox, ledger=ledger)
+            return engine.run(
+                plan,
+                Local(ledger.file),
+                told,
+                keep=keep,
+                timeout_s=timeout,
+                inbox=inbox,
+                journal=ledger,
+                prober=prober,
+            )
 
 
 def on_simulated_lan(
@@ -50,15 +59,15 @@ def on_simulated_lan(
 ) -> engine.Run:
     """Run `lab` where the LAN ends with the run; tell on stderr which target that is, if it was chosen."""
     where = chosen(kind)
-    plan = as_run(_planned(lab, prober), prober)
+    plan = _planned(lab, prober)
     with Progress(plan, verbose=verbose) as progress:
-        return engine.run(plan, where, progress, timeout_s=timeout)
+        return engine.run(plan, where, progress, timeout_s=timeout, prober=prober)
 
 
 def _planned(lab: Lab, prober: Prober) -> Plan:
     """Return the plan for the tools that are installed; raise MissingRequirement where they do not do."""
     plan = make_plan(lab)
-    require(*as_run(plan, prober).programs)
+    require(*plan.programs, *(["fping"] if prober == "fping" else []))
     if "ping" in plan.programs and ping.implementation(version(ping.VERSION)) != "iputils":
         raise MissingRequirement(
             "labs need the ping of iputils, and this is another", "apt install iputils-ping"
@@ -68,19 +77,19 @@ def _planned(lab: Lab, prober: Prober) -> Plan:
     return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
 
 
-def _on_machine(lab: Lab, network: RealNetwork, inbox: Inbox) -> Lab:
+def _on_machine(lab: Lab, network: RealNetwork, agent: Agent) -> Lab:
     """Return the lab on a parent of this machine; refuse to start where something stands in its way."""
     parent = network.parent
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
     request = checks.request_of(place(gateway=network.gateway))
-    machine = gather(request, inbox)
+    machine = gather(request, agent)
     _tell_or_refuse(lab, request, checks.check(request, machine))
     link = machine.link(parent)
     own = link.addresses if link is not None else ()
     host = tuple(address.address for address in own if address.scope == "global")
     if network.gateway is not None:
         return place(host=host, gateway=network.gateway)
-    routes = look(Local(), {"routes": ip.route_show(default=True, dev=parent)}, inbox)["routes"]
+    routes = look(agent, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
     return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
 
 

@@ -19,9 +19,9 @@ from ipvkit.lab import Family
 from ipvkit.report import matrix as report
 from ipvkit.run import engine
 from ipvkit.run.verdicts import judge
-from ipvkit.targets import require
 from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.kinds import TargetKind
+from ipvkit.targets.programs import require
 from ipvkit.verbs import matrix as matrix_
 
 
@@ -68,7 +68,7 @@ def matrix(
     require(*{program for plan in plans for program in plan.programs})
     started = time.monotonic()
     with Progress(*plans, verbose=False) as progress:
-        runs = engine.run_side_by_side(plans, where, progress, at_once=len(plans), timeout_s=timeout)
+        runs = engine.run_concurrently(plans, where, progress, at_once=len(plans), timeout_s=timeout)
     results = [judge(run) for run in runs]
     found = matrix_.observed(results, time.monotonic() - started)
     for failure in (result.failure for result in results):

@@ -17,8 +17,8 @@ from ipvkit.plan.make import on_simulated_lan
 from ipvkit.plan.steps import Plan
 from ipvkit.report.measure_arp import render_json, render_table
 from ipvkit.run import engine
-from ipvkit.targets import require
 from ipvkit.targets.kinds import TargetKind
+from ipvkit.targets.programs import require
 from ipvkit.tools import arping, ping
 from ipvkit.verbs.measure_arp import Measurement, measured
 from ipvkit.verbs.single import version

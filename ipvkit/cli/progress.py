@@ -6,8 +6,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from ipvkit.plan.steps import Plan, Step
-from ipvkit.run.ledger import Entry
+from ipvkit.plan.steps import Plan
+from ipvkit.run.batches import Job
 from ipvkit.run.rollback import Began, Finished, Stopping
 
 MANY = 32
@@ -52,7 +52,7 @@ class Progress:
         """Show a run of `plans`; `verbose` shows each command as it begins."""
         self._total = sum(1 for plan in plans for _ in plan.steps)
         self._begun = 0
-        self._checks = _Checks(sum(len(step.probes) for plan in plans for step in plan.steps))
+        self._checks = _Checks(sum(step.probe is not None for plan in plans for step in plan.steps))
         self._verbose = verbose
         self._gone = False
         self._bar: Any = None
@@ -86,38 +86,38 @@ class Progress:
     def __call__(self, event: Began | Finished | Stopping) -> None:
         """Show `event`."""
         match event:
-            case Began(step, command, undoing):
-                self._began(step, str(command), undoing)
-            case Finished(step, undoing=False):
-                self._finished(step)
+            case Began(job, undoing):
+                self._began(job, undoing)
+            case Finished(job, undoing=False):
+                self._finished(job)
             case Stopping(name):
                 self._line(f"{name}: no further step begins; what was done is being undone")
 
-    def _began(self, step: Step | Entry, command: str, undoing: bool) -> None:
-        self._begun += not undoing
-        one_of_many = self._is_one_of_many(step)
+    def _began(self, job: Job, undoing: bool) -> None:
+        self._begun += len(job.steps)
+        one_of_many = self._is_one_of_many(job)
         if one_of_many:
             self._checks.begin()
         if self._bar is not None:
-            self._bar.update(self._task, description=f"undo: {step.purpose}" if undoing else step.purpose)
+            self._bar.update(self._task, description=f"undo: {job.purpose}" if undoing else job.purpose)
         if self._verbose:
-            self._line(f"+ {command}")
+            self._line(f"+ {job.command}")
         elif self._bar is None and not one_of_many:
             width = len(str(self._total))
             count = "undo".rjust(2 * width + 1) if undoing else f"{self._begun:>{width}}/{self._total}"
-            self._line(f"[{count}] {step.purpose}")
+            self._line(f"[{count}] {job.purpose}")
 
-    def _finished(self, step: Step | Entry) -> None:
+    def _finished(self, job: Job) -> None:
         if self._bar is not None:
-            self._bar.advance(self._task)
-        if isinstance(step, Step) and self._is_one_of_many(step) and self._checks.add(len(step.probes)):
+            self._bar.advance(self._task, len(job.steps))
+        if self._is_one_of_many(job) and self._checks.add(len(job.probes)):
             if self._bar is not None:
                 self._bar.update(self._task, checks=f"{self._checks}: ")
             elif not self._verbose:
                 self._line(str(self._checks))
 
-    def _is_one_of_many(self, step: Step | Entry) -> bool:
-        return self._checks.total >= MANY and isinstance(step, Step) and bool(step.probes)
+    def _is_one_of_many(self, job: Job) -> bool:
+        return self._checks.total >= MANY and bool(job.probes)
 
     def _line(self, text: str) -> None:
         if self._gone:

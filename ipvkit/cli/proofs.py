@@ -5,9 +5,9 @@ from ipvkit.cli.target import chosen, refuse_local
 from ipvkit.report.explanation import Proofs
 from ipvkit.run import engine
 from ipvkit.run.verdicts import judge
-from ipvkit.targets import require
 from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.kinds import TargetKind
+from ipvkit.targets.programs import require
 from ipvkit.verbs.explain import Explanation
 
 
@@ -19,7 +19,7 @@ def proofs_of(explanations: list[Explanation], target: TargetKind, timeout_s: fl
     plans = [plan for explanation in explanations for plan in explanation.plans]
     require(*{program for plan in plans for program in plan.programs})
     with Progress(*plans, verbose=False) as progress:
-        runs = engine.run_side_by_side(plans, where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout_s)
+        runs = engine.run_concurrently(plans, where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout_s)
     results = [judge(each) for each in runs]
     for failure in (result.failure for result in results):
         if failure is not None:

@@ -10,7 +10,7 @@ from ipvkit.run import journal
 from ipvkit.run.execution import signals_into
 from ipvkit.run.journal import Journal
 from ipvkit.run.rollback import Began, Finished, Stopping, look_for, resources_of, rollback, standing
-from ipvkit.targets import Inbox
+from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.local import Local
 
 
@@ -42,7 +42,8 @@ def _refuse(found: Journal, *, kept: bool) -> None:
 
 def _preview(found: Journal) -> None:
     """Show what would be typed now."""
-    sight = look_for(resources_of(found.entries.values()), Local())
+    with Agent(Local(), SimpleQueue()) as agent:
+        sight = look_for(resources_of(found.entries.values()), agent)
     for entry in reversed(found.entries.values()):
         seen = standing(entry, sight)
         if seen.standing is ResourceState.STANDS:
@@ -55,8 +56,8 @@ def _undo(found: Journal) -> None:
     """Undo what is there; raise CommandFailed where something is left."""
     Local().check(ipvlan=False)
     inbox: Inbox = SimpleQueue()
-    with signals_into(inbox):
-        taken = rollback(found, Local(found.lock), _told, inbox)
+    with signals_into(inbox), Agent(Local(found.file), inbox) as agent:
+        taken = rollback(found, agent, _told)
     for why in taken.alone.values():
         print(f"left alone, since somebody else has changed it: {why}", file=sys.stderr)
     if taken.left:
@@ -67,7 +68,7 @@ def _undo(found: Journal) -> None:
 
 def _told(event: Began | Finished | Stopping) -> None:
     match event:
-        case Finished(command=command, completed=completed) if completed.exit_code == 0:
-            emit(f"{command}\n")
+        case Finished(job, completed) if completed.exit_code == 0:
+            emit(f"{job.command}\n")
         case Stopping(name):
             print(f"{name}: what is being undone is undone to the end", file=sys.stderr, flush=True)

@@ -15,8 +15,9 @@ from ipvkit.lab import GATEWAY, NEIGHBOUR, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import on_simulated_lan
 from ipvkit.plan.steps import Plan
-from ipvkit.targets import PayloadTarget
 from ipvkit.targets.kinds import TargetKind
+from ipvkit.targets.sandbox import Sandbox
+from ipvkit.targets.uml import Uml
 from ipvkit.verbs import shell as lan_shell
 
 
@@ -60,7 +61,7 @@ def _read(file: str) -> str:
         raise UsageError(f"{file!r} cannot be read: {what}") from None
 
 
-def _run(plan: Plan, where: PayloadTarget, script: str, timeout_s: float) -> int:
+def _run(plan: Plan, where: Sandbox | Uml, script: str, timeout_s: float) -> int:
     """Run `script`; it ends when stdout is a closed pipe."""
     try:
         return lan_shell.run(plan, where, script, _write, timeout_s)

@@ -9,7 +9,8 @@ from ipvkit.core.errors import UsageError
 from ipvkit.targets.kinds import TargetKind
 
 if TYPE_CHECKING:
-    from ipvkit.targets import SessionTarget
+    from ipvkit.targets.sandbox import Sandbox
+    from ipvkit.targets.uml import Uml
 
 Target = Annotated[TargetKind, typer.Option(help="Where to run it.")]
 
@@ -20,7 +21,7 @@ def refuse_local(kind: TargetKind) -> None:
         raise UsageError("--target local has no simulated LAN", "omit --target, or give sandbox or uml")
 
 
-def chosen(kind: TargetKind) -> "SessionTarget":
+def chosen(kind: TargetKind) -> "Sandbox | Uml":
     """Return the target of that kind; for auto, print on stderr which it is, and why."""
     # A preview needs no target.
     from ipvkit.targets.choice import choose

@@ -1,19 +1,5 @@
-"""From a Plan to bash, and back from what a payload prints: the only place that knows shell syntax."""
+"""From a Plan to what others read: preview, script."""
 
-from ipvkit.export.frames import Frame, read_frames
-from ipvkit.export.row import RowReader, row, side_by_side, told_in
-from ipvkit.export.writer import LOST_AFTER, NO_ROUTE, exported, payload, preview
+from ipvkit.export.writer import LOST_AFTER, NO_ROUTE, exported, preview
 
-__all__ = [
-    "LOST_AFTER",
-    "NO_ROUTE",
-    "Frame",
-    "RowReader",
-    "exported",
-    "payload",
-    "preview",
-    "read_frames",
-    "row",
-    "side_by_side",
-    "told_in",
-]
+__all__ = ["LOST_AFTER", "NO_ROUTE", "exported", "preview"]

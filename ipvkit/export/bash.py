@@ -397,49 +397,6 @@ conclude() {
 }
 """
 
-FOR_FRAMES = r"""
-# --- what is told of it: frames, which read_frames reads ---------------------------------------------
-views=()
-view() {
-  step "$@"
-  steps=() views+=("$1")
-}
-
-become() { exec "${@:2}"; }
-there() { return 1; }
-interrupted() { finish 130; }
-
-# Several undos in a batch are named by the ids of all, joined by commas.
-begin() {
-  local ids=${group[$2]-$2}
-  printf '%s begin %s %s %s\n' "$nonce" "$1" "${ids// /,}" "$EPOCHREALTIME"
-}
-
-end() {
-  local out err now=$EPOCHREALTIME ids=${group[$2]-$2}
-  IFS= read -r -d '' out <"$work/$2.out"
-  IFS= read -r -d '' err <"$work/$2.err"
-  printf '%s end %s %s %s %s %s %s\n%s%s\n' "$nonce" "$1" "${ids// /,}" "$now" "$3" \
-    "${#out}" "${#err}" "$out" "$err"
-}
-
-look() {
-  local each
-  for each in "${views[@]}"; do
-    recall "step $each"
-    launch "$1" "$each"
-  done
-  collect "$1"
-}
-
-conclude() {
-  look after
-  printf '%s done %s\n' "$nonce" "$1"
-  exit "$1"
-}
-"""
-
-
 OF_IPUTILS = """\
 [[ $({0} -V 2>&1) == *iputils* ]] ||
   cannot 'this {0} is not that of iputils' 'apt install iputils-{0}'"""

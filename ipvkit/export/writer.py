@@ -8,7 +8,7 @@ for `read_frames`. The preview has the same lines with no shell around them.
 import re
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 
 from ipvkit import __version__
@@ -88,29 +88,6 @@ def exported(plan: Plan) -> str:
     return "\n".join(parts) + "\n"
 
 
-def payload(plan: Plan, views: Mapping[str, Command], nonce: str, work: str) -> str:
-    """Return the bash that a target runs: it tells of each step in frames that begin with `nonce`.
-
-    `views` are looked at before the first step and after the last undo; `work` is a folder of the
-    target's own, for what the commands print.
-    """
-    parts = [
-        f"set -u; nonce={shlex.quote(nonce)} work={shlex.quote(work)} record=/dev/null",
-        "# Where bash puts what a command reads, if it is too long for a pipe.",
-        "TMPDIR=$work",
-        f"export LC_ALL=C PATH={_USERS_PATH}",
-        _core(plan),
-        bash.FOR_FRAMES,
-        *(f"view {_quoted(name)} {command}" for name, command in views.items()),
-        "read -r kernel </proc/sys/kernel/osrelease",
-        'printf "%s hello %s\\n" "$nonce" "$kernel"',
-        "look before",
-        _body(plan, for_a_person=False),
-        "finish 0",
-    ]
-    return "\n".join(parts) + "\n"
-
-
 def _body(plan: Plan, *, for_a_person: bool) -> str:
     lines: list[str] = []
     for section in plan.sections:
@@ -133,12 +110,6 @@ def _section(section: Section, *, for_a_person: bool, simulated: bool) -> Iterat
             yield from _step(step)
             if for_a_person:
                 yield from _more(step, simulated=simulated)
-            for number, part in enumerate(step.parts, 1):
-                if part.undo is not None:
-                    yield f"part {number} {_quoted(part.id)}"
-                    yield f"with undo {part.undo.command}"
-                    if for_a_person:
-                        yield from _more(part, simulated=simulated)
         yield "run"
         yield ""
 
@@ -236,7 +207,7 @@ done
 
 
 def _on_this_machine(plan: Plan) -> str:
-    things = dict.fromkeys(made for step in plan.parts if (made := _made(step)))
+    things = dict.fromkeys(made for step in plan.steps if (made := _made(step)))
     # What is in a namespace of the lab's own cannot be there before.
     free = [
         f"  free {' '.join(map(_quoted, made))}"
@@ -248,7 +219,7 @@ def _on_this_machine(plan: Plan) -> str:
 
 
 def _core(plan: Plan) -> str:
-    probes = (sum(bool(step.probes) for step in stage) for stage in plan.stages)
+    probes = (sum(step.probe is not None for step in stage) for stage in plan.stages)
     at_once = max([SIDE_BY_SIDE, *probes])
     return _filled(bash.CORE.replace("SIDE_BY_SIDE", str(at_once)))
 
@@ -275,7 +246,7 @@ def _what_it_does(plan: Plan) -> Iterator[str]:
     kinds = " and ".join(sorted({phase.setting.kind for phase in plan.lab.phases}))
     yield f"  - makes the network namespaces {names}, and {kinds} links on {plan.lab.parent} in them"
     yield f"  - sends pings, and gratuitous ARP where a phase announces, out of {plan.lab.parent}"
-    for step in plan.parts:
+    for step in plan.steps:
         if step.undo is not None and step.undo.reads:
             yield f"  - types `{step.command}`, and puts the former value back"
     yield "  - changes nothing if a name that it needs is taken, and tells of each"

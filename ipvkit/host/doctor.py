@@ -1,15 +1,17 @@
 """What works on this machine: each target tried, each tool asked for its version."""
 
 import platform
-import subprocess
-import time
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
-from ipvkit.core.errors import IpvkitError
-from ipvkit.export import read_frames
-from ipvkit.targets import PACKAGES, Inbox, Output, PayloadTarget, environment, find_program
+from ipvkit.core.command import Command
+from ipvkit.core.errors import CommandFailed, IpvkitError
+from ipvkit.run.execution import look
+from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
+from ipvkit.targets.process import output_of
+from ipvkit.targets.programs import PACKAGES, find_program
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
@@ -93,25 +95,14 @@ def _payload(target: Sandbox | Uml) -> TargetHealth:
     return TargetHealth(target.kind, True, kernel, "", "")
 
 
-def _kernel_of(target: PayloadTarget) -> str:
-    """Return the release of the kernel in which a payload runs; raise IpvkitError where none does."""
-    inbox: Inbox = SimpleQueue()
-    nonce = "doctor"
-    payload = f'read -r release </proc/sys/kernel/osrelease; echo "{nonce} hello $release"\n'
-    running = target.start(payload, _TIMEOUT_S, inbox)
-    deadline = time.monotonic() + _TIMEOUT_S
-    chunks = []
-    try:
-        while (news := inbox.get(timeout=max(0.0, deadline - time.monotonic()))) != Output(None):
-            chunks.append(news.chunk)
-    except Empty:
-        raise IpvkitError(f"{target.kind} did not start within {_TIMEOUT_S:.0f} s") from None
-    finally:
-        running.stop()
-    for frame in read_frames(chunks, nonce):
-        if frame.event == "hello":
-            return frame.stdout
-    raise IpvkitError(f"{target.kind} did not start: {running.complaint() or 'it printed nothing'}")
+def _kernel_of(target: Sandbox | Uml) -> str:
+    """Return the release of the kernel that a target really starts; raise IpvkitError where none does."""
+    with Agent(target, SimpleQueue()) as agent:
+        with suppress(CommandFailed):
+            look(agent, {"kernel": Command(("uname", "-r"))})
+        if agent.kernel:
+            return agent.kernel
+    raise IpvkitError(f"{target.kind} did not start: {agent.complaint or 'it printed nothing'}")
 
 
 def _tool(name: str, words: tuple[str, ...]) -> Tool:
@@ -125,16 +116,7 @@ def _tool(name: str, words: tuple[str, ...]) -> Tool:
 
 def _answer(argv: list[str]) -> str:
     try:
-        done = subprocess.run(
-            argv,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        return str(problem)
-    return done.stdout
+        done = output_of(argv, _TIMEOUT_S)
+    except IpvkitError as problem:
+        return problem.message
+    return done.stdout + done.stderr

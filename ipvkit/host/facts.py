@@ -9,14 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from queue import SimpleQueue
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.host import checks
 from ipvkit.host.checks import Finding, Findings, Machine, Namespace, Request
 from ipvkit.run.execution import ask, look
-from ipvkit.targets import PACKAGES, Inbox, find_program
+from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
+from ipvkit.targets.programs import PACKAGES, find_program
 from ipvkit.tools import arping, ip
 from ipvkit.tools.ip import Link
 from ipvkit.tools.nsenter import in_net_of
@@ -33,22 +35,23 @@ Inode = tuple[int, int]
 def check(request: Request) -> Findings:
     """Return all problems of creating `request` here; that the machine shows nothing is a finding too."""
     try:
-        return checks.check(request, gather(request))
+        with Agent(Local(), SimpleQueue()) as agent:
+            return checks.check(request, gather(request, agent))
     except IpvkitError as problem:
         what = ": ".join(filter(None, (problem.message, problem.stderr.partition("\n")[0])))
         fix = problem.hint or "see which tools are installed with `ipvkit doctor`"
         return Findings(request.parent, (Finding("not-looked-at", "error", what, fix),))
 
 
-def gather(request: Request, inbox: Inbox | None = None) -> Machine:
+def gather(request: Request, agent: Agent) -> Machine:
     """Return facts about this machine; raise IpvkitError where its own links cannot be read.
 
-    A signal that comes into `inbox` raises Interrupted.
+    A signal that comes into the agent's inbox raises Interrupted.
     """
-    seen = look(Local(), {"links": ip.addr_show(details=True), "namespaces": ip.netns_list()}, inbox)
+    seen = look(agent, {"links": ip.addr_show(details=True), "namespaces": ip.netns_list()})
     names = [netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)]
     spaces = _spaces(names)
-    elsewhere, unseen = _elsewhere(spaces)
+    elsewhere, unseen = _elsewhere(spaces, agent)
     machine = Machine(
         links=ip.parse_addresses(seen["links"].stdout),
         elsewhere=elsewhere,
@@ -61,7 +64,7 @@ def gather(request: Request, inbox: Inbox | None = None) -> Machine:
         dmi={field: text for field in _DMI_FIELDS if (text := _read(_DMI / field))},
         unseen=tuple(unseen),
     )
-    answers, unasked = _answers(request, machine, inbox)
+    answers, unasked = _answers(request, machine, agent)
     return replace(machine, answers=answers, unseen=(*machine.unseen, *unasked))
 
 
@@ -140,21 +143,21 @@ def _inode(path: Path) -> Inode | None:
     return found.st_dev, found.st_ino
 
 
-def _elsewhere(spaces: _Spaces) -> tuple[dict[Namespace, tuple[Link, ...]], list[Finding]]:
+def _elsewhere(spaces: _Spaces, agent: Agent) -> tuple[dict[Namespace, tuple[Link, ...]], list[Finding]]:
     """Return the links of each other namespace, and what could not be read."""
     show = ip.addr_show(details=True)
     shown: dict[Namespace, str] = {}
     others = [name for name in spaces.named if name not in spaces.own_names]
     if others:
-        texts = ip.by_netns(ask(Local(), {"each": ip.at_each(show)})["each"].stdout)
+        texts = ip.by_netns(ask(agent, {"each": ip.at_each(show)})["each"].stdout)
         shown |= {Namespace(netns=name): texts.get(name, "") for name in others}
-    shown |= {Namespace(pid=pid): text for pid, text in _in_nets_of(spaces.nameless, show).items()}
+    shown |= {Namespace(pid=pid): text for pid, text in _in_nets_of(spaces.nameless, show, agent).items()}
     found: dict[Namespace, tuple[Link, ...]] = {}
     missed = []
     for namespace, text in shown.items():
         links = _links(text)
         if links:
-            found[namespace] = _with_their_netns(namespace, links, spaces)
+            found[namespace] = _with_their_netns(namespace, links, spaces, agent)
         elif namespace.netns or Path(f"/proc/{namespace.pid}").exists():
             missed.append(str(namespace))
     return found, _missed(missed, spaces.hidden)
@@ -167,7 +170,9 @@ def _links(text: str) -> tuple[Link, ...]:
     return ()
 
 
-def _with_their_netns(namespace: Namespace, links: tuple[Link, ...], spaces: _Spaces) -> tuple[Link, ...]:
+def _with_their_netns(
+    namespace: Namespace, links: tuple[Link, ...], spaces: _Spaces, agent: Agent
+) -> tuple[Link, ...]:
     """Return `links` with the name of the namespace of each one's lower device, where that is another.
 
     ``ip -json`` prints only its number, which is valid in the namespace of the link. The names are read only
@@ -179,17 +184,17 @@ def _with_their_netns(namespace: Namespace, links: tuple[Link, ...], spaces: _Sp
     command = ip.at(namespace.netns, listing) if namespace.netns else in_net_of(namespace.pid, listing)
     names: dict[int | None, str] = {}
     with suppress(IpvkitError):
-        for netns in ip.parse_netns(ask(Local(), {"names": command})["names"].stdout):
+        for netns in ip.parse_netns(ask(agent, {"names": command})["names"].stdout):
             if netns.id is not None and netns.name not in spaces.own_names:
                 names[netns.id] = netns.name
     return tuple(replace(link, link_netns=names.get(link.link_netnsid)) for link in links)
 
 
-def _in_nets_of(pids: Sequence[int], command: Command) -> dict[int, str]:
+def _in_nets_of(pids: Sequence[int], command: Command, agent: Agent) -> dict[int, str]:
     """Return what `command` prints in the network namespace of each process; nothing where it fails."""
     if not pids or find_program("nsenter") is None:
         return dict.fromkeys(pids, "")
-    done = ask(Local(), {str(pid): in_net_of(pid, command) for pid in pids})
+    done = ask(agent, {str(pid): in_net_of(pid, command) for pid in pids})
     return {int(pid): completed.stdout for pid, completed in done.items()}
 
 
@@ -207,7 +212,7 @@ def _missed(namespaces: Sequence[str], hidden: int) -> list[Finding]:
 
 
 def _answers(
-    request: Request, machine: Machine, inbox: Inbox | None
+    request: Request, machine: Machine, agent: Agent
 ) -> tuple[dict[IPv4Address, tuple[str, ...]], tuple[Finding, ...]]:
     """Return the MAC addresses that answered for each address in use, and what could not be asked."""
     addresses = [address.ip for _, address in request.addresses if isinstance(address.ip, IPv4Address)]
@@ -216,14 +221,14 @@ def _answers(
     if find_program("arping") is None:
         return {}, (_not_asked("arping is not installed", f"apt install {PACKAGES['arping']}"),)
     try:
-        version = ask(Local(), {"version": arping.VERSION})["version"]
+        version = ask(agent, {"version": arping.VERSION})["version"]
         by = arping.implementation(version.stdout + version.stderr)
         commands = {
             str(address): arping.find_duplicate(address, request.parent, by=by) for address in addresses
         }
         reports = {
             IPv4Address(address): arping.parse_arping(done.stdout + done.stderr)
-            for address, done in ask(Local(), commands, inbox).items()
+            for address, done in ask(agent, commands).items()
         }
     except Interrupted:
         raise

@@ -43,9 +43,7 @@ class Probe:
 class Step:
     """One command with its purpose; it makes the undo of the steps that it `cancels_undo_of` needless.
 
-    Only a step whose command ended with exit code 0 has something to undo. A command that does what several
-    would do has these as `parts`: a batch, a line each; one fping, a ping for each host. Then they have what
-    there is to undo or to settle, or the probe.
+    Only a step whose command ended with exit code 0 has something to undo.
     """
 
     id: str
@@ -54,17 +52,6 @@ class Step:
     undo: Undo | None = None
     cancels_undo_of: tuple[str, ...] = ()
     probe: Probe | None = None
-    parts: tuple["Step", ...] = ()
-
-    @property
-    def probes(self) -> tuple[Probe, ...]:
-        """What it asks: nothing, one thing, or what its parts ask."""
-        return tuple(step.probe for step in self.single if step.probe is not None)
-
-    @property
-    def single(self) -> tuple["Step", ...]:
-        """Its parts, or itself where it has none."""
-        return self.parts or (self,)
 
 
 Stage = tuple[Step, ...]
@@ -100,15 +87,10 @@ class Plan:
         return (step for stage in self.stages for step in stage)
 
     @property
-    def parts(self) -> Iterator[Step]:
-        """All steps in order, and instead of a batch its parts."""
-        return (part for step in self.steps for part in step.single)
-
-    @property
     def undos(self) -> tuple[Step, ...]:
         """The steps whose undo is left when all went well, in the order in which they are undone."""
-        settled = {id for step in self.parts for id in step.cancels_undo_of}
-        return tuple(s for s in reversed(list(self.parts)) if s.undo is not None and s.id not in settled)
+        settled = {id for step in self.steps for id in step.cancels_undo_of}
+        return tuple(s for s in reversed(list(self.steps)) if s.undo is not None and s.id not in settled)
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -120,7 +102,7 @@ class Plan:
     @property
     def sysctls(self) -> tuple[str, ...]:
         """The sysctls that are read, and put back to what they were."""
-        reading = {step.undo.reads for step in self.parts if step.undo is not None}
+        reading = {step.undo.reads for step in self.steps if step.undo is not None}
         return tuple(step.command.argv[-1] for step in self.steps if step.id in reading)
 
 

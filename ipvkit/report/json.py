@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ipvkit.core.command import Command, Completed
+from ipvkit.core.command import Completed
 from ipvkit.lab import Attempt, Check, family_of
-from ipvkit.plan.steps import Section, Step
+from ipvkit.plan.steps import Section
 from ipvkit.report.plain import error, plain
 from ipvkit.report.table import unreachable
+from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
-from ipvkit.run.ledger import Entry
 from ipvkit.run.verdicts import Result, Verdict
 
 
@@ -24,7 +24,7 @@ def render(result: Result) -> Iterator[str]:
         "target": {"kind": run.target, "kernel": run.kernel or None},
         "duration_s": round(run.duration_s, 3),
         "phases": (_phase(run, section, result) for section in run.plan.sections),
-        "undo": (_step(f.step, f.command, f.completed) for f in run.undone),
+        "undo": (_step(f.job, f.completed) for f in run.undone),
         "residue": list(run.residue),
         "left_alone": list(run.left_alone),
         "kept": run.kept,
@@ -55,11 +55,11 @@ def _pieces(value: object, newline: str) -> Iterator[str]:
 
 
 def _phase(run: Run, section: Section, result: Result) -> dict[str, Any]:
-    steps = (step for stage in section.stages for step in stage if step.id in run.completed)
+    jobs = (job for stage in run.jobs[section.name] for job in stage if job.id in run.completed)
     return {
         "name": section.name,
         **_setting(section),
-        "steps": (_step(step, step.command, run.completed[step.id]) for step in steps),
+        "steps": (_step(job, run.completed[job.id]) for job in jobs),
         "checks": (_check(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Check)),
         "attempts": (
             _attempt(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Attempt)
@@ -79,13 +79,13 @@ def _setting(section: Section) -> dict[str, Any]:
     }
 
 
-def _step(step: Step | Entry, command: Command, completed: Completed) -> dict[str, Any]:
+def _step(job: Job, completed: Completed) -> dict[str, Any]:
     return {
-        "id": step.id,
-        "purpose": step.purpose,
-        "command": str(command),
-        "argv": list(command.argv),
-        "stdin": list(command.stdin),
+        "id": job.id,
+        "purpose": job.purpose,
+        "command": str(job.command),
+        "argv": list(job.command.argv),
+        "stdin": list(job.command.stdin),
         "exit_code": completed.exit_code,
         "duration_s": round(completed.duration_s, 6),
         "stdout": completed.stdout,

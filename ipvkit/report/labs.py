@@ -24,7 +24,7 @@ def predictions(plan: Plan) -> str:
         ]
         for section in plan.sections
         for probe in (
-            *(probe for stage in section.stages for s in stage for probe in s.probes),
+            *(s.probe for stage in section.stages for s in stage if s.probe is not None),
             *section.skipped,
         )
     ]

@@ -6,8 +6,7 @@ from typing import Any
 from ipvkit.host.checks import some
 from ipvkit.report.grid import grid
 from ipvkit.report.plain import chosen, document
-from ipvkit.run.journal import Record
-from ipvkit.run.ledger import Entry
+from ipvkit.run.journal import Entry, Record
 
 
 def render_table(records: Sequence[Record]) -> str:

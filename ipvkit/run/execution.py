@@ -1,11 +1,11 @@
-"""Executes single commands on a target, within a bound; a signal is seen between two of them."""
+"""Runs commands through an agent, each within a bound; a signal is seen between two of them."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from queue import Empty, SimpleQueue
@@ -14,25 +14,21 @@ from types import FrameType
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
 from ipvkit.core.interrupts import EARLIER
-from ipvkit.targets import CommandTarget, Ended, Inbox, Row, RowTarget, Running
+from ipvkit.targets.agent import Agent, Ended, Inbox, Target
+from ipvkit.targets.programs import require
+from ipvkit.tools.ip import LINES_A_S
 
 BOUND_S = 10
-"""How long a command may take that shows or takes back something; it takes milliseconds."""
-
-SIDE_BY_SIDE = 200
-"""How many commands that take their time are asked at once: each has pipes."""
-
-ROW_FROM = 3
-"""How many quick commands, at least, are run in a row."""
+"""How long a command may take that shows or undoes something; it takes milliseconds."""
 
 ROWS = len(os.sched_getaffinity(0))
-"""How many rows go on side by side."""
+"""How many rows of quick commands run concurrently."""
 
-BY_ONE_SHELL = 100
-"""How many commands one shell starts side by side: each has two pipes."""
+CONCURRENT = 200
+"""How many commands that take their time run concurrently at most, where they are only asked."""
 
+_SHORTEST_ROW = 3
 _QUICK = ("ip", "sysctl", "tc")
-
 _QUESTIONS = count(1)
 
 
@@ -41,6 +37,11 @@ class Signal:
     """A signal that has come, in the inbox."""
 
     number: int
+
+    @property
+    def name(self) -> str:
+        """Its name, such as SIGINT."""
+        return signal.Signals(self.number).name
 
 
 @contextmanager
@@ -70,82 +71,19 @@ def is_quick(command: Command) -> bool:
     return argv[0] in _QUICK
 
 
-def start_in_rows(
-    target: CommandTarget, commands: Mapping[str, Command], inbox: Inbox
-) -> Iterator[tuple[str, Row]]:
-    """Start the quick ones of `commands` in rows side by side, if they are many; yield each with its row."""
+def rows_of(commands: Mapping[str, Command]) -> Iterator[dict[str, Command]]:
+    """Yield `commands` in rows: as few of quick ones as there are CPUs, and one for each other command."""
     quick = {key: command for key, command in commands.items() if is_quick(command)}
-    if not isinstance(target, RowTarget) or len(quick) < ROW_FROM:
-        return
-    length = max(2 * ROW_FROM, -(-len(quick) // ROWS))
+    length = max(_SHORTEST_ROW, -(-len(quick) // ROWS))
     left = iter(quick.items())
-    while some := dict(islice(left, length)):
-        yield from dict.fromkeys(some, target.start_row(some, inbox)).items()
+    while row := dict(islice(left, length)):
+        yield row
+    yield from ({key: command} for key, command in commands.items() if key not in quick)
 
 
-def start_at_once(
-    target: CommandTarget, commands: Mapping[str, Command], inbox: Inbox
-) -> Iterator[tuple[str, Running]]:
-    """Start the slow ones of `commands` by one shell, side by side, if they are many; yield each.
-
-    They change nothing.
-    """
-    slow = {key: command for key, command in commands.items() if not is_quick(command)}
-    if not isinstance(target, RowTarget) or len(slow) < ROW_FROM:
-        return
-    left = iter(slow.items())
-    while some := dict(islice(left, BY_ONE_SHELL)):
-        yield from dict.fromkeys(some, target.start_side_by_side(some, inbox)).items()
-
-
-def ask(
-    target: CommandTarget, views: Mapping[str, Command], inbox: Inbox | None = None
-) -> dict[str, Completed]:
-    """Return what each of `views`, commands that change nothing, did, however it ended.
-
-    The quick ones run in rows, the others side by side. Raise CommandFailed if one does not end in time, and
-    Interrupted when a signal comes into `inbox`.
-    """
-    inbox = SimpleQueue() if inbox is None else inbox
-    quick = {name: view for name, view in views.items() if is_quick(view)}
-    seen = _ask_at_once(target, quick, inbox)
-    left = ((name, view) for name, view in views.items() if name not in seen)
-    while some := dict(islice(left, SIDE_BY_SIDE)):
-        seen |= _ask_at_once(target, some, inbox)
-    return seen
-
-
-def _ask_at_once(target: CommandTarget, views: Mapping[str, Command], inbox: Inbox) -> dict[str, Completed]:
-    # An answer that comes too late is none to the next question, which has other keys.
-    names = {f"question {next(_QUESTIONS)}": name for name in views}
-    waiting: dict[str, Running] = {}
-    seen: dict[str, Completed] = {}
-    try:
-        commands = {key: views[name] for key, name in names.items()}
-        waiting.update(start_in_rows(target, commands, inbox))
-        waiting.update(start_at_once(target, commands, inbox))
-        for key, name in names.items():
-            if key not in waiting:
-                waiting[key] = target.start(key, views[name], inbox)
-        deadline = time.monotonic() + BOUND_S
-        while waiting:
-            news = next_of(inbox, deadline)
-            if news is None:
-                late = next(str(views[names[key]]) for key in waiting)
-                raise CommandFailed(f"no answer within {BOUND_S} s", command=late)
-            if isinstance(news, Signal):
-                raise interrupted(news, "nothing was changed")
-            if waiting.pop(news.key, None) is not None and news.completed is not None:
-                seen[names[news.key]] = news.completed
-                # Of a row each answer is waited for anew.
-                deadline = time.monotonic() + BOUND_S
-    finally:
-        for running in set(waiting.values()):
-            running.stop()
-    absent = [name for name in names.values() if name not in seen]
-    if absent:
-        raise CommandFailed("it was not started", command=str(views[absent[0]]))
-    return seen
+def require_for(commands: Iterable[Command]) -> None:
+    """Raise MissingRequirement where a program of `commands` is not installed."""
+    require(*sorted({command.argv[0] for command in commands}))
 
 
 def next_of(inbox: Inbox, deadline: float) -> Ended | Signal | None:
@@ -157,16 +95,82 @@ def next_of(inbox: Inbox, deadline: float) -> Ended | Signal | None:
     return news
 
 
-def interrupted(news: Signal, hint: str) -> Interrupted:
-    """Return the error that says that a signal has come."""
-    return Interrupted(f"interrupted by {signal.Signals(news.number).name}", hint)
+def ask(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
+    """Return what each of `views`, commands that change nothing, did, however it ended.
+
+    Raise CommandFailed if one does not end in time, and Interrupted when a signal comes.
+    """
+    require_for(views.values())
+    seen: dict[str, Completed] = {}
+    left = iter(views.items())
+    while some := dict(islice(left, CONCURRENT)):
+        seen |= _ask(agent, some)
+    return seen
 
 
-def look(
-    target: CommandTarget, views: Mapping[str, Command], inbox: Inbox | None = None
-) -> dict[str, Completed]:
+def _ask(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
+    # An answer that comes too late is none to the next question, which has other keys.
+    waiting = {f"question {next(_QUESTIONS)}": name for name in views}
+    seen: dict[str, Completed] = {}
+    agent.start(rows_of({key: views[name] for key, name in waiting.items()}))
+    while waiting:
+        news = next_of(agent.inbox, time.monotonic() + BOUND_S)
+        if isinstance(news, Ended):
+            name = waiting.pop(news.key, None)
+            if name is not None and news.completed is not None:
+                seen[name] = news.completed
+            continue
+        late = str(views[next(iter(waiting.values()))])
+        agent.kill()
+        if news is None:
+            raise CommandFailed(f"no answer within {BOUND_S} s", command=late)
+        raise interrupted(news, "nothing was changed")
+    absent = [name for name in views if name not in seen]
+    if absent:
+        raise CommandFailed("it was not started", command=str(views[absent[0]]), stderr=agent.complaint)
+    return seen
+
+
+def in_order(
+    agent: Agent, commands: Mapping[str, Command], on_signal: Callable[[Signal], None]
+) -> Iterator[tuple[str, Completed]]:
+    """Run `commands` one after another and yield how each ended; one that hangs is killed.
+
+    A signal is handed to `on_signal` and changes nothing. Raise CommandFailed where nothing can be run.
+    """
+    left = dict(commands)
+    while left:
+        waiting = len(left)
+        agent.start([left])
+        deadline, some = _deadline(left), False
+        while waiting:
+            match next_of(agent.inbox, deadline):
+                case Signal() as news:
+                    on_signal(news)
+                case Ended(key, completed) if key in left:
+                    waiting -= 1
+                    if completed is not None:
+                        some = True
+                        del left[key]
+                        deadline = _deadline(left)
+                        yield key, completed
+                case None:
+                    agent.kill()
+                case _:
+                    pass
+        if not some:
+            raise CommandFailed("it was not started", stderr=agent.complaint)
+
+
+def _deadline(commands: Mapping[str, Command]) -> float:
+    """Return until when the first of `commands` has to have ended."""
+    lines = len(next(iter(commands.values())).stdin) if commands else 0
+    return time.monotonic() + BOUND_S + lines // LINES_A_S
+
+
+def look(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
     """Return what each of `views` shows, as `ask` does; CommandFailed if one fails."""
-    seen = ask(target, views, inbox)
+    seen = ask(agent, views)
     for name, completed in seen.items():
         if completed.exit_code != 0:
             message = "the machine could not be looked at"
@@ -174,55 +178,46 @@ def look(
     return seen
 
 
-def execute(target: CommandTarget, command: Command, *, timeout_s: float) -> Completed:
+def execute(target: Target, command: Command, *, timeout_s: float) -> Completed:
     """Return what one command did; it has ended when this returns or raises.
 
     Raise CommandFailed where it fails or does not end in time, Interrupted where a signal comes, and
     MissingRequirement where this user may not.
     """
     inbox: Inbox = SimpleQueue()
-    news: Ended | Signal | None = None
-    with signals_into(inbox):
-        running = target.start("command", command, inbox)
-        with suppress(Empty):
-            news = inbox.get(timeout=timeout_s)
-    if isinstance(news, Ended) and news.completed is not None:
-        return succeeded(command, news.completed)
-    running.stop()
-    if not isinstance(news, Signal):
-        raise _late(command, timeout_s)
-    raise interrupted(news, "the command was ended; what it had done by then stays")
+    with signals_into(inbox), Agent(target, inbox) as agent:
+        return carry_out(agent, command, timeout_s=timeout_s)
 
 
-def carry_out(target: CommandTarget, command: Command, *, timeout_s: float = BOUND_S) -> Completed:
-    """Return what one command did, as `execute` does, but under whatever `signals_into` the caller has.
+def carry_out(agent: Agent, command: Command, *, timeout_s: float = BOUND_S) -> Completed:
+    """Return what one command did, as `execute` does, through `agent`; a signal kills the agent."""
+    require_for([command])
+    agent.start([{"command": command}])
+    deadline = time.monotonic() + timeout_s
+    while not isinstance(news := next_of(agent.inbox, deadline), Ended):
+        agent.kill()
+        if news is None:
+            what = f"{command.argv[0]} did not end within {timeout_s:g} s and was killed"
+            raise CommandFailed(what, command=str(command))
+        raise interrupted(news, "the command was ended; what it had done by then stays")
+    if news.completed is None:
+        raise CommandFailed("it was not started", command=str(command))
+    return succeeded(command, news.completed)
 
-    So a signal does not end half-way what changes something.
-    """
-    inbox: Inbox = SimpleQueue()
-    running = target.start("command", command, inbox)
-    try:
-        completed: Completed = inbox.get(timeout=timeout_s).completed
-    except Empty:
-        running.stop()
-        raise _late(command, timeout_s) from None
-    return succeeded(command, completed)
 
-
-def _late(command: Command, timeout_s: float) -> CommandFailed:
-    return CommandFailed(
-        f"{command.argv[0]} did not end within {timeout_s:g} s and was killed", command=str(command)
-    )
+def interrupted(news: Signal, hint: str) -> Interrupted:
+    """Return the error for a signal that has come."""
+    return Interrupted(f"interrupted by {news.name}", hint)
 
 
 def succeeded(command: Command, completed: Completed) -> Completed:
     """Return `completed`; raise MissingRequirement where this user may not, CommandFailed where it failed."""
     if completed.exit_code in command.ok:
         return completed
-    said = completed.stderr.strip() or completed.stdout.strip()
-    if "operation not permitted" in said.lower() or "permission denied" in said.lower():
-        raise MissingRequirement("this user may not do that", "use sudo", command=str(command), stderr=said)
-    raise CommandFailed(f"{command.argv[0]} {how_it_ended(completed)}", command=str(command), stderr=said)
+    output = completed.stderr.strip() or completed.stdout.strip()
+    if "operation not permitted" in output.lower() or "permission denied" in output.lower():
+        raise MissingRequirement("this user may not do that", "use sudo", command=str(command), stderr=output)
+    raise CommandFailed(f"{command.argv[0]} {how_it_ended(completed)}", command=str(command), stderr=output)
 
 
 def how_it_ended(completed: Completed) -> str:

@@ -1,4 +1,4 @@
-"""What is on this machine because of us, on disk before it is there: one file a run.
+"""What a run has to undo, recorded before it happens: in memory, or in one append-only file for each run.
 
 A line of the file is one JSON object: first who the run is, then what begins, what has happened and what
 is undone. The run holds a lock on its file, and so does each command that it has started: whoever gets
@@ -10,20 +10,26 @@ import fcntl
 import json
 import os
 import re
+import socket
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement, UsageError
-from ipvkit.run.ledger import Entry, Ledger, written
+from ipvkit.plan import resources
+from ipvkit.plan.resources import Resource
 
 SCHEMA = "ipvkit/journal/v1"
+
+_NETNS = Path("/run/netns")
+"""Where ip-netns(8) keeps its names."""
 
 _OWN_NETNS, _BOOT = Path("/proc/self/ns/net"), Path("/proc/sys/kernel/random/boot_id")
 _SUFFIX = ".jsonl"
@@ -36,23 +42,43 @@ _LINGER_S = 10.0
 """How long a lock is waited for whose owner is dead: its commands were killed with it, and end."""
 
 
-class Journal(Ledger):
-    """The ledger of a run on this machine, locked, whose file is written before anything happens.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A step that has begun, and the `undo` that takes it back.
 
-    `place` and `lock` are the open folder and file, closed with it; `header` tells who the run is.
+    `effect` is None only where the machine is not a real one. `former` is a sysctl's value before, `mark`
+    the number by which the kernel knows what was made, None where that is not known. That the step has
+    taken place is `certain` only to the run itself.
     """
 
-    def __init__(self, place: int, lock: int, lab: str, header: Mapping[str, Any]) -> None:
+    id: str
+    purpose: str
+    undo: Command
+    effect: Resource | None = None
+    former: str = ""
+    mark: int | None = None
+    certain: bool = False
+
+
+class Journal:
+    """What a run has to undo, in the order in which it was begun; `kept` is whether it is to stay.
+
+    `header` identifies the run. `place` and `file` are the open folder and the open, locked file, closed with
+    it; a journal without them is in memory alone.
+    """
+
+    def __init__(self, lab: str = "", place: int | None = None, file: int | None = None) -> None:
         """Begin with nothing."""
-        super().__init__()
-        self.place = place
-        self.lock = lock
         self.lab = lab
-        self.header = header
+        self.place = place
+        self.file = file
+        self.header: Mapping[str, Any] = {}
+        self.entries: dict[str, Entry] = {}
+        self.kept = False
 
     @property
     def title(self) -> str:
-        """How the run is told of."""
+        """Display name of the run."""
         return title(self.lab)
 
     @property
@@ -60,43 +86,107 @@ class Journal(Ledger):
         """Whether its run was in another network namespace than this process is."""
         return bool(self.header["netns"] != _OWN_NETNS.stat().st_ino)
 
+    def sign(self) -> None:
+        """Begin the file with what identifies this run; MissingRequirement where it cannot be written."""
+        self.header = _header()
+        if self.file is None:
+            return
+        try:
+            os.ftruncate(self.file, 0)
+            _write_all(self.file, self.header)
+            os.fsync(self.file)
+        except OSError as problem:
+            raise _cannot_write(problem) from None
+
     def begin(self, entries: Sequence[Entry]) -> None:
-        """Have what takes `entries` back on disk before they begin; CommandFailed where it cannot be."""
-        if entries:
-            self._write({"begin": [written(entry) for entry in entries]}, synced=True)
-        super().begin(entries)
+        """Record what begins now, on disk before it begins; CommandFailed where that cannot be written."""
+        if entries and self.file is not None:
+            self._write({"begin": [_written(entry) for entry in entries]}, synced=True)
+        self.entries |= {entry.id: entry for entry in entries}
 
     def end(self, done: Iterable[str], undone: Iterable[str]) -> None:
-        """Take in what has happened. If that cannot be written, looking at the machine will tell."""
+        """Record that the steps `done` have happened, and that nothing is there of those `undone`.
+
+        If that cannot be written, a look at the machine will show it.
+        """
         done, undone = list(done), [id for id in undone if id in self.entries]
-        super().end(done, undone)
+        for id in done:
+            entry = self.entries[id]
+            self.entries[id] = replace(entry, certain=True, mark=_mark_of(entry.effect))
+        for id in undone:
+            del self.entries[id]
         if done or undone:
             with suppress(IpvkitError):
                 self._write({"done": {id: self.entries[id].mark for id in done}, "undone": undone})
 
     def keep(self) -> None:
-        """Take in that all of it is to stay; CommandFailed where that cannot be written."""
+        """Record that all of it is to stay; CommandFailed where that cannot be written."""
         self._write({"kept": True}, synced=True)
-        super().keep()
+        self.kept = True
 
     def close(self) -> None:
-        """Let go of the lock; a file that holds nothing goes before, and a folder without files."""
+        """Release the lock; a file that holds nothing is removed before, and a folder without files."""
+        if self.file is None or self.place is None:
+            return
         if not self.entries:
-            _take_away(self.place, self.lab)
-        os.close(self.lock)
+            _remove(self.place, self.lab)
+        os.close(self.file)
         os.close(self.place)
 
     def _write(self, record: Mapping[str, Any], *, synced: bool = False) -> None:
-        size = os.lseek(self.lock, 0, os.SEEK_END)
+        if self.file is None:
+            return
+        size = os.lseek(self.file, 0, os.SEEK_END)
         try:
-            _write_all(self.lock, record)
+            _write_all(self.file, record)
             if synced:
-                os.fsync(self.lock)
+                os.fsync(self.file)
         except OSError as problem:
             with suppress(OSError):
-                os.ftruncate(self.lock, size)
+                os.ftruncate(self.file, size)
             what = f"the journal in {folder()} cannot be written: {problem.strerror}"
             raise CommandFailed(what, "make room there, or set XDG_STATE_HOME to another folder") from None
+
+    def load(self) -> int:
+        """Read the file, and return its length without a last line that is incomplete, in bytes.
+
+        Raise CommandFailed for what is no journal. What was begun before the machine was started is gone.
+        """
+        if self.file is None:
+            return 0
+        text = os.pread(self.file, os.fstat(self.file).st_size, 0)
+        length = text.rfind(b"\n") + 1
+        for number, line in enumerate(text[:length].splitlines(), 1):
+            try:
+                record = json.loads(line)
+                if number > 1:
+                    self._take(record)
+                    continue
+                self.header = _checked(record)
+                if record["boot"] != _boot():
+                    break
+            except (AttributeError, KeyError, TypeError, ValueError, UsageError):
+                raise CommandFailed(
+                    f"{folder() / self.lab}{_SUFFIX} is not a journal at line {number}",
+                    "it records what was done; remove it when nothing of that is left",
+                ) from None
+        return length
+
+    def _take(self, record: Mapping[str, Any]) -> None:
+        match record:
+            case {"begin": [*entries]}:
+                self.entries |= {entry.id: entry for entry in map(_read_entry, entries)}
+            case {"done": {**marks}, "undone": [*undone]}:
+                for id in map(str, marks):
+                    mark = record["done"][id]
+                    mark = None if mark is None else int(mark)
+                    self.entries[id] = replace(self.entries[id], mark=mark)
+                for id in undone:
+                    del self.entries[id]
+            case {"kept": True}:
+                self.kept = True
+            case _:
+                raise UsageError("not a record")
 
 
 def title(name: str) -> str:
@@ -133,13 +223,7 @@ def started(lab: str) -> Iterator[Journal]:
         raise _cannot_write(problem) from None
     try:
         _refuse_leftovers(journal)
-        journal.header = _header()
-        try:
-            os.ftruncate(journal.lock, 0)
-            _write_all(journal.lock, journal.header)
-            os.fsync(journal.lock)
-        except OSError as problem:
-            raise _cannot_write(problem) from None
+        journal.sign()
         yield journal
     finally:
         journal.close()
@@ -242,9 +326,10 @@ def _record(place: int, lab: str) -> Record | None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             running = True
-        read = _read_in(file, lab)
+        read = Journal(lab, file=file)
+        read.load()
         if not (running or read.entries):
-            _take_away(place, lab)
+            _remove(place, lab)
             return None
     except CommandFailed:
         return Record(lab, State.DAMAGED)
@@ -255,8 +340,8 @@ def _record(place: int, lab: str) -> Record | None:
     return Record(lab, state, header.get("pid"), header.get("started"), tuple(read.entries.values()))
 
 
-def _take_away(place: int, lab: str) -> None:
-    """Take a file away, and its folder if that was the last."""
+def _remove(place: int, lab: str) -> None:
+    """Remove a file, and its folder if that was the last."""
     with suppress(OSError):
         os.unlink(f"{lab}{_SUFFIX}", dir_fd=place)
         folder().rmdir()
@@ -295,50 +380,13 @@ def _held(lab: str, *, make: bool) -> Journal:
 
 
 def _journal(place: int, lock: int, lab: str) -> Journal:
+    journal = Journal(lab, place, lock)
     try:
-        read = _read_in(lock, lab)
-        os.ftruncate(lock, read.length)
+        os.ftruncate(lock, journal.load())
     except BaseException:
         os.close(lock)
         raise
-    journal = Journal(place, lock, lab, read.header)
-    journal.entries, journal.kept = read.entries, read.kept
     return journal
-
-
-class _Content(Ledger):
-    """What a file holds: its `header`, and the `length` of it that is whole, in bytes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.header: Mapping[str, Any] = {}
-        self.length = 0
-
-
-def _read_in(file: int, lab: str) -> _Content:
-    """Return what the file holds; a last line that is not whole had not begun to count.
-
-    Raise CommandFailed for what is no journal. What was begun before the machine was started is gone.
-    """
-    size = os.fstat(file).st_size
-    text = os.pread(file, size, 0)
-    content = _Content()
-    content.length = text.rfind(b"\n") + 1
-    for number, line in enumerate(text[: content.length].splitlines(), 1):
-        try:
-            record = json.loads(line)
-            if number > 1:
-                content.read(record)
-                continue
-            content.header = _checked(record)
-            if record["boot"] != _boot():
-                return content
-        except (AttributeError, KeyError, TypeError, ValueError, UsageError):
-            raise CommandFailed(
-                f"{folder() / lab}{_SUFFIX} is no journal at line {number}",
-                "it tells what was done; remove it when nothing of that is left",
-            ) from None
-    return content
 
 
 def _checked(header: Any) -> Mapping[str, Any]:  # noqa: ANN401
@@ -391,3 +439,51 @@ def _locked(place: int, lab: str, *, make: bool) -> int | None:
         # Its run has ended and taken it away since it was opened.
         os.close(lock)
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+# --- entries -------------------------------------------------------------------------------------------
+
+
+def _mark_of(effect: Resource | None) -> int | None:
+    match effect:
+        case resources.Netns(netns) | resources.Link(netns=str(netns)) | resources.Sysctl(netns=str(netns)):
+            return mark_of_netns(netns)
+        case resources.Link(name):
+            with suppress(OSError):
+                return socket.if_nametoindex(name)
+    return None
+
+
+def mark_of_netns(name: str) -> int | None:
+    """Return when the namespace was made that a name means now, in ns; None where it means none.
+
+    Inodes of namespaces are used again. A file that is not of the kernel's own file system for them is
+    what is left of one whose mount has gone.
+    """
+    with suppress(OSError):
+        found = (_NETNS / name).stat()
+        return found.st_ctime_ns if found.st_dev != _NETNS.stat().st_dev else None
+    return None
+
+
+def _written(entry: Entry) -> dict[str, Any]:
+    """Return `entry` as JSON has it, with its undo as a person would type it."""
+    if entry.effect is None:
+        raise ValueError(f"{entry.id}: nobody could look for what it leaves")
+    told = {"id": entry.id, "purpose": entry.purpose, "undo": str(entry.undo)}
+    return {**told, "former": entry.former, **resources.written(entry.effect)}
+
+
+def _read_entry(value: Mapping[str, Any]) -> Entry:
+    """Return an entry; its command is made anew, since nothing that a file says is ever run."""
+    effect = resources.read(value)
+    former = str(value["former"])
+    if isinstance(effect, resources.Sysctl) and not resources.is_number(former):
+        raise UsageError(f"{former!r} is no value of {effect.key}")
+    return Entry(str(value["id"]), str(value["purpose"]), undo_of(effect, former), effect, former)
+
+
+def undo_of(effect: Resource, former: str) -> Command:
+    """Return what takes `effect` back, with a sysctl's `former` value."""
+    *words, last = effect.undo.argv
+    return Command((*words, f"{last}{former}" if isinstance(effect, resources.Sysctl) else last))

@@ -1,4 +1,4 @@
-"""What a run has left on a machine: told from looking at it before and after, and from nothing else."""
+"""What a run has left on a machine: the difference between looks before and after it, and nothing else."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -11,7 +11,7 @@ from ipvkit.plan import resources
 from ipvkit.plan.steps import Plan
 from ipvkit.tools import ip, sysctl
 
-NOT_KNOWN = "not known, since the machine could not be looked at"
+NOT_KNOWN = "unknown, since the machine could not be looked at"
 
 _IP = "ip"
 """The view of all that ip shows."""
@@ -111,7 +111,7 @@ def words_of(plan: Plan) -> frozenset[str]:
     """Return the words by which a line of `Things` has to do with `plan`: names, addresses, sysctls."""
     names = {parent.name for parent in plan.lab.parents}
     names |= {name for endpoint in plan.lab.endpoints for name in (endpoint.name, endpoint.netns)}
-    for step in plan.parts:
+    for step in plan.steps:
         match step.undo.effect if step.undo is not None else None:
             case resources.Netns(name) | resources.Link(name):
                 names.add(name)
@@ -119,7 +119,7 @@ def words_of(plan: Plan) -> frozenset[str]:
     return frozenset(names | addresses | set(plan.sysctls))
 
 
-def residue(
+def leftovers(
     before: Things, after: Things, concerned: Collection[str] | None = None, alone: Iterable[str] = ()
 ) -> list[str]:
     """Return a line for each thing that is there after and was not before, or that is gone.

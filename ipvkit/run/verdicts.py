@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from ipvkit.core.errors import CommandFailed, IpvkitError, UnparsableOutput
 from ipvkit.export import LOST_AFTER, NO_ROUTE
 from ipvkit.lab import Attempt, Check, Outcome
-from ipvkit.plan.steps import Probe, Step
+from ipvkit.plan.steps import Probe
+from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
 from ipvkit.tools.fping import parse_fping
 from ipvkit.tools.ping import PingReport, parse_ping
@@ -63,12 +64,12 @@ def judge(run: Run) -> Result:
     verdicts = {}
     for section in run.plan.sections:
         found = []
-        for step in (step for stage in section.stages for step in stage if step.probes):
+        for job in (job for stage in run.jobs[section.name] for job in stage if job.probes):
             try:
-                found += _verdicts(run, step)
+                found += _verdicts(run, job)
             except IpvkitError as problem:
                 failure = failure or problem
-                found += map(Verdict, step.probes)
+                found += map(Verdict, job.probes)
         verdicts[section.name] = (*found, *map(Verdict, section.skipped))
     if run.residue and failure is None:
         failure = CommandFailed(
@@ -77,16 +78,15 @@ def judge(run: Run) -> Result:
     return Result(run, verdicts, failure)
 
 
-def _verdicts(run: Run, step: Step) -> list[Verdict]:
-    """Return the verdicts on what `step` asks."""
-    completed = run.completed.get(step.id)
-    if completed is None or completed.exit_code not in step.command.ok:
-        return [Verdict(probe) for probe in step.probes]
-    if step.parts:
-        return [
-            _of_ping(*each) for each in zip(step.probes, _read_fping(step, completed.stderr), strict=True)
-        ]
-    [probe] = step.probes
+def _verdicts(run: Run, job: Job) -> list[Verdict]:
+    """Return the verdicts on what `job` asks."""
+    completed = run.completed.get(job.id)
+    if completed is None or completed.exit_code not in job.command.ok:
+        return [Verdict(probe) for probe in job.probes]
+    if "fping" in job.command.argv:
+        reports = _read_fping(job, completed.stderr)
+        return [_of_ping(probe, report) for probe, report in zip(job.probes, reports, strict=True)]
+    [probe] = job.probes
     if isinstance(probe.check, Attempt):
         return [Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)]
     if NO_ROUTE in completed.stderr:
@@ -100,10 +100,10 @@ def _of_ping(probe: Probe, ping: PingReport) -> Verdict:
     return Verdict(probe, *_observe(probe.check, ping))
 
 
-def _read_fping(step: Step, stderr: str) -> tuple[PingReport, ...]:
-    """Return what fping counted of each host that `step` asks: it tells of all of them, or it has failed."""
+def _read_fping(job: Job, stderr: str) -> tuple[PingReport, ...]:
+    """Return what fping counted of each host that `job` asks: it reports all of them, or it has failed."""
     report = parse_fping(stderr)
-    if [host.address for host in report.hosts] != [probe.address for probe in step.probes]:
+    if [host.address for host in report.hosts] != [probe.address for probe in job.probes]:
         lines = stderr.rstrip("\n").split("\n")
         raise UnparsableOutput("fping", len(lines), (*report.unrecognised, lines[-1])[0])
     return report.hosts

@@ -3,16 +3,15 @@
 import os
 
 from ipvkit.core.errors import MissingRequirement
-from ipvkit.targets import SessionTarget
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
 KERNELS_AT_ONCE = 3 * len(os.sched_getaffinity(0))
-"""How many targets are run side by side: while one waits for a reply another has the CPU."""
+"""How many targets run concurrently: while one waits for a reply another has the CPU."""
 
 
-def choose(kind: TargetKind) -> tuple[SessionTarget, str]:
+def choose(kind: TargetKind) -> tuple[Sandbox | Uml, str]:
     """Return the target of that kind, and for `auto` a line that says which and why.
 
     Raise MissingRequirement where it does not work here.
@@ -28,7 +27,7 @@ def choose(kind: TargetKind) -> tuple[SessionTarget, str]:
     return _first_that_works()
 
 
-def _first_that_works() -> tuple[SessionTarget, str]:
+def _first_that_works() -> tuple[Sandbox | Uml, str]:
     reasons = []
     for target in (Sandbox(), Uml()):
         try:

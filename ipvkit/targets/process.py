@@ -1,66 +1,205 @@
-"""A payload in a process of its own, which ends with ipvkit, however ipvkit ends."""
+"""Starts processes, always through sh; no other module does. Each ends with ipvkit, however that ends."""
 
+import ctypes
 import fcntl
 import os
 import signal
-import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from ipvkit.core.errors import Interrupted
-from ipvkit.targets import Inbox, Output, environment
+import sh
 
-_GRACE_S = 5
-_SAID_AT_MOST = 4000
+from ipvkit.core.command import Completed
+from ipvkit.core.errors import CommandFailed, Interrupted
+from ipvkit.targets.programs import environment, find_program, missing
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+_CHUNK = 1 << 16
+_STDERR_KEPT = 4000
+_SIGNALS = 65
 
 
-_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+class Process:
+    """A running process in a session of its own, with pipes to its stdin and from its stdout.
 
-# Who asks for KILL at its parent's death asks too late if the parent is dead by then: so these look.
-_IF_PARENT_LIVES = '[[ $PPID == "$0" ]] || exit 1; exec "$@"'
-_IF_BOTH_LIVE = 'read -r _ _ _ parent _ </proc/$PPID/stat && [[ $parent == "$0" ]] || exit 1; exec "$@"'
-
-
-def guarded(argv: Sequence[str], timeout_s: float) -> list[str]:
-    """Return `argv` so wrapped that the kernel kills it when this process is gone, or when time is up.
-
-    setpriv(1) has the kernel send KILL at the death of the parent, timeout(1) bounds the whole life. That
-    timeout is still this process's child shows that each had asked for KILL before its parent could die.
+    It gets the signal `at_death` when the thread that started it has ended (prctl(2), PR_SET_PDEATHSIG).
     """
-    bound = (*_WITH_PARENT, "timeout", "--signal=KILL", f"{timeout_s + _GRACE_S:.0f}")
-    return [*bound, *_WITH_PARENT, "bash", "-c", _IF_BOTH_LIVE, str(os.getpid()), *argv]
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        passed: Collection[int] = (),
+        variables: Mapping[str, str] | None = None,
+        at_death: int = signal.SIGKILL,
+    ) -> None:
+        """Start `argv`, which inherits the open files `passed`, with `variables` added to the environment.
+
+        Raise MissingRequirement where the program is not installed, CommandFailed where it does not start.
+        """
+        for file in passed:
+            os.set_inheritable(file, True)
+        stdin, out, err = os.pipe(), os.pipe(), os.pipe()
+        theirs, ours = (stdin[0], out[1], err[1]), (stdin[1], out[0], err[0])
+        try:
+            self._process = _started(
+                argv,
+                _in=theirs[0],
+                _out=theirs[1],
+                _err=theirs[2],
+                _bg=True,
+                _bg_exc=False,
+                _new_session=True,
+                _tty_out=False,
+                _env={**environment(), **(variables or {})},
+                _pass_fds=set(passed),
+                _preexec_fn=partial(_end_with, os.getpid(), at_death),
+            )
+        except BaseException:
+            for file in ours:
+                os.close(file)
+            raise
+        finally:
+            for file in theirs:
+                os.close(file)
+        self._stdin, self._stdout = ours[:2]
+        self._complaint = b""
+        self._reader = threading.Thread(target=self._keep_stderr, args=(ours[2],), daemon=True)
+        self._reader.start()
+
+    def write(self, data: bytes) -> None:
+        """Write `data` to its stdin; it may have ended."""
+        with suppress(OSError):
+            os.write(self._stdin, data)
+
+    def read(self) -> bytes:
+        """Return the next piece of its stdout, empty at the end."""
+        return os.read(self._stdout, _CHUNK)
+
+    def complaint(self) -> str:
+        """Return the end of its stderr."""
+        return self._complaint.decode(errors="replace").strip()
+
+    def kill(self) -> None:
+        """Kill it with its whole session, and wait until it has ended."""
+        with suppress(ProcessLookupError):
+            self._process.signal_group(signal.SIGKILL)
+        _wait(self._process, GRACE_S)
+        self._reader.join(GRACE_S)
+
+    def close(self) -> None:
+        """Close the pipes of a process that has ended and is no longer read."""
+        os.close(self._stdin)
+        os.close(self._stdout)
+
+    def _keep_stderr(self, file: int) -> None:
+        while chunk := os.read(file, _CHUNK):
+            self._complaint = (self._complaint + chunk)[-_STDERR_KEPT:]
+        os.close(file)
 
 
-def in_foreground(argv: Sequence[str], payload_file: int, variables: Mapping[str, str] | None = None) -> int:
+GRACE_S = 5.0
+"""How long a killed process is waited for: the kernel may hold it, or a child of it the pipe."""
+
+
+def _started(argv: Sequence[str], **options: Any) -> sh.RunningCommand:  # noqa: ANN401
+    program, *arguments = argv
+    path = find_program(program)
+    if path is None:
+        raise missing(program)
+    try:
+        running: sh.RunningCommand = sh.Command(path)(*arguments, **options)
+        return running
+    except (sh.ForkException, sh.CommandNotFound):
+        # It may have been removed since it was found.
+        if find_program(program) is None:
+            raise missing(program) from None
+        raise CommandFailed(f"{path} could not be started") from None
+
+
+def _end_with(parent: int, at_death: int) -> None:
+    """Have the kernel send this process a signal when `parent` has ended; it may have ended by now."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, at_death)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def signed(code: int) -> int:
+    """Return a shell's exit code with a death by signal as a negative number."""
+    return 128 - code if 128 < code < 128 + _SIGNALS else code
+
+
+def output_of(argv: Sequence[str], bound_s: float) -> Completed:
+    """Return what a process did that ends at once; one that does not end within `bound_s` is killed.
+
+    Raise MissingRequirement where the program is not installed, CommandFailed where it does not start or end.
+    """
+    try:
+        done: sh.RunningCommand | sh.ErrorReturnCode = _started(
+            argv,
+            _in=b"",
+            _timeout=bound_s,
+            _tty_out=False,
+            _env=environment(),
+            _ok_code=range(256),
+            _return_cmd=True,
+        )
+    except sh.TimeoutException:
+        raise CommandFailed(f"{argv[0]} did not end within {bound_s:g} s") from None
+    except sh.ErrorReturnCode as problem:
+        done = problem
+    out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+    return Completed(done.exit_code, out, err, 0.0)
+
+
+def in_foreground(argv: Sequence[str], passed: int, variables: Mapping[str, str] | None = None) -> int:
     """Run `argv` on this process's terminal until it ends, and return its exit code.
 
     It ends with this process, and at TERM and HUP: raise Interrupted then. The terminal is left as it
-    was found; ^C is not for this process. What `argv` says on stderr is not shown: uml tells of its
-    start there.
+    was found; ^C is not for this process. Its stderr is not shown: uml reports its start there.
     """
-    guarded_argv = [*_WITH_PARENT, "bash", "-c", _IF_PARENT_LIVES, str(os.getpid()), *argv]
     # A handler, since what is ignored would stay so in the child.
     handlers = {signal.SIGINT: lambda _number, _frame: None, signal.SIGTERM: _end, signal.SIGHUP: _end}
     former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    running: sh.RunningCommand | None = None
     try:
-        with _terminal_kept():
-            environment_ = {**environment(), **(variables or {})}
-            code = subprocess.run(
-                guarded_argv,
-                stderr=subprocess.DEVNULL,
-                env=environment_,
-                pass_fds=[payload_file],
-                check=False,
-            ).returncode
+        with _terminal_kept(), Path(os.devnull).open("wb") as nowhere:
+            running = _started(
+                argv,
+                _in=sys.stdin.fileno(),
+                _out=sys.stdout.fileno(),
+                _err=nowhere.fileno(),
+                _bg=True,
+                _bg_exc=False,
+                _env={**environment(), **(variables or {})},
+                _pass_fds={passed},
+                _preexec_fn=partial(_end_with, os.getpid(), signal.SIGKILL),
+            )
+            try:
+                _wait(running)
+            finally:
+                with suppress(ProcessLookupError):
+                    running.signal(signal.SIGKILL)
+                _wait(running)
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-        os.close(payload_file)
+        os.close(passed)
+    code = int(running.exit_code)
     return code if code >= 0 else 128 - code
+
+
+def _wait(running: sh.RunningCommand, timeout_s: float | None = None) -> None:
+    with suppress(sh.ErrorReturnCode, sh.TimeoutException):
+        running.wait(timeout=timeout_s)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
@@ -70,9 +209,9 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def _terminal_kept() -> Iterator[None]:
-    """Put back what changes with the terminal: its settings, its foreground (job control), O_NONBLOCK (uml).
+    """Restore what changes with the terminal: its settings, its foreground (job control), O_NONBLOCK (uml).
 
-    What is killed puts nothing back.
+    What is killed restores nothing.
     """
     terminal = sys.stdin.fileno()
     settings = termios.tcgetattr(terminal)
@@ -83,9 +222,9 @@ def _terminal_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever is not in the foreground any more would be stopped here.
+        # A process that is not in the foreground any more would be stopped here.
         former = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        # The terminal may have gone meanwhile, and need not be the one that controls this process.
+        # The terminal may be gone, and need not be the one that controls this process.
         with suppress(OSError):
             os.tcsetpgrp(terminal, group)
         with suppress(termios.error):
@@ -101,68 +240,3 @@ def memory_file(content: bytes) -> int:
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(content)
     return descriptor
-
-
-class PayloadProcess:
-    """The running process; its stdout goes to the inbox as it comes, its stderr is kept."""
-
-    def __init__(
-        self,
-        argv: Sequence[str],
-        payload_file: int,
-        inbox: Inbox,
-        *,
-        decode: Callable[[bytes], bytes] = bytes,
-        variables: Mapping[str, str] | None = None,
-    ) -> None:
-        """Start `argv`, which inherits `payload_file`, with `variables` added to the environment.
-
-        Each chunk of its output passes through `decode`.
-        """
-        try:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**environment(), **(variables or {})},
-                pass_fds=[payload_file],
-                start_new_session=True,
-            )
-        finally:
-            os.close(payload_file)
-        self._said = b""
-        self._readers = (
-            threading.Thread(target=self._read_output, args=(inbox, decode), daemon=True),
-            threading.Thread(target=self._read_complaints, daemon=True),
-        )
-        for reader in self._readers:
-            reader.start()
-
-    def _read_output(self, inbox: Inbox, decode: Callable[[bytes], bytes]) -> None:
-        if self._process.stdout is not None:
-            while chunk := os.read(self._process.stdout.fileno(), 65536):
-                inbox.put(Output(decode(chunk)))
-        self._readers[1].join()
-        inbox.put(Output(None))
-
-    def _read_complaints(self) -> None:
-        if self._process.stderr is not None:
-            while chunk := os.read(self._process.stderr.fileno(), 65536):
-                self._said = (self._said + chunk)[-_SAID_AT_MOST:]
-
-    def complaint(self) -> str:
-        """Return the end of what was said on stderr."""
-        return self._said.decode(errors="replace").strip()
-
-    def stop(self) -> None:
-        """Kill the process with its whole session, and wait until it is gone."""
-        # The leader is not reaped before, so its number is still that of this session.
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for reader in self._readers:
-            reader.join(_GRACE_S)
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()

@@ -1,45 +1,51 @@
 """`sandbox`: new user, mount, network and process namespaces on this kernel (unshare(1))."""
 
-from ipvkit.plan.steps import Plan
-from ipvkit.targets import Inbox, Payload, find_program, require, require_ipvlan
-from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memory_file
+import os
 
-_PROGRAMS = ("unshare", "setpriv", "timeout", "bash", "mount", "ip")
+from ipvkit.plan.steps import Plan
+from ipvkit.targets.ipvlan import require_ipvlan
+from ipvkit.targets.process import Process, in_foreground, memory_file
+from ipvkit.targets.programs import require
+
+_UNSHARE = "unshare --user --map-root-user --net --mount --pid --fork --kill-child=KILL".split()
 
 # /proc of the new process namespace, so that ps(1) works; a container with a masked /proc refuses it.
 _PROLOGUE = """\
 mount -t proc proc /proc 2>/dev/null
 mount -t tmpfs tmpfs /run || exit 3
+export TMPDIR=/run
 ip link set lo up
 """
 
 
 class Sandbox:
-    """Runs a payload as root of a user namespace; what it makes ends with its last process."""
+    """Runs bash as root of a user namespace; all that it makes ends with its last process."""
 
     kind = "sandbox"
-    work = "/run"
+    ephemeral = True
 
     def check(self) -> None:
         """Raise MissingRequirement where this kernel has no ipvlan, or gives no namespaces."""
-        require(*_PROGRAMS)
-        require_ipvlan(*_unshare())
+        require("unshare", "bash", "mount", "ip")
+        require_ipvlan(*_UNSHARE)
 
-    def start(self, payload: str, timeout_s: float, inbox: Inbox, _: Plan | None = None) -> Payload:
-        """Start `payload` in new namespaces, with an empty /run and the loopback up, as on any host."""
-        file = memory_file(f"{_PROLOGUE}{payload}".encode())
-        return PayloadProcess(guarded(_bash(file), timeout_s), file, inbox)
+    def start(self, script: str, mailbox: int, _: Plan | None = None) -> Process:
+        """Start bash with `script` in new namespaces, with an empty /run and the loopback up."""
+        file = memory_file(f"{_PROLOGUE}{script}".encode())
+        try:
+            return Process([*_bash(file), f"/proc/self/fd/{mailbox}"], passed=(file, mailbox))
+        finally:
+            os.close(file)
 
-    def interact(self, payload: str) -> int:
-        """Run bash with `payload` in new namespaces, on this process's terminal, until it ends."""
-        file = memory_file(f"{_PROLOGUE}{payload}".encode())
+    def files(self, slot: int) -> tuple[str, str]:
+        """Return two paths in /run, which is empty and private."""
+        return f"/run/{slot}.out", f"/run/{slot}.err"
+
+    def interact(self, script: str) -> int:
+        """Run bash with `script` in new namespaces, on this process's terminal, until it ends."""
+        file = memory_file(f"{_PROLOGUE}{script}".encode())
         return in_foreground(_bash(file), file)
 
 
 def _bash(file: int) -> list[str]:
-    return [*_unshare(), str(find_program("bash")), f"/proc/self/fd/{file}"]
-
-
-def _unshare() -> list[str]:
-    namespaces = ["--user", "--map-root-user", "--net", "--mount", "--pid"]
-    return [str(find_program("unshare")), *namespaces, "--fork", "--kill-child=KILL"]
+    return [*_UNSHARE, "bash", f"/proc/self/fd/{file}"]

@@ -1,7 +1,7 @@
 """`uml`: a Linux kernel as an ordinary process (User-Mode Linux), with ipvlan and no root.
 
-The guest sees the host's files read-only (hostfs). The payload goes in as a block device on a memory
-file and the output comes out of a serial line, so that nothing is ever written to a disk.
+The guest sees the host's files read-only (hostfs). The script and the mailbox of its agent are block devices
+on memory files, and two serial lines carry requests in and reports out: nothing is ever written to a disk.
 """
 
 import os
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.plan.steps import Plan
-from ipvkit.targets import Inbox, Payload, environment, find_program, require
-from ipvkit.targets.process import PayloadProcess, guarded, in_foreground, memory_file
+from ipvkit.targets.process import Process, in_foreground, memory_file
+from ipvkit.targets.programs import environment, find_program, require
 
 KERNELS = ("linux.uml", "linux")
 MODULES = Path("/usr/lib/uml/modules")
 
 _MEMORY_MIB = 96
-"""What a guest and the commands that run side by side in it use at most."""
+"""What a guest and the commands that run concurrently in it use at most."""
 
 _FOR_AN_ENDPOINT_MIB = 0.5
 """What a network namespace, its links and what is printed of them use at most."""
@@ -34,7 +34,7 @@ _NEIGHBOURS = 1 << 20
 _STARTED = count(os.getpid())
 """Counts the kernels that were started, beginning where other processes do not."""
 
-_PROGRAMS = ("taskset", "setpriv", "timeout", "bash", "mount", "modprobe", "ip")
+_PROGRAMS = ("taskset", "bash", "mount", "modprobe", "ip")
 
 _MODULES = {
     **{kind: (kind,) for kind in ("bridge", "ipvlan", "macvlan", "veth")},
@@ -61,7 +61,7 @@ _SKIPPED_AT_START = (
 # Each process costs the guest about 20 ms: so there is one mount, and the loopback is set up by its flags,
 # IFF_UP and IFF_LOOPBACK. (A source that the host does not use: an old mount(8) looks there what is mounted.)
 _PROLOGUE = """\
-export PATH=SEARCHED HOME=/run
+export PATH=SEARCHED HOME=/run TMPDIR=/run
 trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger && sleep 60; }' EXIT
 mounts=('guest /proc proc' 'guest /sys sysfs' 'guest /run tmpfs' 'guest /run/netns tmpfs X-mount.mkdir')
 printf '%s\n' "${mounts[@]}" 'MODULES /run/modules/lib/modules none X-mount.mkdir,bind' >/dev/fstab
@@ -92,7 +92,7 @@ def guest_of(plan: Plan | None) -> Guest:
     """Return what the commands of `plan` need; None is for commands that are not known."""
     if plan is None:
         return _guest(_COMMON, _ENDPOINTS, on_demand=True)
-    words = {word for part in plan.parts for word in part.command.argv}
+    words = {word for part in plan.steps for word in part.command.argv}
     return _guest(words & _MODULES.keys(), len(plan.lab.endpoints), on_demand=False)
 
 
@@ -102,10 +102,10 @@ def _guest(words: Iterable[str], endpoints: int, *, on_demand: bool) -> Guest:
 
 
 class Uml:
-    """Runs a payload as root of a kernel of its own."""
+    """Runs bash as root of a kernel of its own."""
 
     kind = "uml"
-    work = "/run"
+    ephemeral = True
 
     def check(self) -> None:
         """Raise MissingRequirement where the kernel or what it needs is not installed."""
@@ -114,28 +114,49 @@ class Uml:
         require(*_PROGRAMS)
         _memory_folder(_MEMORY_MIB)
 
-    def start(self, payload: str, timeout_s: float, inbox: Inbox, plan: Plan | None = None) -> Payload:
-        """Start a kernel whose first process is bash with `payload`, made for what `plan` needs."""
+    def start(self, script: str, mailbox: int, plan: Plan | None = None) -> Process:
+        """Start a kernel whose first process is bash with `script`, made for what `plan` needs."""
         guest = guest_of(plan)
-        file = _block_device(guest, f"exec </dev/null >/dev/ttyS0\n{payload}")
-        argv = _kernel(guest, file, "con0=null,fd:2", "ssl0=null,fd:1")
-        return PayloadProcess(
-            [*_on_one_cpu(), *guarded(argv, timeout_s)],
-            file,
-            inbox,
-            decode=_Terminal().decode,
-            variables={"TMPDIR": _memory_folder(guest.memory_mib)},
-        )
+        # What comes in is echoed to a line of its own, which leads nowhere.
+        lines = ("con0=null,fd:2", "ssl0=null,fd:1", "ssl1=fd:0,null", f"ubd1r=/proc/self/fd/{mailbox}")
+        file = _block_device(guest, f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}")
+        try:
+            return _Kernel(
+                [*_on_one_cpu(), *_kernel(guest, file, *lines)],
+                passed=(file, mailbox),
+                variables={"TMPDIR": _memory_folder(guest.memory_mib)},
+            )
+        finally:
+            os.close(file)
 
-    def interact(self, payload: str) -> int:
-        """Run bash with `payload` on a kernel whose console is this process's terminal, until it ends."""
+    def files(self, slot: int) -> tuple[str, str]:
+        """Return two paths in the guest's /run."""
+        return f"/run/{slot}.out", f"/run/{slot}.err"
+
+    def interact(self, script: str) -> int:
+        """Run bash with `script` on a kernel whose console is this process's terminal, until it ends."""
         guest = guest_of(None)
         size = os.get_terminal_size()
         console = f"stty rows {size.lines} cols {size.columns} </dev/tty1"
-        wrapped = f"exec setsid --ctty --wait bash -c {shlex.quote(f'{console}; {payload}')}"
+        wrapped = f"exec setsid --ctty --wait bash -c {shlex.quote(f'{console}; {script}')}"
         file = _block_device(guest, f"({wrapped}) </dev/tty1 >/dev/tty1 2>&1\n")
         argv = [*_on_one_cpu(), *_kernel(guest, file, "con0=null,null", "con1=fd:0,fd:1")]
         return in_foreground(argv, file, {"TMPDIR": _memory_folder(guest.memory_mib)})
+
+
+class _Kernel(Process):
+    """A running kernel; its serial line puts a carriage return before each line feed, which is removed."""
+
+    _held = b""
+
+    def read(self) -> bytes:
+        """Return the next piece of what was written to the serial line, empty at the end."""
+        while chunk := super().read():
+            chunk = self._held + chunk
+            self._held = b"\r" if chunk.endswith(b"\r") else b""
+            if piece := chunk[: len(chunk) - len(self._held)].replace(b"\r\n", b"\n"):
+                return piece
+        return b""
 
 
 def _block_device(guest: Guest, payload: str) -> int:
@@ -193,15 +214,3 @@ def _on_one_cpu() -> list[str]:
     """
     cpus = sorted(os.sched_getaffinity(0))
     return [str(find_program("taskset")), "--cpu-list", str(cpus[next(_STARTED) % len(cpus)])]
-
-
-class _Terminal:
-    """Takes back what the guest's serial line adds: a carriage return before each line feed."""
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    def decode(self, chunk: bytes) -> bytes:
-        chunk = self._held + chunk
-        self._held = b"\r" if chunk.endswith(b"\r") else b""
-        return chunk[: len(chunk) - len(self._held)].replace(b"\r\n", b"\n")

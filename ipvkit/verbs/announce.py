@@ -20,10 +20,10 @@ from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingR
 from ipvkit.host.checks import others
 from ipvkit.plan import resources
 from ipvkit.run import execution, journal
-from ipvkit.run.ledger import Entry, Ledger
+from ipvkit.run.journal import Entry, Journal
 from ipvkit.run.rollback import rollback
 from ipvkit.strategies.announce import NONLOCAL_BIND
-from ipvkit.targets import CommandTarget, Ended, Inbox, Running
+from ipvkit.targets.agent import Agent, Ended, Target
 from ipvkit.tools import arping, ip, sysctl
 
 _SET = "nonlocal-bind"
@@ -152,55 +152,60 @@ Listener = Callable[[Event], bool]
 """Called with each event; returns whether its output still has a reader."""
 
 
-def keep(announcement: Announcement, target: CommandTarget, listener: Listener) -> Stopped:
+def keep(announcement: Announcement, target: Target, listener: Listener) -> Stopped:
     """Announce until time is up, a signal comes or the reader has gone; restore what was changed.
 
     Raise MissingRequirement, CommandFailed or UsageError where it cannot start: nothing was changed then,
     or it has been restored.
     """
-    inbox: Inbox = SimpleQueue()
-    with execution.signals_into(inbox):
-        _roll_back_former_run(announcement, target, inbox)
-        to_set = _prepared(announcement, target)
-        rounds = _Rounds(announcement, target, listener, inbox)
+    inbox = SimpleQueue[Ended | execution.Signal]()
+    # What is changed is not cut short by a signal: that is in another inbox.
+    with (
+        execution.signals_into(inbox),
+        Agent(target, SimpleQueue()) as changer,
+        Agent(target, inbox) as agent,
+    ):
+        _roll_back_former_run(announcement, changer)
+        to_set = _prepared(announcement, changer)
+        rounds = _Rounds(announcement, agent, listener)
         began = Began(announcement, nonlocal_bind=to_set)
         if to_set:
-            with journal.started(announcement.name) as ledger:
-                stopped = _with_nonlocal_bind(ledger, rounds, began, target)
+            with journal.started(announcement.name) as record:
+                stopped = _with_nonlocal_bind(record, rounds, began, changer)
         else:
             stopped = rounds.run(began)
         listener(stopped)
     return stopped
 
 
-def _roll_back_former_run(announcement: Announcement, target: CommandTarget, inbox: Inbox) -> None:
+def _roll_back_former_run(announcement: Announcement, agent: Agent) -> None:
     """Undo the changes of a former run that was killed; one that still runs keeps its changes."""
     with suppress(UsageError), journal.taken_over(announcement.name) as former:
         if former is not None and not former.elsewhere:
-            rollback(former, target, lambda _event: None, inbox)
+            rollback(former, agent, lambda _event: None)
 
 
-def _with_nonlocal_bind(ledger: Ledger, rounds: "_Rounds", began: Began, target: CommandTarget) -> Stopped:
+def _with_nonlocal_bind(record: Journal, rounds: "_Rounds", began: Began, agent: Agent) -> Stopped:
     """Announce with the sysctl set, and restore it; the undo is on disk before the change."""
     announcement = began.announcement
     effect = resources.Sysctl(NONLOCAL_BIND, 1, announcement.netns)
     purpose = "let arping send from an address that is not the host's own"
-    ledger.begin([Entry(_SET, purpose, announcement.write(0), effect, former="0")])
+    record.begin([Entry(_SET, purpose, announcement.write(0), effect, former="0")])
     stopped = Stopped("error", 0, 0.0)
     try:
-        execution.carry_out(target, announcement.write(1))
+        execution.carry_out(agent, announcement.write(1))
         stopped = rounds.run(began)
     finally:
-        stopped = _restored(stopped, announcement, target)
+        stopped = _restored(stopped, announcement, agent)
         if stopped.sysctl != "failed":
-            ledger.end((), (_SET,))
+            record.end((), (_SET,))
     return stopped
 
 
-def _prepared(announcement: Announcement, target: CommandTarget) -> bool:
+def _prepared(announcement: Announcement, agent: Agent) -> bool:
     """Return whether the sysctl has to be set; raise where announcing cannot work."""
     try:
-        seen = execution.carry_out(target, announcement.look)
+        seen = execution.carry_out(agent, announcement.look)
     except CommandFailed as problem:
         if announcement.netns is not None:
             problem.hint = "list the namespaces with `ipvkit netns list`"
@@ -211,11 +216,11 @@ def _prepared(announcement: Announcement, target: CommandTarget) -> bool:
     # Habets' arping does not bind to the address that it announces.
     if announcement.by == "habets" or own.issuperset(announcement.addresses):
         return False
-    return _value(announcement, target) == 0
+    return _value(announcement, agent) == 0
 
 
-def _value(announcement: Announcement, target: CommandTarget) -> int:
-    return int(execution.carry_out(target, announcement.read).stdout)
+def _value(announcement: Announcement, agent: Agent) -> int:
+    return int(execution.carry_out(agent, announcement.read).stdout)
 
 
 def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
@@ -233,14 +238,14 @@ def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
         )
 
 
-def _restored(stopped: Stopped, announcement: Announcement, target: CommandTarget) -> Stopped:
+def _restored(stopped: Stopped, announcement: Announcement, agent: Agent) -> Stopped:
     """Return `stopped` with the state of the sysctl, which is restored only if it still has the set value."""
     try:
-        value = _value(announcement, target)
+        value = _value(announcement, agent)
         if value != 1:
             return replace(stopped, sysctl="changed", value=value)
-        execution.carry_out(target, announcement.write(0))
-        value = _value(announcement, target)
+        execution.carry_out(agent, announcement.write(0))
+        value = _value(announcement, agent)
     except IpvkitError as problem:
         return replace(stopped, sysctl="failed", failure=problem)
     if value != 0:
@@ -249,28 +254,18 @@ def _restored(stopped: Stopped, announcement: Announcement, target: CommandTarge
     return replace(stopped, sysctl="restored", value=value)
 
 
-@dataclass(frozen=True, slots=True)
-class _UnderWay:
-    """An arping that has not ended yet, and its deadline."""
-
-    running: Running
-    deadline: float
-
-
 class _Rounds:
     """Announces in rounds, all addresses concurrently; one with a running arping is not started again."""
 
-    def __init__(
-        self, announcement: Announcement, target: CommandTarget, listener: Listener, inbox: Inbox
-    ) -> None:
+    def __init__(self, announcement: Announcement, agent: Agent, listener: Listener) -> None:
         self.announcement = announcement
-        self.target = target
+        self.agent = agent
         self.listener = listener
-        self.inbox = inbox
         self.rounds = 0
         self.started = 0.0
         self.failing: set[IPv4Address] = set()
-        self.under_way: dict[str, _UnderWay] = {}
+        self.under_way: dict[str, float] = {}
+        """The addresses of which the arping has not ended, each with when it has to have."""
         self.by_key = {str(address): address for address in announcement.addresses}
 
     def run(self, began: Began) -> Stopped:
@@ -283,7 +278,7 @@ class _Rounds:
         except IpvkitError as problem:
             failure = problem
         finally:
-            self._end_all()
+            self.agent.kill()
         return Stopped(reason, self.rounds, self._after_s(), failure=failure)
 
     def _until_stopped(self) -> Reason:
@@ -296,11 +291,10 @@ class _Rounds:
                     return "reader"
                 # Rounds that a sleeping or busy machine missed are not repeated.
                 due += self.announcement.every_s * (1 + (now - due) // self.announcement.every_s)
-            late = [arping_ for arping_ in self.under_way.values() if now >= arping_.deadline]
-            for arping_ in late:
-                arping_.running.stop()
-            deadlines = [a.deadline for a in self.under_way.values() if a not in late]
-            news = execution.next_of(self.inbox, min([due, end, *deadlines]))
+            for key in (key for key, deadline in self.under_way.items() if now >= deadline):
+                self.agent.stop(key)
+            deadlines = [deadline for deadline in self.under_way.values() if now < deadline]
+            news = execution.next_of(self.agent.inbox, min([due, end, *deadlines]))
             if isinstance(news, execution.Signal):
                 return _reason(news)
             if isinstance(news, Ended) and news.completed and not self._report(news.key, news.completed):
@@ -315,17 +309,18 @@ class _Rounds:
                 continue
             command = self.announcement.once(address)
             try:
-                running = self.target.start(key, command, self.inbox)
+                execution.require_for([command])
+                self.agent.start([{key: command}])
             except Exception as problem:
                 read = self._failed(address, getattr(problem, "message", str(problem))) and read
             else:
-                self.under_way[key] = _UnderWay(running, now + self.announcement.bound_s)
+                self.under_way[key] = now + self.announcement.bound_s
         return read
 
     def _report(self, key: str, completed: Completed) -> bool:
         """Report an address that began to fail or recovered; return False where the reader has gone."""
         address = self.by_key[key]
-        was_late = time.monotonic() >= self.under_way.pop(key).deadline
+        was_late = time.monotonic() >= self.under_way.pop(key)
         complaint = complaint_of(self.announcement.once(address), completed)
         if complaint and was_late:
             complaint = f"it did not end within {self.announcement.bound_s:g} s and was killed"
@@ -341,15 +336,6 @@ class _Rounds:
             return True
         self.failing.add(address)
         return self.listener(Failed(address, self._after_s(), message, self.announcement.once(address)))
-
-    def _end_all(self) -> None:
-        """Kill each running arping, and wait until it has ended."""
-        for arping_ in self.under_way.values():
-            arping_.running.stop()
-        deadline = time.monotonic() + execution.BOUND_S
-        while self.under_way and (news := execution.next_of(self.inbox, deadline)) is not None:
-            if isinstance(news, Ended):
-                del self.under_way[news.key]
 
     def _after_s(self) -> float:
         return time.monotonic() - self.started

@@ -3,18 +3,20 @@
 import os
 import re
 import shlex
-import signal
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from ipvkit.core.errors import CommandFailed, Interrupted
+from ipvkit.core.errors import CommandFailed
 from ipvkit.plan.steps import Plan
-from ipvkit.run.execution import Signal, signals_into
-from ipvkit.targets import Inbox, Output, PayloadTarget, SessionTarget
+from ipvkit.run.execution import Signal, interrupted, signals_into
+from ipvkit.targets.process import Process
+from ipvkit.targets.sandbox import Sandbox
+from ipvkit.targets.uml import Uml
 
 _PROMPT = "lan# "
 _HISTORY_OFF = "unset HISTFILE"
@@ -29,7 +31,7 @@ _DEV_FD = """\
 }"""
 
 
-def interact(plan: Plan, target: SessionTarget, greeting: str) -> int:
+def interact(plan: Plan, target: Sandbox | Uml, greeting: str) -> int:
     """Open an interactive shell on the LAN of `plan`; return its exit code (uml: 0)."""
     lines = [_HISTORY_OFF, f"PS1={shlex.quote(_PROMPT)}", f"printf '%s\\n' {shlex.quote(greeting)}"]
     rc = shlex.quote("\n".join(lines) + "\n")
@@ -38,7 +40,7 @@ def interact(plan: Plan, target: SessionTarget, greeting: str) -> int:
 
 
 def run(
-    plan: Plan, target: PayloadTarget, script: str, write: Callable[[bytes], None], timeout_s: float
+    plan: Plan, target: Sandbox | Uml, script: str, write: Callable[[bytes], None], timeout_s: float
 ) -> int:
     """Run a bash script on the LAN of `plan`, pass its output to `write`, return its exit code.
 
@@ -56,16 +58,22 @@ def run(
         # session, so that `kill 0` in the script does not end what prints the last mark.
         f"{{ {mark} begin; setsid bash /run/commands </dev/null 2>&1; {mark} $?; }} | cat\n"
     )
-    inbox: Inbox = SimpleQueue()
+    inbox: SimpleQueue[bytes | Signal] = SimpleQueue()
     deadline = time.monotonic() + timeout_s
     printed = Printed(nonce, write)
+    mailbox = os.memfd_create("unused")
     with signals_into(inbox):
-        running = target.start(payload, timeout_s, inbox)
+        running = target.start(payload, mailbox)
+        reader = threading.Thread(target=_read, args=(running, inbox), daemon=True)
+        reader.start()
         try:
-            while printed.exit_code is None and (chunk := _next(inbox, deadline)) is not None:
+            while printed.exit_code is None and (chunk := _next(inbox, deadline)):
                 printed.add(chunk)
         finally:
-            running.stop()
+            running.kill()
+            reader.join()
+            running.close()
+            os.close(mailbox)
             printed.end()
     if printed.exit_code is not None:
         return printed.exit_code
@@ -81,15 +89,21 @@ def run(
     )
 
 
-def _next(inbox: Inbox, deadline: float) -> bytes | None:
+def _read(process: Process, inbox: "SimpleQueue[bytes | Signal]") -> None:
+    while chunk := process.read():
+        inbox.put(chunk)
+    inbox.put(b"")
+
+
+def _next(inbox: "SimpleQueue[bytes | Signal]", deadline: float) -> bytes:
+    """Return what is printed next, nothing at the end."""
     try:
-        news: Output | Signal = inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+        news = inbox.get(timeout=max(0.0, deadline - time.monotonic()))
     except Empty:
         raise CommandFailed("the script did not end in time", "raise --timeout") from None
     if isinstance(news, Signal):
-        name = signal.Signals(news.number).name
-        raise Interrupted(f"interrupted by {name}", "the target has ended, and all in it")
-    return news.chunk
+        raise interrupted(news, "the target has ended, and all in it")
+    return news
 
 
 class Printed:

@@ -10,7 +10,7 @@ from ipvkit.core.command import Command, Completed
 
 if TYPE_CHECKING:
     from ipvkit.plan.steps import Plan
-    from ipvkit.targets import SessionTarget
+    from ipvkit.targets.agent import Target
 
 TIMEOUT_S = 30.0
 """How long a command may take that ends at once."""
@@ -43,7 +43,7 @@ def on_lan(commands: Mapping[str, Command]) -> "Plan":
     return on_simulated_lan(load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH), commands)
 
 
-def execute_on_lan(plan: "Plan", target: "SessionTarget", timeout_s: float) -> list[Completed]:
+def execute_on_lan(plan: "Plan", target: "Target", timeout_s: float) -> list[Completed]:
     """Execute the commands of a plan that `on_lan` returned; raise IpvkitError at the first that fails."""
     from ipvkit.plan.make import COMMANDS
     from ipvkit.run import engine

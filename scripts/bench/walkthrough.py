@@ -1,9 +1,9 @@
 """Time the walkthrough against its own preview, fed to bash line by line in the same kind of guest."""
 
+import os
 import platform
 import sys
 import time
-from queue import SimpleQueue
 from statistics import median
 
 from tabulate import tabulate
@@ -15,7 +15,6 @@ from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine
 from ipvkit.run.verdicts import judge
-from ipvkit.targets import Inbox, Output
 from ipvkit.targets.uml import Uml
 
 
@@ -28,13 +27,15 @@ def run_lab(plan: Plan) -> tuple[float, str]:
 
 def typed(plan: Plan) -> tuple[float, str]:
     """Return the seconds that the preview's lines take one after another, the undo included."""
-    inbox: Inbox = SimpleQueue()
+    mailbox = os.memfd_create("unused")
     started = time.monotonic()
-    running = Uml().start(export.preview(plan), 300, inbox)
+    running = Uml().start(export.preview(plan), mailbox)
     output = b""
-    while (news := inbox.get(timeout=300)) != Output(None):
-        output += news.chunk
-    running.stop()
+    while chunk := running.read():
+        output += chunk
+    running.kill()
+    running.close()
+    os.close(mailbox)
     pings = output.count(b"ping statistics")
     return time.monotonic() - started, f"{pings} pings"
 

@@ -1,14 +1,13 @@
 """A uml guest in which tests run commands: a machine of its own, with ipvlan, to do anything to."""
 
+import os
 import secrets
-import time
+import threading
 from dataclasses import dataclass
-from queue import SimpleQueue
 
 from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
-from ipvkit.targets import Inbox, Output
 from ipvkit.targets.uml import Uml
 
 
@@ -25,15 +24,17 @@ def in_guest(script: str, timeout_s: float = 600) -> Said:
     mark = secrets.token_hex(8)
     # Through a pipe, so that nothing takes the guest's serial line for a person's terminal.
     payload = f"(\n{script}\n) 2>&1 | cat\necho {mark} ${{PIPESTATUS[0]}}\n"
-    inbox: Inbox = SimpleQueue()
-    running = Uml().start(payload, timeout_s, inbox)
-    deadline = time.monotonic() + timeout_s
+    mailbox = os.memfd_create("unused")
+    running = Uml().start(payload, mailbox)
+    timer = threading.Timer(timeout_s, running.kill)
+    timer.start()
     output = b""
-    try:
-        while (news := inbox.get(timeout=max(0.1, deadline - time.monotonic()))) != Output(None):
-            output += news.chunk
-    finally:
-        running.stop()
+    while chunk := running.read():
+        output += chunk
+    timer.cancel()
+    running.kill()
+    running.close()
+    os.close(mailbox)
     text, found, code = output.decode(errors="replace").rpartition(mark)
     assert found, f"the guest ended early: {output.decode(errors='replace')}\n{running.complaint()}"
     return Said(int(code), text)

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ipvkit.lab import PROBERS, Attempt, Check, Lab, Outcome, gallery
+from ipvkit.lab import PROBERS, Attempt, Check, Lab, Outcome, Prober, gallery
 from ipvkit.lab.format import dump, load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine
-from ipvkit.run.batches import as_run
 from ipvkit.run.verdicts import Result, judge
 from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.uml import Uml
@@ -36,9 +35,11 @@ def results_of(labs: Iterable[Lab]) -> list[Result]:
     return results([make_plan(lab) for lab in labs])
 
 
-def results(plans: list[Plan]) -> list[Result]:
+def results(plans: list[Plan], prober: Prober = "ping") -> list[Result]:
     """Return what became of `plans`, each run in a kernel of its own."""
-    runs = engine.run_side_by_side(plans, Uml(), lambda _event: None, at_once=KERNELS_AT_ONCE, timeout_s=600)
+    runs = engine.run_concurrently(
+        plans, Uml(), lambda _event: None, at_once=KERNELS_AT_ONCE, timeout_s=600, prober=prober
+    )
     return [judge(run) for run in runs]
 
 
@@ -73,7 +74,7 @@ def test_a_lab_of_three_parents_that_was_written_from_the_reference_alone() -> N
     """
     lab = load((Path(__file__).parent / "large.yaml").read_text(), "large.yaml")
     assert (len(lab.parents), len(lab.endpoints)) == (3, 12)
-    for result in results([as_run(make_plan(lab), prober) for prober in PROBERS]):
+    for result in (result for prober in PROBERS for result in results([make_plan(lab)], prober)):
         assert [check for check in result.checks if not check.passed] == []
         assert (result.verdict, result.exit_code) == ("pass", 0), result.failure
 

@@ -140,7 +140,7 @@ def test_a_failing_command_is_undone_and_told_with_its_own_words() -> None:
     assert result.failure.command == "ip link add test1 link eth0 type ipvlan mode l2"
     assert "File exists" in result.failure.stderr
     assert result.run.residue == ()
-    undone = [str(finished.command) for finished in result.run.undone]
+    undone = [str(finished.job.command) for finished in result.run.undone]
     assert undone[:2] == ["ip link delete test1", "ip netns del test1"]
     assert undone[-1] == "ip netns del switch"
 

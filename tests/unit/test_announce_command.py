@@ -465,8 +465,8 @@ def test_a_program_that_is_taken_away_is_a_failure_like_any_other(machine: Machi
     with pytest.MonkeyPatch.context() as patch:
         # No other arping is found than the fake.
         patch.setenv("PATH", f"{machine.recorder.bin}:{machine.folder}")
-        patch.setattr("ipvkit.targets.SEARCH_PATH", ())
-        for name in ("cat", "sleep"):
+        patch.setattr("ipvkit.targets.programs.SEARCH_PATH", ())
+        for name in ("bash", "cat", "sleep"):
             (machine.folder / name).symlink_to(str(shutil.which(name, path="/usr/bin:/bin")))
         keep(Announcement((ADDRESS,), "eth0", 0.2, for_s=BOUND_S), Local(), told)
     [failed] = told.of(Failed)

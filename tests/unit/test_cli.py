@@ -21,6 +21,8 @@ from ipvkit.lab import Setting, gallery
 from ipvkit.lab.format import load
 from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Step
+from ipvkit.run.batches import Job
 from ipvkit.run.rollback import Began, Finished, Stopping
 from recorder import Recorder
 
@@ -333,6 +335,10 @@ def test_the_first_line_of_a_script_can_be_taken() -> None:
 # --- progress -----------------------------------------------------------------------------------------
 
 
+def job_of(step: Step) -> Job:
+    return Job(step.id, step.purpose, step.command, (step,))
+
+
 class Gone(io.StringIO):
     def write(self, _: str) -> int:
         raise BrokenPipeError
@@ -344,12 +350,11 @@ def test_progress_is_a_line_a_step_where_there_is_no_terminal(
     plan = make_plan(load(gallery.text("walkthrough"), "walkthrough.yaml"))
     steps = list(plan.steps)
     with Progress(plan, verbose=False) as progress:
-        for step in steps:
-            progress(Began(step, step.command))
-            progress(Finished(step, step.command, Completed(0, "", "", 0.1)))
+        for job in map(job_of, steps):
+            progress(Began(job))
+            progress(Finished(job, Completed(0, "", "", 0.1)))
         progress(Stopping("SIGINT"))
-        undo = plan.undos[0]
-        progress(Began(undo, undo.command, undoing=True))
+        progress(Began(job_of(plan.undos[0]), undoing=True))
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
@@ -368,10 +373,10 @@ def test_of_many_checks_it_is_told_how_fast_they_are_done(
     now_s = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now_s)
     with Progress(plan, verbose=False) as progress:
-        for step in plan.steps:
-            progress(Began(step, step.command))
-            now_s += 0.25 * len(step.probes)
-            progress(Finished(step, step.command, Completed(0, "", "", 0.1)))
+        for job in map(job_of, plan.steps):
+            progress(Began(job))
+            now_s += 0.25 * len(job.probes)
+            progress(Finished(job, Completed(0, "", "", 0.1)))
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if "checks" in line] == [
         *(f"{done} of 56 checks, 4.0/s, {(56 - done) / 4:.0f} s left" for done in range(4, 56, 4)),
@@ -384,7 +389,7 @@ def test_verbose_shows_each_command_as_it_is_typed(capsys: pytest.CaptureFixture
     plan = make_plan(load(gallery.text("walkthrough"), "walkthrough.yaml"))
     with Progress(plan, verbose=True) as progress:
         for step in plan.steps:
-            progress(Began(step, step.command))
+            progress(Began(job_of(step)))
     assert capsys.readouterr().err == "".join(f"+ {step.command}\n" for step in plan.steps)
 
 
@@ -393,4 +398,4 @@ def test_a_stderr_that_has_gone_ends_the_showing_and_nothing_else(monkeypatch: p
     with Progress(plan, verbose=True) as progress:
         monkeypatch.setattr(sys, "stderr", Gone())
         for step in plan.steps:
-            progress(Began(step, step.command))
+            progress(Began(job_of(step)))

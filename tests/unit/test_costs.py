@@ -8,13 +8,14 @@ from typing import TypeVar
 import pytest
 
 from ipvkit.core.command import Completed
-from ipvkit.export import exported, payload, preview
+from ipvkit.export import exported, preview
 from ipvkit.lab import Act, Lab, Outcome, Setting, on_parent
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
 from ipvkit.report import json, table
+from ipvkit.run.batches import jobs_of
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import judge
 from recorder import answered, unanswered
@@ -79,7 +80,7 @@ def written(lab: Lab) -> dict[str, int]:
     return {
         "load": calls(lambda: load(text, "new.yaml"))[0],
         "export": calls(lambda: exported(plan))[0],
-        "payload": calls(lambda: payload(plan, {}, "nonce", "/work"))[0],
+        "jobs": calls(lambda: jobs_of(plan))[0],
         "judge": calls(lambda: judge(result.run))[0],
         "json": calls(lambda: list(json.render(result)))[0],
         "table": calls(lambda: table.render(result))[0],

@@ -11,8 +11,9 @@ import pytest
 from ipvkit.core.command import Command
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.run.execution import execute
-from ipvkit.targets import PASSED_ON, SEARCH_PATH, environment, find_program, modules, require, roots_folders
+from ipvkit.targets import modules
 from ipvkit.targets.local import Local
+from ipvkit.targets.programs import PASSED_ON, SEARCH_PATH, environment, find_program, require, roots_folders
 from ipvkit.targets.uml import _block_device, guest_of
 
 NOBODY = 65534
@@ -125,7 +126,7 @@ def test_root_runs_programs_from_a_folder_of_roots(
 ) -> None:
     folder = folder_with_ip(tmp_path / "folder")
     folder.chmod(mode)
-    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin")
     assert find_program("ip") == str(folder / "ip")
     assert execute(Local(), Command(("ip", "-V")), timeout_s=60).stdout == "started the wrong one\n"
 
@@ -148,7 +149,7 @@ def test_where_root_can_run_nothing_it_runs_nothing(tmp_path: Path, monkeypatch:
     folder = given_away(tmp_path / "folder")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr("ipvkit.targets.SEARCH_PATH", ())
+    monkeypatch.setattr("ipvkit.targets.programs.SEARCH_PATH", ())
     assert find_program("ip") is None
     assert environment()["PATH"] == os.devnull
     with pytest.raises(
@@ -190,7 +191,7 @@ def test_a_uml_guest_has_the_same_path(tmp_path: Path, monkeypatch: pytest.Monke
     with os.fdopen(descriptor) as file:
         file.seek(0)
         first = file.readline()
-    assert first == f"export PATH={environment()['PATH']} HOME=/run\n"
+    assert first == f"export PATH={environment()['PATH']} HOME=/run TMPDIR=/run\n"
     assert str(folder) not in first
 
 
@@ -225,8 +226,10 @@ CHANGES_WHAT_A_PROGRAM_DOES = {
 def test_a_command_sees_what_is_passed_on_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**CHANGES_WHAT_A_PROGRAM_DOES, **dict.fromkeys(PASSED_ON, "a word")}.items():
         monkeypatch.setenv(name, value)
-    said = execute(Local(), Command(("cat", "/proc/self/environ")), timeout_s=60).stdout
-    seen = dict(entry.split("=", 1) for entry in said.split("\0") if entry)
+    said = execute(Local(), Command(("env",)), timeout_s=60).stdout
+    seen = dict(entry.split("=", 1) for entry in said.splitlines() if entry)
+    for own in ("SHLVL", "_"):  # of bash, which starts it
+        seen.pop(own, None)
     assert seen == {**dict.fromkeys(PASSED_ON, "a word"), "LC_ALL": "C", "PATH": environment()["PATH"]}
 
 

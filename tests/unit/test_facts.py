@@ -10,23 +10,27 @@ from typing import Any
 import pytest
 from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
-from ipvkit.run.execution import SIDE_BY_SIDE
+from ipvkit.run.execution import CONCURRENT
 
 GATHERS = """\
 import json, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from ipaddress import ip_interface
+from queue import SimpleQueue
 from ipvkit.host.checks import Request, check
 from ipvkit.host.facts import gather
 from ipvkit.lab import Endpoint, Setting
+from ipvkit.targets.agent import Agent
+from ipvkit.targets.local import Local
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
 world, asked = json.load(sys.stdin)
 subprocess.run(["bash", "-euc", world], check=True, stdout=subprocess.DEVNULL)
 def findings(parent, addresses, netns):
     endpoint = Endpoint("", tuple(map(ip_interface, addresses)), netns, parent)
     request = Request(parent, (Setting("l2"),), (endpoint,))
-    return [asdict(found) for found in check(request, gather(request)).findings]
+    with Agent(Local(), SimpleQueue()) as agent:
+        return [asdict(found) for found in check(request, gather(request, agent)).findings]
 with ThreadPoolExecutor() as pool:
     seen = dict(zip(asked, pool.map(lambda words: findings(*words), asked.values())))
 print(json.dumps(seen))
@@ -66,7 +70,7 @@ until [[ -n $(ip netns pids test1) ]]; do sleep 0.01; done
 ASKED: dict[str, tuple[str, list[str], str]] = {
     "free": ("p0", ["192.0.2.5/24"], ""),
     "answered": ("p0", ["192.0.2.9/24", "192.0.2.5/24", "2001:db8::5/64"], ""),
-    "many": ("p0", [f"192.0.2.{host}/24" for host in (*range(20, 20 + SIDE_BY_SIDE), 9)], ""),
+    "many": ("p0", [f"192.0.2.{host}/24" for host in (*range(20, 20 + CONCURRENT), 9)], ""),
     "own address": ("p0", ["192.0.2.1/24"], ""),
     "no carrier": ("p1", [], ""),
     "down": ("p2", ["192.0.2.9/24"], ""),

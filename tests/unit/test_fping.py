@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,14 @@ from hypothesis import strategies as st
 from captures import captures, expected, short, stripped, text_of
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import UnparsableOutput
-from ipvkit.lab import Check, Lab, Outcome
+from ipvkit.lab import Check, Lab, Outcome, Prober
 from ipvkit.lab.format import load
 from ipvkit.lab.gallery import text as lab_called
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.steps import Plan, Step
 from ipvkit.report import table
 from ipvkit.report.json import render
 from ipvkit.report.plain import plain
-from ipvkit.run.batches import as_run
+from ipvkit.run.batches import Job, jobs_of
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import Verdict, judge
 from ipvkit.tools.fping import parse_fping
@@ -83,29 +83,33 @@ def test_a_line_that_is_cut_off_counts_nothing() -> None:
 # --- plans ----------------------------------------------------------------------------------------------
 
 
-def asked(plan: Plan) -> list[list[str]]:
+Jobs = Mapping[str, Sequence[Sequence[Job]]]
+
+
+def asked(jobs: Jobs) -> list[list[str]]:
     """Return all that is asked in each stage, sorted, with what is expected of it."""
-    stages = [[probe for step in stage for probe in step.probes] for stage in plan.stages]
+    stages = [[probe for job in stage for probe in job.probes] for found in jobs.values() for stage in found]
     return [sorted(map(repr, stage)) for stage in stages if stage]
 
 
 @given(labs() | labs_on_a_parent())
 def test_with_fping_the_same_is_asked_in_each_stage_and_the_same_expected(lab: Lab) -> None:
-    assert asked(as_run(make_plan(lab), "fping")) == asked(make_plan(lab))
+    plan = make_plan(lab)
+    assert asked(jobs_of(plan, "fping")) == asked(jobs_of(plan))
 
 
 @given(labs() | labs_on_a_parent())
-def test_one_fping_asks_what_its_parts_ask_each_with_a_ping(lab: Lab) -> None:
-    by_ping, by_fping = make_plan(lab), as_run(make_plan(lab), "fping")
-    single = (part for step in by_fping.steps if step.probes for part in step.single)
-    assert Counter((part.command, part.probe) for part in single) == Counter(
-        (step.command, step.probe) for step in by_ping.steps if step.probes
+def test_one_fping_asks_what_its_steps_ask_each_with_a_ping(lab: Lab) -> None:
+    plan = make_plan(lab)
+    jobs = [j for found in jobs_of(plan, "fping").values() for stage in found for j in stage if j.probes]
+    assert Counter(step.id for job in jobs for step in job.steps) == Counter(
+        step.id for step in plan.steps if step.probe is not None
     )
-    for step in (step for step in by_fping.steps if step.probes and step.parts):
-        argv = step.command.argv[4:] if step.command.argv[0] == "ip" else step.command.argv
+    for job in (job for job in jobs if job.command != job.steps[0].command):
+        argv = job.command.argv[4:] if job.command.argv[0] == "ip" else job.command.argv
         assert argv[0] == "fping"
-        assert list(argv[-len(step.parts) :]) == [str(probe.address) for probe in step.probes]
-        assert all(isinstance(probe.check, Check) and probe.check.watch is None for probe in step.probes)
+        assert list(argv[-len(job.steps) :]) == [str(probe.address) for probe in job.probes]
+        assert all(isinstance(probe.check, Check) and probe.check.watch is None for probe in job.probes)
 
 
 # --- verdicts -------------------------------------------------------------------------------------------
@@ -126,47 +130,45 @@ def said_by_ping(outcome: Outcome) -> Completed:
     return Completed(0, answered(address), "", 1.0)
 
 
-def said(step: Step, outcomes: list[Outcome]) -> Completed:
-    """Return what a step says where paths are as in `outcomes`."""
-    if not step.parts:
+def said(job: Job, outcomes: list[Outcome]) -> Completed:
+    """Return what a job says where paths are as in `outcomes`."""
+    if "fping" not in job.command.argv:
         return said_by_ping(outcomes[0])
     counts = {Outcome.REACHABLE: "6/6/0%, min/avg/max = 0.1/0.2/0.3", Outcome.UNREACHABLE: "6/0/100%"}
     lines = [
         f"{probe.address} : xmt/rcv/%loss = {counts[outcome]}\n"
-        for probe, outcome in zip(step.probes, outcomes, strict=True)
+        for probe, outcome in zip(job.probes, outcomes, strict=True)
     ]
     return Completed(int(Outcome.UNREACHABLE in outcomes), "", "".join(lines), 1.0)
 
 
-def a_run(plan: Plan, turned: frozenset[str]) -> Run:
+def a_run(prober: Prober, turned: frozenset[str]) -> Run:
     """Return a run that went as predicted but for checks called as in `turned`, which went the other way."""
     other = {Outcome.REACHABLE: Outcome.UNREACHABLE, Outcome.UNREACHABLE: Outcome.REACHABLE}
-    run = Run(plan, "uml")
-    for step in plan.steps:
+    plan = make_plan(walkthrough())
+    run = Run(plan, "uml", jobs=jobs_of(plan, prober))
+    for job in (job for found in run.jobs.values() for stage in found for job in stage):
         outcomes = [
             other.get(probe.expected, probe.expected) if str(probe.check) in turned else probe.expected
-            for probe in step.probes
+            for probe in job.probes
         ]
-        run.completed[step.id] = said(step, outcomes) if outcomes else Completed(0, "", "", 0.1)
+        run.completed[job.id] = said(job, outcomes) if outcomes else Completed(0, "", "", 0.1)
     return run
 
 
-def verdicts(plan: Plan, turned: frozenset[str]) -> list[Verdict]:
+def verdicts(prober: Prober, turned: frozenset[str]) -> list[Verdict]:
     """Return the verdicts of such a run without what only the tool says, sorted."""
-    found = [replace(verdict, ping=None, lifetime_s=None) for verdict in judge(a_run(plan, turned)).checks]
+    found = [replace(verdict, ping=None, lifetime_s=None) for verdict in judge(a_run(prober, turned)).checks]
     return sorted(found, key=repr)
 
 
 @given(st.frozensets(st.sampled_from(["test1 -> test2", "test1 -> gateway", "host -> test1"])))
 def test_the_verdicts_are_those_of_ping(turned: frozenset[str]) -> None:
-    plans = [as_run(make_plan(walkthrough()), prober) for prober in ("ping", "fping")]
-    by_ping, by_fping = (verdicts(plan, turned) for plan in plans)
-    assert by_ping == by_fping
+    assert verdicts("ping", turned) == verdicts("fping", turned)
 
 
 def test_a_report_tells_of_each_check_what_fping_counted() -> None:
-    plan = as_run(make_plan(walkthrough()), "fping")
-    result = judge(a_run(plan, frozenset()))
+    result = judge(a_run("fping", frozenset()))
     phase = json.loads("".join(render(result)))["phases"][1]
     assert [check["observed"] for check in phase["checks"]].count("unreachable") == 1
     assert [check["ping"]["received"] for check in phase["checks"]] == [6, 6, 6, 6, 0]
@@ -175,10 +177,9 @@ def test_a_report_tells_of_each_check_what_fping_counted() -> None:
 
 @pytest.mark.parametrize("stderr", ["", "fping: something\n", "192.0.2.9 : xmt/rcv/%loss = 6/6/0%\n"])
 def test_an_fping_that_does_not_tell_of_its_hosts_is_no_verdict(stderr: str) -> None:
-    plan = as_run(make_plan(walkthrough()), "fping")
-    run = a_run(plan, frozenset())
-    step = next(step for step in plan.steps if step.probes)
-    run.completed[step.id] = Completed(1, "", stderr, 0.1)
+    run = a_run("fping", frozenset())
+    job = next(job for found in run.jobs.values() for stage in found for job in stage if job.probes)
+    run.completed[job.id] = Completed(1, "", stderr, 0.1)
     result = judge(run)
     assert isinstance(result.failure, UnparsableOutput)
-    assert [v.observed for v in result.checks[: len(step.probes)]] == [None] * len(step.probes)
+    assert [v.observed for v in result.checks[: len(job.probes)]] == [None] * len(job.probes)

@@ -18,8 +18,7 @@ from ipvkit.core.errors import CommandFailed, MissingRequirement, UsageError
 from ipvkit.plan import resources
 from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl
 from ipvkit.run import journal
-from ipvkit.run.journal import Journal, State, started, taken_over
-from ipvkit.run.ledger import Entry, undo_of
+from ipvkit.run.journal import Entry, Journal, State, started, taken_over, undo_of
 from strategies import addresses, interface_addresses, interface_names, ipv6_addresses, netns_names
 
 NAMES, SPACES = interface_names(), netns_names()
@@ -128,7 +127,10 @@ def test_a_line_in_the_middle_that_is_none_is_told_and_nothing_is_undone(
     for wrong in (b"\0\0\0\n", b"{}\n", b"[]\n", b'{"begin": [{}]}\n', b'{"done": {"y": 1}, "undone": []}\n'):
         file.write_bytes(lines[0] + wrong + lines[1])
         assert [record.state for record in journal.records()] == [State.DAMAGED]
-        with pytest.raises(CommandFailed, match=r"mine\.jsonl is no journal at line 2"), taken_over("mine"):
+        with (
+            pytest.raises(CommandFailed, match=r"mine\.jsonl is not a journal at line 2"),
+            taken_over("mine"),
+        ):
             pass
         assert main(["cleanup", "--all"]) == 4
         assert main(["status"]) == 0

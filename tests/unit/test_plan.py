@@ -34,6 +34,7 @@ from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Probe, Stage, Step, Undo
 from ipvkit.predict import State, after, next_phase, world_of
+from ipvkit.run.batches import jobs_of
 from machine import Machine, place
 from strategies import labs, labs_on_a_parent
 
@@ -83,7 +84,7 @@ def made_and_gone(stages: Iterator[Stage]) -> tuple[list[Step], list[Step]]:
     """Return the steps with an undo, and those of them that no later step cancels_undo_of, in order."""
     done: list[Step] = []
     left: list[Step] = []
-    for step in (part for stage in stages for whole in stage for part in whole.single):
+    for step in (step for stage in stages for step in stage):
         left = [other for other in left if other.id not in step.cancels_undo_of]
         if step.undo is not None:
             done.append(step)
@@ -110,7 +111,7 @@ def named(step: Step) -> set[tuple[str, str]]:
 @given(labs())
 def test_every_step_has_an_id_of_its_own_and_a_purpose(lab: Lab) -> None:
     plan = make_plan(lab)
-    steps = [*plan.parts, *(step for step in plan.steps if step.parts)]
+    steps = list(plan.steps)
     assert len({step.id for step in steps}) == len(steps)
     assert all(step.purpose and step.purpose.isprintable() for step in steps)
 
@@ -118,7 +119,7 @@ def test_every_step_has_an_id_of_its_own_and_a_purpose(lab: Lab) -> None:
 @given(labs())
 def test_no_stage_is_empty_and_its_steps_touch_different_things(lab: Lab) -> None:
     for stage in make_plan(lab).stages:
-        touched = [thing for step in stage for thing in {x for part in step.single for x in named(part)}]
+        touched = [thing for step in stage for thing in named(step)]
         assert stage
         assert len(touched) == len(set(touched))
 
@@ -127,11 +128,11 @@ def test_no_stage_is_empty_and_its_steps_touch_different_things(lab: Lab) -> Non
 def test_what_a_step_settles_or_reads_was_done_in_an_earlier_stage(lab: Lab) -> None:
     earlier: dict[str, Step] = {}
     for stage in make_plan(lab).stages:
-        for step in (part for whole in stage for part in whole.single):
+        for step in stage:
             assert all(earlier[id].undo is not None for id in step.cancels_undo_of)
             if step.undo is not None and step.undo.reads:
                 assert step.undo.reads in earlier
-        earlier |= {part.id: part for step in stage for part in step.single}
+        earlier |= {step.id: step for step in stage}
 
 
 @given(labs())
@@ -144,7 +145,7 @@ def test_a_whole_run_leaves_exactly_the_plans_undo_list(lab: Lab) -> None:
 @given(labs())
 def test_the_undo_list_takes_every_namespace_away_that_was_made_and_no_other(lab: Lab) -> None:
     plan = make_plan(lab)
-    made = [step.command.argv[-1] for step in plan.parts if step.command.argv[:3] == ("ip", "netns", "add")]
+    made = [step.command.argv[-1] for step in plan.steps if step.command.argv[:3] == ("ip", "netns", "add")]
     undone = [step.undo.command.argv for step in plan.undos if step.undo is not None]
     deleted = [argv[-1] for argv in undone if argv[:3] == ("ip", "netns", "del")]
     assert sorted(deleted) == sorted(made)
@@ -157,7 +158,7 @@ def test_after_any_stage_the_undo_leaves_the_machine_as_it_was(lab: Lab) -> None
     machine = Machine({} if lab.simulated else {lab.parent: lab.parents[0].host})
     before, read, left = copy.deepcopy(machine).state, dict[str, str](), list[Step]()
     for stage in make_plan(lab).stages:
-        for step in (part for whole in stage for part in whole.single):
+        for step in stage:
             exit_code, read[step.id] = machine.run(step.command)
             assert exit_code in step.command.ok, f"{step.command}: {read[step.id]}"
             left = [other for other in left if other.id not in step.cancels_undo_of]
@@ -174,7 +175,7 @@ def test_after_any_stage_the_undo_leaves_the_machine_as_it_was(lab: Lab) -> None
 @given(labs() | labs_on_a_parent())
 def test_a_kernel_says_to_each_attempt_what_is_predicted(lab: Lab) -> None:
     machine = Machine({} if lab.simulated else {lab.parent: lab.parents[0].host})
-    for step in make_plan(lab).parts:
+    for step in make_plan(lab).steps:
         exit_code, said = machine.run(step.command)
         if step.probe is not None and isinstance(step.probe.check, Attempt) and not step.probe.check.expect:
             predicted = step.probe.expected is Outcome.ACCEPTED
@@ -185,7 +186,7 @@ def test_a_kernel_says_to_each_attempt_what_is_predicted(lab: Lab) -> None:
 def test_the_commands_make_the_world_that_physics_sees(lab: Lab) -> None:
     """Compared is what there is at the end of the last phase, which nobody takes away but the undo."""
     machine, state = Machine({}), State()
-    for step in make_plan(lab).parts:
+    for step in make_plan(lab).steps:
         machine.run(step.command)
     for phase in lab.phases:
         for act in phase.acts:
@@ -210,26 +211,27 @@ def test_the_commands_make_the_world_that_physics_sees(lab: Lab) -> None:
 
 @given(labs() | labs_on_a_parent())
 def test_set_up_in_batches_the_machine_is_as_it_is_stepwise(lab: Lab) -> None:
+    """In the order in which the processes run them."""
     plans = [make_plan(replace(lab, setup=setup)) for setup in SETUPS]
     machines = [Machine({} if lab.simulated else {lab.parent: lab.parents[0].host}) for _ in plans]
-    for sections in zip(*(plan.sections for plan in plans), strict=True):
-        for section, machine in zip(sections, machines, strict=True):
-            for part in (part for stage in section.stages for step in stage for part in step.single):
-                machine.run(part.command)
+    for name in jobs_of(plans[0]):
+        for plan, machine in zip(plans, machines, strict=True):
+            for step in (step for stage in jobs_of(plan)[name] for job in stage for step in job.steps):
+                machine.run(step.command)
         assert machines[0].state == machines[1].state
-    stepwise, in_batches = (len(list(plan.steps)) for plan in plans)
-    assert in_batches <= stepwise
 
 
 @given(labs() | labs_on_a_parent())
-def test_a_batch_reads_the_commands_of_its_parts(lab: Lab) -> None:
-    for step in make_plan(replace(lab, setup="batch")).steps:
-        if step.parts:
-            where = place(step.command)[0]
-            lines = [Command(("ip", *line.split())) for line in step.command.stdin]
-            assert len(lines) == len(step.parts) > 1
-            for line, part in zip(lines, step.parts, strict=True):
-                assert place(part.command) == (where, line.argv)
+def test_a_batch_reads_the_commands_of_its_steps(lab: Lab) -> None:
+    plan = make_plan(replace(lab, setup="batch"))
+    jobs = [job for stages in jobs_of(plan).values() for stage in stages for job in stage]
+    assert Counter(step.id for job in jobs for step in job.steps) == Counter(s.id for s in plan.steps)
+    for job in jobs:
+        where = place(job.command)[0]
+        lines = [Command(("ip", *line.split())) for line in job.command.stdin]
+        assert bool(lines) == (len(job.steps) > 1)
+        for line, step in zip(lines, job.steps, strict=False):
+            assert place(step.command) == (where, line.argv)
 
 
 @given(labs())
@@ -302,7 +304,7 @@ def test_what_a_lab_expects_wins_over_physics_and_the_reason_says_so(lab: Lab) -
 def test_on_a_real_parent_nothing_is_done_in_the_name_of_a_peer(lab: Lab) -> None:
     plan = make_plan(lab)
     spaces = {endpoint.netns for endpoint in lab.endpoints}
-    for step in plan.parts:
+    for step in plan.steps:
         assert place(step.command)[0] in {"", *spaces}
         if step.probe is not None and isinstance(step.probe.check, Check):
             assert step.probe.check.source not in PEERS
@@ -369,8 +371,8 @@ def test_every_lab_of_the_gallery_can_be_planned_on_a_real_parent_or_says_why_no
 @given(labs_on_a_parent())
 def test_a_parent_of_somebody_else_is_never_made_or_deleted(lab: Lab) -> None:
     plan = make_plan(lab)
-    undos = [step.undo.command for step in plan.parts if step.undo is not None]
-    for command in (*(step.command for step in plan.parts), *undos):
+    undos = [step.undo.command for step in plan.steps if step.undo is not None]
+    for command in (*(step.command for step in plan.steps), *undos):
         assert ("", lab.parent) not in named(Step("", "", command))
 
 

@@ -27,6 +27,7 @@ from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json
 from ipvkit.report import table
 from ipvkit.report.plain import plain
+from ipvkit.run.batches import Job, jobs_of
 from ipvkit.run.engine import Run
 from ipvkit.run.rollback import Finished
 from ipvkit.run.verdicts import Result, Verdict, judge
@@ -54,9 +55,13 @@ def probes(plan: Plan) -> list[Step]:
     return [step for step in plan.steps if step.probe is not None]
 
 
+def all_jobs(plan: Plan) -> list[Job]:
+    return [job for stages in jobs_of(plan).values() for stage in stages for job in stage]
+
+
 def run_of(plan: Plan, *outputs: str | Completed, failure: IpvkitError | None = None) -> Run:
     """Return a run in which everything went well and the pings printed `outputs`, in order."""
-    completed = {step.id: Completed(0, "", "", 0.01) for step in plan.steps}
+    completed = {job.id: Completed(0, "", "", 0.01) for job in all_jobs(plan)}
     for step, output in zip(probes(plan), outputs, strict=False):
         completed[step.id] = output if isinstance(output, Completed) else Completed(0, output, "", 1.0)
     return Run(plan, "local", "6.12.0", completed, failure=failure, duration_s=2.0)
@@ -394,7 +399,11 @@ def results() -> Sequence[Result]:
     left.residue = ("netns test1",)
     step = left.plan.undos[0]
     assert step.undo is not None
-    left.undone = [Finished(step, step.undo.completed("0"), Completed(1, "", "no", 0.1), undoing=True)]
+    left.undone = [
+        Finished(
+            Job(step.id, step.purpose, step.undo.completed("0")), Completed(1, "", "no", 0.1), undoing=True
+        )
+    ]
     kept = as_predicted(walkthrough())
     kept.kept = True
     problem = CommandFailed("it failed", "mend it", command="ip netns add x", stderr="File exists")
@@ -416,8 +425,9 @@ def test_a_run_tells_each_step_and_each_check_by_its_phase() -> None:
     assert [phase["name"] for phase in document["phases"]] == ["lan", "l2", "l3"]
     assert [phase["mode"] for phase in document["phases"]] == [None, "l2", "l3"]
     steps = [step for phase in document["phases"] for step in phase["steps"]]
-    assert [step["argv"] for step in steps] == [list(step.command.argv) for step in result.run.plan.steps]
-    assert [step["command"] for step in steps] == [str(step.command) for step in result.run.plan.steps]
+    jobs = all_jobs(result.run.plan)
+    assert [step["argv"] for step in steps] == [list(job.command.argv) for job in jobs]
+    assert [step["command"] for step in steps] == [str(job.command) for job in jobs]
     checks = [check for phase in document["phases"] for check in phase["checks"]]
     assert all(check["passed"] for check in checks)
     watched = next(check for check in checks if check["expected"] == "expires")

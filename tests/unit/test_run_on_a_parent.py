@@ -23,8 +23,8 @@ from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Netns
 from ipvkit.plan.steps import Plan
 from ipvkit.run import journal
-from ipvkit.run.ledger import Entry
-from ipvkit.targets import require_ipvlan
+from ipvkit.run.journal import Entry
+from ipvkit.targets.ipvlan import require_ipvlan
 from ipvkit.targets.local import Local
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, answered, unanswered, watched_to_its_end
 
@@ -152,7 +152,7 @@ def test_a_run_prints_its_table_on_stdout_and_its_progress_on_stderr(
     code, out, err = run()
     assert any("192.168.104.254" in line for line in changes(recorder)), "the parent's own gateway"
     assert code == 0
-    assert out.splitlines()[-1].startswith("pass: walkthrough, ")
+    assert out.splitlines()[-1].startswith("walkthrough: 3 of 3 as predicted")
     assert "make a namespace for test1" in err
     assert "\x1b" not in out + err
 
@@ -191,7 +191,7 @@ def test_a_check_that_comes_out_otherwise_is_exit_code_1(run: Callable[..., Ran]
     assert line in pings()
     code, out, _ = run(but={line: Answer(unanswered("192.168.104.212"), exit_code=1)})
     assert code == 1
-    assert "(not: test1 -> test2)" in out.splitlines()[-1]
+    assert "(DIFFERS: test1 -> test2)" in out.splitlines()[-1]
 
 
 def test_a_command_that_fails_is_told_whole_and_is_exit_code_4(

@@ -58,7 +58,8 @@ from ipvkit.report.measure_arp import render_json as render_measured
 from ipvkit.report.outputs import Output, command_document, event_line
 from ipvkit.report.ping import PING
 from ipvkit.report.plain import error, plain
-from ipvkit.run import journal, ledger
+from ipvkit.run import journal
+from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
 from ipvkit.run.rollback import Finished
 from ipvkit.run.verdicts import judge
@@ -165,7 +166,9 @@ def a_run(plan: Plan, **changed: Any) -> dict[str, Any]:
     """Return the document of a run that went as predicted, with the fields of Run that are `changed`."""
     run = as_predicted(plan)
     run.undone = [
-        Finished(step, step.undo.completed("0\n"), Completed(0, "", "", 0.02), undoing=True)
+        Finished(
+            Job(step.id, step.purpose, step.undo.completed("0\n")), Completed(0, "", "", 0.02), undoing=True
+        )
         for step in plan.undos
         if step.undo is not None
     ]
@@ -381,12 +384,12 @@ LEFT: dict[str, Resource] = {
 """All that a lab can leave, in the order in which it is done."""
 
 
-def leave(run: ledger.Ledger) -> None:
+def leave(run: journal.Journal) -> None:
     """Begin what is in LEFT, as a run does whose end nobody sees."""
     former = {id: "0" if isinstance(effect, Sysctl) else "" for id, effect in LEFT.items()}
     run.begin(
         [
-            ledger.Entry(id, "leave it", ledger.undo_of(effect, former[id]), effect, former[id])
+            journal.Entry(id, "leave it", journal.undo_of(effect, former[id]), effect, former[id])
             for id, effect in LEFT.items()
         ]
     )

@@ -7,14 +7,12 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
-from ipvkit.export import Frame, exported, payload, preview, read_frames
+from ipvkit.export import exported, preview
 from ipvkit.lab import Act, Attempt, Lab, Outcome, SetMtu, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
-from ipvkit.run.leftovers import together, views_of
 from strategies import labs, labs_on_a_parent
 
 NONCE = "0123456789abcdef"
@@ -22,10 +20,6 @@ NONCE = "0123456789abcdef"
 
 def walkthrough() -> Plan:
     return make_plan(load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml"))
-
-
-def whole_payload(plan: Plan) -> str:
-    return payload(plan, together(views_of(plan)), NONCE, "/run")
 
 
 def one_by_one(typed: Sequence[str]) -> list[str]:
@@ -83,7 +77,6 @@ def complaints(text: str, *words: str) -> str:
 def test_bash_reads_every_script_and_every_payload(lab: Lab) -> None:
     plan = make_plan(lab)
     assert complaints(exported(plan), "bash", "-n") == ""
-    assert complaints(whole_payload(plan), "bash", "-n") == ""
 
 
 # Shrinking would take minutes, shellcheck is slow.
@@ -116,139 +109,8 @@ def test_a_script_has_each_command_as_it_is_typed(lab: Lab) -> None:
     at = 0
     for step in plan.steps:
         at = text.index(f"\nstep {step.id} {step.command}\n", at)
-        for part in step.single:
+        for part in [step]:
             if part.undo is not None:
                 at = text.index(f"\nwith undo {part.undo.command}\n", at)
-    undos = [part for part in plan.parts if part.undo is not None]
+    undos = [part for part in plan.steps if part.undo is not None]
     assert text.count("\nwith undo ") == len(undos)
-
-
-@given(labs() | labs_on_a_parent())
-def test_the_script_and_the_payload_have_one_body(lab: Lab) -> None:
-    plan = make_plan(lab)
-
-    def body(text: str) -> list[str]:
-        lines = text.splitlines()
-        start = next(at for at, line in enumerate(lines) if line.startswith("# --- phase "))
-        only_a_person_sees = ("with check ", "with try ", "with makes ", "with bound ", "tell ", "look ")
-        return [line for line in lines[start:] if line and not line.startswith(only_a_person_sees)]
-
-    assert body(exported(plan)) == body(whole_payload(plan))
-
-
-# --- frames ------------------------------------------------------------------------------------------
-
-WORD = st.from_regex(r"[a-z0-9.]{1,12}", fullmatch=True)
-TIMES = st.integers(10**15, 2 * 10**15).map(lambda number: number / 1_000_000)
-OUTPUT = st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.sampled_from(
-    [
-        f"{NONCE} done 0\n",
-        f"{NONCE} end step x 1.0 0 0 0\n\n",
-        "fedcba9876543210 done 0\n",
-        "\n",
-        "\r\n",
-        "no line end",
-        '{"json": [1]}\n' * 20,
-    ]
-)
-FRAMES = st.one_of(
-    st.builds(Frame, st.just("begin"), st.sampled_from(["step", "undo", "before", "after"]), WORD, TIMES),
-    st.builds(
-        Frame,
-        st.just("end"),
-        st.sampled_from(["step", "undo", "before", "after"]),
-        WORD,
-        TIMES,
-        st.integers(-64, 128),
-        OUTPUT,
-        OUTPUT,
-    ),
-    st.builds(lambda release: Frame("hello", stdout=release), WORD),
-    st.builds(lambda code: Frame("done", exit_code=code, stdout=str(code)), st.integers(0, 255)),
-)
-NOISE = st.one_of(
-    st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]), min_size=1),
-    st.sampled_from(
-        [
-            "fedcba9876543210 done 0",
-            "fedcba9876543210 end step l2.1 1700000000.5 0 0 0",
-            f"{NONCE}",
-            f"{NONCE} done",
-            f" {NONCE} done 0",
-            f"x{NONCE} done 0",
-            f"{NONCE} end step l2.1 1700000000.5 0 0",
-            f"{NONCE} end step l2.1 1700000000.5 0 -1 0",
-            f"{NONCE} begin step l2.1",
-            f"{NONCE} done 0 and more",
-        ]
-    ),
-).map(lambda line: Frame("noise", stdout=line))
-
-
-def written(frame: Frame) -> bytes:
-    """Return `frame` as the payload's bash writes it."""
-    head = f"{NONCE} {frame.event}"
-    match frame.event:
-        case "noise":
-            return f"{frame.stdout}\n".encode()
-        case "begin":
-            return f"{head} {frame.kind} {frame.id} {frame.time_s:.6f}\n".encode()
-        case "end":
-            out, err = frame.stdout.encode(), frame.stderr.encode()
-            code = frame.exit_code if frame.exit_code >= 0 else 128 - frame.exit_code
-            sizes = f"{frame.time_s:.6f} {code} {len(out)} {len(err)}"
-            return f"{head} {frame.kind} {frame.id} {sizes}\n".encode() + out + err + b"\n"
-        case _:
-            return f"{head} {frame.stdout}\n".encode()
-
-
-def cut(stream: bytes, places: Sequence[int]) -> list[bytes]:
-    at = sorted({place % (len(stream) + 1) for place in places})
-    return [stream[a:b] for a, b in zip([0, *at], [*at, len(stream)], strict=True)]
-
-
-@settings(max_examples=2 * settings().max_examples)
-@given(st.lists(FRAMES | NOISE), st.lists(st.integers(0, 10**6), max_size=20))
-def test_frames_in_any_chunks_are_read_as_they_were_written(frames: list[Frame], places: list[int]) -> None:
-    stream = b"".join(written(frame) for frame in frames)
-    assert list(read_frames(cut(stream, places), NONCE)) == frames
-
-
-@given(st.lists(FRAMES | NOISE, min_size=1))
-def test_each_frame_is_there_as_soon_as_its_last_byte(frames: list[Frame]) -> None:
-    found = read_frames((written(frame) for frame in frames), NONCE)
-    assert [next(found) for _ in frames] == frames
-
-
-@given(st.lists(FRAMES | NOISE), st.data())
-def test_a_stream_that_ends_early_gives_its_whole_frames_and_keeps_the_rest(
-    frames: list[Frame], data: st.DataObject
-) -> None:
-    last = data.draw(FRAMES)
-    whole = written(last)
-    part = whole[: data.draw(st.integers(0, len(whole) - 1))]
-    found = list(read_frames([b"".join(map(written, frames)), part], NONCE))
-    assert found[: len(frames)] == frames
-    assert all(frame.event == "noise" for frame in found[len(frames) :])
-    assert bool(found[len(frames) :]) == bool(part)
-
-
-@given(st.binary())
-def test_what_is_no_frame_is_kept_whatever_bytes_it_has(stream: bytes) -> None:
-    found = list(read_frames([stream], NONCE))
-    assert {frame.event for frame in found} <= {"noise"}
-    lines = [line for line in stream.split(b"\n") if line]
-    assert [frame.stdout for frame in found] == [line.decode(errors="replace") for line in lines]
-
-
-@given(st.lists(FRAMES))
-def test_the_frames_of_another_run_are_noise(frames: list[Frame]) -> None:
-    stream = b"".join(written(frame) for frame in frames if frame.event != "end")
-    assert {frame.event for frame in read_frames([stream], "another")} <= {"noise"}
-
-
-@pytest.mark.parametrize("signal", [1, 2, 9, 15])
-def test_a_death_by_signal_is_a_negative_exit_code(signal: int) -> None:
-    line = f"{NONCE} end step l2.1 1700000000.5 {128 + signal} 0 0\n\n"
-    (frame,) = read_frames([line.encode()], NONCE)
-    assert frame.exit_code == -signal

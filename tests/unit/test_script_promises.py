@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvkit.core.errors import IpvkitError
-from ipvkit.export import exported, payload, writer
+from ipvkit.export import exported, writer
 from ipvkit.lab import Act, AddLink, Attempt, Check, Endpoint, Lab, Parent, Phase, Setting
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Proxy, Resource, Route, Sysctl
 from ipvkit.plan.steps import Plan, Section, Stage, Step, Undo
-from ipvkit.targets import find_program
+from ipvkit.targets.programs import find_program
 from ipvkit.tools import ip, sysctl
 from strategies import labs, labs_on_a_parent
 
@@ -490,7 +490,7 @@ def meant(plan: Plan) -> list[list[str]]:
         found.append(["step", step.id, *step.command.argv])
         if step.command.stdin:
             found.append(["lines", *step.command.stdin])
-        found += [["undo", *part.undo.command.argv] for part in step.single if part.undo is not None]
+        found += [["undo", *part.undo.command.argv] for part in [step] if part.undo is not None]
     return found
 
 
@@ -503,7 +503,7 @@ def test_no_text_of_a_lab_becomes_a_word_of_a_script(
     plan = hostile(make_plan(lab), text)
     folder = tmp_path_factory.mktemp("empty")
     try:
-        texts = [exported(plan), payload(plan, {}, "nonce", "/run")]
+        texts = [exported(plan)]
     except IpvkitError:
         return
     for written in texts:

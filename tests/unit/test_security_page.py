@@ -11,7 +11,7 @@ from ipvkit.core.errors import InvalidLab
 from ipvkit.lab import Lab, fields
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
-from ipvkit.targets import PACKAGES, PASSED_ON, SEARCH_PATH
+from ipvkit.targets.programs import PACKAGES, PASSED_ON, SEARCH_PATH
 from strategies import labs, labs_on_a_parent
 
 PROSE = Document(ROOT / "docs" / "explanation" / "security.md").prose

@@ -26,7 +26,7 @@ def lab(name: str) -> Lab:
 
 def types(plan: Plan) -> set[str]:
     """Return the types of the links that a plan makes."""
-    words = [word for part in plan.parts for word in pairwise(part.command.argv)]
+    words = [word for part in plan.steps for word in pairwise(part.command.argv)]
     # A link may have the name "type".
     return {kind for word, kind in words if word == "type"} & KINDS
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from queue import SimpleQueue
 from unittest.mock import patch
 
@@ -24,11 +23,11 @@ from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Link, Netns, Sysctl
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine, journal
-from ipvkit.run.journal import Journal, started, taken_over
-from ipvkit.run.ledger import Entry, Ledger, undo_of, written
+from ipvkit.run.journal import Entry, Journal, started, taken_over, undo_of
 from ipvkit.run.rollback import Finished, Rollback, rollback
 from ipvkit.strategies.announce import NONLOCAL_BIND
-from ipvkit.targets import Ended, Inbox, Running
+from ipvkit.targets.agent import Agent
+from scripted import Scripted
 from strategies import labs_on_a_parent
 
 PARENT = "eth0"
@@ -37,7 +36,7 @@ Place = str | None
 
 @dataclass
 class Machine:
-    """A CommandTarget that keeps in mind what commands change, and shows it as `ip` and `sysctl` do.
+    """A small machine that keeps in mind what commands change, and shows it as `ip` and `sysctl` do.
 
     `namespaces` are by name with their inodes, `links` by their namespace and name with ifindex and kind.
     """
@@ -55,7 +54,6 @@ class Machine:
     routes: set[tuple[str, str]] = field(default_factory=set)
     numbers: "count[int]" = field(default_factory=lambda: count(100))
     watch: Callable[[], None] = lambda: None
-    kind: str = "told"
 
     @property
     def state(self) -> dict[str, object]:
@@ -69,11 +67,16 @@ class Machine:
         for name, value in state.items():
             setattr(self, name, deepcopy(value))
 
-    def start(self, key: str, command: Command, inbox: Inbox) -> Running:
+    @property
+    def target(self) -> Scripted:
+        """This machine as a target."""
+        return Scripted(self.run)
+
+    def run(self, command: Command) -> Completed:
+        """Do `command`, and return what it prints."""
         self.watch()
         code, out, said = self._batch(command) if command.stdin else self._do_one(command.argv)
-        inbox.put(Ended(key, Completed(code, out, said, 0.0)))
-        return self
+        return Completed(code, out, said, 0.0)
 
     def _do_one(self, argv: tuple[str, ...]) -> tuple[int, str, str]:
         code, out = self._do(argv, None)
@@ -83,17 +86,15 @@ class Machine:
     def _batch(self, command: Command) -> tuple[int, str, str]:
         """Do the lines of a batch, up to the first that fails or, with ``-force``, all."""
         before = tuple(word for word in command.argv[:-2] if word != "-force")
-        ended, told = 0, ""
+        ended, shown, told = 0, "", ""
         for number, line in enumerate(command.stdin, 1):
-            code, _, said = self._do_one((*before, *line.split()))
+            code, out, said = self._do_one((*before, *line.split()))
+            shown += f"{out}\n" if out else ""
             if code:
                 ended, told = 1, f"{told}{said}Command failed -:{number}\n"
                 if "-force" not in command.argv:
                     break
-        return ended, "", told
-
-    def stop(self) -> None:
-        raise AssertionError("nothing hangs here")
+        return ended, shown, told
 
     def _do(self, argv: tuple[str, ...], place: Place) -> tuple[int, str]:
         line = " ".join(argv)
@@ -148,7 +149,7 @@ class Machine:
         if line.startswith("sysctl -n "):
             return self.sysctls.get(line.split()[-1], "0")
         shown: list[object] = []
-        if line == "ip -json netns list":
+        if line.endswith("netns list"):
             shown = [{"name": name} for name in self.namespaces]
         elif line.endswith("addr show"):
             for (where, name), (index, kind) in self.links.items():
@@ -172,7 +173,7 @@ def known_to_the_kernel(machine: Machine) -> Iterator[None]:
         return machine.links[None, name][0]
 
     with (
-        patch("ipvkit.run.ledger.mark_of_netns", lambda name: machine.namespaces.get(name)),
+        patch("ipvkit.run.journal.mark_of_netns", lambda name: machine.namespaces.get(name)),
         patch("ipvkit.run.rollback.mark_of_netns", lambda name: machine.namespaces.get(name)),
         patch("socket.if_nametoindex", index_of),
     ):
@@ -183,10 +184,11 @@ def silent(_: object) -> None:
     """Listen to nothing."""
 
 
-def undone(ledger: Ledger, machine: Machine) -> tuple[Rollback, list[str]]:
+def undone(ledger: Journal, machine: Machine) -> tuple[Rollback, list[str]]:
     """Take back what `ledger` holds; return what came of it and the lines that were run."""
-    taken = rollback(ledger, machine, silent, SimpleQueue())
-    return taken, [str(finished.command) for finished in taken.undone]
+    with Agent(machine.target, SimpleQueue()) as agent:
+        taken = rollback(ledger, agent, silent)
+    return taken, [str(finished.job.command) for finished in taken.undone]
 
 
 @given(lab=labs_on_a_parent(), data=st.data())
@@ -202,7 +204,7 @@ def test_a_run_that_is_killed_at_any_command_is_undone_exactly(
     machine.watch = lambda: instants.append((file.read_bytes(), machine.state))
     with patch.dict("os.environ", XDG_STATE_HOME=str(folder)), known_to_the_kernel(machine):
         with started(lab.name) as ledger:
-            engine.run(make_plan(lab), machine, silent, ledger=ledger)
+            engine.run(make_plan(lab), machine.target, silent, journal=ledger)
         assert machine.state == before
         assert not file.exists()
         machine.watch = lambda: None
@@ -218,32 +220,6 @@ def test_a_run_that_is_killed_at_any_command_is_undone_exactly(
                 assert undone(left, machine)[1] == [], "once is enough"
             assert machine.state == before
             assert journal.records() == []
-
-
-class WithoutShell(Machine):
-    """A machine on which no row can be started, as where the program of one of its commands is gone."""
-
-    def start_row(self, _: Mapping[str, Command], __: Inbox) -> Running:
-        raise CommandFailed("tc is not installed")
-
-    start_side_by_side = start_row
-
-
-def test_what_cannot_be_undone_in_a_row_is_undone_one_by_one(tmp_path: Path) -> None:
-    machine = WithoutShell()
-    entries = [Entry(name, "make it", Netns(name).undo, Netns(name)) for name in ("n1", "n2", "n3", "n4")]
-    with patch.dict("os.environ", XDG_STATE_HOME=str(tmp_path)), known_to_the_kernel(machine):
-        before = machine.state
-        with started("rows") as ledger:
-            ledger.begin(entries)
-            for entry in entries:
-                machine.start(entry.id, Command(("ip", "netns", "add", entry.id)), SimpleQueue())
-            ledger.end([entry.id for entry in entries], [])
-            taken, lines = undone(ledger, machine)
-        assert (taken.left, machine.state) == ([], before)
-        assert [line for line in lines if line.startswith("ip netns del")] == [
-            f"ip netns del n{number}" for number in (4, 3, 2, 1)
-        ]
 
 
 # --- what others do meanwhile ---------------------------------------------------------------------------
@@ -263,29 +239,29 @@ def machine() -> Iterator[Machine]:
 
 
 @pytest.fixture
-def up(machine: Machine) -> Ledger:
+def up(machine: Machine) -> Journal:
     """Return the ledger of a lab that is up on `machine`, as another process reads it."""
-    ledger = Ledger()
-    assert engine.run(plan(), machine, silent, keep=True, ledger=ledger).kept
+    ledger = Journal()
+    assert engine.run(plan(), machine.target, silent, keep=True, journal=ledger).kept
     return as_read(ledger)
 
 
-def as_read(ledger: Ledger) -> Ledger:
+def as_read(ledger: Journal) -> Journal:
     """Return what another process reads of it: it knows of nothing that it has certainly been done."""
-    read = Ledger()
+    read = Journal()
     for entry in ledger.entries.values():
-        read.read({"begin": [json.loads(json.dumps(written(entry)))]})
-        read.read({"done": {entry.id: entry.mark}, "undone": []})
+        read._take({"begin": [json.loads(json.dumps(journal._written(entry)))]})
+        read._take({"done": {entry.id: entry.mark}, "undone": []})
     return read
 
 
-def test_what_is_up_is_taken_down(machine: Machine, up: Ledger) -> None:
+def test_what_is_up_is_taken_down(machine: Machine, up: Journal) -> None:
     taken, _ = undone(up, machine)
     assert machine.state == Machine().state
     assert (taken.left, taken.alone, up.entries) == ([], {}, {})
 
 
-def test_what_has_gone_is_passed_over(machine: Machine, up: Ledger) -> None:
+def test_what_has_gone_is_passed_over(machine: Machine, up: Journal) -> None:
     machine._do(("ip", "netns", "del", "test1"), None)
     taken, lines = undone(up, machine)
     assert not [line for line in lines if "test1" in line]
@@ -293,7 +269,7 @@ def test_what_has_gone_is_passed_over(machine: Machine, up: Ledger) -> None:
     assert machine.state == Machine().state
 
 
-def test_a_namespace_of_that_name_that_is_another_one_is_left_alone(machine: Machine, up: Ledger) -> None:
+def test_a_namespace_of_that_name_that_is_another_one_is_left_alone(machine: Machine, up: Journal) -> None:
     for verb in ("del", "add"):
         machine._do(("ip", "netns", verb, "test1"), None)
     machine.links["test1", "test1"] = (9, "ipvlan")
@@ -307,7 +283,7 @@ def test_a_namespace_of_that_name_that_is_another_one_is_left_alone(machine: Mac
 
 
 def test_a_namespace_that_holds_somebody_elses_link_stays_until_it_holds_none(
-    machine: Machine, up: Ledger
+    machine: Machine, up: Journal
 ) -> None:
     machine.links["test1", "nic"] = (77, None)
     taken, _ = undone(up, machine)
@@ -320,7 +296,7 @@ def test_a_namespace_that_holds_somebody_elses_link_stays_until_it_holds_none(
 
 
 def test_a_sysctl_that_somebody_else_has_set_is_left_alone(machine: Machine) -> None:
-    ledger = Ledger()
+    ledger = Journal()
     undo = undo_of(Sysctl(NONLOCAL_BIND, 1), "0")
     ledger.begin([Entry("x", "set it", undo, Sysctl(NONLOCAL_BIND, 1), "0")])
     machine.sysctls[NONLOCAL_BIND] = "2"
@@ -341,7 +317,7 @@ def test_a_link_of_that_name_that_is_another_one_is_left_alone(
     machine: Machine, now: tuple[int, str], why: str
 ) -> None:
     machine.links[None, "mine"] = (5, "ipvlan")
-    ledger = Ledger()
+    ledger = Journal()
     ledger.begin([Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
     ledger.end(["x"], [])
     machine.links[None, "mine"] = now
@@ -352,7 +328,7 @@ def test_a_link_of_that_name_that_is_another_one_is_left_alone(
 
 def test_a_link_that_was_renamed_is_named_and_stays_in_the_ledger(machine: Machine) -> None:
     machine.links[None, "mine"] = (5, "ipvlan")
-    ledger = Ledger()
+    ledger = Journal()
     ledger.begin([Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
     ledger.end(["x"], [])
     machine.links[None, "yours"] = machine.links.pop((None, "mine"))
@@ -361,18 +337,18 @@ def test_a_link_that_was_renamed_is_named_and_stays_in_the_ledger(machine: Machi
 
 
 def test_where_the_machine_cannot_be_looked_at_another_process_undoes_nothing(
-    machine: Machine, up: Ledger
+    machine: Machine, up: Journal
 ) -> None:
     held, before = dict(up.entries), machine.state
     with patch.object(Machine, "_show", lambda *_: "rubbish"):
         taken, lines = undone(up, machine)
     assert lines == []
     assert len(taken.left) == len(held)
-    assert "not known whether it is there: netns test1" in "\n".join(taken.left)
+    assert "unknown whether it is there: netns test1" in "\n".join(taken.left)
     assert (up.entries, machine.state) == (held, before)
 
 
-def test_what_ip_does_not_list_and_is_there_is_not_taken_for_gone(machine: Machine, up: Ledger) -> None:
+def test_what_ip_does_not_list_and_is_there_is_not_taken_for_gone(machine: Machine, up: Journal) -> None:
     show = Machine._show
     with patch.object(Machine, "_show", lambda s, line, n: "" if "list" in line else show(s, line, n)):
         undone(up, machine)
@@ -383,11 +359,11 @@ def test_where_it_cannot_be_looked_at_the_run_itself_undoes_what_it_did(machine:
     """It knows what it has done, moments ago."""
 
     def listener(event: object) -> None:
-        if isinstance(event, Finished) and event.step.purpose.startswith("ping"):
+        if isinstance(event, Finished) and event.job.purpose.startswith("ping"):
             machine.__dict__["_show"] = lambda *_: "rubbish"
 
-    run = engine.run(plan(), machine, listener)
+    run = engine.run(plan(), machine.target, listener)
     assert machine.state == Machine().state
     assert isinstance(run.failure, CommandFailed)
     (left,) = run.residue
-    assert left.startswith("not known"), "what it undid it does not doubt"
+    assert left.startswith("unknown"), "what it undid it does not doubt"

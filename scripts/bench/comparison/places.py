@@ -1,15 +1,16 @@
 """Where a script is timed: in a kernel of its own (uml), or natively in namespaces that end with it."""
 
+import os
+import threading
 import time
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 
+from ipvkit.lab import LAN
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.run import engine
-from ipvkit.run.batches import as_run
 from ipvkit.run.rollback import Began, Finished, Stopping
-from ipvkit.targets import Inbox, Output, PayloadTarget
+from ipvkit.targets.agent import Target
 from ipvkit.targets.uml import Uml
 
 BEGIN, END, RIGHT = "bench-begin", "bench-end", "bench-right"
@@ -25,7 +26,7 @@ class Place:
     """A target with the kind of link that its kernel has, and how long a script may take there."""
 
     name: str
-    target: PayloadTarget
+    target: Target
     kind: str
     limit_s: float
 
@@ -34,40 +35,41 @@ class Place:
 
         Raise NotMeasuredError where it fails or takes longer than the limit.
         """
-        limit_s = self.limit_s
-        inbox: Inbox = SimpleQueue()
         marks: dict[str, float] = {}
         output = b""
-        deadline = time.monotonic() + limit_s
-        # Through a pipe, so that nothing takes the guest's serial line for a terminal.
-        running = self.target.start(f"{{\n{script}\n}} 2>&1 | cat\n", limit_s, inbox)
-        try:
-            while (news := inbox.get(timeout=max(0.0, deadline - time.monotonic()))) != Output(None):
-                output += news.chunk
-                for mark in (BEGIN, END, RIGHT):
-                    if f"{mark}\n".encode() in output:
-                        marks.setdefault(mark, time.perf_counter())
-        except Empty:
-            raise NotMeasuredError(f"it took more than {limit_s:g} s") from None
-        finally:
-            running.stop()
+        mailbox = os.memfd_create("unused")
+        # Through a pipe, so that no program takes the guest's serial line for a terminal.
+        running = self.target.start(f"{{\n{script}\n}} 2>&1 | cat\n", mailbox)
+        timer = threading.Timer(self.limit_s, running.kill)
+        timer.start()
+        while chunk := running.read():
+            output += chunk
+            for mark in (BEGIN, END, RIGHT):
+                if f"{mark}\n".encode() in output:
+                    marks.setdefault(mark, time.perf_counter())
+        timer.cancel()
+        running.kill()
+        running.close()
+        os.close(mailbox)
         if RIGHT not in marks:
             lines = output.decode(errors="replace").splitlines()
             said = next((line for line in reversed(lines) if line and line not in (BEGIN, END)), "")
-            raise NotMeasuredError(said or running.complaint() or f"it ended early, or after {limit_s:g} s")
+            raise NotMeasuredError(
+                said or running.complaint() or f"it ended early, or after {self.limit_s:g} s"
+            )
         return marks[END] - marks[BEGIN]
 
 
 def on_uml(lab: str, limit_s: float) -> float:
     """Run a lab on uml; return the seconds from the first command in its phases to the end of the last."""
-    plan = as_run(make_plan(load(lab, "bench.yaml")))
-    inside = {
-        step.id for section in plan.sections if section.phase for stage in section.stages for step in stage
-    }
+    plan = make_plan(load(lab, "bench.yaml"))
     times: list[float] = []
+    """When the simulated LAN was built, and when each process of a phase had ended."""
 
     def note(event: Began | Finished | Stopping) -> None:
-        if isinstance(event, Began | Finished) and not event.undoing and event.step.id in inside:
+        if isinstance(event, Finished) and not event.undoing:
+            if event.job.id.startswith(f"{LAN}."):
+                times.clear()
             times.append(time.perf_counter())
 
     run = engine.run(plan, Uml(), note, timeout_s=limit_s)

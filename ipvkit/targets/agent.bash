@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Runs commands for ipvkit, many at a time, and reports each as it ends. It knows nothing of labs.
+#
+# agent.bash MAILBOX: each line on stdin is a request:
+#   run COUNT   read COUNT words, each ended by NUL, from MAILBOX: rows of commands, which run concurrently
+#   stop ROW    kill the command that runs in that row, and begin no other there
+#   rest        begin no other command in any row
+# A row is: its number of words after this one, its name, the files for stdout and stderr, and for each command
+# its key, its number of words, these words, and its stdin. The commands of a row run one after another.
+# Each line on stdout is a report: `started KERNEL`; `read`, when MAILBOX may be written again; and for a command
+# `KEY EXIT_CODE MICROSECONDS STDOUT_BYTES STDERR_BYTES` (a hyphen for what did not begin), then its stdout and
+# stderr, then a newline. At the end of stdin, or on TERM, it ends with everything that it has started.
+set -uf
+export LC_ALL=C
+export -n PWD OLDPWD SHLVL TMPDIR
+mailbox=$1
+declare -A rows=()
+trap 'kill -KILL 0' TERM
+
+# Two pipes: a row may write to stdout while it holds the byte of one; a byte in the other is for `rest`.
+exec {pipe}<<<''
+exec {turn}<>"/proc/self/fd/$pipe" {pipe}<<<''
+exec {rest}<>"/proc/self/fd/$pipe" {pipe}<&-
+read -r -N 1 -u "$rest"
+
+report() { # LINE [OUTPUT]
+  read -r -N 1 -u "$turn"
+  printf '%s\n' "$@"
+  printf '\n' >&"$turn"
+}
+
+contents() { # FILE: put what is in it into `text`, without the NULs, which no variable can hold
+  local piece=''
+  text=''
+  while IFS= read -r -d '' piece; do text+=$piece; done <"$1"
+  text+=$piece
+}
+
+row() { # NAME OUT ERR, and for each command KEY COUNT WORDS... STDIN
+  local out=$2 err=$3 key command input began code text said child='' over='' again=''
+  trap 'over=1 again=1; [[ -z $child ]] || kill -KILL "$child"' TERM
+  shift 3
+  while (($#)); do
+    key=$1 command=("${@:3:$2}") input=${*:3+$2:1}
+    shift $((3 + $2))
+    if [[ -n $over ]] || read -r -t 0 -u "$rest"; then
+      report "$key - 0 0 0" ''
+      continue
+    fi
+    began=${EPOCHREALTIME/./}
+    if [[ -n $input ]]; then
+      "${command[@]}" <<<"$input" >"$out" 2>"$err" &
+    else
+      "${command[@]}" </dev/null >"$out" 2>"$err" &
+    fi
+    child=$!
+    # A signal ends a wait early; how the command ended can be asked again.
+    while
+      again=''
+      wait "$child"
+      code=$?
+      [[ -n $again ]]
+    do :; done
+    child=''
+    # bash can lose how a command ended when a signal comes; that is unknown then, as of one that was killed.
+    ((code >= 0)) || code=137
+    contents "$out" && said=$text
+    contents "$err"
+    report "$key $code $((${EPOCHREALTIME/./} - began)) ${#said} ${#text}" "$said$text"
+  done
+}
+
+read -r kernel </proc/sys/kernel/osrelease
+report "started $kernel"
+while read -r verb argument; do
+  case $verb in
+    run)
+      while read -r -t 0 -u "$rest"; do read -r -N 1 -u "$rest"; done
+      mapfile -d '' -t -n "$argument" words <"$mailbox"
+      report read
+      while ((${#words[@]})); do
+        row "${words[@]:1:words[0]}" &
+        rows[${words[1]}]=$!
+        words=("${words[@]:1 + words[0]}")
+      done
+      ;;
+    stop) kill -TERM "${rows[$argument]}" 2>/dev/null ;;
+    rest) printf . >&"$rest" ;;
+  esac
+done
+trap '' TERM
+kill -KILL 0

@@ -1,0 +1,252 @@
+"""The agent of a target as Python sees it: it runs commands in rows, and puts what each did into an inbox."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from ipvkit.core.command import Command, Completed
+from ipvkit.core.errors import CommandFailed
+from ipvkit.targets.process import GRACE_S, Process, signed
+
+if TYPE_CHECKING:
+    from ipvkit.plan.steps import Plan
+
+Inbox = SimpleQueue[Any]
+"""Holds `Ended`, and whatever else its reader puts there itself."""
+
+MAILBOX_BYTES = 1 << 26
+"""The size of a mailbox; only what is written takes memory."""
+
+KILLED = Completed(-signal.SIGKILL, "", "", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command has ended; `completed` is None for one that did not begin."""
+
+    key: str
+    completed: Completed | None
+
+
+class Target(Protocol):
+    """A place where commands run; `ephemeral` is whether all that they do ends with it."""
+
+    kind: str
+    ephemeral: bool
+
+    def start(self, script: str, mailbox: int, plan: "Plan | None" = None) -> Process:
+        """Start bash with `script`, whose first argument is the path of the file `mailbox` there.
+
+        `plan` is what will run, None if that is not known.
+        """
+
+    def files(self, slot: int) -> tuple[str, str]:
+        """Return the paths of the files for stdout and stderr of the row in `slot`."""
+
+
+@cache
+def _script() -> str:
+    return (Path(__file__).parent / "agent.bash").read_text(encoding="utf-8")
+
+
+@dataclass(slots=True)
+class _Row:
+    """A row that has not ended: its commands by their numbers, in order, with their keys."""
+
+    slot: int
+    commands: dict[int, tuple[str, Command]]
+    left: dict[int, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = {number: key for number, (key, _) in self.commands.items()}
+
+
+class Agent:
+    """Runs commands on `target` through one bash there, which starts with the first of them.
+
+    The end of each is put into `inbox`, in the order in which they end.
+    """
+
+    def __init__(self, target: Target, inbox: Inbox, plan: "Plan | None" = None) -> None:
+        """Start nothing yet; `plan` is what will run, None if that is not known."""
+        self.target = target
+        self.inbox = inbox
+        self.kernel = ""
+        self.complaint = ""
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._count = 0
+        self._rows: dict[int, _Row] = {}
+        self._row_of: dict[int, _Row] = {}
+        self._row_of_key: dict[str, _Row] = {}
+        self._waiting: list[_Row] = []
+        self._free = True
+        self._process: Process | None = None
+        self._reader: threading.Thread | None = None
+        self._mailbox = -1
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End with everything that runs."""
+        self.kill()
+
+    def start(self, rows: Iterable[Mapping[str, Command]]) -> None:
+        """Start the commands of each of `rows` one after another, and the rows concurrently.
+
+        Raise MissingRequirement or CommandFailed where the agent does not start.
+        """
+        self._begin()
+        with self._lock:
+            for commands in rows:
+                self._add(commands)
+            self._send()
+
+    def stop(self, key: str) -> None:
+        """Kill the command `key`, and begin no other in its row."""
+        with self._lock:
+            if (row := self._row_of_key.get(key)) is not None and not self._withdrawn(row):
+                self._write(f"stop {row.slot}\n")
+
+    def rest(self) -> None:
+        """Begin no other command; those that run are let end."""
+        with self._lock:
+            for row in list(self._waiting):
+                self._withdrawn(row)
+            self._write("rest\n")
+
+    def kill(self) -> None:
+        """Kill the agent and all that runs, which ends as killed; `start` begins a new one then."""
+        if self._process is None or self._reader is None:
+            return
+        self._process.kill()
+        self._reader.join(GRACE_S)
+        if self._reader.is_alive():
+            # The kernel holds what was killed; its pipes stay open.
+            self._end_all()
+        else:
+            self._process.close()
+            os.close(self._mailbox)
+        self._process = self._reader = None
+        self._free = True
+
+    def _begin(self) -> None:
+        if self._process is not None:
+            return
+        self._mailbox = os.memfd_create("ipvkit-mailbox")
+        os.truncate(self._mailbox, MAILBOX_BYTES)
+        try:
+            self._process = self.target.start(_script(), self._mailbox, self._plan)
+        except BaseException:
+            os.close(self._mailbox)
+            raise
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def _add(self, commands: Mapping[str, Command]) -> None:
+        slot = next(slot for slot in range(len(self._rows) + 1) if slot not in self._rows)
+        numbered = {self._count + n: item for n, item in enumerate(commands.items(), 1)}
+        self._count += len(numbered)
+        row = _Row(slot, numbered)
+        self._rows[slot] = row
+        self._row_of |= dict.fromkeys(numbered, row)
+        self._row_of_key |= dict.fromkeys(commands, row)
+        self._waiting.append(row)
+
+    def _withdrawn(self, row: _Row) -> bool:
+        """Return whether `row` was not sent yet, and so is not begun."""
+        if row not in self._waiting:
+            return False
+        self._waiting.remove(row)
+        for number in list(row.left):
+            self._ended(number, None)
+        return True
+
+    def _send(self) -> None:
+        """Put what waits into the mailbox, once that is free."""
+        if not (self._free and self._waiting):
+            return
+        words = [word for row in self._waiting for word in self._words(row)]
+        data = b"".join(b"%s\0" % word.encode() for word in words)
+        if len(data) > MAILBOX_BYTES:
+            raise CommandFailed(f"{len(data)} bytes of commands are too many to run at once")
+        self._waiting, self._free = [], False
+        os.pwrite(self._mailbox, data, 0)
+        self._write(f"run {len(words)}\n")
+
+    def _words(self, row: _Row) -> list[str]:
+        words = [str(row.slot), *self.target.files(row.slot)]
+        for number, (_, command) in row.commands.items():
+            words += [str(number), str(len(command.argv)), *command.argv, "\n".join(command.stdin)]
+        return [str(len(words)), *words]
+
+    def _write(self, line: str) -> None:
+        if self._process is not None:
+            self._process.write(line.encode())
+
+    def _ended(self, number: int, completed: Completed | None) -> None:
+        if (row := self._row_of.pop(number, None)) is None:
+            return
+        key = row.left.pop(number)
+        del self._row_of_key[key]
+        if not row.left:
+            del self._rows[row.slot]
+        self.inbox.put(Ended(key, completed))
+
+    def _read(self, process: Process) -> None:
+        """Take in what the agent reports, until it has ended."""
+        buffer = b""
+        while chunk := process.read():
+            buffer = self._take(buffer + chunk)
+        self.complaint = process.complaint()
+        self._end_all()
+
+    def _end_all(self) -> None:
+        """Report all that had not ended as killed, or as not begun."""
+        with self._lock:
+            self._waiting.clear()
+            for row in list(self._rows.values()):
+                # The first that has not ended may have begun.
+                for position, number in enumerate(list(row.left)):
+                    self._ended(number, None if position else KILLED)
+
+    def _take(self, buffer: bytes) -> bytes:
+        """Take in the whole reports at the beginning of `buffer`; return the rest."""
+        while (newline := buffer.find(b"\n")) >= 0:
+            fields = buffer[:newline].split()
+            size = 0
+            if len(fields) == 5 and fields[0].isdigit():
+                out, err = int(fields[3]), int(fields[4])
+                size = out + err + 1
+                body = buffer[newline + 1 : newline + 1 + size]
+                if len(body) < size:
+                    break
+                self._report(int(fields[0]), fields[1], int(fields[2]), body[:out], body[out:-1])
+            elif fields[:1] == [b"started"]:
+                self.kernel = fields[1].decode()
+            elif fields == [b"read"]:
+                with self._lock:
+                    self._free = True
+                    self._send()
+            buffer = buffer[newline + 1 + size :]
+        return buffer
+
+    def _report(self, number: int, code: bytes, took_us: int, out: bytes, err: bytes) -> None:
+        completed = None
+        if code != b"-":
+            completed = Completed(
+                exit_code=signed(int(code)),
+                stdout=out.decode(errors="replace"),
+                stderr=err.decode(errors="replace"),
+                duration_s=took_us / 1e6,
+            )
+        with self._lock:
+            self._ended(number, completed)

@@ -1,0 +1,106 @@
+"""The programs that targets start: where they are found, with which environment, in which Debian package."""
+
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from ipvkit.core.errors import MissingRequirement
+
+SEARCH_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+"""Where administrators' tools are; an ordinary user's PATH often lacks these."""
+
+PASSED_ON = ("HOME", "LOGNAME", "SHELL", "TERM", "USER")
+"""The variables of this process's environment that commands get beside PATH: few, as with sudo(8)."""
+
+PACKAGES = {
+    "ip": "iproute2",
+    "ping": "iputils-ping",
+    "fping": "fping",
+    "arping": "iputils-arping",
+    "sysctl": "procps",
+    "tc": "iproute2",
+    "sleep": "coreutils",
+    "modprobe": "kmod",
+    "linux.uml": "user-mode-linux",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "taskset": "util-linux",
+    "timeout": "coreutils",
+    "mount": "mount",
+    "bash": "bash",
+}
+"""The Debian package of each program."""
+
+
+def environment() -> dict[str, str]:
+    """Return the whole environment of commands: output in English, administrators' tools found.
+
+    Of this process's own only `PASSED_ON` is in it. All else could change what a program loads or does
+    (LD_PRELOAD, BASH_ENV, a function that a shell exported), or be a secret.
+    """
+    own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**own, "LC_ALL": "C", "PATH": _path()}
+
+
+def _path() -> str:
+    """Return where programs are looked for: root runs none from a folder that somebody else can write."""
+    folders = (*os.environ.get("PATH", os.defpath).split(os.pathsep), *SEARCH_PATH)
+    if 0 not in os.getresuid():
+        return os.pathsep.join(folders)
+    # An empty PATH would mean the working folder.
+    return os.pathsep.join(roots_folders(folders)) or os.devnull
+
+
+@cache
+def roots_folders(folders: Sequence[str]) -> tuple[str, ...]:
+    """Return the real paths of those absolute `folders` that root alone can write, each once.
+
+    Nobody else may own the folder or one above it, or write in it; above it a sticky folder such as /tmp
+    may be everybody's, since there only the owner of a folder can rename it.
+    """
+    found: dict[str, None] = {}
+    for folder in folders:
+        try:
+            real = Path(folder).resolve(strict=True)
+            states = [each.stat() for each in (real, *real.parents)]
+        except (OSError, RuntimeError):
+            continue
+        # In a user namespace root is not known by its number; whoever owns / is above root anyway.
+        owners = {0, states[-1].st_uid}
+        above = all(state.st_mode & stat.S_ISVTX or not _others_write(state) for state in states[1:])
+        closed = not _others_write(states[0]) and all(state.st_uid in owners for state in states)
+        if Path(folder).is_absolute() and above and closed and os.pathsep not in str(real):
+            found[str(real)] = None
+    return tuple(found)
+
+
+def _others_write(state: os.stat_result) -> bool:
+    of_group = stat.S_IWGRP if state.st_gid != 0 else 0
+    return bool(state.st_mode & (of_group | stat.S_IWOTH))
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, looked for where administrators' tools are too."""
+    return shutil.which(name, path=environment()["PATH"])
+
+
+def require(*programs: str) -> None:
+    """Raise MissingRequirement, with the line that installs it, if one of `programs` is not installed."""
+    absent = [name for name in programs if find_program(name) is None]
+    if absent:
+        raise missing(*absent)
+
+
+def missing(*programs: str) -> MissingRequirement:
+    """Return the error that says that `programs` are not installed."""
+    packages = sorted({PACKAGES.get(name, name) for name in programs})
+    verb = "is" if len(programs) == 1 else "are"
+    passed_over = [path for name in programs if (path := shutil.which(name))]
+    why = f": root does not run {', '.join(passed_over)}, which others could change" if passed_over else ""
+    return MissingRequirement(
+        f"{', '.join(programs)} {verb} not installed{why}", f"apt install {' '.join(packages)}"
+    )
