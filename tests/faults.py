@@ -33,7 +33,7 @@ from ipvkit.cli.commands import loaded_command
 from ipvkit.lab import gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
-from ipvkit.run import engine, execution, rollback
+from ipvkit.run import engine, execution
 from recorder import answered
 
 T = TypeVar("T")
@@ -499,7 +499,7 @@ def _be_ipvkit(case: Case, words: Sequence[str], output: int, errors: int) -> No
         told = {"fault": case.fault, "step": str(case.step), "ipvkit": str(os.getpid())}
         (_HERE / "case").write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in told.items()))
         if case.fault in SLOW:
-            for module in (engine, execution, rollback):
+            for module in (engine, execution):
                 vars(module)["BOUND_S"] = HANG_TIMEOUT_S
         del os.environ["FAULTS_INNER"]
         code = main(words)

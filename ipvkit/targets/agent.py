@@ -21,7 +21,7 @@ Inbox = SimpleQueue[Any]
 """Holds `Ended`, and whatever else its reader puts there itself."""
 
 MAILBOX_BYTES = 1 << 26
-"""The size of a mailbox; only what is written takes memory."""
+"""How much a mailbox can hold, in bytes; only what is written takes memory."""
 
 KILLED = Completed(-signal.SIGKILL, "", "", 0.0)
 
@@ -142,7 +142,6 @@ class Agent:
         if self._process is not None:
             return
         self._mailbox = os.memfd_create("ipvkit-mailbox")
-        os.truncate(self._mailbox, MAILBOX_BYTES)
         try:
             self._process = self.target.start(_script(), self._mailbox, self._plan)
         except BaseException:

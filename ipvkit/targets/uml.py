@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.plan.steps import Plan
+from ipvkit.targets.agent import MAILBOX_BYTES
 from ipvkit.targets.process import Process, in_foreground, memory_file
 from ipvkit.targets.programs import environment, find_program, require
 
@@ -117,6 +118,8 @@ class Uml:
     def start(self, script: str, mailbox: int, plan: Plan | None = None) -> Process:
         """Start a kernel whose first process is bash with `script`, made for what `plan` needs."""
         guest = guest_of(plan)
+        # The size of a block device is that of its file when the kernel starts.
+        os.truncate(mailbox, MAILBOX_BYTES)
         # What comes in is echoed to a line of its own, which leads nowhere.
         lines = ("con0=null,fd:2", "ssl0=null,fd:1", "ssl1=fd:0,null", f"ubd1r=/proc/self/fd/{mailbox}")
         file = _block_device(guest, f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}")
