@@ -388,9 +388,11 @@ MISTAKES = (
             "host -> gateway: one of the two has to be an endpoint"),
     Mistake("a check of oneself", "{from: one, to: two}", "{from: one, to: one}", 17,
             "one -> one: nothing leaves"),
-    Mistake("a check beside an announcement", "- announce: two",
-            "- announce: two\n        check: [{from: two, to: host}]", 25,
-            "a check stands beside something that changes what it would see", "two items"),
+    *(Mistake(f"a check beside {change}", "- announce: two",
+              f"- {change}\n        check: [{{from: two, to: host}}]", 25,
+              "a check stands beside something that changes what it would see", "two items")
+      for change in ("announce: two", "flush: gateway", "fast-ageing: gateway", "hairpin: true",
+                     "port-security: host", "wait: 1", "try: [{set-mode: l3, at: two}]")),
     # several parents
     Mistake("parent beside parents", "far:", "parent: eth0\nfar:", 12, "parent: `parent` does not go with"),
     Mistake("network beside parents", "far:", "network: {}\nfar:", 12, "network: `network` does not go with"),
