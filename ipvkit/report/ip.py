@@ -10,14 +10,14 @@ from ipvkit.tools.ip import Link, Neighbour, Netns, Route
 
 
 class LinkIn(NamedTuple):
-    """A link and the namespace that it is in; None where that is not known or has no name."""
+    """A link and the namespace that it is in; None where that is unknown or has no name."""
 
     netns: str | None
     link: Link
 
 
 def with_parents(links: Sequence[LinkIn]) -> tuple[LinkIn, ...]:
-    """Return `links` with the parents' names for those ipvlan links whose parent is in the host's namespace.
+    """Return `links` with the parents' names for ipvlan links with a parent in the host's namespace.
 
     A namespace shows the number of a parent elsewhere, not its name; an ipvlan link shares its MAC address.
     """

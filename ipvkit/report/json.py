@@ -96,7 +96,7 @@ def _step(job: Job, completed: Completed) -> dict[str, Any]:
 def _check(verdict: Verdict) -> dict[str, Any]:
     probe, check = verdict.probe, verdict.probe.check
     if not isinstance(check, Check):
-        raise TypeError(f"{check} is no check")
+        raise TypeError(f"not a check: {check}")
     return {
         "source": check.source,
         "destination": check.destination,

@@ -58,7 +58,7 @@ def render_json(matrix: Matrix) -> str:
 
 
 def verdict_line(matrix: Matrix) -> str:
-    """Return the line that says how many cells came out as predicted."""
+    """Return the line with the number of cells that came out as predicted."""
     count = len(matrix.cells)
     if matrix.target is None:
         return f"{count} cells, predicted; nothing was run"

@@ -30,7 +30,7 @@ StartLimitBurst=30
 [Service]
 Type=exec
 ExecStart={" ".join(map(_quoted, words))}
-{place}# 2 is a mistake in the line above, which no restart mends; 130 is how it ends when it is stopped.
+{place}# 2 is an error in the line above, which no restart fixes; 130 is the exit code when it is stopped.
 Restart=always
 RestartSec=10s
 RestartPreventExitStatus=2
@@ -43,11 +43,11 @@ NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
-# What takes the sysctl back is written there before it is set.
+# The undo of the sysctl is written there before it is set.
 RuntimeDirectory=ipvkit
 RuntimeDirectoryMode=0700
 RuntimeDirectoryPreserve=yes
-# Not ProtectKernelTunables: net.ipv4.ip_nonlocal_bind has to be set, and taken back.
+# Not ProtectKernelTunables: net.ipv4.ip_nonlocal_bind must be set, and restored.
 
 [Install]
 WantedBy=multi-user.target

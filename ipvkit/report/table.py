@@ -21,7 +21,7 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
         rows = [_row(verdict, colour) for verdict in verdicts]
         if any(_word(verdict) != "not run" for verdict in verdicts):
             parts += [section.title, _table(rows, width), ""]
-    parts += [*_residue(result), verdict_line(result)]
+    parts += [*_leftovers(result), verdict_line(result)]
     return "\n".join(parts) + "\n"
 
 
@@ -66,7 +66,7 @@ def _word(verdict: Verdict) -> str:
     return "skipped" if verdict.probe.skipped else prediction_word(verdict.passed)
 
 
-def _residue(result: Result) -> Iterator[str]:
+def _leftovers(result: Result) -> Iterator[str]:
     if result.run.residue:
         yield "left behind:"
         yield from (f"  {thing}" for thing in result.run.residue)

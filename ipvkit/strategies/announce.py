@@ -9,7 +9,7 @@ from ipvkit.tools import arping, sysctl
 NONLOCAL_BIND = "net.ipv4.ip_nonlocal_bind"
 
 ALLOW = Addition(
-    "let arping send from an address that is not the host's own: without this it says "
+    "let arping send from an address that is not the host's own: otherwise "
     "`bind: Cannot assign requested address`",
     sysctl.set_values({NONLOCAL_BIND: 1}),
     Sysctl(NONLOCAL_BIND, 1),

@@ -120,10 +120,10 @@ class Addition:
 
 
 class Strategy:
-    """A strategy that adds nothing; the others say what they do differently.
+    """A strategy that adds nothing; the others override what differs.
 
-    `modes` are those in which it works for both families; `typed` is what the reference page says of its
-    commands, and `cost` what `explain` says of its price. A strategy that is `of_host` changes no other
+    `modes` are those in which it works for both families; `typed` describes its commands on the reference
+    page, and `cost` its price in `explain`. A strategy that is `of_host` changes no other
     machine; one that `needs_lladdr` needs the parent's MAC address. With `own_subnet` the endpoints have a
     subnet apart from the parent's. One that `announces` has the host announce their IPv4 addresses while
     checks ping.
@@ -157,7 +157,7 @@ class Strategy:
         return ""
 
     def cannot_work(self, site: Site, why: str, fix: str = "") -> Problem:
-        """Return the problem that `why` says."""
+        """Return the problem with the reason `why`."""
         return f"strategy {self.name} cannot work in {site.mode}: {why}", fix
 
 

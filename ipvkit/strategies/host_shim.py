@@ -24,12 +24,12 @@ class HostShim(Strategy):
         """Return why there can be no such link."""
         for own in site.named:
             if own in site.taken:
-                return f"the shim cannot have {own}, which is somebody's", "take a free one"
+                return f"the shim cannot have {own}, which another node has", "choose a free one"
         if site.strategy == "l3s-proxy":
             what = "l3s-proxy and a host shim do not go together: both need the host's routes"
             return what, "keep one of the two"
         if site.mode == "l2" and not site.simulated and not site.named:
-            what = "in l2 the host shim needs an address of its own"
+            what = "in l2 the host shim needs a separate address"
             return what, "name one that is free: `host-shim: 192.168.104.120`"
         return None
 

@@ -9,7 +9,7 @@ class Routed(Strategy):
     """Routes on peers, to the endpoints' subnets."""
 
     name = "routed"
-    in_words = "all; endpoints in a subnet of their own"
+    in_words = "all; endpoints in a separate subnet"
     typed = "on each peer of that parent a route to that subnet, via the host's address"
     cost = "give the endpoints a separate subnet, and each peer, or its router, a route to it"
     of_host = False
@@ -20,7 +20,7 @@ class Routed(Strategy):
         if not site.inside:
             return None
         why = f"{site.inside[0]} is in the parent's own subnet, where peers ask by ARP and no route helps"
-        return self.cannot_work(site, why, "give the endpoints a subnet of their own")
+        return self.cannot_work(site, why, "give the endpoints a separate subnet")
 
     def stages(self, site: Site) -> list[list[Addition]]:
         """Return the routes: to each subnet, at each peer that has an address of its family."""

@@ -322,7 +322,7 @@ def test_the_schema_of_labs_refuses_what_is_wrong(wrong: str) -> None:
     elif key == "flag":
         changed = text.replace("mode: l2", f"mode: l2\n    {wrong}")
     elif key == "expect":
-        changed = text.replace("to: test2}", f"to: test2, {wrong}}}")
+        changed = text.replace("to: test2", f"to: test2, {wrong}", 1)
     else:
         changed = text.replace("about:", f"{key}:", 1)
     assert changed != text

@@ -860,7 +860,7 @@ def test_a_real_parent_changes_the_network_and_nothing_else(lab: Lab) -> None:
 REFUSED_ON_A_PARENT: dict[str, tuple[Callable[[], Lab], str]] = {
     "several parents": (lambda: ALL_MEANT, "lab all-of-it has 2 parents"),
     "a bridge": (lambda: with_setting(Setting(kind="veth"), "192.0.2.11/24"), "puts no bridge"),
-    "a shim": (lambda: with_setting(Setting(host_shim=True), "192.0.2.11/24"), "needs an address of its own"),
+    "a shim": (lambda: with_setting(Setting(host_shim=True), "192.0.2.11/24"), "needs a separate address"),
     "an MTU": (
         lambda: replace(
             MEANT, phases=(replace(MEANT.phases[0], acts=(Act(attempts=(Attempt(SetMtu("eth0", 1400)),)),)),)
