@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -35,14 +36,18 @@ from ipvkit.verbs.single import version
 def locally(
     lab: Lab, network: RealNetwork, prober: Prober, *, verbose: bool, keep: bool, timeout: float
 ) -> engine.Run:
-    """Run `lab` on a parent of this machine, with all that takes it back on disk before it is done."""
+    """Run `lab` on a parent of this machine; the undo of each change is on disk before the change.
+
+    The duration of the run includes the checks of the machine before it.
+    """
+    began = time.monotonic()
     Local().check(ipvlan=lab.has_ipvlan)
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox), journal.started(lab.name) as ledger:
         with Agent(Local(ledger.file), inbox) as agent:
             plan = _planned(_on_machine(lab, network, agent), prober)
         with Progress(plan, verbose=verbose) as told:
-            return engine.run(
+            run = engine.run(
                 plan,
                 Local(ledger.file),
                 told,
@@ -52,6 +57,8 @@ def locally(
                 journal=ledger,
                 prober=prober,
             )
+    run.duration_s = time.monotonic() - began
+    return run
 
 
 def on_simulated_lan(
@@ -82,6 +89,8 @@ def _on_machine(lab: Lab, network: RealNetwork, agent: Agent) -> Lab:
     parent = network.parent
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
     request = checks.request_of(place(gateway=network.gateway))
+    count = len(request.addresses)
+    print(f"check {parent} and {count} address{'es' if count != 1 else ''}", file=sys.stderr, flush=True)
     machine = gather(request, agent)
     _tell_or_refuse(lab, request, checks.check(request, machine))
     link = machine.link(parent)

@@ -1,6 +1,7 @@
 """`local`: this machine's own network, as it is."""
 
 import os
+import resource
 import signal
 
 from ipvkit.core.errors import MissingRequirement
@@ -51,6 +52,10 @@ class Local:
 
     def files(self, slot: int) -> tuple[str, str]:
         """Return the paths of two memory files of this process: no kill leaves any of them behind."""
+        if len(self._files) <= slot:
+            # Two files for each concurrent row can be more than the usual soft limit of 1,024.
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         while len(self._files) <= slot:
             self._files.append((os.memfd_create("ipvkit-stdout"), os.memfd_create("ipvkit-stderr")))
         out, err = (f"/proc/{os.getpid()}/fd/{file}" for file in self._files[slot])
