@@ -148,13 +148,11 @@ def test_every_folder_and_page_of_docs_is_in_its_index() -> None:
 def test_contributing_names_every_room_as_its_package_does() -> None:
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    rooms = reversed(config["importlinter:contract:layers"]["layers"].split())
-    about = {room: inspect.getdoc(import_module(room)) or "" for room in rooms}
-    rows = [
-        f"| `{room.replace('.', '/')}/` | {' '.join(text.split(chr(10) * 2)[0].split())} |"
-        for room, text in about.items()
-    ]
-    assert "\n".join(["| --- | --- |", *rows, ""]) in (ROOT / "CONTRIBUTING.md").read_text()
+    layers = reversed(config["importlinter:contract:layers"]["layers"].split())
+    about = {room: (inspect.getdoc(import_module(room)) or "").partition("\n\n")[0] for room in layers}
+    rows = [f"| `{room.replace('.', '/')}/` | {' '.join(text.split())} |" for room, text in about.items()]
+    lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
+    assert [line for line in lines if re.match(r"\| `ipvkit/\w+/` ", line)][: len(rows)] == rows
 
 
 def test_the_readme_of_the_tests_names_every_helper() -> None:
