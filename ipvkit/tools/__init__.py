@@ -1,1 +1,1 @@
-"""For each external tool: the builders of its argv, and the parser of its output where it is read."""
+"""The builders of each tool's argv, and the parsers of its output."""

@@ -132,14 +132,11 @@ def test_an_address_with_its_prefix_length_is_one_word(address: IPv4Interface, d
     assert line_is_argv(command)
 
 
-@given(
-    interface_names(),
-    interface_names(),
-    st.sampled_from(get_args(Mode)),
-    st.none() | st.sampled_from(get_args(Flag)),
-)
+@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("flag", [None, *get_args(Flag)])
+@given(interface_names(), interface_names())
 def test_an_ipvlan_link_is_added_as_its_man_page_has_it(
-    dev: str, parent: str, mode: Mode, flag: Flag | None
+    mode: Mode, flag: Flag | None, dev: str, parent: str
 ) -> None:
     command = ip.link_add(dev, ip.Ipvlan(parent, mode, flag))
     rest = ["type", "ipvlan", "mode", mode, *([flag] if flag else [])]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -154,29 +155,28 @@ def test_columns_tell_less_than_json() -> None:
 # --- what ip can print --------------------------------------------------------------------------------
 
 
-@given(st.lists(routes(), max_size=3), st.booleans())
-def test_routes_are_read_from_json(there: list[Route], pretty: bool) -> None:
-    stdout = json.dumps([json_route(route) for route in there], indent=4 if pretty else None)
+@pytest.mark.parametrize("indent", [None, 4])
+@given(there=st.lists(routes(), max_size=3))
+def test_routes_are_read_from_json(indent: int | None, there: list[Route]) -> None:
+    stdout = json.dumps([json_route(route) for route in there], indent=indent)
     assert parse_routes(stdout) == tuple(there)
 
 
-@settings(max_examples=3 * settings().max_examples)
-@given(
-    st.lists(routes(), max_size=3),
-    st.fixed_dictionaries({option: st.booleans() for option in ("colour", "oneline", "details", "lock")}),
-)
-def test_routes_are_read_from_plain_lines(there: list[Route], options: dict[str, bool]) -> None:
-    stdout = printed(there, **options)
-    assert parse_routes(stdout) == tuple(there)
-    assert parse_routes(stdout.replace("\n", "\r\n")) == tuple(there)
-    assert parse_routes(stdout.strip()) == tuple(there)
+@given(st.lists(routes(), max_size=3))
+def test_routes_are_read_from_plain_lines(there: list[Route]) -> None:
+    for colour, oneline, details, lock in product((False, True), repeat=4):
+        stdout = printed(there, colour=colour, oneline=oneline, details=details, lock=lock)
+        assert parse_routes(stdout) == tuple(there)
+        assert parse_routes(stdout.replace("\n", "\r\n")) == tuple(there)
+        assert parse_routes(stdout.strip()) == tuple(there)
 
 
-@given(st.lists(neighbours(), max_size=3), st.booleans(), st.booleans())
-def test_neighbours_are_read_in_each_form(there: list[Neighbour], colour: bool, glued: bool) -> None:
-    stdout = "".join(plain_neighbour(neighbour, colour=colour, glued=glued) for neighbour in there)
-    assert parse_neighbours(stdout) == tuple(there)
-    assert parse_neighbours(stdout.strip()) == tuple(there)
+@given(st.lists(neighbours(), max_size=3))
+def test_neighbours_are_read_in_each_form(there: list[Neighbour]) -> None:
+    for colour, glued in product((False, True), repeat=2):
+        stdout = "".join(plain_neighbour(neighbour, colour=colour, glued=glued) for neighbour in there)
+        assert parse_neighbours(stdout) == tuple(there)
+        assert parse_neighbours(stdout.strip()) == tuple(there)
     assert parse_neighbours(json.dumps([json_neighbour(neighbour) for neighbour in there])) == tuple(there)
 
 

@@ -17,7 +17,7 @@ class ArpReply(NamedTuple):
     """One answer; what Habets' raw output (``-r``) and marks (``-D``) leave out of it is None.
 
     `time_ms` is as printed: iputils' is half a millisecond too much (recv_pack in its arping.c).
-    `target` and `target_lladdr` say to whom it went, where that is not who asked.
+    `target` and `target_lladdr` are its receiver, where that is another host than the one that asked.
     """
 
     source: IPv4Address | None
@@ -43,18 +43,18 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """One request that nobody answered in time (Habets)."""
+    """A request without an answer in time (Habets)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArpingError:
-    """What arping itself complains of, without its name before it."""
+    """An error of arping itself, without the name of the program."""
 
     message: str
 
 
 class Summary(NamedTuple):
-    """The counts at the end; None are those that this arping does not print."""
+    """The counts at the end; None where this arping does not print one."""
 
     transmitted: int | None = None
     transmitted_broadcasts: int | None = None
@@ -104,7 +104,7 @@ class ArpingReport:
 
     @property
     def in_use(self) -> bool:
-        """Whether anybody answered."""
+        """Whether a host answered."""
         return bool(self.replies or self.received)
 
 
@@ -137,7 +137,7 @@ _CHATTER = (
     r"|Successfully |Landlock |sending |received response|receiving packets|listen for replies|\.\.\. "
     r"|bug: |Working around bug"
 )
-"""How messages begin that bear arping's name and are no errors: guesses at the interface, and ``-v``."""
+"""How messages with the name of arping begin that are not errors: guessed interfaces, and ``-v``."""
 
 _DECIMAL_COMMA = re.compile(r"[0-9],[0-9]+(?:\s?ms|\s[mnu]?sec|%|/[0-9]+,)")
 _BRACKETED_MAC = re.compile(r"\[[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){5,31}\]")
@@ -200,7 +200,7 @@ def _times(found: _Found) -> Times:
 
 
 def _translated(line: str) -> bool:
-    """Return whether `line`, which has no form, looks like one of iputils' under another locale (po/)."""
+    """Return whether `line` looks like one that iputils prints under another locale (po/)."""
     if _BRACKETED_MAC.search(line) and not _IN_ENGLISH.match(line):
         return True
     words_and_number = not line.isascii() and re.search("[0-9]", line) and any(map(_is_foreign, line))
@@ -212,9 +212,9 @@ def _is_foreign(character: str) -> bool:
 
 
 class _Reader:
-    """Makes the lines of outputs, one after another, into events.
+    """Reads outputs line by line, and returns the events of each line.
 
-    The methods that take a line return None where it cannot stand after those before it.
+    The methods that take a line return None where it cannot follow the lines before it.
     """
 
     def __init__(self) -> None:
@@ -241,7 +241,7 @@ class _Reader:
         return events
 
     def end(self) -> _Events:
-        """Return the events that are left; raise UnparsableOutput where nothing was arping's."""
+        """Return the last events; raise UnparsableOutput where no line was arping's."""
         left = self._left()
         self._check()
         return left
@@ -275,7 +275,7 @@ class _Reader:
         return (*left, Unrecognised(self._line))
 
     def _understood(self, line: str) -> _Events | None:
-        """Return the events of `line`, None where it has no form."""
+        """Return the events of `line`, None where it is not understood."""
         for pattern, take in _FORMS:
             if found := pattern.fullmatch(line):
                 try:
@@ -292,7 +292,7 @@ class _Reader:
         return (*left, header)
 
     def raw(self, found: _Found) -> _Events | None:
-        """Take a line of raw output, which could stand in any text."""
+        """Take a line of raw output, which could be part of any text."""
         reply = ArpReply(_address(found["source"] or found["only_source"]), found["lladdr"])
         if self._header or self._other:
             return None

@@ -23,7 +23,7 @@ class Address:
     """An `address` with its prefix length, or a host's where the `peer` has the prefix length.
 
     `valid_lft` and `preferred_lft` are seconds; they are None where the address lasts forever, and where
-    nothing is printed of it. `flags` are the words that stand for themselves: dynamic, secondary, tentative.
+    none is printed. `flags` are the words without a value: dynamic, secondary, tentative.
     """
 
     address: IPv4Interface | IPv6Interface

@@ -11,14 +11,14 @@ from ipvkit.core.errors import UnparsableOutput
 from ipvkit.core.values import netns_name
 
 LINES_A_S = 50
-"""How many lines of a batch are done in a second, at least; one takes a millisecond, in uml ten."""
+"""How many lines of a batch are executed in a second, at least; one takes 1 ms, in uml 10 ms."""
 
 _FAILED = re.compile(r"^Command failed -:([1-9][0-9]{0,8})$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a batch, and the namespace whose batch it is, None for the machine's own."""
+    """A line of a batch, and the namespace of the batch, None for the namespace of the process."""
 
     netns: str | None
     text: str
@@ -26,14 +26,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The line of a batch, counted from 1, that failed, and what was said of it."""
+    """The line of a batch, counted from 1, that failed, and its error."""
 
     line: int
     said: str
 
 
 def line_of(command: Command) -> Line | None:
-    """Return `command` as the line of a batch; None where it is none, or could not be told apart in one.
+    """Return `command` as a line of a batch; None where it cannot be one.
 
     >>> line_of(Command(("ip", "-n", "test1", "link", "set", "test1", "up")))
     Line(netns='test1', text='link set test1 up')
@@ -68,7 +68,7 @@ def batch(lines: Sequence[str], netns: str | None = None, *, force: bool = False
 
 
 def show_in_one(commands: Sequence[Command]) -> Command:
-    """Return the command that shows, as JSON with details, what each of `commands` does in a list.
+    """Return the command that shows, as JSON with details, the output of each of `commands` as a list.
 
     >>> print(show_in_one([Command(("ip", "-json", what, "show")) for what in ("link", "route")]))
     ip -json -details -batch - <<'END'
@@ -110,7 +110,7 @@ def _end_of_list(text: str) -> int:
 
 
 def failed_lines(stderr: str) -> tuple[Failed, ...]:
-    r"""Return which lines of a batch failed, and what was said of each, in order.
+    r"""Return which lines of a batch failed, and the error of each, in order.
 
     >>> failed_lines('Cannot find device "test1"\nCommand failed -:2\n')
     (Failed(line=2, said='Cannot find device "test1"'),)

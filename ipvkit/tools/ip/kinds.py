@@ -1,4 +1,4 @@
-"""What ``ip -d link`` tells of each kind of link: the words, and their keys in ``ip -json``.
+"""The attributes of each kind of link in ``ip -d link``: the words, and their keys in ``ip -json``.
 
 The words are those of iproute2: ip/iplink_bridge.c, ip/iplink_macvlan.c and so on, print_opt in each.
 """
@@ -127,7 +127,7 @@ _BRIDGE_PORT: Form = (
     | form("priority cost designated_port designated_cost topology_change_ack", Words.number)
     | form("config_pending mcast_router=multicast_router backup_nhid", Words.number)
     | form("hold_timer message_age_timer forward_delay_timer", Words.decimal)
-    # The plain form tells fastleave twice.
+    # The plain form has fastleave twice.
     | form("hairpin guard root_block fastleave mcast_fast_leave=fastleave learning flood", Words.on_off)
     | form("proxy_arp proxy_arp_wifi mcast_flood bcast_flood mcast_to_unicast", Words.on_off)
     | form("neigh_suppress neigh_vlan_suppress vlan_tunnel isolated locked mab", Words.on_off)
@@ -221,7 +221,7 @@ KINDS: Mapping[str, Form] = {
     "vrf": _VRF,
     "vxlan": _VXLAN,
 }
-"""The attributes of each kind of link that has some."""
+"""The attributes of each kind of link that has any."""
 
 PORTS: Mapping[str, Form] = {"bond": _BOND_PORT, "bridge": _BRIDGE_PORT, "vrf": _VRF}
 """The attributes of a link as the port of a link of that kind."""

@@ -1,4 +1,4 @@
-"""What ``ip link`` and ``ip addr`` print: ip-link(8), ip-address(8)."""
+"""Parser of ``ip link`` and ``ip addr``: ip-link(8), ip-address(8)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from ipvkit.tools.ip.reading import Entry
 class Link:
     """A link; what is not printed of it is None or empty.
 
-    `parent` is the link that it is made on, or the other end of a veth; `parent_index` is its number where
-    it has no name here, in the namespace `link_netns` or `link_netnsid`. `mode` and `flag` are those of
-    ipvlan, ipvtap, macvlan and macvtap. `info_data`, `stats` ("rx" and "tx") and `details` have
-    iproute2's own keys.
+    `parent` is the link below it, or the other end of a veth; `parent_index` is its number where it has no
+    name in this namespace, in the namespace `link_netns` or `link_netnsid`. `mode` and `flag` are those of
+    ipvlan, ipvtap, macvlan and macvtap. `info_data`, `stats` ("rx" and "tx") and `details` have iproute2's
+    keys.
     """
 
     ifname: str

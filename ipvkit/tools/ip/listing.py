@@ -199,11 +199,11 @@ class _Lines:
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
         self._into = shown.value
-        # What the line before was, where the next one depends on it, and what it left for that one.
+        # The kind of the line before, where the next one depends on it, and its data for that one.
         self._before: tuple[str, Any] = ("", None)
 
     def line(self, line: Line) -> None:
-        """Put what the line says into the object, and keep the line where not all of it is known."""
+        """Put the values of the line into the object; keep the line where not all of it is known."""
         before, self._before = self._before, ("", None)
         words = Words(line.text)
         try:
@@ -261,7 +261,7 @@ class _Lines:
         if is_hardware_address(words.peek()):
             put(self._into, "address", words.word())
         take(words, _LINK_LINE, self._into)
-        # What `-d` tells of every link ends the line of the last thing that it tells of this one.
+        # `-d` prints the attributes of every link at the end of the last line about this one.
         if "promiscuity" in self._into and not _TAIL & self._into.keys():
             self._before = ("link", None)
 

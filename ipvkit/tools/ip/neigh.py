@@ -1,4 +1,4 @@
-"""What ``ip neigh`` prints: ip-neighbour(8), ip/ipneigh.c."""
+"""Parser of ``ip neigh``: ip-neighbour(8), ip/ipneigh.c."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ TOOL = "ip neigh"
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """One neighbour; `dev` is None where `ip` was asked for that of one device, `states` are empty with -br.
+    """One neighbour; `dev` is None where `ip` was asked for one device, `states` are empty with -br.
 
     `details` has all else by the keys of ``ip -json``: used, confirmed and updated are seconds ago.
     """

@@ -1,4 +1,4 @@
-"""What ``ip netns list`` and ``list-id`` print: ip-netns(8), ip/ipnetns.c."""
+"""Parser of ``ip netns list`` and ``list-id``: ip-netns(8), ip/ipnetns.c."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _LISTED_BY_ID = re.compile(rf"nsid {_ID} \(iproute2 netns name: {_NAME}\)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Netns:
-    """A network namespace; `id` is what the namespace that was asked calls it, None where it has no id."""
+    """A network namespace; `id` is its number in the namespace that was asked, None where it has none."""
 
     name: str
     id: int | None

@@ -1,4 +1,4 @@
-"""What the plain forms of ``ip`` share: lines without colours, what ``-o`` joins, words and their forms."""
+"""Common parts of the plain forms of ``ip``: lines without colours, joined lines of ``-o``, words, forms."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ _ERROR = re.compile(
 
 
 class NotUnderstood(Exception):
-    """A line goes on as its reader does not know; its caller keeps the line."""
+    """A line has a word that its reader does not know; the caller keeps the line."""
 
 
 class Line(NamedTuple):
@@ -60,7 +60,7 @@ def unjoined(line: Line) -> list[Line]:
 
 
 class Words:
-    """The words of a line, one after the other; NotUnderstood where the next is none, or another one."""
+    """The words of a line in order; NotUnderstood where none is left, or it has another form."""
 
     def __init__(self, text: str) -> None:
         self._words: list[str] = _WORD.findall(text)[::-1]

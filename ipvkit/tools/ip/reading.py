@@ -1,4 +1,4 @@
-"""How the output of ``ip -json`` is read, whatever it lists."""
+"""Reads the output of ``ip``, plain or as JSON, into objects with typed access."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from ipvkit.tools.ip.plain import Line, NotUnderstood, is_json, lines, unjoined
 
 
 class Entry:
-    """An object of what `ip -json` printed; each thing asked of it has the type asked for, or it raises."""
+    """An object of `ip -json`; each method returns a value of its type, or raises UnparsableOutput."""
 
     def __init__(self, tool: str, value: object) -> None:
         self.tool = tool
@@ -132,9 +132,9 @@ def _shown(value: object) -> str:
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose first value counts where a key is there twice.
+    """Return an object with the first value of a key that is there twice.
 
-    iproute2 of old put the keys of a route's encapsulation, `dst` too, behind those of the route itself.
+    Old iproute2 printed the keys of a route's encapsulation, `dst` too, after those of the route.
     """
     found: dict[str, Any] = {}
     for key, value in pairs:

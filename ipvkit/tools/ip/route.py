@@ -1,4 +1,4 @@
-"""What ``ip route`` prints: ip-route(8), ip/iproute.c, ip/iproute_lwtunnel.c, ip/ipnexthop.c."""
+"""Parser of ``ip route``: ip-route(8), ip/iproute.c, ip/iproute_lwtunnel.c, ip/ipnexthop.c."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -124,7 +124,7 @@ def _details(entry: Entry) -> dict[str, Any]:
 
 
 def _is_flat(entry: Entry) -> bool:
-    """Return whether the encapsulation's keys, a `table` too, stand among the route's (iproute2 of old)."""
+    """Return whether the encapsulation's keys, a `table` too, are among those of the route (old iproute2)."""
     return isinstance(entry.value.get("encap"), str)
 
 

@@ -1,4 +1,4 @@
-"""What the pings of iputils, busybox, inetutils, FreeBSD and macOS print, in one grammar.
+"""Parser of the output of ping: iputils, busybox, inetutils, FreeBSD and macOS, in one grammar.
 
 iputils: ping/ping_common.c, ping/ping.c, ping/ping6_common.c; busybox: networking/ping.c; inetutils:
 ping/ping_echo.c, ping/ping6.c; FreeBSD: sbin/ping/ping.c, sbin/ping/ping6.c; macOS: network_cmds.
@@ -27,13 +27,13 @@ from ipvkit.tools.ping.report import (
 )
 
 _BLOCK = 1 << 16
-"""How many characters are matched at once: whole logs of lines would take many times their size."""
+"""How many characters are matched at once, to bound the memory that matches take."""
 
 _LONG = 1 << 20
-"""How many characters a text has at least that is worth a pause of the collector."""
+"""From how many characters on the garbage collector is paused."""
 
 _PATIENCE = 100
-"""How many lines may stand before the first one that is ping's."""
+"""How many lines may precede the first one that is ping's."""
 
 _COUNT = r"[0-9]{1,12}"
 _DECIMAL = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"
@@ -48,7 +48,7 @@ _LINE = re.compile(
     rf"((?:{_STAMP}{_ORIGIN}: {_SEQ} ttl=(?P<ttl>{_COUNT}) {_ROUND_TRIP}"
     rf"(?P<rest>(?:{_IN_BRACKETS})*)\r?|.*))\n"
 )
-"""A line of which only a reply as most are is taken apart: this is what logs consist of."""
+"""A line; the parts of a usual reply, which logs consist of, are groups."""
 
 _REPLY = re.compile(
     rf"{_STAMP}(?:(?P<clock>[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}\.[0-9]{{6}}) )?{_ORIGIN}[:,] {_SEQ}"
@@ -75,7 +75,7 @@ _BYTES_FROM = re.compile(
 )
 _OWN = re.compile(
     r"(?:[^ ]*/)?ping[46]?: (?P<message>.+)"
-    # s20121221 and before say these without their name.
+    # s20121221 and before print these without the name of the program.
     r"|(?P<bare>(?:connect|bind|getsockname): [A-Z].*|Do you want to ping broadcast\?.*)"
 )
 _MTU = re.compile(rf"\bmtu(?: = |: |=| )({_COUNT})\b", re.IGNORECASE)
@@ -108,7 +108,7 @@ _NOTE = re.compile(
             r" +(?:Jumbo Payload|Router Alert|Received) Opt.*|   \[[0-9]+\][^ ]+",
             # SIGQUIT, and SIGINFO of the BSDs
             rf"{_COUNT}/{_COUNT} packets, {_COUNT}% loss.*|{_COUNT}/{_COUNT} packets received \(.*",
-            # data that came back other than it was sent; a line of hexadecimal numbers is also a header's
+            # data that came back changed; a line of hexadecimal numbers may also belong to a header
             r"wrong data byte #.*|wrong total length .*|checksum mismatch from .*|[cd]p:",
             r"#[0-9]+\t[0-9a-f ]*(?:\t\(same route\))?|\t[ 0-9a-f]+| [ 0-9a-fA-F.:]+(?:\(src\) \(dst\))?",
             # options of the IP header
@@ -120,21 +120,21 @@ _NOTE = re.compile(
             r"[0-9a-fA-F:.]+->[0-9a-fA-F:.]+",
             r"(?:(?:HBH|DSTOPT|FRAG|RTHDR|AH) )*(?:ICMP6?: type .*|ESP|Unknown Header\([0-9]+\)|\.\.\.)",
             r"Destination: [^ ]+ New Target: [^ ]+",
-            # what inetutils' timestamp and address mask requests bring
+            # replies to inetutils' timestamp and address mask requests
             r"icmp_(?:otime|rtime|ttime|mask) = .*",
         )
     )
 )
 _FIRST_TYPED = "^.\b"
 _TYPED = re.compile(r"(?P<typed>(?:\^[C\\TZ])+|[.\x08][.\x08!EC ]*)(?P<rest>(?:--- |ping[46]?: |[0-9]+/).*)?")
-"""What a flood leaves on a line, or a terminal of ^C, and what a ping without a newline puts behind it."""
+"""The marks of a flood, or ^C on a terminal, and what ping prints after it on the same line."""
 
 _COMMA = re.compile(rf"time={_COUNT},[0-9]|[ /]{_COUNT},{_COUNT}/|[0-9],{_COUNT}% ")
 _TRANSLATED = re.compile(
     r"(?!(?:\[[0-9.]*\] )?(?:[0-9]+ bytes from |From |no answer yet |Request timeout ))"
     r"(?:--- .* ---|.*\bicmp_[sr]eq=[0-9]|[^0-9]*[0-9]+[^0-9]+[0-9]+[^0-9].*[0-9] ?%)"
 )
-"""Where a line that is not understood has the numbers of one that would be."""
+"""A line of another locale: it has the numbers of one that would be understood."""
 
 _Events = tuple[PingEvent, ...]
 _Found = re.Match[str]
@@ -230,7 +230,7 @@ class _Reading:
         self._has_begun = self._has_counts = False
         self._origins: dict[str, tuple[int, Address | None, str | None]] = {}
         self.is_ping = False
-        """Whether a line was ping's; what came before it may be of another program."""
+        """Whether a line was ping's; lines before it may be of another program."""
 
     def read(self, text: str) -> None:
         """Read whole lines, and at the very end perhaps one that was cut."""
@@ -303,7 +303,7 @@ class _Reading:
         self._event(Unrecognised(raw))
 
     def _is_foreign(self, line: str) -> bool:
-        """Return whether `line`, which is not understood, is one of ping's under another locale."""
+        """Return whether `line` looks like one that ping prints under another locale."""
         if not self._has_begun:
             return False
         return bool(_COMMA.search(line) or (not self._has_counts and _TRANSLATED.match(line)))
@@ -351,7 +351,7 @@ def _left_on_screen(typed: str) -> str:
     return "".join(left).strip()
 
 
-# --- what the lines say -------------------------------------------------------------------------------
+# --- the events of a line -------------------------------------------------------------------------------
 
 
 def _address(text: str) -> Address:
@@ -359,7 +359,7 @@ def _address(text: str) -> Address:
 
 
 def _address_of(name: str | None) -> Address | None:
-    """Return the address that `name` writes; None where it writes none."""
+    """Return `name` as an address; None where it is not one."""
     try:
         return _address(name) if name else None
     except ValueError:
@@ -377,7 +377,7 @@ def _host(text: str) -> tuple[Address | None, str | None]:
 
 
 def _speaker(text: str) -> tuple[Address | None, str | None]:
-    """Return address and name of whom `text` names, behind which a colon may stand."""
+    """Return address and name of the host in `text`, which may end in a colon."""
     try:
         return _host(text)
     except ValueError:

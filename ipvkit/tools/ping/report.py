@@ -1,4 +1,4 @@
-"""What a ``ping`` printed, as values; times are milliseconds, timestamps Unix seconds."""
+"""The output of ``ping`` as values; times are milliseconds, timestamps Unix seconds."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,9 +7,9 @@ from ipvkit.core.values import Address
 
 
 class Reply(NamedTuple):
-    """An echo reply of `bytes` bytes, ICMP header and payload; `remarks` are what ping adds behind it.
+    """An echo reply of `bytes` bytes, ICMP header and payload; `remarks` follow it on the line.
 
-    A `duplicate` is one that ping calls so: iputils does not, of what a broadcast brings.
+    A `duplicate` is one that ping marks; iputils does not mark further replies to a broadcast.
     """
 
     bytes: int
@@ -25,7 +25,7 @@ class Reply(NamedTuple):
 
 
 class PingError(NamedTuple):
-    """An ICMP error, or with neither `source` nor `name` an error of ping's own; `mtu` if it tells one."""
+    """An ICMP error, or with neither `source` nor `name` an error of ping itself; `mtu` if it has one."""
 
     source: Address | None
     name: str | None
@@ -52,7 +52,7 @@ class Rtt(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What ping sets out to do: `data_bytes` is the payload, `source` and `dev` are what it is bound to."""
+    """The first line: `data_bytes` is the payload, `source` and `dev` are what ping is bound to."""
 
     destination: str
     address: Address | None = None
@@ -62,7 +62,7 @@ class Header(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What ping counted; `time_ms` is how long it ran, which only iputils tells."""
+    """The counts; `time_ms` is how long ping ran, which only iputils prints."""
 
     transmitted: int
     received: int
@@ -74,7 +74,7 @@ class Summary(NamedTuple):
 
 
 class Times(NamedTuple):
-    """What ping says of the times behind its summary; `pipe` is the most requests that were under way."""
+    """The times after the summary; `pipe` is the largest number of requests without a reply at one time."""
 
     rtt_ms: Rtt | None = None
     pipe: int | None = None
@@ -84,14 +84,14 @@ class Times(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line that is understood and has no field of its own."""
+    """A line that is understood and has no field."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unrecognised:
-    """A line that is not understood, as it stands."""
+    """A line that is not understood, unchanged."""
 
     line: str
 
@@ -104,7 +104,7 @@ class PingReport:
     """All that one ping printed. It is `complete` if it has a summary; without one all counts are None.
 
     `destination` is None where ping failed before its header. `error_count` is the summary's; `errors` are
-    the lines that told of errors.
+    the lines that report errors.
     """
 
     destination: str | None = None
