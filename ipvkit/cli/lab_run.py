@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from ipvkit.cli import emit
 from ipvkit.cli.options import RealNetwork
 from ipvkit.cli.output import write
-from ipvkit.cli.progress import Progress
+from ipvkit.cli.progress import MANY, Progress
 from ipvkit.cli.target import chosen
 from ipvkit.core.errors import MissingRequirement, UsageError
 from ipvkit.host import checks
@@ -89,8 +89,8 @@ def _on_machine(lab: Lab, network: RealNetwork, agent: Agent) -> Lab:
     parent = network.parent
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
     request = checks.request_of(place(gateway=network.gateway))
-    count = len(request.addresses)
-    print(f"check {parent} and {count} address{'es' if count != 1 else ''}", file=sys.stderr, flush=True)
+    if (count := len(request.addresses)) >= MANY:
+        print(f"check by ARP whether {count} addresses are in use", file=sys.stderr, flush=True)
     machine = gather(request, agent)
     _tell_or_refuse(lab, request, checks.check(request, machine))
     link = machine.link(parent)
