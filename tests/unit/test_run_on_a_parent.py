@@ -167,7 +167,7 @@ def test_colour_is_for_a_terminal_without_no_color(
     if no_color:
         monkeypatch.setenv("NO_COLOR", "1")
     _, out, _ = run()
-    assert ("\x1b[32mpass\x1b[0m" in out) != no_color
+    assert ("\x1b[32mas predicted\x1b[0m" in out) != no_color
     assert ("\x1b" in out) != no_color
     assert max(len(line) for line in out.splitlines()[:-1] if "\x1b" not in line) <= 120
 
@@ -223,7 +223,7 @@ def test_output_writes_the_whole_result_and_prints_nothing(
     written = (folder / "result").read_text()
     assert (code, out) == (0, "")
     assert str(folder / "result") in err.splitlines()[-1]
-    assert json.loads(written)["verdict"] == "pass" if options else "pass: walkthrough" in written
+    assert json.loads(written)["verdict"] == "pass" if options else "walkthrough: 3 of 3 as predicted" in written
     assert [path.name for path in folder.iterdir()] == ["result"]
 
 
