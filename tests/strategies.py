@@ -18,11 +18,11 @@ from ipvkit.lab import (
     FLAGS,
     HOST,
     MODES,
-    OF_PINGS,
-    OF_TRIES,
     PEERS,
     PING_COUNT,
+    PING_OUTCOMES,
     SETUPS,
+    TRY_OUTCOMES,
     Act,
     AddAddress,
     AddLink,
@@ -274,7 +274,7 @@ _SHIMS = st.sampled_from((False, False, True))
 _KINDS_OF_ACTS = st.sampled_from(("check", "check", "change", "try"))
 _MAYBE = st.sampled_from((None, None, True, False))
 _WAITS = st.sampled_from((None, None, 1, 30))
-_EXPECTED: tuple[Outcome | None, ...] = (None, None, None, *OF_PINGS)
+_EXPECTED: tuple[Outcome | None, ...] = (None, None, None, *PING_OUTCOMES)
 _MANNERS = st.sampled_from(
     [
         Check("", "", watch, expect, why, None, size, count)
@@ -289,7 +289,7 @@ _MANNERS = st.sampled_from(
 )
 """How a check pings, whoever it is: watched, with a size, a few times, and what the lab expects of it."""
 
-_TRIED = st.sampled_from(list(zip((None, None, *OF_TRIES, None, None), WORDS_OF_A_PERSON, strict=False)))
+_TRIED = st.sampled_from(list(zip((None, None, *TRY_OUTCOMES, None, None), WORDS_OF_A_PERSON, strict=False)))
 _FAR_AWAY, _APART = 9, 20
 """The networks of the far host and of endpoints in subnets of their own; the parents have 0 and 1."""
 
@@ -346,7 +346,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         phases=(Phase("only", Setting(), (endpoints[0].name,), ()),),
         far=fresh.own(_FAR_AWAY) if draw(st.booleans()) and not real else (),
         setup=draw(st.sampled_from((None, *SETUPS))),
-        at_once=draw(st.sampled_from((None, 1, 2))),
+        parallel=draw(st.sampled_from((None, 1, 2))),
     )
     titles = draw(_TITLES)[: min(1 + draw(_UP_TO_TWO), most_phases)]
     return replace(lab, phases=tuple(_phase(draw, title, lab, fresh, real=real) for title in titles))

@@ -19,7 +19,7 @@ from ipvkit.core.values import (
     route_destination,
 )
 from ipvkit.host.limits import concurrent_pings
-from ipvkit.lab import MOST_AT_ONCE, Lab, Prober, Setting, Setup, gallery, on_parent
+from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup, gallery, on_parent
 from ipvkit.lab.fields import MOST_CHARACTERS
 from ipvkit.lab.format import load
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
@@ -89,12 +89,12 @@ class LabOptions:
         int | None,
         typer.Option(
             min=1,
-            max=MOST_AT_ONCE,
+            max=MOST_PARALLEL,
             metavar="N",
             help="Concurrent pings. Default: the lab's, or what this machine can run.",
         ),
     ] = None
-    at_once: Annotated[int | None, typer.Option(min=1, max=MOST_AT_ONCE, hidden=True)] = None
+    at_once: Annotated[int | None, typer.Option(min=1, max=MOST_PARALLEL, hidden=True)] = None
     prober: Annotated[Prober, typer.Option(help="One ping for each check, or one fping for each source.")] = (
         "ping"
     )
@@ -119,8 +119,8 @@ class LabOptions:
     def described(self) -> Lab:
         """Return the lab, named or generated, with the number of its concurrent pings; raise UsageError."""
         found = self._generated() if self.endpoints else self._loaded()
-        at_once = self.parallel or self.at_once or found.at_once or concurrent_pings()
-        return replace(found, setup=self.setup or found.setup, at_once=at_once)
+        at_once = self.parallel or self.at_once or found.parallel or concurrent_pings()
+        return replace(found, setup=self.setup or found.setup, parallel=at_once)
 
     def _generated(self) -> Lab:
         if self.lab is not None:

@@ -2,7 +2,7 @@
 
 import os
 
-from ipvkit.lab import AT_ONCE
+from ipvkit.lab import PARALLEL
 
 _BYTES_A_PING = 16 << 20
 """Memory for each concurrent ping, in bytes: it needs less."""
@@ -15,4 +15,4 @@ namespaces together (gc_thresh3 in net/ipv4/arp.c)."""
 def concurrent_pings() -> int:
     """Return how many pings this machine can run at once: by its CPUs, memory and neighbour tables."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(AT_ONCE * (os.cpu_count() or 1), memory // _BYTES_A_PING, _MOST_NEIGHBOURS))
+    return max(1, min(PARALLEL * (os.cpu_count() or 1), memory // _BYTES_A_PING, _MOST_NEIGHBOURS))

@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,4}|0")
 
 
 class MisplacedValue(InvalidLab):
-    """A mistake whose message begins with its file and line."""
+    """A mistake with a message that begins with its file and line."""
 
 
 def read(text: str, file: str) -> "Field":

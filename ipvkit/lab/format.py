@@ -71,7 +71,7 @@ def _lab(given: Given) -> Lab:
         phases=phases,
         far=given.get("far", ()),
         setup=given.get("setup"),
-        at_once=given.get("at_once"),
+        parallel=given.get("parallel"),
     )
 
 

@@ -15,7 +15,7 @@ class Lab(Model):
     """A whole lab; raises InvalidLab where its parts do not fit together."""
 
     def __post_init__(self) -> None:
-        """Check what no single field can tell."""
+        """Check that its parts fit together."""
         Model.__post_init__(self)
         check(self)
 

@@ -1,4 +1,4 @@
-"""What follows from the parts of a lab: names, addresses, routes."""
+"""The parts of a lab, and what follows from them: names, addresses, routes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,8 +33,8 @@ class Model:
     """The parts of a lab, and the facts that follow from them; unlike a Lab they need not fit together.
 
     `far` are the addresses of a host behind the gateway; `simulated` is whether ipvkit builds the network.
-    `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on. `at_once` is how many
-    pings go on side by side at most, None for AT_ONCE. `taken` are all addresses in it.
+    `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on. `parallel` is the most
+    concurrent pings, None for PARALLEL. `taken` are all addresses in it.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Model:
     far: tuple[InterfaceAddress, ...] = ()
     simulated: bool = True
     setup: Setup | None = None
-    at_once: int | None = None
+    parallel: int | None = None
     taken: frozenset[Address] = field(init=False, repr=False, compare=False)
     _by_name: Mapping[str, Endpoint] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Note what is asked for again and again."""
+        """Index what is looked up often."""
         object.__setattr__(self, "_by_name", {endpoint.name: endpoint for endpoint in self.endpoints})
         object.__setattr__(self, "taken", frozenset(address for address, _ in self.addresses()))
 
@@ -76,22 +76,22 @@ class Model:
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """The roles of those beside the host that have an address."""
+        """The peers that have an address."""
         return tuple(role for role in PEERS if any(parent.peer(role) for parent in self.parents))
 
     @property
     def in_batches(self) -> bool:
-        """Whether its endpoints are made in few processes."""
+        """Whether its endpoints are created in place, in few processes."""
         return self.setup == "batch" or (self.setup is None and len(self.endpoints) >= BATCH_FROM)
 
     @property
     def routed(self) -> bool:
-        """Whether the gateway leads somewhere: to other parents' networks, or to what is far."""
+        """Whether the gateway leads somewhere: to other parents' networks, or to the far host."""
         return bool(self.far) or len(self.parents) > 1
 
     @property
     def has_ipvlan(self) -> bool:
-        """Whether any of its links is ipvlan, which not every kernel has."""
+        """Whether any of its links is ipvlan, which some kernels do not have."""
         changes = (attempt.change for phase in self.phases for act in phase.acts for attempt in act.attempts)
         if any(isinstance(change, AddLink) and change.kind == "ipvlan" for change in changes):
             return True
@@ -112,7 +112,7 @@ class Model:
     def parent_of(self, check: Check) -> Parent:
         """Return the parent of a check's endpoint, the destination's before the source's.
 
-        It decides whose gateway, neighbour and host a check means.
+        Its gateway, neighbour and host are those that a check means.
         """
         names = (check.destination, check.source)
         name = next(name for name in names if self.is_endpoint(name))
@@ -129,7 +129,7 @@ class Model:
         return tuple(own.ip for own in self.endpoint(role).addresses)
 
     def pinged(self, check: Check) -> Address | None:
-        """Return the address that `check` pings, or None where it is not known."""
+        """Return the address that `check` pings, or None where it is unknown."""
         parent = self.parent_of(check)
         targets = self.addresses_of(check.destination, parent)
         wanted: Iterable[Family] = (check.family,) if check.family else FAMILIES
@@ -164,7 +164,7 @@ class Model:
         return [role if position == 0 else f"{role}{position}" for position in range(len(self.hardware))]
 
     def metric_of(self, parent: Parent) -> int | None:
-        """Return the metric of default routes via `parent`: none for the first parent, whose are the best."""
+        """Return the metric of default routes via `parent`; the first parent has the best, without one."""
         position = self.parents.index(parent)
         return 100 + position if position else None
 

@@ -1,4 +1,4 @@
-"""New labs, to begin a lab file with, or for a quick look at many endpoints."""
+"""New labs: the start of a lab file, or many endpoints for a quick look."""
 
 import re
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _SAMPLE = re.compile(r"sample:([1-9][0-9]{0,8})")
 
 
 _REQUESTS = 2
-"""How many requests each ping sends where many are asked for; the second is for one that comes late."""
+"""How many requests each of many pings sends; the second is for a reply that comes late."""
 
 
 def new_lab(
@@ -45,7 +45,7 @@ def new_lab(
 ) -> Lab:
     """Return a lab of one phase with `count` endpoints in `subnet`: test1 and so on.
 
-    `checks` are as in `pairs`; None: each endpoint pings the next, and the first is asked for by all others.
+    `checks` are as in `pairs`; None: each endpoint pings the next, and all other nodes ping the first.
     Raise UsageError for a subnet that is too small, and InvalidLab for a strategy that cannot work.
     """
     own = any(helper.own_subnet for helper in setting.helpers)
@@ -55,7 +55,7 @@ def new_lab(
     room = _room(within, end)
     if count > room:
         hint = f"take a larger one, as in --subnet {larger}"
-        raise UsageError(f"{within} has room for {max(room, 0)} endpoints, and not for {count}", hint)
+        raise UsageError(f"{within} has room for {max(room, 0)} endpoints, not for {count}", hint)
     start = _FIRST if _FIRST + count - 1 <= room else 1
     lan = _SUBNETS[0] if own else within
     v6 = _OWN_SUBNET_V6 if own else _SUBNET_V6
@@ -81,10 +81,10 @@ def new_lab(
 
 
 def pairs(checks: str, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return who of the endpoints `names` pings whom; raise UsageError for words that say no such thing.
+    """Return the pairs of the endpoints `names` that are to ping; raise UsageError for unknown `checks`.
 
-    all: each all others. ring: each the next, and the last the first. gateway: each the gateway. sample:K:
-    K of all pairs, always the same ones.
+    all: each endpoint all others. ring: each the next, and the last the first. gateway: each the gateway.
+    sample:K: K of all pairs, always the same ones.
 
     >>> pairs("ring", ["test1", "test2", "test3"])
     [('test1', 'test2'), ('test2', 'test3'), ('test3', 'test1')]
@@ -93,7 +93,7 @@ def pairs(checks: str, names: Sequence[str]) -> list[tuple[str, str]]:
     if sample := _SAMPLE.fullmatch(checks):
         wanted = int(sample[1])
         if wanted > there:
-            raise UsageError(f"{len(names)} endpoints make {there} pairs, and no {wanted}", "take fewer")
+            raise UsageError(f"{len(names)} endpoints have only {there} pairs, not {wanted}", "take fewer")
         _refuse_too_many(wanted)
         numbers = sorted(Random(0).sample(range(there), wanted))  # noqa: S311
         found = (divmod(number, len(names) - 1) for number in numbers)
@@ -106,29 +106,29 @@ def pairs(checks: str, names: Sequence[str]) -> list[tuple[str, str]]:
             return [(a, b) for a, b in zip(names, [*names[1:], names[0]], strict=True) if a != b]
         case "gateway":
             return [(name, GATEWAY) for name in names]
-    raise UsageError(f"{checks!r} does not say who pings whom", f"there is {', '.join(CHECKS.split('|'))}")
+    raise UsageError(f"unknown checks {checks!r}", f"choose from {', '.join(CHECKS.split('|'))}")
 
 
 def _refuse_too_many(checks: int) -> None:
     if checks > MOST_CHECKS:
         hint = f"{MOST_CHECKS} at most: take ring, gateway or sample:{MOST_CHECKS}"
-        raise UsageError(f"these are {checks} checks", hint)
+        raise UsageError(f"{checks} checks are too many", hint)
 
 
 def _usual(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return who pings whom by default: each endpoint the next, and all others the first."""
+    """Return the default pairs: each endpoint and the next, all others and the first."""
     first = names[0]
     others = [(role, first) for role in (HOST, GATEWAY, NEIGHBOUR, FAR)]
     return [*pairs("ring", names), *others, (first, FAR)]
 
 
 def _room(subnet: IPv4Network, end: int) -> int:
-    """Return how many addresses there are from the subnet's own up to the one at `end`, both not counted."""
+    """Return how many addresses are between the subnet's own and the one at `end`."""
     return subnet.num_addresses + end - 1
 
 
 def _addresses(subnet: IPv4Network, number: int, v6: IPv6Network | None) -> tuple[InterfaceAddress, ...]:
-    """Return the address with this number in `subnet`, and that of the same digits in `v6`, if wanted."""
+    """Return the address with this number in `subnet`, and one with the same digits in `v6`, if given."""
     found = [f"{subnet[number]}/{subnet.prefixlen}"]
     if v6 is not None:
         found.append(f"{v6[int(str(number), 16)]}/{v6.prefixlen}")

@@ -1,4 +1,4 @@
-"""The parts of a lab, and the words for them."""
+"""The parts of a lab, and their names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ FLAGS: tuple[Flag, ...] = get_args(Flag)
 
 Kind = Literal["ipvlan", "macvlan", "veth"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What endpoints are: ipvlan, or what it is compared with: macvlan, and veth on a bridge with the parent."""
+"""The kinds of an endpoint's link; macvlan, and veth on a bridge with the parent, are for comparison."""
 
 STRATEGIES = tuple(strategies.BY_NAME)
-"""What makes l3 endpoints reachable from outside."""
+"""The names of the strategies."""
 
 if TYPE_CHECKING:
     Strategy = str
@@ -25,18 +25,18 @@ else:
 
 Setup = Literal["stepwise", "batch"]
 SETUPS: tuple[Setup, ...] = get_args(Setup)
-"""How endpoints are made: by the commands that a person would type one after another, or in few processes."""
+"""How endpoints are created: one command after another, as a person types them, or in few processes."""
 
 Prober = Literal["ping", "fping"]
 PROBERS: tuple[Prober, ...] = get_args(Prober)
-"""What asks the checks: a ping each, or an fping for each source."""
+"""What runs the checks: a ping for each, or an fping for each source."""
 
 BATCH_FROM = 8
-"""From how many endpoints on a lab is set up in batches, if it does not say how."""
+"""The number of endpoints from which on a lab is set up in batches, by default."""
 
-AT_ONCE = 32
-MOST_AT_ONCE = 10_000
-"""How many pings go on side by side, if a lab does not say how many, and how many it may say."""
+PARALLEL = 32
+MOST_PARALLEL = 10_000
+"""The default number of concurrent pings, and the most that a lab may have."""
 
 Family = Literal["ipv4", "ipv6"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -48,28 +48,28 @@ FAR = "far"
 PEERS = (GATEWAY, NEIGHBOUR)
 SWITCH = "switch"
 LAN = "lan"
-"""The roles of a lab: the parents' own namespace, the hosts beside it, one behind the gateway, the switch."""
+"""The roles of a lab: the host with the parents, the hosts beside it, one behind the gateway, the switch."""
 
-KERNELS_OWN = ("lo", "all", "default")
-"""Names that no new link can have: the loopback's, and what sysctls call every interface."""
+RESERVED = ("lo", "all", "default")
+"""Names that no new link can have: the loopback's, and two that sysctls use for all interfaces."""
 
-HOSTS_BRIDGE = "br-lan"
-"""The bridge in the host's namespace that a phase with veth endpoints makes; no other link has its name."""
+BRIDGE = "br-lan"
+"""The host's bridge in a phase with veth endpoints; no other link has its name."""
 
 SHIM = "shim"
-"""The host's own ipvlan link, where a phase has a host shim."""
+"""The name of the host's own ipvlan link, where a phase has a host shim."""
 
 PORT = "veth"
-"""What the ports of the host's bridge are called, with a number."""
+"""The name of the ports of the host's bridge, with a number."""
 
-IPV6_NEEDS = 1280
-"""The smallest MTU, in bytes, that a link with IPv6 may have; with a smaller one Linux takes IPv6 away."""
+IPV6_MTU = 1280
+"""The smallest MTU, in bytes, of a link with IPv6; with a smaller one Linux removes its IPv6 addresses."""
 
 DEFAULT_MTU = 1500
 """The MTU of every link of the simulated LAN, in bytes."""
 
 Path = tuple[str | int, ...]
-"""Where something stands in a lab: keys and positions, from the outside in."""
+"""A place in a lab: keys and positions, from the outside in."""
 
 LAB_HINT = "docs/reference/lab-format.md shows what a lab file looks like"
 PING_COUNT = 6
@@ -79,7 +79,7 @@ PING_WAIT_S = 0.5
 
 
 class Outcome(StrEnum):
-    """What becomes of a ping (answered, never answered, answered until the path was lost), or of a try."""
+    """The outcome of a ping (answered, not answered, answered until the path was lost), or of a try."""
 
     REACHABLE = "reachable"
     UNREACHABLE = "unreachable"
@@ -88,8 +88,8 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
-OF_PINGS = (Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES)
-OF_TRIES = (Outcome.ACCEPTED, Outcome.REFUSED)
+PING_OUTCOMES = (Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES)
+TRY_OUTCOMES = (Outcome.ACCEPTED, Outcome.REFUSED)
 
 
 def family_of(address: Address | InterfaceAddress | Network) -> Family:
@@ -99,10 +99,10 @@ def family_of(address: Address | InterfaceAddress | Network) -> Family:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A network interface of the host, and who is in its network.
+    """A network interface of the host, and the hosts in its network.
 
     `host` are its own addresses, `gateway` and `neighbour` those of the hosts beside it, none where they
-    are not known. With `vlan`, it is the sub-interface of the parent `link` with that tag.
+    are unknown. With `vlan`, it is the sub-interface of the parent `link` with that tag.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Parent:
 
     @property
     def gateways(self) -> tuple[Address, ...]:
-        """The gateway's addresses that others route by: the first of each family."""
+        """The gateway's addresses that others route via: the first of each family."""
         found = (next((gw for gw in self.gateway if family_of(gw) == family), None) for family in FAMILIES)
         return tuple(gateway for gateway in found if gateway is not None)
 
@@ -143,7 +143,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A link on the parent called `parent`, with its `addresses`, in a network namespace of its own.
+    """A link on the parent called `parent`, with its `addresses`, in a separate network namespace.
 
     `routes` None stands for default routes, as its mode needs them; `mtu` in bytes, None for the parent's.
     """
@@ -161,7 +161,7 @@ class Check:
     """A ping from `source` to `destination`; with `watch`, for that many seconds or until it is lost.
 
     `family` None: the first family that both have. `size` is the payload in bytes, sent unfragmented.
-    `expect` overrides what physics predicts, for the reason `why`.
+    `expect` overrides what the model predicts, for the reason `why`.
     """
 
     source: str
@@ -181,7 +181,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
-    """`endpoint` is given `address` too."""
+    """`address` is added to `endpoint`."""
 
     address: InterfaceAddress
     endpoint: str
@@ -193,7 +193,7 @@ class AddAddress:
 
 @dataclass(frozen=True, slots=True)
 class AddLink:
-    """A link `name` is made on `parent` in the host's namespace; `mode` and `flag` None are left out."""
+    """A link `name` is created on `parent` in the host's namespace; `mode` and `flag` None are left out."""
 
     name: str
     kind: Literal["ipvlan", "macvlan"]
@@ -209,7 +209,7 @@ class AddLink:
 
 @dataclass(frozen=True, slots=True)
 class DeleteLink:
-    """The link that an AddLink made is deleted."""
+    """The link that an AddLink created is deleted."""
 
     name: str
 
@@ -220,7 +220,7 @@ class DeleteLink:
 
 @dataclass(frozen=True, slots=True)
 class SetMode:
-    """`endpoint` is given a mode, from its own namespace."""
+    """`endpoint` is given a mode, from its namespace."""
 
     endpoint: str
     mode: Mode
@@ -247,7 +247,7 @@ Change = AddAddress | AddLink | DeleteLink | SetMode | SetMtu
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A change of which the kernel says yes or no; `expect` and `why` as in a Check."""
+    """A change that the kernel accepts or refuses; `expect` and `why` as in a Check."""
 
     change: Change
     expect: Outcome | None = None
@@ -260,10 +260,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What happens at one point of a phase, side by side; attempts one after another.
+    """What happens at one point of a phase, concurrently; attempts one after another.
 
     `hairpin` is whether the switch sends frames back to the port they came from; `port_security` are the
-    roles whose addresses the switch lets through from the host's port; `wait` is in seconds.
+    roles with addresses that the switch accepts at the host's port; `wait` is in seconds.
     """
 
     checks: tuple[Check, ...] = ()
@@ -277,17 +277,17 @@ class Act:
 
     @property
     def changes(self) -> bool:
-        """Whether it changes what a check would see."""
+        """Whether it changes the outcome of a check."""
         others = (self.attempts, self.announce, self.fast_ageing, self.flush)
         return any(others) or any(x is not None for x in (self.hairpin, self.port_security, self.wait))
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the endpoints on a parent are in a phase; `mode` and `flag` are those of ipvlan.
+    """The setting of the endpoints on a parent in a phase; `mode` and `flag` are those of ipvlan.
 
-    `host_shim`: whether the host has a link of its own on the parent, by which it reaches them;
-    `shim_addresses` are that link's.
+    `host_shim`: whether the host has a separate link on the parent, by which it reaches them;
+    `shim_addresses` are those of that link.
     """
 
     mode: Mode = "l2"

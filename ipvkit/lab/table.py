@@ -11,12 +11,12 @@ from ipvkit.lab.parts import (
     FLAGS,
     KINDS,
     MODES,
-    MOST_AT_ONCE,
-    OF_PINGS,
-    OF_TRIES,
+    MOST_PARALLEL,
     PING_COUNT,
+    PING_OUTCOMES,
     SETUPS,
     STRATEGIES,
+    TRY_OUTCOMES,
     Outcome,
 )
 
@@ -281,7 +281,7 @@ CHECK = Part("check", "Checks", "check", "A ping.", (
     Key("watch", _SECONDS,
         "Ping for so many seconds, or until the path is lost. Its lifetime is measured, from the first "
         "reply to the last."),
-    Key("expect", _one_of(OF_PINGS, Outcome),
+    Key("expect", _one_of(PING_OUTCOMES, Outcome),
         "The outcome with which the check passes; by default what the rules of ipvlan predict."),
     Key("why", _LINE, "The reason for `expect`, for the report; one line."),
 ))
@@ -301,7 +301,7 @@ TRY = Part("try", "Tries", "try", "A change that the kernel may refuse: one of t
     Key("mode", _MODE,
         "Of `add-link`: the ipvlan mode; without one the kernel takes l3, for all on the parent."),
     Key("flag", _FLAG, "Of `add-link`: the ipvlan flag; without one it stays."),
-    Key("expect", _one_of(OF_TRIES, Outcome),
+    Key("expect", _one_of(TRY_OUTCOMES, Outcome),
         "What the kernel has to answer; by default what is predicted."),
     Key("why", _LINE, "The reason for `expect`, for the report; one line."),
 ), {"oneOf": [{"required": [key.name]} for key in _CHANGES]})
@@ -310,15 +310,15 @@ ACT = Part("act", "What happens", "do", "What happens at one point, concurrently
     Key("try", _list_of(TRY),
         "Changes that the kernel accepts or refuses, one after another.", attribute="attempts"),
     Key("announce", _names("test1"),
-        "Endpoints whose IPv4 addresses the host announces: `arping -U`."),
+        "Endpoints with IPv4 addresses, which the host announces: `arping -U`."),
     Key("fast-ageing", _names("neighbour"),
-        "Peers whose neighbour entries expire within seconds from now on: `base_reachable_time_ms` "
+        "Peers that from now on let neighbour entries expire within seconds: `base_reachable_time_ms` "
         "1000, `delay_first_probe_time` 1, `ucast_solicit` 3, `retrans_time_ms` 100."),
     Key("flush", _names("neighbour"), "Peers, endpoints or `host`: their neighbour tables are flushed."),
     Key("hairpin", _BOOLEAN, "Whether the switch sends frames back to the port that they came from."),
     Key("port-security", _names("host"),
-        "`host` and endpoints whose IPv4 addresses the switch lets through from the host's port, and no "
-        "others; ARP, IPv6 and frames with a VLAN's tag pass."),
+        "`host` and endpoints: the switch accepts packets from their IPv4 addresses at the host's port, and "
+        "no others; ARP, IPv6 and frames with a VLAN's tag pass."),
     Key("wait", _SECONDS, "Whole seconds in which nothing happens."),
 ), {"minProperties": 1})
 _OF_SETTING = (
@@ -349,7 +349,7 @@ PHASE = Part("phase", "Phases", "phases", "A time in which the endpoints are the
         required=True),
     *_OF_SETTING,
     Key("parents", _by_parent(SETTING),
-        "Parents whose endpoints have another setting: each name with what differs. What is not written "
+        "Parents with another setting of their endpoints: each name with what differs. What is not written "
         "is as in the phase, so write `strategy: none` or `host-shim: false` where the phase has one.",
         attribute="others"),
     Key("endpoints", _names("test1"), "The endpoints that are there; by default all."),
@@ -370,9 +370,10 @@ LAB = Part("lab", "The lab", "lab", "A lab of ipvkit: what is built, and what is
     Key("setup", _one_of(SETUPS),
         "How endpoints are created: by the commands that a person would type one after another, or in "
         "few processes: links in place, and batches of `ip`. Default: `batch` from 8 endpoints on."),
-    Key("at-once", _number("number of pings", 1, MOST_AT_ONCE, 32),
+    Key("parallel", _number("number of pings", 1, MOST_PARALLEL, 32),
         "The most concurrent pings of one item of `do`; the others follow, as if they were separate "
-        "items. Default: 32 for each of the machine's CPUs, fewer where there is little memory."),
+        "items. Default: 32 for each of the machine's CPUs, fewer where there is little memory.",
+        former="at-once"),
     Key("endpoints", _list_of(ENDPOINT, minItems=1), "The links that are built.", required=True),
     Key("phases", _list_of(PHASE, minItems=1), "They run one after another.", required=True),
 ), {"oneOf": [{"required": ["parent", "network"]}, {"required": ["parents"]}]})

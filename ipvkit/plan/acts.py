@@ -33,10 +33,10 @@ REAL_WAIT_S = 1
 """How long the last reply may take on a real network."""
 
 _PING_OK = (0, 1, 2)
-"""Nobody replied is 1, no route is 2; whatever else is 2 prints no counts, and so no verdict."""
+"""1: no reply, 2: no route; other errors with 2 print no counts, and so give no verdict."""
 
 _TRY_OK = (0, 2)
-"""The kernel's no is 2 (iproute2's main()); that there is no such link is 1."""
+"""2: the kernel refuses (iproute2's main()), 1: the link does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,16 @@ class Acts:
         read = read_sysctls([ALLOW] if act.announce else [], steps, self.done)
         for role in act.fast_ageing:
             fast = sysctl.set_values(self._fast_timers(role))
-            steps.add(f"make the {role} age its neighbour entries within seconds", in_netns(role, fast))
+            steps.add(f"shorten the {role}'s ARP timers", in_netns(role, fast))
         for role in act.flush:
             for netns, dev in self.lab.links_of(role):
-                whose = role if self.lab.is_endpoint(role) else f"the {role}"
+                table = (
+                    f"neighbour table of {role}"
+                    if self.lab.is_endpoint(role)
+                    else f"{role}'s neighbour table"
+                )
                 flush = ip.neigh_flush(dev)
-                steps.add(f"make {whose} forget its neighbours", ip.at(netns, flush) if netns else flush)
+                steps.add(f"flush the {table}", ip.at(netns, flush) if netns else flush)
         self._set_switch(act, filtered=predicted.filtered)
         if act.wait is not None:
             steps.add(f"wait {act.wait} s", coreutils.sleep(act.wait))
@@ -103,31 +107,31 @@ class Acts:
     def _set_switch(self, act: Act, *, filtered: bool) -> None:
         ports = self.lab.ports(HOST)
         for port in ports if act.hairpin is not None else ():
-            what = "send frames back to the port they came from" if act.hairpin else "reflect no more"
-            self.steps.add(f"have the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
+            what = "send frames back to their port" if act.hairpin else "send no frames back"
+            self.steps.add(f"let the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
         if act.port_security is not None:
             self._secure(ports, act.port_security, filtered=filtered)
 
     def _secure(self, ports: list[str], roles: tuple[str, ...], *, filtered: bool) -> None:
-        """Have the switch drop IPv4 from the host's ports whose source is not an address of `roles`."""
+        """Let the switch drop IPv4 at the host's ports if the source is not an address of `roles`."""
         steps, lab = self.steps, self.lab
         hosts = [own.ip for parent in lab.parents for own in parent.host] if HOST in roles else []
         endpoints = (lab.endpoint(role) for role in roles if role != HOST)
         allowed = hosts + [own.ip for e in endpoints for own in e.addresses]
         for port in ports if filtered else ():
-            steps.add("forget what it lets through", in_netns(SWITCH, tc.qdisc_del(port)))
+            steps.add("remove the filters at the host's port", in_netns(SWITCH, tc.qdisc_del(port)))
         if filtered:
             steps.end_stage()
         for port in ports:
-            steps.add("make room for filters on the host's port", in_netns(SWITCH, tc.qdisc_add(port)))
+            steps.add("prepare filters at the host's port", in_netns(SWITCH, tc.qdisc_add(port)))
         steps.end_stage()
         for port in ports:
             for address in allowed:
                 if address.version == 4:
-                    what = f"let in through the host's port what comes from {address}"
+                    what = f"accept packets from {address} at the host's port"
                     steps.add(what, in_netns(SWITCH, tc.filter_pass(port, address)))
             drop = in_netns(SWITCH, tc.filter_drop(port))
-            steps.add("drop all other IPv4 there, as a cloud's port security does", drop)
+            steps.add("drop all other IPv4 there, as the port security of a cloud does", drop)
         steps.end_stage()
 
     # --- tries -----------------------------------------------------------------------------------------
@@ -139,6 +143,7 @@ class Acts:
             f"try to {asked.check}",
             replace(self._command_of(change), ok=ok),
             undo=Link(change.name, change.kind) if isinstance(change, AddLink) else None,
+            undo_purpose=f"delete {change.name}" if isinstance(change, AddLink) else "",
             cancels_undo_of=links.pop(change.name, ()) if isinstance(change, DeleteLink) else (),
             probe=_probe(asked),
         )
@@ -169,7 +174,7 @@ class Acts:
             if name in self.done.links:
                 delete = replace(ip.link_delete(name), ok=(0, 1))
                 tried = self.done.links.pop(name)
-                self.steps.add(f"take {name} away, if it is there", delete, cancels_undo_of=tried)
+                self.steps.add(f"delete {name}, if it exists", delete, cancels_undo_of=tried)
         self.steps.end_stage()
 
     # --- checks ----------------------------------------------------------------------------------------
@@ -180,7 +185,7 @@ class Acts:
         checks = [check for check, _, _ in run if isinstance(check, Check)]
         self._keep_announcing(checks)
         for check, (_, address, probe) in zip(checks, run, strict=True):
-            watch = "" if check.watch is None else f", until it is lost or for {check.watch} s"
+            watch = "" if check.watch is None else f" until the path is lost, at most {check.watch} s"
             if address is not None:
                 self.steps.add(f"ping {check}{watch}", self._ping(check, address), probe=probe)
         self.steps.end_stage()
@@ -201,7 +206,7 @@ class Acts:
         return replace(in_netns(self.lab.netns(check.source), command), ok=_PING_OK)
 
     def _keep_announcing(self, checks: list[Check]) -> None:
-        """Announce, as long as `checks` ping, the endpoints whose strategy that is."""
+        """Announce, as long as `checks` ping, the endpoints with a strategy that announces."""
         names = {role for check in checks for role in (check.source, check.destination)}
         found = []
         for e in self.lab.endpoints_of(self.phase):
@@ -219,7 +224,7 @@ class Acts:
 
 
 def _probe(asked: Asked) -> Probe:
-    """Return what is asked with what the lab expects, which wins over what is predicted."""
+    """Return the probe of a check or try: what the lab expects of it wins over what is predicted."""
     check, predicted = asked.check, asked.prediction
     reason = predicted.reason
     if check.expect is not None and check.expect != predicted.outcome:

@@ -14,7 +14,7 @@ from ipvkit.tools import sysctl
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What stays from earlier phases: the sysctls that are set, and the steps that tried to create a link."""
+    """What stays from earlier phases: sysctls that are set, and steps that tried to create a link."""
 
     sysctls: set[str] = field(default_factory=set)
     links: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -36,8 +36,8 @@ def _add_stage(stage: list[Addition], steps: Steps, done: Done) -> None:
         set_sysctls(read, steps)
     for addition in stage:
         if not isinstance(addition.added, strategies.Sysctl):
-            undo = _undo(addition) if addition.undo_purpose else None
-            steps.add(addition.purpose, addition.command, undo=undo, at_end=addition.undo_purpose)
+            why, undo = addition.undo_purpose, _undo(addition) if addition.undo_purpose else None
+            steps.add(addition.purpose, addition.command, undo=undo, undo_purpose=why, at_end=bool(why))
     steps.end_stage()
 
 
@@ -61,7 +61,7 @@ def read_sysctls(
         added = addition.added
         if isinstance(added, strategies.Sysctl) and added.key not in done.sysctls:
             done.sysctls.add(added.key)
-            id = steps.add(f"remember the host's {added.key}", sysctl.get_value(added.key))
+            id = steps.add(f"read the host's {added.key}", sysctl.get_value(added.key))
             found.append((id, addition, added))
     return found
 
@@ -71,5 +71,6 @@ def set_sysctls(read: list[tuple[str, Addition, strategies.Sysctl]], steps: Step
     for id, addition, added in read:
         resource = Sysctl(added.key, added.value)
         typical = "1" if added.value == 0 else "0"
-        steps.add(addition.purpose, addition.command, undo=Undo(resource.undo, resource, id, typical))
+        undo = Undo(resource.undo, resource, id, typical, f"restore the host's {added.key}")
+        steps.add(addition.purpose, addition.command, undo=undo)
     steps.end_stage()

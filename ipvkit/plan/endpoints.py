@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ipvkit.core.command import in_netns
-from ipvkit.lab import HOSTS_BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
+from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
 from ipvkit.plan.lan import default_route, give
 from ipvkit.plan.resources import Link, Netns
 from ipvkit.plan.steps import Steps
@@ -14,7 +14,8 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     """Add the steps that create the endpoints of `phase`."""
     endpoints = lab.endpoints_of(phase)
     for e in (e for e in endpoints if phase is _first_with(lab, e)):
-        steps.add(f"make a namespace for {e.name}", ip.netns_add(e.netns), undo=Netns(e.netns, (e.name,)))
+        what, undo = f"namespace {e.netns}", Netns(e.netns, (e.name,))
+        steps.add(f"create {what}", ip.netns_add(e.netns), undo=undo, undo_purpose=f"delete {what}")
     steps.end_stage()
     for parent in lab.parents:
         if phase.on(parent.name).kind == "veth" and lab.endpoints_of(phase, parent):
@@ -24,14 +25,14 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     _create_veths(phase, endpoints, steps)
     steps.end_group()
     for e in (e for e in endpoints if e.mtu is not None):
-        steps.add(f"set {e.name}'s mtu", in_netns(e.netns, ip.link_set(e.name, mtu=e.mtu)))
+        steps.add(f"set {e.name}'s MTU", in_netns(e.netns, ip.link_set(e.name, mtu=e.mtu)))
     steps.end_stage()
     for e in endpoints:
-        steps.add(f"set {e.name} up", in_netns(e.netns, ip.link_set(e.name, up=True)))
+        steps.add(f"bring {e.name} up", in_netns(e.netns, ip.link_set(e.name, up=True)))
     steps.end_stage()
     for e in endpoints:
         for own in e.addresses:
-            steps.add(f"give {e.name} its address", in_netns(e.netns, give(own, e.name)))
+            steps.add(f"add {e.name}'s address", in_netns(e.netns, give(own, e.name)))
     steps.end_stage()
     _add_routes(lab, phase, endpoints, steps)
 
@@ -42,24 +43,20 @@ def _first_with(lab: Lab, endpoint: Endpoint) -> Phase:
 
 
 def _kind_of(setting: Setting, e: Endpoint) -> tuple[str, ip.Kind]:
-    """Return what creating the link of `e` is for, and its kind."""
+    """Return the purpose of creating the link of `e`, and its kind."""
     if setting.kind == "macvlan":
-        return f"make {e.name}, a macvlan link on {e.parent}", ip.Macvlan(e.parent, setting.flag)
-    # Bridge is what a parent has at first: as short as a person would type it.
+        return f"create {e.name}, a macvlan link on {e.parent}", ip.Macvlan(e.parent, setting.flag)
+    # A parent is in bridge at first, so that no person types the flag.
     kind = ip.Ipvlan(e.parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
-    return f"make {e.name}, an ipvlan link on {e.parent} in {setting.mode} mode", kind
-
-
-def _gone(e: Endpoint) -> str:
-    return f"take {e.name} away for the next phase"
+    return f"create {e.name}, an ipvlan link on {e.parent} in {setting.mode} mode", kind
 
 
 def _create_in_place(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> None:
-    """Create links in their namespaces, with which they go at the end."""
+    """Create links in their namespaces, with which they are deleted at the end."""
     for e in endpoints:
         what, kind = _kind_of(phase.on(e.parent), e)
         steps.add(what, ip.link_add(e.name, kind, netns=e.netns))
-        steps.at_end(_gone(e), in_netns(e.netns, ip.link_delete(e.name)))
+        steps.at_end(f"delete {e.name}", in_netns(e.netns, ip.link_delete(e.name)))
 
 
 def _create_and_move(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> None:
@@ -67,15 +64,18 @@ def _create_and_move(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) 
     ids = {}
     for e in endpoints:
         what, kind = _kind_of(phase.on(e.parent), e)
-        ids[e.name] = steps.add(what, ip.link_add(e.name, kind), undo=Link(e.name, phase.on(e.parent).kind))
+        link = Link(e.name, phase.on(e.parent).kind)
+        add = ip.link_add(e.name, kind)
+        ids[e.name] = steps.add(what, add, undo=link, undo_purpose=f"delete {e.name}")
     steps.end_stage()
     for e in endpoints:
         steps.add(
             f"move {e.name} into its namespace",
             ip.link_set(e.name, netns=e.netns),
             undo=Link(e.name, phase.on(e.parent).kind, e.netns),
+            undo_purpose=f"delete {e.name}",
+            at_end=True,
             cancels_undo_of=(ids[e.name],),
-            at_end=_gone(e),
         )
 
 
@@ -83,13 +83,12 @@ def _create_veths(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> 
     ports = {e: f"{PORT}{i}" for i, e in enumerate(endpoints) if phase.on(e.parent).kind == "veth"}
     for e, port in ports.items():
         pair = ip.link_add(port, ip.Veth(e.name, e.netns), up=True)
-        steps.add(
-            f"make {e.name}, a veth link, and its port", pair, undo=ip.link_delete(port), at_end=_gone(e)
-        )
+        what, delete = f"create {e.name}, a veth link, and its port", ip.link_delete(port)
+        steps.add(what, pair, undo=delete, undo_purpose=f"delete {e.name}", at_end=True)
     steps.end_stage()
     for e, port in ports.items():
-        plug = ip.link_set(port, master=HOSTS_BRIDGE)
-        steps.add(f"plug {e.name}'s port into the host's bridge", plug)
+        plug = ip.link_set(port, master=BRIDGE)
+        steps.add(f"attach {e.name}'s port to the host's bridge", plug)
 
 
 def _put_bridge(lab: Lab, parent: Parent, steps: Steps) -> None:
@@ -98,31 +97,37 @@ def _put_bridge(lab: Lab, parent: Parent, steps: Steps) -> None:
     for gateway in gateways:
         to = ip.RouteTo(via=gateway, dev=parent.name, metric=lab.metric_of(parent))
         steps.add(
-            f"take the host's default route from {parent.name}",
+            f"delete the host's default route via {parent.name}",
             ip.route_del(to),
             undo=ip.route_add(to),
-            at_end=f"give the host its default route by {parent.name} back",
+            undo_purpose=f"restore the host's default route via {parent.name}",
+            at_end=True,
         )
     steps.end_group()
-    bridge = ip.link_add(HOSTS_BRIDGE, ip.Bridge(), up=True)
-    delete = ip.link_delete(HOSTS_BRIDGE)
-    steps.add("make the host's bridge", bridge, undo=delete, at_end="take the host's bridge away")
+    steps.add(
+        "create the host's bridge",
+        ip.link_add(BRIDGE, ip.Bridge(), up=True),
+        undo=ip.link_delete(BRIDGE),
+        undo_purpose="delete the host's bridge",
+        at_end=True,
+    )
     steps.end_group()
     for own in parent.host:
         steps.add(
-            f"take the host's address from {parent.name}",
+            f"delete the host's address on {parent.name}",
             ip.addr_del(own, parent.name),
             undo=give(own, parent.name),
-            at_end=f"give {parent.name} its address back",
+            undo_purpose=f"restore the host's address on {parent.name}",
+            at_end=True,
         )
     steps.end_group()
     for own in parent.host:
-        steps.add(f"give it to {HOSTS_BRIDGE}", give(own, HOSTS_BRIDGE))
-    steps.add(f"make {parent.name} a port of it", ip.link_set(parent.name, master=HOSTS_BRIDGE))
+        steps.add(f"add it on {BRIDGE}", give(own, BRIDGE))
+    steps.add(f"attach {parent.name} to the host's bridge", ip.link_set(parent.name, master=BRIDGE))
     steps.end_stage()
     for gateway in gateways:
-        to = ip.RouteTo(via=gateway, dev=HOSTS_BRIDGE, metric=lab.metric_of(parent))
-        steps.add("give the host its default route again", ip.route_add(to))
+        to = ip.RouteTo(via=gateway, dev=BRIDGE, metric=lab.metric_of(parent))
+        steps.add(f"add the host's default route via {BRIDGE}", ip.route_add(to))
     steps.end_stage()
 
 
@@ -131,8 +136,8 @@ def _add_routes(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint], steps: St
         for family, route in lab.default_routes(phase.on(e.parent), e):
             if route.to is None:
                 add = default_route(e.name, route.via, ipv6=family == "ipv6")
-                steps.add(f"give {e.name} its default route", in_netns(e.netns, add))
+                steps.add(f"add {e.name}'s default route", in_netns(e.netns, add))
             else:
                 add = ip.route_add(ip.RouteTo(route.to, route.via, e.name))
-                steps.add(f"give {e.name} a route to {route.to}", in_netns(e.netns, add))
+                steps.add(f"add {e.name}'s route to {route.to}", in_netns(e.netns, add))
     steps.end_stage()

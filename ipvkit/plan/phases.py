@@ -22,7 +22,7 @@ def _section(
     steps = Steps(phase.name)
     for role, parent in predicted.flushed:
         flush = in_netns(role, ip.neigh_flush(lab.dev_of(parent)))
-        steps.add(f"make the {role} forget the MAC addresses of another kind of link", flush)
+        steps.add(f"flush the {role}'s neighbour table: another kind of link has other MAC addresses", flush)
     steps.end_stage()
     endpoints.create(lab, phase, steps)
     additions.add(lab, phase, steps, done)
@@ -30,7 +30,7 @@ def _section(
     skipped = [probe for act in predicted.acts for probe in acts.add(act)]
     if phase is not lab.phases[-1]:
         acts.delete_links()
-        steps.take_away()
+        steps.end_phase()
     others = "".join(f"; on {name} {setting}" for name, setting in phase.others)
     title = f"phase {phase.name}: {phase.setting}{others}"
     return Section(phase.name, title, phase, tuple(steps.stages), tuple(skipped))

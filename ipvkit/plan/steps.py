@@ -11,16 +11,17 @@ from ipvkit.plan.resources import Resource
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What takes a step back: a command, whose last word the output of the step `reads` completes.
+    """The command that undoes a step, with its purpose; the output of the step `reads` completes it.
 
-    `effect` is what there is to take back, None only where the machine is a simulated LAN. `typical` stands
-    for what was read where nothing has run yet, in a preview.
+    `effect` is what the step created, None only on a simulated LAN. `typical` stands for the output where
+    nothing has run yet, in a preview.
     """
 
     command: Command
     effect: Resource | None = None
     reads: str = ""
     typical: str = ""
+    purpose: str = ""
 
     def completed(self, output: str) -> Command:
         """Return the command with what was read put to its last word."""
@@ -30,7 +31,7 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A check or an attempt made ready: what is pinged, what is expected and why, or why it is `skipped`."""
+    """A check or a try: the address that is pinged, the expected outcome and why, or why it is `skipped`."""
 
     check: Check | Attempt
     address: Address | None
@@ -55,7 +56,7 @@ class Step:
 
 
 Stage = tuple[Step, ...]
-"""Steps that are independent of each other and run side by side."""
+"""Independent steps, which run concurrently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Steps:
         self.stages: list[Stage] = []
         self._stage: list[Step] = []
         self._count = 0
-        # In groups, what `take_away` adds: a purpose, a command, and the step that it undoes.
+        # In groups, what `end_phase` adds: a purpose, a command, and the step that it undoes.
         self._at_end: list[list[tuple[str, Command, tuple[str, ...]]]] = [[]]
 
     def add(
@@ -124,27 +125,28 @@ class Steps:
         command: Command,
         *,
         undo: Command | Resource | Undo | None = None,
-        at_end: str = "",
+        undo_purpose: str = "",
+        at_end: bool = False,
         cancels_undo_of: tuple[str, ...] = (),
         probe: Probe | None = None,
     ) -> str:
         """Add a step to the stage that is being collected, and return its id.
 
-        With a purpose `at_end`, `take_away` undoes it.
+        What is to be undone `at_end` is undone by `end_phase`.
         """
         self._count += 1
         id = f"{self.section}.{self._count}"
         if isinstance(undo, Command):
-            undo = Undo(undo)
+            undo = Undo(undo, purpose=undo_purpose)
         elif isinstance(undo, Resource):
-            undo = Undo(undo.undo, undo)
+            undo = Undo(undo.undo, undo, purpose=undo_purpose)
         self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe))
         if at_end and undo is not None:
-            self._at_end[-1].append((at_end, undo.command, (id,)))
+            self._at_end[-1].append((undo.purpose, undo.command, (id,)))
         return id
 
     def at_end(self, purpose: str, command: Command) -> None:
-        """Have `take_away` add a command, for what needs no undo at the end of a run."""
+        """Have `end_phase` add a command, for what needs no undo at the end of a run."""
         self._at_end[-1].append((purpose, command, ()))
 
     def end_stage(self) -> None:
@@ -154,12 +156,12 @@ class Steps:
             self._stage = []
 
     def end_group(self) -> None:
-        """End a stage, and have `take_away` undo what is added from now on before the others."""
+        """End a stage, and have `end_phase` undo the next steps before those."""
         self.end_stage()
         self._at_end.append([])
 
-    def take_away(self) -> None:
-        """Add the steps that undo what was added with a purpose `at_end`, the last group first."""
+    def end_phase(self) -> None:
+        """Add the steps that undo what is to be undone at the end of a phase, the last group first."""
         for group in reversed(self._at_end):
             for purpose, command, undone in group:
                 self.add(purpose, command, cancels_undo_of=undone)

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from ipvkit.core.values import Address
-from ipvkit.lab import AT_ONCE, HOST, PEERS, SWITCH, Act, Attempt, Check, Lab, Parent, Phase
+from ipvkit.lab import HOST, PARALLEL, PEERS, SWITCH, Act, Attempt, Check, Lab, Parent, Phase
 from ipvkit.predict.memory import State
 from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
 from ipvkit.predict.world import World, world_of
 
-_ANOTHER_MACHINE = "and that is another machine"
+_ANOTHER_MACHINE = "but that is another machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def _flushed(lab: Lab, former: Phase | None, phase: Phase) -> Iterator[tuple[str
 
 def _parts(lab: Lab, act: Act) -> Iterator[Act]:
     """Yield `act`, in as many parts as it takes for no more concurrent pings than allowed."""
-    most = lab.at_once or AT_ONCE
+    most = lab.parallel or PARALLEL
     yield replace(act, checks=act.checks[:most])
     for i in range(most, len(act.checks), most):
         yield Act(checks=act.checks[i : i + most])
@@ -113,11 +113,11 @@ def _needed_by_strategies(lab: Lab, phase: Phase) -> dict[str, str]:
 def _needed_by_act(lab: Lab, act: Act) -> dict[str, str]:
     if lab.simulated:
         return {}
-    found = {role: f"the {role} would have to age its entries faster" for role in act.fast_ageing}
+    found = {role: f"the {role}'s ARP timers would have to be shorter" for role in act.fast_ageing}
     for role in (role for role in act.flush if role in PEERS):
-        found[role] = f"the {role}'s neighbour table would have to be emptied"
+        found[role] = f"the {role}'s neighbour table would have to be flushed"
     if act.hairpin is not None or act.port_security is not None:
-        found[SWITCH] = "the switch would have to be set otherwise"
+        found[SWITCH] = "the switch would have to be reconfigured"
     return found
 
 
@@ -126,7 +126,7 @@ def _why_skipped(lab: Lab, check: Check, undone: dict[str, str]) -> str:
     if lab.simulated:
         return ""
     if check.source != HOST and not lab.is_endpoint(check.source):
-        return f"the {check.source} is another machine; there, type: ping {lab.pinged(check)}"
+        return f"the {check.source} is another machine; run there: ping {lab.pinged(check)}"
     for role in (check.source, check.destination, SWITCH):
         if role in undone:
             return f"{undone[role]}, {_ANOTHER_MACHINE}"

@@ -9,11 +9,11 @@ from typing import Literal
 from ipvkit import strategies
 from ipvkit.core.values import Address, InterfaceAddress, Network
 from ipvkit.lab import (
+    BRIDGE,
     DEFAULT_MTU,
     FAR,
     GATEWAY,
     HOST,
-    HOSTS_BRIDGE,
     PEERS,
     Family,
     Lab,
@@ -232,7 +232,7 @@ class _Builder:
             setting = self.settings[parent.name]
             mtu = self.state.mtus.get(parent.name, DEFAULT_MTU)
             dev = (
-                HOSTS_BRIDGE
+                BRIDGE
                 if setting.kind == "veth" and self.lab.endpoints_of(self.phase, parent)
                 else parent.name
             )

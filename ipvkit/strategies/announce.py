@@ -9,7 +9,7 @@ from ipvkit.tools import arping, sysctl
 NONLOCAL_BIND = "net.ipv4.ip_nonlocal_bind"
 
 ALLOW = Addition(
-    "let arping send from an address that is not the host's own: otherwise "
+    "let arping send from an address that the host does not have; without this it fails with "
     "`bind: Cannot assign requested address`",
     sysctl.set_values({NONLOCAL_BIND: 1}),
     Sysctl(NONLOCAL_BIND, 1),
@@ -29,7 +29,7 @@ class Announce(Answering):
     def problem(self, site: Site) -> Problem | None:
         """Return why nothing can be announced."""
         if site.mode != "l2" and all(own.version == 6 for _, own in site.endpoints):
-            why = "ARP is IPv4's, and these endpoints have IPv6 only"
+            why = "ARP is for IPv4, and these endpoints have only IPv6"
             return self.cannot_work(site, why, "take static-neigh or l3s-proxy")
         return Answering.problem(self, site)
 
@@ -38,5 +38,7 @@ def announcement(
     name: str, address: IPv4Address, site: Site, count: int, by: arping.Implementation
 ) -> tuple[str, Command]:
     """Return the purpose and the command of `count` announcements of an endpoint's address."""
-    purpose = f"announce {name}'s address from the host, since {name} cannot in {site.mode}"
-    return purpose, arping.announce(address, site.parent, count=count, by=by)
+    why = "" if site.mode == "l2" else f": in {site.mode} {name} sends no ARP"
+    return f"announce {name}'s address from the host{why}", arping.announce(
+        address, site.parent, count=count, by=by
+    )

@@ -120,10 +120,10 @@ class Addition:
 
 
 class Strategy:
-    """A strategy that adds nothing; the others override what differs.
+    """A strategy that adds nothing; the others override what they do.
 
-    `modes` are those in which it works for both families; `typed` describes its commands on the reference
-    page, and `cost` its price in `explain`. A strategy that is `of_host` changes no other
+    `modes` are those in which it works for both families; `typed` describes its commands on the
+    reference page, and `cost` its price in `explain`. A strategy that is `of_host` changes no other
     machine; one that `needs_lladdr` needs the parent's MAC address. With `own_subnet` the endpoints have a
     subnet apart from the parent's. One that `announces` has the host announce their IPv4 addresses while
     checks ping.
@@ -170,9 +170,9 @@ class Answering(Strategy):
     def problem(self, site: Site) -> Problem | None:
         """Return why it cannot work there, or None."""
         if site.mode == "l2":
-            return self.cannot_work(site, "there the endpoints answer ARP themselves, and need no help")
+            return self.cannot_work(site, "the endpoints answer ARP themselves")
         if site.host and site.endpoints and not site.inside:
             first = site.endpoints[0][1].ip
-            why = f"{first} is not in the parent's subnet, so peers never look for it by ARP"
+            why = f"{first} is not in the parent's subnet, so peers send no ARP requests for it"
             return self.cannot_work(site, why, "take strategy routed")
         return None

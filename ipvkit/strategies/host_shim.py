@@ -24,12 +24,12 @@ class HostShim(Strategy):
         """Return why there can be no such link."""
         for own in site.named:
             if own in site.taken:
-                return f"the shim cannot have {own}, which another node has", "choose a free one"
+                return f"the shim cannot have {own}, which another host has", "take a free one"
         if site.strategy == "l3s-proxy":
-            what = "l3s-proxy and a host shim do not go together: both need the host's routes"
+            what = "l3s-proxy excludes a host shim: both need the host's routes"
             return what, "keep one of the two"
         if site.mode == "l2" and not site.simulated and not site.named:
-            what = "in l2 the host shim needs a separate address"
+            what = "in l2 the host shim needs an address"
             return what, "name one that is free: `host-shim: 192.168.104.120`"
         return None
 
@@ -37,19 +37,22 @@ class HostShim(Strategy):
         """Return the link, its addresses, and a route to each address of an endpoint."""
         dev, flag = site.shim, None if site.flag == "bridge" else site.flag
         link = Addition(
-            f"make {dev}, the host's own ipvlan link on {site.parent}",
+            f"create {dev}, an ipvlan link of the host on {site.parent}",
             ip.link_add(dev, ip.Ipvlan(site.parent, site.mode, flag)),
             Link(dev, site.shim_addresses),
-            f"take {dev} away",
+            f"delete {dev}",
         )
-        up = Addition(f"set {dev} up", ip.link_set(dev, up=True))
+        up = Addition(f"bring {dev} up", ip.link_set(dev, up=True))
         addresses = [
-            Addition(f"give {dev} an address to ask from", ip.addr_add(own, dev, nodad=own.version == 6))
+            Addition(
+                f"add {dev}'s address, to send ARP requests from",
+                ip.addr_add(own, dev, nodad=own.version == 6),
+            )
             for own in site.shim_addresses
         ]
         routes = [
             Addition(
-                f"send what is for {name} through it",
+                f"add the host's route to {name}, through {dev}",
                 ip.route_add(ip.RouteTo(ip_network(own.ip), dev=dev)),
                 Route(ip_network(own.ip), dev),
             )

@@ -14,8 +14,8 @@ class L3sProxy(Answering):
     modes = ("l3s",)
     in_words = "l3s; IPv6 in l3 too"
     typed = (
-        "the parent forwards, answers for each address (`ip neigh add proxy`), and has a route for it away "
-        "from the parent"
+        "the parent forwards, answers for each address (`ip neigh add proxy`), and has a route to it out of "
+        "another link"
     )
     cost = "change only the host; all endpoints on the parent switch to l3s"
 
@@ -27,7 +27,7 @@ class L3sProxy(Answering):
     def problem(self, site: Site) -> Problem | None:
         """Return why the host cannot answer."""
         if site.mode == "l3" and any(own.version == 4 for _, own in site.endpoints):
-            why = "the kernel steers ARP away from the host, which so cannot answer"
+            why = "the kernel passes no ARP to the host, which so cannot answer"
             return self.cannot_work(site, why, "take mode l3s")
         return Answering.problem(self, site)
 
@@ -42,26 +42,26 @@ class L3sProxy(Answering):
             values |= {sysctl.interface_key("ipv6", "conf", dev, "forwarding"): 1}
             values |= {sysctl.interface_key("ipv6", "conf", dev, "proxy_ndp"): 1}
             values |= {sysctl.interface_key("ipv6", "neigh", dev, "proxy_delay"): 0}
-        why = "let the host answer for its endpoints, at once, and take in what is for them"
+        why = "let the host forward, and answer for its endpoints without delay"
         allowed = [Addition(why, sysctl.set_values({k: v}), Sysctl(k, v)) for k, v in values.items()]
         answers = []
         for name, own in site.endpoints:
             answers.append(
                 Addition(
-                    f"have the host answer for {name}",
+                    f"add the host's proxy entry for {name}",
                     ip.neigh_add_proxy(own.ip, dev),
                     Proxy(own.ip, dev),
-                    f"answer for {name} no more",
+                    f"delete the host's proxy entry for {name}",
                 )
             )
             if own.version == 4:
                 to = ip.RouteTo(ip_network(own.ip), dev="lo")
                 answers.append(
                     Addition(
-                        f"give the host a route for {name}, away from {dev}: without one it answers no ARP",
+                        f"add a route to {name} out of another link than {dev}: else the host answers no ARP",
                         ip.route_add(to),
                         Route(ip_network(own.ip), "lo"),
-                        f"take the route for {name} away",
+                        f"delete the host's route to {name}",
                     )
                 )
         return [allowed, answers]

@@ -19,7 +19,7 @@ class Routed(Strategy):
         """Return the first endpoint for which no peer would use a route."""
         if not site.inside:
             return None
-        why = f"{site.inside[0]} is in the parent's own subnet, where peers ask by ARP and no route helps"
+        why = f"{site.inside[0]} is in the parent's subnet, where peers send ARP requests and use no route"
         return self.cannot_work(site, why, "give the endpoints a separate subnet")
 
     def stages(self, site: Site) -> list[list[Addition]]:
@@ -32,10 +32,10 @@ class Routed(Strategy):
                     to = ip.RouteTo(subnet, via, peer.dev)
                     added.append(
                         Addition(
-                            f"give the {peer.role} a route to the endpoints' {subnet}, by the host",
+                            f"add the {peer.role}'s route to {subnet}, via the host",
                             ip.at(peer.role, ip.route_add(to)),
                             Route(subnet, peer.dev, via, peer.role),
-                            f"take it from the {peer.role}",
+                            f"delete the {peer.role}'s route to {subnet}",
                             ip.at(peer.role, ip.route_del(to)),
                         )
                     )
@@ -43,7 +43,7 @@ class Routed(Strategy):
 
     def needs_of_peers(self, site: Site) -> str:
         """Return which routes would be needed."""
-        return f"would need routes to {', '.join(map(str, _subnets(site)))} by this host"
+        return f"would need routes to {', '.join(map(str, _subnets(site)))} via this host"
 
 
 def _subnets(site: Site) -> list[Network]:

@@ -18,10 +18,10 @@ class StaticNeigh(Answering):
         return [
             [
                 Addition(
-                    f"give the {peer.role} a permanent neighbour entry for {name}",
+                    f"add a permanent neighbour entry for {name} on the {peer.role}",
                     ip.at(peer.role, ip.neigh_replace(own.ip, site.lladdr, peer.dev)),
                     Neighbour(peer.role, own.ip),
-                    f"take it from the {peer.role}",
+                    f"delete the neighbour entry for {name} on the {peer.role}",
                     ip.at(peer.role, ip.neigh_del(own.ip, peer.dev)),
                 )
                 for peer in site.peers

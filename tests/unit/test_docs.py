@@ -29,6 +29,7 @@ from ipvkit.lab.format import load
 from ipvkit.lab.table import schema
 from ipvkit.report import matrix as matrix_report
 from ipvkit.report.schema import render_markdown
+from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import arping, fping, ip, ping
 from ipvkit.verbs.matrix import Choice, plans, predicted
 
@@ -285,6 +286,13 @@ def test_the_parsers_load_nothing_but_pythons_own_library() -> None:
 def test_the_page_of_lab_files_has_the_tables_that_the_schema_makes() -> None:
     page = (REFERENCE / "lab-format.md").read_text()
     assert render_markdown().rstrip("\n") in page
+
+
+def test_the_page_of_lab_files_has_each_strategy() -> None:
+    page = (REFERENCE / "lab-format.md").read_text()
+    shown = {strategy.name: strategy for strategy in STRATEGIES} | {f"{HOST_SHIM.name}: true": HOST_SHIM}
+    rows = [f"| `{name}` | {strategy.in_words} | {strategy.typed} |" for name, strategy in shown.items()]
+    assert "\n".join(rows) in page
 
 
 def test_the_page_of_the_matrix_has_what_is_predicted_and_was_observed_so() -> None:

@@ -348,8 +348,8 @@ MISTAKES = (
     Mistake("the subnet's own address", "192.0.2.12/24", "192.0.2.0/24", 10,
             "addresses: 192.0.2.0/24 is the network or the broadcast address"),
     Mistake("phase's name", "name: second", "name: Second!", 19,
-            "'Second!' is no name for a phase", "small letters"),
-    Mistake("lab's name", "name: base", "name: My Lab", 1, "'My Lab' is no name for a lab", "small letters"),
+            "invalid phase name 'Second!'", "small letters"),
+    Mistake("lab's name", "name: base", "name: My Lab", 1, "invalid lab name 'My Lab'", "small letters"),
     Mistake("reserved phase", "name: second", "name: lan", 19, "a phase cannot be called lan", "network"),
     Mistake("about of two lines", "about: one", 'about: "a\\nb" #', 2, "one line of text"),
     Mistake("why of two lines", "a firewall", '"a\\nb"', 18, "one line of text"),
@@ -366,31 +366,31 @@ MISTAKES = (
     Mistake("the kernel's own name", "name: one", "name: all", 9,
             "an endpoint cannot be called all", "the kernel keeps"),
     Mistake("the loopback for a parent", "parent: eth0", "parent: lo", 3,
-            "lo cannot be a parent", "the kernel keeps"),
+            "a parent cannot be called lo", "the kernel keeps"),
     Mistake("gateway elsewhere", "192.0.2.254", "192.0.3.254", 6, "192.0.3.254 is not in the host's subnet"),
     Mistake("gateway on the broadcast address", "192.0.2.254", "192.0.2.255", 6, "192.0.2.255"),
     Mistake("phase twice", "name: second", "name: first", 19, "phase first is there twice"),
     Mistake("endpoint of a phase", "[two]", "[three]", 21,
-            "'three' is no endpoint of phase second", "one, two"),
+            "unknown endpoint of phase second: 'three'", "one, two"),
     Mistake("endpoint of a phase twice", "[two]", "[two, two]", 21,
             "endpoint of phase second two is there twice"),
     Mistake("role in a check", "{from: one,", "{from: three,", 17,
-            "'three' is no part of phase first", "one, two, host"),
+            "unknown node of phase first: 'three'", "one, two, host"),
     Mistake("role in another phase", "announce: two", "check: [{from: one, to: two}]", 25,
-            "'one' is no part of phase second", "two, host"),
+            "unknown node of phase second: 'one'", "two, host"),
     Mistake("announcement of nobody", "announce: two", "announce: one", 25,
-            "'one' is no endpoint", "there is two"),
+            "unknown endpoint", "choose from two"),
     Mistake("fast ageing of an endpoint", "ageing: neighbour", "ageing: two", 23,
-            "'two' is no peer", "gateway, neighbour"),
+            "unknown peer", "gateway, neighbour"),
     Mistake("a peer that is not there", "  neighbour: 192.0.2.2\n", "", 22,
-            "'neighbour' is no peer", "there is gateway"),
+            "unknown peer", "choose from gateway"),
     Mistake("a check among peers", "{from: one, to: two}", "{from: host, to: gateway}", 17,
             "host -> gateway: one of the two has to be an endpoint"),
     Mistake("a check of oneself", "{from: one, to: two}", "{from: one, to: one}", 17,
-            "one -> one: nothing leaves"),
+            "one -> one: no packet leaves"),
     *(Mistake(f"a check beside {change}", "- announce: two",
               f"- {change}\n        check: [{{from: two, to: host}}]", 25,
-              "a check stands beside something that changes what it would see", "two items")
+              "a check is in one item with a change of its outcome", "two items")
       for change in ("announce: two", "flush: gateway", "fast-ageing: gateway", "hairpin: true",
                      "port-security: host", "wait: 1", "try: [{set-mode: l3, at: two}]")),
     # several parents
@@ -409,7 +409,7 @@ MISTAKES = (
     Mistake("a tag too high", "vlan: 100", "vlan: 4095", 9, "vlan: invalid VLAN tag '4095'", "1 to 4094"),
     Mistake("no tag", "vlan: 100", "vlan: 0", 9, "vlan: invalid VLAN tag '0'", "1 to 4094"),
     Mistake("a link that is not there", "link: eth0", "link: eth9", 7,
-            "'eth9' is no parent", "there is eth0"),
+            "unknown parent", "choose from eth0"),
     Mistake("a VLAN on itself", "link: eth0", "link: eth0.100", 7,
             "eth0.100 is on eth0.100, which is a VLAN itself"),
     Mistake("a VLAN twice", "far:",
@@ -426,9 +426,9 @@ MISTAKES = (
             "198.51.100.10/31 has a subnet without room for the gateway", "shorter prefix"),
     Mistake("far twice", "far: 198.51.100.10/24", "far: 10.100.0.11/24", 20, "10.100.0.11 is there twice"),
     Mistake("an unknown parent", "parent: eth0.100", "parent: eth7", 20,
-            "'eth7' is no parent", "eth0, eth0.100"),
+            "unknown parent", "eth0, eth0.100"),
     Mistake("the other parent's subnet", "parent: eth0.100, ", "", 20,
-            "10.100.0.11 is in the subnet of eth0.100, not of tagged's own parent"),
+            "10.100.0.11 is in the subnet of eth0.100, not of the parent of tagged"),
     # routes and MTUs
     Mistake("key of a route", "{to: 203", "{ot: 203", 19, "routes[1]: unknown key `ot`", "`to`"),
     Mistake("a route to nowhere", "{to: default, via", "{via", 18, "routes[0]: `to` is missing"),
@@ -459,7 +459,7 @@ MISTAKES = (
     Mistake("a shim, perhaps", "host-shim: false", "host-shim: maybe", 27,
             "host-shim: invalid address 'maybe'"),
     Mistake("a setting of no parent", "      eth0.100: {mode", "      eth9: {mode", 27,
-            "'eth9' is no parent of lab all-of-it", "eth0, eth0.100"),
+            "unknown parent of lab all-of-it: 'eth9'", "eth0, eth0.100"),
     Mistake("parents of a phase in a list",
             "      eth0.100: {mode: l3s, flag: bridge, strategy: l3s-proxy, host-shim: false}",
             "      - eth0.100", 27, "parents: `key: value` lines are needed", "eth1: {mode: l3}"),
@@ -475,7 +475,7 @@ MISTAKES = (
             "count: `count` does not go with `watch`"),
     Mistake("size beside watch", "count: 3", "watch: 9", 30, "size: `size` does not go with `watch`"),
     Mistake("nothing far", "far: 198.51.100.10/24\n", "", 30,
-            "'far' is no part of phase first", "one, tagged"),
+            "unknown node of phase first: 'far'", "one, tagged"),
     # attempts
     Mistake("no attempt", "{delete-link: late}", "{at: one}", 36, "try[3]: a change is needed", "set-mtu"),
     Mistake("two attempts at once", "{delete-link: late}", "{delete-link: late, set-mode: l2}", 36,
@@ -486,12 +486,12 @@ MISTAKES = (
             "{set-mode: l2, at: one}", "{set-mode: l2, at: one, kind: ipvlan}", 37,
             "kind: `kind` does not go with `set-mode`"),
     Mistake("an attempt of a stranger", "{set-mode: l2, at: one}", "{set-mode: l2, at: host}", 37,
-            "'host' is no endpoint of phase first", "one, tagged"),
+            "unknown endpoint of phase first: 'host'", "one, tagged"),
     Mistake("a mode to set", "{set-mode: l2, at: one}", "{set-mode: l9, at: one}", 37,
             "set-mode: unknown value 'l9'"),
     Mistake("an MTU to set", "set-mtu: 1300", "set-mtu: 66000", 38, "set-mtu: invalid MTU in bytes '66000'"),
     Mistake("the MTU of nothing", "at: eth0.100}\n", "at: eth5}\n", 38,
-            "'eth5' is no endpoint of phase first and no parent"),
+            "unknown endpoint or parent of phase first: 'eth5'"),
     Mistake("a link of another kind", "kind: macvlan, at", "kind: veth, at", 35,
             "kind: unknown value 'veth'", "ipvlan"),
     Mistake("macvlan in l2", "kind: macvlan, at", "kind: macvlan, mode: l2, at", 35,
@@ -500,9 +500,9 @@ MISTAKES = (
             "flag: a flag goes with a mode"),
     Mistake("a link called as an endpoint", "add-link: other", "add-link: tagged", 35, "the name is taken"),
     Mistake("a link on nothing", "kind: macvlan, at: eth0", "kind: macvlan, at: eth5", 35,
-            "'eth5' is no parent of lab"),
+            "unknown parent of lab"),
     Mistake("a link that nobody added", "delete-link: late", "delete-link: early", 36,
-            "'early' is no link that this phase adds", "late, other"),
+            "unknown link that this phase adds: 'early'", "late, other"),
     Mistake("an address to add", "192.0.2.99/24", "192.0.2.99", 33,
             "add-address: '192.0.2.99' has no prefix"),
     Mistake("an outcome of pings", "expect: refused", "expect: reachable", 34,
@@ -511,7 +511,7 @@ MISTAKES = (
     # what happens
     Mistake("hairpin", "hairpin: true", "hairpin: on", 39, "hairpin: unknown value 'on'", "true, false"),
     Mistake("whom port security lets through", "[host, one]", "[host, gateway]", 40,
-            "'gateway' is no part of phase first", "one, tagged, host"),
+            "unknown node of phase first: 'gateway'", "one, tagged, host"),
     Mistake("a wait in words", "wait: 10", "wait: long", 41, "wait: invalid number of seconds 'long'"),
     Mistake("a check beside a wait", "wait: 10", "wait: 10\n        check: {from: one, to: host}", 42,
             "check: a list"),
@@ -752,20 +752,20 @@ OF_ARP: tuple[Strategy, ...] = ("announce", "static-neigh", "l3s-proxy")
 MODES_OF_L3: tuple[Mode, ...] = ("l3", "l3s")
 HOPELESS = (
     *(
-        Hopeless(Setting("l2", strategy=strategy), "answer ARP themselves, and need no help")
+        Hopeless(Setting("l2", strategy=strategy), "answer ARP themselves")
         for strategy in OF_ARP
     ),
     *(
-        Hopeless(Setting(mode, strategy="routed"), "192.0.2.11 is in the parent's own subnet")
+        Hopeless(Setting(mode, strategy="routed"), "192.0.2.11 is in the parent's subnet")
         for mode in ("l2", *MODES_OF_L3)
     ),
     *(
         Hopeless(Setting("l3s", strategy=strategy), "not in the parent's subnet", ("10.104.0.11/24",))
         for strategy in OF_ARP
     ),
-    Hopeless(Setting("l3", strategy="l3s-proxy"), "the kernel steers ARP away from the host"),
-    Hopeless(Setting("l3", strategy="announce"), "ARP is IPv4's", ("2001:db8::11/64",)),
-    Hopeless(Setting("l3s", strategy="announce"), "ARP is IPv4's", ("2001:db8::11/64",)),
+    Hopeless(Setting("l3", strategy="l3s-proxy"), "the kernel passes no ARP to the host"),
+    Hopeless(Setting("l3", strategy="announce"), "ARP is for IPv4", ("2001:db8::11/64",)),
+    Hopeless(Setting("l3s", strategy="announce"), "ARP is for IPv4", ("2001:db8::11/64",)),
     Hopeless(Setting(kind="macvlan", strategy="static-neigh"), "for ipvlan, and this is macvlan"),
     Hopeless(Setting(kind="veth", host_shim=True), "for ipvlan, and this is veth"),
     Hopeless(Setting("l3s", strategy="l3s-proxy", host_shim=True), "both need the host's routes"),
@@ -859,13 +859,13 @@ def test_a_real_parent_changes_the_network_and_nothing_else(lab: Lab) -> None:
 
 REFUSED_ON_A_PARENT: dict[str, tuple[Callable[[], Lab], str]] = {
     "several parents": (lambda: ALL_MEANT, "lab all-of-it has 2 parents"),
-    "a bridge": (lambda: with_setting(Setting(kind="veth"), "192.0.2.11/24"), "puts no bridge"),
-    "a shim": (lambda: with_setting(Setting(host_shim=True), "192.0.2.11/24"), "needs a separate address"),
+    "a bridge": (lambda: with_setting(Setting(kind="veth"), "192.0.2.11/24"), "creates none on a real parent"),
+    "a shim": (lambda: with_setting(Setting(host_shim=True), "192.0.2.11/24"), "needs an address"),
     "an MTU": (
         lambda: replace(
             MEANT, phases=(replace(MEANT.phases[0], acts=(Act(attempts=(Attempt(SetMtu("eth0", 1400)),)),)),)
         ),
-        "a real parent's MTU is left alone",
+        "does not change the MTU of a real parent",
     ),
 }
 
@@ -878,9 +878,9 @@ def test_what_a_real_parent_cannot_have_is_refused(lab: Callable[[], Lab], says:
 
 
 def test_an_address_for_an_endpoint_that_is_not_there_is_refused() -> None:
-    with pytest.raises(InvalidLab, match="'three' is no endpoint of lab base") as problem:
+    with pytest.raises(InvalidLab, match="unknown endpoint of lab base: 'three'") as problem:
         on_parent(MEANT, "eth0", addresses={"three": ip_interface("192.0.2.13/24")})
-    assert problem.value.hint == "there is one, two"
+    assert problem.value.hint == "choose from one, two"
 
 
 def test_a_lab_that_is_not_in_the_gallery_is_refused() -> None:

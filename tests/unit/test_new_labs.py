@@ -97,11 +97,11 @@ def test_a_sample_is_of_different_pairs_and_always_the_same(count: int, data: st
 @pytest.mark.parametrize(
     ("checks", "says"),
     [
-        ("most", "does not say who pings whom"),
-        ("sample", "does not say"),
-        ("sample:0", "does not say"),
-        ("sample:-1", "does not say"),
-        ("sample:999999999", "no 999999999"),
+        ("most", "unknown checks 'most'"),
+        ("sample", "unknown checks"),
+        ("sample:0", "unknown checks"),
+        ("sample:-1", "unknown checks"),
+        ("sample:999999999", "not 999999999"),
         ("sample:40001", "40001 checks"),
         ("all", "89700 checks"),
     ],

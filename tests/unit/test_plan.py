@@ -15,10 +15,10 @@ from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import InterfaceAddress
 from ipvkit.export import preview
 from ipvkit.lab import (
-    AT_ONCE,
     GATEWAY,
     HOST,
     NEIGHBOUR,
+    PARALLEL,
     PEERS,
     SETUPS,
     Act,
@@ -248,7 +248,7 @@ def test_the_lab_runs_in_the_order_in_which_it_is_written(lab: Lab) -> None:
 @given(labs() | labs_on_a_parent())
 def test_no_more_pings_go_on_side_by_side_than_may(lab: Lab) -> None:
     for stage in make_plan(lab).stages:
-        assert sum(step.probe is not None for step in stage) <= (lab.at_once or AT_ONCE)
+        assert sum(step.probe is not None for step in stage) <= (lab.parallel or PARALLEL)
 
 
 @given(labs(), st.integers(1, 3))
@@ -258,8 +258,8 @@ def test_what_follows_for_want_of_room_is_predicted_as_items_of_its_own(lab: Lab
         return tuple(replace(act, checks=checks) for checks in parts) or (act,)
 
     phases = (replace(p, acts=tuple(part for act in p.acts for part in split(act))) for p in lab.phases)
-    plan = make_plan(replace(lab, at_once=at_once))
-    by_hand = make_plan(replace(lab, phases=tuple(phases), at_once=AT_ONCE))
+    plan = make_plan(replace(lab, parallel=at_once))
+    by_hand = make_plan(replace(lab, phases=tuple(phases), parallel=PARALLEL))
     assert list(plan.stages) == list(by_hand.stages)
 
 
@@ -344,8 +344,8 @@ def test_a_check_from_a_peer_is_skipped_with_the_line_to_type_there(lab: Lab) ->
 
 
 NOT_ON_A_PARENT = {
-    "host-shim": "needs an address of its own",
-    "mtu": "a real parent's MTU is left alone",
+    "host-shim": "needs an address",
+    "mtu": "does not change the MTU of a real parent",
     "two-parents": "2 parents",
     "vlan-parent": "2 parents",
 }

@@ -20,6 +20,6 @@ def text(name: str) -> str:
         path = f"./{name}.yaml"
         raise UsageError(
             f"there is no lab called {name!r}",
-            f"the gallery has {', '.join(names())}; a file of your own is named by its path, {path!r}",
+            f"the gallery has {', '.join(names())}; name a file by its path, {path!r}",
         )
     return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
