@@ -99,10 +99,10 @@ class Acts:
         return values
 
     def _announce(self, e: Endpoint, count: int) -> None:
-        site = self.lab.site(self.phase, self.lab.parent_called(e.parent))
+        mode = self.phase.on(e.parent).mode
         for own in e.addresses:
             if own.version == 4:
-                self.steps.add(*announcement(e.name, own.ip, site, count, self.arping_by))
+                self.steps.add(*announcement(e.name, own.ip, e.parent, mode, count, self.arping_by))
 
     def _set_switch(self, act: Act, *, filtered: bool) -> None:
         ports = self.lab.ports(HOST)

@@ -16,7 +16,7 @@ COMMANDS = "commands"
 def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan:
     """Return the plan of `lab`: its simulated LAN, if it has one, then its phases.
 
-    Its pings are those of iputils, whose timestamps show how long a path lived.
+    Its pings are those of iputils: their timestamps show how long a path lived.
     """
     lans = [lan(lab)] if lab.simulated else []
     return Plan(lab, (*lans, *sections(lab, arping_by)))

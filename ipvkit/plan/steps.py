@@ -44,7 +44,7 @@ class Probe:
 class Step:
     """One command with its purpose; it makes the undo of the steps that it `cancels_undo_of` needless.
 
-    Only a step whose command ended with exit code 0 has something to undo.
+    Only a step that ended with exit code 0 has something to undo.
     """
 
     id: str
@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def undos(self) -> tuple[Step, ...]:
-        """The steps whose undo is left when all went well, in the order in which they are undone."""
+        """The steps that are undone at the end of a run without failures, in that order."""
         settled = {id for step in self.steps for id in step.cancels_undo_of}
         return tuple(s for s in reversed(list(self.steps)) if s.undo is not None and s.id not in settled)
 

@@ -326,7 +326,7 @@ class _Engine:
             read = next(s for s in self.result.plan.steps if s.id == undo.reads)
             what = f"{read.id}, {read.purpose}, printed no value: {former[:80]!r}"
             raise CommandFailed(what, _UNDONE, command=str(read.command))
-        return Entry(step.id, step.purpose, undo.completed(former), undo.effect, former)
+        return Entry(step.id, undo.purpose or step.purpose, undo.completed(former), undo.effect, former)
 
     def _record(self, stage: Sequence[Job], started: set[str]) -> None:
         """Record which steps have happened, which have not, and what they undid of earlier ones.

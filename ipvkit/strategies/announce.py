@@ -3,6 +3,7 @@
 from ipaddress import IPv4Address
 
 from ipvkit.core.command import Command
+from ipvkit.core.values import Mode
 from ipvkit.strategies.base import Addition, Answering, Problem, Site, Sysctl
 from ipvkit.tools import arping, sysctl
 
@@ -35,10 +36,9 @@ class Announce(Answering):
 
 
 def announcement(
-    name: str, address: IPv4Address, site: Site, count: int, by: arping.Implementation
+    name: str, address: IPv4Address, parent: str, mode: Mode, count: int, by: arping.Implementation
 ) -> tuple[str, Command]:
     """Return the purpose and the command of `count` announcements of an endpoint's address."""
-    why = "" if site.mode == "l2" else f": in {site.mode} {name} sends no ARP"
-    return f"announce {name}'s address from the host{why}", arping.announce(
-        address, site.parent, count=count, by=by
-    )
+    why = "" if mode == "l2" else f": in {mode} {name} sends no ARP"
+    command = arping.announce(address, parent, count=count, by=by)
+    return f"announce {name}'s address from the host{why}", command

@@ -71,7 +71,7 @@ MISTAKES = {
     ),
     "an endpoint that is not there": (
         ["export-script", "--parent", "eth0", "--endpoint", "test9=192.0.2.1/24"],
-        "'test9' is no endpoint of lab walkthrough",
+        "unknown endpoint of lab walkthrough: 'test9'",
         "test1, test2",
     ),
     "an option for a name": (["export-script", "--parent", "-x"], "invalid interface name '-x'", ""),

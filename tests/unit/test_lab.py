@@ -751,10 +751,7 @@ class Hopeless:
 OF_ARP: tuple[Strategy, ...] = ("announce", "static-neigh", "l3s-proxy")
 MODES_OF_L3: tuple[Mode, ...] = ("l3", "l3s")
 HOPELESS = (
-    *(
-        Hopeless(Setting("l2", strategy=strategy), "answer ARP themselves")
-        for strategy in OF_ARP
-    ),
+    *(Hopeless(Setting("l2", strategy=strategy), "answer ARP themselves") for strategy in OF_ARP),
     *(
         Hopeless(Setting(mode, strategy="routed"), "192.0.2.11 is in the parent's subnet")
         for mode in ("l2", *MODES_OF_L3)
@@ -859,7 +856,10 @@ def test_a_real_parent_changes_the_network_and_nothing_else(lab: Lab) -> None:
 
 REFUSED_ON_A_PARENT: dict[str, tuple[Callable[[], Lab], str]] = {
     "several parents": (lambda: ALL_MEANT, "lab all-of-it has 2 parents"),
-    "a bridge": (lambda: with_setting(Setting(kind="veth"), "192.0.2.11/24"), "creates none on a real parent"),
+    "a bridge": (
+        lambda: with_setting(Setting(kind="veth"), "192.0.2.11/24"),
+        "creates none on a real parent",
+    ),
     "a shim": (lambda: with_setting(Setting(host_shim=True), "192.0.2.11/24"), "needs an address"),
     "an MTU": (
         lambda: replace(
