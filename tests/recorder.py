@@ -106,8 +106,6 @@ class Recorder:
         """Make the fakes in `folder`."""
         self.bin = folder / "bin"
         self.bin.mkdir(parents=True)
-        self.netns = folder / "netns"
-        self.netns.mkdir()
         self._log = folder / "log"
         self._fake = self.bin / "ip"
         self.answer({})
@@ -118,18 +116,15 @@ class Recorder:
         """Start anew: an empty log, and these answers by command line.
 
         `before_the_end` is a line of sh that each fake runs after it has begun. Where no answer is one to
-        ``-V``, all are iputils', and it is not written down that they were asked. A file in ``$netns`` is a
-        network namespace for a script `within`.
+        ``-V``, all are iputils', and it is not written down that they were asked.
         """
-        for made in self.netns.iterdir():
-            made.unlink()
         self._log.write_bytes(b"")
         for set_by_sysctl in self._log.parent.glob(f"{self._log.name}.*"):
             set_by_sysctl.unlink()
         cases = "".join(f"{shlex.quote(line)}) {_said(answer)} ;;\n" for line, answer in answers.items())
         self._fake.write_text(
             "#!/bin/sh\n"
-            f"log={shlex.quote(str(self._log))} netns={shlex.quote(str(self.netns))}\n"
+            f"log={shlex.quote(str(self._log))}\n"
             f"{'' if any(line.endswith(' -V') for line in answers) else _IPUTILS}"
             "do_one() {\n"
             "line=$* code=0 key=${3-}\n"
@@ -154,16 +149,6 @@ class Recorder:
     def path(self) -> str:
         """A PATH on which the fakes come first."""
         return f"{self.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-
-    def within(self, script: str) -> str:
-        """Return an exported `script` that takes the fakes for root's own tools, and our folder for /run."""
-        own = script.replace("PATH=/usr/local/sbin:", f"PATH={shlex.quote(str(self.bin))}:/usr/local/sbin:")
-        here = shlex.quote(str(self.bin.parent))
-        return own.replace("work=/run/", f"work={here}/").replace(" /run/netns/", f" {here}/netns/")
-
-    def record(self, lab: str) -> Path:
-        """Return the folder in which such a script keeps its record."""
-        return self.bin.parent / f"ipvkit-script-{lab}"
 
     def log(self) -> list[Mark]:
         """Return what was written down so far, in order."""

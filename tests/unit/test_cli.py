@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -247,7 +248,7 @@ for words in {ONLY_SHOWS + SHOWS_NO_LAB!r}:
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("exit code 0\n") == len(ONLY_SHOWS + SHOWS_NO_LAB)
-    assert done.stdout.count("ip netns add test1\n") == len(ONLY_SHOWS)
+    assert len(re.findall(r"^ip netns add test1\b", done.stdout, re.MULTILINE)) == len(ONLY_SHOWS)
     assert recorder.log() == []
 
 

@@ -1,25 +1,27 @@
-"""What an exported script promises on a real parent: it undoes what it did, however it ends, and no more.
+"""What an exported script promises: on a parent it undoes what it did, however it ends, and no more;
+elsewhere nothing is left, since all of it was in namespaces that are gone.
 
-The scripts run for real, with macvlan links on a veth, in namespaces of their own.
+The scripts run for real, with macvlan links on a veth, in separate namespaces.
 """
 
 import os
 import re
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipvkit.core.command import Command
 from ipvkit.core.errors import IpvkitError
-from ipvkit.export import exported, writer
+from ipvkit.export import exported
 from ipvkit.lab import Act, AddLink, Attempt, Check, Endpoint, Lab, Parent, Phase, Setting
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Proxy, Resource, Route, Sysctl
@@ -31,6 +33,7 @@ from strategies import labs, labs_on_a_parent
 ISOLATED = ["unshare", "--net", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
 
 PARENT = "eth9"
+HOST = IPv4Interface("192.168.104.110/24")
 LINK = ip.link_add("mac1", ip.Macvlan(PARENT))
 
 
@@ -89,6 +92,11 @@ start_until() {{ # LINES: start the script, and wait until it has begun so many 
   done
 }}
 kill_after() {{ start_until "$1"; kill -KILL $!; wait $! 2>/dev/null; }}
+# Pings of a killed run hold its lock.
+pings_end() {{
+  local i
+  for ((i = 0; i < 600; i++)); do flock -n /run/ipvkit-script-mac-* true && return; sleep 0.05; done
+}}
 show >/run/before 2>&1
 """
 
@@ -106,7 +114,7 @@ def lab(*acts: Act) -> Lab:
     return Lab(
         name="mac",
         about="two phases",
-        parents=(Parent(PARENT, (), (IPv4Address("192.168.104.254"),)),),
+        parents=(Parent(PARENT, (HOST,), (IPv4Address("192.168.104.254"),)),),
         endpoints=endpoints,
         phases=(
             Phase("one", Setting(kind="macvlan"), names, acts),
@@ -119,6 +127,9 @@ def lab(*acts: Act) -> Lab:
 TRY = Act(attempts=(Attempt(AddLink("extra", "macvlan", PARENT)),))
 LONG = Act(checks=(Check("mac1", "mac2", count=100), Check("mac2", "mac1", watch=60)))
 """Pings of 20 s and more."""
+
+SHORT = Act(checks=(Check("mac1", "mac2", count=10), Check("mac2", "mac1", count=10)))
+"""Pings of 2 s: what is left of a killed run ends with them."""
 
 
 def _undone(effect: Resource) -> Undo:
@@ -148,15 +159,12 @@ def with_settings(plan: Plan) -> Plan:
     return replace(plan, sections=(Section("set", "settings", None, stages), *plan.sections))
 
 
-def on_the_machine(
-    plan: Plan, commands: str, *, fakes: Mapping[str, str] | None = None, hangs_after: int = 10
-) -> str:
+def on_the_machine(plan: Plan, commands: str, *, fakes: Mapping[str, str] | None = None) -> str:
     """Return what `commands`, bash, print that run on a machine with the script of `plan` in /run/lab.sh.
 
     What sh `fakes` has for a command line is run in place of it; there `"$@"` is the real command.
     """
-    with patch.object(writer, "HANGS_AFTER_S", hangs_after):
-        text = exported(plan).replace("PATH=/usr/local", "PATH=/run/fake:/usr/local")
+    text = exported(plan).replace('PATH="/usr/local', 'PATH="/run/fake:/usr/local')
     cases = "".join(f"{shlex.quote(line)}) {does} ;;\n" for line, does in (fakes or {}).items())
     fake = f'#!/bin/sh\nline="${{0##*/}} $*"\nset -- REAL "$@"\ncase $line in {cases}esac\nexec "$@"\n'
     put = f"cat >/run/lab.sh <<'END OF SCRIPT'\n{text}END OF SCRIPT\n"
@@ -182,14 +190,12 @@ def on_the_machine(
 def test_a_run_after_a_run_gives_the_same_and_leaves_nothing() -> None:
     plan = with_settings(make_plan(lab(TRY)))
     said = on_the_machine(plan, "for i in 1 2; do bash /run/lab.sh 2>/run/told; echo $?; equal; done")
-    assert re.sub(r"kernel .*", "", said) == 2 * (
-        "pass  add extra, macvlan on eth9: predicted accepted, observed accepted "
-        "(eth9 has no links of another kind)\n"
-        "verdict: pass: 1 as predicted, 0 not; \n0\nequal\n"
+    assert re.sub(r"kernel .*|\([^)]+\)", "", said) == 2 * (
+        "as predicted  add extra, macvlan on eth9: accepted \nmac: 1 of 1 as predicted; \n0\nequal\n"
     )
 
 
-INSTANTS = (2, 8, 15, 20)
+INSTANTS = (1, 2, 5, 8, 15, 17)
 """After how many commands have begun."""
 
 
@@ -197,54 +203,108 @@ INSTANTS = (2, 8, 15, 20)
 @needs_macvlan
 def test_a_run_that_is_killed_is_found_and_undone_from_its_record() -> None:
     said = on_the_machine(
-        with_settings(make_plan(lab(TRY))),
+        with_settings(make_plan(lab(TRY, SHORT))),
         f"for n in {' '.join(map(str, INSTANTS))}; do\n"
-        "kill_after $n\n"
+        "kill_after $n; pings_end\n"
         "cp /run/lab.sh /run/other.sh; echo '# newer' >>/run/other.sh\n"
-        "bash /run/other.sh >/run/again 2>&1; echo $?; grep -c 'was killed, and left:' /run/again\n"
-        "bash /run/other.sh --undo 2>/run/undone; echo $?; tail -1 /run/undone; equal\n"
+        "bash /run/other.sh >/run/again 2>&1; echo $?; grep -c 'was killed; these undo it:' /run/again\n"
+        "bash /run/other.sh --undo 2>/dev/null; echo $?; equal\n"
         "bash /run/lab.sh --undo; echo $?; equal; done",
     )
-    once = "2\n1\n0\nwhat a killed run had left is undone\nequal\nthere is nothing to undo\n0\nequal\n"
-    # stderr comes last.
-    assert (
-        said
-        == len(INSTANTS) * once.replace("there is nothing to undo\n", "")
-        + len(INSTANTS) * "there is nothing to undo\n"
-    )
+    assert said == len(INSTANTS) * "2\n1\n0\nequal\n0\nequal\n"
 
 
 @pytest.mark.kernel
 @needs_macvlan
-def test_a_killed_run_is_told_of_with_what_it_left_and_what_to_type() -> None:
+def test_a_run_that_is_killed_at_any_moment_is_undone() -> None:
+    """By the clock: in the middle of a command, between a command and its record, while it is refused."""
     said = on_the_machine(
-        with_settings(make_plan(lab(LONG))),
-        "kill_after 18\nbash /run/lab.sh; echo $?",
+        with_settings(make_plan(lab(TRY, SHORT))),
+        "for ms in {0..300..12}; do\n"
+        "bash /run/lab.sh >/run/told 2>&1 & sleep 0.$(printf %03d $ms); kill -KILL $!; wait $! 2>/dev/null\n"
+        "bash /run/lab.sh --undo 2>/run/undone || cat /run/undone; equal; done | sort | uniq -c",
+    )
+    assert said.split() == ["26", "equal"]
+
+
+@pytest.mark.kernel
+@needs_macvlan
+def test_a_killed_run_is_shown_with_what_undoes_it_and_what_to_type() -> None:
+    said = on_the_machine(
+        with_settings(make_plan(lab(SHORT))), "kill_after 16\npings_end\nbash /run/lab.sh; echo $?"
     )
     assert said == (
         "2\n"
-        "error: a run of this lab was killed, and left:\n"
-        "  sysctl net.ipv4.ip_nonlocal_bind is 1\n"
-        f"  proxy 192.168.104.211 on {PARENT}\n"
-        "  route 192.168.104.211/32 by lo\n"
-        "  netns mac1\n"
-        "  netns macns\n"
-        "  link mac1 in mac1\n"
-        "  link mac2 in macns\n"
-        "hint: type: bash /run/ipvkit-script-mac/lab.sh --undo\n"
+        "error: a run of this lab was killed; these undo it:\n"
+        "ip netns exec macns ip link delete mac2\n"
+        "ip netns exec mac1 ip link delete mac1\n"
+        "ip netns del macns\n"
+        "ip netns del mac1\n"
+        "ip route del 192.168.104.211/32 dev lo\n"
+        f"ip neigh del proxy 192.168.104.211 dev {PARENT}\n"
+        "sysctl -w net.ipv4.ip_nonlocal_bind=0\n"
+        "hint: type: bash /run/lab.sh --undo\n"
     )
 
 
 @pytest.mark.kernel
 @needs_macvlan
-def test_undo_leaves_alone_what_somebody_has_changed_since() -> None:
+def test_undo_leaves_alone_what_is_no_longer_ours() -> None:
+    """What is there by the same name was made by another user since: known by its identity."""
     said = on_the_machine(
-        with_settings(make_plan(lab(LONG))),
-        "kill_after 18\n"
-        "ip netns del macns; sysctl -qw net.ipv4.ip_nonlocal_bind=0\n"
-        "bash /run/lab.sh --undo 2>&1 | grep -e ip_nonlocal_bind -e macns; equal",
+        with_settings(make_plan(lab(SHORT))),
+        "kill_after 16; pings_end\n"
+        "ip netns del macns; ip netns add macns; ip -n macns link add mac2 type veth peer name other\n"
+        "sysctl -qw net.ipv4.ip_nonlocal_bind=5\n"
+        "bash /run/lab.sh --undo 2>&1 | grep -v ^+; ip -n macns -br link show mac2 | cut -d' ' -f1\n"
+        "sysctl -n net.ipv4.ip_nonlocal_bind\n"
+        "ip netns del macns; sysctl -qw net.ipv4.ip_nonlocal_bind=0; equal",
     )
-    assert said == "equal\n"
+    assert said == (
+        "left alone, because it is not ours: ip netns exec macns ip link delete mac2\n"
+        "left alone, because it is not ours: ip netns del macns\n"
+        "left alone, because it is not ours: sysctl -w net.ipv4.ip_nonlocal_bind=0\n"
+        "mac2@other\n5\nequal\n"
+    )
+
+
+@pytest.mark.kernel
+@needs_macvlan
+def test_a_link_of_the_host_is_known_by_its_index() -> None:
+    said = on_the_machine(
+        make_plan(lab(TRY, SHORT)),
+        "kill_after 14; pings_end\n"
+        "ip link delete extra; ip link add extra type veth peer name other; show >/run/before 2>&1\n"
+        "bash /run/lab.sh --undo 2>&1 | grep -v ^+; ip -br link show extra | cut -d' ' -f1",
+    )
+    assert said == "left alone, because it is not ours: ip link delete extra\nextra@other\n"
+
+
+@pytest.mark.kernel
+@needs_macvlan
+def test_a_killed_run_in_namespaces_of_its_own_leaves_no_process_and_no_file() -> None:
+    """At instants from its first line to its pings; its processes are in a namespace where no others are."""
+    simulated = Act(checks=(Check("mac1", "mac2", count=100),))
+    file = exported(make_plan(replace(lab(simulated), simulated=True)))
+    words = (
+        "mount -nt tmpfs tmpfs /tmp; mount -nt tmpfs tmpfs /run\n"
+        f"cat >/tmp/lab.sh <<'END OF SCRIPT'\n{file}END OF SCRIPT\n"
+        "for s in $(seq 0 0.01 0.2) 0.3 0.5 0.9; do\n"
+        "bash /tmp/lab.sh >/tmp/told 2>&1 & sleep $s; kill -KILL $!; wait $! 2>/dev/null\n"
+        "for ((i = 0; i < 600; i++)); do set -- /proc/[0-9]*; (($# > 1)) || break; sleep 0.05; done\n"
+        "echo /proc/[0-9]*; ls -A /run; ls -A /tmp | grep -vx -e lab.sh -e told; ip -br link | grep -v ^lo\n"
+        "done; grep -c ^+ /tmp/told"
+    )
+    done = subprocess.run(
+        [*ISOLATED, "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c", words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    *each, shown = done.stdout.splitlines()
+    assert each == 24 * ["/proc/1"], done.stderr
+    assert int(shown) > 20
 
 
 # --- signals ---------------------------------------------------------------------------------------------
@@ -253,32 +313,29 @@ def test_undo_leaves_alone_what_somebody_has_changed_since() -> None:
 @pytest.mark.kernel
 @needs_macvlan
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_signal_at_any_instant_undoes_at_once_whatever_pings_would_take(times: int) -> None:
+def test_a_signal_at_any_instant_undoes_whatever_pings_would_take(times: int) -> None:
+    """Pings of 20 s and of 60 s: the script ends while they would still run."""
     kill = 'kill -$signal "$pid" 2>/dev/null; ' * times
     said = on_the_machine(
         with_settings(make_plan(lab(LONG))),
         "while read -r n signal; do\n"
-        "start_until $n; pid=$!\n"
-        f"at=$EPOCHREALTIME; {kill}\n"
-        "wait $pid; echo $? $(((${EPOCHREALTIME/./} - ${at/./}) / 1000)) ms; equal\n"
-        "done <<<$'2 INT\\n9 HUP\\n18 TERM'",
-        hangs_after=60,
+        f"start_until $n; pid=$!; {kill}\n"
+        "wait $pid; echo $?; grep -c observed /run/told; equal\n"
+        "done <<<$'2 INT\\n9 HUP\\n17 TERM'",
     )
-    took = [int(number) for number in re.findall(r"^130 ([0-9]+) ms\nequal$", said, re.MULTILINE)]
-    assert len(took) == 3, said
-    assert max(took) < 5000
+    assert said == 3 * "130\n0\nequal\n"
 
 
 @pytest.mark.kernel
 @needs_macvlan
 @pytest.mark.parametrize("pipe", ["", "trap '' PIPE; "], ids=["SIGPIPE", "EPIPE"])
 def test_a_closed_stdout_undoes(pipe: str) -> None:
-    checks = Act(checks=tuple(Check("mac1", "mac2", count=count) for count in (1, 2, 3, 100)))
+    checks = tuple(Act(checks=(Check("mac1", "mac2", count=count),)) for count in (1, 2, 3, 100))
     said = on_the_machine(
-        make_plan(lab(checks)),
+        make_plan(lab(*checks)),
         f"{pipe}bash /run/lab.sh 2>/run/told | head -n 1; echo ${{PIPESTATUS[0]}}; equal",
     )
-    assert [line.partition(" ")[0] for line in said.splitlines()] == ["pass", "130", "equal"]
+    assert [line.partition(" ")[0] for line in said.splitlines()] == ["as", "130", "equal"]
 
 
 # --- commands that do not what they should -----------------------------------------------------------------
@@ -286,8 +343,6 @@ def test_a_closed_stdout_undoes(pipe: str) -> None:
 MOVE = "ip link set mac1 netns mac1"
 FAULTS = {
     "fails": "exit 2",
-    "hangs": "sleep 60; exit 0",
-    "hangs when it is done": '"$@"; sleep 60; exit 0',
     "is killed": "kill -KILL $$",
     "is killed when it is done": '"$@"; kill -KILL $$',
     "dies when it is done": '"$@"; kill -SEGV $$',
@@ -305,28 +360,43 @@ FAULTS = {
         ("sysctl -w net.ipv4.ip_nonlocal_bind=1", "is killed when it is done"),
     ],
 )
-def test_a_command_that_goes_wrong_is_told_of_and_all_is_undone(line: str, fault: str) -> None:
+def test_a_command_that_goes_wrong_is_shown_and_all_is_undone(line: str, fault: str) -> None:
     said = on_the_machine(
         with_settings(make_plan(lab(TRY))),
-        "bash /run/lab.sh 2>/run/told; echo $?; equal; grep -A 1 ^error /run/told",
+        "bash /run/lab.sh 2>/run/told; echo $?; equal; grep ^error /run/told",
         fakes={line: FAULTS[fault]},
-        hangs_after=3,
     )
-    verdict, code, equal, error, command = said.splitlines()
-    assert verdict.startswith("verdict: error (what was done has been undone)")
-    assert (code, equal, command) == ("4", "equal", f"  command: {line}")
-    assert ("failed with exit code 2" if fault == "fails" else "was killed by signal") in error
+    code, equal, error = said.splitlines()
+    assert (code, equal) == ("4", "equal")
+    assert re.fullmatch(rf"error: line \d+ failed: {re.escape(line)}", error)
 
 
 @pytest.mark.kernel
 @needs_macvlan
-def test_a_link_that_somebody_made_meanwhile_is_not_undone() -> None:
+@pytest.mark.parametrize("at", ["ip netns add macns", "ip link add mac2 link eth9 type macvlan mode bridge"])
+def test_a_link_that_another_user_made_meanwhile_is_not_undone(at: str) -> None:
+    """Before the script looks once more, and after that."""
     said = on_the_machine(
         make_plan(lab(TRY)),
         "bash /run/lab.sh >/run/told 2>&1; echo $?; ip link del mac2 && equal",
-        fakes={"ip netns add macns": '"$1" link add mac2 link eth9 type macvlan; "$@"; exit'},
+        fakes={at: '"$1" link add mac2 link eth9 type macvlan; "$@"; exit'},
     )
     assert said == "4\nequal\n"
+
+
+@pytest.mark.kernel
+@needs_macvlan
+def test_a_link_that_an_attempt_did_not_make_is_not_deleted() -> None:
+    """Another user was faster, and the kernel refuses: what the phase takes away at its end is only ours."""
+    said = on_the_machine(
+        make_plan(lab(TRY)),
+        "bash /run/lab.sh 2>/run/told; echo $?; ip -br link | grep -o extra; ip link del extra; equal",
+        fakes={
+            "ip link add extra link eth9 type macvlan mode bridge": '"$1" link add extra type bridge; exit 2'
+        },
+    )
+    assert said.splitlines()[0].startswith("DIFFERS       add extra, macvlan on eth9: predicted accepted, ")
+    assert said.splitlines()[2:] == ["1", "extra", "equal"]
 
 
 @pytest.mark.kernel
@@ -334,30 +404,26 @@ def test_a_link_that_somebody_made_meanwhile_is_not_undone() -> None:
 def test_a_sysctl_that_reads_as_no_number_is_not_written() -> None:
     said = on_the_machine(
         with_settings(make_plan(lab())),
-        "bash /run/lab.sh 2>/run/told; echo $?; equal; grep -A 2 ^error /run/told",
+        "bash /run/lab.sh 2>/run/told; echo $?; equal; grep ^error /run/told",
         fakes={
             "sysctl -n net.ipv4.ip_nonlocal_bind": "echo garbage; exit",
             "sysctl -w net.ipv4.ip_nonlocal_bind=1": "touch /run/ipvkit-written; exit",
         },
     )
-    assert said.splitlines()[1:] == [
-        *("4", "equal", "error: step set.2 failed with exit code 1"),
-        "  command: sysctl -w net.ipv4.ip_nonlocal_bind=1",
-        "  not begun: the value to put back is no number: garbage",
-    ]
+    assert said == "4\nequal\nerror: not a number to restore: net.ipv4.ip_nonlocal_bind=garbage\n"
 
 
 @pytest.mark.kernel
 @needs_macvlan
 @pytest.mark.parametrize(
     ("fill", "code"),
-    [("head -c 2M /dev/zero >/run/full", 0), ("i=0; while : >/run/full$i; do i=$((i + 1)); done", 4)],
+    [("head -c 2M /dev/zero >/run/full", 4), ("i=0; while : >/run/full$i; do i=$((i + 1)); done", 4)],
     ids=["no room", "no more files"],
 )
 def test_a_full_disk_keeps_nothing_from_being_undone(fill: str, code: int) -> None:
     said = on_the_machine(
-        with_settings(make_plan(lab(TRY))),
-        "bash /run/lab.sh 2>/run/told >&2; code=$?; rm /run/full*; echo $code; equal",
+        with_settings(make_plan(lab(SHORT, TRY))),
+        "bash /run/lab.sh 2>/dev/null >&2; code=$?; rm /run/full*; echo $code; equal",
         fakes={"ip netns exec macns ip link set mac2 up": f'"$@"; ({fill}) 2>/dev/null; exit 0'},
     )
     assert said == f"{code}\nequal\n"
@@ -372,9 +438,7 @@ def test_what_could_not_be_undone_stays_on_record() -> None:
         "rm /run/fake/ip; bash /run/lab.sh --undo 2>/dev/null; echo $?; equal",
         fakes={"ip netns del mac1": "exit 1"},
     )
-    assert said.splitlines()[1:] == [
-        *("4", "hint: to undo what is left: bash /run/lab.sh --undo", "0", "equal"),
-    ]
+    assert said.splitlines() == ["4", "hint: type: bash /run/lab.sh --undo", "0", "equal"]
 
 
 # --- refusals ----------------------------------------------------------------------------------------------
@@ -382,7 +446,7 @@ def test_what_could_not_be_undone_stays_on_record() -> None:
 
 @pytest.mark.kernel
 @needs_macvlan
-def test_whatever_is_there_already_is_told_of_at_once_and_left_alone() -> None:
+def test_whatever_exists_already_is_named_at_once_and_left_alone() -> None:
     said = on_the_machine(
         with_settings(make_plan(lab(TRY))),
         "ip netns add macns; ip link add mac1 type veth peer name extra\n"
@@ -391,13 +455,9 @@ def test_whatever_is_there_already_is_told_of_at_once_and_left_alone() -> None:
     )
     assert said == (
         "2\nequal\n"
-        "error: nothing was changed, since there is already:\n"
-        f"  proxy 192.168.104.211 on {PARENT}\n"
-        "  route 192.168.104.211/32 by lo\n"
-        "  netns macns\n"
-        "  link mac1\n"
-        "  link extra\n"
-        "hint: rename yours, or take away what is there\n"
+        "error: nothing was changed, because these exist: netns macns link mac1 link extra "
+        f"proxy entry 192.168.104.211 on {PARENT} route 192.168.104.211/32 dev lo\n"
+        "hint: rename or delete them\n"
     )
 
 
@@ -418,23 +478,52 @@ def test_of_two_at_once_the_second_is_refused() -> None:
 @pytest.mark.kernel
 @needs_macvlan
 @pytest.mark.parametrize("made", ["ln -s else", "touch", "ln -s nowhere"])
-def test_a_record_that_is_no_folder_of_its_own_is_refused(made: str) -> None:
+def test_a_record_that_is_no_folder_of_ours_is_refused(made: str) -> None:
+    place = "/run/ipvkit-script-mac-$(stat -Lc %i /proc/self/ns/net)"
     said = on_the_machine(
         make_plan(lab()),
-        f"mkdir /run/else; {made} /run/ipvkit-script-mac; show >/run/before 2>&1\n"
+        f"mkdir /run/else; {made} {place}; show >/run/before 2>&1\n"
         "bash /run/lab.sh 2>/run/told; echo $?; equal; head -n 1 /run/told; ls -A /run/else",
     )
-    assert said == "3\nequal\nerror: /run/ipvkit-script-mac cannot be made, or is not yours\n"
+    assert re.sub("mac-[0-9]+", "mac-N", said) == "3\nequal\nerror: /run/ipvkit-script-mac-N is not ours\n"
 
 
 @pytest.mark.kernel
 @needs_macvlan
 def test_a_record_of_another_network_namespace_is_not_undone_here() -> None:
     said = on_the_machine(
-        make_plan(lab(LONG)),
-        "kill_after 14\nshow >/run/before 2>&1; unshare --net bash /run/lab.sh --undo; echo $?; equal",
+        make_plan(lab(SHORT)),
+        "kill_after 14; pings_end; show >/run/before 2>&1\n"
+        "unshare --net bash /run/lab.sh --undo; echo $?; equal",
     )
-    assert said.startswith("2\nequal\nerror: /run/ipvkit-script-mac tells of another network namespace")
+    assert said == "0\nequal\n"
+
+
+# --- environments ------------------------------------------------------------------------------------------
+
+HOSTILE_ENVIRONMENT = """
+printf 'ip() { :; }; ping() { echo 6 packets transmitted, 0 received; }; set -f\n' >/run/env
+ip() { echo pwned; }; ping() { echo pwned; }; unshare() { echo pwned; }; type() { :; }; env() { echo pwned; }
+shift() { :; }; echo() { :; }; set() { :; }; trap() { :; }
+export -f ip ping unshare type env shift echo set trap
+export BASH_ENV=/run/env ENV=/run/env IFS=1. LC_ALL=tr_TR.UTF-8 LANG=x TMPDIR=/nowhere CDPATH=/ GLOBIGNORE='*'
+export PS4='$(touch /run/pwned)' LC_MESSAGES=fr_FR TZ=x BASHOPTS SHELLOPTS
+"""
+
+
+@pytest.mark.kernel
+@needs_macvlan
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_hostile_environment_changes_nothing(simulated: bool) -> None:
+    plan = make_plan(replace(lab(TRY, SHORT), simulated=simulated))
+    said = on_the_machine(
+        plan,
+        "bash /run/lab.sh 2>/dev/null >/run/clean; code=$?\n"
+        f"({HOSTILE_ENVIRONMENT}\nexec bash /run/lab.sh >/run/hostile) 2>/dev/null; echo $code $?\n"
+        "sed -i 's/kernel .*//' /run/clean /run/hostile; cmp /run/clean /run/hostile && wc -l </run/clean\n"
+        "ls /run/pwned 2>/dev/null; equal",
+    )
+    assert said.split() == ["0", "0", "4", "equal"]
 
 
 # --- nothing in a lab becomes a command ---------------------------------------------------------------------
@@ -448,27 +537,28 @@ HOSTILE = st.text(max_size=12) | st.sampled_from(
     ]
 )
 
-# Functions of these names in place of the script's own: they print the words that they are given.
+# Functions in place of the lab's programs and of the script's own: they print the words that they are given.
 STUBS = r"""
-say() { printf '%s\0' "$# $1" "${@:2}"; }
-step() {
-  say step "$@"
+exec 4>&1 3>/dev/null
+say() { printf '%s\0' "$#" "$@" >&4; }
+ip() {
+  say ip "$@"
   [[ "${*: -2}" != '-batch -' ]] || { mapfile -t lines && say lines "${lines[@]}"; }
 }
-part() { :; }
-with() { [[ $1 != undo ]] || say "$@"; }
-view() { :; }
-run() { :; }
-tell() { :; }
-finish() { exit 0; }
+for name in arping ping sysctl tc sleep check attempt undo; do
+  eval "$name() { say $name \"\$@\"; }"
+done
+ours() { :; }
 """
 
 
-def words_of(text: str, folder: Path) -> list[list[str]]:
-    """Return the words of each command that a script tells of: its body is run, with no program at hand."""
-    at = next(found.start() for found in re.finditer(r"^# --- (the simulated LAN|phase)", text, re.MULTILINE))
+def words_of(script: str, folder: Path) -> list[list[str]]:
+    """Return the words of each command in the sections of a script, run with no program at hand."""
+    text = script[re.search(r"^# --- (the simulated LAN|phase)", script, re.MULTILINE).start() :]  # type: ignore[union-attr]
+    text = re.sub(r' &>(/run/|"\$work/)\d+"? &$', " &", text, flags=re.MULTILINE)
+    text, _, _ = f"{text}\nmapfile -t pairs".partition("\nmapfile -t pairs")
     done = subprocess.run(
-        ["/bin/bash", "-c", STUBS + text[at:]],
+        ["/bin/bash", "-c", STUBS + text],
         capture_output=True,
         text=True,
         check=False,
@@ -476,22 +566,51 @@ def words_of(text: str, folder: Path) -> list[list[str]]:
         env={"PATH": str(folder), "LC_ALL": "C.UTF-8"},
     )
     assert (done.returncode, done.stderr) == (0, "")
-    told, found = done.stdout.split("\0")[:-1], []
-    while told:
-        count, _, kind = told[0].partition(" ")
-        found.append([kind, *told[1 : int(count)]])
-        told = told[int(count) :]
+    said, found = iter(done.stdout.split("\0")[:-1]), []
+    for count in said:
+        found.append([next(said) for _ in range(int(count))])
     return found
 
 
-def meant(plan: Plan) -> list[list[str]]:
-    found = []
-    for step in plan.steps:
-        found.append(["step", step.id, *step.command.argv])
-        if step.command.stdin:
-            found.append(["lines", *step.command.stdin])
-        found += [["undo", *part.undo.command.argv] for part in [step] if part.undo is not None]
-    return found
+def one_by_one(found: list[list[str]]) -> Counter[tuple[str, ...]]:
+    """Return the commands, of a batch its lines, as often as each is there."""
+    commands: Counter[tuple[str, ...]] = Counter()
+    place: tuple[str, ...] = ()
+    for program, *words in found:
+        if program == "lines":
+            commands.update(("ip", *place, *line.split()) for line in words)
+        elif words[-2:] == ["-batch", "-"]:
+            place = tuple(words[:-2])
+        else:
+            argv = (program, *words)
+            commands[normal(argv) if program == "ip" else argv] += 1
+    return commands
+
+
+def normal(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a command of ip in a namespace as the line of a batch is, which is the same."""
+    line = ip.line_of(Command(argv))
+    if line is None:
+        return argv
+    return ("ip", *(() if line.netns is None else ("-n", line.netns)), *line.text.split())
+
+
+def meant(plan: Plan) -> Counter[tuple[str, ...]]:
+    """Return the commands of `plan`, and the words with which its script judges and undoes."""
+    commands = Counter(normal(step.command.argv) for step in plan.steps)
+    for stage in plan.stages:
+        asked = [(step, step.probe) for step in stage if step.probe is not None]
+        for n, (step, probe) in enumerate(asked, 1):
+            words = (str(probe.check), str(probe.address), probe.expected, probe.reason)
+            if isinstance(probe.check, Attempt):
+                code = [str(code) for code in step.command.ok if code not in (0, 2)]
+                commands["attempt", words[0], *words[2:], *code] += 1
+            else:
+                commands["check", str(n), *words] += 1
+    if not plan.lab.simulated:
+        undos = (step.undo.command.argv for step in plan.steps if step.undo is not None)
+        commands.update(("undo", *argv) for argv in undos)
+    return commands
 
 
 @given(labs(most_phases=2) | labs_on_a_parent(most_phases=2), st.data())
@@ -502,12 +621,7 @@ def test_no_text_of_a_lab_becomes_a_word_of_a_script(
     text = data.draw(HOSTILE.filter(lambda drawn: "\0" not in drawn))
     plan = hostile(make_plan(lab), text)
     folder = tmp_path_factory.mktemp("empty")
-    try:
-        texts = [exported(plan)]
-    except IpvkitError:
-        return
-    for written in texts:
-        assert words_of(written, folder) == meant(plan)
+    assert one_by_one(words_of(exported(plan), folder)) == meant(plan)
     assert list(folder.iterdir()) == []
 
 

@@ -1,0 +1,301 @@
+"""The exported script: the plan's commands as lines of bash that a colleague reads, trusts and edits."""
+
+import re
+import shlex
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from ipvkit import __version__
+from ipvkit.core.command import Command
+from ipvkit.export import templates
+from ipvkit.lab import Attempt, Check
+from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route
+from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step
+from ipvkit.tools.ip import batch, line_of
+
+NO_ROUTE = "Network is unreachable"
+"""What ping prints, and exits with 2, where its own host has no route."""
+
+LOST_AFTER = 5
+"""A watched path is lost when the last that many requests, or more, had no reply, or ping said so."""
+
+_WIDTH = 140
+"""How long a line may be with its purpose behind it; of a longer one the purpose is the line above."""
+
+_USERS_PATH = "$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+_ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_PACKAGES = "iproute2 iputils-ping iputils-arping procps util-linux"
+
+_KEYWORDS = frozenset(
+    "case coproc do done elif else esac fi for function if in select then time until while".split()
+)
+"""Words that shellcheck takes for bash's own wherever they are."""
+
+_MOST_PURPOSES = 3
+
+
+def exported(plan: Plan) -> str:
+    """Return the whole lab as a bash script that needs neither ipvkit nor Python."""
+    return "\n".join(_Script(plan).lines()) + "\n"
+
+
+class _Script:
+    """The script of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Begin with what several parts of the script depend on."""
+        self.plan, self.simulated = plan, plan.lab.simulated
+        self.probes = [step.probe for step in plan.steps if step.probe is not None]
+        undone = [] if self.simulated else [step for step in plan.steps if step.undo is not None]
+        self.undos = {step.id: step.undo for step in undone if step.undo is not None}
+        reads = dict.fromkeys(undo.reads for undo in self.undos.values() if undo.reads)
+        self.former = {id: f"former{n if n > 1 else ''}" for n, id in enumerate(reads, 1)}
+        self.tried = {step.id for step in undone if step.probe is not None}
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the script."""
+        yield "#!/usr/bin/env bash"
+        for text in self._about():
+            yield from map(comment, textwrap.wrap(text, 116, break_on_hyphens=False))
+        yield ""
+        yield from self._before()
+        for section in self.plan.sections:
+            yield f"{comment(f'--- {section.title}')} ".ljust(100, "-")
+            yield from self._section(section)
+        if self.simulated:
+            yield from self._report()
+            yield f"exit $((good < {len(self.probes)}))"
+        else:
+            yield "trap - DEBUG # no more commands of the lab"
+
+    # --- around the lab ---------------------------------------------------------------------------------
+
+    def _about(self) -> Iterator[str]:
+        lab = self.plan.lab
+        kernel = " and ipvlan in the kernel" if lab.has_ipvlan else ""
+        needs = f"bash 5, {', '.join(self.plan.programs)}, util-linux{kernel}"
+        yield f"Lab {lab.name}: {' '.join(lab.about.split())}"
+        yield f"Written by ipvkit {__version__}. Needs {needs}{'; no root' if self.simulated else '; root'}."
+        if self.simulated:
+            yield (
+                "Everything happens in new namespaces, which end with this script, even after kill -9: "
+                "this machine is not changed."
+            )
+            refused = undone = ""
+        else:
+            kinds = " and ".join(sorted({phase.setting.kind for phase in lab.phases}))
+            names = _some([endpoint.netns for endpoint in lab.endpoints])
+            yield f"It makes namespaces ({names}) and {kinds} links on {lab.parent}, unless a name is taken."
+            yield (
+                "It undoes what it did at the end, on a failure and on a signal; after kill -9, type: "
+                "bash lab.sh --undo"
+            )
+            refused, undone = "2 refused, ", " (undone)"
+        yield (
+            f"Exit codes: 0 all as predicted, 1 a check differs, {refused}3 this machine cannot, "
+            f"4 a command failed{undone}, 130 interrupted{undone}."
+        )
+
+    def _before(self) -> Iterator[str]:
+        programs, commands = self.plan.programs, "|".join(self.plan.programs)
+        pings = [name for name in ("ping", "arping") if name in programs]
+        yield from _filled(
+            templates.BEGIN,
+            SEARCH_PATH=_USERS_PATH if self.simulated else _ROOTS_PATH,
+            PROGRAMS=" ".join((*programs, *(("setpriv", "unshare") if self.simulated else ("flock",)))),
+            PACKAGES=_PACKAGES,
+        )
+        if pings:
+            own = " && ".join(f"$({name} -V 2>&1) == *iputils*" for name in pings)
+            yield from _filled(templates.IPUTILS, OF_IPUTILS=own, PINGS=" and ".join(pings))
+        if self.simulated:
+            yield from _filled(templates.ISOLATE)
+        if self.plan.lab.has_ipvlan:
+            yield from _filled(templates.IPVLAN)
+        if self.simulated:
+            yield from _filled(templates.ALONE, COMMANDS=commands)
+        else:
+            yield from self._undoing(commands)
+        yield "good=0; declare -A lost=()"
+        if any(isinstance(probe.check, Check) for probe in self.probes):
+            files = "/run" if self.simulated else "$work"
+            yield from _filled(templates.CHECK, WORK=files, NO_ROUTE=NO_ROUTE, LOST_AFTER=str(LOST_AFTER))
+        if any(isinstance(probe.check, Attempt) for probe in self.probes):
+            refused = "seen=refused" if self.simulated else "{ seen=refused; gone; }"
+            yield from _filled(templates.ATTEMPT, REFUSED=refused)
+
+    def _undoing(self, commands: str) -> Iterator[str]:
+        """Yield what a lab on a machine needs: a record of what it made, by which that is undone."""
+        kinds = {_kind(undo.effect) for undo in self.undos.values()}
+        cases = "\n".join(f"    {line}" for kind, line in templates.CASES.items() if kind in kinds)
+        yield from _filled(templates.IDENTITY, LAB=self.plan.lab.name, CASES=cases)
+        report = "\n".join(f"    {line}" for line in self._report())
+        yield from _filled(templates.UNDO, REPORT=report, COUNT=str(len(self.probes)))
+        yield from _filled(templates.START, TAKEN="\n".join(self._taken()))
+        if self.tried:
+            yield from _filled(templates.OURS)
+        yield from _filled(templates.UNDOING, COMMANDS=commands)
+
+    def _taken(self) -> Iterator[str]:
+        """Yield the lines that note which of the names that the lab needs are taken."""
+        made = dict.fromkeys(undo.effect for undo in self.undos.values())
+        netns = [one.name for one in made if isinstance(one, Netns)]
+        links = [one.name for one in made if isinstance(one, Link) and one.netns is None]
+        yield from _each(netns, '[[ ! -e /run/netns/$name ]] || taken+=" netns $name"')
+        yield from _each(links, '[[ -z $(identity ip link delete "$name") ]] || taken+=" link $name"')
+        for one in made:
+            if isinstance(one, Proxy | Route):
+                yield f"[[ -z $(identity {one.undo}) ]] || taken+={quoted(f' {one}')}"
+
+    def _report(self) -> Iterator[str]:
+        """Yield the lines that print the summary."""
+        counts = f"$good of {len(self.probes)} as predicted" if self.probes else "nothing was checked"
+        if skipped := sum(len(section.skipped) for section in self.plan.sections):
+            counts += f", {skipped} skipped"
+        yield from _filled(templates.REPORT, LAB=self.plan.lab.name, COUNTS=counts)
+
+    # --- the lab ----------------------------------------------------------------------------------------
+
+    def _section(self, section: Section) -> Iterator[str]:
+        for stages in self._together(section.stages):
+            steps = [step for stage in stages for step in stage]
+            if self._is_batch(stages[0]):
+                yield from _batches(steps)
+            elif any(step.probe is not None and step.probe.address is not None for step in steps):
+                yield from self._checks(steps)
+            else:
+                yield from self._commands(steps)
+        for probe in section.skipped:
+            yield f"echo {quoted(f'skipped       {probe.check}: {probe.skipped}')} >&3"
+
+    def _commands(self, steps: Sequence[Step]) -> Iterator[str]:
+        """Yield the commands one after another, each with its purpose, and below its undo."""
+        typed = [(self._typed(step), comment(step.purpose)) for step in steps]
+        width = max((len(line) for line, why in typed if len(line) + len(why) < _WIDTH), default=0)
+        for step, (line, why) in zip(steps, typed, strict=True):
+            behind = line.ljust(width if width + len(why) < _WIDTH else 0)
+            lines = [f"{behind} {why}"] if len(behind) + len(why) < _WIDTH else [why, line]
+            if step.id in self.undos:
+                lines.insert(-1, self._undo(step.id))
+            if step.probe is not None:
+                lines.append(_attempt(step, step.probe))
+            if self.tried.isdisjoint(step.cancels_undo_of):
+                yield from lines
+            else:
+                yield from (f"if ours {_line(step.command)}; then", *(f"  {each}" for each in lines), "fi")
+
+    def _typed(self, step: Step) -> str:
+        line = _line(step.command)
+        if step.id in self.former:
+            return f"{self.former[step.id]}=$({line})"
+        if step.probe is not None:
+            return f"{line} || code=$?"
+        return line + "".join(f" || (($? == {code}))" for code in step.command.ok if code != 0)
+
+    def _undo(self, id: str) -> str:
+        undo = self.undos[id]
+        return f"undo {_line(undo.command)}" + (f'"${self.former[undo.reads]}"' if undo.reads else "")
+
+    def _checks(self, steps: Sequence[Step]) -> Iterator[str]:
+        """Yield the pings, which are concurrent, and then with what their results are compared."""
+        asked = [step.probe for step in steps if step.probe is not None]
+        ping, other = 0, 0
+        for step in steps:
+            if step.probe is not None:
+                ping += 1
+                file = f"/run/{ping}" if self.simulated else f'"$work/{ping}"'
+                yield f"{_line(step.command)} &>{file} &"
+            else:
+                other += 1
+                yield f"{_line(step.command)} & other{other}=$! {comment(step.purpose)}"
+        yield from (f'wait "$other{n}"' for n in range(1, other + 1))
+        yield "wait"
+        for n, probe in enumerate(asked, 1):
+            yield _words("check", str(n), str(probe.check), str(probe.address), probe.expected, probe.reason)
+
+    # --- in batches -------------------------------------------------------------------------------------
+
+    def _is_batch(self, stage: Stage) -> bool:
+        """Return whether `stage` goes into batches; on a machine each step with an undo is alone."""
+        plain = all(step.probe is None and line_of(step.command) is not None for step in stage)
+        return self.plan.lab.in_batches and plain and not any(step.id in self.undos for step in stage)
+
+    def _together(self, stages: Iterable[Stage]) -> Iterator[list[Stage]]:
+        """Yield the stages, those together that batches do: all in the host's namespace, or all in others."""
+        found: list[Stage] = []
+        place = None
+        for stage in stages:
+            lines = [line_of(step.command) for step in stage] if self._is_batch(stage) else []
+            places = {line.netns is None for line in lines if line is not None}
+            if found and (len(places) != 1 or places != place):
+                yield found
+                found = []
+            found.append(stage)
+            place = places
+        if found:
+            yield found
+
+
+def _batches(steps: Sequence[Step]) -> Iterator[str]:
+    """Yield the commands as the lines of batches, one for each namespace."""
+    by_netns: dict[str | None, list[tuple[str, str]]] = {}
+    for step in steps:
+        if (line := line_of(step.command)) is not None:
+            by_netns.setdefault(line.netns, []).append((line.text, step.purpose))
+    for netns, found in by_netns.items():
+        yield comment(_some(list(dict.fromkeys(purpose for _, purpose in found)), "; "))
+        yield str(batch([text for text, _ in found], netns))
+
+
+def _attempt(step: Step, probe: Probe) -> str:
+    """Return the line that compares what the kernel answered with what was predicted."""
+    refused = [str(code) for code in step.command.ok if code not in (0, 2)]
+    return _words("attempt", str(probe.check), probe.expected, probe.reason, *refused)
+
+
+def _kind(effect: Resource | None) -> str:
+    """Return under which of `CASES` an effect is known."""
+    if isinstance(effect, Link):
+        return "link" if effect.netns is None else "inside"
+    return type(effect).__name__.lower()
+
+
+def _each(names: Sequence[str], command: str) -> Iterator[str]:
+    """Yield `command` for each of `names`; a loop over one name shellcheck takes for a mistake."""
+    if len(names) == 1:
+        yield f"name={names[0]}; {command}"
+    elif names:
+        yield f"for name in {' '.join(names)}; do {command}; done"
+
+
+def _some(texts: Sequence[str], separator: str = ", ") -> str:
+    more = f"{separator}and {len(texts) - _MOST_PURPOSES} more" if len(texts) > _MOST_PURPOSES else ""
+    return separator.join(texts[:_MOST_PURPOSES]) + more
+
+
+def _filled(template: str, **values: str) -> Iterator[str]:
+    """Yield the lines of `template` with its words in capitals replaced."""
+    pattern = "|".join(values) or "$^"
+    yield from re.sub(pattern, lambda found: values[found[0]], template).strip("\n").split("\n")
+
+
+def _line(command: Command) -> str:
+    """Return `command` as the preview has it; a word that could be one of bash's own is quoted."""
+    return " ".join(f"'{word}'" if word in _KEYWORDS else shlex.quote(word) for word in command.argv)
+
+
+def _words(*words: str) -> str:
+    return " ".join(map(quoted, words))
+
+
+def quoted(text: str) -> str:
+    """Return `text` as one word for bash, in the quotes that are easier to read."""
+    if not set(text) & set("'$`"):
+        return shlex.quote(text)
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", text) + '"'
+
+
+def comment(text: str) -> str:
+    """Return `text` as one line of comment, whatever it has in it."""
+    return f"# {' '.join(text.split())}"
