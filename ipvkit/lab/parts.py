@@ -174,7 +174,6 @@ class Check:
     count: int = PING_COUNT
 
     def __str__(self) -> str:
-        """Return the check as reports name it."""
         size = "" if self.size is None else f", {self.size} bytes"
         return f"{self.source} -> {self.destination}{size}"
 
@@ -187,7 +186,6 @@ class AddAddress:
     endpoint: str
 
     def __str__(self) -> str:
-        """Return what is tried as reports name it."""
         return f"add {self.address} to {self.endpoint}"
 
 
@@ -202,7 +200,6 @@ class AddLink:
     flag: Flag | None = None
 
     def __str__(self) -> str:
-        """Return what is tried as reports name it."""
         words = (self.kind, self.mode or "", self.flag or "")
         return f"add {self.name}, {' '.join(filter(None, words))} on {self.parent}"
 
@@ -214,7 +211,6 @@ class DeleteLink:
     name: str
 
     def __str__(self) -> str:
-        """Return what is tried as reports name it."""
         return f"delete {self.name}"
 
 
@@ -226,7 +222,6 @@ class SetMode:
     mode: Mode
 
     def __str__(self) -> str:
-        """Return what is tried as reports name it."""
         return f"set {self.endpoint} to {self.mode}"
 
 
@@ -238,7 +233,6 @@ class SetMtu:
     mtu: int
 
     def __str__(self) -> str:
-        """Return what is tried as reports name it."""
         return f"set {self.link}'s mtu to {self.mtu}"
 
 
@@ -254,7 +248,6 @@ class Attempt:
     why: str = ""
 
     def __str__(self) -> str:
-        """Return the attempt as reports name it."""
         return str(self.change)
 
 
@@ -303,7 +296,6 @@ class Setting:
         return strategies.BY_NAME[self.strategy], *((strategies.HOST_SHIM,) if self.host_shim else ())
 
     def __str__(self) -> str:
-        """Return the setting as titles name it."""
         match self.kind:
             case "ipvlan":
                 words = f"ipvlan in {self.mode} mode, flag {self.flag}"

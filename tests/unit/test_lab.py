@@ -256,6 +256,13 @@ def test_loader_and_schema_take_each_example(part: Part) -> None:
         key.type.read(read(yaml.safe_dump(key.type.example), "a.yaml"))
 
 
+def test_a_former_name_of_a_key_is_read_and_not_beside_the_new_one() -> None:
+    former = BASE.replace("parent: eth0", "at-once: 7\nparent: eth0")
+    assert load(former, "a.yaml") == load(former.replace("at-once", "parallel"), "a.yaml")
+    assert load(former, "a.yaml").parallel == 7
+    assert "keep one" in refused(former.replace("parent:", "parallel: 7\nparent:")).hint
+
+
 BY_LAB = pytest.mark.parametrize("name", gallery.names())
 
 

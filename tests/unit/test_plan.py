@@ -114,6 +114,7 @@ def test_every_step_has_an_id_of_its_own_and_a_purpose(lab: Lab) -> None:
     steps = list(plan.steps)
     assert len({step.id for step in steps}) == len(steps)
     assert all(step.purpose and step.purpose.isprintable() for step in steps)
+    assert all(step.undo.purpose for step in plan.steps if step.undo is not None)
 
 
 @given(labs())

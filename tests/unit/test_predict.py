@@ -963,7 +963,7 @@ def test_while_the_host_goes_on_announcing_no_entry_ends_a_watched_path(peer: st
     assert of_one(phase, Check(peer, "one"), later).outcome is REACHABLE
 
 
-def test_physics_agrees_with_every_cell_that_plain_shell_measured() -> None:
+def test_the_model_agrees_with_every_cell_that_plain_shell_measured() -> None:
     """Of the matrix, and of what is not in it: a reflecting switch, own subnets, macvlan, veth."""
     tsv = Path(__file__).parents[1] / "kernel" / "matrix.tsv"
     rows = [line.split("\t") for line in tsv.read_text().splitlines()]
