@@ -14,7 +14,7 @@ from ipvkit.tools.ip import batch, line_of
 _MOST_PURPOSES = 2
 
 _LINES_A_PROCESS = 500
-"""How many lines one ip reads: what is longer than a pipe would go through a file."""
+"""How many lines one ip reads: longer input than a pipe holds would go through a file."""
 
 _HOSTS_A_PROCESS = 100
 """How many hosts one fping asks: it sends a request a millisecond, and all of them within PING_INTERVAL_S."""
@@ -22,7 +22,7 @@ _HOSTS_A_PROCESS = 100
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One process: its `command` does what those of `steps` would do, or is that of the only one.
+    """One process: its `command` does the work of all `steps`, or is the command of the only one.
 
     The job of an undo has no steps.
     """
@@ -34,7 +34,7 @@ class Job:
 
     @property
     def probes(self) -> tuple[Probe, ...]:
-        """What it asks."""
+        """Its checks."""
         return tuple(step.probe for step in self.steps if step.probe is not None)
 
     @property
@@ -44,7 +44,7 @@ class Job:
 
 
 def jobs_of(plan: Plan, prober: Prober = "ping") -> dict[str, list[list[Job]]]:
-    """Return the processes of each section of `plan`, by its name, in stages whose jobs are concurrent."""
+    """Return the jobs of each section of `plan` by its name, in stages; those of a stage run concurrently."""
     return {section.name: _jobs(plan, section, prober) for section in plan.sections}
 
 
@@ -64,8 +64,8 @@ def _alone(step: Step) -> Job:
 def _batched(stages: Iterable[Stage]) -> list[list[Job]]:
     """Return the steps of `stages` as jobs, those of one namespace as the lines of a batch.
 
-    Consecutive stages that all act in the machine's own namespace become one, and so do those that
-    all act inside of others: nothing done in one of those may need what is done in another.
+    Consecutive stages that all act in the machine's namespace become one, and so do those that
+    all act in other namespaces: no command in one namespace depends on a command in another.
     """
     done: list[list[Job]] = []
     row: list[Step] = []
@@ -153,8 +153,8 @@ def _fping(steps: Sequence[Step], wait_s: float) -> Job:
 def undo_jobs(entries: Iterable[tuple[str, str, Command]]) -> list[tuple[tuple[str, ...], Job]]:
     """Return the processes that undo `entries` (id, purpose, command), in that order, each after the ids.
 
-    Where many in a row act in the machine's own namespace, they are the lines of a batch, which goes on after
-    a line that fails.
+    Many consecutive ones in the machine's namespace are the lines of a batch, which continues after a line
+    that fails.
     """
     done: list[tuple[tuple[str, ...], Job]] = []
     for inside, found in groupby(entries, key=lambda entry: _batchable(entry[2])):

@@ -27,21 +27,30 @@ from ipvkit.run.execution import (
     signals_into,
 )
 from ipvkit.run.journal import Entry, Journal
-from ipvkit.run.leftovers import NOT_KNOWN, Things, apart, leftovers, things, together, views_of, words_of
+from ipvkit.run.leftovers import (
+    NOT_KNOWN,
+    Snapshot,
+    apart,
+    leftovers,
+    snapshot_of,
+    together,
+    views_of,
+    words_of,
+)
 from ipvkit.run.rollback import Began, Finished, Listener, Rollback, Stopping, rollback
 from ipvkit.targets.agent import KILLED, Agent, Ended, Inbox, Target
 from ipvkit.tools.ip import failed_lines
 
 _UNDONE = "what was done has been undone"
-_NOT_ALL_UNDONE = "not all that was done has been undone: the report lists what is left behind"
+_NOT_ALL_UNDONE = "not all that was done has been undone: the report lists the leftovers"
 
 
 @dataclass(slots=True)
 class Run:
-    """The result of a plan: how each of its `jobs` ended by its id, what is left, and what went wrong.
+    """The result of a plan: how each of its `jobs` ended by its id, its leftovers, and its failure.
 
-    `jobs` are those of each section by its name, in stages. `left_alone` lists what was ours and is another
-    user's by now.
+    `jobs` are those of each section by its name, in stages. `left_alone` lists what another user has
+    changed since, and so was not undone.
     """
 
     plan: Plan
@@ -57,7 +66,7 @@ class Run:
     jobs: Mapping[str, Sequence[Sequence[Job]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Have the jobs be those of the plan by default."""
+        """Take the jobs of the plan by default."""
         self.jobs = self.jobs or jobs_of(self.plan)
 
 
@@ -74,10 +83,10 @@ def run(
 ) -> Run:
     """Run `plan` on `target` and undo it, also when a step fails, time is up or a signal comes.
 
-    With `keep` what was built stays when all steps went well. What is to be undone is in `journal` before it
-    is done; what could not be stays there. A failure is in the Run's `failure`: CommandFailed, Interrupted or
+    With `keep` everything stays when all steps succeeded. Each undo is in `journal` before its step begins;
+    an undo that failed stays there. A failure is in the Run's `failure`: CommandFailed, Interrupted or
     MissingRequirement. ^C, TERM and HUP end a run early; outside the main thread, a `Signal` put into `inbox`
-    does. A target where all ends with it is ended at once then, and undoes nothing.
+    does. An ephemeral target is then ended at once, without an undo.
     """
     result = Run(plan, target.kind, jobs=jobs_of(plan, prober))
     inbox = SimpleQueue() if inbox is None else inbox
@@ -166,15 +175,15 @@ class _Engine:
         self.journal = journal
         self.views = together(views_of(result.plan))
         self.gone = False
-        """Whether the target has ended, and all in it."""
+        """Whether the target has ended, with everything in it."""
 
     def run(self, *, keep: bool) -> None:
         result = self.result
-        before: Things | None = None
+        before: Snapshot | None = None
         try:
             seen = self._look()
             result.kernel = self.agent.kernel
-            before = things(seen)
+            before = snapshot_of(seen)
             self._refuse_what_is_there(seen)
             for stage in (stage for section in result.plan.sections for stage in result.jobs[section.name]):
                 self._stage([job for job in stage if not self._needless(job)])
@@ -190,11 +199,11 @@ class _Engine:
     def _look(self) -> dict[str, Completed]:
         return apart(views_of(self.result.plan), ask(self.agent, self.views))
 
-    def _undo(self, before: Things | None) -> None:
+    def _undo(self, before: Snapshot | None) -> None:
         result = self.result
         if self.gone:
             if result.failure is not None:
-                ended = f"target {result.target} has ended, and all in it"
+                ended = f"target {result.target} has ended, with everything in it"
                 result.failure.hint = result.failure.hint.replace(_UNDONE, ended)
             return
         done = rollback(self.journal, self.agent, self.listener, self.views)
@@ -203,18 +212,18 @@ class _Engine:
         if result.failure is not None and result.residue:
             result.failure.hint = result.failure.hint.replace(_UNDONE, _NOT_ALL_UNDONE)
 
-    def _left_since(self, before: Things | None, done: Rollback) -> list[str]:
+    def _left_since(self, before: Snapshot | None, done: Rollback) -> list[str]:
         if before is None:
             return []
         try:
-            after = things(apart(views_of(self.result.plan), done.seen))
+            after = snapshot_of(apart(views_of(self.result.plan), done.seen))
         except IpvkitError as problem:
             return [f"{NOT_KNOWN}: {problem.message}"]
         concerned = None if self.agent.target.ephemeral else words_of(self.result.plan)
         return leftovers(before, after, concerned, done.alone)
 
     def _refuse_what_is_there(self, seen: Mapping[str, Completed]) -> None:
-        """Raise UsageError if something that the plan creates exists already: it is another user's."""
+        """Raise UsageError if a resource that the plan creates exists already: it belongs to another user."""
         undos = [step.undo for step in self.result.plan.steps if step.undo is not None]
         made = [undo.effect for undo in undos if undo.effect is not None and is_new(undo.effect)]
         sight = resources.sight(made, seen, {})
@@ -223,7 +232,7 @@ class _Engine:
             raise UsageError(f"already in use: {', '.join(there)}", "choose other names")
 
     def _needless(self, job: Job) -> bool:
-        """Return whether `job` deletes what was not created: then it would be another user's."""
+        """Return whether `job` deletes what this run did not create: that would belong to another user."""
         return all(
             step.undo is None
             and bool(step.cancels_undo_of)
@@ -232,7 +241,7 @@ class _Engine:
         )
 
     def _stage(self, stage: Sequence[Job]) -> None:
-        """Run the jobs of a stage concurrently; raise what ends the run, after all of them ended."""
+        """Run the jobs of a stage concurrently; raise the failure, after all of them have ended."""
         self._raise_if_signalled()
         if not stage:
             return
@@ -250,7 +259,7 @@ class _Engine:
             self._record(stage, started)
 
     def _wait(self, jobs: Mapping[str, Job], started: set[str]) -> None:
-        """Run `jobs` until all have ended, or cannot even be killed; raise what ends the run."""
+        """Run `jobs` until all have ended, or time is up; raise the first failure."""
         waiting = dict(jobs)
         failure: IpvkitError | None = None
         deadline, killed = self.deadline, False
@@ -274,7 +283,7 @@ class _Engine:
                 deadline = min(deadline, time.monotonic() + BOUND_S)
                 killed = self._stop(waiting) or killed
             else:
-                late = CommandFailed("the run did not end in time", f"give it more with --timeout; {_UNDONE}")
+                late = CommandFailed("the run did not end in time", f"raise --timeout; {_UNDONE}")
                 failure = failure or late
                 killed = True
                 self._kill()
@@ -282,9 +291,9 @@ class _Engine:
             raise failure
 
     def _stop(self, waiting: Iterable[str]) -> bool:
-        """Begin no other, and end what only asks; what changes something is let end, which shows what it did.
+        """Begin no other job and kill the checks; let a job that changes something end, to know what it did.
 
-        A target where all ends with it is ended; return whether it was.
+        An ephemeral target is killed instead; return whether it was.
         """
         if self.agent.target.ephemeral:
             self._kill()
@@ -303,7 +312,7 @@ class _Engine:
     def _take_in(
         self, job: Job, completed: Completed, failure: IpvkitError | None, *, killed: bool
     ) -> IpvkitError | None:
-        """Take in how a job has ended; return what ends the run."""
+        """Record how a job has ended; return the failure of the run."""
         if is_quick(job.command):
             self.listener(Began(job))
         self.result.completed[job.id] = completed
@@ -320,7 +329,7 @@ class _Engine:
         return _failed(job, completed)
 
     def _entry(self, step: Step, undo: Undo) -> Entry:
-        """Return what undoes `step`; CommandFailed where the former value is none."""
+        """Return the journal entry of `step`; raise CommandFailed where the former value is not a number."""
         former = self.result.completed[undo.reads].stdout.strip() if undo.reads else ""
         if undo.reads and not is_number(former):
             read = next(s for s in self.result.plan.steps if s.id == undo.reads)
@@ -329,9 +338,9 @@ class _Engine:
         return Entry(step.id, undo.purpose or step.purpose, undo.completed(former), undo.effect, former)
 
     def _record(self, stage: Sequence[Job], started: set[str]) -> None:
-        """Record which steps have happened, which have not, and what they undid of earlier ones.
+        """Record which steps have happened, which have not, and which earlier steps they have undone.
 
-        What was killed may have happened: that is looked for when all is undone.
+        A killed step may have happened: the rollback looks for its resource.
         """
         done: list[str] = []
         undone: list[str] = []

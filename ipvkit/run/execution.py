@@ -19,13 +19,13 @@ from ipvkit.targets.programs import require
 from ipvkit.tools.ip import LINES_A_S
 
 BOUND_S = 10
-"""How long a command may take that shows or undoes something; it takes milliseconds."""
+"""The limit for a command that shows or undoes something, in seconds; it takes milliseconds."""
 
 ROWS = len(os.sched_getaffinity(0))
 """How many rows of quick commands run concurrently."""
 
 CONCURRENT = 200
-"""How many commands that take their time run concurrently at most, where they are only asked."""
+"""How many views run concurrently at most."""
 
 _SHORTEST_ROW = 3
 _QUICK = ("ip", "sysctl", "tc")
@@ -46,7 +46,7 @@ class Signal:
 
 @contextmanager
 def signals_into(inbox: Inbox) -> Iterator[None]:
-    """Have ^C, TERM and HUP put into the inbox, so that they are seen between two steps only."""
+    """Put ^C, TERM and HUP into the inbox, so that they take effect only between two steps."""
 
     def put(number: int, _frame: FrameType | None) -> None:
         inbox.put(Signal(number))
@@ -66,13 +66,13 @@ def signals_into(inbox: Inbox) -> Iterator[None]:
 
 
 def is_quick(command: Command) -> bool:
-    """Return whether a command ends at once by itself, as one does that waits for no answer."""
+    """Return whether a command ends at once, since it waits for no reply."""
     argv = command.argv[4:] if command.argv[:3] == ("ip", "netns", "exec") else command.argv
     return argv[0] in _QUICK
 
 
 def rows_of(commands: Mapping[str, Command]) -> Iterator[dict[str, Command]]:
-    """Yield `commands` in rows: as few of quick ones as there are CPUs, and one for each other command."""
+    """Yield `commands` in rows: one for each CPU with the quick ones, and one for each other command."""
     quick = {key: command for key, command in commands.items() if is_quick(command)}
     length = max(_SHORTEST_ROW, -(-len(quick) // ROWS))
     left = iter(quick.items())
@@ -109,7 +109,7 @@ def ask(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
 
 
 def _ask(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
-    # An answer that comes too late is none to the next question, which has other keys.
+    # Each question has new keys, so a late answer does not count for the next one.
     waiting = {f"question {next(_QUESTIONS)}": name for name in views}
     seen: dict[str, Completed] = {}
     agent.start(rows_of({key: views[name] for key, name in waiting.items()}))
@@ -127,7 +127,9 @@ def _ask(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
         raise interrupted(news, "nothing was changed")
     absent = [name for name in views if name not in seen]
     if absent:
-        raise CommandFailed("it was not started", command=str(views[absent[0]]), stderr=agent.complaint)
+        raise CommandFailed(
+            "the command was not started", command=str(views[absent[0]]), stderr=agent.complaint
+        )
     return seen
 
 
@@ -136,7 +138,7 @@ def in_order(
 ) -> Iterator[tuple[str, Completed]]:
     """Run `commands` one after another and yield how each ended; one that hangs is killed.
 
-    A signal is handed to `on_signal` and changes nothing. Raise CommandFailed where nothing can be run.
+    A signal is passed to `on_signal` and does not stop them. Raise CommandFailed where no command starts.
     """
     left = dict(commands)
     while left:
@@ -159,11 +161,11 @@ def in_order(
                 case _:
                     pass
         if not some:
-            raise CommandFailed("it was not started", stderr=agent.complaint)
+            raise CommandFailed("the command was not started", stderr=agent.complaint)
 
 
 def _deadline(commands: Mapping[str, Command]) -> float:
-    """Return until when the first of `commands` has to have ended."""
+    """Return the deadline (time.monotonic()) of the first of `commands`."""
     lines = len(next(iter(commands.values())).stdin) if commands else 0
     return time.monotonic() + BOUND_S + lines // LINES_A_S
 
@@ -173,7 +175,7 @@ def look(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
     seen = ask(agent, views)
     for name, completed in seen.items():
         if completed.exit_code != 0:
-            message = "the machine could not be looked at"
+            message = "the state of this machine could not be read"
             raise CommandFailed(message, command=str(views[name]), stderr=completed.stderr.strip())
     return seen
 
@@ -199,9 +201,9 @@ def carry_out(agent: Agent, command: Command, *, timeout_s: float = BOUND_S) -> 
         if news is None:
             what = f"{command.argv[0]} did not end within {timeout_s:g} s and was killed"
             raise CommandFailed(what, command=str(command))
-        raise interrupted(news, "the command was ended; what it had done by then stays")
+        raise interrupted(news, "the command was killed; what it had changed by then stays")
     if news.completed is None:
-        raise CommandFailed("it was not started", command=str(command))
+        raise CommandFailed("the command was not started", command=str(command))
     return succeeded(command, news.completed)
 
 
@@ -216,7 +218,7 @@ def succeeded(command: Command, completed: Completed) -> Completed:
         return completed
     output = completed.stderr.strip() or completed.stdout.strip()
     if "operation not permitted" in output.lower() or "permission denied" in output.lower():
-        raise MissingRequirement("this user may not do that", "use sudo", command=str(command), stderr=output)
+        raise MissingRequirement("permission denied", "use sudo", command=str(command), stderr=output)
     raise CommandFailed(f"{command.argv[0]} {how_it_ended(completed)}", command=str(command), stderr=output)
 
 

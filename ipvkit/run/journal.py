@@ -1,8 +1,8 @@
 """What a run has to undo, recorded before it happens: in memory, or in one append-only file for each run.
 
-A line of the file is one JSON object: first who the run is, then what begins, what has happened and what
-is undone. The run holds a lock on its file, and so does each command that it has started: whoever gets
-that lock knows that none of them is left.
+A line of the file is one JSON object: first the identity of the run, then what begins, what has happened
+and what is undone. The run and each command that it has started hold a lock on its file: once another
+process gets that lock, all of them have ended.
 """
 
 import errno
@@ -36,19 +36,19 @@ _SUFFIX = ".jsonl"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,200}")
 
 _PEEK_S = 1.0
-"""How long a lock is waited for whose owner lives: it may only be looking."""
+"""How long to wait for a lock of a living process, in seconds: it may only be reading."""
 
 _LINGER_S = 10.0
-"""How long a lock is waited for whose owner is dead: its commands were killed with it, and end."""
+"""How long to wait for a lock of a dead process, in seconds: its commands were killed with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A step that has begun, and the `undo` that takes it back.
+    """A step that has begun, and its `undo`.
 
-    `effect` is None only where the machine is not a real one. `former` is a sysctl's value before, `mark`
-    the number by which the kernel knows what was made, None where that is not known. That the step has
-    taken place is `certain` only to the run itself.
+    `effect` is None only on a simulated LAN. `former` is a sysctl's value before, `mark` the number by which
+    the kernel identifies what was created, None where that is unknown. Only the run itself is `certain`
+    that the step has happened.
     """
 
     id: str
@@ -61,14 +61,14 @@ class Entry:
 
 
 class Journal:
-    """What a run has to undo, in the order in which it was begun; `kept` is whether it is to stay.
+    """What a run has to undo, in the order in which it began; `kept` is whether it is to stay.
 
     `header` identifies the run. `place` and `file` are the open folder and the open, locked file, closed with
     it; a journal without them is in memory alone.
     """
 
     def __init__(self, lab: str = "", place: int | None = None, file: int | None = None) -> None:
-        """Begin with nothing."""
+        """Begin without entries."""
         self.lab = lab
         self.place = place
         self.file = file
@@ -83,11 +83,11 @@ class Journal:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether its run was in another network namespace than this process is."""
+        """Whether its run was in another network namespace than this process."""
         return bool(self.header["netns"] != _OWN_NETNS.stat().st_ino)
 
     def sign(self) -> None:
-        """Begin the file with what identifies this run; MissingRequirement where it cannot be written."""
+        """Write the header that identifies this run; raise MissingRequirement where it cannot be written."""
         self.header = _header()
         if self.file is None:
             return
@@ -99,15 +99,15 @@ class Journal:
             raise _cannot_write(problem) from None
 
     def begin(self, entries: Sequence[Entry]) -> None:
-        """Record what begins now, on disk before it begins; CommandFailed where that cannot be written."""
+        """Record what begins now, and return when it is on disk; raise CommandFailed where that fails."""
         if entries and self.file is not None:
             self._write({"begin": [_written(entry) for entry in entries]}, synced=True)
         self.entries |= {entry.id: entry for entry in entries}
 
     def end(self, done: Iterable[str], undone: Iterable[str]) -> None:
-        """Record that the steps `done` have happened, and that nothing is there of those `undone`.
+        """Record that the steps `done` have happened, and that those `undone` have left nothing.
 
-        If that cannot be written, a look at the machine will show it.
+        If that cannot be written, the state of the machine will show it.
         """
         done, undone = list(done), [id for id in undone if id in self.entries]
         for id in done:
@@ -120,12 +120,12 @@ class Journal:
                 self._write({"done": {id: self.entries[id].mark for id in done}, "undone": undone})
 
     def keep(self) -> None:
-        """Record that all of it is to stay; CommandFailed where that cannot be written."""
+        """Record that all of it is to stay; raise CommandFailed where that cannot be written."""
         self._write({"kept": True}, synced=True)
         self.kept = True
 
     def close(self) -> None:
-        """Release the lock; a file that holds nothing is removed before, and a folder without files."""
+        """Release the lock; remove a file without entries first, and a folder without files."""
         if self.file is None or self.place is None:
             return
         if not self.entries:
@@ -145,12 +145,12 @@ class Journal:
             with suppress(OSError):
                 os.ftruncate(self.file, size)
             what = f"the journal in {folder()} cannot be written: {problem.strerror}"
-            raise CommandFailed(what, "make room there, or set XDG_STATE_HOME to another folder") from None
+            raise CommandFailed(what, "free space there, or set XDG_STATE_HOME to another folder") from None
 
     def load(self) -> int:
-        """Read the file, and return its length without a last line that is incomplete, in bytes.
+        """Read the file, and return its length in bytes, without an incomplete last line.
 
-        Raise CommandFailed for what is no journal. What was begun before the machine was started is gone.
+        Raise CommandFailed for an invalid journal. What a run before the last restart did is gone.
         """
         if self.file is None:
             return 0
@@ -167,8 +167,8 @@ class Journal:
                     break
             except (AttributeError, KeyError, TypeError, ValueError, UsageError):
                 raise CommandFailed(
-                    f"{folder() / self.lab}{_SUFFIX} is not a journal at line {number}",
-                    "it records what was done; remove it when nothing of that is left",
+                    f"{folder() / self.lab}{_SUFFIX} is not a valid journal: line {number}",
+                    "undo by hand what it records, then remove it",
                 ) from None
         return length
 
@@ -190,7 +190,7 @@ class Journal:
 
 
 def title(name: str) -> str:
-    """Return how a run is told of: by its lab, or for what is none (announce@host) by its own name."""
+    """Return the display name of a run: its lab, or for announce its name (announce@host)."""
     return name if "@" in name else f"lab {name}"
 
 
@@ -201,7 +201,7 @@ def _write_all(file: int, record: Mapping[str, Any]) -> None:
 
 
 def folder() -> Path:
-    """Return the folder of the journals: root's is in /run, which a restart empties as it does the kernel."""
+    """Return the folder of the journals: root's is in /run, which a restart of the machine empties."""
     state_home = os.environ.get("XDG_STATE_HOME", "")
     if Path(state_home).is_absolute():
         return Path(state_home) / "ipvkit"
@@ -210,10 +210,10 @@ def folder() -> Path:
 
 @contextmanager
 def started(lab: str) -> Iterator[Journal]:
-    """Hold the journal of a new run of `lab`; its file stays if something is left to undo.
+    """Hold the journal of a new run of `lab`; its file stays if it still has entries.
 
-    Raise UsageError where a run of that lab goes on or has left something, MissingRequirement where no
-    journal can be written.
+    Raise UsageError where a run of that lab is running or not undone, MissingRequirement where the journal
+    cannot be written.
     """
     try:
         journal = _held(lab, make=True)
@@ -234,13 +234,13 @@ def _refuse_leftovers(journal: Journal) -> None:
     if journal.entries and journal.kept:
         raise UsageError(f"{journal.title} is up since {since}", f"ipvkit down {journal.lab}")
     if journal.entries:
-        what = f"{journal.title} was interrupted, begun {since}, and is not undone"
+        what = f"{journal.title}, started {since}, was interrupted and is not undone"
         raise UsageError(what, f"ipvkit cleanup {journal.lab}")
 
 
 def _cannot_write(problem: OSError) -> MissingRequirement:
     return MissingRequirement(
-        f"no journal can be written in {folder()}: {problem.strerror}",
+        f"the journal in {folder()} cannot be written: {problem.strerror}",
         "nothing was changed; set XDG_STATE_HOME to a folder that can be written",
     )
 
@@ -261,9 +261,9 @@ def _boot() -> str:
 
 @contextmanager
 def taken_over(lab: str) -> Iterator[Journal | None]:
-    """Hold the journal of a run of `lab` that has ended, None where there is none.
+    """Hold the journal of a run of `lab` that has ended; yield None where it does not exist.
 
-    Raise UsageError where the run goes on, CommandFailed where nobody can tell what it has left.
+    Raise UsageError where the run is running, CommandFailed where the journal cannot be read.
     """
     try:
         journal = _held(lab, make=False)
@@ -279,7 +279,7 @@ def taken_over(lab: str) -> Iterator[Journal | None]:
 
 
 class State(StrEnum):
-    """What a run is doing: it goes on, its lab is up as asked, it was interrupted; or nobody can tell."""
+    """The state of a run: running, up (kept), interrupted, or unknown since its journal is damaged."""
 
     RUNNING = "running"
     UP = "up"
@@ -289,7 +289,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a journal tells of a run: its process, when it began (UTC), what it may have left."""
+    """What a journal records of a run: its process, its start (UTC), and what it may have created."""
 
     lab: str
     state: State
@@ -299,7 +299,7 @@ class Record:
 
 
 def records() -> list[Record]:
-    """Return what each journal tells whose run goes on or has left something, sorted by lab."""
+    """Return the record of each run that is running or not undone, sorted by lab."""
     try:
         place = _place(make=False)
     except FileNotFoundError:
@@ -313,7 +313,7 @@ def records() -> list[Record]:
 
 
 def _record(place: int, lab: str) -> Record | None:
-    """Return what the journal of `lab` tells; one that holds nothing, and nobody, goes."""
+    """Return what the journal of `lab` records; remove one that is empty and not locked."""
     try:
         file = _open(place, lab, os.O_RDONLY)
     except FileNotFoundError:
@@ -348,9 +348,9 @@ def _remove(place: int, lab: str) -> None:
 
 
 def _held(lab: str, *, make: bool) -> Journal:
-    """Return the journal of `lab`, locked and read; UsageError where its run goes on, OSError without one."""
+    """Return the journal of `lab`, locked and read; UsageError while it is in use, OSError without one."""
     if not _NAME.fullmatch(lab):
-        raise UsageError(f"{lab!r} is no name of a lab", "`ipvkit status` tells the names")
+        raise UsageError(f"invalid lab name {lab!r}", "`ipvkit status` lists the names")
     began = time.monotonic()
     while True:
         place = _place(make=make)
@@ -363,7 +363,7 @@ def _held(lab: str, *, make: bool) -> Journal:
             os.close(place)
             if not make:
                 raise
-            # Another run has ended, and taken the folder away.
+            # Another run has ended, and removed the folder.
             continue
         except BaseException:
             os.close(place)
@@ -373,9 +373,7 @@ def _held(lab: str, *, make: bool) -> Journal:
         lives = owner is not None and Path(f"/proc/{owner}").exists()
         if time.monotonic() > began + (_PEEK_S if lives else _LINGER_S):
             who = f", as process {owner}" if lives else ""
-            raise UsageError(
-                f"{title(lab)} is running{who}", "one of a name at a time; wait, or end it with ^C"
-            )
+            raise UsageError(f"{title(lab)} is running{who}", "wait until it has ended, or end it with ^C")
         time.sleep(0.02)
 
 
@@ -390,16 +388,16 @@ def _journal(place: int, lock: int, lab: str) -> Journal:
 
 
 def _checked(header: Any) -> Mapping[str, Any]:  # noqa: ANN401
-    """Return `header` if it has all that tells who a run is; raise UsageError if not."""
+    """Return `header` if it identifies a run; raise UsageError if not."""
     match header:
         case {"schema": schema, "pid": int(), "started": str(), "boot": str(), "netns": int()}:
             if schema == SCHEMA:
                 return dict(header)
-    raise UsageError("it does not begin as a journal does")
+    raise UsageError("invalid header")
 
 
 def _place(*, make: bool) -> int:
-    """Return the open folder; OSError where there is none, MissingRequirement where others could write it."""
+    """Return the open folder; raise OSError without one, MissingRequirement where others could write it."""
     path = folder()
     if make:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -408,25 +406,27 @@ def _place(*, make: bool) -> int:
 
 
 def _open(place: int, lab: str, how: int) -> int:
-    """Return the open file; OSError where there is none, MissingRequirement where others could write it."""
+    """Return the open file; raise OSError without one, MissingRequirement where others could write it."""
     name = f"{lab}{_SUFFIX}"
     flags = how | os.O_NOFOLLOW | os.O_NONBLOCK
     return _own(os.open(name, flags, 0o600, dir_fd=place), folder() / name)
 
 
 def _own(file: int, path: Path) -> int:
-    """Return `file` if it is this user's alone to write; close it and raise MissingRequirement if not."""
+    """Return `file` if only this user can write it; close it and raise MissingRequirement if not."""
     found = os.fstat(file)
     right = stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink <= 1)
     if right and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
         return file
     os.close(file)
-    what = f"{path} could have been written by somebody else"
-    raise MissingRequirement(what, "look at what it is: ipvkit undoes nothing that it cannot trust")
+    what = f"{path} could have been written by another user"
+    raise MissingRequirement(
+        what, "check its owner and mode: ipvkit undoes nothing that others could have written"
+    )
 
 
 def _locked(place: int, lab: str, *, make: bool) -> int | None:
-    """Return the file of `lab`, open and locked, or None where somebody holds it; OSError without one."""
+    """Return the file of `lab`, open and locked; None where it is locked already; OSError without one."""
     for _ in range(100):
         lock = _open(place, lab, os.O_RDWR | (os.O_CREAT if make else 0))
         try:
@@ -436,7 +436,7 @@ def _locked(place: int, lab: str, *, make: bool) -> int | None:
             return None
         if os.fstat(lock).st_nlink == 1:
             return lock
-        # Its run has ended and taken it away since it was opened.
+        # Its run has ended, and removed it since it was opened.
         os.close(lock)
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
@@ -455,10 +455,10 @@ def _mark_of(effect: Resource | None) -> int | None:
 
 
 def mark_of_netns(name: str) -> int | None:
-    """Return when the namespace was made that a name means now, in ns; None where it means none.
+    """Return when the namespace of that name was created, in ns since 1970; None where it does not exist.
 
-    Inodes of namespaces are used again. A file that is not of the kernel's own file system for them is
-    what is left of one whose mount has gone.
+    Inodes of namespaces are used again. A file on another file system than the kernel's for namespaces is
+    only the former mount point of one.
     """
     with suppress(OSError):
         found = (_NETNS / name).stat()
@@ -467,23 +467,23 @@ def mark_of_netns(name: str) -> int | None:
 
 
 def _written(entry: Entry) -> dict[str, Any]:
-    """Return `entry` as JSON has it, with its undo as a person would type it."""
+    """Return `entry` as a JSON object, with its undo as it is typed."""
     if entry.effect is None:
-        raise ValueError(f"{entry.id}: nobody could look for what it leaves")
-    told = {"id": entry.id, "purpose": entry.purpose, "undo": str(entry.undo)}
-    return {**told, "former": entry.former, **resources.written(entry.effect)}
+        raise ValueError(f"{entry.id} has no resource to look for")
+    fields = {"id": entry.id, "purpose": entry.purpose, "undo": str(entry.undo)}
+    return {**fields, "former": entry.former, **resources.written(entry.effect)}
 
 
 def _read_entry(value: Mapping[str, Any]) -> Entry:
-    """Return an entry; its command is made anew, since nothing that a file says is ever run."""
+    """Return an entry; its command is built from its fields, since text from a file is never run."""
     effect = resources.read(value)
     former = str(value["former"])
     if isinstance(effect, resources.Sysctl) and not resources.is_number(former):
-        raise UsageError(f"{former!r} is no value of {effect.key}")
+        raise UsageError(f"invalid value {former!r} of {effect.key}")
     return Entry(str(value["id"]), str(value["purpose"]), undo_of(effect, former), effect, former)
 
 
 def undo_of(effect: Resource, former: str) -> Command:
-    """Return what takes `effect` back, with a sysctl's `former` value."""
+    """Return the undo of `effect`, with a sysctl's `former` value."""
     *words, last = effect.undo.argv
     return Command((*words, f"{last}{former}" if isinstance(effect, resources.Sysctl) else last))

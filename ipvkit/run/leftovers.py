@@ -1,4 +1,4 @@
-"""What a run has left on a machine: the difference between looks before and after it, and nothing else."""
+"""The leftovers of a run: the difference between the state of the machine before and after it."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -11,21 +11,21 @@ from ipvkit.plan import resources
 from ipvkit.plan.steps import Plan
 from ipvkit.tools import ip, sysctl
 
-NOT_KNOWN = "unknown, since the machine could not be looked at"
+NOT_KNOWN = "unknown, since the state of this machine could not be read"
 
 _IP = "ip"
-"""The view of all that ip shows."""
+"""The view of everything that ip shows."""
 
 _SLASH = ":"
-"""What stands for the slash in a sysctl's name where that names a view, and so a file."""
+"""The character for the slash of a sysctl's name in the name of a view, which names a file."""
 
 _NOT_THERE = "cannot stat /proc/sys/net/"
 _SYSCTL, _STATE = "net.", "state of "
 _COME_AND_GO = frozenset(("kernel", "ra", "redirect"))
-"""The protocols of routes that nobody made: they follow links, addresses and routers."""
+"""The protocols of automatic routes: they follow links, addresses and routers."""
 
-Things = tuple[str, ...]
-"""A line for each thing that a machine has: `netns test1`, `link eth0`, `net.ipv4.ip_forward = 0`."""
+Snapshot = tuple[str, ...]
+"""The state of a machine, a line for each resource: `netns test1`, `link eth0`, `net.ipv4.ip_forward = 0`."""
 
 
 def views_of(plan: Plan) -> dict[str, Command]:
@@ -50,7 +50,7 @@ def together(views: Mapping[str, Command]) -> dict[str, Command]:
 def apart(views: Mapping[str, Command], seen: Mapping[str, Completed]) -> dict[str, Completed]:
     """Return what each of `views` would have shown, by what the commands of `together` did.
 
-    Raise UnparsableOutput where nobody understands it.
+    Raise UnparsableOutput where it cannot be parsed.
     """
     if _IP not in seen:
         return {}
@@ -65,18 +65,18 @@ def _of_ip(views: Mapping[str, Command]) -> list[str]:
     return sorted((name for name, view in views.items() if view.argv[0] == "ip"), key=resources.NETNS.__eq__)
 
 
-def things(seen: Mapping[str, Completed]) -> Things:
-    """Return what the views showed; raise IpvkitError where one failed or nobody understands it."""
+def snapshot_of(seen: Mapping[str, Completed]) -> Snapshot:
+    """Return the state that the views show; raise IpvkitError where one failed or cannot be parsed."""
     if resources.NETNS not in seen:
-        raise CommandFailed("nothing was shown")
-    # The simulated LAN's own interface, and its sysctls, are not there before it is built.
+        raise CommandFailed("the views printed nothing")
+    # The interface of the simulated LAN, with its sysctls, does not exist before it is built.
     seen = {name: completed for name, completed in seen.items() if _NOT_THERE not in completed.stderr}
     for name, completed in seen.items():
         if completed.exit_code != 0:
             raise CommandFailed(f"{name}: {completed.stderr.strip()}")
     found = [f"netns {netns.name}" for netns in ip.parse_netns(seen[resources.NETNS].stdout)]
     for link in ip.parse_addresses(seen[resources.LINKS].stdout):
-        # The kernel's own IPv6 addresses come and go with a link's carrier.
+        # The kernel's link-local addresses come and go with a link's carrier.
         own = [a.address for a in link.addresses if a.address.version == 4 or a.scope == "global"]
         found += [f"link {link.ifname}", _state(link)]
         found += [f"address {address} on {link.ifname}" for address in own]
@@ -91,7 +91,7 @@ def things(seen: Mapping[str, Completed]) -> Things:
 
 
 def _state(link: ip.Link) -> str:
-    """Return what somebody has set of a link."""
+    """Return the settings of a link."""
     words = [f"state of {link.ifname}: {'up' if link.up else 'down'}", f"mtu {link.mtu}"]
     words += [f"port of {link.master}"] if link.master else []
     words += [f"{link.mode} {link.flag}"] if link.mode else []
@@ -108,7 +108,7 @@ def _route(route: ip.Route) -> str:
 
 
 def words_of(plan: Plan) -> frozenset[str]:
-    """Return the words by which a line of `Things` has to do with `plan`: names, addresses, sysctls."""
+    """Return the words that make a line of `Snapshot` concern `plan`: names, addresses, sysctls."""
     names = {parent.name for parent in plan.lab.parents}
     names |= {name for endpoint in plan.lab.endpoints for name in (endpoint.name, endpoint.netns)}
     for step in plan.steps:
@@ -120,29 +120,29 @@ def words_of(plan: Plan) -> frozenset[str]:
 
 
 def leftovers(
-    before: Things, after: Things, concerned: Collection[str] | None = None, alone: Iterable[str] = ()
+    before: Snapshot, after: Snapshot, concerned: Collection[str] | None = None, alone: Iterable[str] = ()
 ) -> list[str]:
-    """Return a line for each thing that is there after and was not before, or that is gone.
+    """Return the lines of `after` that are not in `before`, then those that are gone.
 
-    Others work on a machine too: only lines with a word that is `concerned` count, if that is given, and
-    none of the effects that were let `alone`.
+    Other users change the machine too: only lines with a word in `concerned` count, if that is given, and
+    no line of a resource that was left `alone`.
     """
     others = {_subject(effect) for effect in alone}
 
-    def counts(thing: str) -> bool:
-        words = {_subject(thing), *re.split(": |[ /]", thing)}
-        return _subject(thing) not in others and (concerned is None or not words.isdisjoint(concerned))
+    def counts(line: str) -> bool:
+        words = {_subject(line), *re.split(": |[ /]", line)}
+        return _subject(line) not in others and (concerned is None or not words.isdisjoint(concerned))
 
     was, is_ = set(before), set(after)
-    both = {_subject(thing) for thing in was} & {_subject(thing) for thing in is_}
-    appeared = [thing for thing in after if thing not in was and counts(thing)]
-    appeared = [thing for thing in appeared if not thing.startswith(_STATE) or _subject(thing) in both]
-    # That a sysctl, or a state, is no longer what it was is told by what it is.
-    gone = [thing for thing in before if thing not in is_ and counts(thing)]
-    gone = [thing for thing in gone if not thing.startswith((_STATE, _SYSCTL))]
-    return [*appeared, *(f"gone: {thing}" for thing in gone)]
+    both = {_subject(line) for line in was} & {_subject(line) for line in is_}
+    appeared = [line for line in after if line not in was and counts(line)]
+    appeared = [line for line in appeared if not line.startswith(_STATE) or _subject(line) in both]
+    # A changed sysctl, or state of a link, is reported once, by its value after.
+    gone = [line for line in before if line not in is_ and counts(line)]
+    gone = [line for line in gone if not line.startswith((_STATE, _SYSCTL))]
+    return [*appeared, *(f"gone: {line}" for line in gone)]
 
 
-def _subject(thing: str) -> str:
-    """Return what a line is about that has a value, or the line."""
-    return re.split(" = |: ", thing)[0]
+def _subject(line: str) -> str:
+    """Return the line without its value."""
+    return re.split(" = |: ", line)[0]

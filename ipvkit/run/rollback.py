@@ -1,4 +1,4 @@
-"""Undoes what a journal holds, in reverse, after a look at whether it is still there, and still ours."""
+"""Undoes the entries of a journal in reverse, where they still exist and are still the run's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ from ipvkit.tools.ip import failed_lines
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A process, that of steps or of an undo, has begun."""
+    """A process of steps or of an undo has begun."""
 
     job: Job
     undoing: bool = False
@@ -25,7 +25,7 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A process, that of steps or of an undo, has ended."""
+    """A process of steps or of an undo has ended."""
 
     job: Job
     completed: Completed
@@ -34,7 +34,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """A signal has come: no further step begins, and what was done is being undone."""
+    """A signal has come: no further step begins, and the run is being undone."""
 
     signal_name: str
 
@@ -44,10 +44,10 @@ Listener = Callable[[Began | Finished | Stopping], None]
 
 @dataclass(slots=True)
 class Rollback:
-    """The result: the undos that ran, a line for each thing that is `left`, and why each is let `alone`.
+    """The result: the undos that ran, a line for each leftover, and why a resource was left `alone`.
 
-    What is left is still in the journal. What was let alone is another user's by now, and is not. `seen` is
-    what the last look has shown besides.
+    Leftovers (`left`) stay in the journal. What was left alone belongs to another user now, and does not.
+    `seen` is the output of the views `also`.
     """
 
     undone: list[Finished] = field(default_factory=list)
@@ -59,16 +59,16 @@ class Rollback:
 def rollback(
     journal: Journal, agent: Agent, listener: Listener, also: Mapping[str, Command] | None = None
 ) -> Rollback:
-    """Undo what is in `journal`; signals in the agent's inbox are reported and change nothing.
+    """Undo what is in `journal`; report signals in the agent's inbox, and continue.
 
-    The last look is at what the views `also` show as well. Where all ends with the target, its undos are not
-    looked for: the last look shows what they have left.
+    The views `also` run in the last look as well. On an ephemeral target there is no first look: the last
+    one shows the leftovers.
     """
     return _Rollback(journal, agent, listener, also or {}).run()
 
 
 def look_for(what: Sequence[Resource], agent: Agent) -> Observation:
-    """Return what the machine shows of `what`; raise IpvkitError where it cannot be seen."""
+    """Return the state of `what` on the machine; raise IpvkitError where it cannot be read."""
     return _observation(what, ask(agent, _views(what)))
 
 
@@ -87,7 +87,7 @@ def resources_of(entries: Iterable[Entry]) -> list[Resource]:
 
 
 def standing(entry: Entry, sight: Observation) -> Seen:
-    """Return the state of what `entry` has left; what cannot be looked for counts as standing."""
+    """Return the state of the resource of `entry`; one that cannot be looked for counts as existing."""
     if entry.effect is None:
         return Seen(ResourceState.STANDS)
     return resources.standing(entry.effect, sight, entry.mark, entry.former)
@@ -133,20 +133,20 @@ class _Rollback:
         return False
 
     def _without_a_look(self, entries: list[Entry], problem: Exception) -> None:
-        """Undo what has certainly been done, moments ago; of the rest it is unknown whether it is ours."""
+        """Undo the steps that have certainly happened; for the others the owner is unknown."""
         self._undo([entry for entry in entries if entry.certain])
         self._look_again(self._tried())
         why = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)
         for entry in entries:
             if not entry.certain:
-                line = f"unknown whether it is there: {entry.effect or entry.undo}"
+                line = f"unknown whether it exists: {entry.effect or entry.undo}"
                 self.result.left.append(f"{line} ({' '.join(why.split())})")
 
     def _tried(self) -> list[Entry]:
         return [entry for id, entry in self.journal.entries.items() if id in self.tried]
 
     def _look_again(self, look_for_: Sequence[Entry]) -> None:
-        """Report what is left of what was undone; where a look fails, by how its command ended."""
+        """Report the leftovers of what was undone; where the look fails, by the exit code of the undo."""
         found, sight = resources_of(look_for_), None
         with suppress(Exception):
             seen = ask(self.agent, {**self.also, **_views(found)})
@@ -158,13 +158,13 @@ class _Rollback:
             if sight is not None and entry.effect is not None:
                 there = standing(entry, sight).standing in (ResourceState.STANDS, ResourceState.HELD)
             if there:
-                why = completed.stderr.strip() or "it is still there"
+                why = completed.stderr.strip() or "it still exists"
                 self.result.left.append(f"could not undo: {entry.undo}: {why}")
             else:
                 self.journal.end((), (entry.id,))
 
     def _undo(self, entries: Sequence[Entry]) -> None:
-        """Undo `entries` one after another, many that go together in one process."""
+        """Undo `entries` one after another, many in one process where they form a batch."""
         jobs = {job.id: (ids, job) for ids, job in undo_jobs((e.id, e.purpose, e.undo) for e in entries)}
         commands = {id: job.command for id, (_, job) in jobs.items()}
         done: set[str] = set()
@@ -177,22 +177,22 @@ class _Rollback:
                 self._take(ids, job, Completed(127, "", problem.message, 0.0))
 
     def _signal(self, news: Signal) -> None:
-        self._tell(Stopping(news.name))
+        self._report(Stopping(news.name))
 
     def _take(self, ids: tuple[str, ...], job: Job, completed: Completed) -> None:
-        """Take in how an undo has ended, of each of the `ids` that it undoes."""
+        """Record how an undo has ended, for each of the `ids` that it undoes."""
         finished = Finished(job, completed, undoing=True)
         self.result.undone.append(finished)
-        self._tell(Began(job, undoing=True))
-        self._tell(finished)
+        self._report(Began(job, undoing=True))
+        self._report(finished)
         failed = {line.line: line.said for line in failed_lines(completed.stderr)}
         for number, id in enumerate(ids, 1):
-            # What a batch does not name has been done, unless it was killed.
+            # A batch names the lines that failed; the others have succeeded, unless it was killed.
             done = len(ids) > 1 and completed.exit_code > 0 and failed and number not in failed
             own = replace(completed, stderr=failed.get(number, completed.stderr))
             self.tried[id] = replace(completed, exit_code=0) if done else own
 
-    def _tell(self, event: Began | Finished | Stopping) -> None:
-        """Report an event; a listener that fails does not keep an undo from being done."""
+    def _report(self, event: Began | Finished | Stopping) -> None:
+        """Report an event; a listener that fails does not stop the undo."""
         with suppress(Exception):
             self.listener(event)

@@ -1,4 +1,4 @@
-"""The verdicts of a run: each check's prediction held against what was observed."""
+"""The verdicts of a run: each check's prediction compared with what was observed."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from ipvkit.tools.ping import PingReport, parse_ping
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One check's end; `observed` and `ping` are None where it was skipped or never came to run.
+    """The result of one check; `observed` and `ping` are None where it was skipped or did not run.
 
     `lifetime_s` is how long a watched path lived: from its first reply to its last, in seconds.
     """
@@ -26,7 +26,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool | None:
-        """Whether reality matched the prediction; None where it was not asked."""
+        """Whether the observation equals the prediction; None where the check did not run."""
         return None if self.observed is None else self.observed == self.probe.expected
 
 
@@ -59,7 +59,7 @@ class Result:
 
 
 def judge(run: Run) -> Result:
-    """Return the verdicts of `run`; output that no parser understands makes its failure."""
+    """Return the verdicts of `run`; output that cannot be parsed is its failure."""
     failure = run.failure
     verdicts = {}
     for section in run.plan.sections:
@@ -72,14 +72,12 @@ def judge(run: Run) -> Result:
                 found += map(Verdict, job.probes)
         verdicts[section.name] = (*found, *map(Verdict, section.skipped))
     if run.residue and failure is None:
-        failure = CommandFailed(
-            "not all that was done has been undone", "the report lists what is left behind"
-        )
+        failure = CommandFailed("not all that was done has been undone", "the report lists the leftovers")
     return Result(run, verdicts, failure)
 
 
 def _verdicts(run: Run, job: Job) -> list[Verdict]:
-    """Return the verdicts on what `job` asks."""
+    """Return the verdicts on the checks of `job`."""
     completed = run.completed.get(job.id)
     if completed is None or completed.exit_code not in job.command.ok:
         return [Verdict(probe) for probe in job.probes]
@@ -96,7 +94,7 @@ def _verdicts(run: Run, job: Job) -> list[Verdict]:
 
 def _of_ping(probe: Probe, ping: PingReport) -> Verdict:
     if not isinstance(probe.check, Check):
-        raise TypeError(f"{probe.check} is no check")
+        raise TypeError(f"{probe.check} is not a check")
     return Verdict(probe, *_observe(probe.check, ping))
 
 
@@ -110,7 +108,7 @@ def _read_fping(job: Job, stderr: str) -> tuple[PingReport, ...]:
 
 
 def _read(stdout: str) -> PingReport:
-    """Return what ping saw to its end: one that failed or was killed says nothing of the path."""
+    """Return what ping saw to its end: one that failed or was killed shows nothing about the path."""
     ping = parse_ping(stdout)
     if not ping.complete:
         lines = stdout.rstrip("\n").split("\n")
@@ -119,7 +117,7 @@ def _read(stdout: str) -> PingReport:
 
 
 def _observe(check: Check, ping: PingReport) -> tuple[Outcome, PingReport, float | None]:
-    """Return what was observed. A watched path is lost when ping said so or a tail had no reply."""
+    """Return what was observed. A watched path is lost if ping reports an error or its last requests fail."""
     if ping.received == 0:
         return Outcome.UNREACHABLE, ping, None
     if check.watch is None or not ping.replies:

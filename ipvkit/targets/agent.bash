@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs commands for ipvkit, many at a time, and reports each as it ends. It knows nothing of labs.
+# Runs rows of commands for ipvkit, the rows concurrently, and reports each command when it ends.
 #
 # agent.bash MAILBOX: each line on stdin is a request:
 #   run COUNT   read COUNT words, each ended by NUL, from MAILBOX: rows of commands, which run concurrently
@@ -29,7 +29,7 @@ report() { # LINE [OUTPUT]
   printf '\n' >&"$turn"
 }
 
-contents() { # FILE: put what is in it into `text`, without the NULs, which no variable can hold
+contents() { # FILE: read it into `text`, without NULs, which a variable cannot hold
   local piece=''
   text=''
   while IFS= read -r -d '' piece; do text+=$piece; done <"$1"

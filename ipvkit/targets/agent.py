@@ -1,4 +1,4 @@
-"""The agent of a target as Python sees it: it runs commands in rows, and puts what each did into an inbox."""
+"""The agent of a target: it runs rows of commands, and puts the result of each into an inbox."""
 
 import os
 import signal
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ipvkit.plan.steps import Plan
 
 Inbox = SimpleQueue[Any]
-"""Holds `Ended`, and whatever else its reader puts there itself."""
+"""Holds `Ended`, and what else its reader puts there, such as signals."""
 
 MAILBOX_BYTES = 1 << 26
-"""How much a mailbox can hold, in bytes; only what is written takes memory."""
+"""The size of a mailbox, in bytes; only what is written takes memory."""
 
 KILLED = Completed(-signal.SIGKILL, "", "", 0.0)
 
@@ -35,15 +35,15 @@ class Ended:
 
 
 class Target(Protocol):
-    """A place where commands run; `ephemeral` is whether all that they do ends with it."""
+    """A place where commands run; `ephemeral` is whether everything that they do ends with it."""
 
     kind: str
     ephemeral: bool
 
     def start(self, script: str, mailbox: int, plan: "Plan | None" = None) -> Process:
-        """Start bash with `script`, whose first argument is the path of the file `mailbox` there.
+        """Start bash with `script`; the first argument of the script is the path of the file `mailbox` there.
 
-        `plan` is what will run, None if that is not known.
+        `plan` is what will run, None if that is unknown.
         """
 
     def files(self, slot: int) -> tuple[str, str]:
@@ -57,7 +57,7 @@ def _script() -> str:
 
 @dataclass(slots=True)
 class _Row:
-    """A row that has not ended: its commands by their numbers, in order, with their keys."""
+    """A row that has not ended: its commands with their keys, by their numbers, in order."""
 
     slot: int
     commands: dict[int, tuple[str, Command]]
@@ -70,11 +70,11 @@ class _Row:
 class Agent:
     """Runs commands on `target` through one bash there, which starts with the first of them.
 
-    The end of each is put into `inbox`, in the order in which they end.
+    It puts an `Ended` for each into `inbox`, in the order in which they end.
     """
 
     def __init__(self, target: Target, inbox: Inbox, plan: "Plan | None" = None) -> None:
-        """Start nothing yet; `plan` is what will run, None if that is not known."""
+        """Start nothing yet; `plan` is what will run, None if that is unknown."""
         self.target = target
         self.inbox = inbox
         self.kernel = ""
@@ -96,7 +96,7 @@ class Agent:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End with everything that runs."""
+        """Kill the agent and all that runs."""
         self.kill()
 
     def start(self, rows: Iterable[Mapping[str, Command]]) -> None:
@@ -117,20 +117,20 @@ class Agent:
                 self._write(f"stop {row.slot}\n")
 
     def rest(self) -> None:
-        """Begin no other command; those that run are let end."""
+        """Begin no other command; those that run continue to their end."""
         with self._lock:
             for row in list(self._waiting):
                 self._withdrawn(row)
             self._write("rest\n")
 
     def kill(self) -> None:
-        """Kill the agent and all that runs, which ends as killed; `start` begins a new one then."""
+        """Kill the agent and all commands, which are reported as killed; `start` starts a new agent."""
         if self._process is None or self._reader is None:
             return
         self._process.kill()
         self._reader.join(GRACE_S)
         if self._reader.is_alive():
-            # The kernel holds what was killed; its pipes stay open.
+            # The kernel still blocks what was killed; its pipes stay open.
             self._end_all()
         else:
             self._process.close()
@@ -161,7 +161,7 @@ class Agent:
         self._waiting.append(row)
 
     def _withdrawn(self, row: _Row) -> bool:
-        """Return whether `row` was not sent yet, and so is not begun."""
+        """Return whether `row` was not sent yet; report its commands as not begun then."""
         if row not in self._waiting:
             return False
         self._waiting.remove(row)
@@ -170,13 +170,15 @@ class Agent:
         return True
 
     def _send(self) -> None:
-        """Put what waits into the mailbox, once that is free."""
+        """Put the waiting rows into the mailbox, if it is free."""
         if not (self._free and self._waiting):
             return
         words = [word for row in self._waiting for word in self._words(row)]
         data = b"".join(b"%s\0" % word.encode() for word in words)
         if len(data) > MAILBOX_BYTES:
-            raise CommandFailed(f"{len(data)} bytes of commands are too many to run at once")
+            raise CommandFailed(
+                f"{len(data)} bytes of commands are too many; at most {MAILBOX_BYTES} run at once"
+            )
         self._waiting, self._free = [], False
         os.pwrite(self._mailbox, data, 0)
         self._write(f"run {len(words)}\n")
@@ -201,7 +203,7 @@ class Agent:
         self.inbox.put(Ended(key, completed))
 
     def _read(self, process: Process) -> None:
-        """Take in what the agent reports, until it has ended."""
+        """Read the reports of the agent, until it has ended."""
         buffer = b""
         while chunk := process.read():
             buffer = self._take(buffer + chunk)
@@ -209,7 +211,7 @@ class Agent:
         self._end_all()
 
     def _end_all(self) -> None:
-        """Report all that had not ended as killed, or as not begun."""
+        """Report each command that has not ended as killed, or as not begun."""
         with self._lock:
             self._waiting.clear()
             for row in list(self._rows.values()):
@@ -218,7 +220,7 @@ class Agent:
                     self._ended(number, None if position else KILLED)
 
     def _take(self, buffer: bytes) -> bytes:
-        """Take in the whole reports at the beginning of `buffer`; return the rest."""
+        """Read the complete reports at the beginning of `buffer`; return the rest."""
         while (newline := buffer.find(b"\n")) >= 0:
             fields = buffer[:newline].split()
             size = 0

@@ -1,4 +1,4 @@
-"""Which target it shall be."""
+"""Chooses the target."""
 
 import os
 
@@ -12,9 +12,9 @@ KERNELS_AT_ONCE = 3 * len(os.sched_getaffinity(0))
 
 
 def choose(kind: TargetKind) -> tuple[Sandbox | Uml, str]:
-    """Return the target of that kind, and for `auto` a line that says which and why.
+    """Return the target of that kind, and for `auto` a line with its name and the reason.
 
-    Raise MissingRequirement where it does not work here.
+    Raise MissingRequirement where it does not work on this machine.
     """
     if kind is TargetKind.SANDBOX:
         sandbox = Sandbox()

@@ -8,9 +8,9 @@ _BOUND_S = 10.0
 
 
 def require_ipvlan(*wrapper: str) -> None:
-    """Raise MissingRequirement if the kernel has no ipvlan, asked through the words `wrapper`.
+    """Raise MissingRequirement if the kernel has no ipvlan; `wrapper` is put before the command.
 
-    A link without a parent is asked for: the kernel refuses it in other words where it knows ipvlan.
+    The command adds a link without a parent, which the kernel refuses with another error where it has ipvlan.
     """
     try:
         probe = output_of([*wrapper, "ip", "link", "add", "ipvkit-probe", "type", "ipvlan"], _BOUND_S)

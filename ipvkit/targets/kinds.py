@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class TargetKind(StrEnum):
-    """The targets that a person can name."""
+    """The targets that a user can choose."""
 
     AUTO = "auto"
     LOCAL = "local"

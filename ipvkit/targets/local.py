@@ -11,9 +11,9 @@ from ipvkit.targets.process import Process, memory_file
 
 
 class Local:
-    """Runs bash here, without a terminal; it, and all that it starts, holds the open file `lock`.
+    """Runs bash on this machine, without a terminal; it and all that it starts inherit the open file `lock`.
 
-    On TERM, which comes when ipvkit has ended, the agent ends all that it has started.
+    When ipvkit has ended, the agent gets TERM and kills all that it has started.
     """
 
     kind = "local"
@@ -37,13 +37,13 @@ class Local:
             require_ipvlan()
 
     def start(self, script: str, mailbox: int, _: Plan | None = None) -> Process:
-        """Start bash with `script` in a session of its own."""
+        """Start bash with `script` in a separate session."""
         file = memory_file(script.encode())
         try:
             return Process(
                 ["bash", f"/proc/self/fd/{file}", f"/proc/self/fd/{mailbox}"],
                 passed=(file, mailbox, *self._lock),
-                # Where bash puts what a command reads, if it is too long for a pipe.
+                # Where bash puts the stdin of a command that is too long for a pipe.
                 variables={"TMPDIR": "/dev/shm"} if os.access("/dev/shm", os.W_OK) else {},  # noqa: S108
                 at_death=signal.SIGTERM,
             )
@@ -51,7 +51,7 @@ class Local:
             os.close(file)
 
     def files(self, slot: int) -> tuple[str, str]:
-        """Return the paths of two memory files of this process: no kill leaves any of them behind."""
+        """Return the paths of two memory files of this process, which end with it, even if it is killed."""
         if len(self._files) <= slot:
             # Two files for each concurrent row can be more than the usual soft limit of 1,024.
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""Which modules the running kernel can load, and the hint where it has no ipvlan."""
+"""The modules that the running kernel can load, and the hint where it has no ipvlan."""
 
 import platform
 import re

@@ -1,4 +1,4 @@
-"""Starts processes, always through sh; no other module does. Each ends with ipvkit, however that ends."""
+"""Starts processes through sh; no other module starts any. Each ends with ipvkit, even if that is killed."""
 
 import ctypes
 import fcntl
@@ -28,7 +28,7 @@ _SIGNALS = 65
 
 
 class Process:
-    """A running process in a session of its own, with pipes to its stdin and from its stdout.
+    """A running process in a separate session, with pipes to its stdin and from its stdout.
 
     It gets the signal `at_death` when the thread that started it has ended (prctl(2), PR_SET_PDEATHSIG).
     """
@@ -76,7 +76,7 @@ class Process:
         self._reader.start()
 
     def write(self, data: bytes) -> None:
-        """Write `data` to its stdin; it may have ended."""
+        """Write `data` to its stdin, unless it has ended."""
         with suppress(OSError):
             os.write(self._stdin, data)
 
@@ -107,7 +107,7 @@ class Process:
 
 
 GRACE_S = 5.0
-"""How long a killed process is waited for: the kernel may hold it, or a child of it the pipe."""
+"""How long to wait for a killed process, in seconds: the kernel may block it, or a child hold its pipe."""
 
 
 def _started(argv: Sequence[str], **options: Any) -> sh.RunningCommand:  # noqa: ANN401
@@ -126,7 +126,7 @@ def _started(argv: Sequence[str], **options: Any) -> sh.RunningCommand:  # noqa:
 
 
 def _end_with(parent: int, at_death: int) -> None:
-    """Have the kernel send this process a signal when `parent` has ended; it may have ended by now."""
+    """Let the kernel send this process the signal `at_death` when `parent` ends; end now if it has ended."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, at_death)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -138,7 +138,7 @@ def signed(code: int) -> int:
 
 
 def output_of(argv: Sequence[str], bound_s: float) -> Completed:
-    """Return what a process did that ends at once; one that does not end within `bound_s` is killed.
+    """Return the result of a short process; one that does not end within `bound_s` seconds is killed.
 
     Raise MissingRequirement where the program is not installed, CommandFailed where it does not start or end.
     """
@@ -163,10 +163,10 @@ def output_of(argv: Sequence[str], bound_s: float) -> Completed:
 def in_foreground(argv: Sequence[str], passed: int, variables: Mapping[str, str] | None = None) -> int:
     """Run `argv` on this process's terminal until it ends, and return its exit code.
 
-    It ends with this process, and at TERM and HUP: raise Interrupted then. The terminal is left as it
-    was found; ^C is not for this process. Its stderr is not shown: uml reports its start there.
+    It ends with this process, and on TERM and HUP: raise Interrupted then. The terminal is restored;
+    this process ignores ^C. Its stderr is not shown: uml reports its start there.
     """
-    # A handler, since what is ignored would stay so in the child.
+    # A handler, since an ignored signal would stay ignored in the child.
     handlers = {signal.SIGINT: lambda _number, _frame: None, signal.SIGTERM: _end, signal.SIGHUP: _end}
     former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     running: sh.RunningCommand | None = None
@@ -204,14 +204,14 @@ def _wait(running: sh.RunningCommand, timeout_s: float | None = None) -> None:
 
 def _end(number: int, _frame: FrameType | None) -> None:
     name = signal.Signals(number).name
-    raise Interrupted(f"interrupted by {name}", "the target has ended, and all in it")
+    raise Interrupted(f"interrupted by {name}", "the target has ended, with everything in it")
 
 
 @contextmanager
 def _terminal_kept() -> Iterator[None]:
-    """Restore what changes with the terminal: its settings, its foreground (job control), O_NONBLOCK (uml).
+    """Restore the terminal's settings, its foreground group (job control), and O_NONBLOCK (uml).
 
-    What is killed restores nothing.
+    A killed process does not restore them.
     """
     terminal = sys.stdin.fileno()
     settings = termios.tcgetattr(terminal)
@@ -222,7 +222,7 @@ def _terminal_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        # A process that is not in the foreground any more would be stopped here.
+        # SIGTTOU would stop a process that is no longer in the foreground.
         former = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         # The terminal may be gone, and need not be the one that controls this process.
         with suppress(OSError):
@@ -235,7 +235,7 @@ def _terminal_kept() -> Iterator[None]:
 
 
 def memory_file(content: bytes) -> int:
-    """Return a file descriptor of a file with `content` that has no name on any disk."""
+    """Return the descriptor of a file in memory, without a name, with `content`."""
     descriptor = os.memfd_create("ipvkit-payload")
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(content)

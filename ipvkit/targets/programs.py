@@ -13,7 +13,7 @@ SEARCH_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where administrators' tools are; an ordinary user's PATH often lacks these."""
 
 PASSED_ON = ("HOME", "LOGNAME", "SHELL", "TERM", "USER")
-"""The variables of this process's environment that commands get beside PATH: few, as with sudo(8)."""
+"""The variables of this process that commands get besides PATH: few, as with sudo(8)."""
 
 PACKAGES = {
     "ip": "iproute2",
@@ -37,17 +37,17 @@ PACKAGES = {
 
 
 def environment() -> dict[str, str]:
-    """Return the whole environment of commands: output in English, administrators' tools found.
+    """Return the complete environment of commands: output in English, administrators' tools in PATH.
 
-    Of this process's own only `PASSED_ON` is in it. All else could change what a program loads or does
-    (LD_PRELOAD, BASH_ENV, a function that a shell exported), or be a secret.
+    Of the variables of this process it has only `PASSED_ON`. Others could change what a program loads or
+    does (LD_PRELOAD, BASH_ENV, a function that a shell exported), or be a secret.
     """
     own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return {**own, "LC_ALL": "C", "PATH": _path()}
 
 
 def _path() -> str:
-    """Return where programs are looked for: root runs none from a folder that somebody else can write."""
+    """Return PATH: for root without the folders that another user can write."""
     folders = (*os.environ.get("PATH", os.defpath).split(os.pathsep), *SEARCH_PATH)
     if 0 not in os.getresuid():
         return os.pathsep.join(folders)
@@ -57,10 +57,10 @@ def _path() -> str:
 
 @cache
 def roots_folders(folders: Sequence[str]) -> tuple[str, ...]:
-    """Return the real paths of those absolute `folders` that root alone can write, each once.
+    """Return the real paths of those absolute `folders` that only root can write, each once.
 
-    Nobody else may own the folder or one above it, or write in it; above it a sticky folder such as /tmp
-    may be everybody's, since there only the owner of a folder can rename it.
+    Root owns the folder and those above it, and no other user may write in them; but a folder above it may
+    be sticky, such as /tmp, since there only the owner of a folder can rename it.
     """
     found: dict[str, None] = {}
     for folder in folders:
@@ -69,7 +69,7 @@ def roots_folders(folders: Sequence[str]) -> tuple[str, ...]:
             states = [each.stat() for each in (real, *real.parents)]
         except (OSError, RuntimeError):
             continue
-        # In a user namespace root is not known by its number; whoever owns / is above root anyway.
+        # In a user namespace root has another number; the owner of / has more power than root anyway.
         owners = {0, states[-1].st_uid}
         above = all(state.st_mode & stat.S_ISVTX or not _others_write(state) for state in states[1:])
         closed = not _others_write(states[0]) and all(state.st_uid in owners for state in states)
@@ -84,7 +84,7 @@ def _others_write(state: os.stat_result) -> bool:
 
 
 def find_program(name: str) -> str | None:
-    """Return the path of a program, looked for where administrators' tools are too."""
+    """Return the path of a program, also from the folders of administrators' tools; None without one."""
     return shutil.which(name, path=environment()["PATH"])
 
 
@@ -96,7 +96,7 @@ def require(*programs: str) -> None:
 
 
 def missing(*programs: str) -> MissingRequirement:
-    """Return the error that says that `programs` are not installed."""
+    """Return the error for `programs` that are not installed."""
     packages = sorted({PACKAGES.get(name, name) for name in programs})
     verb = "is" if len(programs) == 1 else "are"
     passed_over = [path for name in programs if (path := shutil.which(name))]

@@ -19,13 +19,13 @@ ip link set lo up
 
 
 class Sandbox:
-    """Runs bash as root of a user namespace; all that it makes ends with its last process."""
+    """Runs bash as root of a user namespace; everything in it ends with its last process."""
 
     kind = "sandbox"
     ephemeral = True
 
     def check(self) -> None:
-        """Raise MissingRequirement where this kernel has no ipvlan, or gives no namespaces."""
+        """Raise MissingRequirement where this kernel has no ipvlan, or this user gets no namespaces."""
         require("unshare", "bash", "mount", "ip")
         require_ipvlan(*_UNSHARE)
 

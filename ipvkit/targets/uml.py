@@ -27,10 +27,10 @@ _FOR_AN_ENDPOINT_MIB = 0.5
 """What a network namespace, its links and what is printed of them use at most."""
 
 _ENDPOINTS = 320
-"""How many endpoints there is memory for where nobody knows what will run."""
+"""The number of endpoints that a guest has memory for where the plan is unknown."""
 
 _NEIGHBOURS = 1 << 20
-"""For how many neighbour entries there is room: for those of 1,000 endpoints that all know each other."""
+"""The limit of neighbour entries: enough for 1,000 endpoints that all have an entry for each other."""
 
 _STARTED = count(os.getpid())
 """Counts the kernels that were started, beginning where other processes do not."""
@@ -44,23 +44,24 @@ _MODULES = {
     "flower": ("cls_flower", "act_gact"),
     "matchall": ("cls_matchall", "act_gact"),
 }
-"""The modules behind the words of a command that makes a link, a qdisc or a filter."""
+"""The modules for the words of a command that creates a link, a qdisc or a filter."""
 
 _COMMON = ("bridge", "ipvlan", "veth")
 """The words of nearly every lab."""
 
 _SKIPPED_AT_START = (
-    # Which RAID routine is fastest is measured for 0.9 s.
+    # The kernel measures for 0.9 s which RAID routine is the fastest.
     "initcall_blacklist=raid6_select_algo,calibrate_xor_blocks,register_xor_blocks",
-    # How long a busy wait takes is measured for 0.05 s; nothing here has hardware to wait for.
+    # It measures for 0.05 s how long a busy wait takes; there is no hardware to wait for.
     "lpj=20000000",
-    # 512 terminals that nobody opens are made for 0.01 s.
+    # It creates 512 unused terminals in 0.01 s.
     "pty.legacy_count=0",
 )
 
 # The guest's first process. /dev is the kernel's own devtmpfs; /run/netns is where ip-netns(8) looks.
 # Each process costs the guest about 20 ms: so there is one mount, and the loopback is set up by its flags,
-# IFF_UP and IFF_LOOPBACK. (A source that the host does not use: an old mount(8) looks there what is mounted.)
+# IFF_UP and IFF_LOOPBACK. (The source is a name that the host does not use: an old mount(8) compares it
+# with the mounts of the host.)
 _PROLOGUE = """\
 export PATH=SEARCHED HOME=/run TMPDIR=/run
 trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger && sleep 60; }' EXIT
@@ -68,11 +69,11 @@ mounts=('guest /proc proc' 'guest /sys sysfs' 'guest /run tmpfs' 'guest /run/net
 printf '%s\n' "${mounts[@]}" 'MODULES /run/modules/lib/modules none X-mount.mkdir,bind' >/dev/fstab
 mount --all --fstab /dev/fstab || exit 3
 echo 0x9 >/sys/class/net/lo/flags
-# All the namespaces of a kernel together have room for 1,024 neighbour entries, if it is not told otherwise.
+# By default all namespaces of a kernel together have at most 1,024 neighbour entries.
 for file in /proc/sys/net/ipv[46]/neigh/default/gc_thresh?; do echo NEIGHBOURS >$file; done
 """
 
-# Has the kernel load by itself what is asked for.
+# Lets the kernel load modules on demand.
 _ON_DEMAND = """\
 printf '#!%s\nexec modprobe --dirname /run/modules "$@"\n' "$BASH" >/run/modules/modprobe
 chmod +x /run/modules/modprobe
@@ -82,7 +83,7 @@ echo /run/modules/modprobe >/proc/sys/kernel/modprobe
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What a kernel is given: modules, memory in MiB, and whether it loads others when it is asked to."""
+    """What a kernel gets: modules, memory in MiB, and whether it loads other modules on demand."""
 
     modules: tuple[str, ...]
     memory_mib: int
@@ -90,7 +91,7 @@ class Guest:
 
 
 def guest_of(plan: Plan | None) -> Guest:
-    """Return what the commands of `plan` need; None is for commands that are not known."""
+    """Return what the commands of `plan` need; None is for unknown commands."""
     if plan is None:
         return _guest(_COMMON, _ENDPOINTS, on_demand=True)
     words = {word for part in plan.steps for word in part.command.argv}
@@ -103,7 +104,7 @@ def _guest(words: Iterable[str], endpoints: int, *, on_demand: bool) -> Guest:
 
 
 class Uml:
-    """Runs bash as root of a kernel of its own."""
+    """Runs bash as root of a separate kernel."""
 
     kind = "uml"
     ephemeral = True
@@ -116,11 +117,11 @@ class Uml:
         _memory_folder(_MEMORY_MIB)
 
     def start(self, script: str, mailbox: int, plan: Plan | None = None) -> Process:
-        """Start a kernel whose first process is bash with `script`, made for what `plan` needs."""
+        """Start a kernel with bash and `script` as its first process, and what `plan` needs."""
         guest = guest_of(plan)
         # The size of a block device is that of its file when the kernel starts.
         os.truncate(mailbox, MAILBOX_BYTES)
-        # What comes in is echoed to a line of its own, which leads nowhere.
+        # The terminal echoes the requests to the output of the second line, which is discarded.
         lines = ("con0=null,fd:2", "ssl0=null,fd:1", "ssl1=fd:0,null", f"ubd1r=/proc/self/fd/{mailbox}")
         file = _block_device(guest, f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}")
         try:
@@ -137,7 +138,7 @@ class Uml:
         return f"/run/{slot}.out", f"/run/{slot}.err"
 
     def interact(self, script: str) -> int:
-        """Run bash with `script` on a kernel whose console is this process's terminal, until it ends."""
+        """Run bash with `script` on a kernel with this process's terminal as its console, until it ends."""
         guest = guest_of(None)
         size = os.get_terminal_size()
         console = f"stty rows {size.lines} cols {size.columns} </dev/tty1"
@@ -195,7 +196,7 @@ def _kernel(guest: Guest, file: int, *consoles: str) -> list[str]:
 
 
 def _memory_folder(memory: int) -> str:
-    """Return the folder in which a kernel can have `memory` MiB: a file with no name (O_TMPFILE)."""
+    """Return the folder for the `memory` (MiB) of a kernel, a file without a name (O_TMPFILE)."""
     wanted = memory * 1024 * 1024
     folders = ("/dev/shm", os.environ.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp")  # noqa: S108
     for folder in folders:
@@ -205,7 +206,7 @@ def _memory_folder(memory: int) -> str:
                 return folder
     raise MissingRequirement(
         f"no folder can hold the memory of a uml kernel ({memory} MiB, not mounted noexec)",
-        f"tried {', '.join(folders)}; set TMPDIR to one that can",
+        f"tried {', '.join(folders)}; set TMPDIR to a folder with more space",
     )
 
 
@@ -213,7 +214,7 @@ def _on_one_cpu() -> list[str]:
     """Return the words that keep the kernel and its helper processes on one CPU.
 
     They take turns and never run at once; on two CPUs each turn costs a wake-up, and a command in the
-    guest takes more than twice as long. Kernels side by side spread over the CPUs.
+    guest takes more than twice as long. Concurrent kernels are spread over the CPUs.
     """
     cpus = sorted(os.sched_getaffinity(0))
     return [str(find_program("taskset")), "--cpu-list", str(cpus[next(_STARTED) % len(cpus)])]

@@ -102,7 +102,7 @@ def _next(inbox: "SimpleQueue[bytes | Signal]", deadline: float) -> bytes:
     except Empty:
         raise CommandFailed("the script did not end in time", "raise --timeout") from None
     if isinstance(news, Signal):
-        raise interrupted(news, "the target has ended, and all in it")
+        raise interrupted(news, "the target has ended, with everything in it")
     return news
 
 

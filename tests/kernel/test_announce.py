@@ -139,7 +139,7 @@ def test_root_needs_no_more_than_the_unit_leaves_it() -> None:
         "STALE",
     ]
     assert lines[5] == "exits 3"
-    assert lines[8] == "error: this user may not do that"
+    assert lines[8] == "error: permission denied"
     assert lines[-1] == "bind 0"
 
 

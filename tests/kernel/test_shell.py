@@ -255,7 +255,7 @@ def test_a_signal_ends_it_all(program: Program, name: str) -> None:
     started = Started(program, "setsid sleep 1000 & printf begun; sleep 1000")
     started.wait_for(b"begun")
     started.process.send_signal(signal.Signals[name])
-    interrupted = f"error: interrupted by {name}\nhint: the target has ended, and all in it\n"
+    interrupted = f"error: interrupted by {name}\nhint: the target has ended, with everything in it\n"
     assert started.end() == ((-9, b"", "") if name == "SIGKILL" else (130, b"", interrupted))
     assert_nothing_is_left(program)
 
@@ -342,7 +342,7 @@ def test_a_signal_ends_it_all_and_leaves_the_terminal_as_it_was(program: Program
     with terminal(program) as opened:
         opened.begins_sleeping()
         os.kill(opened.pid, signal.Signals[name])
-        opened.until(f"error: interrupted by {name}\nhint: the target has ended, and all in it\n")
+        opened.until(f"error: interrupted by {name}\nhint: the target has ended, with everything in it\n")
         assert opened.ended() == "130, settings kept."
     assert_nothing_is_left(program)
 
@@ -411,7 +411,8 @@ def test_a_signal_ends_a_sandbox() -> None:
         "done; rm /run/told"
     )
     interrupted = [
-        f"{name} 130\nbegun\nerror: interrupted by SIG{name}\nhint: the target has ended, and all in it\n"
+        f"{name} 130\nbegun\nerror: interrupted by SIG{name}\n"
+        "hint: the target has ended, with everything in it\n"
         for name in ("INT", "TERM", "HUP")
     ]
     assert (code, output) == (0, "".join(interrupted) + "KILL 137\nbegun\n")

@@ -311,7 +311,7 @@ def test_who_may_not_is_told_and_all_is_taken_back(machine: Machine) -> None:
         code, out, err = keeper.end()
     assert code == 3
     assert out.splitlines() == [BEGAN, f"stopped after 1 round (it failed); {RESTORED}"]
-    assert err.splitlines()[0] == "error: this user may not do that"
+    assert err.splitlines()[0] == "error: permission denied"
     assert machine.nonlocal_bind == 0
 
 

@@ -128,7 +128,7 @@ def test_a_line_in_the_middle_that_is_none_is_told_and_nothing_is_undone(
         file.write_bytes(lines[0] + wrong + lines[1])
         assert [record.state for record in journal.records()] == [State.DAMAGED]
         with (
-            pytest.raises(CommandFailed, match=r"mine\.jsonl is not a journal at line 2"),
+            pytest.raises(CommandFailed, match=r"mine\.jsonl is not a valid journal: line 2"),
             taken_over("mine"),
         ):
             pass
@@ -291,7 +291,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_else(tmp_path: 
     (tmp_path / "file").write_text("")
     with (
         patch.dict(os.environ, XDG_STATE_HOME=str(tmp_path / "file")),
-        pytest.raises(MissingRequirement, match="no journal can be written") as refused,
+        pytest.raises(MissingRequirement, match="cannot be written") as refused,
         started("mine"),
     ):
         pass

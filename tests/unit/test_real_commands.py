@@ -255,7 +255,7 @@ def test_who_has_no_right_to_the_network_is_told_to_use_sudo() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == (
-        "error: this user may not do that\n  command: ip link add ipvkit-x type bridge\n"
+        "error: permission denied\n  command: ip link add ipvkit-x type bridge\n"
         f"  {NOT_PERMITTED}\nhint: use sudo\n"
     )
 

@@ -153,7 +153,7 @@ def test_a_run_prints_its_table_on_stdout_and_its_progress_on_stderr(
     assert any("192.168.104.254" in line for line in changes(recorder)), "the parent's own gateway"
     assert code == 0
     assert out.splitlines()[-1].startswith("walkthrough: 3 of 3 as predicted")
-    assert "make a namespace for test1" in err
+    assert "create namespace test1" in err
     assert "\x1b" not in out + err
 
 
@@ -223,7 +223,9 @@ def test_output_writes_the_whole_result_and_prints_nothing(
     written = (folder / "result").read_text()
     assert (code, out) == (0, "")
     assert str(folder / "result") in err.splitlines()[-1]
-    assert json.loads(written)["verdict"] == "pass" if options else "walkthrough: 3 of 3 as predicted" in written
+    assert (
+        json.loads(written)["verdict"] == "pass" if options else "walkthrough: 3 of 3 as predicted" in written
+    )
     assert [path.name for path in folder.iterdir()] == ["result"]
 
 
@@ -372,5 +374,5 @@ def test_that_the_machine_cannot_be_looked_at_is_a_finding(recorder: Recorder) -
     recorder.answer({SHOW: Answer("", "Cannot open netlink socket\n", 1)})
     (found,) = check(Request("eth0")).findings
     assert (found.code, found.severity) == ("not-looked-at", "error")
-    assert found.what == "the machine could not be looked at: Cannot open netlink socket"
+    assert found.what == "the state of this machine could not be read: Cannot open netlink socket"
     assert found.fix

@@ -787,17 +787,17 @@ FORBIDDEN: dict[str, tuple[str, str, Answer, str]] = {
     "to change links": (
         *("link add test1 --type bridge", "ip link add test1 type bridge"),
         Answer(stderr=f"{NOT_PERMITTED}\n", exit_code=2),
-        "this user may not do that",
+        "permission denied",
     ),
     "to make a namespace": (
         *("netns add test1", "ip netns add test1"),
         Answer(stderr="mkdir /run/netns failed: Permission denied\n", exit_code=1),
-        "this user may not do that",
+        "permission denied",
     ),
     "to send ARP": (
         *("arping 192.0.2.3 -I eth0 --by iputils", "arping -c 2 -w 3 -I eth0 192.0.2.3"),
         Answer(stderr="arping: socket: Operation not permitted\n", exit_code=2),
-        "this user may not do that",
+        "permission denied",
     ),
 }
 NOT_DONE = [(4, *failure) for failure in FAILURES.values()] + [

@@ -344,7 +344,7 @@ def test_where_the_machine_cannot_be_looked_at_another_process_undoes_nothing(
         taken, lines = undone(up, machine)
     assert lines == []
     assert len(taken.left) == len(held)
-    assert "unknown whether it is there: netns test1" in "\n".join(taken.left)
+    assert "unknown whether it exists: netns test1" in "\n".join(taken.left)
     assert (up.entries, machine.state) == (held, before)
 
 
