@@ -169,7 +169,7 @@ def in_foreground(argv: Sequence[str], passed: int, variables: Mapping[str, str]
     # A handler, since an ignored signal would stay ignored in the child.
     handlers = {signal.SIGINT: lambda _number, _frame: None, signal.SIGTERM: _end, signal.SIGHUP: _end}
     former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    running: sh.RunningCommand | None = None
+    os.set_inheritable(passed, True)
     try:
         with _terminal_kept(), Path(os.devnull).open("wb") as nowhere:
             running = _started(
