@@ -44,7 +44,7 @@ trap '[[ "$? $BASH_COMMAND" != 0\ @(COMMANDS)\ * ]] || echo "+ ${BASH_COMMAND%% 
 IDENTITY = r"""
 ((EUID == 0)) || stop 3 'only root can change the network of this machine' 'use sudo'
 work=/run/ipvkit-script-LAB-$(stat -Lc %i /proc/self/ns/net) record=$work/record next=() last=()
-identity() { # UNDO COMMAND: by what that which it undoes is known; fails where it is gone
+identity() { # UNDO COMMAND: the identity of what it would undo; fails where that is gone
   case "$*" in
 CASES
   esac 2>/dev/null
@@ -64,16 +64,16 @@ CASES = {
 }
 
 UNDO = r"""
-undo() { # COMMAND: what undoes the next command; it is on record before that begins
+undo() { # COMMAND: it undoes the next command, and is on record before that begins
   if [[ $1 == sysctl ]]; then [[ $3 =~ =-?[0-9]+$ ]] || stop 4 "not a number to restore: $3" 'look at that sysctl'
-  elif identity "$@" >/dev/null; then return 0; fi # it exists: the next command will fail
+  elif identity "$@" >/dev/null; then return 0; fi # of another user: the next command will fail
   next=("$@"); echo "begun $*" >>"$record"
 }
-made() { # put on record by what that is known which the last command made
+made() { # put on record the identity of what the last command made
   ((${#last[@]} == 0)) || echo "$(identity "${last[@]}" || echo gone) ${last[*]}" >>"$record"
   last=("${next[@]}") next=()
 }
-undo_all() { # run|echo: undo what is on record and still ours, the last first
+undo_all() { # run|echo: undo what is on record and has the same identity, the last first
   local mark command id code=0; local -a words; local -A marks=()
   while read -r mark command; do
     [[ -n $command && -z ${marks[$command]-} ]] || continue # of one command the last mark counts
