@@ -67,7 +67,7 @@ def emit(text: str | Iterable[str]) -> bool:
         sys.stdout.writelines([text] if isinstance(text, str) else text)
         sys.stdout.flush()
     except OSError as problem:
-        # What is left in the buffer must not fail once more at exit.
+        # The rest of the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(problem, BrokenPipeError):
             return False

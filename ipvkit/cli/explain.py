@@ -8,7 +8,7 @@ import typer
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, Timeout
 from ipvkit.cli.options import LabName, is_path, load_lab
-from ipvkit.cli.target import Target
+from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import Check, Family, gallery
 from ipvkit.report import explanation as report
@@ -45,9 +45,18 @@ def explain(
     if not run:
         emit(report.render_json(described, explanations) if json_ else report.render(explanations))
         return 0
-    from ipvkit.cli.proofs import proofs_of
+    # What is only predicted needs none of these.
+    from ipvkit.report.progress import Progress
+    from ipvkit.targets.choice import KERNELS_AT_ONCE
+    from ipvkit.verbs.kernels import judged
 
-    proofs = proofs_of(explanations, target, timeout)
+    refuse_local(target)
+    where = chosen(target)
+    plans = [plan for explanation in explanations for plan in explanation.plans]
+    with Progress(*plans, verbose=False) as progress:
+        results = judged(plans, where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout)
+    names = [(e.phase.name, name) for e in explanations for name in e.names]
+    proofs = dict(zip(names, (result.checks for result in results), strict=True))
     emit(
         report.render_json(described, explanations, proofs) if json_ else report.render(explanations, proofs)
     )

@@ -3,7 +3,7 @@
 from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.common import expanded
-from ipvkit.cli.options import LabOptions, previewed
+from ipvkit.cli.options import LabOptions
 from ipvkit.core.errors import UsageError
 from ipvkit.plan.make import make_plan
 
@@ -20,5 +20,5 @@ def export_script(options: LabOptions) -> int:
     if options.prober != "ping":
         raise UsageError("an exported script pings with ping only", "omit --prober")
     network = options.network()
-    emit(export.exported(make_plan(previewed(options.described(), network))))
+    emit(export.exported(make_plan(network.previewed(options.described()))))
     return 0

@@ -10,19 +10,17 @@ import typer
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, OutputFile, Timeout
-from ipvkit.cli.output import refuse_unwritable, write
-from ipvkit.cli.progress import Progress
 from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Family
 from ipvkit.report import matrix as report
-from ipvkit.run import engine
-from ipvkit.run.verdicts import judge
+from ipvkit.report.files import refuse_unwritable, write
+from ipvkit.report.progress import Progress
 from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.kinds import TargetKind
-from ipvkit.targets.programs import require
 from ipvkit.verbs import matrix as matrix_
+from ipvkit.verbs.kernels import judged
 
 
 def matrix(
@@ -62,23 +60,18 @@ def matrix(
             "no cell matches these options", "a strategy works in some modes, announce for IPv4 only"
         )
     if predict:
-        _tell(matrix_.predicted(plans), markdown=markdown, as_json=json_, output=output)
+        _print(matrix_.predicted(plans), markdown=markdown, as_json=json_, output=output)
         return 0
     where = chosen(target)
-    require(*{program for plan in plans for program in plan.programs})
     started = time.monotonic()
     with Progress(*plans, verbose=False) as progress:
-        runs = engine.run_concurrently(plans, where, progress, at_once=len(plans), timeout_s=timeout)
-    results = [judge(run) for run in runs]
+        results = judged(plans, where, progress, at_once=len(plans), timeout_s=timeout)
     found = matrix_.observed(results, time.monotonic() - started)
-    for failure in (result.failure for result in results):
-        if failure is not None:
-            raise failure
-    _tell(found, markdown=markdown, as_json=json_, output=output)
+    _print(found, markdown=markdown, as_json=json_, output=output)
     return 0 if all(cell.agrees for cell in found.cells) else 1
 
 
-def _tell(found: matrix_.Matrix, *, markdown: bool, as_json: bool, output: Path | None) -> None:
+def _print(found: matrix_.Matrix, *, markdown: bool, as_json: bool, output: Path | None) -> None:
     colour = output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
     if as_json:
         text = report.render_json(found)

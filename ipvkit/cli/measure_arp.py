@@ -7,21 +7,20 @@ import typer
 from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, one_form
-from ipvkit.cli.progress import Progress
 from ipvkit.cli.target import Target, chosen, refuse_local
-from ipvkit.core.errors import MissingRequirement
 from ipvkit.core.values import duration
 from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import on_simulated_lan
 from ipvkit.plan.steps import Plan
 from ipvkit.report.measure_arp import render_json, render_table
+from ipvkit.report.progress import Progress
 from ipvkit.run import engine
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.programs import require
-from ipvkit.tools import arping, ping
+from ipvkit.tools import arping
 from ipvkit.verbs.measure_arp import Measurement, measured
-from ipvkit.verbs.single import version
+from ipvkit.verbs.single import require_iputils, version
 
 
 def measure_arp(
@@ -44,8 +43,7 @@ def measure_arp(
         emit(export.preview(_plan(measurement, "iputils")))
         return 0
     require("arping", "ping")
-    if ping.implementation(version(ping.VERSION)) != "iputils":
-        raise MissingRequirement("timestamps need the ping of iputils", "apt install iputils-ping")
+    require_iputils("timestamps")
     plan = _plan(measurement, arping.implementation(version(arping.VERSION)))
     where = chosen(target)
     with Progress(plan, verbose=False) as progress:

@@ -1,6 +1,5 @@
 """The options that describe a lab, and the lab that they describe."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -10,7 +9,6 @@ import typer
 
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import (
-    Address,
     InterfaceAddress,
     Mode,
     address,
@@ -19,10 +17,11 @@ from ipvkit.core.values import (
     route_destination,
 )
 from ipvkit.host.limits import concurrent_pings
-from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup, gallery, on_parent
+from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup, gallery
 from ipvkit.lab.fields import MOST_CHARACTERS
 from ipvkit.lab.format import load
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
+from ipvkit.verbs.real_network import RealNetwork
 
 LabName = Annotated[str, typer.Argument(metavar="LAB", help="A gallery lab, or the path of a lab file.")]
 Subnet = Annotated[
@@ -36,16 +35,6 @@ Checks = Annotated[
         help="The pings of a generated lab. Default: each endpoint the next, others the first.",
     ),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class RealNetwork:
-    """What the options give of a real network; without `parent` the lab's LAN is simulated."""
-
-    parent: str
-    addresses: Mapping[str, InterfaceAddress]
-    gateway: Address | None
-    neighbour: Address | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +159,3 @@ def subnet_of(text: str | None) -> IPv4Network | None:
     if not isinstance(found, IPv4Network):
         raise UsageError(f"{text!r} is not an IPv4 subnet", "such as 10.104.0.0/16; --ipv6 adds IPv6")
     return found
-
-
-def previewed(lab: Lab, network: RealNetwork) -> Lab:
-    """Return the lab as far as it is known without looking at the machine."""
-    if not network.parent:
-        return lab
-    return on_parent(
-        lab,
-        network.parent,
-        addresses=network.addresses,
-        gateway=network.gateway or next(iter(lab.parents[0].gateway), None),
-        neighbour=network.neighbour,
-    )

@@ -1,17 +1,25 @@
 """``ipvkit run-lab``."""
 
-from typing import Annotated
+import os
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, OutputFile, Timeout, expanded, one_form
-from ipvkit.cli.options import LabOptions, previewed
-from ipvkit.cli.target import Target
+from ipvkit.cli.options import LabOptions
+from ipvkit.cli.target import Target, chosen
 from ipvkit.core.errors import UsageError
 from ipvkit.plan.make import make_plan
 from ipvkit.targets.kinds import TargetKind
+
+if TYPE_CHECKING:
+    from ipvkit.run.engine import Run
 
 
 @expanded
@@ -41,17 +49,52 @@ def run_lab(
         raise UsageError("--keep needs --target local", "a sandbox or a uml kernel ends with ipvkit")
     one_form(dry_run=dry_run, json_=json_)
     if dry_run:
-        emit(export.preview(make_plan(previewed(described, network))))
+        emit(export.preview(make_plan(network.previewed(described))))
         return 0
-    # A dry run needs nothing of this.
-    from ipvkit.cli import lab_run
-    from ipvkit.cli.output import refuse_unwritable
+    # A preview needs none of these.
     from ipvkit.host.interfaces import require_interface
+    from ipvkit.report.files import refuse_unwritable
+    from ipvkit.report.progress import Progress
+    from ipvkit.verbs import run_lab as whole
 
     refuse_unwritable(output)
+    progress = partial(Progress, verbose=verbose)
     if local:
         require_interface(network.parent)
-        run = lab_run.locally(described, network, options.prober, verbose=verbose, keep=keep, timeout=timeout)
+        run = whole.on_machine(
+            described, network, options.prober, progress, _note, keep=keep, timeout_s=timeout
+        )
     else:
-        run = lab_run.on_simulated_lan(described, target, options.prober, verbose=verbose, timeout=timeout)
-    return lab_run.tell(run, as_json=json_, output=output)
+        run = whole.on_simulated_lan(described, chosen(target), options.prober, progress, timeout_s=timeout)
+    return _print(run, as_json=json_, output=output)
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print(run: "Run", *, as_json: bool, output: Path | None) -> int:
+    """Print or write the result of `run`; return the exit code."""
+    from ipvkit.report import json, table
+    from ipvkit.report.files import write
+    from ipvkit.run.verdicts import judge
+
+    result = judge(run)
+    if output is not None:
+        write(output, json.render(result) if as_json else [table.render(result)])
+        print(f"{table.verdict_line(result)}; written to {output}", file=sys.stderr)
+    elif as_json:
+        emit(json.render(result))
+    else:
+        terminal = sys.stdout.isatty()
+        colour = terminal and "NO_COLOR" not in os.environ
+        width = shutil.get_terminal_size().columns if terminal else None
+        emit(table.render(result, colour=colour, width=width))
+    lab = result.run.plan.lab.name
+    if result.run.kept:
+        print(f"kept; to take it down, type: ipvkit down {lab}", file=sys.stderr)
+    if result.failure is not None:
+        print(result.failure, file=sys.stderr)
+    if result.run.target == TargetKind.LOCAL and result.run.residue:
+        print(f"to clean up again, type: ipvkit cleanup {lab}", file=sys.stderr)
+    return result.exit_code

@@ -66,7 +66,7 @@ def _run(plan: Plan, where: Sandbox | Uml, script: str, timeout_s: float) -> int
     try:
         return lan_shell.run(plan, where, script, _write, timeout_s)
     except BrokenPipeError:
-        # What is left in the buffer must not fail once more at exit.
+        # The rest of the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
 

@@ -50,6 +50,11 @@ class Explanation:
     plan: Plan
 
     @property
+    def names(self) -> list[str]:
+        """The names of the fixes in the order of `plans`; one empty name where there is none."""
+        return [fix.name for fix in self.fixes] or [""]
+
+    @property
     def plans(self) -> list[Plan]:
         """The plans to run on a kernel: one for each fix, or the one for the phase as it is."""
         return [fix.plan for fix in self.fixes] or [self.plan]

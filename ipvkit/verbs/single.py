@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ipvkit.core.command import Command, Completed
+from ipvkit.core.errors import MissingRequirement
 
 if TYPE_CHECKING:
     from ipvkit.plan.steps import Plan
@@ -27,6 +28,14 @@ def execute(commands: Iterable[Command], timeout_s: float = TIMEOUT_S) -> list[C
 def version(command: Command) -> str:
     """Return what a tool of this machine, which is also that of every target, prints as its version."""
     return all_printed(execute([command])[0])
+
+
+def require_iputils(what: str) -> None:
+    """Raise MissingRequirement where the ping of this machine is not that of iputils, which `what` need."""
+    from ipvkit.tools import ping
+
+    if ping.implementation(version(ping.VERSION)) != "iputils":
+        raise MissingRequirement(f"{what} need the ping of iputils", "apt install iputils-ping")
 
 
 def all_printed(completed: Completed) -> str:

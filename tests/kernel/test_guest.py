@@ -138,7 +138,7 @@ def test_what_is_kept_is_taken_down_as_was_told() -> None:
         "ip netns exec test1 ping -c 1 -W 1 192.168.104.254\n"
         "arping -c 2 -U -I eth0 192.168.104.211\n"
         "ip netns exec test1 ping -c 1 -W 1 192.168.104.254 || exit 2\n"
-        "grep -x 'kept, as asked; to take it down, type: ipvkit down walkthrough' /run/told || exit 3\n"
+        "grep -x 'kept; to take it down, type: ipvkit down walkthrough' /run/told || exit 3\n"
         f"{IPVKIT} down walkthrough || exit 4\n"
         f"({SHOW}) >/run/after\n"
         "diff /run/before /run/after"

@@ -15,7 +15,6 @@ import pytest
 from command_line import Called, assert_mistake
 from ipvkit import __version__, cli
 from ipvkit.cli import main, overview
-from ipvkit.cli.progress import Progress
 from ipvkit.core.command import Completed
 from ipvkit.export import exported, preview
 from ipvkit.lab import Setting, gallery
@@ -23,6 +22,7 @@ from ipvkit.lab.format import load
 from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Step
+from ipvkit.report.progress import Progress
 from ipvkit.run.batches import Job
 from ipvkit.run.rollback import Began, Finished, Stopping
 from recorder import Recorder

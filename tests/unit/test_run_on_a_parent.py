@@ -253,7 +253,7 @@ def test_keep_undoes_nothing_and_tells_how_to(
         expected = [str(s.command) for s in stage if s.command.argv[:2] != ("sysctl", "-n")]
         assert sorted(islice(made, len(expected))) == sorted(expected)
     assert list(made) == []
-    assert err.splitlines()[-1] == "kept, as asked; to take it down, type: ipvkit down walkthrough"
+    assert err.splitlines()[-1] == "kept; to take it down, type: ipvkit down walkthrough"
     assert main(["status", "--json"]) == 0
     (kept,) = json.loads(capsys.readouterr().out)["runs"]
     assert (kept["lab"], kept["state"]) == ("walkthrough", "up")

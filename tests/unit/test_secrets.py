@@ -140,8 +140,8 @@ def test_processes_are_named_by_their_number_alone(tmp_path: Path) -> None:
     )
     assert_no_secret(text, 2, 3)
     _, named, _, nameless = text.splitlines()[0].split()
-    assert f"there is a network namespace taken, with process {named} in it" in text
-    assert f"the macvlan mv0 in the namespace of process {nameless}" in text
+    assert f"network namespace taken already exists, with process {named} in it" in text
+    assert f"macvlan link mv0 in the namespace of process {nameless}" in text
 
 
 ONE_AFTER_ANOTHER = """

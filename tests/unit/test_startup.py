@@ -92,8 +92,7 @@ for name in SUMMARIES:
             del sys.modules[module]
 """
 SHARED = {
-    f"ipvkit.cli.{name}"
-    for name in ("commands", "common", "hints", "options", "output", "progress", "runs", "single", "target")
+    f"ipvkit.cli.{name}" for name in ("commands", "common", "hints", "options", "runs", "single", "target")
 }
 
 

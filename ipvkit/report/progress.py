@@ -11,7 +11,7 @@ from ipvkit.run.batches import Job
 from ipvkit.run.rollback import Began, Finished, Stopping
 
 MANY = 32
-"""From how many checks on it is told how fast they are done, and no longer what each is."""
+"""From this number of checks on, their rate is shown instead of each check."""
 
 _EVERY_S = 1.0
 
@@ -23,19 +23,19 @@ class _Checks:
         self.total = total
         self._done = 0
         self._began_s: float | None = None
-        self._told_s = 0.0
+        self._shown_s = 0.0
 
     def begin(self) -> None:
         """Measure from now on, if it is the first."""
         if self._began_s is None:
-            self._began_s = self._told_s = time.monotonic()
+            self._began_s = self._shown_s = time.monotonic()
 
     def add(self, count: int) -> bool:
-        """Note that so many more are done; return whether it is time to tell."""
+        """Note that so many more are done; return whether it is time to show them."""
         self._done += count
-        due = time.monotonic() - self._told_s >= _EVERY_S or self._done == self.total
+        due = time.monotonic() - self._shown_s >= _EVERY_S or self._done == self.total
         if due:
-            self._told_s = time.monotonic()
+            self._shown_s = time.monotonic()
         return due
 
     def __str__(self) -> str:

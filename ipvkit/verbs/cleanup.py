@@ -1,0 +1,45 @@
+"""Undoing, from its journal, what a run left on this machine."""
+
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+
+from ipvkit.core.errors import CommandFailed, UsageError
+from ipvkit.plan.resources import ResourceState
+from ipvkit.run.execution import signals_into
+from ipvkit.run.journal import Journal
+from ipvkit.run.rollback import Began, Finished, Stopping, look_for, resources_of, rollback, standing
+from ipvkit.targets.agent import Agent, Inbox
+from ipvkit.targets.local import Local
+
+
+def require_undoable(found: Journal, *, kept: bool) -> None:
+    """Raise UsageError for a lab that is up, unless `kept`, and for one of another network namespace."""
+    if found.kept and not kept:
+        raise UsageError(f"{found.title} is up", f"ipvkit down {found.lab}")
+    if found.elsewhere:
+        what = f"{found.title} ran in another network namespace, net:[{found.header['netns']}]"
+        raise UsageError(what, "type the same there, with `nsenter --net=/run/netns/NAME`")
+
+
+def previewed(found: Journal) -> Iterator[str]:
+    """Yield the commands that would undo it now, and a comment for each resource that would be kept."""
+    with Agent(Local(), SimpleQueue()) as agent:
+        sight = look_for(resources_of(found.entries.values()), agent)
+    for entry in reversed(found.entries.values()):
+        seen = standing(entry, sight)
+        if seen.standing is ResourceState.STANDS:
+            yield str(entry.undo)
+        elif seen.why:
+            yield f"# {'in use' if seen.standing is ResourceState.HELD else 'kept'}: {seen.why}"
+
+
+def undo(found: Journal, show: Callable[[Began | Finished | Stopping], None]) -> list[str]:
+    """Undo what is there, and return why other resources are kept; raise CommandFailed with the leftovers."""
+    Local().check(ipvlan=False)
+    inbox: Inbox = SimpleQueue()
+    with signals_into(inbox), Agent(Local(found.file), inbox) as agent:
+        undone = rollback(found, agent, show)
+    if undone.left:
+        hint = f"fix that, then type again: ipvkit {'down' if found.kept else 'cleanup'} {found.lab}"
+        raise CommandFailed(f"{found.title}: cleanup incomplete", hint, stderr="\n".join(undone.left))
+    return list(undone.alone.values())

@@ -1,0 +1,127 @@
+"""A run of a whole lab: on a parent of this machine, or on a simulated LAN."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from queue import SimpleQueue
+
+from ipvkit.core.errors import UsageError
+from ipvkit.host import checks
+from ipvkit.host.facts import gather
+from ipvkit.lab import Lab, Prober, on_parent
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import Link, Netns
+from ipvkit.plan.steps import Plan
+from ipvkit.run import engine, journal
+from ipvkit.run.execution import look, signals_into
+from ipvkit.run.journal import State
+from ipvkit.run.rollback import Began, Finished, Stopping
+from ipvkit.targets.agent import Agent, Inbox
+from ipvkit.targets.local import Local
+from ipvkit.targets.programs import require
+from ipvkit.targets.sandbox import Sandbox
+from ipvkit.targets.uml import Uml
+from ipvkit.tools import arping, ip
+from ipvkit.verbs.real_network import RealNetwork
+from ipvkit.verbs.single import require_iputils, version
+
+Progress = Callable[[Plan], AbstractContextManager[Callable[[Began | Finished | Stopping], None]]]
+"""What shows the events of the run of a plan."""
+
+_MANY = 32
+"""From this number of addresses on, their check is noted: it takes longer."""
+
+
+def on_machine(
+    lab: Lab,
+    network: RealNetwork,
+    prober: Prober,
+    progress: Progress,
+    note: Callable[[str], None],
+    *,
+    keep: bool,
+    timeout_s: float,
+) -> engine.Run:
+    """Run `lab` on a parent of this machine, with its undo on disk before each command.
+
+    Pass to `note` what is odd about the parent; raise UsageError where the lab cannot start on it.
+    The duration of the run includes the checks of the machine before it.
+    """
+    began = time.monotonic()
+    Local().check(ipvlan=lab.has_ipvlan)
+    inbox: Inbox = SimpleQueue()
+    with signals_into(inbox), journal.started(lab.name) as ledger:
+        here = Local(ledger.file)
+        with Agent(here, inbox) as agent:
+            plan = _planned(_placed(lab, network, agent, note), prober)
+        with progress(plan) as show:
+            run = engine.run(
+                plan, here, show, keep=keep, timeout_s=timeout_s, inbox=inbox, journal=ledger, prober=prober
+            )
+    run.duration_s = time.monotonic() - began
+    return run
+
+
+def on_simulated_lan(
+    lab: Lab, target: Sandbox | Uml, prober: Prober, progress: Progress, *, timeout_s: float
+) -> engine.Run:
+    """Run `lab` on a LAN that ends with the run."""
+    plan = _planned(lab, prober)
+    with progress(plan) as show:
+        return engine.run(plan, target, show, timeout_s=timeout_s, prober=prober)
+
+
+def _planned(lab: Lab, prober: Prober) -> Plan:
+    """Return the plan for the tools that are installed; raise MissingRequirement where they do not do."""
+    plan = make_plan(lab)
+    require(*plan.programs, *(["fping"] if prober == "fping" else []))
+    if "ping" in plan.programs:
+        require_iputils("labs")
+    if "arping" not in plan.programs:
+        return plan
+    return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
+
+
+def _placed(lab: Lab, network: RealNetwork, agent: Agent, note: Callable[[str], None]) -> Lab:
+    """Return the lab on the parent, with the addresses that this machine has there."""
+    parent = network.parent
+    place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
+    request = checks.request_of(place(gateway=network.gateway))
+    if (count := len(request.addresses)) >= _MANY:
+        note(f"check by ARP whether {count} addresses are in use")
+    machine = gather(request, agent)
+    _note_or_refuse(lab, request, checks.check(request, machine), note)
+    link = machine.link(parent)
+    own = link.addresses if link is not None else ()
+    host = tuple(address.address for address in own if address.scope == "global")
+    if network.gateway is not None:
+        return place(host=host, gateway=network.gateway)
+    routes = look(agent, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
+    return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
+
+
+def _note_or_refuse(
+    lab: Lab, request: checks.Request, found: checks.Findings, note: Callable[[str], None]
+) -> None:
+    """Note what stops no run; raise UsageError with all findings where one does."""
+    errors = [str(finding) for finding in found.of("error")]
+    others = [f"warning: {finding}" for finding in found.of("warning")]
+    others += [f"note: {finding}" for finding in found.of("info")]
+    if errors:
+        what = "\n  ".join([*errors, *others])
+        raise UsageError(f"lab {lab.name} cannot start on {found.parent}:\n  {what}", _held(request))
+    for line in others:
+        note(line)
+
+
+def _held(request: checks.Request) -> str:
+    """Return which other lab holds what is wanted, and what to type, or nothing."""
+    names = {name for e in request.endpoints for name in (e.name, e.netns)} | set(request.links)
+    for record in journal.records():
+        made = [entry.effect for entry in record.entries if isinstance(entry.effect, Netns | Link)]
+        held = [str(effect) for effect in made if effect.name in names]
+        if held:
+            what = "down" if record.state is State.UP else "cleanup"
+            return f"{journal.title(record.lab)} holds {checks.some(held)}: ipvkit {what} {record.lab}"
+    return ""
