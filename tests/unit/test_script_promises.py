@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from ipvkit.core.command import Command
 from ipvkit.core.errors import IpvkitError
 from ipvkit.export import exported
-from ipvkit.lab import Act, AddLink, Attempt, Check, Endpoint, Lab, Parent, Phase, Setting
+from ipvkit.lab import Act, AddLink, Attempt, Check, Endpoint, Lab, Parent, Phase, Setting, on_parent
+from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Proxy, Resource, Route, Sysctl
 from ipvkit.plan.steps import Plan, Section, Stage, Step, Undo
@@ -212,6 +213,22 @@ def test_a_run_that_is_killed_is_found_and_undone_from_its_record() -> None:
         "bash /run/lab.sh --undo; echo $?; equal; done",
     )
     assert said == len(INSTANTS) * "2\n1\n0\nequal\n0\nequal\n"
+
+
+@pytest.mark.kernel
+@needs_macvlan
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_lab_in_batches_runs_and_leaves_nothing(simulated: bool) -> None:
+    many = new_lab("mac", Setting("l2", kind="macvlan"), 12, checks="ring")
+    said = on_the_machine(
+        make_plan(many if simulated else on_parent(many, PARENT)),
+        "bash /run/lab.sh 2>/run/told | tail -n 1; echo ${PIPESTATUS[0]}; equal\n"
+        "grep -c -e '-batch -' /run/told; kill_after 18; bash /run/lab.sh --undo >/run/told 2>&1; equal",
+    )
+    summary, code, equal, batches, undone = said.splitlines()
+    assert summary.startswith("mac: 12 of 12 as predicted; kernel ")
+    assert (code, equal, undone) == ("0", "equal", "equal")
+    assert int(batches) >= 12
 
 
 @pytest.mark.kernel
