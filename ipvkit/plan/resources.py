@@ -1,6 +1,6 @@
-"""What a step leaves on a machine: how it is seen there, and what takes it back.
+"""The resources that a step creates on a machine: how to see them there, and how to undo them.
 
-Only what a lab can leave on a real machine is an effect, and a journal can hold no other.
+A lab creates no other kind on a real machine, and a journal holds no other.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,137 +22,137 @@ from ipvkit.core.values import (
 from ipvkit.tools import ip, sysctl
 
 COME_AND_GO = frozenset(("kernel", "ra", "redirect"))
-"""The protocols of routes that nobody on this machine made: they follow links, addresses and routers."""
+"""The protocols of automatic routes: they follow links, addresses and routers."""
 
 NETNS, LINKS, ROUTES, PROXIES, INSIDE = "netns", "links", "routes", "proxies", "in "
-"""What views are called; that of what is inside of a namespace has its name behind `INSIDE`."""
+"""The names of views; the view of a namespace is `INSIDE` and its name."""
 
 _SHOW_LINKS = ip.addr_show(details=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Netns:
-    """A network namespace was made; it is known by when its file in /run/netns was.
+    """A network namespace that was created; the time of its file in /run/netns identifies it.
 
-    `links` are the names of those that the lab makes in it, which go with it.
+    `links` are the names of the links that the lab creates in it; they are deleted with it.
     """
 
     name: str
     links: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return how it is told of."""
+        """Return its display name."""
         return f"netns {self.name}"
 
     @property
     def undo(self) -> Command:
-        """What takes it back."""
+        """The command that deletes or restores it."""
         return ip.netns_del(self.name)
 
     @property
     def views(self) -> dict[str, Command]:
-        """What shows it, and what is in it: whoever deletes it deletes that too."""
+        """The commands that show it, and what is in it, which is deleted with it."""
         return {NETNS: ip.netns_list(), f"{INSIDE}{self.name}": ip.at(self.name, _SHOW_LINKS)}
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link was made, which is in `netns` now; None: the machine's own, where it is known by its ifindex."""
+    """A link that was created, now in `netns` (None: the host's, where its ifindex identifies it)."""
 
     name: str
     kind: str
     netns: str | None = None
 
     def __str__(self) -> str:
-        """Return how it is told of."""
+        """Return its display name."""
         return f"link {self.name}" if self.netns is None else f"link {self.name} in netns {self.netns}"
 
     @property
     def undo(self) -> Command:
-        """What takes it back."""
+        """The command that deletes or restores it."""
         return in_netns(self.netns, ip.link_delete(self.name))
 
     @property
     def views(self) -> dict[str, Command]:
-        """What shows it."""
+        """The commands that show it."""
         return {LINKS: _SHOW_LINKS} if self.netns is None else Netns(self.netns).views
 
 
 @dataclass(frozen=True, slots=True)
 class Sysctl:
-    """A sysctl of `netns` (None: the machine's own namespace) was set to `value`."""
+    """A sysctl of `netns` (None: the host's namespace) that was set to `value`."""
 
     key: str
     value: int
     netns: str | None = None
 
     def __str__(self) -> str:
-        """Return how it is told of."""
+        """Return its display name."""
         return f"{self.name} = {self.value}"
 
     @property
     def name(self) -> str:
-        """Which sysctl of the machine it is."""
+        """The key, with the namespace."""
         return self.key if self.netns is None else f"{self.key} in netns {self.netns}"
 
     @property
     def undo(self) -> Command:
-        """What takes it back, when the former value is put behind it."""
+        """The command that restores it, once the former value is appended."""
         return in_netns(self.netns, Command(("sysctl", "-w", f"{self.key}=")))
 
     @property
     def views(self) -> dict[str, Command]:
-        """What shows it."""
+        """The commands that show it."""
         namespaces = {} if self.netns is None else {NETNS: ip.netns_list()}
         return {**namespaces, self.name: in_netns(self.netns, sysctl.get_value(self.key))}
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """The machine was told to answer for `address` on `dev`."""
+    """A proxy entry that was added: the host answers for `address` on `dev`."""
 
     address: Address
     dev: str
 
     def __str__(self) -> str:
-        """Return how it is told of."""
+        """Return its display name."""
         return f"proxy entry {self.address} on {self.dev}"
 
     @property
     def undo(self) -> Command:
-        """What takes it back."""
+        """The command that deletes or restores it."""
         return ip.neigh_del_proxy(self.address, self.dev)
 
     @property
     def views(self) -> dict[str, Command]:
-        """What shows it."""
+        """The commands that show it."""
         return {PROXIES: ip.neigh_show_proxy()}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of the machine's own namespace was made, to `dst` out of `dev`."""
+    """A route that was added in the host's namespace, to `dst` via `dev`."""
 
     dst: Network
     dev: str
 
     def __str__(self) -> str:
-        """Return how it is told of."""
+        """Return its display name."""
         return f"route {self.dst} dev {self.dev}"
 
     @property
     def undo(self) -> Command:
-        """What takes it back."""
+        """The command that deletes or restores it."""
         return ip.route_del(ip.RouteTo(self.dst, dev=self.dev))
 
     @property
     def views(self) -> dict[str, Command]:
-        """What shows it."""
+        """The commands that show it."""
         return {ROUTES: ip.route_show_all()}
 
 
 Resource = Netns | Link | Sysctl | Proxy | Route
-"""Each has `undo`, which takes it back, and `views`, the commands that show it, by name."""
+"""Each has `undo`, the command that deletes or restores it, and `views`, those that show it, by name."""
 
 
 # --- on a machine ---------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ KERNELS_OWN_LINKS = frozenset(
 
 
 class ResourceState(StrEnum):
-    """How an effect is found: still there; gone; somebody else's by now; ours, and held by somebody else."""
+    """The state of a resource: it exists, is gone, was changed by another user, or is in use by one."""
 
     STANDS = "stands"
     GONE = "gone"
@@ -174,7 +174,7 @@ class ResourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How an effect stands; `why` tells what somebody else has changed."""
+    """The state of a resource; `why` describes what another user has changed."""
 
     standing: ResourceState
     why: str = ""
@@ -182,9 +182,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a machine shows: `namespaces` by name with their marks, where known.
+    """The state of a machine: `namespaces` by name with their marks, None where unknown.
 
-    `links` are those of each namespace that was looked into, None being the machine's own.
+    `links` are those of each namespace that was read; None is the host's.
     """
 
     namespaces: Mapping[str, int | None] = field(default_factory=dict)
@@ -195,12 +195,12 @@ class Observation:
 
 
 def is_new(effect: Resource) -> bool:
-    """Return whether nothing of that name may have been there: what is in a new namespace never was."""
+    """Return whether its name must be free before: in a new namespace every name is."""
     return isinstance(effect, Netns | Proxy | Route) or (isinstance(effect, Link) and effect.netns is None)
 
 
 def namespaces_of(effects: Iterable[Resource]) -> set[str]:
-    """Return the names of the namespaces that were made, or in which something was changed."""
+    """Return the names of the namespaces that were created or changed."""
     names = (
         effect.name if isinstance(effect, Netns) else getattr(effect, "netns", None) for effect in effects
     )
@@ -210,9 +210,9 @@ def namespaces_of(effects: Iterable[Resource]) -> set[str]:
 def sight(
     effects: Iterable[Resource], shown: Mapping[str, Completed], marks: Mapping[str, int | None]
 ) -> Observation:
-    """Return what the views of `effects` have shown; `marks` are those of namespaces that are there.
+    """Return the state that the views of `effects` have shown; `marks` are those of existing namespaces.
 
-    Raise CommandFailed where a view failed, and UnparsableOutput where nobody understands it.
+    Raise CommandFailed where a view failed, and UnparsableOutput where it cannot be parsed.
     """
 
     def of(view: str) -> str:
@@ -226,7 +226,7 @@ def sight(
         links[None] = ip.parse_addresses(of(LINKS))
     for name, mark in namespaces.items():
         inside = shown.get(f"{INSIDE}{name}")
-        # A name without a mark may be all that is left of a namespace: nobody can look into it.
+        # A name without a mark may be only the file of a deleted namespace, which ip cannot enter.
         if inside is not None and (mark is not None or inside.exit_code == 0):
             links[name] = ip.parse_addresses(of(f"{INSIDE}{name}"))
     for effect in effects:
@@ -245,13 +245,13 @@ def _number(stdout: str) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Return whether `text` is a whole number, as the sysctls have it that labs set."""
+    """Return whether `text` is a whole number, as is each value of the sysctls that labs set."""
     return text.isascii() and text.removeprefix("-").isdigit()
 
 
 def _shown(view: str, completed: Completed) -> str:
     if completed.exit_code != 0:
-        raise CommandFailed(f"the machine does not show its {view}", stderr=completed.stderr.strip())
+        raise CommandFailed(f"the {view} of this machine could not be read", stderr=completed.stderr.strip())
     return completed.stdout
 
 
@@ -267,10 +267,10 @@ def _held(why: str) -> Seen:
 
 
 def standing(effect: Resource, sight: Observation, mark: int | None = None, former: str = "") -> Seen:
-    """Return how `effect` stands in `sight`.
+    """Return the state of `effect` in `sight`.
 
-    `mark` is what it, or the namespace that it is in, was known by when it was made, None where that is not
-    known; `former` is the value of a sysctl before.
+    `mark` identified it, or its namespace, when it was created; it is None where unknown. `former` is the
+    former value of a sysctl.
     """
     match effect:
         case Netns():
@@ -299,16 +299,16 @@ def _netns(effect: Netns, sight: Observation, mark: int | None) -> Seen:
     if effect.name not in sight.namespaces:
         return _GONE
     if _differ(mark, sight.namespaces[effect.name]):
-        return _changed(f"{effect} is another one now")
+        return _changed(f"{effect} was replaced")
     ours = KERNELS_OWN_LINKS.union(effect.links)
     others = [link.ifname for link in sight.links.get(effect.name, ()) if link.ifname not in ours]
     if others:
-        return _held(f"{effect} holds what is somebody else's: link {', '.join(others)}")
+        return _held(f"{effect} has links of another user: {', '.join(others)}")
     return _STANDS
 
 
 def _in_another(effect: Resource, netns: str) -> Seen:
-    return _changed(f"{effect} has gone with its namespace: netns {netns} is another one now")
+    return _changed(f"{effect} was deleted with its namespace: netns {netns} was replaced")
 
 
 def _link(effect: Link, sight: Observation, mark: int | None) -> Seen:
@@ -320,17 +320,17 @@ def _link(effect: Link, sight: Observation, mark: int | None) -> Seen:
     link = next((link for link in there if link.ifname == effect.name), None)
     if link is None:
         known = [link for link in there if mark is not None and link.ifindex == mark]
-        return _held(f"{effect} is called {known[0].ifname} now") if known else _GONE
+        return _held(f"{effect} was renamed to {known[0].ifname}") if known else _GONE
     if link.kind != effect.kind:
-        return _changed(f"{effect} is of kind {link.kind} now, and was made as {effect.kind}")
-    return _changed(f"{effect} is another one now") if _differ(mark, link.ifindex) else _STANDS
+        return _changed(f"{effect} was replaced by one of kind {link.kind}")
+    return _changed(f"{effect} was replaced") if _differ(mark, link.ifindex) else _STANDS
 
 
 def _differ(mark: int | None, now: int | None) -> bool:
     return None not in (mark, now) and mark != now
 
 
-# --- on paper -------------------------------------------------------------------------------------------
+# --- as JSON -------------------------------------------------------------------------------------------
 
 
 def _kind(text: str) -> str:
@@ -370,7 +370,7 @@ _READERS: Mapping[str, tuple[type[Resource], Mapping[str, Callable[[Any], Any]]]
 
 
 def written(effect: Resource) -> dict[str, Any]:
-    """Return `effect` as JSON has it, from which `read` makes it again."""
+    """Return `effect` as a JSON object, which `read` converts back."""
     what = next(what for what, (kind, _) in _READERS.items() if isinstance(effect, kind))
     values = ((field.name, getattr(effect, field.name)) for field in fields(effect))
     return {"effect": what, **{name: _plain(value) for name, value in values}}
@@ -383,9 +383,9 @@ def _plain(value: object) -> object:
 
 
 def read(value: Mapping[str, Any]) -> Resource:
-    """Return the effect that `written` wrote; UsageError for anything else: nothing is taken on trust."""
+    """Return the effect that `written` wrote; raise UsageError for anything else."""
     try:
         kind, readers = _READERS[value["effect"]]
         return kind(**{name: reader(value[name]) for name, reader in readers.items()})
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise UsageError(f"{value!r} is nothing that a lab leaves") from None
+        raise UsageError(f"{value!r} is not a resource of a lab") from None

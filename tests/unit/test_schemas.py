@@ -200,7 +200,7 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "killed", a_run(plan, completed=killed, failure=CommandFailed("died of SIGKILL"))
     yield "not understood", a_run(plan, completed={**done, probes[0].id: Completed(0, "?\n", "", 0.1)})
     yield "left behind", a_run(plan, residue=("netns test1",))
-    yield "left alone", a_run(plan, left_alone=("netns test1 is another one now",))
+    yield "left alone", a_run(plan, left_alone=("netns test1 was replaced",))
     yield "kept", a_run(plan, undone=[], kept=True)
     yield "skipped", a_run(make_plan(on_parent(WALKTHROUGH, "eth1")), target="local")
     gateway = on_parent(WALKTHROUGH, "eth1", gateway=IPv4Address("192.168.104.254"))

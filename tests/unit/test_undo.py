@@ -275,8 +275,8 @@ def test_a_namespace_of_that_name_that_is_another_one_is_left_alone(machine: Mac
     machine.links["test1", "test1"] = (9, "ipvlan")
     taken, lines = undone(up, machine)
     assert not [line for line in lines if "test1" in line]
-    another = "netns test1 is another one now"
-    gone = f"link test1 in netns test1 has gone with its namespace: {another}"
+    another = "netns test1 was replaced"
+    gone = f"link test1 in netns test1 was deleted with its namespace: {another}"
     assert list(taken.alone.values()) == [gone, another]
     assert machine.links["test1", "test1"] == (9, "ipvlan"), "of that name and kind, and theirs"
     assert up.entries == {}, "nothing of ours is left"
@@ -287,7 +287,7 @@ def test_a_namespace_that_holds_somebody_elses_link_stays_until_it_holds_none(
 ) -> None:
     machine.links["test1", "nic"] = (77, None)
     taken, _ = undone(up, machine)
-    assert taken.left == ["netns test1 holds what is somebody else's: link nic"]
+    assert taken.left == ["netns test1 has links of another user: nic"]
     assert machine.links["test1", "nic"] == (77, None)
     assert [entry.effect for entry in up.entries.values()] == [Netns("test1", ("test1",))]
     del machine.links["test1", "nic"]
@@ -309,8 +309,8 @@ def test_a_sysctl_that_somebody_else_has_set_is_left_alone(machine: Machine) -> 
 @pytest.mark.parametrize(
     ("now", "why"),
     [
-        ((5, "dummy"), "link mine is of kind dummy now, and was made as ipvlan"),
-        ((6, "ipvlan"), "link mine is another one now"),
+        ((5, "dummy"), "link mine was replaced by one of kind dummy"),
+        ((6, "ipvlan"), "link mine was replaced"),
     ],
 )
 def test_a_link_of_that_name_that_is_another_one_is_left_alone(
@@ -333,7 +333,7 @@ def test_a_link_that_was_renamed_is_named_and_stays_in_the_ledger(machine: Machi
     ledger.end(["x"], [])
     machine.links[None, "yours"] = machine.links.pop((None, "mine"))
     taken, lines = undone(as_read(ledger), machine)
-    assert (lines, taken.left) == ([], ["link mine is called yours now"])
+    assert (lines, taken.left) == ([], ["link mine was renamed to yours"])
 
 
 def test_where_the_machine_cannot_be_looked_at_another_process_undoes_nothing(
