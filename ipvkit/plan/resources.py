@@ -173,10 +173,10 @@ class ResourceState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Finding:
     """The state of a resource; `why` describes what another user has changed."""
 
-    standing: ResourceState
+    state: ResourceState
     why: str = ""
 
 
@@ -207,7 +207,7 @@ def namespaces_of(effects: Iterable[Resource]) -> set[str]:
     return {name for name in names if name is not None}
 
 
-def sight(
+def observe(
     effects: Iterable[Resource], shown: Mapping[str, Completed], marks: Mapping[str, int | None]
 ) -> Observation:
     """Return the state that the views of `effects` have shown; `marks` are those of existing namespaces.
@@ -255,68 +255,68 @@ def _shown(view: str, completed: Completed) -> str:
     return completed.stdout
 
 
-_STANDS, _GONE = Seen(ResourceState.STANDS), Seen(ResourceState.GONE)
+_STANDS, _GONE = Finding(ResourceState.STANDS), Finding(ResourceState.GONE)
 
 
-def _changed(why: str) -> Seen:
-    return Seen(ResourceState.CHANGED, why)
+def _changed(why: str) -> Finding:
+    return Finding(ResourceState.CHANGED, why)
 
 
-def _held(why: str) -> Seen:
-    return Seen(ResourceState.HELD, why)
+def _held(why: str) -> Finding:
+    return Finding(ResourceState.HELD, why)
 
 
-def standing(effect: Resource, sight: Observation, mark: int | None = None, former: str = "") -> Seen:
-    """Return the state of `effect` in `sight`.
+def state_of(effect: Resource, seen: Observation, mark: int | None = None, former: str = "") -> Finding:
+    """Return the state of `effect` in `seen`.
 
     `mark` identified it, or its namespace, when it was created; it is None where unknown. `former` is the
     former value of a sysctl.
     """
     match effect:
         case Netns():
-            return _netns(effect, sight, mark)
+            return _netns(effect, seen, mark)
         case Link():
-            return _link(effect, sight, mark)
-        case Sysctl(netns=str(netns)) if _differ(mark, sight.namespaces.get(netns)):
+            return _link(effect, seen, mark)
+        case Sysctl(netns=str(netns)) if _differ(mark, seen.namespaces.get(netns)):
             return _in_another(effect, netns)
         case Sysctl(value=value):
-            now = sight.sysctls.get(effect.name, former)
+            now = seen.sysctls.get(effect.name, former)
             if now == str(value) != former:
                 return _STANDS
             return _GONE if now == former else _changed(f"{effect.name} was set to {value} and is {now} now")
         case Proxy(address_, dev):
-            return _if(any((entry.dst, entry.dev) == (address_, dev) for entry in sight.proxies))
+            return _if(any((entry.dst, entry.dev) == (address_, dev) for entry in seen.proxies))
         case Route(dst, dev):
-            main = [route for route in sight.routes if route.table is None]
+            main = [route for route in seen.routes if route.table is None]
             return _if(any((route.dst, route.dev) == (dst, dev) for route in main))
 
 
-def _if(found: bool) -> Seen:
+def _if(found: bool) -> Finding:
     return _STANDS if found else _GONE
 
 
-def _netns(effect: Netns, sight: Observation, mark: int | None) -> Seen:
-    if effect.name not in sight.namespaces:
+def _netns(effect: Netns, seen: Observation, mark: int | None) -> Finding:
+    if effect.name not in seen.namespaces:
         return _GONE
-    if _differ(mark, sight.namespaces[effect.name]):
+    if _differ(mark, seen.namespaces[effect.name]):
         return _changed(f"{effect} was replaced")
     ours = KERNELS_OWN_LINKS.union(effect.links)
-    others = [link.ifname for link in sight.links.get(effect.name, ()) if link.ifname not in ours]
+    others = [link.ifname for link in seen.links.get(effect.name, ()) if link.ifname not in ours]
     if others:
         return _held(f"{effect} has links of another user: {', '.join(others)}")
     return _STANDS
 
 
-def _in_another(effect: Resource, netns: str) -> Seen:
+def _in_another(effect: Resource, netns: str) -> Finding:
     return _changed(f"{effect} was deleted with its namespace: netns {netns} was replaced")
 
 
-def _link(effect: Link, sight: Observation, mark: int | None) -> Seen:
+def _link(effect: Link, seen: Observation, mark: int | None) -> Finding:
     if effect.netns is not None:
-        if _differ(mark, sight.namespaces.get(effect.netns)):
+        if _differ(mark, seen.namespaces.get(effect.netns)):
             return _in_another(effect, effect.netns)
         mark = None
-    there = sight.links.get(effect.netns, ())
+    there = seen.links.get(effect.netns, ())
     link = next((link for link in there if link.ifname == effect.name), None)
     if link is None:
         known = [link for link in there if mark is not None and link.ifindex == mark]

@@ -11,7 +11,7 @@ from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, IpvkitError, UsageError
 from ipvkit.lab import Prober
 from ipvkit.plan import resources
-from ipvkit.plan.resources import ResourceState, is_new, is_number, standing
+from ipvkit.plan.resources import ResourceState, is_new, is_number, state_of
 from ipvkit.plan.steps import Plan, Step, Undo
 from ipvkit.run.batches import Job, jobs_of
 from ipvkit.run.execution import (
@@ -226,8 +226,8 @@ class _Engine:
         """Raise UsageError if a resource that the plan creates exists already: it belongs to another user."""
         undos = [step.undo for step in self.result.plan.steps if step.undo is not None]
         made = [undo.effect for undo in undos if undo.effect is not None and is_new(undo.effect)]
-        sight = resources.sight(made, seen, {})
-        there = dict.fromkeys(str(e) for e in made if standing(e, sight).standing is not ResourceState.GONE)
+        found = resources.observe(made, seen, {})
+        there = dict.fromkeys(str(e) for e in made if state_of(e, found).state is not ResourceState.GONE)
         if there:
             raise UsageError(f"already in use: {', '.join(there)}", "choose other names")
 

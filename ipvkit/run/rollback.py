@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import IpvkitError
 from ipvkit.plan import resources
-from ipvkit.plan.resources import Observation, Resource, ResourceState, Seen
+from ipvkit.plan.resources import Finding, Observation, Resource, ResourceState
 from ipvkit.run.batches import Job, undo_jobs
 from ipvkit.run.execution import Signal, ask, in_order
 from ipvkit.run.journal import Entry, Journal, mark_of_netns
@@ -78,7 +78,7 @@ def _views(what: Sequence[Resource]) -> dict[str, Command]:
 
 def _observation(what: Sequence[Resource], seen: Mapping[str, Completed]) -> Observation:
     marks = {name: mark_of_netns(name) for name in resources.namespaces_of(what)}
-    return resources.sight(what, seen, marks)
+    return resources.observe(what, seen, marks)
 
 
 def resources_of(entries: Iterable[Entry]) -> list[Resource]:
@@ -86,11 +86,11 @@ def resources_of(entries: Iterable[Entry]) -> list[Resource]:
     return [entry.effect for entry in entries if entry.effect is not None]
 
 
-def standing(entry: Entry, sight: Observation) -> Seen:
+def state_of(entry: Entry, observation: Observation) -> Finding:
     """Return the state of the resource of `entry`; one that cannot be looked for counts as existing."""
     if entry.effect is None:
-        return Seen(ResourceState.STANDS)
-    return resources.standing(entry.effect, sight, entry.mark, entry.former)
+        return Finding(ResourceState.STANDS)
+    return resources.state_of(entry.effect, observation, entry.mark, entry.former)
 
 
 class _Rollback:
@@ -111,16 +111,16 @@ class _Rollback:
             self._look_again(())
             return self.result
         try:
-            sight = look_for(resources_of(entries), self.agent)
+            observation = look_for(resources_of(entries), self.agent)
         except Exception as problem:
             self._without_a_look(entries, problem)
             return self.result
-        self._undo([entry for entry in entries if self._is_to_undo(entry, standing(entry, sight))])
+        self._undo([entry for entry in entries if self._is_to_undo(entry, state_of(entry, observation))])
         self._look_again(self._tried())
         return self.result
 
-    def _is_to_undo(self, entry: Entry, seen: Seen) -> bool:
-        match seen.standing:
+    def _is_to_undo(self, entry: Entry, seen: Finding) -> bool:
+        match seen.state:
             case ResourceState.HELD:
                 self.result.left.append(seen.why)
             case ResourceState.CHANGED:
@@ -147,16 +147,16 @@ class _Rollback:
 
     def _look_again(self, look_for_: Sequence[Entry]) -> None:
         """Report the leftovers of what was undone; where the look fails, by the exit code of the undo."""
-        found, sight = resources_of(look_for_), None
+        found, observation = resources_of(look_for_), None
         with suppress(Exception):
             seen = ask(self.agent, {**self.also, **_views(found)})
             self.result.seen = {name: seen[name] for name in self.also}
-            sight = _observation(found, seen) if look_for_ else None
+            observation = _observation(found, seen) if look_for_ else None
         for entry in reversed(self._tried()):
             completed = self.tried[entry.id]
             there = completed.exit_code != 0
-            if sight is not None and entry.effect is not None:
-                there = standing(entry, sight).standing in (ResourceState.STANDS, ResourceState.HELD)
+            if observation is not None and entry.effect is not None:
+                there = state_of(entry, observation).state in (ResourceState.STANDS, ResourceState.HELD)
             if there:
                 why = completed.stderr.strip() or "it still exists"
                 self.result.left.append(f"could not undo: {entry.undo}: {why}")

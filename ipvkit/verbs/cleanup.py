@@ -7,7 +7,7 @@ from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.plan.resources import ResourceState
 from ipvkit.run.execution import signals_into
 from ipvkit.run.journal import Journal
-from ipvkit.run.rollback import Began, Finished, Stopping, look_for, resources_of, rollback, standing
+from ipvkit.run.rollback import Began, Finished, Stopping, look_for, resources_of, rollback, state_of
 from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.local import Local
 
@@ -24,13 +24,13 @@ def require_undoable(found: Journal, *, kept: bool) -> None:
 def previewed(found: Journal) -> Iterator[str]:
     """Yield the commands that would undo it now, and a comment for each resource that would be kept."""
     with Agent(Local(), SimpleQueue()) as agent:
-        sight = look_for(resources_of(found.entries.values()), agent)
+        observation = look_for(resources_of(found.entries.values()), agent)
     for entry in reversed(found.entries.values()):
-        seen = standing(entry, sight)
-        if seen.standing is ResourceState.STANDS:
+        seen = state_of(entry, observation)
+        if seen.state is ResourceState.STANDS:
             yield str(entry.undo)
         elif seen.why:
-            yield f"# {'in use' if seen.standing is ResourceState.HELD else 'kept'}: {seen.why}"
+            yield f"# {'in use' if seen.state is ResourceState.HELD else 'kept'}: {seen.why}"
 
 
 def undo(found: Journal, show: Callable[[Began | Finished | Stopping], None]) -> list[str]:
