@@ -1,4 +1,4 @@
-"""What a person sees on stderr while a lab runs: a bar on a terminal, else a line a step."""
+"""The progress of a run on stderr: a bar on a terminal, otherwise a line for each step."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _EVERY_S = 1.0
 
 
 class _Checks:
-    """How many of the checks are done, and how fast."""
+    """The number of checks that are done, and their rate."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -26,12 +26,12 @@ class _Checks:
         self._shown_s = 0.0
 
     def begin(self) -> None:
-        """Measure from now on, if it is the first."""
+        """Start the clock at the first check."""
         if self._began_s is None:
             self._began_s = self._shown_s = time.monotonic()
 
     def add(self, count: int) -> bool:
-        """Note that so many more are done; return whether it is time to show them."""
+        """Add `count` checks that are done; return whether it is time to show the number."""
         self._done += count
         due = time.monotonic() - self._shown_s >= _EVERY_S or self._done == self.total
         if due:
@@ -46,7 +46,7 @@ class _Checks:
 
 
 class Progress:
-    """Shows the events of a run; stderr that is gone ends the showing and nothing else."""
+    """Shows the events of a run; if stderr is closed, the run continues without it."""
 
     def __init__(self, *plans: Plan, verbose: bool) -> None:
         """Show a run of `plans`; `verbose` shows each command as it begins."""
@@ -79,7 +79,7 @@ class Progress:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
 

@@ -133,7 +133,7 @@ class _Rollback:
         return False
 
     def _without_a_look(self, entries: list[Entry], problem: Exception) -> None:
-        """Undo the steps that have certainly happened; for the others the owner is unknown."""
+        """Undo the steps that have certainly happened; report the others, the owner of which is unknown."""
         self._undo([entry for entry in entries if entry.certain])
         self._look_again(self._tried())
         why = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)

@@ -45,7 +45,7 @@ def on_machine(
 ) -> engine.Run:
     """Run `lab` on a parent of this machine, with its undo on disk before each command.
 
-    Pass to `note` what is odd about the parent; raise UsageError where the lab cannot start on it.
+    Pass warnings about the parent to `note`; raise UsageError where the lab cannot start on it.
     The duration of the run includes the checks of the machine before it.
     """
     began = time.monotonic()
@@ -73,7 +73,7 @@ def on_simulated_lan(
 
 
 def _planned(lab: Lab, prober: Prober) -> Plan:
-    """Return the plan for the tools that are installed; raise MissingRequirement where they do not do."""
+    """Return the plan for the tools that are installed; raise MissingRequirement where one is unsuitable."""
     plan = make_plan(lab)
     require(*plan.programs, *(["fping"] if prober == "fping" else []))
     if "ping" in plan.programs:
