@@ -7,7 +7,7 @@ import typer
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, Timeout
-from ipvkit.cli.options import LabName, is_path, load_lab
+from ipvkit.cli.options import LabName
 from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import Check, Family, gallery
@@ -15,6 +15,7 @@ from ipvkit.report import explanation as report
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs.explain import explain as explained
 from ipvkit.verbs.explain import phases_of
+from ipvkit.verbs.lab_file import is_lab, load_lab
 
 
 def explain(
@@ -37,7 +38,7 @@ def explain(
     Exit code: 0 explained, and with --run as predicted; 1 the kernel differs; 2 wrong usage;
     3 this machine cannot; 4 a command failed; 130 interrupted.
     """
-    if _names_lab(source) and not _names_lab(lab):
+    if is_lab(source) and not is_lab(lab):
         hint = f"ipvkit explain {shlex.join((destination, lab, source))}"
         raise UsageError("LAB is the last argument", hint)
     described, check = load_lab(lab), Check(source, destination, family=family)
@@ -61,7 +62,3 @@ def explain(
         report.render_json(described, explanations, proofs) if json_ else report.render(explanations, proofs)
     )
     return 0 if all(verdict.passed for found in proofs.values() for verdict in found) else 1
-
-
-def _names_lab(word: str) -> bool:
-    return is_path(word) or word in gallery.names()

@@ -10,7 +10,7 @@ from ipvkit.cli.common import IP_HELP, expanded, group
 from ipvkit.cli.single import Where, change, show
 from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.core.values import Flag, Mode
-from ipvkit.report.ip import LINK, LinkIn, with_parents
+from ipvkit.report.ip import LINK, LinkIn, links_in
 from ipvkit.targets.modules import ipvlan_hint
 from ipvkit.tools import ip
 
@@ -109,13 +109,9 @@ def list_(
         commands["list the links in each namespace"] = ip.at_each(command)
 
     def parse(texts: list[str]) -> list[LinkIn]:
-        by_netns = [(where.netns, texts[0])]
-        if all_:
-            by_netns += sorted(ip.by_netns(texts[1]).items())
-        found = [LinkIn(name, each) for name, text in by_netns for each in ip.parse_addresses(text)]
         return [
             each
-            for each in with_parents(found)
+            for each in links_in(where.netns, *texts)
             if type_ in (None, each.link.kind) and dev in (None, each.link.ifname)
         ]
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,9 +17,8 @@ from ipvkit.core.values import (
 )
 from ipvkit.host.limits import concurrent_pings
 from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup, gallery
-from ipvkit.lab.fields import MOST_CHARACTERS
-from ipvkit.lab.format import load
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
+from ipvkit.verbs.lab_file import load_lab
 from ipvkit.verbs.real_network import RealNetwork
 
 LabName = Annotated[str, typer.Argument(metavar="LAB", help="A gallery lab, or the path of a lab file.")]
@@ -130,25 +128,6 @@ def _endpoint(text: str) -> tuple[str, InterfaceAddress]:
     if not equals:
         raise UsageError(f"{text!r} is not NAME=ADDRESS/LEN", "such as test1=192.168.104.211/24")
     return interface_name(name), interface_address(value)
-
-
-def is_path(name: str) -> bool:
-    """Return whether `name` is the path of a lab file, not the name of a gallery lab."""
-    return "/" in name or name.endswith((".yaml", ".yml"))
-
-
-def load_lab(name: str) -> Lab:
-    """Return the lab in the gallery called `name`, or in the file of that path."""
-    if not is_path(name):
-        return load(gallery.text(name), f"{name}.yaml")
-    try:
-        with Path(name).open(encoding="utf-8") as file:
-            # One more than there may be, which `load` refuses.
-            text = file.read(MOST_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as problem:
-        what = getattr(problem, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"the lab file {name!r} cannot be read: {what}") from None
-    return load(text, name)
 
 
 def subnet_of(text: str | None) -> IPv4Network | None:

@@ -2,58 +2,20 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, NamedTuple, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.core.errors import UnparsableOutput, UsageError
-from ipvkit.report.outputs import Output, event_line
-
-Kind = Literal["ping", "arping", "link", "addr", "route", "neigh", "netns"]
-
-
-class _Reader(NamedTuple):
-    """How the output of one kind of command is shown, read as a whole, and read as a stream."""
-
-    output: Output[Any]
-    whole: Callable[[str], Any]
-    stream: Callable[[Iterable[str]], Iterator[Any]]
-
-
-def _reader(kind: Kind) -> _Reader:
-    """Return the reader of `kind`; the parsers of the other tools are not loaded."""
-    if kind == "ping":
-        from ipvkit.report.ping import PING
-        from ipvkit.tools import ping
-
-        return _Reader(PING, ping.parse_ping, ping.read_ping)
-    if kind == "arping":
-        from ipvkit.report.arping import ARPING
-        from ipvkit.tools import arping
-
-        return _Reader(ARPING, arping.parse_arping, arping.read_arping)
-    from ipvkit.report import ip as report
-    from ipvkit.tools import ip
-
-    def links(text: str) -> tuple[report.LinkIn, ...]:
-        return tuple(report.LinkIn(None, link) for link in ip.parse_links(text))
-
-    readers: dict[Kind, tuple[Output[Any], Callable[[str], tuple[Any, ...]]]] = {
-        "link": (report.LINK, links),
-        "addr": (report.ADDR, ip.parse_addresses),
-        "route": (report.ROUTE, ip.parse_routes),
-        "neigh": (report.NEIGH, ip.parse_neighbours),
-        "netns": (report.NETNS, ip.parse_netns),
-    }
-    output, whole = readers[kind]
-    return _Reader(output, whole, lambda lines: ip.read_outputs(lines, whole))
+from ipvkit.report.outputs import event_line
+from ipvkit.report.reading import Kind, reader_of
 
 
 def parse(
@@ -72,7 +34,7 @@ def parse(
     """
     if json_ and stream:
         raise UsageError("--stream does not go with --json", "--stream alone prints JSON lines")
-    reader = _reader(kind)
+    reader = reader_of(kind)
     try:
         with _opened(file) as text, _patient(text):
             if stream:

@@ -11,14 +11,12 @@ import typer
 from ipvkit.cli.common import Timeout
 from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import UsageError
-from ipvkit.lab import GATEWAY, NEIGHBOUR, gallery
-from ipvkit.lab.format import load
-from ipvkit.plan.make import on_simulated_lan
 from ipvkit.plan.steps import Plan
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 from ipvkit.verbs import shell as lan_shell
+from ipvkit.verbs.single import on_lan
 
 
 def shell(
@@ -36,8 +34,7 @@ def shell(
     Exit code: that of the commands, 3 this machine cannot, 4 timeout, 130 interrupted.
     """
     refuse_local(target)
-    lab = load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)
-    plan = on_simulated_lan(lab, {})
+    plan = on_lan({})
     if sys.stdin is None or sys.stdout is None:
         raise UsageError("stdin or stdout is closed", "give it /dev/null")
     to_type = file is None and sys.stdin.isatty()
@@ -47,9 +44,7 @@ def shell(
     where = chosen(target)
     if script is not None:
         return _run(plan, where, script, timeout)
-    parent = lab.parents[0]
-    peers = ", ".join(f"{role} {peer}" for role in (GATEWAY, NEIGHBOUR) for peer in parent.peer(role))
-    return lan_shell.interact(plan, where, f"{lab.parent} has {parent.host[0]}; {peers}. exit ends it all.")
+    return lan_shell.interact(plan, where)
 
 
 def _read(file: str) -> str:

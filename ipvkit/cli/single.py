@@ -1,8 +1,8 @@
 """One command at a time: shown, or executed where it is to be."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -11,7 +11,7 @@ from ipvkit.cli.common import DryRun, Json, Netns, one_form
 from ipvkit.cli.target import chosen
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed
-from ipvkit.report.outputs import Output, command_document, commented
+from ipvkit.report.outputs import Output, ProbeReport, command_document, commented
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs.single import TIMEOUT_S, all_printed, execute, execute_on_lan, on_lan
 
@@ -20,18 +20,7 @@ Target = Annotated[
     TargetKind,
     typer.Option(help="This machine, or a simulated LAN that ends with the command."),
 ]
-
-
-class _Report(Protocol):
-    """What a ping or an arping printed."""
-
-    @property
-    def complete(self) -> bool: ...
-    @property
-    def errors(self) -> Sequence[Any]: ...
-
-
-P = TypeVar("P", bound=_Report)
+P = TypeVar("P", bound=ProbeReport)
 
 
 @dataclass(frozen=True, slots=True)

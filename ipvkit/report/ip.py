@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ipvkit.report.outputs import Output, columns, not_understood
 from ipvkit.report.plain import plain
-from ipvkit.tools.ip import Link, Neighbour, Netns, Route
+from ipvkit.tools.ip import Link, Neighbour, Netns, Route, by_netns, parse_addresses
 
 
 class LinkIn(NamedTuple):
@@ -29,6 +29,12 @@ def with_parents(links: Sequence[LinkIn]) -> tuple[LinkIn, ...]:
         return LinkIn(netns, replace(link, parent=names.get((link.parent_index, link.lladdr))))
 
     return tuple(named(netns, link) for netns, link in links)
+
+
+def links_in(netns: str | None, listed: str, of_each: str = "") -> tuple[LinkIn, ...]:
+    """Return the links that ip `listed` in `netns`, and those of each named namespace, with their parents."""
+    texts = [(netns, listed), *sorted(by_netns(of_each).items())]
+    return with_parents([LinkIn(name, each) for name, text in texts for each in parse_addresses(text)])
 
 
 def _links(links: Sequence[LinkIn]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.report.grid import grid
@@ -22,6 +22,18 @@ class Output(Generic[T]):
     def document(self, found: T) -> str:
         """Return the JSON document of what was `found`."""
         return document(self.what, **self.fields(found))
+
+
+class ProbeReport(Protocol):
+    """What a ping or an arping printed: whether it came to its summary, and its errors."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has a summary."""
+
+    @property
+    def errors(self) -> Sequence[Any]:
+        """Its errors, the last one last."""
 
 
 def commented(commands: Mapping[str, Command]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ipvkit.core.errors import CommandFailed
+from ipvkit.lab import GATEWAY, NEIGHBOUR
 from ipvkit.plan.steps import Plan
 from ipvkit.run.execution import Signal, interrupted, signals_into
 from ipvkit.targets.process import Process
@@ -31,8 +32,11 @@ _DEV_FD = """\
 }"""
 
 
-def interact(plan: Plan, target: Sandbox | Uml, greeting: str) -> int:
+def interact(plan: Plan, target: Sandbox | Uml) -> int:
     """Open an interactive shell on the LAN of `plan`; return its exit code (uml: 0)."""
+    parent = plan.lab.parents[0]
+    peers = ", ".join(f"{role} {peer}" for role in (GATEWAY, NEIGHBOUR) for peer in parent.peer(role))
+    greeting = f"{parent.name} has {parent.host[0]}; {peers}. exit ends it all."
     lines = [_HISTORY_OFF, f"PS1={shlex.quote(_PROMPT)}", f"printf '%s\\n' {shlex.quote(greeting)}"]
     rc = shlex.quote("\n".join(lines) + "\n")
     shell = f"printf %s {rc} >/run/bashrc\nbash --rcfile /run/bashrc -i 2>&1"

@@ -30,7 +30,6 @@ import ping_output
 from captures import FIXTURES, captures, short, text_of
 from documents import REFERENCE, Document
 from ipvkit.cli.app import run as run_command_line
-from ipvkit.cli.parse import Kind
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import (
     CommandFailed,
@@ -58,6 +57,7 @@ from ipvkit.report.measure_arp import render_json as render_measured
 from ipvkit.report.outputs import Output, command_document, event_line
 from ipvkit.report.ping import PING
 from ipvkit.report.plain import error, plain
+from ipvkit.report.reading import Kind
 from ipvkit.run import journal
 from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run

@@ -1,0 +1,45 @@
+"""How the output of each kind of command is read and shown."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+from ipvkit.report.outputs import Output
+
+Kind = Literal["ping", "arping", "link", "addr", "route", "neigh", "netns"]
+
+
+class Reader(NamedTuple):
+    """How the output of one kind of command is shown, read as a whole, and read as a stream."""
+
+    output: Output[Any]
+    whole: Callable[[str], Any]
+    stream: Callable[[Iterable[str]], Iterator[Any]]
+
+
+def reader_of(kind: Kind) -> Reader:
+    """Return the reader of `kind`; the parsers of the other tools are not loaded."""
+    if kind == "ping":
+        from ipvkit.report.ping import PING
+        from ipvkit.tools import ping
+
+        return Reader(PING, ping.parse_ping, ping.read_ping)
+    if kind == "arping":
+        from ipvkit.report.arping import ARPING
+        from ipvkit.tools import arping
+
+        return Reader(ARPING, arping.parse_arping, arping.read_arping)
+    from ipvkit.report import ip as report
+    from ipvkit.tools import ip
+
+    def links(text: str) -> tuple[report.LinkIn, ...]:
+        return tuple(report.LinkIn(None, link) for link in ip.parse_links(text))
+
+    readers: dict[Kind, tuple[Output[Any], Callable[[str], tuple[Any, ...]]]] = {
+        "link": (report.LINK, links),
+        "addr": (report.ADDR, ip.parse_addresses),
+        "route": (report.ROUTE, ip.parse_routes),
+        "neigh": (report.NEIGH, ip.parse_neighbours),
+        "netns": (report.NETNS, ip.parse_netns),
+    }
+    output, whole = readers[kind]
+    return Reader(output, whole, lambda lines: ip.read_outputs(lines, whole))

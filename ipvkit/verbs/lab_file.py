@@ -1,0 +1,32 @@
+"""The lab that a person names: one of the gallery, or a file."""
+
+from pathlib import Path
+
+from ipvkit.core.errors import UsageError
+from ipvkit.lab import Lab, gallery
+from ipvkit.lab.fields import MOST_CHARACTERS
+from ipvkit.lab.format import load
+
+
+def is_path(name: str) -> bool:
+    """Return whether `name` is the path of a lab file, not the name of a gallery lab."""
+    return "/" in name or name.endswith((".yaml", ".yml"))
+
+
+def load_lab(name: str) -> Lab:
+    """Return the lab in the gallery called `name`, or in the file of that path."""
+    if not is_path(name):
+        return load(gallery.text(name), f"{name}.yaml")
+    try:
+        with Path(name).open(encoding="utf-8") as file:
+            # One more than there may be, which `load` refuses.
+            text = file.read(MOST_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as problem:
+        what = getattr(problem, "strerror", None) or "not UTF-8 text"
+        raise UsageError(f"the lab file {name!r} cannot be read: {what}") from None
+    return load(text, name)
+
+
+def is_lab(name: str) -> bool:
+    """Return whether `name` is a gallery lab or a path."""
+    return is_path(name) or name in gallery.names()
