@@ -94,20 +94,22 @@ def tried(tree: Path, name: str, old: str, new: str) -> str:
     end = "stale"
     if text.count(old) == 1:
         file.write_text(text.replace(old, new), encoding="utf-8")
-        end = "survived" if passes(tree, tests_of(name)) else "killed"
+        end = "survived" if passes(tree, tests_of(name), str(file)) else "killed"
         file.write_text(text, encoding="utf-8")
     print(f"{end:8}  {name}: {old}  ->  {new}", flush=True)
     return end
 
 
-def passes(tree: Path, words: str) -> bool:
-    """Return whether the fast tests in whose names the words are pass in `tree`."""
+def passes(tree: Path, words: str, *examples: str) -> bool:
+    """Return whether these files' examples, and the fast tests in whose names the words are, pass in `tree`."""
     files = sorted(tree.glob("tests/unit/test_*.py"))
     tests = list(dict.fromkeys(str(file) for word in words.split() for file in files if word in file.stem))
     options = ("-qx", "-m", "not kernel", "-p", "no:cacheprovider")
     bounded = ("timeout", "--kill-after=5", str(BOUND_S), sys.executable, "-m", "pytest", *options)
     environment = {**os.environ, "PYTHONPATH": str(tree), "HYPOTHESIS_PROFILE": "quick"}
-    done = subprocess.run([*bounded, *tests], cwd=tree, env=environment, capture_output=True, check=False)
+    done = subprocess.run(
+        [*bounded, *examples, *tests], cwd=tree, env=environment, capture_output=True, check=False
+    )
     return done.returncode == 0
 
 

@@ -164,22 +164,14 @@ def hostile_names(longest: int) -> st.SearchStrategy[str]:
     return st.sampled_from(HOSTILE_NAMES) | around | lengthened
 
 
-def hostile_addresses() -> st.SearchStrategy[str]:
-    """Text that is no host's address."""
-    return st.sampled_from(HOSTILE_ADDRESSES) | st.text(max_size=10).filter(
-        lambda text: not set(text) & set(".:")
-    )
-
-
-def hostile_interface_addresses() -> st.SearchStrategy[str]:
-    """Text that is no host's address with its prefix length."""
-    return st.one_of(
-        st.sampled_from(HOSTILE_ADDRESSES),
-        st.sampled_from(HOSTILE_ADDRESSES).map(lambda address: f"{address}/24"),
-        st.sampled_from(HOSTILE_PREFIXES).map(lambda prefixlen: f"192.0.2.1/{prefixlen}"),
-        st.sampled_from(HOSTILE_PREFIXES_OF_IPV6).map(lambda prefixlen: f"2001:db8::1/{prefixlen}"),
-        st.sampled_from(("192.0.2.0/24", "192.0.2.255/24", "192.0.2.4/30", "192.0.2.7/30", "2001:db8::/64")),
-    )
+HOSTILE_INTERFACE_ADDRESSES = (
+    *HOSTILE_ADDRESSES,
+    *(f"{address}/24" for address in HOSTILE_ADDRESSES),
+    *(f"192.0.2.1/{prefixlen}" for prefixlen in HOSTILE_PREFIXES),
+    *(f"2001:db8::1/{prefixlen}" for prefixlen in HOSTILE_PREFIXES_OF_IPV6),
+    *("192.0.2.0/24", "192.0.2.255/24", "192.0.2.4/30", "192.0.2.7/30", "2001:db8::/64"),
+)
+"""No address with its prefix length that a host can have."""
 
 
 # --- what tools print ---------------------------------------------------------------------------------
