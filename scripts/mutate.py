@@ -101,11 +101,12 @@ def tried(tree: Path, name: str, old: str, new: str) -> str:
 
 
 def passes(tree: Path, words: str, *examples: str) -> bool:
-    """Return whether these files' examples, and the fast tests in whose names the words are, pass in `tree`."""
+    """Return whether the examples in files, and the fast tests with these words in their names, pass."""
     files = sorted(tree.glob("tests/unit/test_*.py"))
     tests = list(dict.fromkeys(str(file) for word in words.split() for file in files if word in file.stem))
     options = ("-qx", "-m", "not kernel", "-p", "no:cacheprovider")
-    bounded = ("timeout", "--kill-after=5", str(BOUND_S), sys.executable, "-m", "pytest", *options)
+    pytest = (sys.executable, "-m", "pytest", *options, *examples, *tests)
+    bounded = ("timeout", "--kill-after=5", str(BOUND_S), *pytest)
     environment = {**os.environ, "PYTHONPATH": str(tree), "HYPOTHESIS_PROFILE": "quick"}
     done = subprocess.run(
         [*bounded, *examples, *tests], cwd=tree, env=environment, capture_output=True, check=False

@@ -185,6 +185,12 @@ def test_a_command_carries_any_words_that_print_and_no_others(words: list[str]) 
             Command(tuple(words))
 
 
+@pytest.mark.parametrize("line", ["END", "a\nb", "a\x00"])
+def test_a_command_reads_no_line_that_ends_what_it_reads(line: str) -> None:
+    with pytest.raises(UsageError):
+        Command(("ip", "-batch", "-"), stdin=("netns add a", line))
+
+
 @given(netns_names())
 def test_a_namespace_changes_where_a_command_runs_and_nothing_else(netns: str) -> None:
     probe = ping.ping(ADDRESS, count=1, interval=1, wait=1)
