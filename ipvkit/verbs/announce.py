@@ -282,10 +282,11 @@ class _Rounds:
         return Stopped(reason, self.rounds, self._after_s(), failure=failure)
 
     def _until_stopped(self) -> Reason:
+        """Announce until time is up, and the last round has ended."""
         end = self.started + (math.inf if self.announcement.for_s is None else self.announcement.for_s)
         due = self.started
-        while (now := time.monotonic()) < end:
-            if now >= due:
+        while (now := time.monotonic()) < end or self.under_way:
+            if due <= now < end:
                 self.rounds += 1
                 if not (self.listener(Round(self.rounds)) and self._begin_round(now)):
                     return "reader"
@@ -293,8 +294,11 @@ class _Rounds:
                 due += self.announcement.every_s * (1 + (now - due) // self.announcement.every_s)
             for key in (key for key, deadline in self.under_way.items() if now >= deadline):
                 self.agent.stop(key)
-            deadlines = [deadline for deadline in self.under_way.values() if now < deadline]
-            news = execution.next_of(self.agent.inbox, min([due, end, *deadlines]))
+            events = [due, end, *self.under_way.values()]
+            coming = min((event for event in events if now < event), default=now + execution.BOUND_S)
+            news = execution.next_of(self.agent.inbox, coming)
+            if news is None and now >= end and coming > max(self.under_way.values()):
+                return "time"
             if isinstance(news, execution.Signal):
                 return _reason(news)
             if isinstance(news, Ended) and news.completed and not self._report(news.key, news.completed):
