@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
 from typing import get_args
@@ -315,3 +316,30 @@ def test_the_prefix_length_of_an_ipv6_address_is_its_own() -> None:
         values.interface_address("2001:db8::1/129")
     with pytest.raises(UsageError, match="from 1 to 32"):
         values.interface_address("192.0.2.1/64")
+
+
+# --- batches of ip ------------------------------------------------------------------------------------
+
+PLAIN = Command(("ip", "-n", "test1", "link", "set", "test1", "up"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(PLAIN, ok=(0, 2)),
+        replace(PLAIN, stdin=("a",)),
+        Command(("ping", "link")),
+        Command(("ip", "-json", "link", "show")),
+        Command(("ip", "link", "set", "a b")),
+        Command(("ip",)),
+    ],
+    ids=str,
+)
+def test_what_could_not_be_told_apart_in_a_batch_is_no_line_of_one(other: Command) -> None:
+    assert ip.line_of(PLAIN) is not None
+    assert ip.line_of(other) is None
+
+
+def test_each_line_of_a_batch_that_failed_has_what_ip_printed_of_it() -> None:
+    stderr = "a\nCommand failed -:1\nb\nc\nCommand failed -:3\n"
+    assert [(failed.line, failed.said) for failed in ip.failed_lines(stderr)] == [(1, "a"), (3, "b\nc")]

@@ -741,3 +741,8 @@ def test_the_search_for_a_ping_ends() -> None:
     for read in (parse_ping, lambda text: list(read_ping(lines_of(text)))):
         with pytest.raises(UnparsableOutput):
             read(joined(*(100 * ["y"]), HEADER))
+
+
+def test_a_second_summary_is_not_one() -> None:
+    report = parse_ping(joined(HEADER, COUNTS, COUNTS))
+    assert report.unrecognised == (COUNTS,)
