@@ -96,13 +96,13 @@ for parent in $parents; do ip link set $parent up; done
 SURVEYS = """\
 import json, sys
 from dataclasses import asdict
-from ipvkit.host.checks import Request, check
-from ipvkit.host.facts import gather
+from ipvkit.host.checks import Request
+from ipvkit.host.facts import check
 from ipvkit.lab import Setting
 found = {}
 for parent in sys.argv[1:]:
     request = Request(parent, (Setting("l2"),))
-    found[parent] = [asdict(one) for one in check(request, gather(request)).findings]
+    found[parent] = [asdict(one) for one in check(request).findings]
 print(json.dumps({"schema": "", "findings": found}, indent=2))
 """
 
