@@ -32,6 +32,7 @@ class Scripted:
     unkillable: Callable[[Command], bool] = lambda _: False
     kind: str = "scripted"
     ephemeral: bool = False
+    cpus: int = 2
     stopped: list[str] = field(default_factory=list)
     agents: int = 0
 
@@ -56,7 +57,7 @@ class _Process:
     def write(self, data: bytes) -> None:
         verb, _, argument = data.decode().strip().partition(" ")
         with self.lock:
-            if verb == "run":
+            if verb in ("run", "now"):
                 rows = self._rows(int(argument))
                 self.reports.put(b"read\n")
                 for name in rows:

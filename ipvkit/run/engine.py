@@ -23,8 +23,8 @@ from ipvkit.run.execution import (
     is_quick,
     next_of,
     require_for,
-    rows_of,
     signals_into,
+    start,
 )
 from ipvkit.run.journal import Entry, Journal
 from ipvkit.run.leftovers import (
@@ -263,7 +263,7 @@ class _Engine:
         waiting = dict(jobs)
         failure: IpvkitError | None = None
         deadline, killed = self.deadline, False
-        self.agent.start(rows_of({id: job.command for id, job in jobs.items()}))
+        start(self.agent, {id: job.command for id, job in jobs.items()})
         started.update(jobs)
         for job in (job for job in jobs.values() if not is_quick(job.command)):
             self.listener(Began(job))

@@ -1,6 +1,5 @@
 """Runs commands through an agent, each within a bound; a signal is seen between two of them."""
 
-import os
 import signal
 import threading
 import time
@@ -20,9 +19,6 @@ from ipvkit.tools.ip import LINES_A_S
 
 BOUND_S = 10
 """The limit for a command that shows or undoes something, in seconds; it takes milliseconds."""
-
-ROWS = len(os.sched_getaffinity(0))
-"""How many rows of quick commands run concurrently."""
 
 CONCURRENT = 200
 """How many views run concurrently at most."""
@@ -71,14 +67,14 @@ def is_quick(command: Command) -> bool:
     return argv[0] in _QUICK
 
 
-def rows_of(commands: Mapping[str, Command]) -> Iterator[dict[str, Command]]:
-    """Yield `commands` in rows: one for each CPU with the quick ones, and one for each other command."""
+def start(agent: Agent, commands: Mapping[str, Command]) -> None:
+    """Start `commands`: the quick ones in a row for each CPU of the target, each other in a separate row."""
     quick = {key: command for key, command in commands.items() if is_quick(command)}
-    length = max(_SHORTEST_ROW, -(-len(quick) // ROWS))
+    length = max(_SHORTEST_ROW, -(-len(quick) // agent.target.cpus))
     left = iter(quick.items())
-    while row := dict(islice(left, length)):
-        yield row
-    yield from ({key: command} for key, command in commands.items() if key not in quick)
+    rows = list(iter(lambda: dict(islice(left, length)), {}))
+    rows += [{key: command} for key, command in commands.items() if key not in quick]
+    agent.start(rows, brief=len(quick) == len(commands))
 
 
 def require_for(commands: Iterable[Command]) -> None:
@@ -112,7 +108,7 @@ def _ask(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
     # Each question has new keys, so a late answer does not count for the next one.
     waiting = {f"question {next(_QUESTIONS)}": name for name in views}
     seen: dict[str, Completed] = {}
-    agent.start(rows_of({key: views[name] for key, name in waiting.items()}))
+    start(agent, {key: views[name] for key, name in waiting.items()})
     while waiting:
         news = next_of(agent.inbox, time.monotonic() + BOUND_S)
         if isinstance(news, Ended):
@@ -143,7 +139,7 @@ def in_order(
     left = dict(commands)
     while left:
         waiting = len(left)
-        agent.start([left])
+        agent.start([left], brief=True)
         deadline, some = _deadline(left), False
         while waiting:
             match next_of(agent.inbox, deadline):

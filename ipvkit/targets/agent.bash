@@ -3,6 +3,7 @@
 #
 # agent.bash MAILBOX: each line on stdin is a request:
 #   run COUNT   read COUNT words, each ended by NUL, from MAILBOX: rows of commands, which run concurrently
+#   now COUNT   the same for one row, without a separate process: no other request is read until it has ended
 #   stop ROW    kill the command that runs in that row, and begin no other there
 #   rest        begin no other command in any row
 # A row is: its number of words after this one, its name, the files for stdout and stderr, and for each command
@@ -38,7 +39,6 @@ contents() { # FILE: read it into `text`, without NULs, which a variable cannot 
 
 row() { # NAME OUT ERR, and for each command KEY COUNT WORDS... STDIN
   local out=$2 err=$3 key command input began code text said child='' over='' again=''
-  trap 'over=1 again=1; [[ -z $child ]] || kill -KILL "$child"' TERM
   shift 3
   while (($#)); do
     key=$1 command=("${@:3:$2}") input=${*:3+$2:1}
@@ -74,17 +74,25 @@ read -r kernel </proc/sys/kernel/osrelease
 report "started $kernel"
 while read -r verb argument; do
   case $verb in
-    run)
+    run | now)
       while read -r -t 0 -u "$rest"; do read -r -N 1 -u "$rest"; done
       mapfile -d '' -t -n "$argument" words <"$mailbox"
       report read
+      if [[ $verb == now ]]; then
+        unset "rows[${words[1]}]"
+        row "${words[@]:1}"
+        continue
+      fi
       while ((${#words[@]})); do
-        row "${words[@]:1:words[0]}" &
+        {
+          trap 'over=1 again=1; [[ -z ${child-} ]] || kill -KILL "$child"' TERM
+          row "${words[@]:1:words[0]}"
+        } &
         rows[${words[1]}]=$!
         words=("${words[@]:1 + words[0]}")
       done
       ;;
-    stop) kill -TERM "${rows[$argument]}" 2>/dev/null ;;
+    stop) kill -TERM "${rows[$argument]-}" 2>/dev/null ;;
     rest) printf . >&"$rest" ;;
   esac
 done

@@ -35,10 +35,11 @@ class Ended:
 
 
 class Target(Protocol):
-    """A place where commands run; `ephemeral` is whether everything that they do ends with it."""
+    """A place with `cpus` CPUs where commands run; all that they do ends with it if it is `ephemeral`."""
 
     kind: str
     ephemeral: bool
+    cpus: int
 
     def start(self, script: str, mailbox: int, plan: "Plan | None" = None) -> Process:
         """Start bash with `script`; the first argument of the script is the path of the file `mailbox` there.
@@ -61,6 +62,7 @@ class _Row:
 
     slot: int
     commands: dict[int, tuple[str, Command]]
+    brief: bool
     left: dict[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,15 +101,16 @@ class Agent:
         """Kill the agent and all that runs."""
         self.kill()
 
-    def start(self, rows: Iterable[Mapping[str, Command]]) -> None:
+    def start(self, rows: Iterable[Mapping[str, Command]], *, brief: bool = False) -> None:
         """Start the commands of each of `rows` one after another, and the rows concurrently.
 
+        One row that is `brief` costs a process less, and can only be killed, not stopped.
         Raise MissingRequirement or CommandFailed where the agent does not start.
         """
         self._begin()
         with self._lock:
             for commands in rows:
-                self._add(commands)
+                self._add(commands, brief=brief)
             self._send()
 
     def stop(self, key: str) -> None:
@@ -150,11 +153,11 @@ class Agent:
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
 
-    def _add(self, commands: Mapping[str, Command]) -> None:
+    def _add(self, commands: Mapping[str, Command], *, brief: bool) -> None:
         slot = next(slot for slot in range(len(self._rows) + 1) if slot not in self._rows)
         numbered = {self._count + n: item for n, item in enumerate(commands.items(), 1)}
         self._count += len(numbered)
-        row = _Row(slot, numbered)
+        row = _Row(slot, numbered, brief)
         self._rows[slot] = row
         self._row_of |= dict.fromkeys(numbered, row)
         self._row_of_key |= dict.fromkeys(commands, row)
@@ -179,9 +182,10 @@ class Agent:
             raise CommandFailed(
                 f"{len(data)} bytes of commands are too many; at most {MAILBOX_BYTES} run at once"
             )
+        verb = "now" if len(self._waiting) == 1 and self._waiting[0].brief else "run"
         self._waiting, self._free = [], False
         os.pwrite(self._mailbox, data, 0)
-        self._write(f"run {len(words)}\n")
+        self._write(f"{verb} {len(words)}\n")
 
     def _words(self, row: _Row) -> list[str]:
         words = [str(row.slot), *self.target.files(row.slot)]

@@ -18,6 +18,7 @@ class Local:
 
     kind = "local"
     ephemeral = False
+    cpus = len(os.sched_getaffinity(0))
 
     def __init__(self, lock: int | None = None) -> None:
         """Hold no lock by default."""

@@ -23,6 +23,7 @@ class Sandbox:
 
     kind = "sandbox"
     ephemeral = True
+    cpus = len(os.sched_getaffinity(0))
 
     def check(self) -> None:
         """Raise MissingRequirement where this kernel has no ipvlan, or this user gets no namespaces."""

@@ -108,6 +108,7 @@ class Uml:
 
     kind = "uml"
     ephemeral = True
+    cpus = 1
 
     def check(self) -> None:
         """Raise MissingRequirement where the kernel or what it needs is not installed."""

@@ -36,8 +36,10 @@ def ended(inbox: Inbox, count: int) -> dict[str, Completed | None]:
     return {each.key: each.completed for each in found}
 
 
-def run(agent: Agent, rows: Sequence[Mapping[str, Command]]) -> dict[str, Completed | None]:
-    agent.start(rows)
+def run(
+    agent: Agent, rows: Sequence[Mapping[str, Command]], *, brief: bool = False
+) -> dict[str, Completed | None]:
+    agent.start(rows, brief=brief)
     return ended(agent.inbox, sum(map(len, rows)))
 
 
@@ -74,6 +76,7 @@ def test_words_and_lines_arrive_as_they_are(commands: list[tuple[list[str], list
         assert completed.stdout == "".join(f"<{word}>" for word in words) + text
 
 
+@pytest.mark.parametrize("brief", [False, True])
 @pytest.mark.parametrize(
     ("text", "exit_code", "out", "err"),
     [
@@ -86,8 +89,10 @@ def test_words_and_lines_arrive_as_they_are(commands: list[tuple[list[str], list
         ("exec 2>&1; no-such-program", 127, "sh: 1: no-such-program: not found\n", ""),
     ],
 )
-def test_how_a_command_ended_is_reported(agent: Agent, text: str, exit_code: int, out: str, err: str) -> None:
-    completed = run(agent, [{"x": sh(text)}])["x"]
+def test_how_a_command_ended_is_reported(
+    agent: Agent, text: str, exit_code: int, out: str, err: str, brief: bool
+) -> None:
+    completed = run(agent, [{"x": sh(text)}], brief=brief)["x"]
     assert completed is not None
     assert (completed.exit_code, completed.stdout, completed.stderr) == (exit_code, out, err)
     assert completed.duration_s > 0
@@ -150,11 +155,12 @@ def test_at_rest_what_runs_is_let_end_and_no_other_begins(agent: Agent, tmp_path
     assert found["y"] is None
 
 
+@pytest.mark.parametrize("brief", [False, True])
 def test_killed_it_ends_with_all_that_it_started_and_can_be_started_again(
-    agent: Agent, tmp_path: Path
+    agent: Agent, tmp_path: Path, brief: bool
 ) -> None:
     pid = tmp_path / "pid"
-    agent.start([{"x": sh(f"sleep 1000 & echo $! >{pid}; wait"), "y": sh("true")}])
+    agent.start([{"x": sh(f"sleep 1000 & echo $! >{pid}; wait"), "y": sh("true")}], brief=brief)
     until(lambda: pid.exists() and bool(pid.read_text().strip()))
     agent.kill()
     assert ended(agent.inbox, 2) == {"x": KILLED, "y": None}
@@ -169,15 +175,19 @@ from ipvkit.core.command import Command
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
 agent = Agent(Local(), SimpleQueue())
-agent.start([{"x": Command(("sh", "-c", f"sleep 1000 & echo $! >{sys.argv[1]}; wait"))}])
+row = {"x": Command(("sh", "-c", f"sleep 1000 & echo $! >{sys.argv[1]}; wait"))}
+agent.start([row], brief=len(sys.argv) > 2)
 time.sleep(1000)
 """
 
 
+@pytest.mark.parametrize("brief", [[], ["brief"]], ids=["", "brief"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_all_that_runs_ends_with_ipvkit_however_that_ends(number: signal.Signals, tmp_path: Path) -> None:
+def test_all_that_runs_ends_with_ipvkit_however_that_ends(
+    number: signal.Signals, tmp_path: Path, brief: list[str]
+) -> None:
     pid = tmp_path / "pid"
-    father = subprocess.Popen([sys.executable, "-c", FATHER, str(pid)])
+    father = subprocess.Popen([sys.executable, "-c", FATHER, str(pid), *brief])
     until(lambda: pid.exists() and bool(pid.read_text().strip()))
     father.send_signal(number)
     father.wait()
