@@ -54,7 +54,7 @@ def test_an_address_that_somebody_has_is_refused_with_his_mac() -> None:
         "echo the MAC: $(ip netns exec neighbour cat /sys/class/net/eth0/address)\n"
     )
     lladdr = output.partition("the MAC: ")[2].splitlines()[0]
-    assert f"test2's 192.168.104.212 is in use: {lladdr} answered; give it another" in output
+    assert f"test2's 192.168.104.212 is in use: {lladdr} answered; choose another address" in output
     assert "test1" not in output
 
 
@@ -69,7 +69,10 @@ def test_an_address_of_an_endpoint_in_a_deleted_namespace_is_found() -> None:
         "ip link del probe\n"
     )
     assert "Address already assigned to an ipvlan device" in output
-    assert "test1's 192.168.104.211 is that of the ipvlan s1 in the namespace of process " in output
+    assert (
+        "test1's 192.168.104.211 is already an address of the ipvlan link s1 in the namespace of process "
+        in output
+    )
 
 
 PARENTS = """
