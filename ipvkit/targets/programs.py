@@ -27,9 +27,7 @@ PACKAGES = {
     "linux.uml": "user-mode-linux",
     "unshare": "util-linux",
     "nsenter": "util-linux",
-    "setpriv": "util-linux",
     "taskset": "util-linux",
-    "timeout": "coreutils",
     "mount": "mount",
     "bash": "bash",
 }

@@ -29,7 +29,7 @@ def after(start: str) -> str:
 
 
 OF_A_LAB = quoted(after("A lab runs "))
-OF_TARGETS = quoted(after("Its target may run "))
+OF_TARGETS = quoted(after("Its target runs "))
 
 
 def all_commands(lab: Lab) -> Iterator[tuple[str, ...]]:
