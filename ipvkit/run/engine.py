@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 from ipvkit.core.command import Completed
-from ipvkit.core.errors import CommandFailed, IpvkitError, UsageError
+from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, UsageError
 from ipvkit.lab import Prober
 from ipvkit.plan import resources
 from ipvkit.plan.resources import ResourceState, is_new, is_number, state_of
@@ -197,7 +197,9 @@ class _Engine:
                 self._undo(before)
 
     def _look(self) -> dict[str, Completed]:
-        return apart(views_of(self.result.plan), ask(self.agent, self.views))
+        # A guest has to start first, which may take a while.
+        bound_s = max(BOUND_S, self.deadline - time.monotonic())
+        return apart(views_of(self.result.plan), ask(self.agent, self.views, bound_s))
 
     def _undo(self, before: Snapshot | None) -> None:
         result = self.result
@@ -206,7 +208,12 @@ class _Engine:
                 ended = f"target {result.target} has ended, with everything in it"
                 result.failure.hint = result.failure.hint.replace(_UNDONE, ended)
             return
-        done = rollback(self.journal, self.agent, self.listener, self.views)
+        try:
+            done = rollback(self.journal, self.agent, self.listener, self.views)
+        except Interrupted as problem:
+            self._kill()
+            result.failure = result.failure or problem
+            return
         result.undone, result.left_alone = done.undone, tuple(done.alone.values())
         result.residue = (*done.left, *self._left_since(before, done))
         if result.failure is not None and result.residue:

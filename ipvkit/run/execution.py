@@ -91,26 +91,26 @@ def next_of(inbox: Inbox, deadline: float) -> Ended | Signal | None:
     return news
 
 
-def ask(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
+def ask(agent: Agent, views: Mapping[str, Command], bound_s: float = BOUND_S) -> dict[str, Completed]:
     """Return what each of `views`, commands that change nothing, did, however it ended.
 
-    Raise CommandFailed if one does not end in time, and Interrupted when a signal comes.
+    Raise CommandFailed if one does not end within `bound_s`, and Interrupted when a signal comes.
     """
     require_for(views.values())
     seen: dict[str, Completed] = {}
     left = iter(views.items())
     while some := dict(islice(left, CONCURRENT)):
-        seen |= _ask(agent, some)
+        seen |= _ask(agent, some, bound_s)
     return seen
 
 
-def _ask(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
+def _ask(agent: Agent, views: Mapping[str, Command], bound_s: float) -> dict[str, Completed]:
     # Each question has new keys, so a late answer does not count for the next one.
     waiting = {f"question {next(_QUESTIONS)}": name for name in views}
     seen: dict[str, Completed] = {}
     start(agent, {key: views[name] for key, name in waiting.items()})
     while waiting:
-        news = next_of(agent.inbox, time.monotonic() + BOUND_S)
+        news = next_of(agent.inbox, time.monotonic() + bound_s)
         if isinstance(news, Ended):
             name = waiting.pop(news.key, None)
             if name is not None and news.completed is not None:
@@ -119,7 +119,7 @@ def _ask(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
         late = str(views[next(iter(waiting.values()))])
         agent.kill()
         if news is None:
-            raise CommandFailed(f"no answer within {BOUND_S} s", command=late)
+            raise CommandFailed(f"no answer within {bound_s:.0f} s", command=late)
         raise interrupted(news, "nothing was changed")
     absent = [name for name in views if name not in seen]
     if absent:

@@ -1,15 +1,15 @@
 """Undoes the entries of a journal in reverse, where they still exist and are still the run's."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from ipvkit.core.command import Command, Completed
-from ipvkit.core.errors import IpvkitError
+from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.plan import resources
 from ipvkit.plan.resources import Finding, Observation, Resource, ResourceState
 from ipvkit.run.batches import Job, undo_jobs
-from ipvkit.run.execution import Signal, ask, in_order
+from ipvkit.run.execution import Signal, ask, in_order, interrupted
 from ipvkit.run.journal import Entry, Journal, mark_of_netns
 from ipvkit.targets.agent import Agent
 from ipvkit.tools.ip import failed_lines
@@ -93,6 +93,18 @@ def state_of(entry: Entry, observation: Observation) -> Finding:
     return resources.state_of(entry.effect, observation, entry.mark, entry.former)
 
 
+@contextmanager
+def _unless_interrupted(agent: Agent) -> Iterator[None]:
+    """Ignore any error of a look, but for a signal where the target ends with it."""
+    try:
+        yield
+    except Interrupted:
+        if agent.target.ephemeral:
+            raise
+    except Exception:  # noqa: S110
+        pass
+
+
 class _Rollback:
     def __init__(
         self, journal: Journal, agent: Agent, listener: Listener, also: Mapping[str, Command]
@@ -148,7 +160,7 @@ class _Rollback:
     def _look_again(self, look_for_: Sequence[Entry]) -> None:
         """Report the leftovers of what was undone; where the look fails, by the exit code of the undo."""
         found, observation = resources_of(look_for_), None
-        with suppress(Exception):
+        with _unless_interrupted(self.agent):
             seen = ask(self.agent, {**self.also, **_views(found)})
             self.result.seen = {name: seen[name] for name in self.also}
             observation = _observation(found, seen) if look_for_ else None
@@ -172,12 +184,16 @@ class _Rollback:
             for id, completed in in_order(self.agent, commands, self._signal):
                 done.add(id)
                 self._take(*jobs[id], completed)
+        except Interrupted:
+            raise
         except IpvkitError as problem:
             for ids, job in (what for id, what in jobs.items() if id not in done):
                 self._take(ids, job, Completed(127, "", problem.message, 0.0))
 
     def _signal(self, news: Signal) -> None:
         self._report(Stopping(news.name))
+        if self.agent.target.ephemeral:
+            raise interrupted(news, "the target has ended, with everything in it")
 
     def _take(self, ids: tuple[str, ...], job: Job, completed: Completed) -> None:
         """Record how an undo has ended, for each of the `ids` that it undoes."""

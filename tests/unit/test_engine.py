@@ -579,3 +579,14 @@ def test_a_command_that_is_not_installed_is_a_missing_requirement() -> None:
     result = engine.run(plan, Local(), lambda _: None)
     assert isinstance(result.failure, MissingRequirement)
     assert judge(result).exit_code == 3
+
+
+@SIGNALS
+def test_where_all_ends_with_the_target_a_signal_during_the_undo_ends_it(number: signal.Signals) -> None:
+    target = Told(on_start=raises_on("undo b2", number), hangs=["undo b1"])
+    target.ephemeral = True
+    result, _ = run(THREE, target)
+    assert isinstance(result.failure, Interrupted)
+    assert judge(result).exit_code == 130
+    assert "undo a" not in target.started
+    assert result.residue == ()
