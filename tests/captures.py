@@ -60,8 +60,11 @@ def assert_linear(parse: Callable[[str], object], output: str | Callable[[int], 
 
     # The process's own time, which hardly depends on what else the machine does.
     short = min(_cpu_s(parse, text(_SIZE)) for _ in range(3))
-    long = _cpu_s(parse, text(8 * _SIZE))
-    assert long < 32 * short + 0.01, (short, long)
+    # A busy machine makes one of them slower now and then, a square each of them.
+    longs: list[float] = []
+    while not longs or (min(longs) >= 32 * short + 0.01 and len(longs) < 5):
+        longs.append(_cpu_s(parse, text(8 * _SIZE)))
+    assert min(longs) < 32 * short + 0.01, (short, longs)
 
 
 _SIZE = 20_000
