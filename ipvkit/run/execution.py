@@ -91,20 +91,31 @@ def next_of(inbox: Inbox, deadline: float) -> Ended | Signal | None:
     return news
 
 
-def ask(agent: Agent, views: Mapping[str, Command], bound_s: float = BOUND_S) -> dict[str, Completed]:
+def ask(
+    agent: Agent,
+    views: Mapping[str, Command],
+    bound_s: float = BOUND_S,
+    on_signal: Callable[[Signal], None] | None = None,
+) -> dict[str, Completed]:
     """Return what each of `views`, commands that change nothing, did, however it ended.
 
-    Raise CommandFailed if one does not end within `bound_s`, and Interrupted when a signal comes.
+    Raise CommandFailed if one does not end within `bound_s`. A signal is passed to `on_signal`; without
+    one it raises Interrupted.
     """
     require_for(views.values())
     seen: dict[str, Completed] = {}
     left = iter(views.items())
     while some := dict(islice(left, CONCURRENT)):
-        seen |= _ask(agent, some, bound_s)
+        seen |= _ask(agent, some, bound_s, on_signal)
     return seen
 
 
-def _ask(agent: Agent, views: Mapping[str, Command], bound_s: float) -> dict[str, Completed]:
+def _ask(
+    agent: Agent,
+    views: Mapping[str, Command],
+    bound_s: float,
+    on_signal: Callable[[Signal], None] | None,
+) -> dict[str, Completed]:
     # Each question has new keys, so a late answer does not count for the next one.
     waiting = {f"question {next(_QUESTIONS)}": name for name in views}
     seen: dict[str, Completed] = {}
@@ -115,6 +126,9 @@ def _ask(agent: Agent, views: Mapping[str, Command], bound_s: float) -> dict[str
             name = waiting.pop(news.key, None)
             if name is not None and news.completed is not None:
                 seen[name] = news.completed
+            continue
+        if news is not None and on_signal is not None:
+            on_signal(news)
             continue
         late = str(views[next(iter(waiting.values()))])
         agent.kill()

@@ -1,7 +1,7 @@
 """Undoes the entries of a journal in reverse, where they still exist and are still the run's."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from ipvkit.core.command import Command, Completed
@@ -67,9 +67,14 @@ def rollback(
     return _Rollback(journal, agent, listener, also or {}).run()
 
 
-def look_for(what: Sequence[Resource], agent: Agent) -> Observation:
-    """Return the state of `what` on the machine; raise IpvkitError where it cannot be read."""
-    return _observation(what, ask(agent, _views(what)))
+def look_for(
+    what: Sequence[Resource], agent: Agent, on_signal: Callable[[Signal], None] | None = None
+) -> Observation:
+    """Return the state of `what` on the machine; raise IpvkitError where it cannot be read.
+
+    A signal is treated as in `ask`.
+    """
+    return _observation(what, ask(agent, _views(what), on_signal=on_signal))
 
 
 def _views(what: Sequence[Resource]) -> dict[str, Command]:
@@ -93,18 +98,6 @@ def state_of(entry: Entry, observation: Observation) -> Finding:
     return resources.state_of(entry.effect, observation, entry.mark, entry.former)
 
 
-@contextmanager
-def _unless_interrupted(agent: Agent) -> Iterator[None]:
-    """Ignore any error of a look, but for a signal where the target ends with it."""
-    try:
-        yield
-    except Interrupted:
-        if agent.target.ephemeral:
-            raise
-    except Exception:  # noqa: S110
-        pass
-
-
 class _Rollback:
     def __init__(
         self, journal: Journal, agent: Agent, listener: Listener, also: Mapping[str, Command]
@@ -123,7 +116,7 @@ class _Rollback:
             self._look_again(())
             return self.result
         try:
-            observation = look_for(resources_of(entries), self.agent)
+            observation = look_for(resources_of(entries), self.agent, self._signal)
         except Exception as problem:
             self._without_a_look(entries, problem)
             return self.result
@@ -160,10 +153,14 @@ class _Rollback:
     def _look_again(self, look_for_: Sequence[Entry]) -> None:
         """Report the leftovers of what was undone; where the look fails, by the exit code of the undo."""
         found, observation = resources_of(look_for_), None
-        with _unless_interrupted(self.agent):
-            seen = ask(self.agent, {**self.also, **_views(found)})
+        try:
+            seen = ask(self.agent, {**self.also, **_views(found)}, on_signal=self._signal)
             self.result.seen = {name: seen[name] for name in self.also}
             observation = _observation(found, seen) if look_for_ else None
+        except Interrupted:
+            raise
+        except Exception:  # noqa: S110
+            pass
         for entry in reversed(self._tried()):
             completed = self.tried[entry.id]
             there = completed.exit_code != 0

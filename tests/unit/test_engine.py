@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from hypothesis import given, settings
@@ -590,3 +591,15 @@ def test_where_all_ends_with_the_target_a_signal_during_the_undo_ends_it(number:
     assert judge(result).exit_code == 130
     assert "undo a" not in target.started
     assert result.residue == ()
+
+
+@SIGNALS
+def test_a_signal_during_a_look_of_the_undo_is_reported_and_the_look_goes_on(number: signal.Signals) -> None:
+    inbox: SimpleQueue[object] = SimpleQueue()
+    inbox.put(execution.Signal(number))
+    came: list[execution.Signal] = []
+    view = Command(("sh", "-c", "echo seen"))
+    with agent.Agent(Local(), inbox) as started:
+        seen = execution.ask(started, {"view": view}, on_signal=came.append)
+    assert seen["view"].stdout == "seen\n"
+    assert came == [execution.Signal(number)]
