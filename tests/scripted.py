@@ -36,7 +36,8 @@ class Scripted:
     stopped: list[str] = field(default_factory=list)
     agents: int = 0
 
-    def start(self, _script: str, mailbox: int, _plan: object = None) -> Any:
+    def start(self, _script: str, _: object = None, mailbox: int | None = None) -> Any:
+        assert mailbox is not None
         self.agents += 1
         return _Process(self, mailbox)
 

@@ -41,10 +41,11 @@ class Target(Protocol):
     ephemeral: bool
     cpus: int
 
-    def start(self, script: str, mailbox: int, plan: "Plan | None" = None) -> Process:
-        """Start bash with `script`; the first argument of the script is the path of the file `mailbox` there.
+    def start(self, script: str, plan: "Plan | None" = None, mailbox: int | None = None) -> Process:
+        """Start bash with `script`.
 
-        `plan` is what will run, None if that is unknown.
+        `plan` is what will run, None if that is unknown. The first argument of the script is the path of the
+        file `mailbox` there, if there is one.
         """
 
     def files(self, slot: int) -> tuple[str, str]:
@@ -63,6 +64,7 @@ class _Row:
     slot: int
     commands: dict[int, tuple[str, Command]]
     brief: bool
+    words: list[bytes]
     left: dict[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +90,8 @@ class Agent:
         self._row_of: dict[int, _Row] = {}
         self._row_of_key: dict[str, _Row] = {}
         self._waiting: list[_Row] = []
-        self._free = True
+        self._free = False
+        """Whether the agent reads the mailbox: it has started, and has read the last request."""
         self._process: Process | None = None
         self._reader: threading.Thread | None = None
         self._mailbox = -1
@@ -111,6 +114,10 @@ class Agent:
         with self._lock:
             for commands in rows:
                 self._add(commands, brief=brief)
+            size = sum(len(word) + 1 for row in self._waiting for word in row.words)
+            if size > MAILBOX_BYTES:
+                what = f"{size} bytes of commands are too many; at most {MAILBOX_BYTES} run at once"
+                raise CommandFailed(what)
             self._send()
 
     def stop(self, key: str) -> None:
@@ -139,14 +146,14 @@ class Agent:
             self._process.close()
             os.close(self._mailbox)
         self._process = self._reader = None
-        self._free = True
+        self._free = False
 
     def _begin(self) -> None:
         if self._process is not None:
             return
         self._mailbox = os.memfd_create("ipvkit-mailbox")
         try:
-            self._process = self.target.start(_script(), self._mailbox, self._plan)
+            self._process = self.target.start(_script(), self._plan, self._mailbox)
         except BaseException:
             os.close(self._mailbox)
             raise
@@ -157,7 +164,8 @@ class Agent:
         slot = next(slot for slot in range(len(self._rows) + 1) if slot not in self._rows)
         numbered = {self._count + n: item for n, item in enumerate(commands.items(), 1)}
         self._count += len(numbered)
-        row = _Row(slot, numbered, brief)
+        words = [word.encode() for word in self._words(slot, numbered)]
+        row = _Row(slot, numbered, brief, words)
         self._rows[slot] = row
         self._row_of |= dict.fromkeys(numbered, row)
         self._row_of_key |= dict.fromkeys(commands, row)
@@ -173,23 +181,22 @@ class Agent:
         return True
 
     def _send(self) -> None:
-        """Put the waiting rows into the mailbox, if it is free."""
+        """Put the waiting rows into the mailbox, if it is free.
+
+        Nothing is written before the agent has started: a uml kernel that is interrupted while it opens its
+        serial line never reads what was there (it polls the file before the handler is set).
+        """
         if not (self._free and self._waiting):
             return
-        words = [word for row in self._waiting for word in self._words(row)]
-        data = b"".join(b"%s\0" % word.encode() for word in words)
-        if len(data) > MAILBOX_BYTES:
-            raise CommandFailed(
-                f"{len(data)} bytes of commands are too many; at most {MAILBOX_BYTES} run at once"
-            )
+        words = [word for row in self._waiting for word in row.words]
         verb = "now" if len(self._waiting) == 1 and self._waiting[0].brief else "run"
         self._waiting, self._free = [], False
-        os.pwrite(self._mailbox, data, 0)
+        os.pwrite(self._mailbox, b"".join(b"%s\0" % word for word in words), 0)
         self._write(f"{verb} {len(words)}\n")
 
-    def _words(self, row: _Row) -> list[str]:
-        words = [str(row.slot), *self.target.files(row.slot)]
-        for number, (_, command) in row.commands.items():
+    def _words(self, slot: int, commands: Mapping[int, tuple[str, Command]]) -> list[str]:
+        words = [str(slot), *self.target.files(slot)]
+        for number, (_, command) in commands.items():
             words += [str(number), str(len(command.argv)), *command.argv, "\n".join(command.stdin)]
         return [str(len(words)), *words]
 
@@ -235,10 +242,9 @@ class Agent:
                 if len(body) < size:
                     break
                 self._report(int(fields[0]), fields[1], int(fields[2]), body[:out], body[out:-1])
-            elif fields[:1] == [b"started"]:
-                self.kernel = fields[1].decode()
-            elif fields == [b"read"]:
+            elif fields[:1] in ([b"started"], [b"read"]):
                 with self._lock:
+                    self.kernel = fields[1].decode() if fields[1:] else self.kernel
                     self._free = True
                     self._send()
             buffer = buffer[newline + 1 + size :]

@@ -37,13 +37,14 @@ class Local:
         if ipvlan:
             require_ipvlan()
 
-    def start(self, script: str, mailbox: int, _: Plan | None = None) -> Process:
+    def start(self, script: str, _: Plan | None = None, mailbox: int | None = None) -> Process:
         """Start bash with `script` in a separate session."""
         file = memory_file(script.encode())
+        files = [file] if mailbox is None else [file, mailbox]
         try:
             return Process(
-                ["bash", f"/proc/self/fd/{file}", f"/proc/self/fd/{mailbox}"],
-                passed=(file, mailbox, *self._lock),
+                ["bash", *(f"/proc/self/fd/{each}" for each in files)],
+                passed=(*files, *self._lock),
                 # Where bash puts the stdin of a command that is too long for a pipe.
                 variables={"TMPDIR": "/dev/shm"} if os.access("/dev/shm", os.W_OK) else {},  # noqa: S108
                 at_death=signal.SIGTERM,

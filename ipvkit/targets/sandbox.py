@@ -30,11 +30,12 @@ class Sandbox:
         require("unshare", "bash", "mount", "ip")
         require_ipvlan(*_UNSHARE)
 
-    def start(self, script: str, mailbox: int, _: Plan | None = None) -> Process:
+    def start(self, script: str, _: Plan | None = None, mailbox: int | None = None) -> Process:
         """Start bash with `script` in new namespaces, with an empty /run and the loopback up."""
         file = memory_file(f"{_PROLOGUE}{script}".encode())
+        files = [file] if mailbox is None else [file, mailbox]
         try:
-            return Process([*_bash(file), f"/proc/self/fd/{mailbox}"], passed=(file, mailbox))
+            return Process(_bash(*files), passed=files)
         finally:
             os.close(file)
 
@@ -48,5 +49,5 @@ class Sandbox:
         return in_foreground(_bash(file), file)
 
 
-def _bash(file: int) -> list[str]:
-    return [*_UNSHARE, "bash", f"/proc/self/fd/{file}"]
+def _bash(*files: int) -> list[str]:
+    return [*_UNSHARE, "bash", *(f"/proc/self/fd/{file}" for file in files)]

@@ -117,18 +117,22 @@ class Uml:
         require(*_PROGRAMS)
         _memory_folder(_MEMORY_MIB)
 
-    def start(self, script: str, mailbox: int, plan: Plan | None = None) -> Process:
+    def start(self, script: str, plan: Plan | None = None, mailbox: int | None = None) -> Process:
         """Start a kernel with bash and `script` as its first process, and what `plan` needs."""
         guest = guest_of(plan)
-        # The size of a block device is that of its file when the kernel starts.
-        os.truncate(mailbox, MAILBOX_BYTES)
         # The terminal echoes the requests to the output of the second line, which is discarded.
-        lines = ("con0=null,fd:2", "ssl0=null,fd:1", "ssl1=fd:0,null", f"ubd1r=/proc/self/fd/{mailbox}")
+        devices = ["con0=null,fd:2", "ssl0=null,fd:1", "ssl1=fd:0,null"]
         file = _block_device(guest, f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}")
+        files = [file]
+        if mailbox is not None:
+            # The size of a block device is that of its file when the kernel starts.
+            os.truncate(mailbox, MAILBOX_BYTES)
+            devices.append(f"ubd1r=/proc/self/fd/{mailbox}")
+            files.append(mailbox)
         try:
             return _Kernel(
-                [*_on_one_cpu(), *_kernel(guest, file, *lines)],
-                passed=(file, mailbox),
+                [*_on_one_cpu(), *_kernel(guest, file, *devices)],
+                passed=files,
                 variables={"TMPDIR": _memory_folder(guest.memory_mib)},
             )
         finally:

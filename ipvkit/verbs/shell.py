@@ -65,9 +65,8 @@ def run(
     inbox: SimpleQueue[bytes | Signal] = SimpleQueue()
     deadline = time.monotonic() + timeout_s
     printed = Printed(nonce, write)
-    mailbox = os.memfd_create("unused")
     with signals_into(inbox):
-        running = target.start(payload, mailbox)
+        running = target.start(payload)
         reader = threading.Thread(target=_read, args=(running, inbox), daemon=True)
         reader.start()
         try:
@@ -77,7 +76,6 @@ def run(
             running.kill()
             reader.join()
             running.close()
-            os.close(mailbox)
             printed.end()
     if printed.exit_code is not None:
         return printed.exit_code

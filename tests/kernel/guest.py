@@ -1,6 +1,5 @@
 """A uml guest in which tests run commands: a machine of its own, with ipvlan, to do anything to."""
 
-import os
 import secrets
 import threading
 from dataclasses import dataclass
@@ -24,8 +23,7 @@ def in_guest(script: str, timeout_s: float = 600) -> Said:
     mark = secrets.token_hex(8)
     # Through a pipe, so that nothing takes the guest's serial line for a person's terminal.
     payload = f"(\n{script}\n) 2>&1 | cat\necho {mark} ${{PIPESTATUS[0]}}\n"
-    mailbox = os.memfd_create("unused")
-    running = Uml().start(payload, mailbox)
+    running = Uml().start(payload)
     timer = threading.Timer(timeout_s, running.kill)
     timer.start()
     output = b""
@@ -34,7 +32,6 @@ def in_guest(script: str, timeout_s: float = 600) -> Said:
     timer.cancel()
     running.kill()
     running.close()
-    os.close(mailbox)
     text, found, code = output.decode(errors="replace").rpartition(mark)
     assert found, f"the guest ended early: {output.decode(errors='replace')}\n{running.complaint()}"
     return Said(int(code), text)

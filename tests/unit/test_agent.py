@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipvkit.core.command import Command, Completed
+from ipvkit.plan.steps import Plan
 from ipvkit.targets.agent import KILLED, Agent, Ended, Inbox
 from ipvkit.targets.local import Local
+from ipvkit.targets.process import Process
 
 BOUND_S = 60.0
 
@@ -53,6 +55,25 @@ def until(condition: Callable[[], bool]) -> None:
 def test_the_kernel_is_reported(agent: Agent) -> None:
     run(agent, [{"x": Command(("true",))}])
     assert agent.kernel == os.uname().release
+
+
+class _Late(Local):
+    """Its agent starts half a second late, and ends where something was written to it before."""
+
+    def start(self, script: str, plan: Plan | None = None, mailbox: int | None = None) -> Process:
+        return super().start(f"! read -r -t 0.5 || exit 3\n{script}", plan, mailbox)
+
+
+def test_nothing_is_written_before_the_agent_has_started() -> None:
+    """A uml kernel can lose what is written before it opens its serial line."""
+    with Agent(_Late(), SimpleQueue()) as agent:
+        agent.start([{"first": Command(("true",))}])
+        agent.start([{"second": Command(("false",))}])
+        done = ended(agent.inbox, 2)
+    assert {key: completed and completed.exit_code for key, completed in done.items()} == {
+        "first": 0,
+        "second": 1,
+    }
 
 
 WORDS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), max_size=20)
