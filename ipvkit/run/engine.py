@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 from ipvkit.core.command import Completed
-from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, UsageError
+from ipvkit.core.errors import CommandFailed, IpvkitError, UsageError
 from ipvkit.lab import Prober
 from ipvkit.plan import resources
 from ipvkit.plan.resources import ResourceState, is_new, is_number, state_of
@@ -39,6 +39,7 @@ from ipvkit.run.leftovers import (
 )
 from ipvkit.run.rollback import Began, Finished, Listener, Rollback, Stopping, rollback
 from ipvkit.targets.agent import KILLED, Agent, Ended, Inbox, Target
+from ipvkit.targets.process import ENDED
 from ipvkit.tools.ip import failed_lines
 
 _UNDONE = "what was done has been undone"
@@ -205,16 +206,14 @@ class _Engine:
         result = self.result
         if self.gone:
             if result.failure is not None:
-                ended = f"target {result.target} has ended, with everything in it"
-                result.failure.hint = result.failure.hint.replace(_UNDONE, ended)
+                result.failure.hint = result.failure.hint.replace(_UNDONE, ENDED)
             return
-        try:
-            done = rollback(self.journal, self.agent, self.listener, self.views)
-        except Interrupted as problem:
-            self._kill()
-            result.failure = result.failure or problem
-            return
+        done = rollback(self.journal, self.agent, self.listener, self.views)
         result.undone, result.left_alone = done.undone, tuple(done.alone.values())
+        if done.failure is not None:
+            self._kill()
+            result.failure = result.failure or done.failure
+            return
         result.residue = (*done.left, *self._left_since(before, done))
         if result.failure is not None and result.residue:
             result.failure.hint = result.failure.hint.replace(_UNDONE, _NOT_ALL_UNDONE)

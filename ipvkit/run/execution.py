@@ -14,6 +14,7 @@ from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
 from ipvkit.core.interrupts import EARLIER
 from ipvkit.targets.agent import Agent, Ended, Inbox, Target
+from ipvkit.targets.process import ENDED
 from ipvkit.targets.programs import require
 from ipvkit.tools.ip import LINES_A_S
 
@@ -148,7 +149,8 @@ def in_order(
 ) -> Iterator[tuple[str, Completed]]:
     """Run `commands` one after another and yield how each ended; one that hangs is killed.
 
-    A signal is passed to `on_signal` and does not stop them. Raise CommandFailed where no command starts.
+    A signal is passed to `on_signal` and does not stop them. Raise CommandFailed where no command starts, or
+    where an ephemeral target ended with the one that hung.
     """
     left = dict(commands)
     while left:
@@ -168,6 +170,9 @@ def in_order(
                         yield key, completed
                 case None:
                     agent.kill()
+                    if agent.target.ephemeral:
+                        late = str(next(iter(left.values())))
+                        raise CommandFailed("an undo did not end in time", ENDED, command=late)
                 case _:
                     pass
         if not some:

@@ -12,6 +12,7 @@ from ipvkit.run.batches import Job, undo_jobs
 from ipvkit.run.execution import Signal, ask, in_order, interrupted
 from ipvkit.run.journal import Entry, Journal, mark_of_netns
 from ipvkit.targets.agent import Agent
+from ipvkit.targets.process import ENDED
 from ipvkit.tools.ip import failed_lines
 
 
@@ -47,13 +48,14 @@ class Rollback:
     """The result: the undos that ran, a line for each leftover, and why a resource was left `alone`.
 
     Leftovers (`left`) stay in the journal. What was left alone belongs to another user now, and does not.
-    `seen` is the output of the views `also`.
+    `seen` is the output of the views `also`. `failure` is why an ephemeral target ended too early.
     """
 
     undone: list[Finished] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     alone: dict[str, str] = field(default_factory=dict)
     seen: dict[str, Completed] = field(default_factory=dict)
+    failure: IpvkitError | None = None
 
 
 def rollback(
@@ -112,8 +114,11 @@ class _Rollback:
     def run(self) -> Rollback:
         entries = list(reversed(self.journal.entries.values()))
         if self.agent.target.ephemeral:
-            self._undo([entry for entry in entries if entry.certain])
-            self._look_again(())
+            try:
+                self._undo([entry for entry in entries if entry.certain])
+                self._look_again(())
+            except IpvkitError as problem:
+                self.result.failure = problem
             return self.result
         try:
             observation = look_for(resources_of(entries), self.agent, self._signal)
@@ -181,16 +186,16 @@ class _Rollback:
             for id, completed in in_order(self.agent, commands, self._signal):
                 done.add(id)
                 self._take(*jobs[id], completed)
-        except Interrupted:
-            raise
         except IpvkitError as problem:
+            if self.agent.target.ephemeral:
+                raise
             for ids, job in (what for id, what in jobs.items() if id not in done):
                 self._take(ids, job, Completed(127, "", problem.message, 0.0))
 
     def _signal(self, news: Signal) -> None:
         self._report(Stopping(news.name))
         if self.agent.target.ephemeral:
-            raise interrupted(news, "the target has ended, with everything in it")
+            raise interrupted(news, ENDED)
 
     def _take(self, ids: tuple[str, ...], job: Job, completed: Completed) -> None:
         """Record how an undo has ended, for each of the `ids` that it undoes."""

@@ -106,6 +106,9 @@ class Process:
         os.close(file)
 
 
+ENDED = "the target has ended, with everything in it"
+"""The hint of an error that ends an ephemeral target."""
+
 GRACE_S = 5.0
 """How long to wait for a killed process, in seconds: the kernel may block it, or a child hold its pipe."""
 
@@ -204,7 +207,7 @@ def _wait(running: sh.RunningCommand, timeout_s: float | None = None) -> None:
 
 def _end(number: int, _frame: FrameType | None) -> None:
     name = signal.Signals(number).name
-    raise Interrupted(f"interrupted by {name}", "the target has ended, with everything in it")
+    raise Interrupted(f"interrupted by {name}", ENDED)
 
 
 @contextmanager

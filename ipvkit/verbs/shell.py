@@ -15,7 +15,7 @@ from ipvkit.core.errors import CommandFailed
 from ipvkit.lab import GATEWAY, NEIGHBOUR
 from ipvkit.plan.steps import Plan
 from ipvkit.run.execution import Signal, interrupted, signals_into
-from ipvkit.targets.process import Process
+from ipvkit.targets.process import ENDED, Process
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
@@ -104,7 +104,7 @@ def _next(inbox: "SimpleQueue[bytes | Signal]", deadline: float) -> bytes:
     except Empty:
         raise CommandFailed("the script did not end in time", "raise --timeout") from None
     if isinstance(news, Signal):
-        raise interrupted(news, "the target has ended, with everything in it")
+        raise interrupted(news, ENDED)
     return news
 
 

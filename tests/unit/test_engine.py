@@ -593,6 +593,17 @@ def test_where_all_ends_with_the_target_a_signal_during_the_undo_ends_it(number:
     assert result.residue == ()
 
 
+def test_where_all_ends_with_the_target_an_undo_that_hangs_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "BOUND_S", 0.05)
+    target = Told(hangs=["undo b2"])
+    target.ephemeral = True
+    result, _ = run(THREE, target)
+    assert isinstance(result.failure, CommandFailed)
+    assert result.failure.command == "undo b2"
+    assert judge(result).exit_code == 4
+    assert (target.agents, result.residue) == (1, ())
+
+
 @SIGNALS
 def test_a_signal_during_a_look_of_the_undo_is_reported_and_the_look_goes_on(number: signal.Signals) -> None:
     inbox: SimpleQueue[object] = SimpleQueue()
