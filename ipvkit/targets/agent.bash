@@ -33,8 +33,13 @@ report() { # LINE [OUTPUT]
 contents() { # FILE: read it into `text`, without NULs, which a variable cannot hold
   local piece=''
   text=''
+  [[ -s $1 ]] || return 0
   while IFS= read -r -d '' piece; do text+=$piece; done <"$1"
   text+=$piece
+}
+
+words() { # COUNT: read so many words of the mailbox into `words`
+  mapfile -d '' -t -n "$1" -u "$mail" words
 }
 
 row() { # NAME OUT ERR, and for each command KEY COUNT WORDS... STDIN
@@ -76,21 +81,31 @@ while read -r verb argument; do
   case $verb in
     run | now)
       while read -r -t 0 -u "$rest"; do read -r -N 1 -u "$rest"; done
-      mapfile -d '' -t -n "$argument" words <"$mailbox"
-      report read
-      if [[ $verb == now ]]; then
-        unset "rows[${words[1]}]"
-        row "${words[@]:1}"
-        continue
-      fi
-      while ((${#words[@]})); do
+      exec {mail}<"$mailbox"
+      while ((argument > 0)); do
+        words 4
+        size=${words[0]} place=("${words[@]:1}")
+        ((argument -= size + 1))
+        if [[ $verb == now ]]; then
+          unset "rows[${place[0]}]"
+          # One command after another: bash is slow with long lists, and so is a fork with much memory.
+          for ((size -= 3; size > 0; size -= 3 + ${#words[@]} - 1)); do
+            words 2
+            command=("${words[@]}")
+            words $((command[1] + 1))
+            row "${place[@]}" "${command[@]}" "${words[@]}"
+          done
+          continue
+        fi
+        words $((size - 3))
         {
           trap 'over=1 again=1; [[ -z ${child-} ]] || kill -KILL "$child"' TERM
-          row "${words[@]:1:words[0]}"
+          row "${place[@]}" "${words[@]}"
         } &
-        rows[${words[1]}]=$!
-        words=("${words[@]:1 + words[0]}")
+        rows[${place[0]}]=$!
       done
+      exec {mail}<&-
+      report read
       ;;
     stop) kill -TERM "${rows[$argument]-}" 2>/dev/null ;;
     rest) printf . >&"$rest" ;;

@@ -91,7 +91,9 @@ class Agent:
         self._row_of_key: dict[str, _Row] = {}
         self._waiting: list[_Row] = []
         self._free = False
-        """Whether the agent reads the mailbox: it has started, and has read the last request."""
+        """Whether the agent waits for a request: it has started, and has read the last one."""
+        self._over = False
+        """Whether the agent has ended."""
         self._process: Process | None = None
         self._reader: threading.Thread | None = None
         self._mailbox = -1
@@ -119,6 +121,8 @@ class Agent:
                 what = f"{size} bytes of commands are too many; at most {MAILBOX_BYTES} run at once"
                 raise CommandFailed(what)
             self._send()
+        if self._over:
+            self._end_all()
 
     def stop(self, key: str) -> None:
         """Kill the command `key`, and begin no other in its row."""
@@ -146,11 +150,11 @@ class Agent:
             self._process.close()
             os.close(self._mailbox)
         self._process = self._reader = None
-        self._free = False
 
     def _begin(self) -> None:
         if self._process is not None:
             return
+        self._free = self._over = False
         self._mailbox = os.memfd_create("ipvkit-mailbox")
         try:
             self._process = self.target.start(_script(), self._plan, self._mailbox)
@@ -224,6 +228,7 @@ class Agent:
     def _end_all(self) -> None:
         """Report each command that has not ended as killed, or as not begun."""
         with self._lock:
+            self._over = True
             self._waiting.clear()
             for row in list(self._rows.values()):
                 # The first that has not ended may have begun.

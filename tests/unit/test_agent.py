@@ -60,8 +60,8 @@ def test_the_kernel_is_reported(agent: Agent) -> None:
 class _Late(Local):
     """Its agent starts half a second late, and ends where something was written to it before."""
 
-    def start(self, script: str, plan: Plan | None = None, mailbox: int | None = None) -> Process:
-        return super().start(f"! read -r -t 0.5 || exit 3\n{script}", plan, mailbox)
+    def start(self, script: str, _: Plan | None = None, mailbox: int | None = None) -> Process:
+        return super().start(f"! read -r -t 0.5 || exit 3\n{script}", mailbox=mailbox)
 
 
 def test_nothing_is_written_before_the_agent_has_started() -> None:
@@ -74,6 +74,20 @@ def test_nothing_is_written_before_the_agent_has_started() -> None:
         "first": 0,
         "second": 1,
     }
+
+
+class _Brief(Local):
+    """Its agent ends when it has started."""
+
+    def start(self, script: str, _: Plan | None = None, mailbox: int | None = None) -> Process:
+        return super().start(f"echo started 6.12.0; exit 3\n{script}", mailbox=mailbox)
+
+
+def test_what_is_started_after_the_agent_has_ended_is_reported_as_killed() -> None:
+    with Agent(_Brief(), SimpleQueue()) as agent:
+        for name in ("first", "second"):
+            agent.start([{name: Command(("true",)), f"after {name}": Command(("true",))}])
+            assert ended(agent.inbox, 2) == {name: KILLED, f"after {name}": None}
 
 
 WORDS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), max_size=20)
