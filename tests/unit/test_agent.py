@@ -178,11 +178,13 @@ def test_a_command_that_is_stopped_is_killed_and_no_other_of_its_row_begins(
 
 def test_at_rest_what_runs_is_let_end_and_no_other_begins(agent: Agent, tmp_path: Path) -> None:
     begun, over = tmp_path / "begun", tmp_path / "over"
-    agent.start(
-        [{"x": sh(f"touch {begun}; until [ -e {over} ]; do sleep 0.01; done; echo x"), "y": sh("true")}]
-    )
+    runs = sh(f"touch {begun}; until [ -e {over} ]; do sleep 0.01; done; echo x")
+    agent.start([{"x": runs, "y": sh("true")}, {"z": sh("exec sleep 1000")}])
     until(begun.exists)
     agent.rest()
+    # Requests are read in order: when this one has been, the agent rests.
+    agent.stop("z")
+    assert list(ended(agent.inbox, 1)) == ["z"]
     over.touch()
     found = ended(agent.inbox, 2)
     assert found["x"] is not None
