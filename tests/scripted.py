@@ -140,9 +140,10 @@ class _Process:
 
     def _report(self, key: str, completed: Completed | None) -> None:
         if completed is None:
-            self.reports.put(f"{key} - 0 0 0\n\n".encode())
+            self.reports.put(f"{key} - 0 0 0\n".encode())
             return
         out, err = completed.stdout.encode(), completed.stderr.encode()
         code = completed.exit_code if completed.exit_code >= 0 else 128 - completed.exit_code
+        body = out + err + b"\n" if out or err else b""
         took = round(completed.duration_s * 1e6)
-        self.reports.put(f"{key} {code} {took} {len(out)} {len(err)}\n".encode() + out + err + b"\n")
+        self.reports.put(f"{key} {code} {took} {len(out)} {len(err)}\n".encode() + body)

@@ -3,31 +3,34 @@
 #
 # agent.bash MAILBOX: each line on stdin is a request:
 #   run COUNT   read COUNT words, each ended by NUL, from MAILBOX: rows of commands, which run concurrently
-#   now COUNT   the same for one row, without a separate process: no other request is read until it has ended
+#   now COUNT   the same for one row while no other runs, without a process for it: meanwhile no request is read
 #   stop ROW    kill the command that runs in that row, and begin no other there
 #   rest        begin no other command in any row
 # A row is: its number of words after this one, its name, the files for stdout and stderr, and for each command
 # its key, its number of words, these words, and its stdin. The commands of a row run one after another.
 # Each line on stdout is a report: `started KERNEL`; `read`, when MAILBOX may be written again; and for a command
 # `KEY EXIT_CODE MICROSECONDS STDOUT_BYTES STDERR_BYTES` (a hyphen for what did not begin), then its stdout and
-# stderr, then a newline. At the end of stdin, or on TERM, it ends with everything that it has started.
+# stderr with a newline, if there are any. At the end of stdin, or on TERM, it ends with all that it has started.
 set -uf
 export LC_ALL=C
 export -n PWD OLDPWD SHLVL TMPDIR
-mailbox=$1
+mailbox=$1 verb=now
 declare -A rows=()
 trap 'kill -KILL 0' TERM
 
-# Two pipes: a row may write to stdout while it holds the byte of one; a byte in the other is for `rest`.
+# Three pipes: a row may write to stdout while it holds the byte of one; a byte in another is for `rest`; each
+# row writes a byte into the third when it can be stopped.
 exec {pipe}<<<''
 exec {turn}<>"/proc/self/fd/$pipe" {pipe}<<<''
-exec {rest}<>"/proc/self/fd/$pipe" {pipe}<&-
+exec {rest}<>"/proc/self/fd/$pipe" {pipe}<<<''
+exec {ready}<>"/proc/self/fd/$pipe" {pipe}<&-
 read -r -N 1 -u "$rest"
+read -r -N 1 -u "$ready"
 
 report() { # LINE [OUTPUT]
-  read -r -N 1 -u "$turn"
-  printf '%s\n' "$@"
-  printf '\n' >&"$turn"
+  [[ $verb == now ]] || read -r -N 1 -u "$turn"
+  printf '%s\n' "$1" ${2:+"$2"}
+  [[ $verb == now ]] || printf . >&"$turn"
 }
 
 contents() { # FILE: read it into `text`, without NULs, which a variable cannot hold
@@ -38,18 +41,16 @@ contents() { # FILE: read it into `text`, without NULs, which a variable cannot 
   text+=$piece
 }
 
-words() { # COUNT: read so many words of the mailbox into `words`
-  mapfile -d '' -t -n "$1" -u "$mail" words
-}
-
-row() { # NAME OUT ERR, and for each command KEY COUNT WORDS... STDIN
-  local out=$2 err=$3 key command input began code text said child='' over='' again=''
-  shift 3
-  while (($#)); do
-    key=$1 command=("${@:3:$2}") input=${*:3+$2:1}
-    shift $((3 + $2))
-    if [[ -n $over ]] || read -r -t 0 -u "$rest"; then
-      report "$key - 0 0 0" ''
+row() { # AT: run the commands of the row that begins there in `words`
+  local at=$(($1 + 4)) end=$(($1 + 1 + words[$1])) out=${words[$1 + 2]} err=${words[$1 + 3]}
+  local key last command input began code text said child='' over='' again=''
+  while ((at < end)); do
+    key=${words[at]} command=()
+    # For a part of an array bash reads all of it, which takes longer than to start a process.
+    for ((last = at + 1 + words[at + 1], at += 2; at <= last; at++)); do command+=("${words[at]}"); done
+    input=${words[at++]}
+    if [[ $verb == run ]] && { [[ -n $over ]] || read -r -t 0 -u "$rest"; }; then
+      report "$key - 0 0 0"
       continue
     fi
     began=${EPOCHREALTIME/./}
@@ -59,6 +60,7 @@ row() { # NAME OUT ERR, and for each command KEY COUNT WORDS... STDIN
       "${command[@]}" </dev/null >"$out" 2>"$err" &
     fi
     child=$!
+    [[ -z $over ]] || kill -KILL "$child"
     # A signal ends a wait early; how the command ended can be asked again.
     while
       again=''
@@ -81,31 +83,22 @@ while read -r verb argument; do
   case $verb in
     run | now)
       while read -r -t 0 -u "$rest"; do read -r -N 1 -u "$rest"; done
-      exec {mail}<"$mailbox"
-      while ((argument > 0)); do
-        words 4
-        size=${words[0]} place=("${words[@]:1}")
-        ((argument -= size + 1))
+      mapfile -d '' -t -n "$argument" words <"$mailbox"
+      report read
+      for ((at = 0; at < argument; at += 1 + words[at])); do
         if [[ $verb == now ]]; then
-          unset "rows[${place[0]}]"
-          # One command after another: bash is slow with long lists, and so is a fork with much memory.
-          for ((size -= 3; size > 0; size -= 3 + ${#words[@]} - 1)); do
-            words 2
-            command=("${words[@]}")
-            words $((command[1] + 1))
-            row "${place[@]}" "${command[@]}" "${words[@]}"
-          done
+          unset "rows[${words[at + 1]}]"
+          row "$at"
           continue
         fi
-        words $((size - 3))
         {
           trap 'over=1 again=1; [[ -z ${child-} ]] || kill -KILL "$child"' TERM
-          row "${place[@]}" "${words[@]}"
+          printf . >&"$ready"
+          row "$at"
         } &
-        rows[${place[0]}]=$!
+        rows[${words[at + 1]}]=$!
+        read -r -N 1 -u "$ready"
       done
-      exec {mail}<&-
-      report read
       ;;
     stop) kill -TERM "${rows[$argument]-}" 2>/dev/null ;;
     rest) printf . >&"$rest" ;;

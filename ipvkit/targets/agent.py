@@ -109,7 +109,7 @@ class Agent:
     def start(self, rows: Iterable[Mapping[str, Command]], *, brief: bool = False) -> None:
         """Start the commands of each of `rows` one after another, and the rows concurrently.
 
-        One row that is `brief` costs a process less, and can only be killed, not stopped.
+        One row that is `brief` costs a process less where no other runs, and can only be killed, not stopped.
         Raise MissingRequirement or CommandFailed where the agent does not start.
         """
         self._begin()
@@ -193,7 +193,8 @@ class Agent:
         if not (self._free and self._waiting):
             return
         words = [word for row in self._waiting for word in row.words]
-        verb = "now" if len(self._waiting) == 1 and self._waiting[0].brief else "run"
+        alone = len(self._rows) == len(self._waiting) == 1
+        verb = "now" if alone and self._waiting[0].brief else "run"
         self._waiting, self._free = [], False
         os.pwrite(self._mailbox, b"".join(b"%s\0" % word for word in words), 0)
         self._write(f"{verb} {len(words)}\n")
@@ -241,12 +242,12 @@ class Agent:
             fields = buffer[:newline].split()
             size = 0
             if len(fields) == 5 and fields[0].isdigit():
-                out, err = int(fields[3]), int(fields[4])
-                size = out + err + 1
+                out, both = int(fields[3]), int(fields[3]) + int(fields[4])
+                size = both + 1 if both else 0
                 body = buffer[newline + 1 : newline + 1 + size]
                 if len(body) < size:
                     break
-                self._report(int(fields[0]), fields[1], int(fields[2]), body[:out], body[out:-1])
+                self._report(int(fields[0]), fields[1], int(fields[2]), body[:out], body[out:both])
             elif fields[:1] in ([b"started"], [b"read"]):
                 with self._lock:
                     self.kernel = fields[1].decode() if fields[1:] else self.kernel
