@@ -4,16 +4,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv6Address,
-    IPv6Interface,
-    ip_address,
-    ip_interface,
-)
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 from typing import Any
 
+from ipvkit.core.values import InterfaceAddress
 from ipvkit.tools.ip.plain import NotUnderstood, Words, flags, form, number, take, take_known
 from ipvkit.tools.ip.reading import Entry
 
@@ -26,8 +20,8 @@ class Address:
     none is printed. `flags` are the words without a value: dynamic, secondary, tentative.
     """
 
-    address: IPv4Interface | IPv6Interface
-    peer: IPv4Interface | IPv6Interface | None = None
+    address: InterfaceAddress
+    peer: InterfaceAddress | None = None
     broadcast: IPv4Address | None = None
     scope: str | None = None
     label: str | None = None
@@ -59,14 +53,15 @@ def addresses(link: Entry) -> tuple[tuple[Address, ...], tuple[str, ...]]:
 
 
 def _address(info: Entry) -> Address:
-    peer = info.text_or_none("address")
+    peer, broadcast = info.text_or_none("address"), info.text_or_none("broadcast")
     length = info.number_or_none("prefixlen")
     try:
-        local = _ip(info.text("local"), info.text_or_none("family"))
-        broadcast = info.text_or_none("broadcast")
+        if length is None:
+            raise info.unparsable()
+        local = ip(info.text("local"), info.text_or_none("family"))
         return Address(
-            address=ip_interface((local, _length(length)) if peer is None else local),
-            peer=None if peer is None else ip_interface((_ip(peer), _length(length))),
+            address=ip_interface((local, length) if peer is None else local),
+            peer=None if peer is None else ip_interface((ip(peer), length)),
             broadcast=None if broadcast is None else IPv4Address(broadcast),
             scope=info.text_or_none("scope"),
             label=info.text_or_none("label"),
@@ -81,18 +76,12 @@ def _address(info: Entry) -> Address:
         raise info.unparsable() from None
 
 
-def _ip(text: str, family: str | None = None) -> IPv4Address | IPv6Address:
+def ip(text: str, family: str | None = None) -> IPv4Address | IPv6Address:
     """Return the address that `text` is; raise ValueError where it is none, or one of another family."""
     found = ip_address(text)
     if "%" in text or (family is not None and not isinstance(found, _FAMILIES[family])):
         raise ValueError(text)
     return found
-
-
-def _length(length: int | None) -> int:
-    if length is None or length < 0:
-        raise ValueError(length)
-    return length
 
 
 def _lifetime(info: Entry, key: str) -> int | None:
@@ -108,8 +97,8 @@ _SECONDS = re.compile(r"(-?[0-9]{1,12})sec|forever")
 _METRIC = form("metric", Words.number)
 _ATTRIBUTES = (
     _METRIC
-    | form("brd=broadcast", lambda words: words.valid(lambda word: _ip(word, "inet")))
-    | form("any=anycast", lambda words: words.valid(_ip))
+    | form("brd=broadcast", lambda words: words.valid(lambda word: ip(word, "inet")))
+    | form("any=anycast", lambda words: words.valid(ip))
     | form("scope proto=protocol flags=ifa_flags", Words.word)
     | flags("secondary temporary nodad optimistic dadfailed home deprecated tentative permanent dynamic")
     | flags("mngtmpaddr noprefixroute autojoin stable-privacy")
@@ -120,7 +109,8 @@ def take_address(words: Words, ifname: str, into: dict[str, Any], *, ended: bool
     """Put ``inet …``, the address of a line, `into` its object; raise NotUnderstood after what is known."""
     family = words.word()
     # The label is the only word that nothing announces: it is the last one, and any word can be a name.
-    label = words.take_last() if family == "inet" and _is_label(words.peek_last(), ifname) else ""
+    is_label = words.peek_last() == ifname or words.peek_last().startswith(f"{ifname}:")
+    label = words.take_last() if family == "inet" and is_label else ""
     _take_prefix(words, into, family)
     take_known(words, _ATTRIBUTES, into)
     # Where the output stops, such a word can be any other that was cut.
@@ -149,10 +139,6 @@ def take_lifetimes(words: Words, into: dict[str, Any]) -> None:
     into.update(found)
 
 
-def _is_label(word: str, ifname: str) -> bool:
-    return word == ifname or word.startswith(f"{ifname}:")
-
-
 def _take_prefix(words: Words, into: dict[str, Any], family: str | None = None) -> None:
     """Take ``A/24`` or ``A peer B/24``."""
     local, slash, length = words.word().partition("/")
@@ -162,8 +148,8 @@ def _take_prefix(words: Words, into: dict[str, Any], family: str | None = None) 
         peer, _, length = words.word().partition("/")
     prefixlen = number(length, digits=3)
     try:
-        _ip(local, family)
-        ip_interface((_ip(peer or local, family), prefixlen))
+        ip(local, family)
+        ip_interface((ip(peer or local, family), prefixlen))
     except ValueError:
         raise NotUnderstood from None
     ends = {"local": local, "address": peer} if peer else {"local": local}

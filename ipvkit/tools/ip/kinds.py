@@ -4,23 +4,19 @@ The words are those of iproute2: ip/iplink_bridge.c, ip/iplink_macvlan.c and so 
 """
 
 import re
-from collections.abc import Callable, Mapping
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-from ipvkit.tools.ip.plain import Attribute, Form, NotUnderstood, Words, flags, form, number, put
+from ipvkit.tools.ip.addr import ip
+from ipvkit.tools.ip.plain import Form, NotUnderstood, Words, flags, form, named, number, put
 
+_BRACKETED = re.compile(r"\(([0-9]{1,12})\)")
 _HARDWARE_ADDRESS = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2})*")
 
 
 def is_hardware_address(word: str) -> bool:
     """Return whether this is an address of a link: of hardware, or of the tunnel that the link is."""
-    return bool(_HARDWARE_ADDRESS.fullmatch(word)) or _is_address(word)
-
-
-def _is_address(word: str) -> bool:
     try:
-        return "%" not in word and bool(ip_address(word).packed)
+        return bool(_HARDWARE_ADDRESS.fullmatch(word) or ip(word))
     except ValueError:
         return False
 
@@ -38,39 +34,18 @@ def _number_or_word(words: Words) -> int | str:
     return number(word) if word.isascii() and word.isdecimal() else word
 
 
-def _number_but(names: Mapping[str, int]) -> Callable[[Words], int]:
-    """Return how a number is read that may be one of `names` instead."""
-
-    def read(words: Words) -> int:
-        word = words.word()
-        return names[word] if word in names else number(word)
-
-    return read
-
-
-def _comma_list(words: Words) -> list[str]:
-    return words.word().split(",")
-
-
-def _word_but_none(words: Words) -> str | None:
-    word = words.word()
-    return None if word == "none" else word
-
-
 # --- macvlan, vlan ------------------------------------------------------------------------------------
 
 
 def _remotes(words: Words, into: dict[str, Any]) -> None:
     """Take ``remotes (2) MAC MAC``: the source addresses of a macvlan."""
-    count = words.word()
-    if not (count.startswith("(") and count.endswith(")")):
-        raise NotUnderstood
+    count = int(words.match(_BRACKETED)[1])
     remotes = []
     while _HARDWARE_ADDRESS.fullmatch(words.peek()):
         remotes.append(words.word())
-    if number(count[1:-1]) != len(remotes):
+    if count != len(remotes):
         raise NotUnderstood
-    put(into, "macaddr_count", len(remotes))
+    put(into, "macaddr_count", count)
     if remotes:
         put(into, "macaddr_data", remotes)
 
@@ -148,9 +123,9 @@ _BOND: Form = (
     | form("arp_missed_max resend_igmp num_grat_arp=num_peer_notif all_slaves_active", Words.number)
     | form("min_links lp_interval packets_per_slave ad_actor_sys_prio", Words.number)
     | form("ad_user_port_key tlb_dynamic_lb", Words.number)
-    | form("arp_validate", _word_but_none)
+    | form("arp_validate", named({"none": None}, Words.word))
     | form("coupled_control", Words.on_off)
-    | form("arp_ip_target ns_ip6_target", _comma_list)
+    | form("arp_ip_target ns_ip6_target", lambda words: words.word().split(","))
     | form("ad_actor_system", hardware_address)
     | {
         f"ad_{key}": lambda words, into, key=key: _put_ad_info(words, into, key)
@@ -167,20 +142,10 @@ _BOND_PORT: Form = (
 # --- vxlan, tun, vrf ----------------------------------------------------------------------------------
 
 
-def _endpoint(key: str) -> Attribute:
-    """Return how an end of a tunnel is taken, which has a key for each family."""
-
-    def take(words: Words, into: dict[str, Any]) -> None:
-        word = words.word()
-        if not _is_address(word):
-            raise NotUnderstood
-        put(into, f"{key}6" if isinstance(ip_address(word), IPv6Address) else key, word)
-
-    return take
-
-
-def _ports(words: Words) -> dict[str, int]:
-    return {"low": words.number(), "high": words.number()}
+def _take_endpoint(key: str, words: Words, into: dict[str, Any]) -> None:
+    """Take an end of a tunnel, which has a key for each family."""
+    word = words.valid(ip)
+    put(into, f"{key}6" if ":" in word else key, word)
 
 
 _VXLAN_SWITCHES = (
@@ -191,13 +156,16 @@ _VXLAN_SWITCHES = (
 _VXLAN: Form = (
     form("id dstport=port maxaddr=limit", Words.number)
     | form("dev=link df flowlabel=label", Words.word)
-    | form("srcport=port_range", _ports)
-    | form("ttl", _number_but({"auto": 0}))
-    | form("ageing", _number_but({"none": 0}))
+    | form("srcport=port_range", lambda words: {"low": words.number(), "high": words.number()})
+    | form("ttl", named({"auto": 0}, Words.number))
+    | form("ageing", named({"none": 0}, Words.number))
     | flags("gbp gpe")
     | flags(_VXLAN_SWITCHES)
     | {f"no{name}": taken for name, taken in flags(_VXLAN_SWITCHES, False).items()}
-    | {end: _endpoint(end) for end in ("group", "remote", "local")}
+    | {
+        end: lambda words, into, end=end: _take_endpoint(end, words, into)
+        for end in ("group", "remote", "local")
+    }
 )
 _TUN: Form = (
     form("type", Words.word)
@@ -209,19 +177,9 @@ _TUN: Form = (
 _IPVLAN: Form = form("mode", Words.word) | flags("bridge private vepa")
 _VRF: Form = form("table", Words.number)
 
-KINDS: Mapping[str, Form] = {
-    "bond": _BOND,
-    "bridge": _BRIDGE,
-    "ipvlan": _IPVLAN,
-    "ipvtap": _IPVLAN,
-    "macvlan": _MACVLAN,
-    "macvtap": _MACVLAN,
-    "tun": _TUN,
-    "vlan": _VLAN,
-    "vrf": _VRF,
-    "vxlan": _VXLAN,
-}
+KINDS = {"bond": _BOND, "bridge": _BRIDGE, "tun": _TUN, "vlan": _VLAN, "vrf": _VRF, "vxlan": _VXLAN}
+KINDS |= {"ipvlan": _IPVLAN, "ipvtap": _IPVLAN, "macvlan": _MACVLAN, "macvtap": _MACVLAN}
 """The attributes of each kind of link that has any."""
 
-PORTS: Mapping[str, Form] = {"bond": _BOND_PORT, "bridge": _BRIDGE_PORT, "vrf": _VRF}
+PORTS = {"bond": _BOND_PORT, "bridge": _BRIDGE_PORT, "vrf": _VRF}
 """The attributes of a link as the port of a link of that kind."""

@@ -63,15 +63,16 @@ class Link:
         return tuple(address for address in found if isinstance(address, IPv4Interface))
 
 
-_IPVLAN = ("ipvlan", "ipvtap")
-_MACVLAN = ("macvlan", "macvtap")
+_IPVLAN = ("mode", *get_args(Flag))
+_OWN = {"ipvlan": _IPVLAN, "ipvtap": _IPVLAN, "macvlan": ("mode",), "macvtap": ("mode",)}
+"""The keys of `info_data` that are `mode` and `flag`, by kind."""
+
 # stats644 is what iproute2 4.16 called stats64.
 _STATS = ("stats64", "stats644", "stats")
-_KEYS = (
-    *("ifname", "ifindex", "link", "link_index", "link_netns", "link_netnsid", "flags", "mtu", "qdisc"),
-    *("master", "operstate", "linkmode", "group", "txqlen", "link_type", "address", "broadcast", "altnames"),
-    *("ifalias", "linkinfo", "addr_info", *_STATS),
-)
+_TEXTS = ("link_netns", "qdisc", "master", "operstate", "linkmode", "group", "link_type", "broadcast")
+_NUMBERS = ("ifindex", "link_netnsid", "mtu", "txqlen")
+_OTHERS = "ifname link link_index flags address altnames ifalias linkinfo addr_info"
+_KEYS = (*_TEXTS, *_NUMBERS, *_STATS, *_OTHERS.split())
 _INDEX = re.compile(r"if([0-9]{1,12})")
 
 
@@ -110,7 +111,7 @@ def _parse(tool: str, stdout: str) -> tuple[Link, ...]:
     if is_json(stdout):
         shown: list[tuple[Entry, Sequence[str]]] = [(entry, ()) for entry in _named(Entry.all(tool, stdout))]
     else:
-        shown = [(Entry(tool, link.value), link.unrecognised) for link in listing.read(tool, stdout)]
+        shown = [(Entry(tool, value), left) for value, left in listing.read(tool, stdout)]
     names = {entry.text_or_none("ifname") for entry, _ in shown}
     return tuple(_link(entry, names, unrecognised) for entry, unrecognised in shown)
 
@@ -139,46 +140,30 @@ def _link(entry: Entry, names: set[str | None], unrecognised: Sequence[str]) -> 
     info = entry.inner("linkinfo")
     data = info.inner("info_data")
     kind = info.text_or_none("info_kind")
+    own = _OWN.get(kind or "", ())
     parent, parent_index = _parent(entry, names)
     found, others = addresses(entry)
+    texts: dict[str, Any] = {key: entry.text_or_none(key) for key in _TEXTS}
+    numbers: dict[str, Any] = {key: entry.number_or_none(key) for key in _NUMBERS}
     return Link(
         ifname=entry.text("ifname"),
-        ifindex=entry.number_or_none("ifindex"),
+        **texts,
+        **numbers,
         parent=parent,
         parent_index=parent_index,
-        link_netns=entry.text_or_none("link_netns"),
-        link_netnsid=entry.number_or_none("link_netnsid"),
         flags=entry.texts("flags"),
-        mtu=entry.number_or_none("mtu"),
-        qdisc=entry.text_or_none("qdisc"),
-        master=entry.text_or_none("master"),
-        operstate=entry.text_or_none("operstate"),
-        linkmode=entry.text_or_none("linkmode"),
-        group=entry.text_or_none("group"),
-        txqlen=entry.number_or_none("txqlen"),
-        link_type=entry.text_or_none("link_type"),
         lladdr=entry.text_or_none("address"),
-        broadcast=entry.text_or_none("broadcast"),
         altnames=entry.texts("altnames"),
         alias=entry.text_or_none("ifalias"),
         kind=kind,
-        mode=data.text_or_none("mode") if kind in (*_IPVLAN, *_MACVLAN) else None,
-        flag=next((f for f in get_args(Flag) if data.value.get(f) is True), None)
-        if kind in _IPVLAN
-        else None,
-        info_data=data.rest(*_taken(kind)),
+        mode=data.text_or_none("mode") if own else None,
+        flag=next((flag for flag in own[1:] if data.value.get(flag) is True), None),
+        info_data=data.rest(*own),
         stats=_stats(entry),
         addresses=found,
         details={**entry.rest(*_KEYS), **info.rest("info_kind", "info_data")},
         unrecognised=(*unrecognised, *others),
     )
-
-
-def _taken(kind: str | None) -> tuple[str, ...]:
-    """Return the keys of `info_data` that are `mode` and `flag` of a link of that kind."""
-    if kind in _IPVLAN:
-        return ("mode", *get_args(Flag))
-    return ("mode",) if kind in _MACVLAN else ()
 
 
 def _parent(entry: Entry, names: set[str | None]) -> tuple[str | None, int | None]:

@@ -1,10 +1,12 @@
 """Common parts of the plain forms of ``ip``: lines without colours, joined lines of ``-o``, words, forms."""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from ipvkit.core.errors import UnparsableOutput
+
+T = TypeVar("T")
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # `-o` puts a backslash where a line ends otherwise; what follows begins with its indent (_SL_, utils.h).
@@ -20,9 +22,8 @@ _LISTED = re.compile("<(.*)>")
 _ERROR = re.compile(
     r"RTNETLINK answers: |Error: |Usage: |Cannot (?:find device|open|send|create|remove|bind|talk) |"
     r'(?:Device|Object|Command|Option|Invalid netns name|exec of|setting the network namespace) "|'
-    r"Invalid address length |"
-    r"(?:Dump|Flush|Save) terminated|Not enough information|Command line is not complete|No netns name|"
-    r"Device and destination are required|mount --"
+    r"Invalid address length |(?:Dump|Flush|Save) terminated|Not enough information|No netns name|"
+    r"Command line is not complete|Device and destination are required|mount --"
 )
 
 
@@ -170,6 +171,11 @@ def collected(key: str, names: Iterable[str]) -> Form:
         return lambda _, into: into.setdefault(key, []).append(name)
 
     return {name: read(name) for name in names}
+
+
+def named(values: Mapping[str, T], other: Callable[[Words], T]) -> Callable[[Words], T]:
+    """Return how a word is read that stands for one of `values`, or else is read by `other`."""
+    return lambda words: values[words.word()] if words.peek() in values else other(words)
 
 
 def take(words: Words, attributes: Form, into: dict[str, Any]) -> None:

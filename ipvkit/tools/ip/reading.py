@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import Any, NoReturn
+from typing import Any
 
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.core.values import Address
@@ -15,17 +15,17 @@ class Entry:
     """An object of `ip -json`; each method returns a value of its type, or raises UnparsableOutput."""
 
     def __init__(self, tool: str, value: object) -> None:
-        self.tool = tool
-        self.value: dict[str, Any] = value if isinstance(value, dict) else {}
         if not isinstance(value, dict):
             raise UnparsableOutput(tool, 1, _shown(value))
+        self.tool = tool
+        self.value: dict[str, Any] = value
 
     @classmethod
     def all(cls, tool: str, stdout: str) -> "list[Entry]":
         """Return the objects of the list; `ip` prints nothing, or empty objects, where there is none."""
         try:
             found = json.loads(
-                stdout or "[]", object_pairs_hook=_first, parse_constant=_refused, parse_float=_finite
+                stdout or "[]", object_pairs_hook=_first, parse_constant=_finite, parse_float=_finite
             )
         except (ValueError, RecursionError) as problem:
             texts = stdout.split("\n")
@@ -140,10 +140,6 @@ def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         found.setdefault(key, value)
     return found
-
-
-def _refused(constant: str) -> NoReturn:
-    raise ValueError(constant)
 
 
 def _finite(digits: str) -> float:

@@ -3,21 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
-from ipvkit.tools.ip.plain import (
-    Attribute,
-    Line,
-    NotUnderstood,
-    Words,
-    collected,
-    flags,
-    form,
-    number,
-    put,
-    take,
-)
+from ipvkit.core.values import Address, Network
+from ipvkit.tools.ip.plain import Line, NotUnderstood, Words, collected, flags, form, number, put, take
 from ipvkit.tools.ip.reading import Entry, read
 
 TOOL = "ip route"
@@ -27,7 +17,7 @@ TOOL = "ip route"
 class NextHop:
     """One next hop of a route that has several; `details` by the keys of ``ip -json``."""
 
-    via: IPv4Address | IPv6Address | None
+    via: Address | None
     dev: str | None
     weight: int | None
     flags: tuple[str, ...]
@@ -43,10 +33,10 @@ class Route:
     """
 
     type: str
-    dst: IPv4Network | IPv6Network | str
-    via: IPv4Address | IPv6Address | None
+    dst: Network | str
+    via: Address | None
     dev: str | None
-    src: IPv4Address | IPv6Address | None
+    src: Address | None
     metric: int | None
     scope: str | None
     protocol: str | None
@@ -133,11 +123,11 @@ def _with_true(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: True if value is None else value for key, value in values.items()}
 
 
-def _via(entry: Entry) -> IPv4Address | IPv6Address | None:
+def _via(entry: Entry) -> Address | None:
     return entry.address_or_none("gateway") or entry.inner("via").address_or_none("host")
 
 
-def _network(entry: Entry, text: str) -> IPv4Network | IPv6Network | str:
+def _network(entry: Entry, text: str) -> Network | str:
     try:
         return text if text == "default" else ip_network(text)
     except ValueError:
@@ -152,13 +142,9 @@ def _take_line(line: Line, read: list[dict[str, Any]]) -> None:
     if line.text[0] in " \t" and read:
         _go_on(words, read[-1])
     else:
-        read.append(_begin(words))
+        type_ = {"type": words.word()} if _TYPE.fullmatch(words.peek()) else {}
+        read.append(type_ | {"dst": _prefix(words)})
         take(words, _ROUTE, read[-1])
-
-
-def _begin(words: Words) -> dict[str, Any]:
-    found = {"type": words.word()} if _TYPE.fullmatch(words.peek()) else {}
-    return found | {"dst": _prefix(words)}
 
 
 def _go_on(words: Words, found: dict[str, Any]) -> None:
@@ -188,6 +174,7 @@ def _go_on(words: Words, found: dict[str, Any]) -> None:
 _TYPE = re.compile(
     r"(?:unicast|local|broadcast|anycast|multicast|blackhole|unreachable|prohibit|throw|nat|xresolve)|[0-9]{1,3}"
 )
+_REALMS = re.compile("(?P<from>[^/]*)/(?P<to>.*)")
 _HEX = re.compile(r"0x[0-9a-f]{1,8}")
 _SECONDS = re.compile(r"(-?[0-9]{1,12})sec")
 _PREFERENCE = re.compile("low|medium|high")
@@ -199,10 +186,7 @@ def _prefix(words: Words) -> str:
 
 
 def _host(words: Words) -> str:
-    word = words.peek()
-    if "/" in word or word == "default":
-        raise NotUnderstood
-    return _prefix(words)
+    return words.valid(ip_address)
 
 
 def _gateway(words: Words, into: dict[str, Any]) -> None:
@@ -218,27 +202,12 @@ def _new_dst(words: Words, into: dict[str, Any]) -> None:
     put(into, "to", _host(words))
 
 
-def _realm(words: Words) -> dict[str, str]:
-    return {"to": words.word()}
-
-
-def _realms(words: Words) -> dict[str, str]:
-    origin, slash, to = words.word().partition("/")
-    if not slash:
-        raise NotUnderstood
-    return {"from": origin, "to": to}
-
-
 def _metric(words: Words) -> int:
     value = words.signed()
     # `metric 18 5` is a metric that this `ip` has no name for, and not the route's.
     if words.peek() == "lock" or words.peek()[:1].isdigit():
         raise NotUnderstood
     return value
-
-
-def _mark(words: Words) -> int:
-    return int(words.word(), 16) if _HEX.fullmatch(words.peek()) else words.number()
 
 
 def _milliseconds(words: Words) -> int:
@@ -271,14 +240,11 @@ def _features(words: Words, into: dict[str, Any]) -> None:
         put(into, "features", words.word())
 
 
-def _among_metrics(attribute: Attribute) -> Attribute:
-    def read(words: Words, into: dict[str, Any]) -> None:
-        # JSON does not show which are locked.
-        if words.peek() == "lock":
-            words.word()
-        attribute(words, into.setdefault("metrics", [{}])[0])
-
-    return read
+def _take_metric(name: str, words: Words, into: dict[str, Any]) -> None:
+    # JSON does not show which are locked.
+    if words.peek() == "lock":
+        words.word()
+    _METRICS[name](words, into.setdefault("metrics", [{}])[0])
 
 
 _FLAGS = "dead onlink pervasive offload trap notify linkdown unresolved rt_offload rt_trap rt_offload_failed"
@@ -286,8 +252,8 @@ _NUMBERS = "mtu window ssthresh cwnd advmss reordering hoplimit initcwnd initrwn
 _PATH = (
     {"via": _gateway, "as": _new_dst, "encap": _encap}
     | form("dev", Words.word)
-    | form("realm=flow", _realm)
-    | form("realms=flow", _realms)
+    | form("realm=flow", lambda words: {"to": words.word()})
+    | form("realms=flow", lambda words: words.match(_REALMS).groupdict())
     | collected("flags", _FLAGS.split())
 )
 _NEXTHOP = _PATH | form("weight", Words.number)
@@ -309,7 +275,7 @@ _CACHED = (
     | form("users used", Words.number)
     | form("error", Words.signed)
     | form("iif", Words.word)
-    | {name: _among_metrics(attribute) for name, attribute in _METRICS.items()}
+    | {name: lambda words, into, name=name: _take_metric(name, words, into) for name in _METRICS}
 )
 _ROUTE = (
     _PATH
@@ -319,7 +285,7 @@ _ROUTE = (
     | form("tos table scope proto=protocol", Words.word)
     | form("src=prefsrc", _host)
     | form("metric", _metric)
-    | form("mark", _mark)
+    | form("mark", lambda words: int(words.word(), 16) if _HEX.fullmatch(words.peek()) else words.number())
     | form("pref", lambda words: words.match(_PREFERENCE)[0])
 )
 _TUNNEL = form("id", Words.number) | form("src dst", _host) | flags("key csum seq")
