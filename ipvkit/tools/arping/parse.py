@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from ipaddress import IPv4Address
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.tools.ping import Note, Rtt, Unrecognised
@@ -72,7 +72,6 @@ class Times(NamedTuple):
 
 
 ArpingEvent = Header | ArpReply | NoAnswer | ArpingError | Note | Unrecognised | Summary | Times
-_Event = TypeVar("_Event", bound=ArpingEvent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +183,10 @@ def _habets_reply(found: _Found) -> ArpReply:
 
 
 def _habets_summary(found: _Found) -> Summary:
-    counts = found.groupdict()
-    transmitted, received, extra = (
-        int(counts[name]) if counts.get(name) else None for name in ("transmitted", "received", "extra")
-    )
-    percent = None if counts["unanswered"].endswith("nan") else float(counts["unanswered"])
-    return Summary(transmitted, received=received, unanswered_percent=percent, extra=extra)
+    texts = found.groupdict()
+    counts = {name: int(texts[name]) for name in ("transmitted", "received", "extra") if texts.get(name)}
+    percent = None if texts["unanswered"].endswith("nan") else float(texts["unanswered"])
+    return Summary(**counts, unanswered_percent=percent)
 
 
 def _times(found: _Found) -> Times:
@@ -203,12 +200,12 @@ def _translated(line: str) -> bool:
     """Return whether `line` looks like one that iputils prints under another locale (po/)."""
     if _BRACKETED_MAC.search(line) and not _IN_ENGLISH.match(line):
         return True
-    words_and_number = not line.isascii() and re.search("[0-9]", line) and any(map(_is_foreign, line))
-    return bool(words_and_number or _DECIMAL_COMMA.search(line))
+    has_letters = any(character.isalpha() and not character.isascii() for character in line)
+    return bool((has_letters and re.search("[0-9]", line)) or _DECIMAL_COMMA.search(line))
 
 
-def _is_foreign(character: str) -> bool:
-    return character.isalpha() and not character.isascii()
+_SIGNS = {Header, ArpReply, ArpingError, Summary}
+"""What shows that this is arping; a reply alone only in raw output, which could be part of any text."""
 
 
 class _Reader:
@@ -218,13 +215,10 @@ class _Reader:
     """
 
     def __init__(self) -> None:
-        self.is_arping = False
+        self._is_arping = False
         self._number, self._line, self._first = 0, "", (1, "")
-        self._begin(header=False)
-
-    def _begin(self, *, header: bool) -> None:
-        self._header = header
-        self._error = self._raw = self._other = self._summary = self._times = False
+        # What this output has had of _SIGNS, of Times and of lines that are not understood.
+        self._seen: set[type] = set()
         self._sent: _Found | None = None
 
     def read(self, line: str) -> _Events:
@@ -235,23 +229,22 @@ class _Reader:
         if shown and not self._first[1]:
             self._first = (self._number, self._line)
         events = self._events(shown, whole=line.endswith("\n")) if shown else ()
-        self.is_arping = self.is_arping or self._header or self._error or self._raw or self._summary
+        self._is_arping = self._is_arping or bool(self._seen & _SIGNS)
         if self._number >= _LONGEST_PREAMBLE:
             self._check()
         return events
 
     def end(self) -> _Events:
         """Return the last events; raise UnparsableOutput where no line was arping's."""
-        left = self._left()
         self._check()
-        return left
+        return self._left()
 
     def unparsable(self) -> UnparsableOutput:
         """Return the error that names the line read last."""
         return UnparsableOutput("arping", self._number, self._line)
 
     def _check(self) -> None:
-        if not self.is_arping:
+        if not self._is_arping:
             raise UnparsableOutput("arping", *self._first)
 
     def _left(self) -> tuple[Unrecognised, ...]:
@@ -267,11 +260,11 @@ class _Reader:
         if events is not None:
             return events
         left = () if whole else self._left()
-        known = self._header or self._error or self._summary
-        translated = (known or self._raw) and _translated(shown)
-        if whole and (translated or (self._raw and not known) or shown.startswith("ARPING ")):
+        seen = self._seen & _SIGNS
+        foreign = seen == {ArpReply} or shown.startswith("ARPING ") or (seen and _translated(shown))
+        if whole and foreign:
             raise self.unparsable()
-        self._other = True
+        self._seen.add(Unrecognised)
         return (*left, Unrecognised(self._line))
 
     def _understood(self, line: str) -> _Events | None:
@@ -288,20 +281,16 @@ class _Reader:
         destination = found["mac"] or str(IPv4Address(found["destination"] or found["habets"]))
         header = Header(destination, _address(found["source"]), found["dev"])
         left = self._left()
-        self._begin(header=True)
+        self._seen = {Header}
         return (*left, header)
 
     def raw(self, found: _Found) -> _Events | None:
-        """Take a line of raw output, which could be part of any text."""
         reply = ArpReply(_address(found["source"] or found["only_source"]), found["lladdr"])
-        if self._header or self._other:
-            return None
-        self._raw = True
-        return (reply,)
+        return None if self._seen & {Header, Unrecognised} else self.seen(reply)
 
     def sent(self, found: _Found) -> _Events | None:
         """Take the first line of the summary of iputils and busybox."""
-        if self._sent or self._summary:
+        if self._sent or Summary in self._seen:
             return None
         self._sent = found
         return ()
@@ -309,34 +298,25 @@ class _Reader:
     def received(self, found: _Found) -> _Events | None:
         """Take the second line of that summary."""
         sent = self._sent
-        if sent is None or self._summary:
+        if sent is None or Summary in self._seen:
             return None
         self._sent = None
         broadcasts = int(found["broadcasts"] or found["only_broadcasts"] or 0)
         counts = (int(found["received"]), int(found["requests"] or 0), broadcasts)
-        return self.summary(Summary(int(sent["transmitted"]), int(sent["broadcasts"]), *counts))
-
-    def summary(self, summary: Summary) -> _Events | None:
-        if self._summary:
-            return None
-        self._summary = True
-        return (summary,)
+        return self.once(Summary(int(sent["transmitted"]), int(sent["broadcasts"]), *counts))
 
     def marks(self, found: _Found) -> _Events | None:
         """Take the line of ``-D``: an exclamation mark for an answer, a dot for none, and the summary."""
         answers = [ArpReply(None, None) if mark == "!" else NoAnswer() for mark in found["marks"]]
-        summary = self.summary(_habets_summary(found))
+        summary = self.once(_habets_summary(found))
         return None if summary is None else (*answers, *summary)
 
-    def times(self, found: _Found) -> _Events | None:
-        if self._times:
-            return None
-        self._times = True
-        return (_times(found),)
+    def once(self, event: Summary | Times) -> _Events | None:
+        return None if type(event) in self._seen else self.seen(event)
 
-    def error(self, message: str) -> _Events:
-        self._error = True
-        return (ArpingError(message),)
+    def seen(self, event: ArpingEvent) -> _Events:
+        self._seen.add(type(event))
+        return (event,)
 
 
 _LINES: tuple[tuple[str, Callable[[_Reader, _Found], _Events | None]], ...] = (
@@ -365,12 +345,12 @@ _LINES: tuple[tuple[str, Callable[[_Reader, _Found], _Events | None]], ...] = (
     (
         rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) packets received,"
         rf"{_UNANSWERED} unanswered{_EXTRA}",
-        lambda reader, found: reader.summary(_habets_summary(found)),
+        lambda reader, found: reader.once(_habets_summary(found)),
     ),
     (rf"(?P<marks>[!.]*)\t{_UNANSWERED} packet loss{_EXTRA}", _Reader.marks),
     (
         rf"rtt min/avg/max/std-dev = ({_TIME})/({_TIME})/({_TIME})/({_TIME}|-?nan) (?P<unit>ms|[mnu]?sec)",
-        _Reader.times,
+        lambda reader, found: reader.once(_times(found)),
     ),
     (r"--- \S+ statistics ---", lambda *_: ()),
     (
@@ -380,12 +360,15 @@ _LINES: tuple[tuple[str, Callable[[_Reader, _Found], _Events | None]], ...] = (
     ),
     (rf"(?P<lladdr>{_MAC})(?: (?P<source>{_IPV4}))?|(?P<only_source>{_IPV4})", _Reader.raw),
     (rf"(?:[^\s:]*/)?arping: (?:{_CHATTER}).*", lambda _, found: (Note(found[0]),)),
-    (r"(?:[^\s:]*/)?arping: (?P<message>.+)", lambda reader, found: reader.error(found["message"])),
+    (
+        r"(?:[^\s:]*/)?arping: (.+)",
+        lambda reader, found: reader.seen(ArpingError(found[1])),
+    ),
     (
         r'Interface "[^"]*" is (?:down|not ARPable(?: \(no ll address\))?)'
         r"|(?:bind|connect|getifaddrs|getsockname|ioctl\(SIOC[A-Z]+\)|recvfrom|socket): [A-Z].*"
         r"|Illegal MAC addr .*|libnet_build_[a-z0-9_]+\(\): .*",
-        lambda reader, found: reader.error(found[0]),
+        lambda reader, found: reader.seen(ArpingError(found[0])),
     ),
     (
         r"This box:   Interface: .*|Timestamp types:|  (?:Name|adapter\w*|host\w*) +\S.*|Sending ARP reply"
@@ -442,20 +425,15 @@ def parse_arping(text: str) -> ArpingReport:
 
 
 def _report(events: list[ArpingEvent]) -> ArpingReport:
-    summary = next(_of(Summary, events), None)
-    times = next(_of(Times, events), None)
+    last: dict[type, Any] = {type(event): event for event in events}
     return ArpingReport(
-        *next(_of(Header, events), Header()),
-        tuple(_of(ArpReply, events)),
-        sum(1 for _ in _of(NoAnswer, events)),
-        tuple(error.message for error in _of(ArpingError, events)),
-        **(summary or Summary())._asdict(),
-        rtt_ms=times.rtt_ms if times else None,
-        complete=summary is not None,
-        notes=tuple(note.text for note in _of(Note, events)),
-        unrecognised=tuple(unrecognised.line for unrecognised in _of(Unrecognised, events)),
+        **last.get(Header, Header())._asdict(),
+        replies=tuple(event for event in events if isinstance(event, ArpReply)),
+        no_answers=sum(isinstance(event, NoAnswer) for event in events),
+        errors=tuple(event.message for event in events if isinstance(event, ArpingError)),
+        **last.get(Summary, Summary())._asdict(),
+        rtt_ms=last[Times].rtt_ms if Times in last else None,
+        complete=Summary in last,
+        notes=tuple(event.text for event in events if isinstance(event, Note)),
+        unrecognised=tuple(event.line for event in events if isinstance(event, Unrecognised)),
     )
-
-
-def _of(kind: type[_Event], events: Iterable[ArpingEvent]) -> Iterator[_Event]:
-    return (event for event in events if isinstance(event, kind))

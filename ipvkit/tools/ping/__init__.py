@@ -1,8 +1,7 @@
 """``ping``: the builders of its argv and the parser of its output."""
 
 from ipvkit.tools.ping.build import VERSION, Implementation, implementation, ping, ping_until_lost
-from ipvkit.tools.ping.parse import parse_ping, read_ping
-from ipvkit.tools.ping.report import (
+from ipvkit.tools.ping.parse import (
     Header,
     NoAnswer,
     Note,
@@ -14,6 +13,8 @@ from ipvkit.tools.ping.report import (
     Summary,
     Times,
     Unrecognised,
+    parse_ping,
+    read_ping,
 )
 
 __all__ = ["VERSION", "Header", "Implementation", "NoAnswer", "Note", "PingError", "PingEvent"]

@@ -2,29 +2,149 @@
 
 iputils: ping/ping_common.c, ping/ping.c, ping/ping6_common.c; busybox: networking/ping.c; inetutils:
 ping/ping_echo.c, ping/ping6.c; FreeBSD: sbin/ping/ping.c, sbin/ping/ping6.c; macOS: network_cmds.
+Times are milliseconds, timestamps Unix seconds.
 """
 
 import gc
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, NamedTuple
 
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.core.values import Address
-from ipvkit.tools.ping.report import (
-    Header,
-    NoAnswer,
-    Note,
-    PingError,
-    PingEvent,
-    PingReport,
-    Reply,
-    Rtt,
-    Summary,
-    Times,
-    Unrecognised,
-)
+
+# --- what is found ------------------------------------------------------------------------------------
+
+
+class Reply(NamedTuple):
+    """An echo reply of `bytes` bytes, ICMP header and payload; `remarks` follow it on the line.
+
+    A `duplicate` is one that ping marks; iputils does not mark further replies to a broadcast.
+    """
+
+    bytes: int
+    source: Address | None
+    name: str | None
+    seq: int
+    ttl: int | None
+    time_ms: float | None
+    duplicate: bool = False
+    truncated: bool = False
+    timestamp: float | None = None
+    remarks: tuple[str, ...] = ()
+
+
+class PingError(NamedTuple):
+    """An ICMP error, or with neither `source` nor `name` an error of ping itself; `mtu` if it has one."""
+
+    source: Address | None
+    name: str | None
+    seq: int | None
+    message: str
+    mtu: int | None = None
+    timestamp: float | None = None
+
+
+class NoAnswer(NamedTuple):
+    """The request `seq` had no answer when the next one was due."""
+
+    seq: int
+    timestamp: float | None = None
+
+
+class Rtt(NamedTuple):
+    """Round-trip times in milliseconds; `mdev` is the standard deviation, which busybox does not print."""
+
+    min: float
+    avg: float
+    max: float
+    mdev: float | None = None
+
+
+class Header(NamedTuple):
+    """The first line: `data_bytes` is the payload, `source` and `dev` are what ping is bound to."""
+
+    destination: str
+    address: Address | None = None
+    source: Address | None = None
+    dev: str | None = None
+    data_bytes: int | None = None
+
+
+class Summary(NamedTuple):
+    """The counts; `time_ms` is how long ping ran, which only iputils prints."""
+
+    transmitted: int
+    received: int
+    duplicates: int = 0
+    corrupted: int = 0
+    error_count: int = 0
+    loss_percent: float | None = None
+    time_ms: int | None = None
+
+
+class Times(NamedTuple):
+    """The times after the summary; `pipe` is the largest number of requests without a reply at one time."""
+
+    rtt_ms: Rtt | None = None
+    pipe: int | None = None
+    ipg_ms: float | None = None
+    ewma_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line that is understood and has no field."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecognised:
+    """A line that is not understood, unchanged."""
+
+    line: str
+
+
+PingEvent = Header | Reply | PingError | NoAnswer | Summary | Times | Note | Unrecognised
+
+
+@dataclass(frozen=True, slots=True)
+class PingReport:
+    """All that one ping printed. It is `complete` if it has a summary; without one all counts are None.
+
+    `destination` is None where ping failed before its header. `error_count` is the summary's; `errors` are
+    the lines that report errors.
+    """
+
+    destination: str | None = None
+    address: Address | None = None
+    source: Address | None = None
+    dev: str | None = None
+    data_bytes: int | None = None
+    replies: tuple[Reply, ...] = ()
+    errors: tuple[PingError, ...] = ()
+    no_answers: tuple[NoAnswer, ...] = ()
+    transmitted: int | None = None
+    received: int | None = None
+    duplicates: int | None = None
+    corrupted: int | None = None
+    error_count: int | None = None
+    loss_percent: float | None = None
+    time_ms: int | None = None
+    rtt_ms: Rtt | None = None
+    pipe: int | None = None
+    ipg_ms: float | None = None
+    ewma_ms: float | None = None
+    complete: bool = False
+    notes: tuple[str, ...] = ()
+    unrecognised: tuple[str, ...] = ()
+
+
+# --- the lines ----------------------------------------------------------------------------------------
 
 _BLOCK = 1 << 16
 """How many characters are matched at once, to bound the memory that matches take."""
@@ -159,9 +279,7 @@ def parse_ping(text: str) -> PingReport:
     >>> report.received, report.replies[0].time_ms
     (1, 0.391)
     """
-    replies: list[Reply] = []
-    events: list[PingEvent] = []
-    reading = _Reading(replies.append, events.append, single=True)
+    reading = _Reading(single=True)
     # Replies are in no reference cycle, and the collector would look at a million of them again and again.
     pause = len(text) > _LONG and gc.isenabled()
     if pause:
@@ -172,7 +290,7 @@ def parse_ping(text: str) -> PingReport:
         if pause:
             gc.enable()
     reading.close()
-    return _report(replies, events)
+    return _report(reading.replies, reading.events)
 
 
 def read_ping(lines: Iterable[str]) -> Iterator[PingEvent]:
@@ -185,52 +303,41 @@ def read_ping(lines: Iterable[str]) -> Iterator[PingEvent]:
     Header(destination='a.example', address=IPv4Address('192.0.2.1'), source=None, dev=None, data_bytes=56)
     Unrecognised(line='hm')
     """
-    events: list[PingEvent] = []
-    reading = _Reading(events.append, events.append, single=False)
+    reading = _Reading(single=False)
     for line in lines:
         reading.read(line)
         if reading.is_ping:
-            yield from events
-            events.clear()
+            yield from reading.events
+            reading.events.clear()
     reading.close()
 
 
-def _report(replies: list[Reply], events: list[PingEvent]) -> PingReport:
-    header, summary, times = _NO_HEADER, _NO_SUMMARY, _NO_TIMES
-    found: dict[type, list[Any]] = {}
-    for event in events:
-        if isinstance(event, Header):
-            header = event
-        elif isinstance(event, Summary):
-            summary = event
-        elif isinstance(event, Times):
-            times = event
-        else:
-            found.setdefault(type(event), []).append(event)
-    errors, no_answers = tuple(found.get(PingError, ())), tuple(found.get(NoAnswer, ()))
-    notes = tuple(note.text for note in found[Note]) if Note in found else ()
-    unrecognised = tuple(event.line for event in found[Unrecognised]) if Unrecognised in found else ()
+def _report(replies: list[PingEvent], events: list[PingEvent]) -> PingReport:
+    last: dict[type, Any] = {type(event): event for event in events}
+    errors = tuple([event for event in events if type(event) is PingError])
+    no_answers = tuple([event for event in events if type(event) is NoAnswer])
+    notes = tuple([event.text for event in events if type(event) is Note])
+    unrecognised = tuple([event.line for event in events if type(event) is Unrecognised])
     # By position: a third faster than by name.
-    values: list[Any] = [*header, tuple(replies), errors, no_answers, *summary, *times]
-    values += (summary is not _NO_SUMMARY, notes, unrecognised)
+    values: list[Any] = [*last.get(Header, _NO_HEADER), tuple(replies), errors, no_answers]
+    values += (*last.get(Summary, _NO_SUMMARY), *last.get(Times, _NO_TIMES), Summary in last)
+    values += (notes, unrecognised)
     return PingReport(*values)
 
 
 class _Reading:
-    """Hands each reply to `reply`, and every other event to `event`."""
+    """The events that were read: of a `single` ping, its replies separately."""
 
-    def __init__(
-        self, reply: Callable[[Reply], None], event: Callable[[PingEvent], None], *, single: bool
-    ) -> None:
-        self._reply = reply
-        self._event = event
+    def __init__(self, *, single: bool) -> None:
+        self.events: list[PingEvent] = []
+        self.replies: list[PingEvent] = [] if single else self.events
+        self.is_ping = False
+        """Whether a line was ping's; lines before it may be of another program."""
         self._single = single
         self._lines = 0
         self._first: tuple[int, str] | None = None
         self._has_begun = self._has_counts = False
         self._origins: dict[str, tuple[int, Address | None, str | None]] = {}
-        self.is_ping = False
-        """Whether a line was ping's; lines before it may be of another program."""
 
     def read(self, text: str) -> None:
         """Read whole lines, and at the very end perhaps one that was cut."""
@@ -252,7 +359,7 @@ class _Reading:
             raise UnparsableOutput("ping", *(self._first or (1, "")))
 
     def _read_block(self, found: list[tuple[str, ...]]) -> None:
-        origins, reply, make = self._origins, self._reply, tuple.__new__
+        origins, append, make = self._origins, self.replies.append, tuple.__new__
         for number, (line, timestamp, origin, seq, ttl, time, rest) in enumerate(found, self._lines + 1):
             if not origin or (origin not in origins and not self._knows(origin)):
                 if line:
@@ -260,10 +367,8 @@ class _Reading:
                 continue
             stamp = float(timestamp) if timestamp else None
             # Reply(...) is a function of Python's and takes a tenth more of all the time.
-            found_reply = make(
-                Reply, (*origins[origin], int(seq), int(ttl), float(time), False, False, stamp, ())
-            )
-            reply(_with_remarks(found_reply, _remarks(rest)) if rest else found_reply)
+            reply = make(Reply, (*origins[origin], int(seq), int(ttl), float(time), False, False, stamp, ()))
+            append(_with_remarks(reply, _remarks(rest)) if rest else reply)
         self._lines += len(found)
 
     def _knows(self, origin: str) -> bool:
@@ -286,7 +391,8 @@ class _Reading:
         raw = raw.removesuffix("\r")
         line = raw.replace("\a", "").replace("\r", "").rstrip(" \t")
         if line[:1] in _FIRST_TYPED and (typed := _TYPED.fullmatch(line)):
-            self._note_typed(typed["typed"])
+            if left := _left_on_screen(typed["typed"]):
+                self.events.append(Note(left))
             line = typed["rest"] or ""
         if not line:
             return
@@ -298,47 +404,38 @@ class _Reading:
                     break
                 self._take(events, raw, number)
                 return
-        if line.startswith(("PING ", "PING6(")) or (not cut and self._is_foreign(line)):
+        # Perhaps it is of another locale.
+        whole = self._has_begun and not cut
+        foreign = whole and (_COMMA.search(line) or (not self._has_counts and _TRANSLATED.match(line)))
+        if foreign or line.startswith(("PING ", "PING6(")):
             raise UnparsableOutput("ping", number, raw)
-        self._event(Unrecognised(raw))
-
-    def _is_foreign(self, line: str) -> bool:
-        """Return whether `line` looks like one that ping prints under another locale."""
-        if not self._has_begun:
-            return False
-        return bool(_COMMA.search(line) or (not self._has_counts and _TRANSLATED.match(line)))
-
-    def _note_typed(self, typed: str) -> None:
-        left = typed if typed.startswith("^") else _left_on_screen(typed)
-        if left:
-            self._event(Note(left))
+        self.events.append(Unrecognised(raw))
 
     def _take(self, events: _Events, raw: str, number: int) -> None:
         if not self._has_begun and not any(map(_stands_alone, events)):
             events = (Unrecognised(raw),)
         for event in events:
-            kind = type(event)
             if isinstance(event, Reply):
-                self._reply(event)
+                self.replies.append(event)
                 continue
-            if kind is Header:
+            if isinstance(event, Header):
                 if self._has_begun and self._single:
                     raise UnparsableOutput("ping", number, raw)
                 self._has_begun, self._has_counts = True, False
-            elif kind is Summary:
+            elif isinstance(event, Summary):
                 if self._has_counts:
-                    self._event(Unrecognised(raw))
+                    self.events.append(Unrecognised(raw))
                     return
                 self._has_counts = True
-            self.is_ping = self.is_ping or kind not in (Note, Unrecognised)
-            self._event(event)
+            self.is_ping = self.is_ping or type(event) not in (Note, Unrecognised)
+            self.events.append(event)
 
 
 def _stands_alone(event: PingEvent) -> bool:
     """Return whether `event` can come before the header, or without one."""
     if isinstance(event, PingError):
         return event.source is None and event.name is None
-    return isinstance(event, Header | Note)
+    return type(event) in (Header, Note)
 
 
 def _left_on_screen(typed: str) -> str:
@@ -354,6 +451,7 @@ def _left_on_screen(typed: str) -> str:
 # --- the events of a line -------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> Address:
     return IPv6Address(text) if ":" in text else IPv4Address(text)
 
@@ -374,14 +472,6 @@ def _host(text: str) -> tuple[Address | None, str | None]:
     if ":" not in text and any(map(str.isalpha, text)):
         return None, text
     return _address(text), None
-
-
-def _speaker(text: str) -> tuple[Address | None, str | None]:
-    """Return address and name of the host in `text`, which may end in a colon."""
-    try:
-        return _host(text)
-    except ValueError:
-        return _host(text.removesuffix(":"))
 
 
 def _origin(text: str) -> tuple[int, Address | None, str | None]:
@@ -407,10 +497,8 @@ def _header(found: _Found) -> _Events:
 
 
 def _header_of_ping6(found: _Found) -> _Events:
-    destination, source = found["destination"], found["source"]
-    return (
-        Header(destination, _address_of(destination), _address_of(source), data_bytes=_whole(found["size"])),
-    )
+    size, source, destination = found.groups()
+    return (Header(destination, _address_of(destination), _address_of(source), None, int(size)),)
 
 
 def _reply(found: _Found) -> _Events:
@@ -437,7 +525,10 @@ def _error_from(found: _Found) -> _Events:
     host, seq, message = found.group("host", "seq", "message")
     if seq is None and not (host.endswith(":") and (message[0].isupper() or message[0] == "(")):
         raise ValueError
-    source, name = _speaker(host)
+    try:
+        source, name = _host(host)
+    except ValueError:
+        source, name = _host(host.removesuffix(":"))
     return (PingError(source, name, _whole(seq), message, _mtu(message), _decimal(found["timestamp"])),)
 
 
@@ -458,36 +549,16 @@ def _mtu(message: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _no_answer(found: _Found) -> _Events:
-    return (NoAnswer(int(found["seq"]), _decimal(found["timestamp"])),)
-
-
 def _summary(found: _Found) -> _Events:
-    transmitted, received, duplicates, corrupted, errors, loss, forged, late, time = found.groups()
-    summary = Summary(
-        int(transmitted),
-        int(received),
-        int(duplicates or 0),
-        int(corrupted or 0),
-        int(errors or 0),
-        float(loss) if loss else None,
-        int(time) if time else None,
-    )
-    return (summary, *(Note(text) for text in (forged, late) if text)) if forged or late else (summary,)
+    *counts, loss, forged, late, time = found.groups()
+    summary = Summary._make([*[int(count or 0) for count in counts], _decimal(loss), _whole(time)])
+    return (summary, *[Note(text) for text in (forged, late) if text])
 
 
 def _times(found: _Found) -> _Events:
     least, mean, most, mdev, pipe, ipg, ewma = found.groups()
     rtt = Rtt(float(least), float(mean), float(most), _decimal(mdev)) if least else None
     return (Times(rtt, _whole(pipe), _decimal(ipg), _decimal(ewma)),)
-
-
-def _note(found: _Found) -> _Events:
-    return (Note(found[0]),)
-
-
-def _nothing(_: _Found) -> _Events:
-    return ()
 
 
 _OPEN = ()
@@ -497,15 +568,15 @@ _WHOLE = ("",)
 """What ping writes at once, so that it is never cut: the end of its summary, and its own errors."""
 
 _GRAMMAR: tuple[tuple[str, re.Pattern[str], Callable[[_Found], _Events], tuple[str, ...]], ...] = (
-    ("--- ", _STATISTICS, _nothing, ("---",)),
+    ("--- ", _STATISTICS, lambda _: (), ("---",)),
     (" packets transmitted, ", _COUNTS, _summary, (" loss", "ms", "packets!", "wait time")),
     ("PING ", _HEADER, _header, ("bytes of data.", "data bytes", "requests", "request")),
     ("", _TIMES, _times, _WHOLE),
     (" bytes from ", _REPLY, _reply, (" ms", ")")),
     ("From ", _FROM, _error_from, _OPEN),
     (" bytes from ", _BYTES_FROM, _error_in_bytes_from, _OPEN),
-    ("seq", _NO_ANSWER, _no_answer, _OPEN),
-    ("", _NOTE, _note, _OPEN),
+    ("seq", _NO_ANSWER, lambda f: (NoAnswer(int(f["seq"]), _decimal(f["timestamp"])),), _OPEN),
+    ("", _NOTE, lambda found: (Note(found[0]),), _OPEN),
     ("", _OWN, _error_of_its_own, _WHOLE),
     ("PING6(", _HEADER_OF_PING6, _header_of_ping6, _OPEN),
 )
