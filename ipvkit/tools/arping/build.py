@@ -5,20 +5,19 @@ from ipaddress import IPv4Address
 from typing import Literal
 
 from ipvkit.core.command import Command
-from ipvkit.core.errors import UnparsableOutput
 from ipvkit.core.values import interface_name
+from ipvkit.tools.ping.build import signed
 
 Implementation = Literal["iputils", "busybox", "habets"]
 
 VERSION = Command(("arping", "-V"), ok=(0, 1))
 """Shows the implementation; those without this option print their name with the error."""
 
-_SIGNATURES: tuple[tuple[str, Implementation], ...] = (
-    ("from iputils", "iputils"),
-    ("iputils-s", "iputils"),
-    ("BusyBox v", "busybox"),
-    ("by Thomas Habets", "habets"),
-)
+_SIGNATURES: dict[Implementation, str] = {
+    "iputils": "from iputils|iputils-s",
+    "busybox": "BusyBox v",
+    "habets": "by Thomas Habets",
+}
 
 
 def implementation(printed: str) -> Implementation:
@@ -27,10 +26,7 @@ def implementation(printed: str) -> Implementation:
     >>> implementation("ARPing 2.25, by Thomas Habets <thomas@habets.se>")
     'habets'
     """
-    for signature, name in _SIGNATURES:
-        if signature in printed:
-            return name
-    raise UnparsableOutput("arping -V", 1, printed.partition("\n")[0])
+    return signed("arping", printed, _SIGNATURES)
 
 
 def announce(address: IPv4Address, dev: str, *, count: int = 2, by: Implementation = "iputils") -> Command:

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from ipvkit.core.command import Command
 from ipvkit.core.values import Address
 
-_SPACING_MS = 1
-"""How long after a request one is sent to another host: the least that an ordinary user may ask for."""
-
 
 def fping(
     destinations: Sequence[Address], *, count: int, interval: float, wait: float, size: int | None = None
@@ -22,7 +19,8 @@ def fping(
     'fping -q -c 6 -p 200 -t 500 -i 1 192.0.2.1 2001:db8::1'
     """
     words = ["-q", "-c", str(count), "-p", _milliseconds(interval), "-t", _milliseconds(wait)]
-    words += ["-i", str(_SPACING_MS)]
+    # The least that an ordinary user may ask for, in milliseconds, between requests to different hosts.
+    words += ["-i", "1"]
     words += ["-b", str(size), "-M"] if size is not None else []
     return Command(("fping", *words, *map(str, destinations)), ok=(0, 1))
 

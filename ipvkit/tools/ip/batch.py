@@ -91,22 +91,16 @@ def lists_in(stdout: str, *, at_most: int) -> tuple[str, ...]:
     found: list[str] = []
     rest = stdout.lstrip()
     while rest:
-        end = _end_of_list(rest) if len(found) < at_most else 0
-        if not end:
+        try:
+            value, end = json.JSONDecoder().raw_decode(rest)
+        except (ValueError, RecursionError):
+            value, end = None, 0
+        if not isinstance(value, list) or len(found) == at_most:
             number = stdout.count("\n", 0, len(stdout) - len(rest)) + 1
             raise UnparsableOutput("ip", number, rest.partition("\n")[0])
         found.append(rest[:end])
         rest = rest[end:].lstrip()
     return tuple(found)
-
-
-def _end_of_list(text: str) -> int:
-    """Return where the JSON list ends with which `text` begins, 0 if it begins with none."""
-    try:
-        value, end = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        return 0
-    return end if isinstance(value, list) else 0
 
 
 def failed_lines(stderr: str) -> tuple[Failed, ...]:

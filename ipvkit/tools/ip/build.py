@@ -3,18 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ipvkit.core import values
 from ipvkit.core.command import Command, option
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import (
-    Address,
-    Flag,
-    InterfaceAddress,
-    Mode,
-    Network,
-    interface_name,
-    mac_address,
-    netns_name,
-)
+from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network, interface_name, netns_name
 
 # Words that `ip link` takes as keywords where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
@@ -128,12 +120,9 @@ def link_add(
             words = ("veth", "peer", *option("name", peer, interface_name), "netns", netns_name(peer_netns))
         case Bridge():
             words = ("bridge",)
-    place = (
-        *option("link", parent, interface_name),
-        *option("address", lladdr, mac_address),
-        *option("netns", netns, netns_name),
-    )
-    return Command(("ip", "link", "add", *_name(dev), *place, *(("up",) if up else ()), "type", *words))
+    place = (*option("link", parent, interface_name), *option("address", lladdr, values.mac_address))
+    place += (*option("netns", netns, netns_name), *(("up",) if up else ()))
+    return Command(("ip", "link", "add", *_name(dev), *place, "type", *words))
 
 
 def link_set(
@@ -158,13 +147,10 @@ def link_set(
     >>> str(link_set("test1", mode="l3", flag="private"))
     'ip link set test1 type ipvlan mode l3 private'
     """
-    words = (
-        *option("netns", netns, netns_name),
-        *option("master", master, interface_name),
-        *option("name", name, interface_name),
-        *option("mtu", mtu),
-        *(() if up is None else ("up",) if up else ("down",)),
-    )
+    words = (*option("netns", netns, netns_name), *option("master", master, interface_name))
+    words += (*option("name", name, interface_name), *option("mtu", mtu))
+    if up is not None:
+        words += ("up" if up else "down",)
     if mode is not None or flag is not None:
         words += ("type", "ipvlan", *option("mode", mode), *((flag,) if flag else ()))
     if hairpin is not None:
@@ -191,9 +177,8 @@ def addr_add(address: InterfaceAddress, dev: str, *, nodad: bool = False) -> Com
     >>> str(addr_add(ip_interface("2001:db8::1/64"), "eth0", nodad=True))
     'ip addr add 2001:db8::1/64 dev eth0 nodad'
     """
-    return Command(
-        ("ip", "addr", "add", str(address), "dev", interface_name(dev), *(("nodad",) if nodad else ()))
-    )
+    words = ("ip", "addr", "add", str(address), "dev", interface_name(dev))
+    return Command((*words, "nodad") if nodad else words)
 
 
 def addr_del(address: InterfaceAddress, dev: str) -> Command:
@@ -206,8 +191,8 @@ def addr_show(dev: str | None = None, *, details: bool = False) -> Command:
 
     With `details` it shows what `link_show` does, and the addresses.
     """
-    words = (*(("-details",) if details else ()), "addr", "show", *option("dev", dev, interface_name))
-    return Command(("ip", "-json", *words))
+    place = option("dev", dev, interface_name)
+    return Command(("ip", "-json", *(("-details",) if details else ()), "addr", "show", *place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +226,8 @@ def route_del(to: RouteTo) -> Command:
 
 
 def _route(verb: str, to: RouteTo) -> Command:
-    words = (
-        *option("via", to.via),
-        *option("dev", to.dev, interface_name),
-        *option("src", to.src),
-        *option("metric", to.metric),
-        *(("onlink",) if to.onlink else ()),
-    )
+    words = (*option("via", to.via), *option("dev", to.dev, interface_name), *option("src", to.src))
+    words += (*option("metric", to.metric), *(("onlink",) if to.onlink else ()))
     family = ("-6",) if to.ipv6 else ()
     return Command(("ip", *family, "route", verb, "default" if to.dst is None else str(to.dst), *words))
 
@@ -290,8 +270,8 @@ def neigh_replace(address: Address, lladdr: str, dev: str) -> Command:
     >>> str(neigh_replace(ip_address("192.0.2.1"), "02:00:00:00:00:01", "eth0"))
     'ip neigh replace 192.0.2.1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent'
     """
-    words = (str(address), "lladdr", mac_address(lladdr), "dev", interface_name(dev), "nud", "permanent")
-    return Command(("ip", "neigh", "replace", *words))
+    words = (str(address), "lladdr", values.mac_address(lladdr), "dev", interface_name(dev))
+    return Command(("ip", "neigh", "replace", *words, "nud", "permanent"))
 
 
 def neigh_add_proxy(address: Address, dev: str) -> Command:

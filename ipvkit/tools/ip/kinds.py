@@ -34,9 +34,6 @@ def _number_or_word(words: Words) -> int | str:
     return number(word) if word.isascii() and word.isdecimal() else word
 
 
-# --- macvlan, vlan ------------------------------------------------------------------------------------
-
-
 def _remotes(words: Words, into: dict[str, Any]) -> None:
     """Take ``remotes (2) MAC MAC``: the source addresses of a macvlan."""
     count = int(words.match(_BRACKETED)[1])
@@ -74,8 +71,6 @@ def _qos_map(words: Words) -> list[dict[str, int]]:
 QOS_MAPS: Form = form("ingress-qos-map=ingress_qos egress-qos-map=egress_qos", _qos_map)
 """The lines that follow the line of a vlan."""
 
-# --- bridge and its ports -----------------------------------------------------------------------------
-
 _BRIDGE: Form = (
     form("vlan_protocol bridge_id designated_root=root_id group_fwd_mask", Words.word)
     | form("group_address=group_addr", hardware_address)
@@ -108,8 +103,6 @@ _BRIDGE_PORT: Form = (
     | form("neigh_suppress neigh_vlan_suppress vlan_tunnel isolated locked mab", Words.on_off)
 )
 
-# --- bond and its ports -------------------------------------------------------------------------------
-
 
 def _put_ad_info(words: Words, into: dict[str, Any], key: str) -> None:
     value = hardware_address(words) if key == "partner_mac" else words.number()
@@ -138,8 +131,6 @@ _BOND_PORT: Form = (
     | form("link_failure_count queue_id prio ad_aggregator_id", Words.number)
     | form("ad_actor_oper_port_state ad_partner_oper_port_state", Words.number)
 )
-
-# --- vxlan, tun, vrf ----------------------------------------------------------------------------------
 
 
 def _take_endpoint(key: str, words: Words, into: dict[str, Any]) -> None:

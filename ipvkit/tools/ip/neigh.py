@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Any
 
+from ipvkit.core.values import Address
 from ipvkit.tools.ip.plain import Line, NotUnderstood, Words, collected, flags, form, number, put, take
 from ipvkit.tools.ip.reading import Entry, read
 
@@ -19,7 +20,7 @@ class Neighbour:
     `details` has all else by the keys of ``ip -json``: used, confirmed and updated are seconds ago.
     """
 
-    dst: IPv4Address | IPv6Address
+    dst: Address
     dev: str | None
     lladdr: str | None
     states: tuple[str, ...]

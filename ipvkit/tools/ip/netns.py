@@ -34,7 +34,10 @@ def parse_netns(stdout: str) -> tuple[Netns, ...]:
     (Netns(name='test1', id=0),)
     """
     if is_json(stdout):
-        return tuple(_netns(entry) for entry in Entry.all(TOOL, stdout))
+        entries = Entry.all(TOOL, stdout)
+        return tuple(
+            Netns(e.text("name"), e.number_or_none("nsid" if "nsid" in e.value else "id")) for e in entries
+        )
     found = []
     for line in lines(TOOL, stdout):
         listed = _LISTED.fullmatch(line.text) or _LISTED_BY_ID.fullmatch(line.text)
@@ -42,8 +45,3 @@ def parse_netns(stdout: str) -> tuple[Netns, ...]:
             raise UnparsableOutput(TOOL, line.number, line.text)
         found.append(Netns(listed["name"], None if listed["id"] is None else int(listed["id"])))
     return tuple(found)
-
-
-def _netns(entry: Entry) -> Netns:
-    key = "nsid" if "nsid" in entry.value else "id"
-    return Netns(entry.text("name"), entry.number_or_none(key))

@@ -8,6 +8,8 @@ from ipvkit.core.errors import UnparsableOutput
 
 T = TypeVar("T")
 
+_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
+
 
 def read_outputs(lines: Iterable[str], parse: Callable[[str], tuple[T, ...]]) -> Iterator[T]:
     """Yield what `parse` finds in a stream of outputs of ip: each JSON document, each plain entry."""
@@ -20,20 +22,13 @@ def read_outputs(lines: Iterable[str], parse: Callable[[str], tuple[T, ...]]) ->
             entry, began = [], number
         entry.append(line)
         if entry[0].startswith("["):
-            depth += _deeper(line)
+            found = _TEXT_OR_BRACKET.findall(line)
+            depth += sum(bool(opened) - bool(closed) for opened, closed in found)
             if depth <= 0:
                 yield from _found(entry, began, parse)
                 entry, began, depth = [], number + 1, 0
     if entry:
         yield from _found(entry, began, parse)
-
-
-_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
-
-
-def _deeper(line: str) -> int:
-    """Return how many more brackets of JSON a line opens than it closes."""
-    return sum(bool(opened) - bool(closed) for opened, closed in _TEXT_OR_BRACKET.findall(line))
 
 
 def _found(entry: list[str], began: int, parse: Callable[[str], tuple[T, ...]]) -> tuple[T, ...]:

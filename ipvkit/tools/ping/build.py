@@ -1,24 +1,26 @@
 """The argv of ``ping``, of iputils, busybox and inetutils."""
 
 import math
+import re
+from collections.abc import Mapping
 from ipaddress import IPv6Address
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ipvkit.core.command import Command, option
 from ipvkit.core.errors import MissingRequirement, UnparsableOutput
 from ipvkit.core.values import Address, interface_name
 
+T = TypeVar("T")
 Implementation = Literal["iputils", "busybox", "inetutils"]
 
 VERSION = Command(("ping", "-V"), ok=(0, 1))
 """Shows the implementation; busybox prints its name with the error."""
 
-_SIGNATURES: tuple[tuple[str, Implementation], ...] = (
-    ("from iputils", "iputils"),
-    ("iputils-s", "iputils"),
-    ("BusyBox v", "busybox"),
-    ("(GNU inetutils)", "inetutils"),
-)
+_SIGNATURES: dict[Implementation, str] = {
+    "iputils": "from iputils|iputils-s",
+    "busybox": "BusyBox v",
+    "inetutils": r"\(GNU inetutils\)",
+}
 
 
 def implementation(printed: str) -> Implementation:
@@ -27,10 +29,15 @@ def implementation(printed: str) -> Implementation:
     >>> implementation("ping from iputils 20240905")
     'iputils'
     """
-    for signature, name in _SIGNATURES:
-        if signature in printed:
+    return signed("ping", printed, _SIGNATURES)
+
+
+def signed(tool: str, printed: str, signatures: Mapping[T, str]) -> T:
+    """Return the implementation with a signature, a regular expression, in what ``tool -V`` printed."""
+    for name, signature in signatures.items():
+        if re.search(signature, printed):
             return name
-    raise UnparsableOutput("ping -V", 1, printed.partition("\n")[0])
+    raise UnparsableOutput(f"{tool} -V", 1, printed.partition("\n")[0])
 
 
 def ping(
@@ -56,44 +63,27 @@ def ping(
     >>> str(ping("192.168.104.212", count=4, interval=0.2, wait=1))
     'ping -c 4 -i 0.2 -W 1 192.168.104.212'
     """
-    if whole and by != "iputils":
-        raise _cannot(by, "forbid to fragment a packet")
-    if by == "inetutils":
-        return _inetutils(destination, count, interval, wait, source, size, ttl)
-    if by == "busybox" and ttl is not None and isinstance(destination, IPv6Address):
-        raise _cannot("busybox", "set the hop limit of IPv6")
-    words = (
-        *("-c", str(count), "-i", f"{interval:g}"),
-        *("-W", f"{wait:g}" if by == "iputils" else str(math.ceil(wait))),
-        *option("-I", source, lambda bound: interface_name(bound) if isinstance(bound, str) else str(bound)),
-        *option("-s", size),
-        *option("-t", ttl),
-        *(("-M", "do") if whole else ()),
-    )
-    return Command(("ping", *words, str(destination)), ok=(0, 1))
-
-
-def _inetutils(
-    destination: Address | str,
-    count: int,
-    interval: float,
-    wait: float,
-    source: Address | str | None,
-    size: int | None,
-    ttl: int | None,
-) -> Command:
-    if source is not None:
-        raise _cannot("inetutils", "ping from a given interface or address")
-    ipv6 = isinstance(destination, IPv6Address)
-    # ping6 has a bound on its whole life and none on the last reply.
-    bound = ("-w", str(math.ceil(count * interval + wait))) if ipv6 else ("-W", str(math.ceil(wait)))
-    hops = () if ttl is None else (f"--{'hoplimit' if ipv6 else 'ttl'}={ttl}",)
-    words = ("-c", str(count), "-i", f"{interval:g}", *bound, *hops, *option("-s", size))
-    return Command(("ping6" if ipv6 else "ping", *words, str(destination)), ok=(0, 1))
-
-
-def _cannot(by: Implementation, what: str) -> MissingRequirement:
-    return MissingRequirement(f"the ping of {by} cannot {what}", "apt install iputils-ping")
+    ipv6, inetutils = isinstance(destination, IPv6Address), by == "inetutils"
+    for is_asked, what in (
+        (whole and by != "iputils", "forbid to fragment a packet"),
+        (source is not None and inetutils, "ping from a given interface or address"),
+        (ttl is not None and ipv6 and by == "busybox", "set the hop limit of IPv6"),
+    ):
+        if is_asked:
+            raise MissingRequirement(f"the ping of {by} cannot {what}", "apt install iputils-ping")
+    words: tuple[str, ...] = ("-c", str(count), "-i", f"{interval:g}")
+    if inetutils and ipv6:
+        # ping6 has a bound on its whole life and none on the last reply.
+        words += ("-w", str(math.ceil(count * interval + wait)))
+    else:
+        words += ("-W", f"{wait:g}" if by == "iputils" else str(math.ceil(wait)))
+    if inetutils:
+        words += () if ttl is None else (f"--{'hoplimit' if ipv6 else 'ttl'}={ttl}",)
+        words += option("-s", size)
+    else:
+        words += option("-I", interface_name(source) if isinstance(source, str) else source)
+        words += (*option("-s", size), *option("-t", ttl), *(("-M", "do") if whole else ()))
+    return Command(("ping6" if inetutils and ipv6 else "ping", *words, str(destination)), ok=(0, 1))
 
 
 def ping_until_lost(destination: Address, *, interval: float, deadline: int) -> Command:
