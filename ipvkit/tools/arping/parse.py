@@ -204,8 +204,8 @@ def _translated(line: str) -> bool:
     return bool((has_letters and re.search("[0-9]", line)) or _DECIMAL_COMMA.search(line))
 
 
+# What shows that this is arping; a reply alone only in raw output, which could be part of any text.
 _SIGNS = {Header, ArpReply, ArpingError, Summary}
-"""What shows that this is arping; a reply alone only in raw output, which could be part of any text."""
 
 
 class _Reader:
@@ -319,6 +319,7 @@ class _Reader:
         return (event,)
 
 
+# A pattern, and what takes a line that fits. A reply that was cut has no unit.
 _LINES: tuple[tuple[str, Callable[[_Reader, _Found], _Events | None]], ...] = (
     (
         rf"{_CAST} (?P<source>{_IPV4}) \[(?P<lladdr>{_LLADDR})\](?:{_TARGET})?"
@@ -359,19 +360,9 @@ _LINES: tuple[tuple[str, Callable[[_Reader, _Found], _Events | None]], ...] = (
         _Reader.header,
     ),
     (rf"(?P<lladdr>{_MAC})(?: (?P<source>{_IPV4}))?|(?P<only_source>{_IPV4})", _Reader.raw),
-    (rf"(?:[^\s:]*/)?arping: (?:{_CHATTER}).*", lambda _, found: (Note(found[0]),)),
     (
-        r"(?:[^\s:]*/)?arping: (.+)",
-        lambda reader, found: reader.seen(ArpingError(found[1])),
-    ),
-    (
-        r'Interface "[^"]*" is (?:down|not ARPable(?: \(no ll address\))?)'
-        r"|(?:bind|connect|getifaddrs|getsockname|ioctl\(SIOC[A-Z]+\)|recvfrom|socket): [A-Z].*"
-        r"|Illegal MAC addr .*|libnet_build_[a-z0-9_]+\(\): .*",
-        lambda reader, found: reader.seen(ArpingError(found[0])),
-    ),
-    (
-        r"This box:   Interface: .*|Timestamp types:|  (?:Name|adapter\w*|host\w*) +\S.*|Sending ARP reply"
+        rf"(?:[^\s:]*/)?arping: (?:{_CHATTER}).*"
+        r"|This box:   Interface: .*|Timestamp types:|  (?:Name|adapter\w*|host\w*) +\S.*|Sending ARP reply"
         r"|WARNING: .*|defaulting to checking dup for .*|clock_getres\(\) = .*|libnet_init\([^,]*\)"
         r"|pcap_get_selectable\(\): .*|FYI: .*|took time from gettimeofday\(\): .*"
         r"|too much diff between gettimeofday\(\) and .*|gettimeofday\(\) went backwards: .*"
@@ -379,9 +370,14 @@ _LINES: tuple[tuple[str, Callable[[_Reader, _Found], _Events | None]], ...] = (
         r"|know what this program.*does, do you\?|Use -I if you really mean it .*",
         lambda _, found: (Note(found[0]),),
     ),
+    (
+        r"(?:[^\s:]*/)?arping: (?P<message>.+)"
+        r'|Interface "[^"]*" is (?:down|not ARPable(?: \(no ll address\))?)'
+        r"|(?:bind|connect|getifaddrs|getsockname|ioctl\(SIOC[A-Z]+\)|recvfrom|socket): [A-Z].*"
+        r"|Illegal MAC addr .*|libnet_build_[a-z0-9_]+\(\): .*",
+        lambda reader, found: reader.seen(ArpingError(found["message"] or found[0])),
+    ),
 )
-"""The kinds of lines: a pattern, and what takes a line that fits. A reply that was cut has no unit."""
-
 _FORMS = tuple((re.compile(pattern), take) for pattern, take in _LINES)
 
 

@@ -92,8 +92,6 @@ def _lifetime(info: Entry, key: str) -> int | None:
 # --- the plain forms ----------------------------------------------------------------------------------
 
 _SECONDS = re.compile(r"(-?[0-9]{1,12})sec|forever")
-
-
 _METRIC = form("metric", Words.number)
 _ATTRIBUTES = (
     _METRIC

@@ -96,8 +96,7 @@ def parse_addresses(stdout: str) -> tuple[Link, ...]:
     """Return the links that ``ip addr`` printed in any of its forms, each with its addresses.
 
     Where the links are not printed (``ip addr show label``) their addresses are those of one link named "".
-    Raise UnparsableOutput for all else. A last line without its newline counts, as in an output that was
-    stripped: where it was cut instead, its last number or word may be the beginning of a longer one.
+    Raise UnparsableOutput for all else. A last line without its newline counts as in `parse_links`.
 
     >>> [link] = parse_addresses('''3: eth0    inet 192.0.2.1/24 scope global eth0
     ... ''')

@@ -146,14 +146,9 @@ class PingReport:
 
 # --- the lines ----------------------------------------------------------------------------------------
 
-_BLOCK = 1 << 16
-"""How many characters are matched at once, to bound the memory that matches take."""
-
-_LONG = 1 << 20
-"""From how many characters on the garbage collector is paused."""
-
-_PATIENCE = 100
-"""How many lines may precede the first one that is ping's."""
+_BLOCK = 1 << 16  # Characters that are matched at once, to bound the memory that matches take.
+_LONG = 1 << 20  # From this many characters on, the garbage collector is paused.
+_PATIENCE = 100  # Lines that may precede the first one that is ping's.
 
 _COUNT = r"[0-9]{1,12}"
 _DECIMAL = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"
@@ -217,34 +212,31 @@ _TIMES = re.compile(
 )
 _STATISTICS = re.compile(r"--- [^ ]* ping6? statistics ---")
 
-_NOTE = re.compile(
-    "|".join(
-        (
-            r"PATTERN: 0x[0-9a-f]*",
-            r"(?:(?:[^ ]*/)?ping[46]?: )?(?i:warning): .*",
-            # iputils -v, FreeBSD's ping6 -v
-            r"(?:[^ ]*/)?ping[46]?: sock[46]?\.fd: .*|ai->ai_family: .*",
-            r"(?:new )?path MTU .* is notified.*| +(?:HbH Options|Dst Options|Routing): .*",
-            r" +(?:Jumbo Payload|Router Alert|Received) Opt.*|   \[[0-9]+\][^ ]+",
-            # SIGQUIT, and SIGINFO of the BSDs
-            rf"{_COUNT}/{_COUNT} packets, {_COUNT}% loss.*|{_COUNT}/{_COUNT} packets received \(.*",
-            # data that came back changed; a line of hexadecimal numbers may also belong to a header
-            r"wrong data byte #.*|wrong total length .*|checksum mismatch from .*|[cd]p:",
-            r"#[0-9]+\t[0-9a-f ]*(?:\t\(same route\))?|\t[ 0-9a-f]+| [ 0-9a-fA-F.:]+(?:\(src\) \(dst\))?",
-            # options of the IP header
-            r"(?:RR|TS|[LS]SRR):.*|NOP|unknown option [0-9a-f]+|Unrecorded hops: [0-9]+",
-            r"\t(?:[^ \t]+ \()?[0-9]+(?:\.[0-9]+){3}\)?(?:\t.*)?",
-            r"\t-?[0-9]+ (?:absolute|not-standard|absolute not-standard|ms.*)|\t-[0-9]+|\t ?\([a-z0-9 ]+\)",
-            # the packet that an ICMP error quotes
-            r"Vr (?:HL TOS|TC) .*|IP H(?:dr|eader) Dump:|(?:TCP|UDP): from port .*",
-            r"[0-9a-fA-F:.]+->[0-9a-fA-F:.]+",
-            r"(?:(?:HBH|DSTOPT|FRAG|RTHDR|AH) )*(?:ICMP6?: type .*|ESP|Unknown Header\([0-9]+\)|\.\.\.)",
-            r"Destination: [^ ]+ New Target: [^ ]+",
-            # replies to inetutils' timestamp and address mask requests
-            r"icmp_(?:otime|rtime|ttime|mask) = .*",
-        )
-    )
+_NOTES = (
+    r"PATTERN: 0x[0-9a-f]*",
+    r"(?:(?:[^ ]*/)?ping[46]?: )?(?i:warning): .*",
+    # iputils -v, FreeBSD's ping6 -v
+    r"(?:[^ ]*/)?ping[46]?: sock[46]?\.fd: .*|ai->ai_family: .*",
+    r"(?:new )?path MTU .* is notified.*| +(?:HbH Options|Dst Options|Routing): .*",
+    r" +(?:Jumbo Payload|Router Alert|Received) Opt.*|   \[[0-9]+\][^ ]+",
+    # SIGQUIT, and SIGINFO of the BSDs
+    rf"{_COUNT}/{_COUNT} packets, {_COUNT}% loss.*|{_COUNT}/{_COUNT} packets received \(.*",
+    # data that came back changed; a line of hexadecimal numbers may also belong to a header
+    r"wrong data byte #.*|wrong total length .*|checksum mismatch from .*|[cd]p:",
+    r"#[0-9]+\t[0-9a-f ]*(?:\t\(same route\))?|\t[ 0-9a-f]+| [ 0-9a-fA-F.:]+(?:\(src\) \(dst\))?",
+    # options of the IP header
+    r"(?:RR|TS|[LS]SRR):.*|NOP|unknown option [0-9a-f]+|Unrecorded hops: [0-9]+",
+    r"\t(?:[^ \t]+ \()?[0-9]+(?:\.[0-9]+){3}\)?(?:\t.*)?",
+    r"\t-?[0-9]+ (?:absolute|not-standard|absolute not-standard|ms.*)|\t-[0-9]+|\t ?\([a-z0-9 ]+\)",
+    # the packet that an ICMP error quotes
+    r"Vr (?:HL TOS|TC) .*|IP H(?:dr|eader) Dump:|(?:TCP|UDP): from port .*",
+    r"[0-9a-fA-F:.]+->[0-9a-fA-F:.]+",
+    r"(?:(?:HBH|DSTOPT|FRAG|RTHDR|AH) )*(?:ICMP6?: type .*|ESP|Unknown Header\([0-9]+\)|\.\.\.)",
+    r"Destination: [^ ]+ New Target: [^ ]+",
+    # replies to inetutils' timestamp and address mask requests
+    r"icmp_(?:otime|rtime|ttime|mask) = .*",
 )
+_NOTE = re.compile("|".join(_NOTES))
 _FIRST_TYPED = "^.\b"
 _TYPED = re.compile(r"(?P<typed>(?:\^[C\\TZ])+|[.\x08][.\x08!EC ]*)(?P<rest>(?:--- |ping[46]?: |[0-9]+/).*)?")
 """The marks of a flood, or ^C on a terminal, and what ping prints after it on the same line."""
@@ -258,6 +250,7 @@ _TRANSLATED = re.compile(
 
 _Events = tuple[PingEvent, ...]
 _Found = re.Match[str]
+_Host = tuple[Address | None, str | None]
 _NO_HEADER: tuple[Any, ...] = (None,) * len(Header._fields)
 _NO_SUMMARY: tuple[Any, ...] = (None,) * len(Summary._fields)
 _NO_TIMES: tuple[Any, ...] = (None,) * len(Times._fields)
@@ -337,7 +330,6 @@ class _Reading:
         self._lines = 0
         self._first: tuple[int, str] | None = None
         self._has_begun = self._has_counts = False
-        self._origins: dict[str, tuple[int, Address | None, str | None]] = {}
 
     def read(self, text: str) -> None:
         """Read whole lines, and at the very end perhaps one that was cut."""
@@ -359,25 +351,20 @@ class _Reading:
             raise UnparsableOutput("ping", *(self._first or (1, "")))
 
     def _read_block(self, found: list[tuple[str, ...]]) -> None:
-        origins, append, make = self._origins, self.replies.append, tuple.__new__
+        append, make = self.replies.append, tuple.__new__
         for number, (line, timestamp, origin, seq, ttl, time, rest) in enumerate(found, self._lines + 1):
-            if not origin or (origin not in origins and not self._knows(origin)):
-                if line:
-                    self._understand(line, number)
-                continue
-            stamp = float(timestamp) if timestamp else None
-            # Reply(...) is a function of Python's and takes a tenth more of all the time.
-            reply = make(Reply, (*origins[origin], int(seq), int(ttl), float(time), False, False, stamp, ()))
-            append(_with_remarks(reply, _remarks(rest)) if rest else reply)
+            try:
+                speaker = _origin(origin) if origin else None
+            except ValueError:
+                speaker = None
+            if speaker:
+                stamp = float(timestamp) if timestamp else None
+                # Reply(...) is a function of Python's and takes a tenth more of all the time.
+                reply = make(Reply, (*speaker, int(seq), int(ttl), float(time), False, False, stamp, ()))
+                append(_with_remarks(reply, rest) if rest else reply)
+            elif line:
+                self._understand(line, number)
         self._lines += len(found)
-
-    def _knows(self, origin: str) -> bool:
-        """Return whether `origin` is a size with an address or a name, and remember what it is."""
-        try:
-            self._origins[origin] = _origin(origin)
-        except ValueError:
-            return False
-        return True
 
     def _read_line(self, line: str, *, cut: bool = False) -> None:
         self._lines += 1
@@ -464,7 +451,7 @@ def _address_of(name: str | None) -> Address | None:
         return None
 
 
-def _host(text: str) -> tuple[Address | None, str | None]:
+def _host(text: str) -> _Host:
     """Return address and name of ``NAME (ADDRESS)``, ``ADDRESS`` or ``NAME``."""
     name, _, address = text.partition(" (")
     if address:
@@ -474,6 +461,7 @@ def _host(text: str) -> tuple[Address | None, str | None]:
     return _address(text), None
 
 
+@lru_cache(maxsize=1024)
 def _origin(text: str) -> tuple[int, Address | None, str | None]:
     size, _, host = text.partition(" bytes from ")
     return int(size), *_host(host)
@@ -505,15 +493,11 @@ def _reply(found: _Found) -> _Events:
     size, source, name = _origin(found["origin"])
     ttl, time, stamp = _whole(found["ttl"]), _decimal(found["time"]), _decimal(found["timestamp"])
     reply = Reply(size, source, name, int(found["seq"]), ttl, time, timestamp=stamp)
-    first = [word for word in found.group("clock", "ident", "dst") if word]
-    return (_with_remarks(reply, first + _remarks(found["rest"])),)
+    return (_with_remarks(reply, found["rest"], *filter(None, found.group("clock", "ident", "dst"))),)
 
 
-def _remarks(rest: str) -> list[str]:
-    return [bracketed or word for bracketed, word in _REMARK.findall(rest)]
-
-
-def _with_remarks(reply: Reply, remarks: list[str]) -> Reply:
+def _with_remarks(reply: Reply, rest: str, *first: str) -> Reply:
+    remarks = [*first, *(bracketed or word for bracketed, word in _REMARK.findall(rest))]
     return reply._replace(
         duplicate="DUP!" in remarks,
         truncated="truncated" in remarks,
@@ -526,27 +510,22 @@ def _error_from(found: _Found) -> _Events:
     if seq is None and not (host.endswith(":") and (message[0].isupper() or message[0] == "(")):
         raise ValueError
     try:
-        source, name = _host(host)
+        speaker = _host(host)
     except ValueError:
-        source, name = _host(host.removesuffix(":"))
-    return (PingError(source, name, _whole(seq), message, _mtu(message), _decimal(found["timestamp"])),)
+        speaker = _host(host.removesuffix(":"))
+    return _error(message, speaker, _whole(seq), _decimal(found["timestamp"]))
 
 
 def _error_in_bytes_from(found: _Found) -> _Events:
     host, message = found.group("host", "message")
     if not host.endswith(":"):
         raise ValueError
-    return (PingError(*_host(host.removesuffix(":")), None, message, _mtu(message)),)
+    return _error(message, _host(host.removesuffix(":")))
 
 
-def _error_of_its_own(found: _Found) -> _Events:
-    message = found["message"] or found["bare"]
-    return (PingError(None, None, None, message, _mtu(message)),)
-
-
-def _mtu(message: str) -> int | None:
-    found = _MTU.search(message)
-    return int(found[1]) if found else None
+def _error(message: str, host: _Host, seq: int | None = None, timestamp: float | None = None) -> _Events:
+    mtu = _MTU.search(message)
+    return (PingError(*host, seq, message, int(mtu[1]) if mtu else None, timestamp),)
 
 
 def _summary(found: _Found) -> _Events:
@@ -561,11 +540,9 @@ def _times(found: _Found) -> _Events:
     return (Times(rtt, _whole(pipe), _decimal(ipg), _decimal(ewma)),)
 
 
-_OPEN = ()
-"""Text that ends anywhere, so that a cut does not show."""
-
-_WHOLE = ("",)
-"""What ping writes at once, so that it is never cut: the end of its summary, and its own errors."""
+_OPEN = ()  # Text that ends anywhere, so that a cut does not show.
+_ITSELF = (None, None)
+_WHOLE = ("",)  # What ping writes at once, so that it is never cut: the end of its summary, its own errors.
 
 _GRAMMAR: tuple[tuple[str, re.Pattern[str], Callable[[_Found], _Events], tuple[str, ...]], ...] = (
     ("--- ", _STATISTICS, lambda _: (), ("---",)),
@@ -577,7 +554,7 @@ _GRAMMAR: tuple[tuple[str, re.Pattern[str], Callable[[_Found], _Events], tuple[s
     (" bytes from ", _BYTES_FROM, _error_in_bytes_from, _OPEN),
     ("seq", _NO_ANSWER, lambda f: (NoAnswer(int(f["seq"]), _decimal(f["timestamp"])),), _OPEN),
     ("", _NOTE, lambda found: (Note(found[0]),), _OPEN),
-    ("", _OWN, _error_of_its_own, _WHOLE),
+    ("", _OWN, lambda found: _error(found["message"] or found["bare"], _ITSELF), _WHOLE),
     ("PING6(", _HEADER_OF_PING6, _header_of_ping6, _OPEN),
 )
 """The kinds of lines: text that each has, its pattern, its events, and how a line ends that was not cut."""
