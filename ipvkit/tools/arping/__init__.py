@@ -1,13 +1,6 @@
 """``arping``: the builders of its argv and the parser of its output."""
 
-from ipvkit.tools.arping.build import (
-    VERSION,
-    Implementation,
-    announce,
-    find_duplicate,
-    implementation,
-    probe,
-)
+from ipvkit.tools.arping.build import VERSION, Implementation, announce, find_duplicate, implementation, probe
 from ipvkit.tools.arping.parse import (
     ArpingError,
     ArpingEvent,

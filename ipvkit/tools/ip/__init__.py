@@ -39,8 +39,8 @@ from ipvkit.tools.ip.build import (
 from ipvkit.tools.ip.link import Link, parse_addresses, parse_links
 from ipvkit.tools.ip.neigh import Neighbour, parse_neighbours
 from ipvkit.tools.ip.netns import Netns, parse_netns
+from ipvkit.tools.ip.reading import read_outputs
 from ipvkit.tools.ip.route import NextHop, Route, gateway_of, parse_routes
-from ipvkit.tools.ip.stream import read_outputs
 
 __all__ = ["LINES_A_S", "Address", "Bridge", "Failed", "Ipvlan", "Kind", "Link", "Macvlan", "Neighbour"]
 __all__ += ["Netns", "NextHop", "Route", "RouteTo", "Veth", "Vlan", "addr_add", "addr_del", "addr_show"]

@@ -109,8 +109,6 @@ def failed_lines(stderr: str) -> tuple[Failed, ...]:
     >>> failed_lines('Cannot find device "test1"\nCommand failed -:2\n')
     (Failed(line=2, said='Cannot find device "test1"'),)
     """
-    found, start = [], 0
-    for match in _FAILED.finditer(stderr):
-        found.append(Failed(int(match[1]), stderr[start : match.start()].strip()))
-        start = match.end()
-    return tuple(found)
+    parts = _FAILED.split(stderr)
+    failed = zip(parts[::2], parts[1::2], strict=False)
+    return tuple(Failed(int(line), said.strip()) for said, line in failed)

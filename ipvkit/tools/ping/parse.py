@@ -182,9 +182,7 @@ _HEADER_OF_PING6 = re.compile(
     rf"PING6\({_COUNT}=40\+8\+(?P<size>{_COUNT}) bytes\) (?P<source>[^ ]+) --> (?P<destination>[^ ]+)"
 )
 
-_FROM = re.compile(
-    rf"{_STAMP}From (?P<host>[^ ()]+(?: \([^ ()]+\):?)?) (?:{_SEQ} )?(?P<message>.+)",
-)
+_FROM = re.compile(rf"{_STAMP}From (?P<host>[^ ()]+(?: \([^ ()]+\):?)?) (?:{_SEQ} )?(?P<message>.+)")
 _BYTES_FROM = re.compile(
     rf"{_COUNT} bytes from (?P<host>[^ ()]+(?: \([^ ()]+\):)?) (?P<message>(?:[A-Z]|frag needed).*)"
 )
