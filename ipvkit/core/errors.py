@@ -63,17 +63,14 @@ class UnparsableOutput(IpvkitError):
 
     def __init__(self, tool: str, line_number: int, line: str) -> None:
         """Keep the `tool`, and the unknown `line` with its number, from 1."""
+        shown = line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}…"
         super().__init__(
-            f"the output of {tool} was not understood at line {line_number}: {_short(line)!r}",
+            f"the output of {tool} was not understood at line {line_number}: {shown!r}",
             "see which tools are installed with `ipvkit doctor`, and run them under LC_ALL=C",
         )
         self.tool = tool
         self.line_number = line_number
         self.line = line
-
-
-def _short(line: str) -> str:
-    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}…"
 
 
 class Interrupted(IpvkitError):

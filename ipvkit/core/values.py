@@ -4,18 +4,8 @@ A name that is accepted here is one word to every tool and to every shell, never
 shell syntax.
 """
 
+import ipaddress
 import re
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-    ip_address,
-    ip_interface,
-    ip_network,
-)
 from typing import Literal
 
 from ipvkit.core.errors import UsageError
@@ -24,9 +14,9 @@ Mode = Literal["l2", "l3", "l3s"]
 Flag = Literal["bridge", "private", "vepa"]
 """The kernel's words for ipvlan (Documentation/networking/ipvlan.rst)."""
 
-Address = IPv4Address | IPv6Address
-InterfaceAddress = IPv4Interface | IPv6Interface
-Network = IPv4Network | IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+InterfaceAddress = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
@@ -50,10 +40,7 @@ def interface_name(text: str) -> str:
     >>> interface_name("eth0.100")
     'eth0.100'
     """
-    name = _checked(text, "interface", 15)
-    if _INDEX.fullmatch(name):
-        raise UsageError(f"invalid interface name {name!r}", "ip reads it as the index of a link")
-    return name
+    return _checked(text, "interface", 15, _INDEX, "the index of a link")
 
 
 def netns_name(text: str) -> str:
@@ -61,17 +48,16 @@ def netns_name(text: str) -> str:
 
     A number is refused: ip reads it as a process ID where no namespace has that name (ip-link(8)).
     """
-    name = _checked(text, "network namespace", 255)
-    if _PROCESS.fullmatch(name):
-        raise UsageError(f"invalid network namespace name {name!r}", "ip reads it as a process ID")
-    return name
+    return _checked(text, "network namespace", 255, _PROCESS, "a process ID")
 
 
-def _checked(text: str, what: str, longest: int) -> str:
+def _checked(text: str, what: str, longest: int, number: re.Pattern[str], read_as: str) -> str:
     if not _NAME.fullmatch(text):
         raise UsageError(f"invalid {what} name {text!r}", _ALLOWED)
     if len(text) > longest:
         raise UsageError(f"invalid {what} name {text!r}", f"it has {len(text)} bytes; {longest} at most")
+    if number.fullmatch(text):
+        raise UsageError(f"invalid {what} name {text!r}", f"ip reads it as {read_as}")
     return text
 
 
@@ -96,7 +82,9 @@ def address(text: str) -> Address:
     IPv4Address('192.168.104.254')
     """
     value = any_address(text)
-    if isinstance(value, IPv6Address) and (value.is_link_local or value.ipv4_mapped or value.scope_id):
+    if isinstance(value, ipaddress.IPv6Address) and (
+        value.is_link_local or value.ipv4_mapped or value.scope_id
+    ):
         raise UsageError(f"{text} is a link-local address", "use a global or a unique local one")
     if value.is_unspecified or value.is_multicast or value.is_loopback or value.is_reserved:
         raise UsageError(f"{text} is not a unicast address", "use a unicast address of the subnet")
@@ -111,21 +99,21 @@ def interface_address(text: str) -> InterfaceAddress:
     """
     host, slash, prefixlen = text.partition("/")
     own = address(host)
-    usual = 64 if own.version == 6 else 24
     if not slash:
-        raise UsageError(f"{text!r} has no prefix length", f"write it like {own}/{usual}")
+        raise UsageError(f"{text!r} has no prefix length", _with_prefixlen(own))
     if not _PREFIXLEN.fullmatch(prefixlen) or int(prefixlen) > own.max_prefixlen:
-        what = f"{text!r} has no prefix length from 1 to {own.max_prefixlen}"
-        raise UsageError(what, f"write it like {own}/{usual}")
-    value = ip_interface((own, int(prefixlen)))
+        raise UsageError(f"{text!r} has no prefix length from 1 to {own.max_prefixlen}", _with_prefixlen(own))
+    value = ipaddress.ip_interface((own, int(prefixlen)))
     network = value.network
     special = (network.network_address, *((network.broadcast_address,) if value.version == 4 else ()))
     if network.num_addresses > 2 and value.ip in special:
-        raise UsageError(
-            f"{text} is the network or the broadcast address of its subnet",
-            f"use another address of {network}",
-        )
+        what = f"{text} is the network or the broadcast address of its subnet"
+        raise UsageError(what, f"use another address of {network}")
     return value
+
+
+def _with_prefixlen(own: Address) -> str:
+    return f"write it like {own}/{24 if own.version == 4 else 64}"
 
 
 def any_address(text: str) -> Address:
@@ -135,10 +123,10 @@ def any_address(text: str) -> Address:
     IPv6Address('fe80::1%eth0')
     """
     try:
-        value = ip_address(text)
+        value = ipaddress.ip_address(text)
     except ValueError:
         raise UsageError(f"invalid address {text!r}", "write it like 192.0.2.1 or 2001:db8::1") from None
-    if isinstance(value, IPv6Address) and value.scope_id is not None:
+    if isinstance(value, ipaddress.IPv6Address) and value.scope_id is not None:
         interface_name(value.scope_id)
     return value
 
@@ -154,11 +142,9 @@ def any_interface_address(text: str) -> InterfaceAddress:
     if "%" in host:
         raise UsageError(f"the address {text!r} names a link", "remove the % and the name behind it")
     if not slash or not prefixlen.isascii() or not prefixlen.isdigit():
-        raise UsageError(
-            f"{text!r} has no prefix length", f"write it like {found}/{24 if found.version == 4 else 64}"
-        )
+        raise UsageError(f"{text!r} has no prefix length", _with_prefixlen(found))
     try:
-        return ip_interface(text)
+        return ipaddress.ip_interface(text)
     except ValueError:
         raise UsageError(f"{text!r} has no prefix length from 0 to {found.max_prefixlen}") from None
 
@@ -171,18 +157,16 @@ def route_destination(text: str) -> Network | None:
     """
     if text == "default":
         return None
-    any_address(text.partition("/")[0])
+    host = any_address(text.partition("/")[0])
     if "%" in text:
         raise UsageError(f"the network {text!r} names a link", "remove the % and the name behind it")
     try:
-        return ip_network(text)
-    except ValueError:
-        pass
-    try:
-        right = ip_network(text, strict=False)
+        found = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise UsageError(f"invalid network {text!r}", "write it like 192.0.2.0/24, or default") from None
-    raise UsageError(f"invalid network {text!r}: host bits are set", f"write {right}")
+    if host != found.network_address:
+        raise UsageError(f"invalid network {text!r}: host bits are set", f"write {found}")
+    return found
 
 
 def destination(text: str) -> Address | str:
