@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeVar
 
 import yaml
 
 from ipvkit.core.errors import InvalidLab, UsageError
-from ipvkit.lab.parts import LAB_HINT, Path
+from ipvkit.lab.parts import LAB_HINT
 
 T = TypeVar("T")
 
@@ -26,10 +27,6 @@ Beyond them a plan would take minutes, and the memory of the machine."""
 
 YES_NO = ("true", "false")
 _NUMBER = re.compile(r"[1-9][0-9]{0,4}|0")
-
-
-class MisplacedValue(InvalidLab):
-    """A mistake with a message that begins with its file and line."""
 
 
 def read(text: str, file: str) -> "Field":
@@ -78,38 +75,33 @@ def _size(node: yaml.Node, sizes: dict[yaml.Node, int]) -> int:
     return sizes[node]
 
 
+@dataclass(frozen=True, slots=True)
 class Field:
     """A value of the file, with the name that messages give it."""
 
-    def __init__(self, node: yaml.Node, file: str, name: str) -> None:
-        """Keep the `node`, and where it is."""
-        self.node = node
-        self.file = file
-        self.name = name
+    node: yaml.Node
+    file: str
+    name: str
 
     def wrong(self, what: str, hint: str) -> InvalidLab:
         """Return the error that names the place of this value."""
-        return MisplacedValue(f"{self.file}:{self.node.start_mark.line + 1}: {self.name}: {what}", hint)
+        return InvalidLab(f"{self.file}:{self.node.start_mark.line + 1}: {self.name}: {what}", hint)
 
-    def at(self, path: Path) -> "Field":
-        """Return the field at `path`, or the innermost on that path that the file has.
+    def placed(self, problem: InvalidLab) -> InvalidLab:
+        """Return `problem` with the file and line of its path, or of the innermost on it that this lab has.
 
         The only parent of the short form is found at its two keys.
         """
-        node = self.node
-        if path[:1] == ("parents",) and _has_key(node, "network"):
+        node, path = self.node, problem.path
+        if path[:1] == ("parents",) and any(key.value == "network" for key, _ in node.value):
             path = ("network", *path[2:]) if path[2:] else ("parent",)
         for step in path:
             if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
                 node = node.value[step]
             elif isinstance(node, yaml.MappingNode):
                 node = next((value for key, value in node.value if key.value == step), node)
-        return Field(node, self.file, self.name)
-
-    def placed(self, problem: InvalidLab) -> InvalidLab:
-        """Return `problem` with the file and line of its path."""
-        line = self.at(problem.path).node.start_mark.line + 1
-        return InvalidLab(f"{self.file}:{line}: {problem.message}", problem.hint, problem.path)
+        message = f"{self.file}:{node.start_mark.line + 1}: {problem.message}"
+        return InvalidLab(message, problem.hint, problem.path)
 
     @property
     def is_scalar(self) -> bool:
@@ -149,9 +141,10 @@ class Field:
         found: dict[str, tuple[Field, Field]] = {}
         for key_node, value_node in self.node.value:
             key = Field(key_node, self.file, self.name)
-            if key.text() in found:
-                raise key.wrong(f"`{key.text()}` is there twice", "keep one of the two")
-            found[key.text()] = key, Field(value_node, self.file, key.text())
+            name = key.text()
+            if name in found:
+                raise key.wrong(f"`{name}` is there twice", "keep one of the two")
+            found[name] = key, Field(value_node, self.file, name)
         return list(found.values())
 
     def keys(self, allowed: Collection[str]) -> dict[str, "Field"]:
@@ -184,10 +177,6 @@ class Field:
             raise self.wrong(f"invalid {what} {text!r}", f"choose from {least} to {most}")
         return int(text)
 
-    def yes(self) -> bool:
-        """Return whether the value is true."""
-        return self.one_of(YES_NO) == "true"
-
     def checked(self, check: Callable[[str], T]) -> T:
         """Return what `check` makes of the text; its UsageError is reported at this place."""
         text = self.text()
@@ -195,7 +184,3 @@ class Field:
             return check(text)
         except UsageError as problem:
             raise self.wrong(problem.message, problem.hint) from None
-
-
-def _has_key(node: yaml.Node, key: str) -> bool:
-    return isinstance(node, yaml.MappingNode) and any(name.value == key for name, _ in node.value)

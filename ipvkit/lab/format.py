@@ -1,46 +1,29 @@
 """Labs as YAML: `load` names file, line and field of a mistake, `dump` writes what `load` reads."""
 
-from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, fields, replace
+from typing import Any
 
 import yaml
 
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import netns_name
-from ipvkit.lab import table
-from ipvkit.lab.fields import MOST_ENDPOINTS, MOST_MOMENTS, Field, MisplacedValue, read
+from ipvkit.lab import parts, table
+from ipvkit.lab.fields import MOST_ENDPOINTS, MOST_MOMENTS, Field, read
 from ipvkit.lab.lab import Lab
-from ipvkit.lab.parts import (
-    LAB_HINT,
-    Act,
-    AddAddress,
-    AddLink,
-    Attempt,
-    Change,
-    Check,
-    DeleteLink,
-    Endpoint,
-    Parent,
-    Phase,
-    Route,
-    SetMode,
-    SetMtu,
-    Setting,
-)
+from ipvkit.lab.parts import LAB_HINT, Act, Attempt, Check, Endpoint, Parent, Phase, Route, Setting
 from ipvkit.lab.table import Given
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-_CHANGES: dict[str, tuple[type[Change], str, str, tuple[str, ...]]] = {
-    "add-address": (AddAddress, "address", "endpoint", ()),
-    "add-link": (AddLink, "name", "parent", ("kind", "mode", "flag")),
-    "delete-link": (DeleteLink, "name", "", ()),
-    "set-mode": (SetMode, "mode", "endpoint", ()),
-    "set-mtu": (SetMtu, "mtu", "link", ()),
+_CHANGES: dict[str, tuple[type[parts.Change], dict[str, str]]] = {
+    "add-address": (parts.AddAddress, {"add_address": "address", "at": "endpoint"}),
+    "add-link": (
+        parts.AddLink,
+        {"add_link": "name", "at": "parent"} | {k: k for k in ("kind", "mode", "flag")},
+    ),
+    "delete-link": (parts.DeleteLink, {"delete_link": "name"}),
+    "set-mode": (parts.SetMode, {"set_mode": "mode", "at": "endpoint"}),
+    "set-mtu": (parts.SetMtu, {"set_mtu": "mtu", "at": "link"}),
 }
-"""Each change by its key, with the attributes that this key, `at` and further keys are."""
+"""Each change by its key, with its attribute for each value of a try."""
 
 _OF_OTHER_KINDS = {"ipvlan": (), "macvlan": ("mode",), "veth": ("mode", "flag")}
 """The keys of a setting that links of a kind do not have."""
@@ -49,39 +32,26 @@ _OF_OTHER_KINDS = {"ipvlan": (), "macvlan": ("mode",), "veth": ("mode", "flag")}
 def load(text: str, file: str) -> Lab:
     """Return the lab that the YAML `text` describes; raise InvalidLab naming `file`, line and field."""
     root = read(text, file)
-    try:
-        return _lab(table.LAB.read(root))
-    except MisplacedValue:
-        raise
-    except InvalidLab as problem:
-        raise root.placed(problem) from None
-
-
-def _lab(given: Given) -> Lab:
+    given = table.LAB.read(root)
     parents = _parents(given)
     endpoints = tuple(_endpoint(item, parents[0].name) for item in given["endpoints"])
     names = tuple(endpoint.name for endpoint in endpoints)
     phases = tuple(_phase(item, names) for item in given["phases"])
-    _refuse_too_many(given.fields["phases"], endpoints, phases)
-    return Lab(
-        name=given["name"],
-        about=given["about"],
-        parents=parents,
-        endpoints=endpoints,
-        phases=phases,
-        far=given.get("far", ()),
-        setup=given.get("setup"),
-        parallel=given.get("parallel"),
-    )
+    _refuse_too_many(given.fields["phases"], len(endpoints), phases)
+    others = {key: given[key] for key in ("far", "setup", "parallel") if key in given}
+    try:
+        return Lab(given["name"], given["about"], parents, endpoints, phases, **others)
+    except InvalidLab as problem:
+        raise root.placed(problem) from None
 
 
-def _refuse_too_many(place: Field, endpoints: Sequence[Endpoint], phases: Sequence[Phase]) -> None:
+def _refuse_too_many(place: Field, endpoints: int, phases: tuple[Phase, ...]) -> None:
     created = sum(len(phase.endpoints) for phase in phases)
     changes = sum(1 + sum(1 + len(act.attempts) for act in phase.acts) for phase in phases)
     if created > MOST_ENDPOINTS:
         raise place.wrong(f"{created} endpoints are too many", f"{MOST_ENDPOINTS} at most, in all phases")
-    if len(endpoints) * changes > MOST_MOMENTS:
-        what = f"endpoints times phases, items of `do` and tries are {len(endpoints) * changes}"
+    if endpoints * changes > MOST_MOMENTS:
+        what = f"endpoints times phases, items of `do` and tries are {endpoints * changes}"
         hint = f"{MOST_MOMENTS} at most: take fewer endpoints, or put concurrent checks into one item"
         raise place.wrong(what, hint)
 
@@ -100,37 +70,27 @@ def _parents(given: Given) -> tuple[Parent, ...]:
 
 def _endpoint(given: Given, first_parent: str) -> Endpoint:
     if not given["addresses"]:
-        hint = "as in [192.168.104.211/24]"
-        raise given.fields["addresses"].wrong("at least one address is needed", hint)
-    return Endpoint(
-        name=given["name"],
-        addresses=given["addresses"],
-        netns=given.get("netns") or given.fields["name"].checked(netns_name),
-        parent=given.get("parent", first_parent),
-        routes=tuple(map(_route, given["routes"])) if "routes" in given else None,
-        mtu=given.get("mtu"),
-    )
+        raise given.fields["addresses"].wrong("at least one address is needed", "as in [192.168.104.211/24]")
+    netns = given.get("netns") or given.fields["name"].checked(netns_name)
+    routes = tuple(map(_route, given["routes"])) if "routes" in given else None
+    return Endpoint(**{"parent": first_parent, **given, "netns": netns, "routes": routes})
 
 
 def _route(given: Given) -> Route:
-    to, via = given["to"], given.get("via")
-    if to is not None and via is not None and to.version != via.version:
-        what = f"{via} is of another family than {to}"
+    route = Route(**given)
+    if route.to and route.via and route.to.version != route.via.version:
+        what = f"{route.via} is of another family than {route.to}"
         raise given.fields["via"].wrong(what, "take a gateway of that family")
-    return Route(to, via)
+    return route
 
 
 def _phase(given: Given, endpoints: tuple[str, ...]) -> Phase:
     setting = _setting(given, Setting())
     if setting.kind == "ipvlan" and "mode" not in given:
         raise given.place.missing("mode")
-    return Phase(
-        name=given["name"],
-        setting=setting,
-        endpoints=given.get("endpoints", endpoints),
-        acts=tuple(map(_act, given["acts"])),
-        others=tuple((name, _setting(other, setting)) for name, other in given.get("others", ())),
-    )
+    others = tuple((name, _setting(other, setting)) for name, other in given.get("others", ()))
+    acts = tuple(map(_act, given["acts"]))
+    return Phase(given["name"], setting, given.get("endpoints", endpoints), acts, others)
 
 
 def _setting(given: Given, default: Setting) -> Setting:
@@ -139,21 +99,19 @@ def _setting(given: Given, default: Setting) -> Setting:
     for key in _OF_OTHER_KINDS[kind]:
         if key in given:
             raise given.fields[key].wrong(f"a {kind} link has no {key} of ipvlan", "leave it out")
-    found = replace(
-        default, **{key: given[key] for key in ("mode", "flag", "kind", "strategy") if key in given}
-    )
+    values = {key: getattr(Setting(), key) for key in _OF_OTHER_KINDS[kind]}
+    values |= {key: given[key] for key in ("mode", "flag", "kind", "strategy") if key in given}
     if "host_shim" in given:
         shim = given["host_shim"]
-        addresses = () if isinstance(shim, bool) else shim
-        found = replace(found, host_shim=shim is not False, shim_addresses=addresses)
-    usual = {key: getattr(Setting(), key) for key in _OF_OTHER_KINDS[kind]}
-    return replace(found, **usual)
+        values |= {"host_shim": shim is not False, "shim_addresses": () if isinstance(shim, bool) else shim}
+    return replace(default, **values)
 
 
 def _act(given: Given) -> Act:
     if not given:
-        keys = ", ".join(key.name for key in table.ACT.keys)
-        raise given.place.wrong("nothing to do", f"choose from {keys}")
+        raise given.place.wrong(
+            "nothing to do", f"choose from {', '.join(key.name for key in table.ACT.keys)}"
+        )
     checks = tuple(Check(**check) for check in given.get("checks", ()))
     return Act(**{**given, "checks": checks, "attempts": tuple(map(_attempt, given.get("attempts", ())))})
 
@@ -168,61 +126,47 @@ def _attempt(given: Given) -> Attempt:
     return Attempt(_change(given, tried[0]), **reasons)
 
 
-def _change(given: Given, key: str) -> Change:
-    make, value, at, others = _CHANGES[key]
-    for name in (*(("kind",) if "kind" in others else ()), *(("at",) if at else ())):
-        if name not in given:
+def _change(given: Given, key: str) -> parts.Change:
+    make, attributes = _CHANGES[key]
+    for name in ("kind", "at"):
+        if name in attributes and name not in given:
             raise given.place.missing(name)
     for name in ("at", "kind", "mode", "flag"):
-        if name in given and name not in (*others, *(("at",) if at else ())):
+        if name in given and name not in attributes:
             raise given.fields[name].wrong(f"`{name}` does not go with `{key}`", "leave it out")
     for name in ("mode", "flag"):
         if name in given and given["kind"] == "macvlan":
             raise given.fields[name].wrong("it is ipvlan's", "leave it out")
     if "flag" in given and "mode" not in given:
         raise given.fields["flag"].wrong("a flag goes with a mode", "add `mode: …`")
-    values = {value: given[key.replace("-", "_")], **({at: given["at"]} if at else {})}
-    return make(**values, **{name: given[name] for name in others if name in given})
+    return make(**{attributes[name]: given[name] for name in attributes if name in given})
 
 
 def dump(lab: Lab) -> str:
     """Return `lab`, one on a simulated network, as YAML from which `load` makes the same lab."""
-    document = _lab_written(lab)
+    first = lab.parents[0]
+    networks = [{**_changed(parent), "gateway": parent.gateway} for parent in lab.parents]
+    place: dict[str, Any] = {"parents": list(map(table.PARENT.written, networks))}
+    if len(lab.parents) == 1 and first.vlan is None:
+        place = {"parent": first.name, "parents": None, "network": table.NETWORK.written(networks[0])}
+    endpoints = [_endpoint_written(endpoint, first.name) for endpoint in lab.endpoints]
+    phases = [_phase_written(phase, lab) for phase in lab.phases]
+    document = table.LAB.written({**_changed(lab), **place, "endpoints": endpoints, "phases": phases})
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
-def _lab_written(lab: Lab) -> dict[str, Any]:
-    first = lab.parents[0]
-    place: dict[str, Any]
-    if len(lab.parents) == 1 and first.vlan is None:
-        place = {
-            "parent": first.name,
-            "parents": None,
-            "network": table.NETWORK.written(_parent_written(first)),
-        }
-    else:
-        place = {"parents": [table.PARENT.written(_parent_written(parent)) for parent in lab.parents]}
-    endpoints = [_endpoint_written(endpoint, first.name) for endpoint in lab.endpoints]
-    phases = [_phase_written(phase, lab) for phase in lab.phases]
-    return table.LAB.written({**_changed(lab), **place, "endpoints": endpoints, "phases": phases})
-
-
-def _parent_written(parent: Parent) -> dict[str, Any]:
-    return {**_all_of(parent), "neighbour": parent.neighbour or None}
-
-
-def _changed(value: "DataclassInstance") -> dict[str, Any]:
+def _changed(value: Lab | Parent | Endpoint | Act | Check | Attempt) -> dict[str, Any]:
     """Return the attributes of `value` that are not as by default."""
-    own = {each.name: (getattr(value, each.name), each.default) for each in fields(value)}
-    return {name: value for name, (value, default) in own.items() if value != default}
+    own = ((each.name, getattr(value, each.name), each.default) for each in fields(value))
+    return {name: value for name, value, default in own if value != default}
 
 
 def _endpoint_written(endpoint: Endpoint, first_parent: str) -> dict[str, Any]:
-    routes = endpoint.routes
     usual = {"parent": first_parent, "netns": endpoint.name}
     written = {key: value for key, value in _changed(endpoint).items() if usual.get(key) != value}
-    if routes is not None:
-        written["routes"] = [table.ROUTE.written({"to": r.to or "default", "via": r.via}) for r in routes]
+    if endpoint.routes is not None:
+        routes = ({"to": route.to or "default", "via": route.via} for route in endpoint.routes)
+        written["routes"] = list(map(table.ROUTE.written, routes))
     return table.ENDPOINT.written(written)
 
 
@@ -237,7 +181,7 @@ def _phase_written(phase: Phase, lab: Lab) -> dict[str, Any]:
             **mode,
             "others": others or None,
             "endpoints": phase.endpoints if phase.endpoints != every else None,
-            "acts": [_act_written(act) for act in phase.acts],
+            "acts": list(map(_act_written, phase.acts)),
         }
     )
 
@@ -245,30 +189,21 @@ def _phase_written(phase: Phase, lab: Lab) -> dict[str, Any]:
 def _differing(setting: Setting, default: Setting) -> dict[str, Any]:
     """Return the values of `setting` that are not as in `default`."""
     own, usual = (
-        {**_all_of(each), "host_shim": each.shim_addresses or each.host_shim} for each in (setting, default)
+        {**asdict(each), "host_shim": each.shim_addresses or each.host_shim} for each in (setting, default)
     )
     leave_out = _OF_OTHER_KINDS[setting.kind]
     return {key: own[key] for key in own if own[key] != usual[key] and key not in leave_out}
 
 
-def _all_of(value: "DataclassInstance") -> dict[str, Any]:
-    return {each.name: getattr(value, each.name) for each in fields(value)}
-
-
 def _act_written(act: Act) -> dict[str, Any]:
     checks = [table.CHECK.written(_changed(check)) for check in act.checks]
-    attempts = [_attempt_written(attempt) for attempt in act.attempts]
-    return table.ACT.written(
-        {**_changed(act), "checks": checks if checks or act == Act() else None, "attempts": attempts or None}
-    )
+    attempts = list(map(_attempt_written, act.attempts))
+    lists = {"checks": checks if checks or act == Act() else None, "attempts": attempts or None}
+    return table.ACT.written({**_changed(act), **lists})
 
 
 def _attempt_written(attempt: Attempt) -> dict[str, Any]:
     change = attempt.change
-    for key, (kind, value, at, others) in _CHANGES.items():
-        if isinstance(change, kind):
-            own = {name: getattr(change, name) for name in others}
-            what = {key.replace("-", "_"): getattr(change, value), **own}
-            place = {"at": getattr(change, at)} if at else {}
-            return table.TRY.written({**_changed(attempt), **what, **place})
-    raise TypeError(f"unknown change {change!r}")
+    attributes = next(attributes for kind, attributes in _CHANGES.values() if isinstance(change, kind))
+    what = {name: getattr(change, attribute) for name, attribute in attributes.items()}
+    return table.TRY.written({**_changed(attempt), **what})

@@ -68,7 +68,6 @@ class Given(dict[str, Any]):
     """The values of a mapping by their attributes; `place` is the mapping, `fields` are its values by key."""
 
     def __init__(self, place: Field, fields: Mapping[str, Field], values: Mapping[str, Any]) -> None:
-        """Keep the values, and where they are."""
         super().__init__(values)
         self.place = place
         self.fields = fields
@@ -162,9 +161,8 @@ def _or_list(item: Type) -> Type:
 
 
 def _names(example: str) -> Type:
-    text = _text(example)
-    of_any_length = lambda place: tuple(map(text.read, place.items()))  # noqa: E731
-    return replace(_or_list(text), read=of_any_length, write=list)
+    few = _or_list(_text(example))
+    return replace(few, read=lambda place: tuple(map(Field.text, place.items())), write=list)
 
 
 def _ref(part: Part) -> Schema:
@@ -180,21 +178,9 @@ def _list_of(part: Part, items: Callable[[Field], list[Field]] = Field.items, **
     )
 
 
-def _by_parent(part: Part) -> Type:
-    """Return the type of a mapping of parents' names to mappings."""
-
-    def read(place: Field) -> list[tuple[str, Given]]:
-        pairs = place.pairs("write it as in `eth1: {mode: l3}`")
-        return [(name.checked(interface_name), part.read(value)) for name, value in pairs]
-
-    return Type({"type": "object", "additionalProperties": _ref(part)}, read, {"eth1": {}})
-
-
-def _shim(place: Field) -> bool | tuple[Any, ...]:
-    """Return whether there is a shim, or its addresses where they are given."""
-    if place.is_scalar and place.text() in YES_NO:
-        return place.yes()
-    return tuple(map(_ADDRESS.read, place.few()))
+def _by_parent(place: Field) -> list[tuple[str, Given]]:
+    pairs = place.pairs("write it as in `eth1: {mode: l3}`")
+    return [(name.checked(interface_name), SETTING.read(value)) for name, value in pairs]
 
 
 _OWN = r"^[0-9.]+/([1-9]|[12][0-9]|3[0-2])$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[1-9][0-9]{0,2}$"
@@ -207,21 +193,17 @@ _LINK = _name(interface_name, "eth0", pattern=_LINK_NAME)
 _LINK_THERE = _text("test1", pattern=_LINK_NAME)
 _NETNS = _name(netns_name, "test1", minLength=1, maxLength=255)
 _ADDRESS = _name(address, "192.168.104.254", pattern="^[0-9.]+$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$")
+_ADDRESSES = _or_list(_ADDRESS)
 _OWN_ADDRESS = _name(interface_address, "192.168.104.211/24", pattern=_OWN)
-_DESTINATION = Type(
-    {"type": "string", "minLength": 1},
-    lambda place: place.checked(route_destination),
-    "default",
-    lambda to: "default" if to == "default" else str(to),
-)
-_BOOLEAN = Type({"type": "boolean"}, Field.yes, True)
+_DESTINATION = _name(route_destination, "default", minLength=1)
+_BOOLEAN = Type({"type": "boolean"}, lambda place: place.one_of(YES_NO) == "true", True)
 _SECONDS = _number("number of seconds", 1, 3600, 10)
 _MTU = _number("MTU in bytes", 68, 65535, 1400)
 _SHIM = Type(
-    {"anyOf": [{"type": "boolean"}, *_or_list(_ADDRESS).schema["anyOf"]]},
-    _shim,
+    {"anyOf": [_BOOLEAN.schema, *_ADDRESSES.schema["anyOf"]]},
+    lambda place: (_BOOLEAN if place.is_scalar and place.text() in YES_NO else _ADDRESSES).read(place),
     True,
-    lambda value: value if isinstance(value, bool) else _or_list(_ADDRESS).write(value),
+    lambda value: (_BOOLEAN if isinstance(value, bool) else _ADDRESSES).write(value),
 )
 _MODE, _FLAG = _one_of(MODES), _one_of(FLAGS)
 # fmt: off
@@ -229,11 +211,11 @@ _OF_NETWORK = (
     Key("host", _or_list(_OWN_ADDRESS),
         "The parent's own addresses with their prefix lengths, in the host's namespace; their subnets are "
         "the parent's.", required=True),
-    Key("gateway", _or_list(_ADDRESS),
+    Key("gateway", _ADDRESSES,
         "Another host of the subnet, without a prefix length; called `gateway` in checks. It leads to "
         "`far`, and to other parents' networks; others route via its first address of each family.",
         required=True),
-    Key("neighbour", _or_list(_ADDRESS),
+    Key("neighbour", _ADDRESSES,
         "One more host of the subnet, without a prefix length; called `neighbour`. Without it no check of "
         "endpoints on this parent can name it."),
 )
@@ -343,12 +325,13 @@ SETTING = Part(
     "What differs on one parent from the rest of the phase.",
     tuple(replace(key, default=None) for key in _OF_SETTING),
 )
+_BY_PARENT = Type({"type": "object", "additionalProperties": _ref(SETTING)}, _by_parent, {"eth1": {}})
 PHASE = Part("phase", "Phases", "phases", "A time in which the endpoints are there, under one setting.", (
     Key("name", _SLUG,
         "The phase's name. Small letters, digits and `-`; not `lan`, which is the simulated LAN's.",
         required=True),
     *_OF_SETTING,
-    Key("parents", _by_parent(SETTING),
+    Key("parents", _BY_PARENT,
         "Parents with another setting of their endpoints: each name with what differs. What is not written "
         "is as in the phase, so write `strategy: none` or `host-shim: false` where the phase has one.",
         attribute="others"),
