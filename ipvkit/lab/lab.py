@@ -1,23 +1,258 @@
-"""A whole lab, and what it is on a real parent."""
+"""A whole lab: what follows from its parts, and what it is on a real parent."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_interface
+from itertools import islice
 
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, InterfaceAddress
-from ipvkit.lab.model import Model
-from ipvkit.lab.parts import AddLink, Attempt, Parent, Phase, SetMtu
+from ipvkit.lab import parts
+from ipvkit.lab.parts import (
+    FAMILIES,
+    FAR,
+    HOST,
+    PEERS,
+    Check,
+    Endpoint,
+    Family,
+    Parent,
+    Phase,
+    Setting,
+    family_of,
+)
 from ipvkit.lab.validity import check, known
+from ipvkit.strategies import Addition, Peer, Site, Strategy
 
 
 @dataclass(frozen=True, slots=True)
-class Lab(Model):
-    """A whole lab; raises InvalidLab where its parts do not fit together."""
+class Lab:
+    """A whole lab, and the facts that follow from it; raises InvalidLab where its parts do not fit together.
+
+    `far` are the addresses of a host behind the gateway; `simulated` is whether ipvkit builds the network.
+    `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on. `parallel` is the most
+    concurrent pings, None for PARALLEL. `taken` are all addresses in it.
+    """
+
+    name: str
+    about: str
+    parents: tuple[Parent, ...]
+    endpoints: tuple[Endpoint, ...]
+    phases: tuple[Phase, ...]
+    far: tuple[InterfaceAddress, ...] = ()
+    simulated: bool = True
+    setup: parts.Setup | None = None
+    parallel: int | None = None
+    taken: frozenset[Address] = field(init=False, repr=False, compare=False)
+    _by_name: Mapping[str, Endpoint] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check that its parts fit together."""
-        Model.__post_init__(self)
+        object.__setattr__(self, "_by_name", {endpoint.name: endpoint for endpoint in self.endpoints})
+        object.__setattr__(self, "taken", frozenset(address for address, _ in self.addresses()))
         check(self)
+
+    def addresses(self) -> Iterator[tuple[Address, parts.Path]]:
+        """Yield every address of the lab with its place."""
+        for i, parent in enumerate(self.parents):
+            for role in PEERS:
+                yield from ((peer, ("parents", i, role)) for peer in parent.peer(role))
+            yield from ((own.ip, ("parents", i, HOST)) for own in parent.host)
+        yield from ((own.ip, (FAR,)) for own in self.far)
+        for i, endpoint in enumerate(self.endpoints):
+            yield from ((own.ip, ("endpoints", i)) for own in endpoint.addresses)
+
+    @property
+    def parent(self) -> str:
+        """The first parent's name."""
+        return self.parents[0].name
+
+    @property
+    def hardware(self) -> tuple[Parent, ...]:
+        """The parents that are not a VLAN on another."""
+        return tuple(parent for parent in self.parents if parent.vlan is None)
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The peers that have an address."""
+        return tuple(role for role in PEERS if any(parent.peer(role) for parent in self.parents))
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether its endpoints are created in place, in few processes."""
+        return self.setup == "batch" or (self.setup is None and len(self.endpoints) >= parts.BATCH_FROM)
+
+    @property
+    def routed(self) -> bool:
+        """Whether the gateway leads somewhere: to other parents' networks, or to the far host."""
+        return bool(self.far) or len(self.parents) > 1
+
+    @property
+    def has_ipvlan(self) -> bool:
+        """Whether any of its links is ipvlan, which some kernels do not have."""
+        changes = (attempt.change for phase in self.phases for act in phase.acts for attempt in act.attempts)
+        if any(isinstance(change, parts.AddLink) and change.kind == "ipvlan" for change in changes):
+            return True
+        return any(phase.on(parent.name).kind == "ipvlan" for phase in self.phases for parent in self.parents)
+
+    def parent_called(self, name: str) -> Parent:
+        """Return the parent called `name`."""
+        return next(parent for parent in self.parents if parent.name == name)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Return the endpoint called `name`."""
+        return self._by_name[name]
+
+    def is_endpoint(self, role: str) -> bool:
+        """Return whether `role` is an endpoint's name."""
+        return role in self._by_name
+
+    def parent_of(self, check: Check) -> Parent:
+        """Return the parent of a check's endpoint, the destination's before the source's.
+
+        Its gateway, neighbour and host are those that a check means.
+        """
+        names = (check.destination, check.source)
+        name = next(name for name in names if self.is_endpoint(name))
+        return self.parent_called(self.endpoint(name).parent)
+
+    def addresses_of(self, role: str, parent: Parent) -> tuple[Address, ...]:
+        """Return the addresses of `role`; of the host and the peers, those in the network of `parent`."""
+        if role == HOST:
+            return tuple(own.ip for own in parent.host)
+        if role in PEERS:
+            return parent.peer(role)
+        if role == FAR:
+            return tuple(own.ip for own in self.far)
+        return tuple(own.ip for own in self.endpoint(role).addresses)
+
+    def pinged(self, check: Check) -> Address | None:
+        """Return the address that `check` pings, or None where it is unknown."""
+        parent = self.parent_of(check)
+        wanted = (check.family,) if check.family else FAMILIES
+        targets = [
+            a for f in wanted for a in self.addresses_of(check.destination, parent) if family_of(a) == f
+        ]
+        sources = {family_of(a) for a in self.addresses_of(check.source, parent)}
+        both = [a for a in targets if family_of(a) in sources]
+        # On a real network the addresses of others are not all known.
+        found = both if both or self.simulated else targets
+        return found[0] if found else None
+
+    def netns(self, role: str) -> str | None:
+        """Return the namespace that `role` is in; of the host None."""
+        if role == HOST:
+            return None
+        return self.endpoint(role).netns if self.is_endpoint(role) else role
+
+    def dev_of(self, parent: Parent) -> str:
+        """Return the name of the peers' links in the network of `parent`."""
+        position = [hardware.name for hardware in self.hardware].index(parent.link or parent.name)
+        return f"eth{position}" if parent.vlan is None else f"eth{position}.{parent.vlan}"
+
+    def links_of(self, role: str) -> list[tuple[str | None, str]]:
+        """Return the links of `role` in the lab's networks, each after its namespace."""
+        if self.is_endpoint(role):
+            return [(self.netns(role), role)]
+        if role == HOST:
+            return [(None, parent.name) for parent in self.parents]
+        return [(role, self.dev_of(parent)) for parent in self.parents if parent.peer(role)]
+
+    def ports(self, role: str) -> list[str]:
+        """Return the names of the switch's ports for `role`, one for each hardware parent."""
+        return [role if position == 0 else f"{role}{position}" for position in range(len(self.hardware))]
+
+    def metric_of(self, parent: Parent) -> int | None:
+        """Return the metric of default routes via `parent`; the first parent has the best, without one."""
+        position = self.parents.index(parent)
+        return 100 + position if position else None
+
+    def mac_of(self, parent: Parent) -> str | None:
+        """Return the MAC address that `parent` is given, where a phase has to know it; None elsewhere."""
+        names = {parent.name, *(p.name for p in self.parents if p.link == parent.name)}
+        helpers = (helper for phase in self.phases for name in names for helper in phase.on(name).helpers)
+        return self._mac_of(parent) if any(helper.needs_lladdr for helper in helpers) else None
+
+    def _mac_of(self, parent: Parent) -> str:
+        position = self.parents.index(self.parent_called(parent.link or parent.name))
+        return f"02:00:00:00:00:{position + 1:02x}"
+
+    def endpoints_of(self, phase: Phase, parent: Parent | None = None) -> list[Endpoint]:
+        """Return the endpoints of `phase`, all or those on `parent`."""
+        found = map(self.endpoint, phase.endpoints)
+        return [endpoint for endpoint in found if parent is None or endpoint.parent == parent.name]
+
+    def default_routes(self, setting: Setting, endpoint: Endpoint) -> tuple[tuple[Family, parts.Route], ...]:
+        """Return the routes of `endpoint` under `setting`, each with its family: its own, or default ones.
+
+        By default all goes straight out of its link, as l3 needs it; in other modes via the gateway, where
+        that leads somewhere and is in the endpoint's subnet.
+        """
+        has = [f for f in FAMILIES if any(family_of(own) == f for own in endpoint.addresses)]
+        if endpoint.routes is not None:
+            return tuple((family, route) for route in endpoint.routes for family in route.families(has))
+        gateways = self.parent_called(endpoint.parent).gateway if self.routed else ()
+        by_arp = setting.kind != "ipvlan" or setting.mode == "l2"
+        found: list[tuple[Family, parts.Route]] = []
+        for family in has:
+            own = [address.network for address in endpoint.addresses if family_of(address) == family]
+            via = next((gw for gw in gateways if by_arp and any(gw in subnet for subnet in own)), None)
+            found.append((family, parts.Route(via=via)))
+        return tuple(found)
+
+    def shim_on(self, parent: Parent) -> str:
+        """Return the name of the host's own ipvlan link on `parent`."""
+        position = self.parents.index(parent)
+        return parts.SHIM if position == 0 else f"{parts.SHIM}{position}"
+
+    def shim_addresses(self, setting: Setting, parent: Parent) -> tuple[InterfaceAddress, ...]:
+        """Return the addresses of the host's own ipvlan link on `parent`: in l2 it needs some, to ask by ARP.
+
+        Those that the lab names, or the last free ones of the parent's subnets.
+        """
+        if not setting.host_shim:
+            return ()
+        if setting.shim_addresses:
+            return tuple(map(ip_interface, setting.shim_addresses))
+        if setting.mode != "l2":
+            return ()
+        found = []
+        for subnet in (own.network for own in parent.host):
+            last = min(subnet.num_addresses, 65536) - 2
+            free = (subnet[number] for number in range(last, 0, -1) if subnet[number] not in self.taken)
+            found += [ip_interface(address) for address in islice(free, 1)]
+        return tuple(found)
+
+    def site(self, phase: Phase, parent: Parent) -> Site:
+        """Return what a strategy sees of `parent` in `phase`."""
+        setting = phase.on(parent.name)
+        peers = (Peer(role, self.dev_of(parent), parent.peer(role)) for role in PEERS if parent.peer(role))
+        endpoints = self.endpoints_of(phase, parent)
+        return Site(
+            parent=parent.name,
+            mode=setting.mode,
+            flag=setting.flag,
+            strategy=setting.strategy,
+            host=parent.host,
+            peers=tuple(peers),
+            endpoints=tuple((e.name, own) for e in endpoints for own in e.addresses),
+            lladdr=self._mac_of(parent),
+            shim=self.shim_on(parent),
+            shim_addresses=self.shim_addresses(setting, parent),
+            named=setting.shim_addresses,
+            simulated=self.simulated,
+            taken=self.taken,
+        )
+
+    def stages(self, phase: Phase, parent: Parent) -> dict[Strategy, list[list[Addition]]]:
+        """Return what each strategy adds for the endpoints on `parent` in `phase`, in stages."""
+        site = self.site(phase, parent)
+        helpers = phase.on(parent.name).helpers if site.endpoints else ()
+        return {helper: helper.stages(site) for helper in helpers}
+
+    def far_gateway(self, own: InterfaceAddress) -> InterfaceAddress:
+        """Return the gateway's address in the network of the far host that has `own`."""
+        first, second = own.network[1], own.network[2]
+        return ip_interface((second if own.ip == first else first, own.network.prefixlen))
 
 
 def on_parent(
@@ -51,11 +286,11 @@ def on_parent(
 def _moved(phase: Phase, former: str, parent: str) -> Phase:
     """Return `phase`, of a lab with one parent, on another parent."""
 
-    def moved(attempt: Attempt) -> Attempt:
+    def moved(attempt: parts.Attempt) -> parts.Attempt:
         change = attempt.change
-        if isinstance(change, AddLink):
+        if isinstance(change, parts.AddLink):
             return replace(attempt, change=replace(change, parent=parent))
-        if isinstance(change, SetMtu) and change.link == former:
+        if isinstance(change, parts.SetMtu) and change.link == former:
             return replace(attempt, change=replace(change, link=parent))
         return attempt
 

@@ -3,61 +3,37 @@
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import InvalidLab
-from ipvkit.core.values import Address, Network
-from ipvkit.lab.model import Model
-from ipvkit.lab.parts import (
-    BRIDGE,
-    DEFAULT_MTU,
-    FAR,
-    GATEWAY,
-    HOST,
-    IPV6_MTU,
-    LAB_HINT,
-    LAN,
-    NEIGHBOUR,
-    PEERS,
-    PORT,
-    RESERVED,
-    SHIM,
-    STRATEGIES,
-    SWITCH,
-    Act,
-    AddAddress,
-    AddLink,
-    Attempt,
-    Check,
-    DeleteLink,
-    Endpoint,
-    Family,
-    Parent,
-    Path,
-    Phase,
-    SetMode,
-    SetMtu,
-    family_of,
-)
+from ipvkit.core.values import Address, InterfaceAddress, Network
+from ipvkit.lab import parts
+from ipvkit.lab.parts import FAR, HOST, IPV6_MTU, PEERS, RESERVED, Endpoint, Parent, Path, Phase, family_of
 from ipvkit.lab.prefixes import Prefixes
+
+if TYPE_CHECKING:
+    from ipvkit.lab.lab import Lab
 
 _KEPT = "the kernel keeps lo, all and default for itself"
 _RENAME = "take another one"
+_WHY = "`why` has to be one line of text"
+_NO_FAMILY = "the two have no address family in common"
 _ONE_LINE = "write it on one line, without tabs"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SLUG_HINT = "small letters, digits and - are allowed, 63 of them at most"
-_HOSTS_LINKS = re.compile(rf"({SHIM}|{PORT})[0-9]*|{BRIDGE}")
+_HOSTS_LINKS = re.compile(rf"({parts.SHIM}|{parts.PORT})[0-9]*|{parts.BRIDGE}")
 """The links that the host may get."""
 
 _MOST_NAMED = 20
 """How many names a hint has."""
 
 
-def check(lab: Model) -> None:
+def check(lab: "Lab") -> None:
     """Raise InvalidLab, with the place in the lab, where its parts do not fit together."""
     _refuse(not _SLUG.fullmatch(lab.name), f"invalid lab name {lab.name!r}", _SLUG_HINT, ("name",))
     _refuse(not lab.about.isprintable(), "`about` has to be one line of text", _ONE_LINE, ("about",))
     for part in ("parents", "endpoints", "phases"):
-        _refuse(not getattr(lab, part), f"{part}: at least one is needed", LAB_HINT, (part,))
+        _refuse(not getattr(lab, part), f"{part}: at least one is needed", parts.LAB_HINT, (part,))
     _check_parents(lab)
     _check_endpoints(lab)
     _check_addresses(lab)
@@ -72,7 +48,7 @@ def _refuse(wrong: object, what: str, hint: str, path: Path) -> None:
         raise InvalidLab(what, hint, path)
 
 
-def _check_parents(lab: Model) -> None:
+def _check_parents(lab: "Lab") -> None:
     names = [parent.name for parent in lab.parents]
     _unique("parent", [(name, ("parents", i)) for i, name in enumerate(names)])
     hardware = [parent.name for parent in lab.hardware]
@@ -94,24 +70,21 @@ def _check_name(name: str, what: str, path: Path) -> None:
     _refuse(name in RESERVED or _HOSTS_LINKS.fullmatch(name), f"{what} cannot be called {name}", hint, path)
 
 
-def _check_endpoints(lab: Model) -> None:
-    places: list[tuple[Endpoint, Path]] = [(e, ("endpoints", i)) for i, e in enumerate(lab.endpoints)]
-    _unique("endpoint", [(e.name, at) for e, at in places])
-    _unique("netns", [(e.netns, at) for e, at in places])
+def _check_endpoints(lab: "Lab") -> None:
+    _unique("endpoint", [(e.name, ("endpoints", i)) for i, e in enumerate(lab.endpoints)])
+    _unique("netns", [(e.netns, ("endpoints", i)) for i, e in enumerate(lab.endpoints)])
     parents = [parent.name for parent in lab.parents]
-    for e, at in places:
-        hint = f"{HOST}, {GATEWAY}, {NEIGHBOUR}, {FAR} and {SWITCH} are other nodes of every lab"
-        _refuse(
-            {e.name, e.netns} & {HOST, *PEERS, FAR, SWITCH},
-            f"an endpoint cannot be called {e.name}",
-            hint,
-            at,
-        )
+    others = (HOST, *PEERS, FAR, parts.SWITCH)
+    hint = f"{', '.join(others[:-1])} and {others[-1]} are other nodes of every lab"
+    for i, e in enumerate(lab.endpoints):
+        at: Path = ("endpoints", i)
+        _refuse({e.name, e.netns} & {*others}, f"an endpoint cannot be called {e.name}", hint, at)
         _check_name(e.name, "an endpoint", at)
         _refuse(e.name in parents, f"endpoint and parent are both called {e.name}", _RENAME, at)
         known(e.parent, parents, f"parent of lab {lab.name}", at)
         what = f"{e.name}'s mtu {e.mtu} is too small for its IPv6 address"
-        _refuse((e.mtu or IPV6_MTU) < IPV6_MTU and _has_ipv6([e]), what, f"IPv6 needs {IPV6_MTU} bytes", at)
+        too_small = (e.mtu or IPV6_MTU) < IPV6_MTU and _has(e.addresses, "ipv6")
+        _refuse(too_small, what, f"IPv6 needs {IPV6_MTU} bytes", at)
         _check_routes(e, (*at, "routes"))
 
 
@@ -128,18 +101,17 @@ def _check_routes(e: Endpoint, path: Path) -> None:
         _refuse(family not in has, what, "add one, or leave the route out", path)
 
 
-def _check_addresses(lab: Model) -> None:
+def _check_addresses(lab: "Lab") -> None:
     taken = list(lab.addresses())
     _unique("address", [(str(a), at) for a, at in taken])
     if not lab.simulated:
         return
     for i, parent in enumerate(lab.parents):
         _refuse(not parent.host, "a simulated network needs the host's address", "add `host`", ("parents", i))
+        subnets = ", ".join(str(own.network) for own in parent.host)
         for role, peer in ((r, peer) for r in PEERS for peer in parent.peer(r)):
-            if parent.subnet_of(peer) is None:
-                subnets = ", ".join(str(own.network) for own in parent.host)
-                what = f"{peer} is not in the host's subnet {subnets}"
-                raise InvalidLab(what, "take one that is", ("parents", i, role))
+            what = f"{peer} is not in the host's subnet {subnets}"
+            _refuse(parent.subnet_of(peer) is None, what, "take one that is", ("parents", i, role))
     own_subnets = [own.network for parent in lab.parents for own in parent.host]
     special = {address: subnet for subnet in own_subnets for address in _special(subnet)}
     for address, at in ((address, at) for address, at in taken if address in special):
@@ -154,7 +126,7 @@ def _check_addresses(lab: Model) -> None:
     _check_subnets(lab)
 
 
-def _check_subnets(lab: Model) -> None:
+def _check_subnets(lab: "Lab") -> None:
     """Refuse subnets of parents and of the far host that overlap, and endpoints in a wrong one."""
     subnets: list[tuple[Network, Path, str]] = []
     for i, parent in enumerate(lab.parents):
@@ -175,10 +147,10 @@ def _check_subnets(lab: Model) -> None:
                 _refuse(name != e.parent, what, f"{e.name} is on {e.parent}", ("endpoints", i))
 
 
-def _check_phase(lab: Model, phase: Phase, path: Path) -> None:
+def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
     _refuse(not _SLUG.fullmatch(phase.name), f"invalid phase name {phase.name!r}", _SLUG_HINT, path)
     hint = "that is the simulated network's name"
-    _refuse(phase.name == LAN, f"a phase cannot be called {LAN}", hint, path)
+    _refuse(phase.name == parts.LAN, f"a phase cannot be called {parts.LAN}", hint, path)
     chosen: Path = (*path, "endpoints")
     _unique(f"endpoint of phase {phase.name}", [(name, chosen) for name in phase.endpoints])
     for name in phase.endpoints:
@@ -191,16 +163,16 @@ def _check_phase(lab: Model, phase: Phase, path: Path) -> None:
     bridged = {e.parent for e in lab.endpoints_of(phase) if phase.on(e.parent).kind == "veth"}
     what = f"phase {phase.name}: the host has one bridge, and two parents cannot both be its ports"
     _refuse(len(bridged) > 1, what, "take another kind on one of them", path)
-    added = {c.name for act in phase.acts for t in act.attempts if isinstance(c := t.change, AddLink)}
-    nodes = _Nodes(lab, phase, dict.fromkeys(phase.endpoints), sorted(added))
+    added = {c.name for act in phase.acts for t in act.attempts if isinstance(c := t.change, parts.AddLink)}
+    nodes = _Nodes(lab, phase, f"node of phase {phase.name}", dict.fromkeys(phase.endpoints), sorted(added))
     for number, act in enumerate(phase.acts):
         nodes.check_act(act, (*path, "do", number))
 
 
-def _check_setting(lab: Model, phase: Phase, parent: Parent, path: Path) -> None:
+def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None:
     """Refuse a setting that cannot work on `parent` in this phase, with the reason."""
     setting, endpoints = phase.on(parent.name), lab.endpoints_of(phase, parent)
-    known(setting.strategy, STRATEGIES, "strategy", path)
+    known(setting.strategy, parts.STRATEGIES, "strategy", path)
     if not endpoints:
         return
     where, leave = f"phase {phase.name}", "leave `strategy` and `host-shim` out"
@@ -217,9 +189,9 @@ def _check_setting(lab: Model, phase: Phase, parent: Parent, path: Path) -> None
     tagged = parent.vlan or any(other.link == parent.name for other in lab.parents)
     _refuse(kind == "veth" and tagged, what, "take another kind than veth", path)
     for e in endpoints:
-        what = f"phase {phase.name}: {e.name}'s mtu {e.mtu} is above its parent's {DEFAULT_MTU}"
+        what = f"phase {phase.name}: {e.name}'s mtu {e.mtu} is above its parent's {parts.DEFAULT_MTU}"
         hint = "the kernel refuses that of macvlan; take a smaller one"
-        _refuse(kind == "macvlan" and (e.mtu or 0) > DEFAULT_MTU, what, hint, path)
+        _refuse(kind == "macvlan" and (e.mtu or 0) > parts.DEFAULT_MTU, what, hint, path)
     for helper in setting.helpers:
         problem = helper.problem(lab.site(phase, parent))
         if problem is not None:
@@ -230,12 +202,13 @@ def _check_setting(lab: Model, phase: Phase, parent: Parent, path: Path) -> None
 class _Nodes:
     """The endpoints of a phase, and the links that its tries add, by which its acts are checked."""
 
-    lab: Model
+    lab: "Lab"
     phase: Phase
+    node: str
     endpoints: Collection[str]
     added: list[str]
 
-    def check_act(self, act: Act, path: Path) -> None:
+    def check_act(self, act: parts.Act, path: Path) -> None:
         what = f"phase {self.phase.name}: a check is in one item with a change of its outcome"
         _refuse(act.checks and act.changes, what, "write them as two items, one after the other", path)
         peers = self.lab.peers if self.lab.simulated else PEERS
@@ -243,84 +216,66 @@ class _Nodes:
             at: Path = (*path, "announce")
             known(name, self.endpoints, f"endpoint of phase {self.phase.name}", at)
             what = f"{name} has no IPv4 address, and ARP announces only those"
-            _refuse(not _has_version(self.lab.endpoint(name), 4), what, "leave it out here", at)
+            _refuse(not _has(self.lab.endpoint(name).addresses, "ipv4"), what, "leave it out here", at)
         for role in act.fast_ageing:
             known(role, peers, "peer in this network", (*path, "fast-ageing"))
         for role in act.flush:
             known(role, self.endpoints, "peer or endpoint in this network", (*path, "flush"), (*peers, HOST))
         for role in act.port_security or ():
-            known(role, self.endpoints, self._node, (*path, "port-security"), (HOST,))
+            known(role, self.endpoints, self.node, (*path, "port-security"), (HOST,))
         for i, check in enumerate(act.checks):
             self._check_check(check, (*path, "check", i))
         for i, attempt in enumerate(act.attempts):
             self._check_attempt(attempt, (*path, "try", i))
 
-    @property
-    def _node(self) -> str:
-        return f"node of phase {self.phase.name}"
-
-    def _check_check(self, check: Check, at: Path) -> None:
+    def _check_check(self, check: parts.Check, at: Path) -> None:
         lab, ends = self.lab, (check.source, check.destination)
         if not any(role in self.endpoints for role in ends):
             for role in ends:
-                known(role, self.endpoints, self._node, at, (HOST, *PEERS, FAR))
+                known(role, self.endpoints, self.node, at, (HOST, *PEERS, FAR))
             hint = f"choose from {', '.join(self.phase.endpoints[:_MOST_NAMED])}"
             raise InvalidLab(f"{check}: one of the two has to be an endpoint", hint, at)
         for role in ends:
             if role not in self.endpoints and lab.is_endpoint(role):
-                known(role, self.endpoints, self._node, at, (HOST,))
+                known(role, self.endpoints, self.node, at, (HOST,))
         parent, hint = lab.parent_of(check), "add one, or check another"
         peers = [r for r in PEERS if parent.peer(r) or not lab.simulated]
         for role in ends:
             elsewhere = role in PEERS and role not in peers and role in lab.peers
             _refuse(elsewhere, f"{check}: {parent.name} has no {role}", hint, at)
-            known(role, self.endpoints, self._node, at, (HOST, *peers, *((FAR,) if lab.far else ())))
+            known(role, self.endpoints, self.node, at, (HOST, *peers, *((FAR,) if lab.far else ())))
         what = f"{check}: no packet leaves the endpoint"
         _refuse(check.source == check.destination, what, "name another destination", at)
         if lab.simulated and lab.pinged(check) is None:
             lacking = [role for role in ends if not _has(lab.addresses_of(role, parent), check.family)]
             what = f"{' and '.join(lacking)} has no {check.family} address" if check.family else _NO_FAMILY
             raise InvalidLab(f"{check}: {what}", hint, at)
-        _check_why(check, at)
+        _refuse(not check.why.isprintable(), f"{check}: {_WHY}", _ONE_LINE, at)
 
-    def _check_attempt(self, attempt: Attempt, at: Path) -> None:
-        _check_why(attempt, at)
+    def _check_attempt(self, attempt: parts.Attempt, at: Path) -> None:
+        _refuse(not attempt.why.isprintable(), f"{attempt}: {_WHY}", _ONE_LINE, at)
         lab, parents = self.lab, tuple(parent.name for parent in self.lab.parents)
         match attempt.change:
-            case AddAddress(_, endpoint) | SetMode(endpoint, _):
+            case parts.AddAddress(_, endpoint) | parts.SetMode(endpoint, _):
                 known(endpoint, self.endpoints, f"endpoint of phase {self.phase.name}", at)
-            case AddLink(name, _, parent):
+            case parts.AddLink(name, _, parent):
                 known(parent, parents, f"parent of lab {lab.name}", at)
                 taken = lab.is_endpoint(name) or name in (*parents, *RESERVED) or _HOSTS_LINKS.fullmatch(name)
                 _refuse(taken, f"{attempt}: the name is taken", _RENAME, at)
-            case DeleteLink(name):
+            case parts.DeleteLink(name):
                 known(name, self.added, "link that this phase adds", at)
-            case SetMtu(link, mtu):
+            case parts.SetMtu(link, mtu):
                 known(link, self.endpoints, f"endpoint or parent of phase {self.phase.name}", at, parents)
                 what = f"{attempt}: with less than {IPV6_MTU} bytes a link loses its IPv6 addresses for good"
                 hint = "take more, or IPv4 endpoints only"
-                _refuse(mtu < IPV6_MTU and _has_ipv6(lab.endpoints), what, hint, at)
+                too_small = mtu < IPV6_MTU and any(_has(e.addresses, "ipv6") for e in lab.endpoints)
+                _refuse(too_small, what, hint, at)
                 what = f"{attempt}: ipvkit does not change the MTU of a real parent"
                 _refuse(not lab.simulated and not lab.is_endpoint(link), what, "leave --parent out", at)
 
 
-_NO_FAMILY = "the two have no address family in common"
-
-
-def _has(addresses: Iterable[Address], family: Family | None) -> bool:
+def _has(addresses: Iterable[Address | InterfaceAddress], family: parts.Family | None) -> bool:
     return any(family in (None, family_of(address)) for address in addresses)
-
-
-def _has_version(endpoint: Endpoint, version: int) -> bool:
-    return any(own.version == version for own in endpoint.addresses)
-
-
-def _has_ipv6(endpoints: Iterable[Endpoint]) -> bool:
-    return any(_has_version(endpoint, 6) for endpoint in endpoints)
-
-
-def _check_why(asked: Check | Attempt, at: Path) -> None:
-    _refuse(not asked.why.isprintable(), f"{asked}: `why` has to be one line of text", _ONE_LINE, at)
 
 
 def _unique(what: str, names: Iterable[tuple[str, Path]]) -> None:
