@@ -90,9 +90,8 @@ class Lab:
     def has_ipvlan(self) -> bool:
         """Whether any of its links is ipvlan, which some kernels do not have."""
         changes = (attempt.change for phase in self.phases for act in phase.acts for attempt in act.attempts)
-        if any(isinstance(change, parts.AddLink) and change.kind == "ipvlan" for change in changes):
-            return True
-        return any(phase.on(parent.name).kind == "ipvlan" for phase in self.phases for parent in self.parents)
+        added = {change.kind for change in changes if isinstance(change, parts.AddLink)}
+        return "ipvlan" in added.union(phase.on(p.name).kind for phase in self.phases for p in self.parents)
 
     def parent_called(self, name: str) -> Parent:
         """Return the parent called `name`."""
@@ -111,8 +110,7 @@ class Lab:
 
         Its gateway, neighbour and host are those that a check means.
         """
-        names = (check.destination, check.source)
-        name = next(name for name in names if self.is_endpoint(name))
+        name = check.destination if self.is_endpoint(check.destination) else check.source
         return self.parent_called(self.endpoint(name).parent)
 
     def addresses_of(self, role: str, parent: Parent) -> tuple[Address, ...]:
@@ -190,14 +188,11 @@ class Lab:
         has = [f for f in FAMILIES if any(family_of(own) == f for own in endpoint.addresses)]
         if endpoint.routes is not None:
             return tuple((family, route) for route in endpoint.routes for family in route.families(has))
-        gateways = self.parent_called(endpoint.parent).gateway if self.routed else ()
         by_arp = setting.kind != "ipvlan" or setting.mode == "l2"
-        found: list[tuple[Family, parts.Route]] = []
-        for family in has:
-            own = [address.network for address in endpoint.addresses if family_of(address) == family]
-            via = next((gw for gw in gateways if by_arp and any(gw in subnet for subnet in own)), None)
-            found.append((family, parts.Route(via=via)))
-        return tuple(found)
+        gateways = self.parent_called(endpoint.parent).gateway if self.routed and by_arp else ()
+        near = [gw for gw in gateways if any(gw in own.network for own in endpoint.addresses)]
+        first = {family_of(gw): gw for gw in reversed(near)}
+        return tuple((family, parts.Route(via=first.get(family))) for family in has)
 
     def shim_on(self, parent: Parent) -> str:
         """Return the name of the host's own ipvlan link on `parent`."""
@@ -209,12 +204,10 @@ class Lab:
 
         Those that the lab names, or the last free ones of the parent's subnets.
         """
-        if not setting.host_shim:
+        if not setting.host_shim or (setting.mode != "l2" and not setting.shim_addresses):
             return ()
         if setting.shim_addresses:
             return tuple(map(ip_interface, setting.shim_addresses))
-        if setting.mode != "l2":
-            return ()
         found = []
         for subnet in (own.network for own in parent.host):
             last = min(subnet.num_addresses, 65536) - 2
@@ -289,10 +282,10 @@ def _moved(phase: Phase, former: str, parent: str) -> Phase:
     def moved(attempt: parts.Attempt) -> parts.Attempt:
         change = attempt.change
         if isinstance(change, parts.AddLink):
-            return replace(attempt, change=replace(change, parent=parent))
+            change = replace(change, parent=parent)
         if isinstance(change, parts.SetMtu) and change.link == former:
-            return replace(attempt, change=replace(change, link=parent))
-        return attempt
+            change = replace(change, link=parent)
+        return replace(attempt, change=change)
 
     acts = tuple(replace(act, attempts=tuple(map(moved, act.attempts))) for act in phase.acts)
     return replace(phase, setting=phase.on(former), acts=acts, others=())

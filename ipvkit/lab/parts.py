@@ -1,7 +1,7 @@
 """The parts of a lab, and their names."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -34,47 +34,30 @@ PROBERS: tuple[Prober, ...] = get_args(Prober)
 BATCH_FROM = 8
 """The number of endpoints from which on a lab is set up in batches, by default."""
 
-PARALLEL = 32
-MOST_PARALLEL = 10_000
+PARALLEL, MOST_PARALLEL = 32, 10_000
 """The default number of concurrent pings, and the most that a lab may have."""
 
 Family = Literal["ipv4", "ipv6"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
-HOST = "host"
-GATEWAY = "gateway"
-NEIGHBOUR = "neighbour"
-FAR = "far"
+HOST, GATEWAY, NEIGHBOUR, FAR, SWITCH, LAN = "host", "gateway", "neighbour", "far", "switch", "lan"
 PEERS = (GATEWAY, NEIGHBOUR)
-SWITCH = "switch"
-LAN = "lan"
 """The roles of a lab: the host with the parents, the hosts beside it, one behind the gateway, the switch."""
 
 RESERVED = ("lo", "all", "default")
 """Names that no new link can have: the loopback's, and two that sysctls use for all interfaces."""
 
-BRIDGE = "br-lan"
-"""The host's bridge in a phase with veth endpoints; no other link has its name."""
+BRIDGE, PORT, SHIM = "br-lan", "veth", "shim"
+"""Links that the host may get: a bridge for veth endpoints, its ports (with a number), and a host shim."""
 
-SHIM = "shim"
-"""The name of the host's own ipvlan link, where a phase has a host shim."""
-
-PORT = "veth"
-"""The name of the ports of the host's bridge, with a number."""
-
-IPV6_MTU = 1280
-"""The smallest MTU, in bytes, of a link with IPv6; with a smaller one Linux removes its IPv6 addresses."""
-
-DEFAULT_MTU = 1500
-"""The MTU of every link of the simulated LAN, in bytes."""
+DEFAULT_MTU, IPV6_MTU = 1500, 1280
+"""MTUs in bytes: of a link of the simulated LAN, and the smallest with which Linux keeps IPv6 addresses."""
 
 Path = tuple[str | int, ...]
 """A place in a lab: keys and positions, from the outside in."""
 
 LAB_HINT = "docs/reference/lab-format.md shows what a lab file looks like"
-PING_COUNT = 6
-PING_INTERVAL_S = 0.2
-PING_WAIT_S = 0.5
+PING_COUNT, PING_INTERVAL_S, PING_WAIT_S = 6, 0.2, 0.5
 """How a check pings: enough requests to see a loss; on one machine a reply takes less than a millisecond."""
 
 
@@ -124,8 +107,7 @@ class Parent:
 
     def subnet_of(self, address: Address) -> Network | None:
         """Return the subnet of the parent that `address` is in, or None."""
-        subnets = (own.network for own in self.host)
-        return next((subnet for subnet in subnets if address in subnet), None)
+        return next((own.network for own in self.host if address in own.network), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +182,8 @@ class AddLink:
     flag: Flag | None = None
 
     def __str__(self) -> str:
-        words = (self.kind, self.mode or "", self.flag or "")
-        return f"add {self.name}, {' '.join(filter(None, words))} on {self.parent}"
+        words = filter(None, (self.kind, self.mode, self.flag))
+        return f"add {self.name}, {' '.join(words)} on {self.parent}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +253,7 @@ class Act:
     @property
     def changes(self) -> bool:
         """Whether it changes the outcome of a check."""
-        others = (self.attempts, self.announce, self.fast_ageing, self.flush)
-        return any(others) or any(x is not None for x in (self.hairpin, self.port_security, self.wait))
+        return replace(self, checks=()) != Act()
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,16 +277,13 @@ class Setting:
         return strategies.BY_NAME[self.strategy], *((strategies.HOST_SHIM,) if self.host_shim else ())
 
     def __str__(self) -> str:
-        match self.kind:
-            case "ipvlan":
-                words = f"ipvlan in {self.mode} mode, flag {self.flag}"
-            case "macvlan":
-                words = f"macvlan in {self.flag} mode"
-            case "veth":
-                words = "veth on a bridge with the parent"
-        if self.strategy != "none":
-            words += f", strategy {self.strategy}"
-        return f"{words}, host shim" if self.host_shim else words
+        words = {
+            "ipvlan": f"ipvlan in {self.mode} mode, flag {self.flag}",
+            "macvlan": f"macvlan in {self.flag} mode",
+            "veth": "veth on a bridge with the parent",
+        }[self.kind]
+        strategy = "" if self.strategy == "none" else f", strategy {self.strategy}"
+        return f"{words}{strategy}{', host shim' if self.host_shim else ''}"
 
 
 @dataclass(frozen=True, slots=True)

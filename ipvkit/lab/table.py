@@ -5,20 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ipvkit.core.values import address, interface_address, interface_name, netns_name, route_destination
+from ipvkit.lab import parts
 from ipvkit.lab.fields import YES_NO, Field
-from ipvkit.lab.parts import (
-    FAMILIES,
-    FLAGS,
-    KINDS,
-    MODES,
-    MOST_PARALLEL,
-    PING_COUNT,
-    PING_OUTCOMES,
-    SETUPS,
-    STRATEGIES,
-    TRY_OUTCOMES,
-    Outcome,
-)
 
 Schema = dict[str, Any]
 
@@ -205,16 +193,15 @@ _SHIM = Type(
     True,
     lambda value: (_BOOLEAN if isinstance(value, bool) else _ADDRESSES).write(value),
 )
-_MODE, _FLAG = _one_of(MODES), _one_of(FLAGS)
+_MODE, _FLAG = _one_of(parts.MODES), _one_of(parts.FLAGS)
 # fmt: off
 _OF_NETWORK = (
     Key("host", _or_list(_OWN_ADDRESS),
         "The parent's own addresses with their prefix lengths, in the host's namespace; their subnets are "
         "the parent's.", required=True),
     Key("gateway", _ADDRESSES,
-        "Another host of the subnet, without a prefix length; called `gateway` in checks. It leads to "
-        "`far`, and to other parents' networks; others route via its first address of each family.",
-        required=True),
+        "Another host of the subnet, without a prefix length; called `gateway` in checks. It leads to `far`, "
+        "and to other parents' networks; others route via its first address of each family.", required=True),
     Key("neighbour", _ADDRESSES,
         "One more host of the subnet, without a prefix length; called `neighbour`. Without it no check of "
         "endpoints on this parent can name it."),
@@ -223,8 +210,7 @@ NETWORK = Part("network", "The network", "network", "What the parent is attached
 PARENT = Part("parent", "Several parents", "parents", "A parent, and its network.", (
     Key("name", _LINK, "The network interface.", required=True),
     *_OF_NETWORK,
-    Key("link", _LINK,
-        "Of a VLAN: the parent that it is a sub-interface of, which is not a VLAN itself."),
+    Key("link", _LINK, "Of a VLAN: the parent that it is a sub-interface of, which is not a VLAN itself."),
     Key("vlan", _number("VLAN tag", 1, 4094, 100), "Of a VLAN: its tag."),
 ), {"dependentRequired": {"link": ["vlan"], "vlan": ["link"]}})
 ROUTE = Part("route", "Routes", "routes", "A route of an endpoint.", (
@@ -254,16 +240,16 @@ CHECK = Part("check", "Checks", "check", "A ping.", (
     Key("to", _text("gateway", minLength=1),
         "The node that is pinged: one of the same. One of the two is an endpoint of the phase, and the "
         "others are those on its parent.", required=True, attribute="destination"),
-    Key("family", _one_of(FAMILIES), "The family; by default the first that both have."),
+    Key("family", _one_of(parts.FAMILIES), "The family; by default the first that both have."),
     Key("count", _number("number of requests", 1, 1000, 3),
-        "How many requests, 0.2 s apart.", default=PING_COUNT, excludes="watch"),
+        "How many requests, 0.2 s apart.", default=parts.PING_COUNT, excludes="watch"),
     Key("size", _number("payload in bytes", 0, 65000, 1472),
         "The payload in bytes, sent whole (`ping -M do`): headers are 28 bytes more, of IPv6 48.",
         excludes="watch"),
     Key("watch", _SECONDS,
         "Ping for so many seconds, or until the path is lost. Its lifetime is measured, from the first "
         "reply to the last."),
-    Key("expect", _one_of(PING_OUTCOMES, Outcome),
+    Key("expect", _one_of(parts.PING_OUTCOMES, parts.Outcome),
         "The outcome with which the check passes; by default what the rules of ipvlan predict."),
     Key("why", _LINE, "The reason for `expect`, for the report; one line."),
 ))
@@ -283,7 +269,7 @@ TRY = Part("try", "Tries", "try", "A change that the kernel may refuse: one of t
     Key("mode", _MODE,
         "Of `add-link`: the ipvlan mode; without one the kernel takes l3, for all on the parent."),
     Key("flag", _FLAG, "Of `add-link`: the ipvlan flag; without one it stays."),
-    Key("expect", _one_of(TRY_OUTCOMES, Outcome),
+    Key("expect", _one_of(parts.TRY_OUTCOMES, parts.Outcome),
         "What the kernel has to answer; by default what is predicted."),
     Key("why", _LINE, "The reason for `expect`, for the report; one line."),
 ), {"oneOf": [{"required": [key.name]} for key in _CHANGES]})
@@ -291,8 +277,7 @@ ACT = Part("act", "What happens", "do", "What happens at one point, concurrently
     Key("check", _list_of(CHECK), "Concurrent pings. Such an item has no other key.", attribute="checks"),
     Key("try", _list_of(TRY),
         "Changes that the kernel accepts or refuses, one after another.", attribute="attempts"),
-    Key("announce", _names("test1"),
-        "Endpoints with IPv4 addresses, which the host announces: `arping -U`."),
+    Key("announce", _names("test1"), "Endpoints with IPv4 addresses, which the host announces: `arping -U`."),
     Key("fast-ageing", _names("neighbour"),
         "Peers that from now on let neighbour entries expire within seconds: `base_reachable_time_ms` "
         "1000, `delay_first_probe_time` 1, `ucast_solicit` 3, `retrans_time_ms` 100."),
@@ -308,10 +293,10 @@ _OF_SETTING = (
     Key("flag", _FLAG,
         "The ipvlan flag: whether siblings reach each other, not at all, or only through a switch that "
         "reflects; of macvlan its mode.", default="bridge"),
-    Key("kind", _one_of(KINDS),
+    Key("kind", _one_of(parts.KINDS),
         "The kind of the endpoints' links: ipvlan, or one to compare it with: macvlan, or veth on a bridge "
         "with the parent.", default="ipvlan"),
-    Key("strategy", _one_of(STRATEGIES),
+    Key("strategy", _one_of(parts.STRATEGIES),
         "What makes l3 endpoints reachable from outside; one that cannot work is refused.", default="none"),
     Key("host-shim", _SHIM,
         "`true`: the host has a separate ipvlan link on the parent, and routes to the endpoints through it. "
@@ -350,13 +335,12 @@ LAB = Part("lab", "The lab", "lab", "A lab of ipvkit: what is built, and what is
     Key("far", _or_list(_OWN_ADDRESS),
         "The addresses, with their prefix lengths, of a host behind the gateway, called `far` in "
         "checks. With it, or with several parents, every host has a default route via the gateway."),
-    Key("setup", _one_of(SETUPS),
+    Key("setup", _one_of(parts.SETUPS),
         "How endpoints are created: by the commands that a person would type one after another, or in "
         "few processes: links in place, and batches of `ip`. Default: `batch` from 8 endpoints on."),
-    Key("parallel", _number("number of pings", 1, MOST_PARALLEL, 32),
-        "The most concurrent pings of one item of `do`; the others follow, as if they were separate "
-        "items. Default: 32 for each of the machine's CPUs, fewer where there is little memory.",
-        former="at-once"),
+    Key("parallel", _number("number of pings", 1, parts.MOST_PARALLEL, 32),
+        "The most concurrent pings of one item of `do`; the others follow, as if they were separate items. "
+        "Default: 32 for each of the machine's CPUs, fewer where there is little memory.", former="at-once"),
     Key("endpoints", _list_of(ENDPOINT, minItems=1), "The links that are built.", required=True),
     Key("phases", _list_of(PHASE, minItems=1), "They run one after another.", required=True),
 ), {"oneOf": [{"required": ["parent", "network"]}, {"required": ["parents"]}]})
