@@ -1,18 +1,10 @@
 """What makes endpoints reachable from where the rules of ipvlan do not: one file a strategy."""
 
 from ipvkit.strategies.announce import Announce
-from ipvkit.strategies.base import (
-    Added,
-    Addition,
-    Link,
-    Neighbour,
-    Peer,
-    Proxy,
-    Route,
-    Site,
-    Strategy,
-    Sysctl,
-)
+
+# Every name of base is one of the vocabulary of strategies.
+from ipvkit.strategies.base import *  # noqa: F403
+from ipvkit.strategies.base import Strategy as Strategy
 from ipvkit.strategies.host_shim import HostShim
 from ipvkit.strategies.l3s_proxy import L3sProxy
 from ipvkit.strategies.routed import Routed
@@ -24,19 +16,3 @@ STRATEGIES = (Strategy(), Routed(), Announce(), StaticNeigh(), L3sProxy())
 BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
 HOST_SHIM = HostShim()
 """What a setting may have beside its strategy."""
-
-__all__ = [
-    "BY_NAME",
-    "HOST_SHIM",
-    "STRATEGIES",
-    "Added",
-    "Addition",
-    "Link",
-    "Neighbour",
-    "Peer",
-    "Proxy",
-    "Route",
-    "Site",
-    "Strategy",
-    "Sysctl",
-]

@@ -26,8 +26,7 @@ class HostShim(Strategy):
             if own in site.taken:
                 return f"the shim cannot have {own}, which another host has", "take a free one"
         if site.strategy == "l3s-proxy":
-            what = "l3s-proxy excludes a host shim: both need the host's routes"
-            return what, "keep one of the two"
+            return "l3s-proxy excludes a host shim: both need the host's routes", "keep one of the two"
         if site.mode == "l2" and not site.simulated and not site.named:
             what = "in l2 the host shim needs an address"
             return what, "name one that is free: `host-shim: 192.168.104.120`"
@@ -36,26 +35,17 @@ class HostShim(Strategy):
     def stages(self, site: Site) -> list[list[Addition]]:
         """Return the link, its addresses, and a route to each address of an endpoint."""
         dev, flag = site.shim, None if site.flag == "bridge" else site.flag
-        link = Addition(
-            f"create {dev}, an ipvlan link of the host on {site.parent}",
-            ip.link_add(dev, ip.Ipvlan(site.parent, site.mode, flag)),
-            Link(dev, site.shim_addresses),
-            f"delete {dev}",
-        )
+        why = f"create {dev}, an ipvlan link of the host on {site.parent}"
+        command = ip.link_add(dev, ip.Ipvlan(site.parent, site.mode, flag))
+        link = Addition(why, command, Link(dev, site.shim_addresses), f"delete {dev}")
         up = Addition(f"bring {dev} up", ip.link_set(dev, up=True))
+        why = f"add {dev}'s address, to send ARP requests from"
         addresses = [
-            Addition(
-                f"add {dev}'s address, to send ARP requests from",
-                ip.addr_add(own, dev, nodad=own.version == 6),
-            )
-            for own in site.shim_addresses
+            Addition(why, ip.addr_add(own, dev, nodad=own.version == 6)) for own in site.shim_addresses
         ]
-        routes = [
-            Addition(
-                f"add the host's route to {name}, through {dev}",
-                ip.route_add(ip.RouteTo(ip_network(own.ip), dev=dev)),
-                Route(ip_network(own.ip), dev),
-            )
-            for name, own in site.endpoints
-        ]
+        routes = []
+        for name, own in site.endpoints:
+            to = ip_network(own.ip)
+            command = ip.route_add(ip.RouteTo(to, dev=dev))
+            routes.append(Addition(f"add the host's route to {name}, through {dev}", command, Route(to, dev)))
         return [[link], [up, *addresses], routes]

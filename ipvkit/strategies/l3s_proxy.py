@@ -33,35 +33,24 @@ class L3sProxy(Answering):
 
     def stages(self, site: Site) -> list[list[Addition]]:
         """Return the sysctls, then for each address its entry, and its route if it is IPv4."""
-        dev, values = site.parent, dict[str, int]()
+        dev, key = site.parent, sysctl.interface_key
+        values: dict[str, int] = {}
         versions = {own.version for _, own in site.endpoints}
         if 4 in versions:
-            values |= {sysctl.interface_key("ipv4", "conf", dev, "forwarding"): 1}
-            values |= {sysctl.interface_key("ipv4", "neigh", dev, "proxy_delay"): 0}
+            values |= {key("ipv4", "conf", dev, "forwarding"): 1, key("ipv4", "neigh", dev, "proxy_delay"): 0}
         if 6 in versions:
-            values |= {sysctl.interface_key("ipv6", "conf", dev, "forwarding"): 1}
-            values |= {sysctl.interface_key("ipv6", "conf", dev, "proxy_ndp"): 1}
-            values |= {sysctl.interface_key("ipv6", "neigh", dev, "proxy_delay"): 0}
+            values |= {key("ipv6", "conf", dev, "forwarding"): 1, key("ipv6", "conf", dev, "proxy_ndp"): 1}
+            values |= {key("ipv6", "neigh", dev, "proxy_delay"): 0}
         why = "let the host forward, and answer for its endpoints without delay"
         allowed = [Addition(why, sysctl.set_values({k: v}), Sysctl(k, v)) for k, v in values.items()]
         answers = []
         for name, own in site.endpoints:
-            answers.append(
-                Addition(
-                    f"add the host's proxy entry for {name}",
-                    ip.neigh_add_proxy(own.ip, dev),
-                    Proxy(own.ip, dev),
-                    f"delete the host's proxy entry for {name}",
-                )
-            )
+            what, entry = f"the host's proxy entry for {name}", Proxy(own.ip, dev)
+            command = ip.neigh_add_proxy(own.ip, dev)
+            answers.append(Addition(f"add {what}", command, entry, f"delete {what}"))
             if own.version == 4:
-                to = ip.RouteTo(ip_network(own.ip), dev="lo")
-                answers.append(
-                    Addition(
-                        f"add a route to {name} out of another link than {dev}: else the host answers no ARP",
-                        ip.route_add(to),
-                        Route(ip_network(own.ip), "lo"),
-                        f"delete the host's route to {name}",
-                    )
-                )
+                to = ip_network(own.ip)
+                why = f"add a route to {name} out of another link than {dev}: else the host answers no ARP"
+                command = ip.route_add(ip.RouteTo(to, dev="lo"))
+                answers.append(Addition(why, command, Route(to, "lo"), f"delete the host's route to {name}"))
         return [allowed, answers]

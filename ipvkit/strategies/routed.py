@@ -29,16 +29,10 @@ class Routed(Strategy):
             for subnet in _subnets(site):
                 via = next((own.ip for own in site.host if own.version == subnet.version), None)
                 if via is not None and subnet.version in peer.versions:
-                    to = ip.RouteTo(subnet, via, peer.dev)
-                    added.append(
-                        Addition(
-                            f"add the {peer.role}'s route to {subnet}, via the host",
-                            ip.at(peer.role, ip.route_add(to)),
-                            Route(subnet, peer.dev, via, peer.role),
-                            f"delete the {peer.role}'s route to {subnet}",
-                            ip.at(peer.role, ip.route_del(to)),
-                        )
-                    )
+                    to, what = ip.RouteTo(subnet, via, peer.dev), f"the {peer.role}'s route to {subnet}"
+                    add, undo = ip.at(peer.role, ip.route_add(to)), ip.at(peer.role, ip.route_del(to))
+                    route = Route(subnet, peer.dev, via, peer.role)
+                    added.append(Addition(f"add {what}, via the host", add, route, f"delete {what}", undo))
         return [added]
 
     def needs_of_peers(self, site: Site) -> str:

@@ -15,20 +15,14 @@ class StaticNeigh(Answering):
 
     def stages(self, site: Site) -> list[list[Addition]]:
         """Return the entries, at each peer that has an address of their family."""
-        return [
-            [
-                Addition(
-                    f"add a permanent neighbour entry for {name} on the {peer.role}",
-                    ip.at(peer.role, ip.neigh_replace(own.ip, site.lladdr, peer.dev)),
-                    Neighbour(peer.role, own.ip),
-                    f"delete the neighbour entry for {name} on the {peer.role}",
-                    ip.at(peer.role, ip.neigh_del(own.ip, peer.dev)),
-                )
-                for peer in site.peers
-                for name, own in site.endpoints
-                if own.version in peer.versions
-            ]
-        ]
+        added = []
+        for peer in site.peers:
+            for name, own in ((name, own) for name, own in site.endpoints if own.version in peer.versions):
+                what, entry = f"neighbour entry for {name} on the {peer.role}", Neighbour(peer.role, own.ip)
+                add = ip.at(peer.role, ip.neigh_replace(own.ip, site.lladdr, peer.dev))
+                undo = ip.at(peer.role, ip.neigh_del(own.ip, peer.dev))
+                added.append(Addition(f"add a permanent {what}", add, entry, f"delete the {what}", undo))
+        return [added]
 
     def needs_of_peers(self, site: Site) -> str:  # noqa: ARG002
         """Return that entries would be needed."""
