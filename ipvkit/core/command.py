@@ -18,7 +18,7 @@ END = "END"
 class Command:
     """A complete, literal argv, the exit codes that count as success, and the lines of its standard input.
 
-    `str()` is what a person would type:
+    Arguments or lines that are not printable raise UsageError. `str()` is what a person would type:
 
     >>> str(Command(("ip", "netns", "add", "test1")))
     'ip netns add test1'
@@ -34,7 +34,6 @@ class Command:
     stdin: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise UsageError for arguments or lines that are not printable."""
         if not self.argv or not self.argv[0]:
             raise UsageError("the command has no program")
         for word in self.argv:
@@ -45,7 +44,6 @@ class Command:
                 raise UsageError(f"{line!r} cannot be a line of a here-document")
 
     def __str__(self) -> str:
-        """Return the command as a shell reads it, with its standard input as a here-document."""
         typed = shlex.join(self.argv)
         return "\n".join((f"{typed} <<'{END}'", *self.stdin, END)) if self.stdin else typed
 

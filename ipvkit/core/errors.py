@@ -4,20 +4,16 @@ _LONGEST_SHOWN = 200
 
 
 class IpvkitError(Exception):
-    """What happened, and a hint how to fix it."""
+    """What happened, a hint how to fix it, and the exact command line with its stderr, where there is one."""
 
     exit_code = 4
 
     def __init__(self, message: str, hint: str = "", *, command: str = "", stderr: str = "") -> None:
-        """Keep `message`, `hint`, the exact `command` line and its own `stderr`, where there are any."""
         super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.command = command
-        self.stderr = stderr
+        self.message, self.hint = message, hint
+        self.command, self.stderr = command, stderr
 
     def __str__(self) -> str:
-        """Return the lines that are printed to stderr."""
         lines = [f"error: {self.message}"]
         if self.command:
             lines.append(f"  command: {self.command}")
@@ -29,8 +25,7 @@ class IpvkitError(Exception):
 
 def _printable(text: str) -> str:
     """Return `text` with escapes for what does not print: a terminal would act on control codes."""
-    shown = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
-    return "".join(shown)
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 class UsageError(IpvkitError):
@@ -40,10 +35,9 @@ class UsageError(IpvkitError):
 
 
 class InvalidLab(UsageError):
-    """An invalid lab; `path` leads to the invalid part, as keys and positions."""
+    """An invalid lab; `path` leads to the invalid part, such as ``("phases", 0, "do", 1)``."""
 
     def __init__(self, message: str, hint: str = "", path: tuple[str | int, ...] = ()) -> None:
-        """Keep the `path`, such as ``("phases", 0, "do", 1)``."""
         super().__init__(message, hint)
         self.path = path
 
@@ -59,18 +53,13 @@ class CommandFailed(IpvkitError):
 
 
 class UnparsableOutput(IpvkitError):
-    """A tool printed a line that its parser does not know; nothing is guessed."""
+    """A tool printed a line, counted from 1, that its parser does not know; nothing is guessed."""
 
     def __init__(self, tool: str, line_number: int, line: str) -> None:
-        """Keep the `tool`, and the unknown `line` with its number, from 1."""
         shown = line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}…"
-        super().__init__(
-            f"the output of {tool} was not understood at line {line_number}: {shown!r}",
-            "see which tools are installed with `ipvkit doctor`, and run them under LC_ALL=C",
-        )
-        self.tool = tool
-        self.line_number = line_number
-        self.line = line
+        hint = "see which tools are installed with `ipvkit doctor`, and run them under LC_ALL=C"
+        super().__init__(f"the output of {tool} was not understood at line {line_number}: {shown!r}", hint)
+        self.tool, self.line_number, self.line = tool, line_number, line
 
 
 class Interrupted(IpvkitError):

@@ -52,10 +52,8 @@ def read(text: str, file: str) -> "Field":
 
 
 def _composed(text: str) -> yaml.Node | None:
-    """Return the root of the YAML `text`, by libyaml if it is there: that takes a tenth of the time.
-
-    What it refuses is read by PyYAML's own parser, so that the message is the same everywhere.
-    """
+    """Return the root of the YAML `text`, by libyaml if it is there: that takes a tenth of the time."""
+    # What it refuses is read by PyYAML's own parser, so that the message is the same everywhere.
     if yaml.__with_libyaml__:
         with suppress(yaml.YAMLError, ValueError):
             return yaml.compose(text, Loader=yaml.CSafeLoader)

@@ -22,7 +22,7 @@ from ipvkit.lab.parts import (
     family_of,
 )
 from ipvkit.lab.validity import check, known
-from ipvkit.strategies import Addition, Peer, Site, Strategy
+from ipvkit.strategies import Addition, Peer, Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,7 @@ class Lab:
         return role in self._by_name
 
     def parent_of(self, check: Check) -> Parent:
-        """Return the parent of a check's endpoint, the destination's before the source's.
-
-        Its gateway, neighbour and host are those that a check means.
-        """
+        """Return the parent of a check's endpoint, the destination first; the check means its hosts."""
         name = check.destination if self.is_endpoint(check.destination) else check.source
         return self.parent_called(self.endpoint(name).parent)
 
@@ -127,9 +124,8 @@ class Lab:
         """Return the address that `check` pings, or None where it is unknown."""
         parent = self.parent_of(check)
         wanted = (check.family,) if check.family else FAMILIES
-        targets = [
-            a for f in wanted for a in self.addresses_of(check.destination, parent) if family_of(a) == f
-        ]
+        there = self.addresses_of(check.destination, parent)
+        targets = [a for family in wanted for a in there if family_of(a) == family]
         sources = {family_of(a) for a in self.addresses_of(check.source, parent)}
         both = [a for a in targets if family_of(a) in sources]
         # On a real network the addresses of others are not all known.
@@ -200,10 +196,7 @@ class Lab:
         return parts.SHIM if position == 0 else f"{parts.SHIM}{position}"
 
     def shim_addresses(self, setting: Setting, parent: Parent) -> tuple[InterfaceAddress, ...]:
-        """Return the addresses of the host's own ipvlan link on `parent`: in l2 it needs some, to ask by ARP.
-
-        Those that the lab names, or the last free ones of the parent's subnets.
-        """
+        """Return the host shim's addresses on `parent`: named ones, or in l2 the last free ones, for ARP."""
         if not setting.host_shim or (setting.mode != "l2" and not setting.shim_addresses):
             return ()
         if setting.shim_addresses:
@@ -236,11 +229,11 @@ class Lab:
             taken=self.taken,
         )
 
-    def stages(self, phase: Phase, parent: Parent) -> dict[Strategy, list[list[Addition]]]:
-        """Return what each strategy adds for the endpoints on `parent` in `phase`, in stages."""
+    def stages(self, phase: Phase, parent: Parent) -> list[list[Addition]]:
+        """Return what the strategies add for the endpoints on `parent` in `phase`, in stages."""
         site = self.site(phase, parent)
         helpers = phase.on(parent.name).helpers if site.endpoints else ()
-        return {helper: helper.stages(site) for helper in helpers}
+        return [stage for helper in helpers for stage in helper.stages(site)]
 
     def far_gateway(self, own: InterfaceAddress) -> InterfaceAddress:
         """Return the gateway's address in the network of the far host that has `own`."""
@@ -257,10 +250,7 @@ def on_parent(
     gateway: Address | None = None,
     neighbour: Address | None = None,
 ) -> Lab:
-    """Return `lab` on a real NIC: no simulated network, and `addresses` for the endpoints named.
-
-    Raise InvalidLab for a lab that has several parents.
-    """
+    """Return `lab` on a real NIC, with `addresses` by endpoint; raise InvalidLab for several parents."""
     if len(lab.parents) > 1:
         hint = "--parent is for labs with one; leave it away"
         raise InvalidLab(f"lab {lab.name} has {len(lab.parents)} parents", hint)

@@ -29,7 +29,6 @@ _OWN_SUBNETS = (IPv4Network("10.104.0.0/24"), IPv4Network("10.104.0.0/16"))
 _SUBNET_V6, _OWN_SUBNET_V6 = IPv6Network("2001:db8:104::/64"), IPv6Network("2001:db8:a::/64")
 _SAMPLE = re.compile(r"sample:([1-9][0-9]{0,8})")
 
-
 _REQUESTS = 2
 """How many requests each of many pings sends; the second is for a reply that comes late."""
 
@@ -58,20 +57,16 @@ def new_lab(
         raise UsageError(f"{within} has room for {max(room, 0)} endpoints, not for {count}", hint)
     start = _FIRST if _FIRST + count - 1 <= room else 1
     lan = _SUBNETS[0] if own else within
-    v6 = _OWN_SUBNET_V6 if own else _SUBNET_V6
-
-    def on_lan(number: int) -> tuple[InterfaceAddress, ...]:
-        return _addresses(lan, lan.num_addresses + number, _SUBNET_V6 if ipv6 else None)
-
-    gateway, neighbour = ([own.ip for own in on_lan(number)] for number in (_GATEWAY, _NEIGHBOUR))
-    parent = Parent("eth0", on_lan(_HOST), tuple(gateway), tuple(neighbour))
+    lan_v6, v6 = (_SUBNET_V6, _OWN_SUBNET_V6 if own else _SUBNET_V6) if ipv6 else (None, None)
+    host, gateway, neighbour = (_addresses(lan, number, lan_v6) for number in (_HOST, _GATEWAY, _NEIGHBOUR))
+    parent = Parent("eth0", host, tuple(own.ip for own in gateway), tuple(own.ip for own in neighbour))
     names = tuple(f"test{i + 1}" for i in range(count))
     endpoints = tuple(
-        Endpoint(e, _addresses(within, start + i, v6 if ipv6 else None), e, parent.name)
-        for i, e in enumerate(names)
+        Endpoint(e, _addresses(within, start + i, v6), e, parent.name) for i, e in enumerate(names)
     )
     if checks is None:
-        asked = [Check(a, b) for a, b in _usual(names)]
+        others = [(role, names[0]) for role in (HOST, GATEWAY, NEIGHBOUR, FAR)]
+        asked = [Check(a, b) for a, b in (*pairs("ring", names), *others, (names[0], FAR))]
     else:
         asked = [Check(a, b, count=_REQUESTS) for a, b in pairs(checks, names)]
     phase = Phase(setting.mode, setting, names, (Act(checks=tuple(asked)),))
@@ -90,17 +85,19 @@ def pairs(checks: str, names: Sequence[str]) -> list[tuple[str, str]]:
     [('test1', 'test2'), ('test2', 'test3'), ('test3', 'test1')]
     """
     there = len(names) * (len(names) - 1)
-    if sample := _SAMPLE.fullmatch(checks):
-        wanted = int(sample[1])
-        if wanted > there:
-            raise UsageError(f"{len(names)} endpoints have only {there} pairs, not {wanted}", "take fewer")
-        _refuse_too_many(wanted)
+    sample = _SAMPLE.fullmatch(checks)
+    wanted = int(sample[1]) if sample else there
+    if wanted > there:
+        raise UsageError(f"{len(names)} endpoints have only {there} pairs, not {wanted}", "take fewer")
+    if (sample or checks == "all") and wanted > MOST_CHECKS:
+        hint = f"{MOST_CHECKS} at most: take ring, gateway or sample:{MOST_CHECKS}"
+        raise UsageError(f"{wanted} checks are too many", hint)
+    if sample:
         numbers = sorted(Random(0).sample(range(there), wanted))  # noqa: S311
         found = (divmod(number, len(names) - 1) for number in numbers)
         return [(names[a], names[b + (b >= a)]) for a, b in found]
     match checks:
         case "all":
-            _refuse_too_many(there)
             return list(permutations(names, 2))
         case "ring":
             return [(a, b) for a, b in zip(names, [*names[1:], names[0]], strict=True) if a != b]
@@ -109,26 +106,17 @@ def pairs(checks: str, names: Sequence[str]) -> list[tuple[str, str]]:
     raise UsageError(f"unknown checks {checks!r}", f"choose from {', '.join(CHECKS.split('|'))}")
 
 
-def _refuse_too_many(checks: int) -> None:
-    if checks > MOST_CHECKS:
-        hint = f"{MOST_CHECKS} at most: take ring, gateway or sample:{MOST_CHECKS}"
-        raise UsageError(f"{checks} checks are too many", hint)
-
-
-def _usual(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the default pairs: each endpoint and the next, all others and the first."""
-    first = names[0]
-    others = [(role, first) for role in (HOST, GATEWAY, NEIGHBOUR, FAR)]
-    return [*pairs("ring", names), *others, (first, FAR)]
-
-
 def _room(subnet: IPv4Network, end: int) -> int:
     """Return how many addresses are between the subnet's own and the one at `end`."""
     return subnet.num_addresses + end - 1
 
 
 def _addresses(subnet: IPv4Network, number: int, v6: IPv6Network | None) -> tuple[InterfaceAddress, ...]:
-    """Return the address with this number in `subnet`, and one with the same digits in `v6`, if given."""
+    """Return the address with this number in `subnet`, and one with the same digits in `v6`, if given.
+
+    A negative number counts from the subnet's end.
+    """
+    number %= subnet.num_addresses
     found = [f"{subnet[number]}/{subnet.prefixlen}"]
     if v6 is not None:
         found.append(f"{v6[int(str(number), 16)]}/{v6.prefixlen}")

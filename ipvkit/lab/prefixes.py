@@ -18,7 +18,6 @@ class Prefixes(Generic[T]):
     """
 
     def __init__(self, networks: Iterable[tuple[Network, T]]) -> None:
-        """Take all of `networks`; one may be there several times."""
         self._found: dict[tuple[int, int, int], list[T]] = {}
         for network, value in networks:
             key = _key(network.network_address, network.prefixlen)

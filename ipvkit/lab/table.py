@@ -63,10 +63,7 @@ class Given(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A mapping of a lab file: its `title` and `key` on the reference page, and its keys.
-
-    `more` is what its JSON Schema demands besides.
-    """
+    """A mapping of a lab file: `title` and `key` for the reference page, and `more` of its JSON Schema."""
 
     name: str
     title: str

@@ -23,9 +23,8 @@ class Done:
 def add(lab: Lab, phase: Phase, steps: Steps, done: Done) -> None:
     """Add the steps of all strategies of `phase`; those on peers only where the peers are ipvkit's own."""
     for parent in lab.parents:
-        for stages in lab.stages(phase, parent).values():
-            for stage in stages:
-                _add_stage([a for a in stage if lab.simulated or not a.at_peer], steps, done)
+        for stage in lab.stages(phase, parent):
+            _add_stage([a for a in stage if lab.simulated or not a.at_peer], steps, done)
     steps.end_group()
 
 

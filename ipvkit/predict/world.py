@@ -168,8 +168,8 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
         mode, flag = state.flipped.get(parent.name, (setting.mode, setting.flag))
         settings[parent.name] = replace(setting, mode=mode, flag=flag)
         # A change of mode changes nothing of what strategies added.
-        stages = lab.stages(phase, parent).values()
-        additions[parent.name] = [a.added for many in stages for stage in many for a in stage if a.added]
+        stages = lab.stages(phase, parent)
+        additions[parent.name] = [a.added for stage in stages for a in stage if a.added]
     builder = _Builder(lab, phase, settings, additions, state)
     nodes = [builder.host(), *(builder.peer(role) for role in PEERS), *builder.endpoints()]
     if lab.far:

@@ -17,9 +17,6 @@ def names() -> tuple[str, ...]:
 def text(name: str) -> str:
     """Return the YAML of the lab called `name`; raise UsageError where there is none."""
     if name not in names():
-        path = f"./{name}.yaml"
-        raise UsageError(
-            f"there is no lab called {name!r}",
-            f"the gallery has {', '.join(names())}; name a file by its path, {path!r}",
-        )
+        hint = f"the gallery has {', '.join(names())}; name a file by its path, {f'./{name}.yaml'!r}"
+        raise UsageError(f"there is no lab called {name!r}", hint)
     return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
