@@ -174,16 +174,9 @@ def _phase_written(phase: Phase, lab: Lab) -> dict[str, Any]:
     every = tuple(endpoint.name for endpoint in lab.endpoints)
     mode = {"mode": phase.setting.mode} if phase.setting.kind == "ipvlan" else {}
     others = {name: table.SETTING.written(_differing(other, phase.setting)) for name, other in phase.others}
-    return table.PHASE.written(
-        {
-            "name": phase.name,
-            **_differing(phase.setting, Setting()),
-            **mode,
-            "others": others or None,
-            "endpoints": phase.endpoints if phase.endpoints != every else None,
-            "acts": list(map(_act_written, phase.acts)),
-        }
-    )
+    endpoints = phase.endpoints if phase.endpoints != every else None
+    lists = {"others": others or None, "endpoints": endpoints, "acts": list(map(_act_written, phase.acts))}
+    return table.PHASE.written({"name": phase.name, **_differing(phase.setting, Setting()), **mode, **lists})
 
 
 def _differing(setting: Setting, default: Setting) -> dict[str, Any]:

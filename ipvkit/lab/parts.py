@@ -31,11 +31,8 @@ Prober = Literal["ping", "fping"]
 PROBERS: tuple[Prober, ...] = get_args(Prober)
 """What runs the checks: a ping for each, or an fping for each source."""
 
-BATCH_FROM = 8
-"""The number of endpoints from which on a lab is set up in batches, by default."""
-
-PARALLEL, MOST_PARALLEL = 32, 10_000
-"""The default number of concurrent pings, and the most that a lab may have."""
+BATCH_FROM, PARALLEL, MOST_PARALLEL = 8, 32, 10_000
+"""How many endpoints are created in batches by default, and concurrent pings: the default, and the most."""
 
 Family = Literal["ipv4", "ipv6"]
 FAMILIES: tuple[Family, ...] = get_args(Family)

@@ -170,9 +170,7 @@ def _by_parent(place: Field) -> list[tuple[str, Given]]:
 
 _OWN = r"^[0-9.]+/([1-9]|[12][0-9]|3[0-2])$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[1-9][0-9]{0,2}$"
 _LINK_NAME = "^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14}$"
-
 _SLUG = _text("my-lab", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
-_LINE = _text("a firewall")
 _ROLE = _text("test1", minLength=1)
 _LINK = _name(interface_name, "eth0", pattern=_LINK_NAME)
 _LINK_THERE = _text("test1", pattern=_LINK_NAME)
@@ -192,6 +190,7 @@ _SHIM = Type(
 )
 _MODE, _FLAG = _one_of(parts.MODES), _one_of(parts.FLAGS)
 # fmt: off
+_WHY = Key("why", _text("a firewall"), "The reason for `expect`, for the report; one line.")
 _OF_NETWORK = (
     Key("host", _or_list(_OWN_ADDRESS),
         "The parent's own addresses with their prefix lengths, in the host's namespace; their subnets are "
@@ -248,7 +247,7 @@ CHECK = Part("check", "Checks", "check", "A ping.", (
         "reply to the last."),
     Key("expect", _one_of(parts.PING_OUTCOMES, parts.Outcome),
         "The outcome with which the check passes; by default what the rules of ipvlan predict."),
-    Key("why", _LINE, "The reason for `expect`, for the report; one line."),
+    _WHY,
 ))
 _CHANGES = (
     Key("add-address", _OWN_ADDRESS, "This address is added to the endpoint `at`."),
@@ -268,7 +267,7 @@ TRY = Part("try", "Tries", "try", "A change that the kernel may refuse: one of t
     Key("flag", _FLAG, "Of `add-link`: the ipvlan flag; without one it stays."),
     Key("expect", _one_of(parts.TRY_OUTCOMES, parts.Outcome),
         "What the kernel has to answer; by default what is predicted."),
-    Key("why", _LINE, "The reason for `expect`, for the report; one line."),
+    _WHY,
 ), {"oneOf": [{"required": [key.name]} for key in _CHANGES]})
 ACT = Part("act", "What happens", "do", "What happens at one point, concurrently.", (
     Key("check", _list_of(CHECK), "Concurrent pings. Such an item has no other key.", attribute="checks"),

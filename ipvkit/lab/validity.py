@@ -14,7 +14,6 @@ from ipvkit.lab.prefixes import Prefixes
 if TYPE_CHECKING:
     from ipvkit.lab.lab import Lab
 
-_KEPT = "the kernel keeps lo, all and default for itself"
 _RENAME = "take another one"
 _WHY = "`why` has to be one line of text"
 _NO_FAMILY = "the two have no address family in common"
@@ -22,8 +21,6 @@ _ONE_LINE = "write it on one line, without tabs"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SLUG_HINT = "small letters, digits and - are allowed, 63 of them at most"
 _HOSTS_LINKS = re.compile(rf"({parts.SHIM}|{parts.PORT})[0-9]*|{parts.BRIDGE}")
-"""The links that the host may get."""
-
 _MOST_NAMED = 20
 """How many names a hint has."""
 
@@ -66,7 +63,7 @@ def _check_parents(lab: "Lab") -> None:
 
 
 def _check_name(name: str, what: str, path: Path) -> None:
-    hint = _KEPT if name in RESERVED else _RENAME
+    hint = "the kernel keeps lo, all and default for itself" if name in RESERVED else _RENAME
     _refuse(name in RESERVED or _HOSTS_LINKS.fullmatch(name), f"{what} cannot be called {name}", hint, path)
 
 
@@ -108,21 +105,23 @@ def _check_addresses(lab: "Lab") -> None:
         return
     for i, parent in enumerate(lab.parents):
         _refuse(not parent.host, "a simulated network needs the host's address", "add `host`", ("parents", i))
-        subnets = ", ".join(str(own.network) for own in parent.host)
+        own = ", ".join(str(address.network) for address in parent.host)
         for role, peer in ((r, peer) for r in PEERS for peer in parent.peer(r)):
-            what = f"{peer} is not in the host's subnet {subnets}"
+            what = f"{peer} is not in the host's subnet {own}"
             _refuse(parent.subnet_of(peer) is None, what, "take one that is", ("parents", i, role))
-    own_subnets = [own.network for parent in lab.parents for own in parent.host]
-    special = {address: subnet for subnet in own_subnets for address in _special(subnet)}
+    # No host can have a subnet's own address, or an IPv4 subnet's broadcast address.
+    subnets = [own.network for p in lab.parents for own in p.host if own.network.num_addresses > 2]
+    special: dict[Address, Network] = {subnet.network_address: subnet for subnet in subnets}
+    special |= {subnet.broadcast_address: subnet for subnet in subnets if subnet.version == 4}
     for address, at in ((address, at) for address, at in taken if address in special):
         what = f"{address} is the address or the broadcast address of its subnet, not that of a host"
         raise InvalidLab(what, f"take another one of {special[address]}", at)
     families = {family_of(gateway) for parent in lab.parents for gateway in parent.gateway}
-    for own in lab.far:
-        _refuse(family_of(own) not in families, f"no gateway leads to {own}", "add one of its family", (FAR,))
-        what = f"{own} has a subnet without room for the gateway"
-        hint = "take a shorter prefix, such as /24 or /64"
-        _refuse(own.network.num_addresses < 4, what, hint, (FAR,))
+    hint = "take a shorter prefix, such as /24 or /64"
+    for far in lab.far:
+        _refuse(family_of(far) not in families, f"no gateway leads to {far}", "add one of its family", (FAR,))
+        what = f"{far} has a subnet without room for the gateway"
+        _refuse(far.network.num_addresses < 4, what, hint, (FAR,))
     _check_subnets(lab)
 
 
@@ -293,11 +292,3 @@ def known(name: str, names: Collection[str], what: str, path: Path, others: tupl
     more = f" and {len(there) - _MOST_NAMED} more" if len(there) > _MOST_NAMED else ""
     hint = f"choose from {', '.join(there[:_MOST_NAMED])}{more}" if there else f"there is no {what}"
     raise InvalidLab(f"unknown {what}: {name!r}", hint, path)
-
-
-def _special(subnet: Network) -> tuple[Address, ...]:
-    """Return the subnet's own address and an IPv4 subnet's broadcast address, which no host can have."""
-    if subnet.num_addresses <= 2:
-        return ()
-    own = (subnet.network_address,)
-    return (*own, subnet.broadcast_address) if subnet.version == 4 else own

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ipvkit.core.command import Command
 from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
@@ -122,15 +121,16 @@ class Addition:
 class Strategy:
     """A strategy that adds nothing; the others override what they do.
 
-    `modes` are those in which it works for both families; `typed` describes its commands on the
-    reference page, and `cost` its price in `explain`. A strategy that is `of_host` changes no other
-    machine; one that `needs_lladdr` needs the parent's MAC address. With `own_subnet` the endpoints have a
-    subnet apart from the parent's. One that `announces` has the host announce their IPv4 addresses while
-    checks ping.
+    `modes` are those in which it works for both families, and `fix_mode` the one that `explain` proposes with
+    it; `typed` describes its commands on the reference page, and `cost` its price in `explain`. A strategy
+    that is `of_host` changes no other machine; one that `needs_lladdr` needs the parent's MAC address. With
+    `own_subnet` the endpoints have a subnet apart from the parent's. One that `announces` has the host
+    announce their IPv4 addresses while checks ping.
     """
 
     name = "none"
     modes: Sequence[Mode] = ("l2", "l3", "l3s")
+    fix_mode: Mode | None = None
     in_words = "all"
     typed = "nothing"
     cost = ""
@@ -138,11 +138,6 @@ class Strategy:
     own_subnet = False
     needs_lladdr = False
     announces = False
-
-    @property
-    def setting(self) -> dict[str, Any]:
-        """The attributes of a Setting that choose it."""
-        return {"strategy": self.name}
 
     def problem(self, site: Site) -> Problem | None:  # noqa: ARG002
         """Return why it cannot work there, or None."""

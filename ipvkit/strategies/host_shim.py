@@ -1,7 +1,6 @@
 """The host's own ipvlan link on the parent: a sibling of its endpoints, and so reached by them."""
 
 from ipaddress import ip_network
-from typing import Any
 
 from ipvkit.strategies.base import Addition, Link, Problem, Route, Site, Strategy
 from ipvkit.tools import ip
@@ -14,11 +13,6 @@ class HostShim(Strategy):
     in_words = "all"
     typed = "an ipvlan link `shim` in the host's namespace, and a route to each endpoint through it"
     cost = "add one ipvlan interface on the host"
-
-    @property
-    def setting(self) -> dict[str, Any]:
-        """The attributes of a Setting that choose it."""
-        return {"host_shim": True}
 
     def problem(self, site: Site) -> Problem | None:
         """Return why there can be no such link."""

@@ -1,7 +1,6 @@
 """The host as the endpoints' ARP and NDP proxy."""
 
 from ipaddress import ip_network
-from typing import Any
 
 from ipvkit.strategies.base import Addition, Answering, Problem, Proxy, Route, Site, Sysctl
 from ipvkit.tools import ip, sysctl
@@ -12,17 +11,13 @@ class L3sProxy(Answering):
 
     name = "l3s-proxy"
     modes = ("l3s",)
+    fix_mode = "l3s"
     in_words = "l3s; IPv6 in l3 too"
     typed = (
         "the parent forwards, answers for each address (`ip neigh add proxy`), and has a route to it out of "
         "another link"
     )
     cost = "change only the host; all endpoints on the parent switch to l3s"
-
-    @property
-    def setting(self) -> dict[str, Any]:
-        """The attributes of a Setting that choose it."""
-        return {"mode": "l3s", "strategy": self.name}
 
     def problem(self, site: Site) -> Problem | None:
         """Return why the host cannot answer."""

@@ -111,15 +111,15 @@ def _candidates(setting: Setting, check: Check) -> Iterator[_Candidate]:
     bridge: Setting = replace(setting, flag="bridge")
     together = "all endpoints on the parent can reach each other"
     if with_host:
-        yield _Candidate(shim.name, shim.cost, replace(setting, **shim.setting))
+        yield _Candidate(shim.name, shim.cost, replace(setting, host_shim=True))
     if setting.flag != "bridge":
         yield _Candidate("flag-bridge", together, bridge)
     if setting.flag != "bridge" and with_host:
         cost = f"{shim.cost}; {together}"
-        yield _Candidate("flag-bridge-and-host-shim", cost, replace(bridge, **shim.setting))
+        yield _Candidate("flag-bridge-and-host-shim", cost, replace(bridge, host_shim=True))
     dear = []
     for strategy in reversed(STRATEGIES[1:]):
-        changed = replace(setting, **strategy.setting)
+        changed = replace(setting, strategy=strategy.name, mode=strategy.fix_mode or setting.mode)
         candidate = _Candidate(strategy.name, strategy.cost, changed, renumbered=strategy.own_subnet)
         if strategy.of_host:
             yield candidate
