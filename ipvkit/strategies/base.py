@@ -48,6 +48,11 @@ class Site:
     taken: frozenset[Address] = field(repr=False)
 
     @property
+    def subnets(self) -> list[Network]:
+        """The endpoints' subnets."""
+        return sorted({own.network for _, own in self.endpoints}, key=str)
+
+    @property
     def inside(self) -> list[Address]:
         """The endpoints' addresses that are in a subnet of the parent."""
         subnets = [own.network for own in self.host]
@@ -122,8 +127,8 @@ class Strategy:
     """A strategy that adds nothing; the others override what they do.
 
     `modes` are those in which it works for both families, and `fix_mode` the one that `explain` proposes with
-    it; `typed` describes its commands on the reference page, and `cost` its price in `explain`. A strategy
-    that is `of_host` changes no other machine; one that `needs_lladdr` needs the parent's MAC address. With
+    it; `typed` describes its commands on the reference page, and `cost` its price in `explain`. `of_peers` is
+    what has to be done on peers, if anything. One that `needs_lladdr` needs the parent's MAC address. With
     `own_subnet` the endpoints have a subnet apart from the parent's. One that `announces` has the host
     announce their IPv4 addresses while checks ping.
     """
@@ -134,7 +139,7 @@ class Strategy:
     in_words = "all"
     typed = "nothing"
     cost = ""
-    of_host = True
+    of_peers = ""
     own_subnet = False
     needs_lladdr = False
     announces = False
@@ -147,9 +152,9 @@ class Strategy:
         """Return what it adds, in stages."""
         return []
 
-    def needs_of_peers(self, site: Site) -> str:  # noqa: ARG002
+    def needs_of_peers(self, site: Site) -> str:
         """Return what would have to be done on peers that are other machines, or nothing."""
-        return ""
+        return self.of_peers.format(subnets=", ".join(map(str, site.subnets)))
 
     def cannot_work(self, site: Site, why: str, fix: str = "") -> Problem:
         """Return the problem with the reason `why`."""

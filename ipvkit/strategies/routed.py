@@ -1,6 +1,5 @@
 """Endpoints in a subnet apart from the parent's, to which peers have a route via the host."""
 
-from ipvkit.core.values import Network
 from ipvkit.strategies.base import Addition, Problem, Route, Site, Strategy
 from ipvkit.tools import ip
 
@@ -12,7 +11,7 @@ class Routed(Strategy):
     in_words = "all; endpoints in a separate subnet"
     typed = "on each peer of that parent a route to that subnet, via the host's address"
     cost = "give the endpoints a separate subnet, and each peer, or its router, a route to it"
-    of_host = False
+    of_peers = "would need routes to {subnets} via this host"
     own_subnet = True
 
     def problem(self, site: Site) -> Problem | None:
@@ -26,7 +25,7 @@ class Routed(Strategy):
         """Return the routes: to each subnet, at each peer that has an address of its family."""
         added = []
         for peer in site.peers:
-            for subnet in _subnets(site):
+            for subnet in site.subnets:
                 via = next((own.ip for own in site.host if own.version == subnet.version), None)
                 if via is not None and subnet.version in peer.versions:
                     to, what = ip.RouteTo(subnet, via, peer.dev), f"the {peer.role}'s route to {subnet}"
@@ -34,11 +33,3 @@ class Routed(Strategy):
                     route = Route(subnet, peer.dev, via, peer.role)
                     added.append(Addition(f"add {what}, via the host", add, route, f"delete {what}", undo))
         return [added]
-
-    def needs_of_peers(self, site: Site) -> str:
-        """Return which routes would be needed."""
-        return f"would need routes to {', '.join(map(str, _subnets(site)))} via this host"
-
-
-def _subnets(site: Site) -> list[Network]:
-    return sorted({own.network for _, own in site.endpoints}, key=str)

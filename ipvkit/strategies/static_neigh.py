@@ -10,7 +10,7 @@ class StaticNeigh(Answering):
     name = "static-neigh"
     typed = "on each peer a permanent neighbour entry for each address, with the parent's MAC"
     cost = "change each peer, for each endpoint"
-    of_host = False
+    of_peers = "would need permanent neighbour entries"
     needs_lladdr = True
 
     def stages(self, site: Site) -> list[list[Addition]]:
@@ -23,7 +23,3 @@ class StaticNeigh(Answering):
                 undo = ip.at(peer.role, ip.neigh_del(own.ip, peer.dev))
                 added.append(Addition(f"add a permanent {what}", add, entry, f"delete the {what}", undo))
         return [added]
-
-    def needs_of_peers(self, site: Site) -> str:  # noqa: ARG002
-        """Return that entries would be needed."""
-        return "would need permanent neighbour entries"

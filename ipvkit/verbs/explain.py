@@ -121,10 +121,10 @@ def _candidates(setting: Setting, check: Check) -> Iterator[_Candidate]:
     for strategy in reversed(STRATEGIES[1:]):
         changed = replace(setting, strategy=strategy.name, mode=strategy.fix_mode or setting.mode)
         candidate = _Candidate(strategy.name, strategy.cost, changed, renumbered=strategy.own_subnet)
-        if strategy.of_host:
-            yield candidate
-        else:
+        if strategy.of_peers:
             dear.append(candidate)
+        else:
+            yield candidate
     cost = "change only the host; all endpoints on the parent switch to l2"
     yield _Candidate("mode-l2", cost, replace(setting, mode="l2", strategy="none"))
     yield _Candidate("hairpin", "change the switch", setting, (Act(hairpin=True),))
