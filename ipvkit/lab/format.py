@@ -180,7 +180,6 @@ def _phase_written(phase: Phase, lab: Lab) -> dict[str, Any]:
 
 
 def _differing(setting: Setting, default: Setting) -> dict[str, Any]:
-    """Return the values of `setting` that are not as in `default`."""
     own, usual = (
         {**asdict(each), "host_shim": each.shim_addresses or each.host_shim} for each in (setting, default)
     )

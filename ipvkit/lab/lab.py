@@ -267,8 +267,6 @@ def on_parent(
 
 
 def _moved(phase: Phase, former: str, parent: str) -> Phase:
-    """Return `phase`, of a lab with one parent, on another parent."""
-
     def moved(attempt: parts.Attempt) -> parts.Attempt:
         change = attempt.change
         if isinstance(change, parts.AddLink):

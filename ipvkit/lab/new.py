@@ -10,8 +10,7 @@ from ipvkit.core.errors import UsageError
 from ipvkit.core.values import InterfaceAddress, interface_address
 from ipvkit.lab import FAR, GATEWAY, HOST, NEIGHBOUR, Act, Check, Endpoint, Lab, Parent, Phase, Setting
 
-MOST_ENDPOINTS = 5_000
-MOST_CHECKS = 40_000
+MOST_ENDPOINTS, MOST_CHECKS = 5_000, 40_000
 """How many endpoints and checks a new lab has at most: `ipvkit.lab_file` reads a file with both."""
 
 CHECKS = "all|ring|gateway|sample:K"
@@ -28,9 +27,6 @@ _OWN_SUBNETS = (IPv4Network("10.104.0.0/24"), IPv4Network("10.104.0.0/16"))
 
 _SUBNET_V6, _OWN_SUBNET_V6 = IPv6Network("2001:db8:104::/64"), IPv6Network("2001:db8:a::/64")
 _SAMPLE = re.compile(r"sample:([1-9][0-9]{0,8})")
-
-_REQUESTS = 2
-"""How many requests each of many pings sends; the second is for a reply that comes late."""
 
 
 def new_lab(
@@ -61,14 +57,14 @@ def new_lab(
     host, gateway, neighbour = (_addresses(lan, number, lan_v6) for number in (_HOST, _GATEWAY, _NEIGHBOUR))
     parent = Parent("eth0", host, tuple(own.ip for own in gateway), tuple(own.ip for own in neighbour))
     names = tuple(f"test{i + 1}" for i in range(count))
-    endpoints = tuple(
-        Endpoint(e, _addresses(within, start + i, v6), e, parent.name) for i, e in enumerate(names)
-    )
+    addresses = (_addresses(within, start + i, v6) for i in range(count))
+    endpoints = tuple(Endpoint(e, own, e, parent.name) for e, own in zip(names, addresses, strict=True))
     if checks is None:
         others = [(role, names[0]) for role in (HOST, GATEWAY, NEIGHBOUR, FAR)]
         asked = [Check(a, b) for a, b in (*pairs("ring", names), *others, (names[0], FAR))]
     else:
-        asked = [Check(a, b, count=_REQUESTS) for a, b in pairs(checks, names)]
+        # Of many pings, each sends a second request for a reply that comes late.
+        asked = [Check(a, b, count=2) for a, b in pairs(checks, names)]
     phase = Phase(setting.mode, setting, names, (Act(checks=tuple(asked)),))
     about = f"{count} {'endpoint' if count == 1 else 'endpoints'}: {setting}"
     far = ("198.51.100.10/24", *(("2001:db8:ff::10/64",) if ipv6 else ()))

@@ -118,11 +118,7 @@ class Part:
         return {key.name: key.type.write(value) for key, value in given if value is not None}
 
 
-def _text(example: str, **schema: object) -> Type:
-    return Type({"type": "string", **schema}, Field.text, example)
-
-
-def _name(check: Callable[[str], Any], example: str, **schema: object) -> Type:
+def _text(example: str, check: Callable[[str], Any] = str, **schema: object) -> Type:
     return Type({"type": "string", **schema}, lambda place: place.checked(check), example, str)
 
 
@@ -136,18 +132,17 @@ def _one_of(values: Sequence[str], make: Callable[[str], Any] = str) -> Type:
     return Type(schema, lambda place: make(place.one_of(values)), str(values[0]), str)
 
 
-def _or_list(item: Type) -> Type:
+def _or_list(item: Type, items: Callable[[Field], list[Field]] = Field.few) -> Type:
     return Type(
         {"anyOf": [item.schema, {"type": "array", "items": item.schema}]},
-        lambda place: tuple(map(item.read, place.few())),
+        lambda place: tuple(map(item.read, items(place))),
         item.example,
         lambda values: item.write(values[0]) if len(values) == 1 else list(map(item.write, values)),
     )
 
 
 def _names(example: str) -> Type:
-    few = _or_list(_text(example))
-    return replace(few, read=lambda place: tuple(map(Field.text, place.items())), write=list)
+    return replace(_or_list(_text(example), Field.items), write=list)
 
 
 def _ref(part: Part) -> Schema:
@@ -172,13 +167,13 @@ _OWN = r"^[0-9.]+/([1-9]|[12][0-9]|3[0-2])$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[1-9]
 _LINK_NAME = "^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14}$"
 _SLUG = _text("my-lab", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
 _ROLE = _text("test1", minLength=1)
-_LINK = _name(interface_name, "eth0", pattern=_LINK_NAME)
+_LINK = _text("eth0", interface_name, pattern=_LINK_NAME)
 _LINK_THERE = _text("test1", pattern=_LINK_NAME)
-_NETNS = _name(netns_name, "test1", minLength=1, maxLength=255)
-_ADDRESS = _name(address, "192.168.104.254", pattern="^[0-9.]+$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$")
+_NETNS = _text("test1", netns_name, minLength=1, maxLength=255)
+_ADDRESS = _text("192.168.104.254", address, pattern="^[0-9.]+$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$")
 _ADDRESSES = _or_list(_ADDRESS)
-_OWN_ADDRESS = _name(interface_address, "192.168.104.211/24", pattern=_OWN)
-_DESTINATION = _name(route_destination, "default", minLength=1)
+_OWN_ADDRESS = _text("192.168.104.211/24", interface_address, pattern=_OWN)
+_DESTINATION = _text("default", route_destination, minLength=1)
 _BOOLEAN = Type({"type": "boolean"}, lambda place: place.one_of(YES_NO) == "true", True)
 _SECONDS = _number("number of seconds", 1, 3600, 10)
 _MTU = _number("MTU in bytes", 68, 65535, 1400)

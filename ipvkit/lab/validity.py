@@ -40,7 +40,6 @@ def check(lab: "Lab") -> None:
 
 
 def _refuse(wrong: object, what: str, hint: str, path: Path) -> None:
-    """Raise InvalidLab if something is `wrong`."""
     if wrong:
         raise InvalidLab(what, hint, path)
 
@@ -169,7 +168,6 @@ def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
 
 
 def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None:
-    """Refuse a setting that cannot work on `parent` in this phase, with the reason."""
     setting, endpoints = phase.on(parent.name), lab.endpoints_of(phase, parent)
     known(setting.strategy, parts.STRATEGIES, "strategy", path)
     if not endpoints:
