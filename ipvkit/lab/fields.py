@@ -128,8 +128,8 @@ class Field:
             raise self.wrong(f"{len(items)} are too many", f"{MOST_OF_A_PART} at most")
         return items
 
-    def pairs(self, hint: str) -> list[tuple["Field", "Field"]]:
-        """Return the keys of a mapping, each with its value."""
+    def pairs(self, hint: str) -> dict[str, tuple["Field", "Field"]]:
+        """Return the keys of a mapping, each with its value, by their text."""
         if not isinstance(self.node, yaml.MappingNode):
             raise self.wrong("`key: value` lines are needed", hint)
         found: dict[str, tuple[Field, Field]] = {}
@@ -139,14 +139,13 @@ class Field:
             if name in found:
                 raise key.wrong(f"`{name}` is there twice", "keep one of the two")
             found[name] = key, Field(value_node, self.file, name)
-        return list(found.values())
+        return found
 
     def keys(self, allowed: Collection[str]) -> dict[str, "Field"]:
         """Return the values of a mapping by their keys, which are of `allowed`."""
         choice = f"choose from {', '.join(allowed)}"
         found = {}
-        for key, value in self.pairs(choice):
-            name = key.text()
+        for name, (key, value) in self.pairs(choice).items():
             if name not in allowed:
                 near = get_close_matches(name, allowed, 1, 0.5)
                 raise key.wrong(f"unknown key `{name}`", f"did you mean `{near[0]}`?" if near else choice)

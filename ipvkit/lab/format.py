@@ -13,12 +13,10 @@ from ipvkit.lab.lab import Lab
 from ipvkit.lab.parts import LAB_HINT, Act, Attempt, Check, Endpoint, Parent, Phase, Route, Setting
 from ipvkit.lab.table import Given
 
+_OF_LINK = {key: key for key in ("kind", "mode", "flag")}
 _CHANGES: dict[str, tuple[type[parts.Change], dict[str, str]]] = {
     "add-address": (parts.AddAddress, {"add_address": "address", "at": "endpoint"}),
-    "add-link": (
-        parts.AddLink,
-        {"add_link": "name", "at": "parent"} | {k: k for k in ("kind", "mode", "flag")},
-    ),
+    "add-link": (parts.AddLink, {"add_link": "name", "at": "parent", **_OF_LINK}),
     "delete-link": (parts.DeleteLink, {"delete_link": "name"}),
     "set-mode": (parts.SetMode, {"set_mode": "mode", "at": "endpoint"}),
     "set-mtu": (parts.SetMtu, {"set_mtu": "mtu", "at": "link"}),
@@ -109,9 +107,8 @@ def _setting(given: Given, default: Setting) -> Setting:
 
 def _act(given: Given) -> Act:
     if not given:
-        raise given.place.wrong(
-            "nothing to do", f"choose from {', '.join(key.name for key in table.ACT.keys)}"
-        )
+        choice = ", ".join(key.name for key in table.ACT.keys)
+        raise given.place.wrong("nothing to do", f"choose from {choice}")
     checks = tuple(Check(**check) for check in given.get("checks", ()))
     return Act(**{**given, "checks": checks, "attempts": tuple(map(_attempt, given.get("attempts", ())))})
 

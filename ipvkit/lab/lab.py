@@ -8,19 +8,7 @@ from itertools import islice
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, InterfaceAddress
 from ipvkit.lab import parts
-from ipvkit.lab.parts import (
-    FAMILIES,
-    FAR,
-    HOST,
-    PEERS,
-    Check,
-    Endpoint,
-    Family,
-    Parent,
-    Phase,
-    Setting,
-    family_of,
-)
+from ipvkit.lab.parts import FAMILIES, FAR, HOST, PEERS, Endpoint, Family, Parent, Phase, Setting, family_of
 from ipvkit.lab.validity import check, known
 from ipvkit.strategies import Addition, Peer, Site
 
@@ -105,7 +93,7 @@ class Lab:
         """Return whether `role` is an endpoint's name."""
         return role in self._by_name
 
-    def parent_of(self, check: Check) -> Parent:
+    def parent_of(self, check: parts.Check) -> Parent:
         """Return the parent of a check's endpoint, the destination first; the check means its hosts."""
         name = check.destination if self.is_endpoint(check.destination) else check.source
         return self.parent_called(self.endpoint(name).parent)
@@ -120,7 +108,7 @@ class Lab:
             return tuple(own.ip for own in self.far)
         return tuple(own.ip for own in self.endpoint(role).addresses)
 
-    def pinged(self, check: Check) -> Address | None:
+    def pinged(self, check: parts.Check) -> Address | None:
         """Return the address that `check` pings, or None where it is unknown."""
         parent = self.parent_of(check)
         wanted = (check.family,) if check.family else FAMILIES
@@ -254,12 +242,11 @@ def on_parent(
     if len(lab.parents) > 1:
         hint = "--parent is for labs with one; leave it away"
         raise InvalidLab(f"lab {lab.name} has {len(lab.parents)} parents", hint)
-    given = dict(addresses or {})
-    for name in given:
+    own = {name: (address,) for name, address in (addresses or {}).items()}
+    for name in own:
         known(name, [endpoint.name for endpoint in lab.endpoints], f"endpoint of lab {lab.name}", ())
     endpoints = tuple(
-        replace(e, parent=parent, addresses=(given[e.name],) if e.name in given else e.addresses)
-        for e in lab.endpoints
+        replace(e, parent=parent, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints
     )
     real = Parent(parent, host, (gateway,) if gateway else (), (neighbour,) if neighbour else ())
     phases = tuple(_moved(phase, lab.parent, parent) for phase in lab.phases)

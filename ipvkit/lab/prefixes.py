@@ -20,17 +20,14 @@ class Prefixes(Generic[T]):
     def __init__(self, networks: Iterable[tuple[Network, T]]) -> None:
         self._found: dict[tuple[int, int, int], list[T]] = {}
         for network, value in networks:
-            key = _key(network.network_address, network.prefixlen)
-            self._found.setdefault(key, []).append(value)
-        self._lengths = {
-            version: sorted({length for v, length, _ in self._found if v == version}, reverse=True)
-            for version in (4, 6)
-        }
+            self._found.setdefault(_key(network.network_address, network.prefixlen), []).append(value)
+        self._lengths = sorted({(version, length) for version, length, _ in self._found}, reverse=True)
 
     def containing(self, address: Address) -> Iterator[T]:
         """Yield what the networks stand for that `address` is in, the longest prefix first."""
-        for length in self._lengths[address.version]:
-            yield from self._found.get(_key(address, length), ())
+        for version, length in self._lengths:
+            if version == address.version:
+                yield from self._found.get(_key(address, length), ())
 
 
 def _key(address: Address, length: int) -> tuple[int, int, int]:

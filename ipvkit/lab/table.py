@@ -160,7 +160,7 @@ def _list_of(part: Part, items: Callable[[Field], list[Field]] = Field.items, **
 
 def _by_parent(place: Field) -> list[tuple[str, Given]]:
     pairs = place.pairs("write it as in `eth1: {mode: l3}`")
-    return [(name.checked(interface_name), SETTING.read(value)) for name, value in pairs]
+    return [(name.checked(interface_name), SETTING.read(value)) for name, value in pairs.values()]
 
 
 _OWN = r"^[0-9.]+/([1-9]|[12][0-9]|3[0-2])$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[1-9][0-9]{0,2}$"
