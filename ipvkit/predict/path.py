@@ -49,7 +49,7 @@ class Path:
     """
 
     hops: list[Hop] = field(default_factory=list)
-    arrives: bool = False
+    arrived: bool = False
     replied: bool = False
     reason: str = ""
     asked: dict[Entry, bool] = field(default_factory=dict)
@@ -67,7 +67,6 @@ class _Tracer:
         self.size = size
         self.path = Path()
         self.notes: list[str] = []
-        self.replying = False
 
     def ping(self, source: str, destination: Address) -> Path:
         path = self.path
@@ -77,23 +76,21 @@ class _Tracer:
                 raise self._lost(source, what)
             own = self._source(source, destination)
             there = self._carry(source, destination, own)
-            path.arrives = True
-            self.replying = True
+            path.arrived = True
             back = self._carry(there, own, destination)
             if back != source:
                 raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply")
             path.replied = True
             path.reason = self.notes[0] if self.notes else "both have a route to the other"
         except Lost as lost:
-            path.reason = f"the reply is lost: {lost}" if path.arrives else str(lost)
+            path.reason = f"the reply is lost: {lost}" if path.arrived else str(lost)
         return path
 
     def _source(self, name: str, destination: Address) -> Address:
         node = self.world.nodes[name]
-        way = self._way(node, destination)
-        own = node.source_for(way)
+        own = node.source_for(self._way(node, destination))
         if own is None:
-            raise self._lost(name, f"{_the(name)} has no {_FAMILY[way.family]} address")
+            raise self._lost(name, f"{_the(name)} has no IPv{destination.version} address")
         return own
 
     def _way(self, node: Node, destination: Address, dev: str | None = None) -> Way:
@@ -112,8 +109,7 @@ class _Tracer:
                 return at
             if hop and not node.forwards:
                 raise self._lost(at, f"{_the(at)} does not forward packets for other hosts")
-            way = self._way(node, destination)
-            at = self._out_of(node, way, destination, source)
+            at = self._out_of(node, self._way(node, destination), destination, source)
         raise self._lost(at, "the routes form a loop")
 
     def _hop(self, at: str, what: str) -> None:
@@ -132,32 +128,30 @@ class _Tracer:
 
     def _out_of(self, node: Node, way: Way, destination: Address, source: Address) -> str:
         """Return the next host of the packet."""
-        via = f" via {way.via}" if way.via else ""
-        to = way.to if way.to is not None else "default"
-        self._hop(node.name, f"uses route {to}{via} dev {way.dev}")
+        at, via = node.name, f" via {way.via}" if way.via else ""
+        self._hop(at, f"uses route {way.to or 'default'}{via} dev {way.dev}")
         if way.dev == "lo":
-            what = f"{_the(node.name)}'s route to {destination} leads to its loopback, for proxy ARP"
-            raise self._lost(node.name, what)
-        link = node.link(way.dev)
+            raise self._lost(at, f"{_the(at)}'s route to {destination} leads to its loopback, for proxy ARP")
+        link, next_hop = node.link(way.dev), way.via or destination
         self._fits_out_of(link, destination)
         if link.kind != "ipvlan":
-            return self._onto_segment(link, way.via or destination, destination, source)
+            return self._onto_segment(link, next_hop, destination, source)
         if self.world.setting(link.parent).mode == "l2":
-            return self._out_of_l2(link, way.via or destination, destination, source)
+            return self._out_of_l2(link, next_hop, destination, source)
         return self._out_of_l3(link, destination, source)
 
     def _out_of_l2(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
         """ipvlan_xmit_mode_l2(): by MAC; packets to links on the parent stay inside, unless flag vepa."""
-        setting = self.world.setting(link.parent)
+        flag, nic = self.world.setting(link.parent).flag, self.world.nic(link.parent)
         target = self._resolve_in_l2(link, next_hop, source)
-        inside = target == self.world.nic(link.parent) or target.parent == link.parent
-        if inside and setting.flag != "vepa":
+        inside = target == nic or target.parent == link.parent
+        if inside and flag != "vepa":
             return self._to_sibling(link, destination)
         if inside and not self.world.state.hairpin:
-            raise self._lost(link.node, _siblings(setting.flag))
+            raise self._lost(link.node, _siblings(flag))
         if inside:
             self._note(link.node, "flag vepa: the packet goes to the switch, which sends it back")
-        return self._over_the_wire(self.world.nic(link.parent), target, destination, source)
+        return self._over_the_wire(nic, target, destination, source)
 
     def _out_of_l3(self, link: Link, destination: Address, source: Address) -> str:
         """ipvlan_xmit_mode_l3(): by IP; packets to other hosts are routed in the parent's namespace."""
@@ -178,21 +172,18 @@ class _Tracer:
         return self._onto_segment(nic, way.via or destination, destination, source)
 
     def _to_sibling(self, link: Link, destination: Address) -> str:
-        flag = self.world.setting(link.parent).flag
-        sibling = self.world.upper(destination, link.parent)
+        parent, flag = link.parent, self.world.setting(link.parent).flag
+        sibling = self.world.upper(destination, parent)
         if sibling is None:
-            self._hop(link.node, f"no endpoint has {destination}: {link.parent} passes it to the host")
+            self._hop(link.node, f"no endpoint has {destination}: {parent} passes it to the host")
             return HOST
         if flag == "private":
             raise self._lost(link.node, _siblings(flag))
         self._fits_into(sibling, destination)
+        what = _siblings(flag)
         if HOST in (sibling.node, link.node):
-            what = (
-                f"the shim, an ipvlan interface of the host on {link.parent}, is a sibling of its endpoints"
-            )
-            self._note(link.node, what)
-        else:
-            self._note(link.node, _siblings(flag))
+            what = f"the shim, an ipvlan interface of the host on {parent}, is a sibling of its endpoints"
+        self._note(link.node, what)
         return sibling.node
 
     def _onto_segment(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
@@ -206,10 +197,10 @@ class _Tracer:
 
     def _over_the_wire(self, link: Link, target: Link, destination: Address, source: Address) -> str:
         """Return the host that gets a frame from the switch and the receiving link."""
-        passing = self.world.passing
+        passing, of_host = self.world.passing, link.node == HOST or bool(link.parent)
         # The filter is for IPv4 in plain frames; frames with a VLAN tag pass it.
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
-        filtered = source.version == 4 and not tagged and self._is_hosts_port(link)
+        filtered = source.version == 4 and not tagged and of_host
         if passing is not None and filtered and source not in passing:
             allowed = _some(self.world.state.allowed or ())
             what = f"port security: the switch drops packets from {source} and allows {allowed}"
@@ -221,19 +212,16 @@ class _Tracer:
         self._hop(HOST, f"{target.dev} passes it to {upper.node}, which has that address")
         return upper.node
 
-    def _is_hosts_port(self, link: Link) -> bool:
-        return link.node == HOST or bool(link.parent)
-
     def _fits_out_of(self, link: Link, destination: Address) -> None:
         """Lose a request above the MTU of the sending link; a reply is fragmented instead."""
         size = self._bytes(destination)
-        if size > link.mtu and not self.replying:
+        if size > link.mtu and not self.path.arrived:
             raise self._lost(link.node, f"{size} bytes are more than the mtu of {_named(link)}: {link.mtu}")
 
     def _fits_into(self, link: Link, destination: Address) -> None:
         """Lose a request that the receiving link does not accept (is_skb_forwardable())."""
         size = self._bytes(destination)
-        if size > link.mtu + _VLAN_TAG and not self.replying:
+        if size > link.mtu + _VLAN_TAG and not self.path.arrived:
             what = f"{size} bytes are more than {_named(link)} accepts: mtu {link.mtu} and {_VLAN_TAG} more"
             raise self._lost(link.node, what)
 
@@ -253,17 +241,14 @@ class _Tracer:
             if link == self.world.nic(upper.parent):
                 return self._ask_from_parent(link, upper, source)
             return self._resolve_upper(link, upper, address, source)
-        raise self._lost(
-            link.node, f"no host there has {address}, so {self._arp(link, address)} gets no answer"
-        )
+        raise self._unanswered(link, address, f"no host there has {address}")
 
     def _resolve_upper(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
         """Return the parent's link, where another host has or gets an entry for the upper's address."""
-        on_parent, entry = self.world.nic(upper.parent), (link.node, address)
-        setting = self.world.setting(upper.parent)
+        entry, mode = (link.node, address), self.world.setting(upper.parent).mode
         if address in self.world.nodes[link.node].permanent:
             self._note(link.node, f"{_the(link.node)} has a permanent neighbour entry for {upper.node}")
-        elif setting.mode == "l2":
+        elif mode == "l2":
             self._asked(entry, answered=True)
             asked = "ARP" if address.version == 4 else "neighbour solicitations"
             self._note(link.node, f"in l2 {upper.node} answers {asked} itself, with the parent's MAC")
@@ -273,9 +258,8 @@ class _Tracer:
             self._note(link.node, f"the host answers {self._arp(link, address)}, as its proxy")
         elif self.world.is_announced(upper, address):
             self._asked(entry, answered=True)
-            self._note(
-                link.node, f"the host's announcements of {upper.node} update {_the(link.node)}'s entry"
-            )
+            what = f"the host's announcements of {upper.node} update {_the(link.node)}'s entry"
+            self._note(link.node, what)
         elif entry in self.world.state.known:
             self.path.used.add(entry)
             kind = "an ARP" if address.version == 4 else "a neighbour"
@@ -283,11 +267,11 @@ class _Tracer:
             self._note(link.node, f"{_the(link.node)} still has {known}{UNTIL_IT_EXPIRES}")
         else:
             self._asked(entry, answered=False)
-            cause = f"in {setting.mode} {upper.node} is NOARP"
+            what = f"{upper.node} is NOARP"
             if address.version == 6:
-                cause = f"in {setting.mode} neighbour solicitations go to the host, which has another address"
-            raise self._lost(link.node, f"{cause}, so {self._arp(link, address)} gets no answer")
-        return on_parent
+                what = "neighbour solicitations go to the host, which has another address"
+            raise self._unanswered(link, address, f"in {mode} {what}")
+        return self.world.nic(upper.parent)
 
     def _ask_from_parent(self, link: Link, upper: Link, source: Address) -> Link:
         """The host's own request goes to the wire, and comes back only from a switch that reflects."""
@@ -301,10 +285,12 @@ class _Tracer:
     def _resolve_in_l2(self, link: Link, address: Address, source: Address) -> Link:
         """Return the link that has the MAC for `address`: siblings and the wire get an endpoint's request."""
         parent, nic = link.parent, self.world.nic(link.parent)
-        sibling = self._sibling_with(link, address)
-        if sibling is not None:
-            self._learn(sibling.node, link, source)
-            return sibling
+        for sibling in self.world.links_with(address):
+            # The shim answers for any IPv4 address of the host.
+            answers = sibling.has(address) or (sibling.node == HOST and address.version == 4)
+            if answers and sibling.kind == "ipvlan" and sibling.parent == parent and sibling != link:
+                self._learn(sibling.node, link, source)
+                return sibling
         for other in self.world.links_with(address):
             if other.segment == parent and other not in (nic, link) and self._answers(other, address):
                 return self._ask_nic(link, other, address, source)
@@ -315,19 +301,7 @@ class _Tracer:
             self._note(link.node, _HAIRPIN)
             self._learn(HOST, link, source)
             return nic
-        raise self._lost(
-            link.node, f"no host there has {address}, so {self._arp(link, address)} gets no answer"
-        )
-
-    def _sibling_with(self, link: Link, address: Address) -> Link | None:
-        """Return the sibling that answers for `address`: the shim for any IPv4 address of the host."""
-        for sibling in self.world.links_with(address):
-            if sibling.kind != "ipvlan" or sibling.parent != link.parent or sibling == link:
-                continue
-            of_host = sibling.node == HOST and address.version == 4 and self.world.nodes[HOST].has(address)
-            if sibling.has(address) or of_host:
-                return sibling
-        return None
+        raise self._unanswered(link, address, f"no host there has {address}")
 
     def _ask_nic(self, link: Link, other: Link, address: Address, source: Address) -> Link:
         """Return `other`, an ordinary or a macvlan link, if the request and its answer get through."""
@@ -340,25 +314,17 @@ class _Tracer:
 
     def _why_apart(self, link: Link, other: Link) -> str:
         """Return why two links of one parent get no frames of each other (macvlan_queue_xmit())."""
-        if "macvlan" not in (link.kind, other.kind) or (
-            self.world.state.hairpin and not self._private(link, other)
-        ):
+        macvlan, second = (link, other) if link.kind == "macvlan" else (other, link)
+        if macvlan.kind != "macvlan":
             return ""
-        if link.kind == other.kind == "macvlan" and link.parent == other.parent:
-            flag = self.world.setting(link.parent).flag
-            return (
-                ""
-                if flag == "bridge"
-                else f"macvlan in {flag} mode: the kernel passes nothing between endpoints of a parent"
-            )
-        macvlan, nic = (link, other) if link.kind == "macvlan" else (other, link)
-        if nic == self.world.nic(macvlan.parent):
+        flag, hairpin = self.world.setting(macvlan.parent).flag, self.world.state.hairpin
+        if second.kind == "macvlan" and second.parent == macvlan.parent:
+            apart = flag == "private" or (flag != "bridge" and not hairpin)
+            what = f"macvlan in {flag} mode: the kernel passes nothing between endpoints of a parent"
+            return what if apart else ""
+        if second == self.world.nic(macvlan.parent) and not hairpin:
             return "frames between a parent and its macvlan links go to the wire, and do not come back"
         return ""
-
-    def _private(self, link: Link, other: Link) -> bool:
-        both = link.kind == other.kind == "macvlan" and link.parent == other.parent
-        return both and self.world.setting(link.parent).flag == "private"
 
     def _answers(self, link: Link, address: Address) -> bool:
         """Return whether `link` answers for `address`: for IPv4, for any of its host's (arp_ignore=0)."""
@@ -368,14 +334,15 @@ class _Tracer:
 
     def _learn(self, peer: str, link: Link, source: Address) -> None:
         """A host that answers keeps an entry for the sender, so a peer needs no other for its reply."""
-        node = self.world.nodes[link.node]
-        upper = self.world.upper(source)
-        if peer in PEERS and node.has(source) and upper is not None:
+        if self.world.nodes[link.node].has(source) and self.world.upper(source) is not None:
             self._asked((peer, source), answered=True)
 
     def _asked(self, entry: Entry, *, answered: bool) -> None:
         if entry[0] in PEERS:
             self.path.asked[entry] = answered
+
+    def _unanswered(self, link: Link, address: Address, why: str) -> Lost:
+        return self._lost(link.node, f"{why}, so {self._arp(link, address)} gets no answer")
 
     def _arp(self, link: Link, address: Address) -> str:
         """Return the display name of a request for the MAC of `address`."""
@@ -387,9 +354,6 @@ def _some(roles: tuple[str, ...]) -> str:
     """Return `roles`, or the first of many."""
     more = (f"{len(roles) - _MOST_NAMED} more",) if len(roles) > _MOST_NAMED else ()
     return " and ".join((*roles[:_MOST_NAMED], *more))
-
-
-_FAMILY = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 
 def _question(address: Address) -> str:
@@ -407,11 +371,9 @@ def _named(link: Link) -> str:
 
 def _siblings(flag: str) -> str:
     """Return what happens to packets between siblings, in every mode (ipvlan_xmit_mode_l2(), …_l3())."""
-    match flag:
-        case "bridge":
-            what = "the kernel passes packets between endpoints of a parent"
-        case "private":
-            what = "the kernel drops packets between endpoints of a parent"
-        case _:
-            what = "packets between endpoints go to the switch, which sends nothing back to their port"
-    return f"flag {flag}: {what}"
+    what = {
+        "bridge": "the kernel passes packets between endpoints of a parent",
+        "private": "the kernel drops packets between endpoints of a parent",
+        "vepa": "packets between endpoints go to the switch, which sends nothing back to their port",
+    }
+    return f"flag {flag}: {what[flag]}"
