@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode
 from ipvkit.lab import AddLink
@@ -40,14 +39,14 @@ class State:
     port; `allowed` the roles that it accepts source addresses of at the host's port, None for all.
     """
 
-    known: Mapping[Entry, str] = field(default_factory=lambda: MappingProxyType({}))
-    age_s: Mapping[Entry, float] = field(default_factory=lambda: MappingProxyType({}))
+    known: Mapping[Entry, str] = field(default_factory=dict)
+    age_s: Mapping[Entry, float] = field(default_factory=dict)
     failed: frozenset[Entry] = frozenset()
     fast: frozenset[str] = frozenset()
-    flipped: Mapping[str, tuple[Mode, Flag]] = field(default_factory=lambda: MappingProxyType({}))
+    flipped: Mapping[str, tuple[Mode, Flag]] = field(default_factory=dict)
     links: tuple[AddLink, ...] = ()
     addresses: tuple[tuple[str, InterfaceAddress], ...] = ()
-    mtus: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    mtus: Mapping[str, int] = field(default_factory=dict)
     hairpin: bool = False
     allowed: tuple[str, ...] | None = None
 

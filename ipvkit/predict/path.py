@@ -136,13 +136,13 @@ class _Tracer:
         self._fits_out_of(link, destination)
         if link.kind != "ipvlan":
             return self._onto_segment(link, next_hop, destination, source)
-        if self.world.setting(link.parent).mode == "l2":
+        if self.world.settings[link.parent].mode == "l2":
             return self._out_of_l2(link, next_hop, destination, source)
         return self._out_of_l3(link, destination, source)
 
     def _out_of_l2(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
         """ipvlan_xmit_mode_l2(): by MAC; packets to links on the parent stay inside, unless flag vepa."""
-        flag, nic = self.world.setting(link.parent).flag, self.world.nic(link.parent)
+        flag, nic = self.world.settings[link.parent].flag, self.world.nic(link.parent)
         target = self._resolve_in_l2(link, next_hop, source)
         inside = target == nic or target.parent == link.parent
         if inside and flag != "vepa":
@@ -157,7 +157,7 @@ class _Tracer:
         """ipvlan_xmit_mode_l3(): by IP; packets to other hosts are routed in the parent's namespace."""
         parent, host = link.parent, self.world.nodes[HOST]
         sibling = self.world.upper(destination, parent)
-        if sibling is not None and self.world.setting(parent).flag != "vepa":
+        if sibling is not None and self.world.settings[parent].flag != "vepa":
             return self._to_sibling(link, destination)
         if host.has(destination):
             self._hop(HOST, f"{parent} passes it to the host, which has that address")
@@ -172,7 +172,7 @@ class _Tracer:
         return self._onto_segment(nic, way.via or destination, destination, source)
 
     def _to_sibling(self, link: Link, destination: Address) -> str:
-        parent, flag = link.parent, self.world.setting(link.parent).flag
+        parent, flag = link.parent, self.world.settings[link.parent].flag
         sibling = self.world.upper(destination, parent)
         if sibling is None:
             self._hop(link.node, f"no endpoint has {destination}: {parent} passes it to the host")
@@ -245,7 +245,7 @@ class _Tracer:
 
     def _resolve_upper(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
         """Return the parent's link, where another host has or gets an entry for the upper's address."""
-        entry, mode = (link.node, address), self.world.setting(upper.parent).mode
+        entry, mode = (link.node, address), self.world.settings[upper.parent].mode
         if address in self.world.nodes[link.node].permanent:
             self._note(link.node, f"{_the(link.node)} has a permanent neighbour entry for {upper.node}")
         elif mode == "l2":
@@ -275,7 +275,7 @@ class _Tracer:
 
     def _ask_from_parent(self, link: Link, upper: Link, source: Address) -> Link:
         """The host's own request goes to the wire, and comes back only from a switch that reflects."""
-        if self.world.state.hairpin and self.world.setting(upper.parent).mode == "l2":
+        if self.world.state.hairpin and self.world.settings[upper.parent].mode == "l2":
             self._note(HOST, _HAIRPIN)
             self._learn(upper.node, link, source)
             return link
@@ -317,7 +317,7 @@ class _Tracer:
         macvlan, second = (link, other) if link.kind == "macvlan" else (other, link)
         if macvlan.kind != "macvlan":
             return ""
-        flag, hairpin = self.world.setting(macvlan.parent).flag, self.world.state.hairpin
+        flag, hairpin = self.world.settings[macvlan.parent].flag, self.world.state.hairpin
         if second.kind == "macvlan" and second.parent == macvlan.parent:
             apart = flag == "private" or (flag != "bridge" and not hairpin)
             what = f"macvlan in {flag} mode: the kernel passes nothing between endpoints of a parent"

@@ -1,34 +1,15 @@
 """Outcomes and their reasons, and the state after an act."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import TypeVar
 
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Flag, Mode
-from ipvkit.lab import (
-    HOST,
-    PEERS,
-    PING_INTERVAL_S,
-    PING_WAIT_S,
-    Act,
-    AddAddress,
-    AddLink,
-    Attempt,
-    Check,
-    DeleteLink,
-    Lab,
-    Outcome,
-    SetMode,
-    SetMtu,
-    Setting,
-)
+from ipvkit.lab import HOST, PEERS, PING_INTERVAL_S, PING_WAIT_S, Act, Attempt, Check, Lab, Outcome, Setting
+from ipvkit.lab.parts import AddAddress, AddLink, DeleteLink, SetMode, SetMtu
 from ipvkit.predict.memory import Entry, State
 from ipvkit.predict.path import UNTIL_IT_EXPIRES, Hop, Path, follow
 from ipvkit.predict.world import World
 
-V = TypeVar("V")
 _BESIDES_S = 0.1
 """The seconds that an act takes besides its waiting: processes start and end."""
 
@@ -84,11 +65,10 @@ def predict_attempt(world: World, attempt: Attempt) -> Prediction:
             return _accepted("deleting it does not restore the mode of the others")
         case SetMode(endpoint, mode):
             parent = world.lab.endpoint(endpoint).parent
-            if world.setting(parent).kind != "ipvlan":
+            if world.settings[parent].kind != "ipvlan":
                 return _refused(f"{endpoint} is not an ipvlan link")
-            return _accepted(
-                f"mode and flag belong to the parent: all endpoints on {parent} are in {mode} bridge now"
-            )
+            now = f"all endpoints on {parent} are in {mode} bridge now"
+            return _accepted(f"mode and flag belong to the parent: {now}")
         case SetMtu(link, mtu):
             return _set_mtu(world, link, mtu)
 
@@ -114,23 +94,24 @@ def _added_address(change: AddAddress, world: World) -> Prediction:
 
 
 def _added_link(change: AddLink, world: World) -> Prediction:
+    parent = change.parent
     if any(link.name == change.name for link in world.state.links):
         return _refused(f"link {change.name} already exists")
-    if world.nic(change.parent).dev != change.parent:
-        return _refused(f"{change.parent} is a port of {world.nic(change.parent).dev}")
-    there = {link.kind for link in world.links() if link.parent == change.parent and link.kind != "nic"}
-    there |= {link.kind for link in world.state.links if link.parent == change.parent}
+    if world.nic(parent).dev != parent:
+        return _refused(f"{parent} is a port of {world.nic(parent).dev}")
+    there = {link.kind for node in world.nodes.values() for link in node.links if link.parent == parent}
+    there |= {link.kind for link in world.state.links if link.parent == parent}
     other = "macvlan" if change.kind == "ipvlan" else "ipvlan"
     if other in there:
-        return _refused(f"{change.parent} has {other} links, and a parent accepts only one of the two kinds")
+        return _refused(f"{parent} has {other} links, and a parent accepts only one of the two kinds")
     if change.kind == "macvlan" or "ipvlan" not in there:
-        return _accepted(f"{change.parent} has no links of another kind")
-    setting = world.setting(change.parent)
+        return _accepted(f"{parent} has no links of another kind")
+    setting = world.settings[parent]
     mode, flag = _mode_after(change, setting)
     if (mode, flag) == (setting.mode, setting.flag):
         return _accepted(f"its siblings are in {mode} {flag} too")
     without = "" if change.mode else f": without a mode a link is added in {_KERNELS_MODE}"
-    return _accepted(f"every endpoint on {change.parent} is in {mode} {flag} from now on{without}")
+    return _accepted(f"every endpoint on {parent} is in {mode} {flag} from now on{without}")
 
 
 def _mode_after(change: AddLink, setting: Setting) -> tuple[Mode, Flag]:
@@ -182,12 +163,12 @@ def after(world: World, act: Act) -> World:
     for check, path in paths:
         lost = _predict(path, check, state).outcome is not Outcome.REACHABLE
         for entry, answered in path.asked.items():
-            known.pop(entry, None)
-            failed.discard(entry)
             if answered:
                 known[entry] = f"phase {world.phase.name}"
+                failed.discard(entry)
                 age_s.setdefault(entry, 0.0)
             else:
+                known.pop(entry, None)
                 failed.add(entry)
         for entry in path.used:
             age_s.setdefault(entry, 0.0)
@@ -201,12 +182,15 @@ def after(world: World, act: Act) -> World:
             known.setdefault(entry, "the announcement")
             failed.discard(entry)
     _grow_old(world, _lasts_s(world, act, paths), known, failed, age_s)
+    for entry in [entry for entry in (*known, *failed) if entry[0] in act.flush]:
+        known.pop(entry, None)
+        failed.discard(entry)
     changed = _changed(world, act)
     later = replace(
         changed.state,
-        known=_without(known, act.flush),
-        age_s=_without({e: age for e, age in age_s.items() if e in known}, act.flush),
-        failed=frozenset(e for e in failed if e[0] not in act.flush),
+        known=known,
+        age_s={entry: age for entry, age in age_s.items() if entry in known},
+        failed=frozenset(failed),
         fast=state.fast | set(act.fast_ageing),
         hairpin=state.hairpin if act.hairpin is None else act.hairpin,
         allowed=state.allowed if act.port_security is None else act.port_security,
@@ -236,12 +220,11 @@ def _is_confirmed(world: World, entry: Entry) -> bool:
     if upper is None:
         return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links_with(entry[1]))
     held = world.is_proxied(upper, entry[1]) or world.is_announced(upper, entry[1])
-    return held or world.setting(upper.parent).mode == "l2"
+    return held or world.settings[upper.parent].mode == "l2"
 
 
 def _changed(world: World, act: Act) -> World:
     """Return the world with what the attempts of `act` changed, one after another."""
-    bridge: Flag = "bridge"
     for attempt in act.attempts:
         if predict_attempt(world, attempt).outcome is Outcome.REFUSED:
             continue
@@ -251,24 +234,22 @@ def _changed(world: World, act: Act) -> World:
                 state = replace(state, addresses=(*state.addresses, (endpoint, address)))
             case AddLink(_, kind, parent):
                 if kind == "ipvlan":
-                    flipped[parent] = _mode_after(attempt.change, world.setting(parent))
+                    flipped[parent] = _mode_after(attempt.change, world.settings[parent])
                 state = replace(state, links=(*state.links, attempt.change))
             case DeleteLink(name):
                 state = replace(state, links=tuple(link for link in state.links if link.name != name))
             case SetMode(endpoint, mode):
-                flipped[world.lab.endpoint(endpoint).parent] = (mode, bridge)
+                flipped[world.lab.endpoint(endpoint).parent] = (mode, "bridge")
             case SetMtu():
-                mtus = {**state.mtus, **_mtus_after(world, attempt.change)}
-                state = replace(state, mtus=MappingProxyType(mtus))
-        world = world.at(replace(state, flipped=MappingProxyType(flipped)))
+                state = replace(state, mtus={**state.mtus, **_mtus_after(world, attempt.change)})
+        world = world.at(replace(state, flipped=flipped))
     return world
 
 
 def next_phase(lab: Lab, state: State) -> State:
     """Return `state` after the endpoints of a phase have been deleted."""
     mtus = {link: mtu for link, mtu in state.mtus.items() if not lab.is_endpoint(link)}
-    nothing: Mapping[str, tuple[Mode, Flag]] = MappingProxyType({})
-    return replace(state, flipped=nothing, links=(), addresses=(), mtus=MappingProxyType(mtus))
+    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus)
 
 
 def _lasts_s(world: World, act: Act, paths: list[tuple[Check, Path]]) -> float:
@@ -285,7 +266,3 @@ def _lasts_s(world: World, act: Act, paths: list[tuple[Check, Path]]) -> float:
             last_reply = PING_WAIT_S if outcome is Outcome.UNREACHABLE else 0.0
             seconds.append((check.count - 1) * PING_INTERVAL_S + last_reply)
     return max(seconds) + _BESIDES_S
-
-
-def _without(values: Mapping[Entry, V], peers: tuple[str, ...]) -> Mapping[Entry, V]:
-    return MappingProxyType({entry: value for entry, value in values.items() if entry[0] not in peers})

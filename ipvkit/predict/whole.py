@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from ipvkit.core.values import Address
 from ipvkit.lab import HOST, PARALLEL, PEERS, SWITCH, Act, Attempt, Check, Lab, Parent, Phase
 from ipvkit.predict.memory import State
 from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
 from ipvkit.predict.world import World, world_of
-
-_ANOTHER_MACHINE = "but that is another machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +54,12 @@ def predict_lab(lab: Lab) -> tuple[PredictedPhase, ...]:
             world = after(world, Act(flush=(role,)))
         undone |= _needed_by_strategies(lab, phase)
         acts = []
-        for act in chain.from_iterable(_parts(lab, act) for act in phase.acts):
+        for act in (part for whole in phase.acts for part in _parts(lab, whole)):
             undone |= _needed_by_act(lab, act)
-            acts.append(_predicted(lab, world, act, undone))
-            world = after(world, replace(acts[-1].act, checks=_run(acts[-1])))
+            predicted = _predicted(lab, world, act, undone)
+            acts.append(predicted)
+            run = tuple(a.check for a in predicted.asked if isinstance(a.check, Check) and not a.skipped)
+            world = after(world, replace(predicted.act, checks=run))
         found.append(PredictedPhase(phase, flushed, tuple(acts)))
         state, former = next_phase(lab, world.state), phase
     return tuple(found)
@@ -95,11 +94,6 @@ def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str]) -> Pred
     return PredictedAct(act, tuple(asked), world.state.allowed is not None)
 
 
-def _run(predicted: PredictedAct) -> tuple[Check, ...]:
-    """Return the checks that are run."""
-    return tuple(a.check for a in predicted.asked if isinstance(a.check, Check) and not a.skipped)
-
-
 def _needed_by_strategies(lab: Lab, phase: Phase) -> dict[str, str]:
     found: dict[str, str] = {}
     for parent in lab.parents if not lab.simulated else ():
@@ -129,5 +123,5 @@ def _why_skipped(lab: Lab, check: Check, undone: dict[str, str]) -> str:
         return f"the {check.source} is another machine; run there: ping {lab.pinged(check)}"
     for role in (check.source, check.destination, SWITCH):
         if role in undone:
-            return f"{undone[role]}, {_ANOTHER_MACHINE}"
+            return f"{undone[role]}, but that is another machine"
     return "" if lab.pinged(check) else f"the address of the {check.destination} is unknown"

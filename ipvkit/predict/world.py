@@ -8,21 +8,7 @@ from typing import Literal
 
 from ipvkit import strategies
 from ipvkit.core.values import Address, InterfaceAddress, Network
-from ipvkit.lab import (
-    BRIDGE,
-    DEFAULT_MTU,
-    FAR,
-    GATEWAY,
-    HOST,
-    PEERS,
-    Family,
-    Lab,
-    Parent,
-    Phase,
-    Prefixes,
-    Setting,
-    family_of,
-)
+from ipvkit.lab import BRIDGE, DEFAULT_MTU, FAR, GATEWAY, HOST, PEERS, Lab, Parent, Phase, Prefixes, Setting
 from ipvkit.predict.memory import State
 
 
@@ -48,7 +34,7 @@ class Way:
     """A route of a host: to a network, out of a link, `via` another host on it."""
 
     to: Network | None
-    family: Family
+    version: int
     dev: str
     via: Address | None = None
 
@@ -70,7 +56,7 @@ class Node:
     def __post_init__(self) -> None:
         """Index addresses and routes, so that a lookup does not read all of them."""
         own = [(own, link.dev) for link in self.links for own in link.addresses]
-        connected = [Way(address.network, family_of(address), dev) for address, dev in own]
+        connected = [Way(address.network, address.version, dev) for address, dev in own]
         others = Prefixes((way.to, way) for way in (*self.ways, *connected) if way.to is not None)
         object.__setattr__(self, "addresses", frozenset(address.ip for address, _ in own))
         object.__setattr__(self, "_defaults", tuple(way for way in self.ways if way.to is None))
@@ -86,19 +72,16 @@ class Node:
 
     def way_to(self, address: Address, dev: str | None = None) -> Way | None:
         """Return the route for `address`, the longest prefix first; with `dev`, out of that link."""
-        defaults = (way for way in self._defaults if way.family == family_of(address))
+        defaults = (way for way in self._defaults if way.version == address.version)
         ways = chain(self._others.containing(address), defaults)
         return next((way for way in ways if dev in (None, way.dev)), None)
 
     def source_for(self, way: Way) -> Address | None:
         """Return the address from which the host sends along `way` (RFC 6724, inet_select_addr())."""
         own = [own for link in self.links if link.dev == way.dev for own in link.addresses]
-        others = [own for link in self.links if link.dev != way.dev for own in link.addresses]
-        towards = way.via or way.to
-        fitting = [o for o in (*own, *others) if family_of(o) == way.family]
-        near = [o for o in fitting if o in own and way.via is not None and way.via in o.network]
-        near += [o for o in fitting if o in own and towards == o.network]
-        return next((o.ip for o in (*near, *fitting)), None)
+        near = [o for o in own if (way.via in o.network if way.via else way.to == o.network)]
+        every = (*near, *own, *(o for link in self.links for o in link.addresses))
+        return next((o.ip for o in every if o.version == way.version), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +102,11 @@ class World:
 
     def at(self, state: State) -> "World":
         """Return the world in another `state`; hosts that stay the same are reused."""
-        if _changed(self.state) != _changed(state):
+        former = self.state
+        if (former.flipped, former.addresses, former.mtus) != (state.flipped, state.addresses, state.mtus):
             return world_of(self.lab, self.phase, state)
-        same = self.state.allowed == state.allowed
+        same = former.allowed == state.allowed
         return replace(self, state=state, passing=self.passing if same else _passing(self.lab, state))
-
-    def links(self) -> Iterator[Link]:
-        """Yield every link."""
-        return (link for node in self.nodes.values() for link in node.links)
 
     def links_with(self, address: Address) -> Iterator[Link]:
         """Yield every link of the hosts that have `address`, on any of their links."""
@@ -143,17 +123,13 @@ class World:
 
     def is_proxied(self, upper: Link, address: Address) -> bool:
         """Return whether the host answers for it: in l3 it gets no ARP, but neighbour solicitations."""
-        steered = self.setting(upper.parent).mode == "l3" and address.version == 4
+        steered = self.settings[upper.parent].mode == "l3" and address.version == 4
         return address in self.nodes[HOST].proxied and not steered
 
     def is_announced(self, upper: Link, address: Address) -> bool:
         """Return whether the host announces it periodically, which renews every entry that expires."""
-        helpers = self.setting(upper.parent).helpers
+        helpers = self.settings[upper.parent].helpers
         return address.version == 4 and any(helper.announces for helper in helpers)
-
-    def setting(self, parent: str) -> Setting:
-        """Return the setting of the endpoints on `parent` now."""
-        return self.settings[parent]
 
 
 def world_of(lab: Lab, phase: Phase, state: State) -> World:
@@ -191,11 +167,6 @@ def _passing(lab: Lab, state: State) -> frozenset[Address] | None:
     return frozenset(found | of_host)
 
 
-def _changed(state: State) -> tuple[object, ...]:
-    """Return what of `state` makes other hosts."""
-    return state.flipped, state.addresses, state.mtus
-
-
 @dataclass(frozen=True, slots=True)
 class _Builder:
     lab: Lab
@@ -206,45 +177,33 @@ class _Builder:
 
     def endpoints(self) -> Iterator[Node]:
         for endpoint in self.lab.endpoints_of(self.phase):
-            setting = self.settings[endpoint.parent]
-            added = tuple(a for name, a in self.state.addresses if name == endpoint.name)
-            of_parent = self.state.mtus.get(endpoint.parent, DEFAULT_MTU)
-            at_first = DEFAULT_MTU if setting.kind == "veth" else of_parent
-            link = Link(
-                endpoint.name,
-                endpoint.name,
-                "nic" if setting.kind == "veth" else setting.kind,
-                endpoint.parent,
-                (*endpoint.addresses, *added),
-                endpoint.parent,
-                self.state.mtus.get(endpoint.name, endpoint.mtu or at_first),
-            )
-            ways = tuple(
-                Way(route.to, family, endpoint.name, route.via)
-                # A change of mode changes no route.
-                for family, route in self.lab.default_routes(self.phase.on(endpoint.parent), endpoint)
-            )
-            yield Node(endpoint.name, (link,), ways)
+            name, parent, mtus = endpoint.name, endpoint.parent, self.state.mtus
+            own = (*endpoint.addresses, *(added for dev, added in self.state.addresses if dev == name))
+            kind = self.settings[parent].kind
+            at_first = DEFAULT_MTU if kind == "veth" else mtus.get(parent, DEFAULT_MTU)
+            mtu = mtus.get(name, endpoint.mtu or at_first)
+            link = Link(name, name, "nic" if kind == "veth" else kind, parent, own, parent, mtu)
+            # A change of mode changes no route.
+            routes = self.lab.default_routes(self.phase.on(parent), endpoint)
+            ways = (Way(r.to, 4 if family == "ipv4" else 6, name, r.via) for family, r in routes)
+            yield Node(name, (link,), tuple(ways))
 
     def host(self) -> Node:
         links, ways, proxied = [], [], set()
         for parent in self.lab.parents:
-            setting = self.settings[parent.name]
+            is_veth = self.settings[parent.name].kind == "veth"
+            bridged = is_veth and self.lab.endpoints_of(self.phase, parent)
             mtu = self.state.mtus.get(parent.name, DEFAULT_MTU)
-            dev = (
-                BRIDGE
-                if setting.kind == "veth" and self.lab.endpoints_of(self.phase, parent)
-                else parent.name
-            )
+            dev = BRIDGE if bridged else parent.name
             # A bridge takes the smallest MTU of its ports.
-            own_mtu = mtu if dev == parent.name else min(mtu, DEFAULT_MTU)
+            own_mtu = min(mtu, DEFAULT_MTU) if bridged else mtu
             links.append(Link(HOST, dev, "nic", parent.name, parent.host, mtu=own_mtu))
             if self.lab.routed:
-                ways += [Way(None, family_of(gw), dev, gw) for gw in parent.gateways]
+                ways += [Way(None, gw.version, dev, gw) for gw in parent.gateways]
             for added in self.additions[parent.name]:
                 match added:
                     case strategies.Route(to, through, via, None):
-                        ways.append(Way(to, family_of(to), through, via))
+                        ways.append(Way(to, to.version, through, via))
                     case strategies.Proxy(address):
                         proxied.add(address)
                     case strategies.Link(shim, own):
@@ -258,11 +217,11 @@ class _Builder:
             if own:
                 links.append(Link(role, parent.name, "nic", parent.name, own))
             if role != GATEWAY and self.lab.routed:
-                ways += [Way(None, family_of(gw), parent.name, gw) for gw in parent.gateways if own]
+                ways += [Way(None, gw.version, parent.name, gw) for gw in parent.gateways if own]
             for added in self.additions[parent.name]:
                 match added:
                     case strategies.Route(to, _, via, at) if at == role:
-                        ways.append(Way(to, family_of(to), parent.name, via))
+                        ways.append(Way(to, to.version, parent.name, via))
                     case strategies.Neighbour(at, address) if at == role:
                         permanent.add(address)
         if role == GATEWAY:
@@ -271,18 +230,14 @@ class _Builder:
         return Node(role, tuple(links), tuple(ways), forwards, frozenset(permanent))
 
     def far(self) -> Node:
-        ways = tuple(Way(None, family_of(own), FAR, self.lab.far_gateway(own).ip) for own in self.lab.far)
+        ways = tuple(Way(None, own.version, FAR, self.lab.far_gateway(own).ip) for own in self.lab.far)
         return Node(FAR, (Link(FAR, FAR, "nic", FAR, self.lab.far),), ways)
 
 
 def _beside(parent: Parent, address: Address) -> InterfaceAddress:
     """Return `address` with the prefix length of the parent's subnet that it is in."""
     subnet = parent.subnet_of(address)
-    return _interface(address, subnet.prefixlen if subnet else address.max_prefixlen)
-
-
-def _interface(address: Address, prefixlen: int) -> InterfaceAddress:
-    return ip_interface((address, prefixlen))
+    return ip_interface((address, subnet.prefixlen if subnet else address.max_prefixlen))
 
 
 _APART = (ip_network("192.0.2.0/24"), ip_network("2001:db8:ffff::/64"))
@@ -307,10 +262,10 @@ def _with_all_addresses(lab: Lab) -> Lab:
     for subnet in sorted(subnets, key=str):
         hosts = (subnet[i] for i in range(1, min(subnet.num_addresses, 4096) - 1))
         free = (a for a in hosts if a not in taken)
-        if not any(family_of(own) == family_of(subnet) for own in host):
-            host += [_interface(a, subnet.prefixlen) for a in islice(free, 1)]
+        if not any(own.version == subnet.version for own in host):
+            host += [ip_interface((a, subnet.prefixlen)) for a in islice(free, 1)]
         for addresses in (gateway, neighbour):
-            if not any(family_of(a) == family_of(subnet) for a in addresses):
+            if not any(a.version == subnet.version for a in addresses):
                 addresses += islice(free, 1)
     filled = replace(parent, host=tuple(host), gateway=tuple(gateway), neighbour=tuple(neighbour))
     return lab if filled == parent else replace(lab, parents=(filled,))

@@ -199,8 +199,8 @@ def test_the_commands_make_the_world_that_physics_sees(lab: Lab) -> None:
         links = [link for (where, _), link in machine.links.items() if where == at]
         expected = Counter(own for link in node.links for own in link.addresses)
         assert Counter(own for link in links for own in link.addresses) == expected
-        routes = {(route.to, f"ipv{route.version}") for route in machine.routes if route.netns == at}
-        assert routes == {(way.to, way.family) for way in node.ways}
+        routes = {(route.to, route.version) for route in machine.routes if route.netns == at}
+        assert routes == {(way.to, way.version) for way in node.ways}
         entries = {(what, address) for (where, _), what, address in machine.neighbours if where == at}
         # Of no use, and not made, are permanent ones of a network that the host is not in.
         assert entries >= {("proxied", str(address)) for address in node.proxied}
