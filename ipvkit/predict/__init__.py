@@ -1,10 +1,4 @@
-"""The rules of ipvlan: who reaches whom, and why.
-
-`world` makes of a lab's phase the hosts, links and routes that there are then; `path` follows a packet
-through them, hop by hop, by the rules of the kernel; `memory` is what an act leaves for the next one,
-above all in the neighbour tables of others; `predictions` makes outcomes and reasons of it, and `whole` does
-so for each act of a lab.
-"""
+"""The rules of ipvlan: who reaches whom, and why."""
 
 from ipvkit.predict.memory import FAST_TIMERS as FAST_TIMERS
 from ipvkit.predict.memory import KERNEL_TIMERS as KERNEL_TIMERS

@@ -4,7 +4,7 @@ Sources: drivers/net/ipvlan/ipvlan_core.c (ipvlan_queue_xmit, ipvlan_handle_fram
 drivers/net/macvlan.c, net/ipv4/arp.c, net/ipv6/ndisc.c; Documentation/networking/ipvlan.rst.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ipvkit.core.values import Address
 from ipvkit.lab import FAR, HOST, PEERS, family_of
@@ -40,7 +40,6 @@ class Lost(Exception):
     """The packet ends here, for this reason."""
 
 
-@dataclass(slots=True)
 class Path:
     """The path of a ping there and back; `reason` is why it is lost, or why it works.
 
@@ -48,50 +47,36 @@ class Path:
     entries that existed before and that no host confirms.
     """
 
-    hops: list[Hop] = field(default_factory=list)
-    arrived: bool = False
-    replied: bool = False
-    reason: str = ""
-    asked: dict[Entry, bool] = field(default_factory=dict)
-    used: set[Entry] = field(default_factory=set)
-
-
-def follow(world: World, source: str, destination: Address, size: int | None = None) -> Path:
-    """Return the path of a ping from the host `source` to `destination`, with `size` bytes of payload."""
-    return _Tracer(world, size).ping(source, destination)
-
-
-class _Tracer:
-    def __init__(self, world: World, size: int | None) -> None:
+    def __init__(self, world: World, source: str, destination: Address, size: int | None = None) -> None:
+        """Follow a ping from the host `source` to `destination`, with `size` bytes of payload."""
         self.world = world
         self.size = size
-        self.path = Path()
+        self.hops: list[Hop] = []
+        self.arrived = self.replied = False
+        self.asked: dict[Entry, bool] = {}
+        self.used: set[Entry] = set()
         self.notes: list[str] = []
-
-    def ping(self, source: str, destination: Address) -> Path:
-        path = self.path
         try:
-            if self.world.nodes[source].has(destination):
-                what = f"{_the(source)} has {destination} too: it sends to itself, and its loopback is down"
-                raise self._lost(source, what)
-            own = self._source(source, destination)
-            there = self._carry(source, destination, own)
-            path.arrived = True
-            back = self._carry(there, own, destination)
-            if back != source:
-                raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply")
-            path.replied = True
-            path.reason = self.notes[0] if self.notes else "both have a route to the other"
+            self._ping(source, destination)
+            self.reason = self.notes[0] if self.notes else "both have a route to the other"
         except Lost as lost:
-            path.reason = f"the reply is lost: {lost}" if path.arrived else str(lost)
-        return path
+            self.reason = f"the reply is lost: {lost}" if self.arrived else str(lost)
 
-    def _source(self, name: str, destination: Address) -> Address:
-        node = self.world.nodes[name]
+    def _ping(self, source: str, destination: Address) -> None:
+        """Carry the request and its reply; raise Lost where one of them does not arrive."""
+        node = self.world.nodes[source]
+        if node.has(destination):
+            what = f"{_the(source)} has {destination} too: it sends to itself, and its loopback is down"
+            raise self._lost(source, what)
         own = node.source_for(self._way(node, destination))
         if own is None:
-            raise self._lost(name, f"{_the(name)} has no IPv{destination.version} address")
-        return own
+            raise self._lost(source, f"{_the(source)} has no IPv{destination.version} address")
+        there = self._carry(source, destination, own)
+        self.arrived = True
+        back = self._carry(there, own, destination)
+        if back != source:
+            raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply")
+        self.replied = True
 
     def _way(self, node: Node, destination: Address, dev: str | None = None) -> Way:
         way = node.way_to(destination, dev)
@@ -113,7 +98,7 @@ class _Tracer:
         raise self._lost(at, "the routes form a loop")
 
     def _hop(self, at: str, what: str) -> None:
-        self.path.hops.append(Hop(at, what))
+        self.hops.append(Hop(at, what))
 
     def _note(self, at: str, what: str) -> None:
         """Add a hop that explains why the ping works."""
@@ -197,13 +182,15 @@ class _Tracer:
 
     def _over_the_wire(self, link: Link, target: Link, destination: Address, source: Address) -> str:
         """Return the host that gets a frame from the switch and the receiving link."""
-        passing, of_host = self.world.passing, link.node == HOST or bool(link.parent)
+        passing, allowed = self.world.passing, self.world.state.allowed or ()
+        of_host = link.node == HOST or bool(link.parent)
         # The filter is for IPv4 in plain frames; frames with a VLAN tag pass it.
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
         filtered = source.version == 4 and not tagged and of_host
         if passing is not None and filtered and source not in passing:
-            allowed = _some(self.world.state.allowed or ())
-            what = f"port security: the switch drops packets from {source} and allows {allowed}"
+            more = (f"{len(allowed) - _MOST_NAMED} more",) if len(allowed) > _MOST_NAMED else ()
+            named = " and ".join((*allowed[:_MOST_NAMED], *more))
+            what = f"port security: the switch drops packets from {source} and allows {named}"
             raise self._lost("switch", what)
         self._fits_into(target, destination)
         upper = self.world.upper(destination, target.segment) if target.node == HOST else None
@@ -215,13 +202,13 @@ class _Tracer:
     def _fits_out_of(self, link: Link, destination: Address) -> None:
         """Lose a request above the MTU of the sending link; a reply is fragmented instead."""
         size = self._bytes(destination)
-        if size > link.mtu and not self.path.arrived:
+        if size > link.mtu and not self.arrived:
             raise self._lost(link.node, f"{size} bytes are more than the mtu of {_named(link)}: {link.mtu}")
 
     def _fits_into(self, link: Link, destination: Address) -> None:
         """Lose a request that the receiving link does not accept (is_skb_forwardable())."""
         size = self._bytes(destination)
-        if size > link.mtu + _VLAN_TAG and not self.path.arrived:
+        if size > link.mtu + _VLAN_TAG and not self.arrived:
             what = f"{size} bytes are more than {_named(link)} accepts: mtu {link.mtu} and {_VLAN_TAG} more"
             raise self._lost(link.node, what)
 
@@ -240,10 +227,10 @@ class _Tracer:
         if upper is not None:
             if link == self.world.nic(upper.parent):
                 return self._ask_from_parent(link, upper, source)
-            return self._resolve_upper(link, upper, address, source)
+            return self._resolve_upper(link, upper, address)
         raise self._unanswered(link, address, f"no host there has {address}")
 
-    def _resolve_upper(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
+    def _resolve_upper(self, link: Link, upper: Link, address: Address) -> Link:
         """Return the parent's link, where another host has or gets an entry for the upper's address."""
         entry, mode = (link.node, address), self.world.settings[upper.parent].mode
         if address in self.world.nodes[link.node].permanent:
@@ -252,7 +239,6 @@ class _Tracer:
             self._asked(entry, answered=True)
             asked = "ARP" if address.version == 4 else "neighbour solicitations"
             self._note(link.node, f"in l2 {upper.node} answers {asked} itself, with the parent's MAC")
-            self._learn(upper.node, link, source)
         elif self.world.is_proxied(upper, address):
             self._asked(entry, answered=True)
             self._note(link.node, f"the host answers {self._arp(link, address)}, as its proxy")
@@ -261,7 +247,7 @@ class _Tracer:
             what = f"the host's announcements of {upper.node} update {_the(link.node)}'s entry"
             self._note(link.node, what)
         elif entry in self.world.state.known:
-            self.path.used.add(entry)
+            self.used.add(entry)
             kind = "an ARP" if address.version == 4 else "a neighbour"
             known = f"{kind} entry for {upper.node} (from {self.world.state.known[entry]})"
             self._note(link.node, f"{_the(link.node)} still has {known}{UNTIL_IT_EXPIRES}")
@@ -277,7 +263,6 @@ class _Tracer:
         """The host's own request goes to the wire, and comes back only from a switch that reflects."""
         if self.world.state.hairpin and self.world.settings[upper.parent].mode == "l2":
             self._note(HOST, _HAIRPIN)
-            self._learn(upper.node, link, source)
             return link
         lost = f"the host's {_question(source)} for {upper.node} goes only to the wire"
         raise self._lost(HOST, f"{_STAY_APART}: {lost}")
@@ -289,7 +274,6 @@ class _Tracer:
             # The shim answers for any IPv4 address of the host.
             answers = sibling.has(address) or (sibling.node == HOST and address.version == 4)
             if answers and sibling.kind == "ipvlan" and sibling.parent == parent and sibling != link:
-                self._learn(sibling.node, link, source)
                 return sibling
         for other in self.world.links_with(address):
             if other.segment == parent and other not in (nic, link) and self._answers(other, address):
@@ -299,7 +283,6 @@ class _Tracer:
                 lost = f"{link.node}'s {_question(address)} for the host goes only to siblings and the wire"
                 raise self._lost(link.node, f"{_STAY_APART}: {lost}")
             self._note(link.node, _HAIRPIN)
-            self._learn(HOST, link, source)
             return nic
         raise self._unanswered(link, address, f"no host there has {address}")
 
@@ -309,7 +292,9 @@ class _Tracer:
         if apart:
             raise self._lost(link.node, apart)
         self._hop(link.node, f"{_the(other.node)} answers for {address}")
-        self._learn(other.node, link, source)
+        # It keeps an entry for the sender, and needs no other for its reply.
+        if self.world.nodes[link.node].has(source) and self.world.upper(source) is not None:
+            self._asked((other.node, source), answered=True)
         return other
 
     def _why_apart(self, link: Link, other: Link) -> str:
@@ -332,14 +317,9 @@ class _Tracer:
             return False
         return link.has(address) or (address.version == 4 and self.world.nodes[link.node].has(address))
 
-    def _learn(self, peer: str, link: Link, source: Address) -> None:
-        """A host that answers keeps an entry for the sender, so a peer needs no other for its reply."""
-        if self.world.nodes[link.node].has(source) and self.world.upper(source) is not None:
-            self._asked((peer, source), answered=True)
-
     def _asked(self, entry: Entry, *, answered: bool) -> None:
         if entry[0] in PEERS:
-            self.path.asked[entry] = answered
+            self.asked[entry] = answered
 
     def _unanswered(self, link: Link, address: Address, why: str) -> Lost:
         return self._lost(link.node, f"{why}, so {self._arp(link, address)} gets no answer")
@@ -350,14 +330,7 @@ class _Tracer:
         return f"{_the(link.node)}'s {_question(address)} for {upper.node if upper else address}"
 
 
-def _some(roles: tuple[str, ...]) -> str:
-    """Return `roles`, or the first of many."""
-    more = (f"{len(roles) - _MOST_NAMED} more",) if len(roles) > _MOST_NAMED else ()
-    return " and ".join((*roles[:_MOST_NAMED], *more))
-
-
 def _question(address: Address) -> str:
-    """Return the kind of request for the MAC of `address`."""
     return "ARP" if address.version == 4 else "neighbour solicitation"
 
 

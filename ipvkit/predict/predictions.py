@@ -1,13 +1,14 @@
 """Outcomes and their reasons, and the state after an act."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import HOST, PEERS, PING_INTERVAL_S, PING_WAIT_S, Act, Attempt, Check, Lab, Outcome, Setting
 from ipvkit.lab.parts import AddAddress, AddLink, DeleteLink, SetMode, SetMtu
 from ipvkit.predict.memory import Entry, State
-from ipvkit.predict.path import UNTIL_IT_EXPIRES, Hop, Path, follow
+from ipvkit.predict.path import UNTIL_IT_EXPIRES, Hop, Path
 from ipvkit.predict.world import World
 
 _BESIDES_S = 0.1
@@ -35,7 +36,7 @@ def _path(world: World, check: Check) -> Path:
     address = world.lab.pinged(check)
     if address is None:
         raise InvalidLab(f"{check}: the two have no address family in common", "give them one")
-    return follow(world, check.source, address, check.size)
+    return Path(world, check.source, address, check.size)
 
 
 def _predict(path: Path, check: Check, state: State) -> Prediction:
@@ -73,12 +74,8 @@ def predict_attempt(world: World, attempt: Attempt) -> Prediction:
             return _set_mtu(world, link, mtu)
 
 
-def _accepted(reason: str) -> Prediction:
-    return Prediction(Outcome.ACCEPTED, reason)
-
-
-def _refused(reason: str) -> Prediction:
-    return Prediction(Outcome.REFUSED, reason)
+_accepted = partial(Prediction, Outcome.ACCEPTED)
+_refused = partial(Prediction, Outcome.REFUSED)
 
 
 def _added_address(change: AddAddress, world: World) -> Prediction:

@@ -67,7 +67,7 @@ def predict_lab(lab: Lab) -> tuple[PredictedPhase, ...]:
 
 def _flushed(lab: Lab, former: Phase | None, phase: Phase) -> Iterator[tuple[str, Parent]]:
     """Yield the peers that would keep MAC addresses which are no longer those of the endpoints."""
-    for parent in lab.parents if former is not None and lab.simulated else ():
+    for parent in lab.parents if lab.simulated else ():
         if former is not None and former.on(parent.name).kind != phase.on(parent.name).kind:
             yield from ((role, parent) for role in PEERS if parent.peer(role))
 

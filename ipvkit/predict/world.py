@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface, ip_network
-from itertools import chain, islice
+from itertools import islice
 from typing import Literal
 
 from ipvkit import strategies
 from ipvkit.core.values import Address, InterfaceAddress, Network
 from ipvkit.lab import BRIDGE, DEFAULT_MTU, FAR, GATEWAY, HOST, PEERS, Lab, Parent, Phase, Prefixes, Setting
 from ipvkit.predict.memory import State
+
+_ALL = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,15 @@ class Node:
     permanent: frozenset[Address] = frozenset()
     proxied: frozenset[Address] = frozenset()
     addresses: frozenset[Address] = field(init=False, repr=False, compare=False)
-    _defaults: tuple[Way, ...] = field(init=False, repr=False, compare=False)
-    _others: Prefixes[Way] = field(init=False, repr=False, compare=False)
+    _prefixes: Prefixes[Way] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Index addresses and routes, so that a lookup does not read all of them."""
         own = [(own, link.dev) for link in self.links for own in link.addresses]
         connected = [Way(address.network, address.version, dev) for address, dev in own]
-        others = Prefixes((way.to, way) for way in (*self.ways, *connected) if way.to is not None)
+        ways = sorted((*self.ways, *connected), key=lambda way: way.to is None)
         object.__setattr__(self, "addresses", frozenset(address.ip for address, _ in own))
-        object.__setattr__(self, "_defaults", tuple(way for way in self.ways if way.to is None))
-        object.__setattr__(self, "_others", others)
+        object.__setattr__(self, "_prefixes", Prefixes((way.to or _ALL[way.version], way) for way in ways))
 
     def has(self, address: Address) -> bool:
         """Return whether the host has `address`."""
@@ -72,9 +72,7 @@ class Node:
 
     def way_to(self, address: Address, dev: str | None = None) -> Way | None:
         """Return the route for `address`, the longest prefix first; with `dev`, out of that link."""
-        defaults = (way for way in self._defaults if way.version == address.version)
-        ways = chain(self._others.containing(address), defaults)
-        return next((way for way in ways if dev in (None, way.dev)), None)
+        return next((way for way in self._prefixes.containing(address) if dev in (None, way.dev)), None)
 
     def source_for(self, way: Way) -> Address | None:
         """Return the address from which the host sends along `way` (RFC 6724, inet_select_addr())."""
@@ -240,10 +238,6 @@ def _beside(parent: Parent, address: Address) -> InterfaceAddress:
     return ip_interface((address, subnet.prefixlen if subnet else address.max_prefixlen))
 
 
-_APART = (ip_network("192.0.2.0/24"), ip_network("2001:db8:ffff::/64"))
-"""Placeholders for unknown subnets of a parent with endpoints in another subnet."""
-
-
 def _with_all_addresses(lab: Lab) -> Lab:
     """Return a lab on a real network with placeholders for unknown addresses, so that rules can be applied.
 
@@ -257,7 +251,7 @@ def _with_all_addresses(lab: Lab) -> Lab:
     taken |= {own for phase in lab.phases for own in phase.setting.shim_addresses}
     subnets = {own.network for endpoint in lab.endpoints for own in endpoint.addresses}
     if any(helper.own_subnet for phase in lab.phases for helper in phase.setting.helpers):
-        subnets = set(_APART)
+        subnets = {ip_network("192.0.2.0/24"), ip_network("2001:db8:ffff::/64")}
     host, gateway, neighbour = list(parent.host), list(parent.gateway), list(parent.neighbour)
     for subnet in sorted(subnets, key=str):
         hosts = (subnet[i] for i in range(1, min(subnet.num_addresses, 4096) - 1))
