@@ -3,7 +3,8 @@
 import re
 import shlex
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from ipvkit import __version__
 from ipvkit.core.command import Command
@@ -25,11 +26,7 @@ _WIDTH = 140
 _USERS_PATH = "$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 _ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_PACKAGES = "iproute2 iputils-ping iputils-arping procps util-linux"
-
-_KEYWORDS = frozenset(
-    "case coproc do done elif else esac fi for function if in select then time until while".split()
-)
+_KEYWORDS = "case coproc do done elif else esac fi for function if in select then time until while".split()
 """Words that shellcheck takes for bash's own wherever they are."""
 
 _MOST_PURPOSES = 3
@@ -41,20 +38,16 @@ def exported(plan: Plan) -> str:
 
 
 class _Script:
-    """The script of one plan."""
-
     def __init__(self, plan: Plan) -> None:
-        """Begin with what several parts of the script depend on."""
         self.plan, self.simulated = plan, plan.lab.simulated
         self.probes = [step.probe for step in plan.steps if step.probe is not None]
-        undone = [] if self.simulated else [step for step in plan.steps if step.undo is not None]
-        self.undos = {step.id: step.undo for step in undone if step.undo is not None}
+        steps = () if self.simulated else tuple(plan.steps)
+        self.undos = {step.id: step.undo for step in steps if step.undo is not None}
         reads = dict.fromkeys(undo.reads for undo in self.undos.values() if undo.reads)
         self.former = {id: f"former{n if n > 1 else ''}" for n, id in enumerate(reads, 1)}
-        self.tried = {step.id for step in undone if step.probe is not None}
+        self.tried = {step.id for step in steps if step.undo and step.probe}
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines of the script."""
         yield "#!/usr/bin/env bash"
         for text in self._about():
             yield from map(comment, textwrap.wrap(text, 116, break_on_hyphens=False))
@@ -73,28 +66,16 @@ class _Script:
 
     def _about(self) -> Iterator[str]:
         lab = self.plan.lab
-        kernel = " and ipvlan in the kernel" if lab.has_ipvlan else ""
-        needs = f"bash 5, {', '.join(self.plan.programs)}, util-linux{kernel}"
-        yield f"Lab {lab.name}: {' '.join(lab.about.split())}"
-        yield f"Written by ipvkit {__version__}. Needs {needs}{'; no root' if self.simulated else '; root'}."
-        if self.simulated:
-            yield (
-                "Everything happens in new namespaces, which end with this script, even after kill -9: "
-                "this machine is not changed."
-            )
-            refused = undone = ""
-        else:
-            kinds = " and ".join(sorted({phase.setting.kind for phase in lab.phases}))
-            names = _some([endpoint.netns for endpoint in lab.endpoints])
-            yield f"It makes namespaces ({names}) and {kinds} links on {lab.parent}, unless a name is taken."
-            yield (
-                "It undoes what it did at the end, on a failure and on a signal; after kill -9, type: "
-                "bash lab.sh --undo"
-            )
-            refused, undone = "2 refused, ", " (undone)"
-        yield (
-            f"Exit codes: 0 all as predicted, 1 a check differs, {refused}3 this machine cannot, "
-            f"4 a command failed{undone}, 130 interrupted{undone}."
+        return _filled(
+            templates.ABOUT_SIMULATED if self.simulated else templates.ABOUT_ON_PARENT,
+            LAB=lab.name,
+            TEXT=" ".join(lab.about.split()),
+            VERSION=__version__,
+            PROGRAMS=", ".join(self.plan.programs),
+            KERNEL=" and ipvlan in the kernel" if lab.has_ipvlan else "",
+            NAMES=_some([endpoint.netns for endpoint in lab.endpoints]),
+            KINDS=" and ".join(sorted({phase.setting.kind for phase in lab.phases})),
+            PARENT=lab.parent,
         )
 
     def _before(self) -> Iterator[str]:
@@ -104,7 +85,6 @@ class _Script:
             templates.BEGIN,
             SEARCH_PATH=_USERS_PATH if self.simulated else _ROOTS_PATH,
             PROGRAMS=" ".join((*programs, *(("setpriv", "unshare") if self.simulated else ("flock",)))),
-            PACKAGES=_PACKAGES,
         )
         if pings:
             own = " && ".join(f"$({name} -V 2>&1) == *iputils*" for name in pings)
@@ -149,7 +129,6 @@ class _Script:
                 yield f"[[ -z $(identity {one.undo}) ]] || taken+={quoted(f' {one}')}"
 
     def _report(self) -> Iterator[str]:
-        """Yield the lines that print the summary."""
         counts = f"$good of {len(self.probes)} as predicted" if self.probes else "nothing was checked"
         if skipped := sum(len(section.skipped) for section in self.plan.sections):
             counts += f", {skipped} skipped"
@@ -158,7 +137,9 @@ class _Script:
     # --- the lab ----------------------------------------------------------------------------------------
 
     def _section(self, section: Section) -> Iterator[str]:
-        for stages in self._together(section.stages):
+        # Stages that batches do, all in the host's namespace or all in others, go together.
+        for _, found in groupby(section.stages, self._place):
+            stages = list(found)
             steps = [step for stage in stages for step in stage]
             if self._is_batch(stages[0]):
                 yield from _batches(steps)
@@ -176,10 +157,13 @@ class _Script:
         for step, (line, why) in zip(steps, typed, strict=True):
             behind = line.ljust(width if width + len(why) < _WIDTH else 0)
             lines = [f"{behind} {why}"] if len(behind) + len(why) < _WIDTH else [why, line]
-            if step.id in self.undos:
-                lines.insert(-1, self._undo(step.id))
-            if step.probe is not None:
-                lines.append(_attempt(step, step.probe))
+            if undo := self.undos.get(step.id):
+                former = f'"${self.former[undo.reads]}"' if undo.reads else ""
+                lines.insert(-1, f"undo {_line(undo.command)}{former}")
+            if probe := step.probe:
+                # What the kernel answered is compared with what was predicted.
+                refused = [str(code) for code in step.command.ok if code not in (0, 2)]
+                lines.append(_words("attempt", str(probe.check), probe.expected, probe.reason, *refused))
             if self.tried.isdisjoint(step.cancels_undo_of):
                 yield from lines
             else:
@@ -193,18 +177,14 @@ class _Script:
             return f"{line} || code=$?"
         return line + "".join(f" || (($? == {code}))" for code in step.command.ok if code != 0)
 
-    def _undo(self, id: str) -> str:
-        undo = self.undos[id]
-        return f"undo {_line(undo.command)}" + (f'"${self.former[undo.reads]}"' if undo.reads else "")
-
     def _checks(self, steps: Sequence[Step]) -> Iterator[str]:
         """Yield the pings, which are concurrent, and then with what their results are compared."""
-        asked = [step.probe for step in steps if step.probe is not None]
-        ping, other = 0, 0
+        asked: list[Probe] = []
+        other = 0
         for step in steps:
             if step.probe is not None:
-                ping += 1
-                file = f"/run/{ping}" if self.simulated else f'"$work/{ping}"'
+                asked.append(step.probe)
+                file = f"/run/{len(asked)}" if self.simulated else f'"$work/{len(asked)}"'
                 yield f"{_line(step.command)} &>{file} &"
             else:
                 other += 1
@@ -221,20 +201,11 @@ class _Script:
         plain = all(step.probe is None and line_of(step.command) is not None for step in stage)
         return self.plan.lab.in_batches and plain and not any(step.id in self.undos for step in stage)
 
-    def _together(self, stages: Iterable[Stage]) -> Iterator[list[Stage]]:
-        """Yield the stages, those together that batches do: all in the host's namespace, or all in others."""
-        found: list[Stage] = []
-        place = None
-        for stage in stages:
-            lines = [line_of(step.command) for step in stage] if self._is_batch(stage) else []
-            places = {line.netns is None for line in lines if line is not None}
-            if found and (len(places) != 1 or places != place):
-                yield found
-                found = []
-            found.append(stage)
-            place = places
-        if found:
-            yield found
+    def _place(self, stage: Stage) -> bool | Stage:
+        """Return whether a batch acts in the host's namespace; `stage` itself where it has no one place."""
+        lines = [line_of(step.command) for step in stage] if self._is_batch(stage) else []
+        places = {line.netns is None for line in lines if line is not None}
+        return places.pop() if len(places) == 1 else stage
 
 
 def _batches(steps: Sequence[Step]) -> Iterator[str]:
@@ -246,12 +217,6 @@ def _batches(steps: Sequence[Step]) -> Iterator[str]:
     for netns, found in by_netns.items():
         yield comment(_some(list(dict.fromkeys(purpose for _, purpose in found)), "; "))
         yield str(batch([text for text, _ in found], netns))
-
-
-def _attempt(step: Step, probe: Probe) -> str:
-    """Return the line that compares what the kernel answered with what was predicted."""
-    refused = [str(code) for code in step.command.ok if code not in (0, 2)]
-    return _words("attempt", str(probe.check), probe.expected, probe.reason, *refused)
 
 
 def _kind(effect: Resource | None) -> str:

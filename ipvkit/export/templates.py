@@ -3,12 +3,27 @@
 Words in capitals, such as `PROGRAMS`, are filled in by `script`.
 """
 
+ABOUT_SIMULATED = """
+Lab LAB: TEXT
+Written by ipvkit VERSION. Needs bash 5, PROGRAMS, util-linuxKERNEL; no root.
+Everything happens in new namespaces, which end with this script, even after kill -9: this machine is not changed.
+Exit codes: 0 all as predicted, 1 a check differs, 3 this machine cannot, 4 a command failed, 130 interrupted.
+"""
+
+ABOUT_ON_PARENT = """
+Lab LAB: TEXT
+Written by ipvkit VERSION. Needs bash 5, PROGRAMS, util-linuxKERNEL; root.
+It makes namespaces (NAMES) and KINDS links on PARENT, unless a name is taken.
+It undoes what it did at the end, on a failure and on a signal; after kill -9, type: bash lab.sh --undo
+Exit codes: 0 all as predicted, 1 a check differs, 2 refused, 3 this machine cannot, 4 a command failed (undone), 130 interrupted (undone).
+"""
+
 BEGIN = r"""
 stop() { printf 'error: %s\nhint: %s\n' "$2" "$3" >&2; exit "$1"; }
 [[ -f $0 ]] || stop 3 'this script has to be a file' 'save it, then type: bash lab.sh'
 # Start again with a clean environment: bash -p takes no functions and no options from it.
 [[ ${1-} == --clean ]] || exec /usr/bin/env -i LC_ALL=C PATH="SEARCH_PATH" bash -p "$0" --clean "$@"
-shift; type PROGRAMS >/dev/null || stop 3 'a program is missing' 'apt install PACKAGES'
+shift; type PROGRAMS >/dev/null || stop 3 'a program is missing' 'apt install iproute2 iputils-ping iputils-arping procps util-linux'
 """
 
 IPUTILS = r"""
@@ -54,10 +69,7 @@ CASES
 CASES = {
     "netns": """'ip netns del '*) stat -c %i,%.9Z "/run/netns/$4" ;;""",
     "link": """'ip link delete '*) link=$(ip -o link show dev "$4") && echo "${link%%:*}" ;;""",
-    "inside": (
-        """'ip netns exec '*) link=$(ip -n "$4" -o link show dev "$8") && """
-        """echo "$(identity ip netns del "$4"),${link%%:*}" ;;"""
-    ),
+    "inside": """'ip netns exec '*) link=$(ip -n "$4" -o link show dev "$8") && echo "$(identity ip netns del "$4"),${link%%:*}" ;;""",
     "proxy": """'ip neigh del proxy '*) [[ -n $(ip neigh show proxy "$5" dev "$7") ]] && echo proxy ;;""",
     "route": """'ip route del '*) [[ -n $(ip route show "$4" dev "$6") ]] && echo route ;;""",
     "sysctl": """'sysctl -w '*) sysctl -n "${3%%=*}" ;;""",
@@ -131,19 +143,14 @@ ours() { made; grep -qxF "$(identity "$@") $*" "$record"; } # UNDO COMMAND: did 
 
 # --- results ------------------------------------------------------------------------------------------------
 
-_JUDGE = r"""
-  if [[ $seen == "$EXPECTED" ]]; then good=$((good + 1)); echo "as predicted  WHAT: $seenMORE ($WHY)"
-  else echo "DIFFERS       WHAT: predicted $EXPECTED, observed $seenMORE ($WHY)"; fi >&3 || exit 130
-"""
-
 
 def _judge(what: str, expected: str, why: str, more: str = "") -> str:
-    line = _JUDGE.strip("\n").replace("WHAT", what).replace("EXPECTED", expected)
-    return line.replace("WHY", why).replace("MORE", more)
+    return f"""\
+  if [[ $seen == "{expected}" ]]; then good=$((good + 1)); echo "as predicted  {what}: $seen{more} ({why})"
+  else echo "DIFFERS       {what}: predicted {expected}, observed $seen{more} ({why})"; fi >&3 || exit 130"""
 
 
-CHECK = (
-    r"""
+CHECK = r"""
 check() { # N PAIR ADDRESS EXPECTED WHY: compare what ping printed in WORK/N with the prediction
   local out sent from to seen=reachable lived='' reply='\[([0-9]+)\.([0-9]{6})\] [0-9]+ bytes from [^[]*icmp_seq=([0-9]+) '
   out=$(<"WORK/$1") || exit 4
@@ -157,28 +164,21 @@ check() { # N PAIR ADDRESS EXPECTED WHY: compare what ping printed in WORK/N wit
       seen=expires; printf -v lived ' after %d.%d s' $(((to - from) / 1000000)) $(((to - from) / 100000 % 10))
     fi
   fi
-"""
-    + _judge("$2 $3", "4", "5", "$lived")
-    + r"""
+JUDGE
   if [[ $seen == unreachable ]]; then lost[$2 $3]=$2; else unset "lost[$2 $3]"; fi
 }
-"""
-)
+""".replace("JUDGE", _judge("$2 $3", "$4", "$5", "$lived"))
 
-ATTEMPT = (
-    r"""
+ATTEMPT = r"""
 code=0
 attempt() { # WHAT EXPECTED WHY [CODE]: was the last command accepted, or refused with exit code 2, or CODE?
   local seen=accepted
   ((code == 0)) || REFUSED
   ((code == 0 || code == ${4-2})) || { echo "error: $1: exit code $code" >&2; exit 4; }
   code=0
-"""
-    + _judge("$1", "2", "3")
-    + """
+JUDGE
 }
-"""
-)
+""".replace("JUDGE", _judge("$1", "$2", "$3"))
 
 REPORT = r"""
 mapfile -t pairs <<<"$(printf '%s\n' "${lost[@]}" | sort -u)"; printf -v list ', %s' "${pairs[@]}"
