@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,16 +11,20 @@ from ipvkit.cli.common import DryRun, Json, Netns, one_form
 from ipvkit.cli.target import chosen
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed
-from ipvkit.report.outputs import Output, ProbeReport, command_document, commented
+from ipvkit.report.outputs import Output, command_document, commented
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs.single import TIMEOUT_S, all_printed, execute, execute_on_lan, on_lan
+
+if TYPE_CHECKING:
+    from ipvkit.tools.arping import ArpingReport
+    from ipvkit.tools.ping import PingReport
 
 T = TypeVar("T")
 Target = Annotated[
     TargetKind,
     typer.Option(help="This machine, or a simulated LAN that ends with the command."),
 ]
-P = TypeVar("P", bound=ProbeReport)
+P = TypeVar("P", bound="ArpingReport | PingReport")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,40 +3,33 @@
 from dataclasses import asdict
 from typing import Any
 
-from ipvkit.host.checks import Finding, Findings
+from ipvkit.host.checks import Findings
 from ipvkit.host.doctor import Health
 from ipvkit.report.grid import grid
-from ipvkit.report.plain import document
+from ipvkit.report.plain import chosen, document
 
 
 def render_table(health: Health, found: Findings | None = None) -> str:
     """Return the tables of targets, tools and a parent, and how to install what is missing."""
     targets = [[t.kind, "works" if t.works else "no", t.kernel, t.reason, t.hint] for t in health.targets]
     tools = [[t.name, t.version or "not installed", t.path, t.package] for t in health.tools]
-    parts = [
-        grid(targets, ("target", "works", "kernel", "why not", "what to do")),
-        "",
-        grid(tools, ("tool", "version", "path", "Debian package")),
-        "",
-    ]
+    parts = [grid(targets, ("target", "works", "kernel", "why not", "what to do")), ""]
+    parts += [grid(tools, ("tool", "version", "path", "Debian package")), ""]
     if health.fix:
         parts += [f"to install what is missing: {health.fix}"]
     parts += ["labs run here" if health.works else "labs do not run here"]
-    if found is not None:
-        parts += ["", *_parent(found)]
+    if found is not None and found.findings:
+        rows = [[one.what, one.severity, one.fix] for one in found.findings]
+        parts += ["", grid(rows, (f"finding about {found.parent}", "severity", "fix"))]
+    elif found is not None:
+        parts += ["", f"{found.parent}: no problems found"]
     return "\n".join(parts) + "\n"
-
-
-def _parent(found: Findings) -> list[str]:
-    if not found.findings:
-        return [f"{found.parent}: no problems found"]
-    rows = [[one.what, one.severity, one.fix] for one in found.findings]
-    return [grid(rows, (f"finding about {found.parent}", "severity", "fix"))]
 
 
 def render_json(health: Health, found: Findings | None = None) -> str:
     """Return the document of `health` and of a parent."""
-    findings = [_finding(one) for one in found.findings] if found else []
+    problems = found.findings if found else ()
+    findings = [{**chosen(one, "code severity what"), "mend": one.fix} for one in problems]
     return document(
         "doctor",
         works=health.works,
@@ -45,10 +38,6 @@ def render_json(health: Health, found: Findings | None = None) -> str:
         mend=health.fix or None,
         parent=None if found is None else {"dev": found.parent, "findings": findings},
     )
-
-
-def _finding(found: Finding) -> dict[str, str]:
-    return {"code": found.code, "severity": found.severity, "what": found.what, "mend": found.fix}
 
 
 def _with_null(values: dict[str, Any]) -> dict[str, Any]:

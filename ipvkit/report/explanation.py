@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipvkit.lab import Lab
 from ipvkit.report.grid import prediction_word
-from ipvkit.report.plain import document
+from ipvkit.report.plain import chosen, document
 from ipvkit.verbs.explain import Explanation, Fix
 
 if TYPE_CHECKING:
@@ -46,30 +46,25 @@ def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
 def _observations(proofs: Proofs, explanation: Explanation, fix: str) -> str:
     found = proofs.get((explanation.phase.name, fix), ())
     when = ("before ", "after ") if fix else ("",)
-    words = [f"{at}{_observation(verdict)}" for at, verdict in zip(when, found, strict=False)]
+    words = []
+    for at, verdict in zip(when, found, strict=False):
+        word = prediction_word(verdict.passed)
+        words.append(f"{at}{word if verdict.observed is None else f'{verdict.observed} ({word})'}")
     return f"on the kernel: {', '.join(words) or 'not run'}"
-
-
-def _observation(verdict: "Verdict") -> str:
-    if verdict.observed is None:
-        return "not run"
-    return f"{verdict.observed} ({prediction_word(verdict.passed)})"
 
 
 def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | None = None) -> str:
     """Return the document of `explanations`; `observed` is null where nothing was run."""
     found = [
         {
-            "phase": explanation.phase.name,
-            "source": explanation.check.source,
-            "destination": explanation.check.destination,
-            "predicted": explanation.prediction.outcome,
-            "observed": _observed(proofs, explanation, 0),
-            "reason": explanation.prediction.reason,
-            "hops": [{"at": hop.at, "what": hop.what} for hop in explanation.prediction.hops],
-            "mends": [_fix(fix, explanation, proofs) for fix in explanation.fixes],
+            "phase": each.phase.name,
+            **chosen(each.check, "source destination"),
+            "predicted": each.prediction.outcome,
+            "observed": _observed(proofs, each, 0),
+            **chosen(each.prediction, "reason hops"),
+            "mends": [_fix(fix, each, proofs) for fix in each.fixes],
         }
-        for explanation in explanations
+        for each in explanations
     ]
     return document("explain", lab=lab.name, explanations=found)
 

@@ -14,9 +14,8 @@ def refuse_unwritable(output: Path | None) -> None:
         return
     folder = output.parent
     if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"the result cannot be written to {str(output)!r}", "name a file in a folder of yours"
-        )
+        what = f"the result cannot be written to {str(output)!r}"
+        raise UsageError(what, "name a file in a folder of yours")
 
 
 def write(output: Path, pieces: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ipvkit.report.outputs import Output, columns, not_understood
+from ipvkit.report.outputs import Output, Rows, columns, not_understood
 from ipvkit.report.plain import plain
 from ipvkit.tools.ip import Link, Neighbour, Netns, Route, by_netns, parse_addresses
 
@@ -16,54 +16,35 @@ class LinkIn(NamedTuple):
     link: Link
 
 
-def with_parents(links: Sequence[LinkIn]) -> tuple[LinkIn, ...]:
-    """Return `links` with the parents' names for ipvlan links with a parent in the host's namespace.
+def links_in(netns: str | None, listed: str, of_each: str = "") -> list[LinkIn]:
+    """Return the links that ip `listed` in `netns`, and those of each named namespace, with their parents.
 
     A namespace shows the number of a parent elsewhere, not its name; an ipvlan link shares its MAC address.
     """
-    names = {(link.ifindex, link.lladdr): link.ifname for netns, link in links if netns is None}
-
-    def named(netns: str | None, link: Link) -> LinkIn:
-        if link.kind not in ("ipvlan", "ipvtap") or link.parent is not None:
-            return LinkIn(netns, link)
-        return LinkIn(netns, replace(link, parent=names.get((link.parent_index, link.lladdr))))
-
-    return tuple(named(netns, link) for netns, link in links)
-
-
-def links_in(netns: str | None, listed: str, of_each: str = "") -> tuple[LinkIn, ...]:
-    """Return the links that ip `listed` in `netns`, and those of each named namespace, with their parents."""
     texts = [(netns, listed), *sorted(by_netns(of_each).items())]
-    return with_parents([LinkIn(name, each) for name, text in texts for each in parse_addresses(text)])
+    links = [LinkIn(name, each) for name, text in texts for each in parse_addresses(text)]
+    names = {(link.ifindex, link.lladdr): link.ifname for netns, link in links if netns is None}
+    found = []
+    for name, link in links:
+        if link.kind in ("ipvlan", "ipvtap") and link.parent is None:
+            link = replace(link, parent=names.get((link.parent_index, link.lladdr)))
+        found.append(LinkIn(name, link))
+    return found
 
 
 def _links(links: Sequence[LinkIn]) -> str:
     headers = "netns, dev, type, parent, mode, flag, state, mtu, lladdr, addresses"
-    rows = [
-        (
-            netns,
-            link.ifname,
-            link.kind or link.link_type,
-            _parent(link),
-            link.mode,
-            link.flag,
-            link.operstate,
-            link.mtu,
-            link.lladdr,
-            # Each link has one of these; `addr list` shows them.
-            ", ".join(str(a.address) for a in link.addresses if not a.address.is_link_local),
-        )
-        for netns, link in links
-    ]
+    rows = []
+    for netns, link in links:
+        of = (link.mode, link.flag, link.operstate, link.mtu, link.lladdr)
+        # Each link has a link-local address; `addr list` shows them.
+        addresses = ", ".join(str(a.address) for a in link.addresses if not a.address.is_link_local)
+        rows.append((netns, link.ifname, link.kind or link.link_type, _parent(link), *of, addresses))
     return _table([link for _, link in links], rows, headers, "links", needed=0)
 
 
 def _table(
-    entries: Iterable[Link | Route | Neighbour],
-    rows: Sequence[Sequence[object]],
-    headers: str,
-    what: str,
-    needed: int = 1,
+    entries: Iterable[Link | Route | Neighbour], rows: Rows, headers: str, what: str, needed: int = 1
 ) -> str:
     """Return the table of `rows`, and the lines of `entries` that were not understood."""
     left = (line for entry in entries for line in entry.unrecognised)
@@ -71,29 +52,19 @@ def _table(
 
 
 def _parent(link: Link) -> str | None:
-    if link.parent is not None:
-        name = link.parent
-    elif link.parent_index is not None:
-        name = f"if{link.parent_index}"
-    else:
+    if link.parent is None and link.parent_index is None:
         return None
+    name = f"if{link.parent_index}" if link.parent is None else link.parent
     return f"{name} in {link.link_netns}" if link.link_netns is not None else name
 
 
 def _addresses(links: Sequence[Link]) -> str:
     headers = "dev, address, peer, scope, flags, valid for"
-    rows = [
-        (
-            link.ifname,
-            address.address,
-            address.peer,
-            address.scope,
-            _words(address.flags),
-            None if address.valid_lft is None else f"{address.valid_lft} s",
-        )
-        for link in links
-        for address in link.addresses
-    ]
+    rows = []
+    for link in links:
+        for own in link.addresses:
+            valid = None if own.valid_lft is None else f"{own.valid_lft} s"
+            rows.append((link.ifname, own.address, own.peer, own.scope, _words(own.flags), valid))
     return _table(links, rows, headers, "addresses", needed=2)
 
 
@@ -129,9 +100,7 @@ def _listed(key: str) -> Callable[[Any], dict[str, Any]]:
 
 
 LINK: Output[Sequence[LinkIn]] = Output(
-    "link",
-    _links,
-    lambda found: {"links": [{"netns": netns, **plain(link)} for netns, link in found]},
+    "link", _links, lambda found: {"links": [{"netns": netns, **plain(link)} for netns, link in found]}
 )
 ADDR: Output[Sequence[Link]] = Output("addr", _addresses, _listed("links"))
 ROUTE: Output[Sequence[Route]] = Output("route", _routes, _listed("routes"))

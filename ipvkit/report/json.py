@@ -7,7 +7,7 @@ from typing import Any
 from ipvkit.core.command import Completed
 from ipvkit.lab import Attempt, Check, family_of
 from ipvkit.plan.steps import Section
-from ipvkit.report.plain import error, plain
+from ipvkit.report.plain import chosen, error, plain
 from ipvkit.report.table import unreachable
 from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
@@ -56,55 +56,43 @@ def _pieces(value: object, newline: str) -> Iterator[str]:
 
 def _phase(run: Run, section: Section, result: Result) -> dict[str, Any]:
     jobs = (job for stage in run.jobs[section.name] for job in stage if job.id in run.completed)
+    verdicts = result.verdicts[section.name]
     return {
         "name": section.name,
         **_setting(section),
         "steps": (_step(job, run.completed[job.id]) for job in jobs),
-        "checks": (_check(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Check)),
-        "attempts": (
-            _attempt(v) for v in result.verdicts[section.name] if isinstance(v.probe.check, Attempt)
-        ),
+        "checks": (_check(v, v.probe.check) for v in verdicts if isinstance(v.probe.check, Check)),
+        "attempts": (_attempt(v) for v in verdicts if isinstance(v.probe.check, Attempt)),
     }
 
 
 def _setting(section: Section) -> dict[str, Any]:
     """Return what the endpoints are in a phase; null where it is none, and for what is ipvlan's only."""
-    setting = section.phase.setting if section.phase else None
-    ipvlan = setting is not None and setting.kind == "ipvlan"
-    return {
-        "mode": setting.mode if setting and ipvlan else None,
-        "flag": setting.flag if setting and ipvlan else None,
-        "kind": setting.kind if setting else None,
-        "strategy": setting.strategy if setting else None,
-    }
+    if section.phase is None:
+        return dict.fromkeys(("mode", "flag", "kind", "strategy"))
+    fields = chosen(section.phase.setting, "mode flag kind strategy")
+    return fields if fields["kind"] == "ipvlan" else {**fields, "mode": None, "flag": None}
 
 
 def _step(job: Job, completed: Completed) -> dict[str, Any]:
     return {
-        "id": job.id,
-        "purpose": job.purpose,
+        **chosen(job, "id purpose"),
         "command": str(job.command),
-        "argv": list(job.command.argv),
-        "stdin": list(job.command.stdin),
+        **chosen(job.command, "argv stdin"),
         "exit_code": completed.exit_code,
         "duration_s": round(completed.duration_s, 6),
-        "stdout": completed.stdout,
-        "stderr": completed.stderr,
+        **chosen(completed, "stdout stderr"),
     }
 
 
-def _check(verdict: Verdict) -> dict[str, Any]:
-    probe, check = verdict.probe, verdict.probe.check
-    if not isinstance(check, Check):
-        raise TypeError(f"not a check: {check}")
+def _check(verdict: Verdict, check: Check) -> dict[str, Any]:
+    probe = verdict.probe
     return {
-        "source": check.source,
-        "destination": check.destination,
+        **chosen(check, "source destination"),
         "address": str(probe.address) if probe.address else None,
         "family": family_of(probe.address) if probe.address else None,
         "expected": probe.expected,
-        "observed": verdict.observed,
-        "passed": verdict.passed,
+        **chosen(verdict, "observed passed"),
         "skipped": probe.skipped or None,
         "reason": probe.reason,
         "lifetime_s": None if verdict.lifetime_s is None else round(verdict.lifetime_s, 3),
@@ -117,7 +105,6 @@ def _attempt(verdict: Verdict) -> dict[str, Any]:
     return {
         "change": str(probe.check),
         "expected": probe.expected,
-        "observed": verdict.observed,
-        "passed": verdict.passed,
+        **chosen(verdict, "observed passed"),
         "reason": probe.reason,
     }

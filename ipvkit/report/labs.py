@@ -14,19 +14,10 @@ def summaries(labs: Sequence[Lab]) -> str:
 
 def predictions(plan: Plan) -> str:
     """Return the table of what is predicted in each phase of `plan`."""
-    rows = [
-        [
-            section.name,
-            str(probe.check),
-            str(probe.address or ""),
-            probe.expected,
-            probe.skipped or probe.reason,
-        ]
-        for section in plan.sections
-        for probe in (
-            *(s.probe for stage in section.stages for s in stage if s.probe is not None),
-            *section.skipped,
-        )
-    ]
+    rows = []
+    for section in plan.sections:
+        probes = (step.probe for stage in section.stages for step in stage if step.probe is not None)
+        for p in (*probes, *section.skipped):
+            rows.append((section.name, p.check, p.address or "", p.expected, p.skipped or p.reason))
     headers = ("phase", "check", "address", "predicted", "reason")
     return f"{grid(rows, headers)}\n\n{plan.lab.name}: {len(rows)} checks\n"

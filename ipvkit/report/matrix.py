@@ -7,17 +7,8 @@ from ipvkit.report.grid import grid
 from ipvkit.report.plain import chosen, document
 from ipvkit.verbs.matrix import ENDPOINTS, Cell, Matrix
 
-_COLUMNS = (
-    ("host", "e"),
-    ("e", "host"),
-    ("e", "e"),
-    ("gateway", "e"),
-    ("e", "gateway"),
-    ("neighbour", "e"),
-    ("e", "neighbour"),
-    ("far", "e"),
-    ("e", "far"),
-)
+_ROLES = ("host", "e", "gateway", "neighbour", "far")
+_COLUMNS = tuple(dict.fromkeys(pair for role in _ROLES for pair in ((role, "e"), ("e", role))))
 """The pairs of the table; `e` is an endpoint."""
 
 _SHORT = {"gateway": "gw", "neighbour": "nb"}

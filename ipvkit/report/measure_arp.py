@@ -25,25 +25,17 @@ def _rows(measured: Measured) -> list[tuple[str, str, str, str]]:
     rows = [("entry after the announcement", STALE, measured.announced)]
     rows += [(f"entry after {_seconds(idle_s)} idle", STALE, measured.idle)] if idle_s else []
     rows += [("first ping then", "answered", "answered" if measured.answered else "not answered")]
-    shown = [
-        (what, predicted, found or "none", prediction_word(predicted == found))
-        for what, predicted, found in rows
-    ]
-    return [*shown, _life(measured)]
+    judged = [(what, known, found or "none", prediction_word(known == found)) for what, known, found in rows]
+    return [*judged, _life(measured)]
 
 
 def _life(measured: Measured) -> tuple[str, str, str, str]:
     bounds, found = measured.predicted, measured.lifetime_s
-    predicted = (
-        f"{_seconds(bounds.lifetime_s)} ({_seconds(bounds.earliest_s)} to {_seconds(bounds.latest_s)})"
-    )
+    between = f"{_seconds(bounds.earliest_s)} to {_seconds(bounds.latest_s)}"
+    predicted = f"{_seconds(bounds.lifetime_s)} ({between})"
     off = "no end seen" if found is None else f"{found:.2f} s ({found - bounds.lifetime_s:+.2f} s)"
-    return (
-        f"life, pinged every {_seconds(INTERVAL_S)}",
-        predicted,
-        off,
-        prediction_word(measured.lifetime_as_predicted),
-    )
+    word = prediction_word(measured.lifetime_as_predicted)
+    return f"life, pinged every {_seconds(INTERVAL_S)}", predicted, off, word
 
 
 def _seconds(seconds: float) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.report.grid import grid
 from ipvkit.report.plain import document, json_line, plain
 
 T = TypeVar("T")
+Rows = Sequence[Sequence[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +23,6 @@ class Output(Generic[T]):
     def document(self, found: T) -> str:
         """Return the JSON document of what was `found`."""
         return document(self.what, **self.fields(found))
-
-
-class ProbeReport(Protocol):
-    """What a ping or an arping printed: whether it came to its summary, and its errors."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether it has a summary."""
-
-    @property
-    def errors(self) -> Sequence[Any]:
-        """Its errors, the last one last."""
 
 
 def commented(commands: Mapping[str, Command]) -> str:
@@ -56,33 +45,20 @@ def command_document(command: Command, completed: Completed) -> str:
 
 def event_line(kind: str, value: object) -> str:
     """Return the JSON line of one event in the output of a tool of that `kind`."""
-    fields = plain(value)
+    fields, event = plain(value), kind
     if kind == "link":
         fields = {"netns": fields["netns"], **fields["link"]}
-    name = _EVENTS.get(type(value).__name__, kind)
-    return json_line("event", tool=kind, event=name, **fields)
+    elif kind in ("ping", "arping"):
+        name = type(value).__name__
+        event = _EVENTS.get(name, name.lower())
+    return json_line("event", tool=kind, event=event, **fields)
 
 
-_EVENTS = {
-    **{
-        "Header": "header",
-        "Reply": "reply",
-        "ArpReply": "reply",
-        "PingError": "error",
-        "ArpingError": "error",
-    },
-    **{"NoAnswer": "no_answer", "Note": "note", "Unrecognised": "unrecognised", "Summary": "summary"},
-    "Times": "times",
-}
-"""The names of the parsers' types in JSON; an entry of ip has the name of its kind."""
+_EVENTS = {"ArpReply": "reply", "PingError": "error", "ArpingError": "error", "NoAnswer": "no_answer"}
+"""The names in JSON of the parsers' types that are not just the type's."""
 
 
-# --- tables ---------------------------------------------------------------------------------------------
-
-
-def columns(
-    rows: Sequence[Sequence[object]], headers: Sequence[str], needed: int = 1, empty: str = ""
-) -> str:
+def columns(rows: Rows, headers: Sequence[str], needed: int = 1, empty: str = "") -> str:
     """Return a table without the columns that are empty, but for the first `needed`; `empty` without rows."""
     if not rows:
         return empty

@@ -11,8 +11,7 @@ from ipvkit.tools.ping import PingReport
 
 def _ping(report: PingReport) -> str:
     said: list[Sequence[object]] = []
-    by_answer = groupby(sorted(report.replies, key=_answer), _answer)
-    for (source, ttl), replies in by_answer:
+    for (source, ttl), replies in groupby(sorted(report.replies, key=_answer), _answer):
         seqs = [reply.seq for reply in replies]
         said.append((source, f"reply, ttl {ttl}" if ttl else "reply", len(seqs), _ranges(seqs)))
     for (source, message), errors in groupby(sorted(report.errors, key=_complaint), _complaint):
@@ -40,12 +39,8 @@ def _ping_line(report: PingReport) -> str:
         got = f": cut off after {len(report.replies)} replies" if report.destination else ": it never began"
         return what + got
     parts = [f"{report.transmitted} transmitted", f"{report.received} received"]
-    for count, name in (
-        (report.duplicates, "duplicates"),
-        (report.corrupted, "corrupted"),
-        (report.error_count, "errors"),
-    ):
-        parts += [f"{count} {name}"] if count else []
+    marked = {"duplicates": report.duplicates, "corrupted": report.corrupted, "errors": report.error_count}
+    parts += [f"{count} {name}" for name, count in marked.items() if count]
     parts += [f"{report.loss_percent:g} % lost"] if report.loss_percent is not None else []
     line = f"{what}: {', '.join(parts)}"
     rtt = report.rtt_ms

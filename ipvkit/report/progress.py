@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from types import TracebackType
 from typing import Any, Self
 
 from ipvkit.plan.steps import Plan
@@ -59,27 +58,18 @@ class Progress:
         self._task: Any = None
 
     def __enter__(self) -> Self:
-        """Draw the bar, on a terminal that may show colour."""
         plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         if sys.stderr.isatty() and not plain:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
-            from rich.progress import Progress as Bar
+            from rich import console, progress
 
-            text = TextColumn("{task.fields[checks]}{task.description}")
-            columns = (SpinnerColumn(), BarColumn(24), MofNCompleteColumn(), text)
-            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            text = progress.TextColumn("{task.fields[checks]}{task.description}")
+            columns = (progress.SpinnerColumn(), progress.BarColumn(24), progress.MofNCompleteColumn(), text)
+            self._bar = progress.Progress(*columns, console=console.Console(stderr=True), transient=True)
             self._task = self._bar.add_task("starting", total=self._total, checks="")
             self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove the bar."""
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 

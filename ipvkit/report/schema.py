@@ -1,7 +1,6 @@
 """The keys of lab files as a JSON Schema, and as tables of Markdown for the reference page."""
 
 import json
-from collections.abc import Iterator
 
 from ipvkit.lab.table import LAB, NETWORK, PARTS, Part, Schema, schema
 
@@ -13,22 +12,17 @@ def render_json() -> str:
 
 def render_markdown() -> str:
     """Return a section with a table of keys for each part of a lab."""
-    return "\n".join(line for part in PARTS for line in _section(part))
+    return "\n".join(map(_section, PARTS))
 
 
-def _section(part: Part) -> Iterator[str]:
-    yield f"## {part.title}: `{part.key}`"
-    yield ""
-    if part is not LAB:
-        yield part.meaning
-        yield ""
-    yield "| key | type | default | meaning |"
-    yield "| --- | --- | --- | --- |"
-    whole = part.schema
+def _section(part: Part) -> str:
+    whole, rows = part.schema, ""
     for key, value in whole["properties"].items():
         default = "required" if key in whole["required"] else _default(value)
-        yield f"| `{key}` | {_type(value)} | {default} | {value.get('description', _SEE_NETWORK)} |"
-    yield ""
+        rows += f"| `{key}` | {_type(value)} | {default} | {value.get('description', _SEE_NETWORK)} |\n"
+    meaning = "" if part is LAB else f"{part.meaning}\n\n"
+    headers = "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    return f"## {part.title}: `{part.key}`\n\n{meaning}{headers}{rows}"
 
 
 _SEE_NETWORK = f"See [{NETWORK.title.lower()}](#{NETWORK.title.lower().replace(' ', '-')}-{NETWORK.key})."
@@ -52,6 +46,5 @@ def _type(value: Schema) -> str:
         return " or ".join("list" if kind.startswith("list") else kind for kind in kinds)
     if value["type"] == "integer":
         return f"number, {value['minimum']} to {value['maximum']}"
-    if value["type"] == "array":
-        return "list"
-    return {"boolean": "`true` or `false`", "object": "mapping", "string": "text"}[value["type"]]
+    words = {"array": "list", "boolean": "`true` or `false`", "object": "mapping", "string": "text"}
+    return words[value["type"]]

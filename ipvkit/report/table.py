@@ -40,7 +40,6 @@ def _table(rows: list[list[str]], width: int | None) -> str:
 
 
 def _with_reasons_below(table: str, reasons: list[str], width: int) -> str:
-    """Return the table with each row's reason on the lines after it."""
     header, rule, *rows = table.splitlines()
     lines = [header, rule]
     for row, reason in zip(rows, reasons, strict=True):
@@ -49,8 +48,7 @@ def _with_reasons_below(table: str, reasons: list[str], width: int) -> str:
 
 
 def _row(verdict: Verdict, colour: bool) -> list[str]:
-    probe = verdict.probe
-    word = _word(verdict)
+    probe, word = verdict.probe, _word(verdict)
     shown = f"\x1b[{_COLOURS[word]}m{word}\x1b[0m" if colour else word
     observed = verdict.observed or ""
     if verdict.lifetime_s is not None:
@@ -67,12 +65,10 @@ def _word(verdict: Verdict) -> str:
 
 
 def _leftovers(result: Result) -> Iterator[str]:
-    if result.run.residue:
-        yield "left behind:"
-        yield from (f"  {thing}" for thing in result.run.residue)
-    if result.run.left_alone:
-        yield "not touched, since another process has changed it:"
-        yield from (f"  {thing}" for thing in result.run.left_alone)
+    changed = "not touched, since another process has changed it:"
+    for title, things in (("left behind:", result.run.residue), (changed, result.run.left_alone)):
+        if things:
+            yield from (title, *(f"  {thing}" for thing in things))
 
 
 def verdict_line(result: Result) -> str:
