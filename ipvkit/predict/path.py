@@ -7,12 +7,12 @@ drivers/net/macvlan.c, net/ipv4/arp.c, net/ipv6/ndisc.c; Documentation/networkin
 from dataclasses import dataclass
 
 from ipvkit.core.values import Address
-from ipvkit.lab import FAR, HOST, PEERS, family_of
+from ipvkit.lab import FAR, HOST, PEERS
 from ipvkit.predict.memory import Entry
 from ipvkit.predict.world import Link, Node, Way, World
 
 _MOST_HOPS = 8
-_HEADERS = {"ipv4": 28, "ipv6": 48}
+_HEADERS = {4: 28, 6: 48}
 """The bytes that IP and ICMP add to the payload of a ping."""
 
 _VLAN_TAG = 4
@@ -50,7 +50,8 @@ class Path:
     def __init__(self, world: World, source: str, destination: Address, size: int | None = None) -> None:
         """Follow a ping from the host `source` to `destination`, with `size` bytes of payload."""
         self.world = world
-        self.size = size
+        # A packet of 0 bytes fits everywhere.
+        self.bytes = 0 if size is None else size + _HEADERS[destination.version]
         self.hops: list[Hop] = []
         self.arrived = self.replied = False
         self.asked: dict[Entry, bool] = {}
@@ -118,7 +119,7 @@ class Path:
         if way.dev == "lo":
             raise self._lost(at, f"{_the(at)}'s route to {destination} leads to its loopback, for proxy ARP")
         link, next_hop = node.link(way.dev), way.via or destination
-        self._fits_out_of(link, destination)
+        self._fits_out_of(link)
         if link.kind != "ipvlan":
             return self._onto_segment(link, next_hop, destination, source)
         if self.world.settings[link.parent].mode == "l2":
@@ -153,7 +154,7 @@ class Path:
             raise self._lost(HOST, _siblings("vepa"))
         nic = host.link(way.dev)
         self._hop(HOST, f"{link.dev} uses the routes of the host: out of {nic.dev}")
-        self._fits_out_of(nic, destination)
+        self._fits_out_of(nic)
         return self._onto_segment(nic, way.via or destination, destination, source)
 
     def _to_sibling(self, link: Link, destination: Address) -> str:
@@ -164,7 +165,7 @@ class Path:
             return HOST
         if flag == "private":
             raise self._lost(link.node, _siblings(flag))
-        self._fits_into(sibling, destination)
+        self._fits_into(sibling)
         what = _siblings(flag)
         if HOST in (sibling.node, link.node):
             what = f"the shim, an ipvlan interface of the host on {parent}, is a sibling of its endpoints"
@@ -192,29 +193,24 @@ class Path:
             named = " and ".join((*allowed[:_MOST_NAMED], *more))
             what = f"port security: the switch drops packets from {source} and allows {named}"
             raise self._lost("switch", what)
-        self._fits_into(target, destination)
+        self._fits_into(target)
         upper = self.world.upper(destination, target.segment) if target.node == HOST else None
         if upper is None or target.kind != "nic":
             return target.node
         self._hop(HOST, f"{target.dev} passes it to {upper.node}, which has that address")
         return upper.node
 
-    def _fits_out_of(self, link: Link, destination: Address) -> None:
+    def _fits_out_of(self, link: Link) -> None:
         """Lose a request above the MTU of the sending link; a reply is fragmented instead."""
-        size = self._bytes(destination)
-        if size > link.mtu and not self.arrived:
-            raise self._lost(link.node, f"{size} bytes are more than the mtu of {_named(link)}: {link.mtu}")
-
-    def _fits_into(self, link: Link, destination: Address) -> None:
-        """Lose a request that the receiving link does not accept (is_skb_forwardable())."""
-        size = self._bytes(destination)
-        if size > link.mtu + _VLAN_TAG and not self.arrived:
-            what = f"{size} bytes are more than {_named(link)} accepts: mtu {link.mtu} and {_VLAN_TAG} more"
+        if self.bytes > link.mtu and not self.arrived:
+            what = f"{self.bytes} bytes are more than the mtu of {_named(link)}: {link.mtu}"
             raise self._lost(link.node, what)
 
-    def _bytes(self, destination: Address) -> int:
-        """Return the size of the packet in bytes; 0, which fits everywhere, where none is given."""
-        return 0 if self.size is None else self.size + _HEADERS[family_of(destination)]
+    def _fits_into(self, link: Link) -> None:
+        """Lose a request that the receiving link does not accept (is_skb_forwardable())."""
+        if self.bytes > link.mtu + _VLAN_TAG and not self.arrived:
+            accepts = f"{_named(link)} accepts: mtu {link.mtu} and {_VLAN_TAG} more"
+            raise self._lost(link.node, f"{self.bytes} bytes are more than {accepts}")
 
     # --- which link has an address ---------------------------------------------------------------------
 
