@@ -77,12 +77,10 @@ def _shown(cells: Sequence[Cell]) -> str:
     lost = {cell.family for cell in cells if (cell.observed or cell.predicted) != "reachable"}
     if not cells:
         return "-"
-    if not lost:
-        return f"yes{mark}"
-    if not reached:
-        return f"no{mark}"
-    only = "".join(family.removeprefix("ipv") for family in sorted(reached - lost))
-    return f"{only or '?'}{mark}"
+    word = "no" if lost else "yes"
+    if lost and reached:
+        word = "".join(family.removeprefix("ipv") for family in sorted(reached - lost)) or "?"
+    return f"{word}{mark}"
 
 
 def _coloured(word: str) -> str:

@@ -1,5 +1,7 @@
 """Measurements of an announcement, as tables and as one JSON document, ``ipvkit/measure-arp/v1``."""
 
+from collections.abc import Iterator
+
 from ipvkit.lab import NEIGHBOUR
 from ipvkit.plan.lan import PEER_DEV
 from ipvkit.report.grid import grid, prediction_word
@@ -20,22 +22,18 @@ def render_table(measured: Measured, run: Run) -> str:
     )
 
 
-def _rows(measured: Measured) -> list[tuple[str, str, str, str]]:
-    idle_s = measured.measurement.idle_s
+def _rows(measured: Measured) -> Iterator[tuple[str, str, str, str]]:
+    bounds, lived, idle_s = measured.predicted, measured.lifetime_s, measured.measurement.idle_s
     rows = [("entry after the announcement", STALE, measured.announced)]
     rows += [(f"entry after {_seconds(idle_s)} idle", STALE, measured.idle)] if idle_s else []
     rows += [("first ping then", "answered", "answered" if measured.answered else "not answered")]
-    judged = [(what, known, found or "none", prediction_word(known == found)) for what, known, found in rows]
-    return [*judged, _life(measured)]
-
-
-def _life(measured: Measured) -> tuple[str, str, str, str]:
-    bounds, found = measured.predicted, measured.lifetime_s
+    for what, predicted, found in rows:
+        yield what, predicted, found or "none", prediction_word(predicted == found)
     between = f"{_seconds(bounds.earliest_s)} to {_seconds(bounds.latest_s)}"
     predicted = f"{_seconds(bounds.lifetime_s)} ({between})"
-    off = "no end seen" if found is None else f"{found:.2f} s ({found - bounds.lifetime_s:+.2f} s)"
+    off = "no end seen" if lived is None else f"{lived:.2f} s ({lived - bounds.lifetime_s:+.2f} s)"
     word = prediction_word(measured.lifetime_as_predicted)
-    return f"life, pinged every {_seconds(INTERVAL_S)}", predicted, off, word
+    yield f"life, pinged every {_seconds(INTERVAL_S)}", predicted, off, word
 
 
 def _seconds(seconds: float) -> str:

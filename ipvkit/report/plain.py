@@ -45,10 +45,5 @@ def chosen(value: object, names: str) -> dict[str, Any]:
 
 def error(problem: IpvkitError) -> dict[str, Any]:
     """Return the fields of an error, and its exit code."""
-    return {
-        "message": problem.message,
-        "hint": problem.hint or None,
-        "command": problem.command or None,
-        "stderr": problem.stderr,
-        "exit_code": problem.exit_code,
-    }
+    fields = chosen(problem, "message hint command stderr exit_code")
+    return {**fields, "hint": problem.hint or None, "command": problem.command or None}

@@ -31,11 +31,8 @@ def reader_of(kind: Kind) -> Reader:
     from ipvkit.report import ip as report
     from ipvkit.tools import ip
 
-    def links(text: str) -> tuple[report.LinkIn, ...]:
-        return tuple(report.LinkIn(None, link) for link in ip.parse_links(text))
-
     readers: dict[Kind, tuple[Output[Any], Callable[[str], tuple[Any, ...]]]] = {
-        "link": (report.LINK, links),
+        "link": (report.LINK, lambda text: tuple(report.LinkIn(None, x) for x in ip.parse_links(text))),
         "addr": (report.ADDR, ip.parse_addresses),
         "route": (report.ROUTE, ip.parse_routes),
         "neigh": (report.NEIGH, ip.parse_neighbours),
