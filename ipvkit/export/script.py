@@ -10,7 +10,7 @@ from ipvkit import __version__
 from ipvkit.core.command import Command
 from ipvkit.export import templates
 from ipvkit.lab import Attempt, Check
-from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route
+from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, undo_of
 from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step
 from ipvkit.tools.ip import batch, line_of
 
@@ -107,7 +107,7 @@ class _Script:
 
     def _undoing(self, commands: str) -> Iterator[str]:
         """Yield what a lab on a machine needs: a record of what it made, by which that is undone."""
-        kinds = {_kind(undo.effect) for undo in self.undos.values()}
+        kinds = {_kind(undo.resource) for undo in self.undos.values()}
         cases = "\n".join(f"    {line}" for kind, line in templates.CASES.items() if kind in kinds)
         yield from _filled(templates.IDENTITY, LAB=self.plan.lab.name, CASES=cases)
         report = "\n".join(f"    {line}" for line in self._report())
@@ -119,14 +119,14 @@ class _Script:
 
     def _taken(self) -> Iterator[str]:
         """Yield the lines that note which of the names that the lab needs are taken."""
-        made = dict.fromkeys(undo.effect for undo in self.undos.values())
+        made = dict.fromkeys(undo.resource for undo in self.undos.values())
         netns = [one.name for one in made if isinstance(one, Netns)]
         links = [one.name for one in made if isinstance(one, Link) and one.netns is None]
         yield from _each(netns, '[[ ! -e /run/netns/$name ]] || taken+=" netns $name"')
         yield from _each(links, '[[ -z $(identity ip link delete "$name") ]] || taken+=" link $name"')
         for one in made:
             if isinstance(one, Proxy | Route):
-                yield f"[[ -z $(identity {one.undo}) ]] || taken+={quoted(f' {one}')}"
+                yield f"[[ -z $(identity {undo_of(one)}) ]] || taken+={quoted(f' {one}')}"
 
     def _report(self) -> Iterator[str]:
         counts = f"$good of {len(self.probes)} as predicted" if self.probes else "nothing was checked"
@@ -219,11 +219,11 @@ def _batches(steps: Sequence[Step]) -> Iterator[str]:
         yield str(batch([text for text, _ in found], netns))
 
 
-def _kind(effect: Resource | None) -> str:
-    """Return under which of `CASES` an effect is known."""
-    if isinstance(effect, Link):
-        return "link" if effect.netns is None else "inside"
-    return type(effect).__name__.lower()
+def _kind(resource: Resource) -> str:
+    """Return under which of `CASES` a resource is known."""
+    if isinstance(resource, Link):
+        return "link" if resource.netns is None else "inside"
+    return type(resource).__name__.lower()
 
 
 def _each(names: Sequence[str], command: str) -> Iterator[str]:

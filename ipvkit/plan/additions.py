@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ipvkit import strategies
-from ipvkit.core.command import Command
 from ipvkit.lab import Lab, Phase
 from ipvkit.plan.resources import Link, Proxy, Resource, Route, Sysctl
 from ipvkit.plan.steps import Steps, Undo
@@ -40,7 +39,7 @@ def _add_stage(stage: list[Addition], steps: Steps, done: Done) -> None:
     steps.end_stage()
 
 
-def _undo(addition: Addition) -> Command | Resource | None:
+def _undo(addition: Addition) -> Resource | None:
     match addition.added:
         case strategies.Link(dev):
             return Link(dev, "ipvlan")
@@ -70,6 +69,6 @@ def set_sysctls(read: list[tuple[str, Addition, strategies.Sysctl]], steps: Step
     for id, addition, added in read:
         resource = Sysctl(added.key, added.value)
         typical = "1" if added.value == 0 else "0"
-        undo = Undo(resource.undo, resource, id, typical, f"restore the host's {added.key}")
+        undo = Undo(resource, id, typical, f"restore the host's {added.key}")
         steps.add(addition.purpose, addition.command, undo=undo)
     steps.end_stage()

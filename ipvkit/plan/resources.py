@@ -3,7 +3,7 @@
 A lab creates no other kind on a real machine, and a journal holds no other.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -21,14 +21,6 @@ from ipvkit.core.values import (
 )
 from ipvkit.tools import ip, sysctl
 
-COME_AND_GO = frozenset(("kernel", "ra", "redirect"))
-"""The protocols of automatic routes: they follow links, addresses and routers."""
-
-NETNS, LINKS, ROUTES, PROXIES, INSIDE = "netns", "links", "routes", "proxies", "in "
-"""The names of views; the view of a namespace is `INSIDE` and its name."""
-
-_SHOW_LINKS = ip.addr_show(details=True)
-
 
 @dataclass(frozen=True, slots=True)
 class Netns:
@@ -41,18 +33,7 @@ class Netns:
     links: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return its display name."""
         return f"netns {self.name}"
-
-    @property
-    def undo(self) -> Command:
-        """The command that deletes or restores it."""
-        return ip.netns_del(self.name)
-
-    @property
-    def views(self) -> dict[str, Command]:
-        """The commands that show it, and what is in it, which is deleted with it."""
-        return {NETNS: ip.netns_list(), f"{INSIDE}{self.name}": ip.at(self.name, _SHOW_LINKS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +45,7 @@ class Link:
     netns: str | None = None
 
     def __str__(self) -> str:
-        """Return its display name."""
         return f"link {self.name}" if self.netns is None else f"link {self.name} in netns {self.netns}"
-
-    @property
-    def undo(self) -> Command:
-        """The command that deletes or restores it."""
-        return in_netns(self.netns, ip.link_delete(self.name))
-
-    @property
-    def views(self) -> dict[str, Command]:
-        """The commands that show it."""
-        return {LINKS: _SHOW_LINKS} if self.netns is None else Netns(self.netns).views
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +57,12 @@ class Sysctl:
     netns: str | None = None
 
     def __str__(self) -> str:
-        """Return its display name."""
         return f"{self.name} = {self.value}"
 
     @property
     def name(self) -> str:
         """The key, with the namespace."""
         return self.key if self.netns is None else f"{self.key} in netns {self.netns}"
-
-    @property
-    def undo(self) -> Command:
-        """The command that restores it, once the former value is appended."""
-        return in_netns(self.netns, Command(("sysctl", "-w", f"{self.key}=")))
-
-    @property
-    def views(self) -> dict[str, Command]:
-        """The commands that show it."""
-        namespaces = {} if self.netns is None else {NETNS: ip.netns_list()}
-        return {**namespaces, self.name: in_netns(self.netns, sysctl.get_value(self.key))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +73,7 @@ class Proxy:
     dev: str
 
     def __str__(self) -> str:
-        """Return its display name."""
         return f"proxy entry {self.address} on {self.dev}"
-
-    @property
-    def undo(self) -> Command:
-        """The command that deletes or restores it."""
-        return ip.neigh_del_proxy(self.address, self.dev)
-
-    @property
-    def views(self) -> dict[str, Command]:
-        """The commands that show it."""
-        return {PROXIES: ip.neigh_show_proxy()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +84,44 @@ class Route:
     dev: str
 
     def __str__(self) -> str:
-        """Return its display name."""
         return f"route {self.dst} dev {self.dev}"
 
-    @property
-    def undo(self) -> Command:
-        """The command that deletes or restores it."""
-        return ip.route_del(ip.RouteTo(self.dst, dev=self.dev))
 
-    @property
-    def views(self) -> dict[str, Command]:
-        """The commands that show it."""
-        return {ROUTES: ip.route_show_all()}
+Resource = Netns | Link | Sysctl | Proxy | Route | Command
+"""What a step created; on a simulated LAN, which is not looked at, the command that undoes it."""
 
 
-Resource = Netns | Link | Sysctl | Proxy | Route
-"""Each has `undo`, the command that deletes or restores it, and `views`, those that show it, by name."""
+def undo_of(resource: Resource, former: str = "") -> Command:
+    """Return the command that deletes `resource`, or sets a sysctl to its `former` value."""
+    match resource:
+        case Netns(name):
+            return ip.netns_del(name)
+        case Link(name, _, netns):
+            return in_netns(netns, ip.link_delete(name))
+        case Sysctl(key, _, netns):
+            return in_netns(netns, Command(("sysctl", "-w", f"{key}={former}")))
+        case Proxy(to, dev):
+            return ip.neigh_del_proxy(to, dev)
+        case Route(dst, dev):
+            return ip.route_del(ip.RouteTo(dst, dev=dev))
+        case Command():
+            return resource
 
 
 # --- on a machine ---------------------------------------------------------------------------------------
+
+NETNS, LINKS, ROUTES, PROXIES, PERMANENT = "netns", "links", "routes", "proxies", "permanent"
+_INSIDE = "in "
+"""The view of a namespace is called this and its name."""
+
+VIEWS = {
+    NETNS: ip.netns_list(),
+    LINKS: ip.addr_show(details=True),
+    ROUTES: ip.route_show_all(),
+    PROXIES: ip.neigh_show_proxy(),
+    PERMANENT: ip.neigh_show_permanent(),
+}
+"""The commands that show the host's namespace, by name."""
 
 KERNELS_OWN_LINKS = frozenset(
     ("lo", "tunl0", "sit0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6tnl0", "ip6gre0")
@@ -191,57 +157,75 @@ class Observation:
     links: Mapping[str | None, tuple[ip.Link, ...]] = field(default_factory=dict)
     routes: tuple[ip.Route, ...] = ()
     proxies: tuple[ip.Neighbour, ...] = ()
+    permanent: tuple[ip.Neighbour, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
-def is_new(effect: Resource) -> bool:
+def is_new(resource: Resource) -> bool:
     """Return whether its name must be free before: in a new namespace every name is."""
-    return isinstance(effect, Netns | Proxy | Route) or (isinstance(effect, Link) and effect.netns is None)
+    return isinstance(resource, Netns | Proxy | Route) or (isinstance(resource, Link) and not resource.netns)
 
 
-def namespaces_of(effects: Iterable[Resource]) -> set[str]:
-    """Return the names of the namespaces that were created or changed."""
-    names = (
-        effect.name if isinstance(effect, Netns) else getattr(effect, "netns", None) for effect in effects
-    )
-    return {name for name in names if name is not None}
+def netns_of(resource: Resource) -> str | None:
+    """Return the name of the namespace that `resource` is, or is in; None for the host's."""
+    match resource:
+        case Netns(netns) | Link(netns=netns) | Sysctl(netns=netns):
+            return netns
+    return None
+
+
+def views_of(resources: Iterable[Resource]) -> dict[str, Command]:
+    """Return the commands that show `resources`, and all that is in a namespace, by name."""
+    views = {}
+    for resource in resources:
+        if (netns := netns_of(resource)) is not None:
+            views[NETNS] = VIEWS[NETNS]
+        match resource:
+            case Netns(inside) | Link(netns=str(inside)):
+                views[f"{_INSIDE}{inside}"] = ip.at(inside, VIEWS[LINKS])
+            case Link():
+                views[LINKS] = VIEWS[LINKS]
+            case Sysctl(key):
+                views[resource.name] = in_netns(netns, sysctl.get_value(key))
+            case Proxy():
+                views[PROXIES] = VIEWS[PROXIES]
+            case Route():
+                views[ROUTES] = VIEWS[ROUTES]
+    return views
 
 
 def observe(
-    effects: Iterable[Resource], shown: Mapping[str, Completed], marks: Mapping[str, int | None]
+    resources: Iterable[Resource], shown: Mapping[str, Completed], marks: Mapping[str, int | None]
 ) -> Observation:
-    """Return the state that the views of `effects` have shown; `marks` are those of existing namespaces.
+    """Return the state that views have shown; `marks` are those of existing namespaces.
 
     Raise CommandFailed where a view failed, and UnparsableOutput where it cannot be parsed.
     """
 
     def of(view: str) -> str:
-        return _shown(view, shown[view]) if view in shown else ""
+        if view not in shown:
+            return ""
+        if shown[view].exit_code != 0:
+            what = f"the {view} of this machine could not be read"
+            raise CommandFailed(what, stderr=shown[view].stderr.strip())
+        return shown[view].stdout
 
     namespaces = {netns.name: marks.get(netns.name) for netns in ip.parse_netns(of(NETNS))}
     namespaces |= {name: mark for name, mark in marks.items() if mark is not None}
-    links: dict[str | None, tuple[ip.Link, ...]] = {}
-    sysctls: dict[str, str] = {}
-    if LINKS in shown:
-        links[None] = ip.parse_addresses(of(LINKS))
+    links: dict[str | None, tuple[ip.Link, ...]] = {None: ip.parse_addresses(of(LINKS))}
     for name, mark in namespaces.items():
-        inside = shown.get(f"{INSIDE}{name}")
+        view = f"{_INSIDE}{name}"
         # A name without a mark may be only the file of a deleted namespace, which ip cannot enter.
-        if inside is not None and (mark is not None or inside.exit_code == 0):
-            links[name] = ip.parse_addresses(of(f"{INSIDE}{name}"))
-    for effect in effects:
-        if isinstance(effect, Sysctl) and (effect.netns is None or effect.netns in namespaces):
-            sysctls[effect.name] = _number(of(effect.name))
-    return Observation(
-        namespaces, links, ip.parse_routes(of(ROUTES)), ip.parse_neighbours(of(PROXIES)), sysctls
-    )
-
-
-def _number(stdout: str) -> str:
-    value = stdout.strip()
-    if not is_number(value):
-        raise UnparsableOutput("sysctl", 1, stdout)
-    return value
+        if view in shown and (mark is not None or shown[view].exit_code == 0):
+            links[name] = ip.parse_addresses(of(view))
+    sysctls = {}
+    for one in resources:
+        if isinstance(one, Sysctl) and (one.netns is None or one.netns in namespaces):
+            sysctls[one.name] = of(one.name).strip()
+            if not is_number(sysctls[one.name]):
+                raise UnparsableOutput("sysctl", 1, of(one.name))
+    routes, proxies = ip.parse_routes(of(ROUTES)), ip.parse_neighbours(of(PROXIES))
+    return Observation(namespaces, links, routes, proxies, ip.parse_neighbours(of(PERMANENT)), sysctls)
 
 
 def is_number(text: str) -> bool:
@@ -249,13 +233,35 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.removeprefix("-").isdigit()
 
 
-def _shown(view: str, completed: Completed) -> str:
-    if completed.exit_code != 0:
-        raise CommandFailed(f"the {view} of this machine could not be read", stderr=completed.stderr.strip())
-    return completed.stdout
-
-
 _STANDS, _GONE = Finding(ResourceState.STANDS), Finding(ResourceState.GONE)
+
+
+def state_of(resource: Resource, seen: Observation, mark: int | None = None, former: str = "") -> Finding:
+    """Return the state of `resource` in `seen`; a Command, which cannot be looked for, stands.
+
+    `mark` identified it, or its namespace, when it was created; it is None where unknown. `former` is the
+    former value of a sysctl.
+    """
+    match resource:
+        case Link(netns=str(netns)) | Sysctl(netns=str(netns)) if _differ(mark, seen.namespaces.get(netns)):
+            return _changed(f"{resource} was deleted with its namespace: netns {netns} was replaced")
+        case Netns():
+            return _state_of_netns(resource, seen, mark)
+        case Link(netns=netns):
+            return _state_of_link(resource, seen, mark if netns is None else None)
+        case Sysctl(value=value):
+            now = seen.sysctls.get(resource.name, former)
+            if now != former and now != str(value):
+                return _changed(f"{resource.name} was set to {value} and is {now} now")
+            found = now != former
+        case Proxy(to, dev):
+            found = any((entry.dst, entry.dev) == (to, dev) for entry in seen.proxies)
+        case Route(dst, dev):
+            main = [route for route in seen.routes if route.table is None]
+            found = any((route.dst, route.dev) == (dst, dev) for route in main)
+        case Command():
+            found = True
+    return _STANDS if found else _GONE
 
 
 def _changed(why: str) -> Finding:
@@ -266,64 +272,25 @@ def _held(why: str) -> Finding:
     return Finding(ResourceState.HELD, why)
 
 
-def state_of(effect: Resource, seen: Observation, mark: int | None = None, former: str = "") -> Finding:
-    """Return the state of `effect` in `seen`.
-
-    `mark` identified it, or its namespace, when it was created; it is None where unknown. `former` is the
-    former value of a sysctl.
-    """
-    match effect:
-        case Netns():
-            return _netns(effect, seen, mark)
-        case Link():
-            return _link(effect, seen, mark)
-        case Sysctl(netns=str(netns)) if _differ(mark, seen.namespaces.get(netns)):
-            return _in_another(effect, netns)
-        case Sysctl(value=value):
-            now = seen.sysctls.get(effect.name, former)
-            if now == str(value) != former:
-                return _STANDS
-            return _GONE if now == former else _changed(f"{effect.name} was set to {value} and is {now} now")
-        case Proxy(address_, dev):
-            return _if(any((entry.dst, entry.dev) == (address_, dev) for entry in seen.proxies))
-        case Route(dst, dev):
-            main = [route for route in seen.routes if route.table is None]
-            return _if(any((route.dst, route.dev) == (dst, dev) for route in main))
-
-
-def _if(found: bool) -> Finding:
-    return _STANDS if found else _GONE
-
-
-def _netns(effect: Netns, seen: Observation, mark: int | None) -> Finding:
-    if effect.name not in seen.namespaces:
+def _state_of_netns(netns: Netns, seen: Observation, mark: int | None) -> Finding:
+    if netns.name not in seen.namespaces:
         return _GONE
-    if _differ(mark, seen.namespaces[effect.name]):
-        return _changed(f"{effect} was replaced")
-    ours = KERNELS_OWN_LINKS.union(effect.links)
-    others = [link.ifname for link in seen.links.get(effect.name, ()) if link.ifname not in ours]
-    if others:
-        return _held(f"{effect} has links of another user: {', '.join(others)}")
-    return _STANDS
+    if _differ(mark, seen.namespaces[netns.name]):
+        return _changed(f"{netns} was replaced")
+    ours = KERNELS_OWN_LINKS.union(netns.links)
+    others = [link.ifname for link in seen.links.get(netns.name, ()) if link.ifname not in ours]
+    return _held(f"{netns} has links of another user: {', '.join(others)}") if others else _STANDS
 
 
-def _in_another(effect: Resource, netns: str) -> Finding:
-    return _changed(f"{effect} was deleted with its namespace: netns {netns} was replaced")
-
-
-def _link(effect: Link, seen: Observation, mark: int | None) -> Finding:
-    if effect.netns is not None:
-        if _differ(mark, seen.namespaces.get(effect.netns)):
-            return _in_another(effect, effect.netns)
-        mark = None
-    there = seen.links.get(effect.netns, ())
-    link = next((link for link in there if link.ifname == effect.name), None)
-    if link is None:
-        known = [link for link in there if mark is not None and link.ifindex == mark]
-        return _held(f"{effect} was renamed to {known[0].ifname}") if known else _GONE
-    if link.kind != effect.kind:
-        return _changed(f"{effect} was replaced by one of kind {link.kind}")
-    return _changed(f"{effect} was replaced") if _differ(mark, link.ifindex) else _STANDS
+def _state_of_link(link: Link, seen: Observation, ifindex: int | None) -> Finding:
+    there = seen.links.get(link.netns, ())
+    found = next((other for other in there if other.ifname == link.name), None)
+    if found is None:
+        renamed = [other.ifname for other in there if ifindex is not None and other.ifindex == ifindex]
+        return _held(f"{link} was renamed to {renamed[0]}") if renamed else _GONE
+    if found.kind != link.kind:
+        return _changed(f"{link} was replaced by one of kind {found.kind}")
+    return _changed(f"{link} was replaced") if _differ(ifindex, found.ifindex) else _STANDS
 
 
 def _differ(mark: int | None, now: int | None) -> bool:
@@ -333,59 +300,31 @@ def _differ(mark: int | None, now: int | None) -> bool:
 # --- as JSON -------------------------------------------------------------------------------------------
 
 
-def _kind(text: str) -> str:
-    if text not in ("ipvlan", "macvlan"):
-        raise ValueError
-    return text
-
-
-def _key(text: str) -> str:
-    if not text.startswith("net."):
-        raise ValueError
-    return sysctl_key(text)
-
-
-def _network(text: str) -> Network:
-    found = route_destination(text)
-    if found is None:
-        raise ValueError
-    return found
-
-
-def _links(names: list[str]) -> tuple[str, ...]:
-    return tuple(map(interface_name, names))
-
-
-def _or_none(read: Callable[[str], str]) -> Callable[[str | None], str | None]:
-    return lambda text: None if text is None else read(text)
-
-
-_READERS: Mapping[str, tuple[type[Resource], Mapping[str, Callable[[Any], Any]]]] = {
-    "netns": (Netns, {"name": netns_name, "links": _links}),
-    "link": (Link, {"name": interface_name, "kind": _kind, "netns": _or_none(netns_name)}),
-    "sysctl": (Sysctl, {"key": _key, "value": int, "netns": _or_none(netns_name)}),
-    "proxy": (Proxy, {"address": address, "dev": interface_name}),
-    "route": (Route, {"dst": _network, "dev": interface_name}),
-}
-
-
-def written(effect: Resource) -> dict[str, Any]:
-    """Return `effect` as a JSON object, which `read` converts back."""
-    what = next(what for what, (kind, _) in _READERS.items() if isinstance(effect, kind))
-    values = ((field.name, getattr(effect, field.name)) for field in fields(effect))
-    return {"effect": what, **{name: _plain(value) for name, value in values}}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return list(value)
-    return value if value is None or isinstance(value, (int, str)) else str(value)
+def written(resource: Resource) -> dict[str, Any]:
+    """Return `resource` as a JSON object, which `read` converts back; raise ValueError for a Command."""
+    if isinstance(resource, Command):
+        raise ValueError(f"{resource} is not a resource to look for")
+    values = {own.name: getattr(resource, own.name) for own in fields(resource)}
+    plain = {name: v if v is None or isinstance(v, int | tuple) else str(v) for name, v in values.items()}
+    return {"effect": type(resource).__name__.lower(), **plain}
 
 
 def read(value: Mapping[str, Any]) -> Resource:
-    """Return the effect that `written` wrote; raise UsageError for anything else."""
+    """Return the resource that `written` wrote; raise UsageError for anything else."""
     try:
-        kind, readers = _READERS[value["effect"]]
-        return kind(**{name: reader(value[name]) for name, reader in readers.items()})
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise UsageError(f"{value!r} is not a resource of a lab") from None
+        netns = value.get("netns")
+        netns = None if netns is None else netns_name(netns)
+        match value:
+            case {"effect": "netns", "name": name, "links": links}:
+                return Netns(netns_name(name), tuple(map(interface_name, links)))
+            case {"effect": "link", "name": name, "kind": "ipvlan" | "macvlan" as kind, "netns": _}:
+                return Link(interface_name(name), kind, netns)
+            case {"effect": "sysctl", "key": key, "value": to, "netns": _} if key.startswith("net."):
+                return Sysctl(sysctl_key(key), int(to), netns)
+            case {"effect": "proxy", "address": to, "dev": dev}:
+                return Proxy(address(to), interface_name(dev))
+            case {"effect": "route", "dst": to, "dev": dev} if (dst := route_destination(to)) is not None:
+                return Route(dst, interface_name(dev))
+    except (AttributeError, TypeError, ValueError):
+        pass
+    raise UsageError(f"{value!r} is not a resource of a lab")

@@ -1,32 +1,34 @@
 """What a plan is made of: sections, their stages, their steps."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ipvkit.core.command import Command
 from ipvkit.core.values import Address
 from ipvkit.lab import Attempt, Check, Lab, Outcome, Phase
-from ipvkit.plan.resources import Resource
+from ipvkit.plan.resources import Resource, undo_of
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """The command that undoes a step, with its purpose; the output of the step `reads` completes it.
+    """The resource that a step created, and the purpose of undoing it.
 
-    `effect` is what the step created, None only on a simulated LAN. `typical` stands for the output where
-    nothing has run yet, in a preview.
+    The step `reads` prints a sysctl's former value; `typical` stands for it in a preview.
     """
 
-    command: Command
-    effect: Resource | None = None
+    resource: Resource
     reads: str = ""
     typical: str = ""
     purpose: str = ""
 
+    @property
+    def command(self) -> Command:
+        """The command of the undo, without what is read."""
+        return undo_of(self.resource)
+
     def completed(self, output: str) -> Command:
-        """Return the command with what was read put to its last word."""
-        *words, last = self.command.argv
-        return replace(self.command, argv=(*words, last + output.strip()))
+        """Return the command with the `output` of what is read."""
+        return undo_of(self.resource, output.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Steps:
         purpose: str,
         command: Command,
         *,
-        undo: Command | Resource | Undo | None = None,
+        undo: Resource | Undo | None = None,
         undo_purpose: str = "",
         at_end: bool = False,
         cancels_undo_of: tuple[str, ...] = (),
@@ -136,10 +138,8 @@ class Steps:
         """
         self._count += 1
         id = f"{self.section}.{self._count}"
-        if isinstance(undo, Command):
+        if undo is not None and not isinstance(undo, Undo):
             undo = Undo(undo, purpose=undo_purpose)
-        elif isinstance(undo, Resource):
-            undo = Undo(undo.undo, undo, purpose=undo_purpose)
         self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe))
         if at_end and undo is not None:
             self._at_end[-1].append((undo.purpose, undo.command, (id,)))

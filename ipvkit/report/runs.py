@@ -23,6 +23,6 @@ def render_json(records: Sequence[Record]) -> str:
     """Return the document ``ipvkit/status/v1``; what a run holds is in the order of its undo."""
     runs = []
     for record in records:
-        holds = [{"what": str(entry.effect), "undo": str(entry.undo)} for entry in reversed(record.entries)]
+        holds = [{"what": str(entry.resource), "undo": str(entry.undo)} for entry in reversed(record.entries)]
         runs.append({**chosen(record, "lab state pid started"), "holds": holds})
     return document("status", runs=runs)

@@ -17,7 +17,6 @@ from ipvkit.run.batches import Job, jobs_of
 from ipvkit.run.execution import (
     BOUND_S,
     Signal,
-    ask,
     how_it_ended,
     interrupted,
     is_quick,
@@ -27,16 +26,7 @@ from ipvkit.run.execution import (
     start,
 )
 from ipvkit.run.journal import Entry, Journal
-from ipvkit.run.leftovers import (
-    NOT_KNOWN,
-    Snapshot,
-    apart,
-    leftovers,
-    snapshot_of,
-    together,
-    views_of,
-    words_of,
-)
+from ipvkit.run.leftovers import NOT_KNOWN, Snapshot, leftovers, look_at, snapshot_of, views_of, words_of
 from ipvkit.run.rollback import Began, Finished, Listener, Rollback, Stopping, rollback
 from ipvkit.targets.agent import KILLED, Agent, Ended, Inbox, Target
 from ipvkit.targets.process import ENDED
@@ -174,7 +164,7 @@ class _Engine:
         self.listener = listener
         self.deadline = deadline
         self.journal = journal
-        self.views = together(views_of(result.plan))
+        self.views = views_of(result.plan)
         self.gone = False
         """Whether the target has ended, with everything in it."""
 
@@ -200,7 +190,7 @@ class _Engine:
     def _look(self) -> dict[str, Completed]:
         # A guest has to start first, which may take a while.
         bound_s = max(BOUND_S, self.deadline - time.monotonic())
-        return apart(views_of(self.result.plan), ask(self.agent, self.views, bound_s))
+        return look_at(self.agent, self.views, bound_s)
 
     def _undo(self, before: Snapshot | None) -> None:
         result = self.result
@@ -221,8 +211,10 @@ class _Engine:
     def _left_since(self, before: Snapshot | None, done: Rollback) -> list[str]:
         if before is None:
             return []
+        if not done.seen:
+            return [f"{NOT_KNOWN}: {done.unseen}"]
         try:
-            after = snapshot_of(apart(views_of(self.result.plan), done.seen))
+            after = snapshot_of(done.seen)
         except IpvkitError as problem:
             return [f"{NOT_KNOWN}: {problem.message}"]
         concerned = None if self.agent.target.ephemeral else words_of(self.result.plan)
@@ -231,9 +223,11 @@ class _Engine:
     def _refuse_what_is_there(self, seen: Mapping[str, Completed]) -> None:
         """Raise UsageError if a resource that the plan creates exists already: it belongs to another user."""
         undos = [step.undo for step in self.result.plan.steps if step.undo is not None]
-        made = [undo.effect for undo in undos if undo.effect is not None and is_new(undo.effect)]
+        made = [undo.resource for undo in undos if is_new(undo.resource)]
         found = resources.observe(made, seen, {})
-        there = dict.fromkeys(str(e) for e in made if state_of(e, found).state is not ResourceState.GONE)
+        there = dict.fromkeys(
+            str(one) for one in made if state_of(one, found).state is not ResourceState.GONE
+        )
         if there:
             raise UsageError(f"already in use: {', '.join(there)}", "choose other names")
 
@@ -341,7 +335,7 @@ class _Engine:
             read = next(s for s in self.result.plan.steps if s.id == undo.reads)
             what = f"{read.id}, {read.purpose}, printed no value: {former[:80]!r}"
             raise CommandFailed(what, _UNDONE, command=str(read.command))
-        return Entry(step.id, undo.purpose or step.purpose, undo.completed(former), undo.effect, former)
+        return Entry(step.id, undo.purpose or step.purpose, undo.resource, former)
 
     def _record(self, stage: Sequence[Job], started: set[str]) -> None:
         """Record which steps have happened, which have not, and which earlier steps they have undone.

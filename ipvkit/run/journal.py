@@ -14,7 +14,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,7 +24,7 @@ from typing import Any
 from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement, UsageError
 from ipvkit.plan import resources
-from ipvkit.plan.resources import Resource
+from ipvkit.plan.resources import Finding, Observation, Resource, undo_of
 
 SCHEMA = "ipvkit/journal/v1"
 
@@ -44,20 +44,27 @@ _LINGER_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A step that has begun, and its `undo`.
+    """A step that has begun, and the resource that it created.
 
-    `effect` is None only on a simulated LAN. `former` is a sysctl's value before, `mark` the number by which
-    the kernel identifies what was created, None where that is unknown. Only the run itself is `certain`
-    that the step has happened.
+    `former` is a sysctl's value before, `mark` the number by which the kernel identifies what was created,
+    None where that is unknown. Only the run itself is `certain` that the step has happened.
     """
 
     id: str
     purpose: str
-    undo: Command
-    effect: Resource | None = None
+    resource: Resource
     former: str = ""
     mark: int | None = None
     certain: bool = False
+
+    @property
+    def undo(self) -> Command:
+        """The command that undoes the step."""
+        return undo_of(self.resource, self.former)
+
+    def state_in(self, seen: Observation) -> Finding:
+        """Return the state of the resource in `seen`."""
+        return resources.state_of(self.resource, seen, self.mark, self.former)
 
 
 class Journal:
@@ -68,10 +75,7 @@ class Journal:
     """
 
     def __init__(self, lab: str = "", place: int | None = None, file: int | None = None) -> None:
-        """Begin without entries."""
-        self.lab = lab
-        self.place = place
-        self.file = file
+        self.lab, self.place, self.file = lab, place, file
         self.header: Mapping[str, Any] = {}
         self.entries: dict[str, Entry] = {}
         self.kept = False
@@ -87,16 +91,18 @@ class Journal:
         return bool(self.header["netns"] != _OWN_NETNS.stat().st_ino)
 
     def sign(self) -> None:
-        """Write the header that identifies this run; raise MissingRequirement where it cannot be written."""
-        self.header = _header()
-        if self.file is None:
-            return
-        try:
+        """Write the header that identifies this run; raise OSError where it cannot be written."""
+        self.header = {
+            "schema": SCHEMA,
+            "pid": os.getpid(),
+            "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "boot": _boot(),
+            "netns": _OWN_NETNS.stat().st_ino,
+        }
+        if self.file is not None:
             os.ftruncate(self.file, 0)
             _write_all(self.file, self.header)
             os.fsync(self.file)
-        except OSError as problem:
-            raise _cannot_write(problem) from None
 
     def begin(self, entries: Sequence[Entry]) -> None:
         """Record what begins now, and return when it is on disk; raise CommandFailed where that fails."""
@@ -112,7 +118,7 @@ class Journal:
         done, undone = list(done), [id for id in undone if id in self.entries]
         for id in done:
             entry = self.entries[id]
-            self.entries[id] = replace(entry, certain=True, mark=_mark_of(entry.effect))
+            self.entries[id] = replace(entry, certain=True, mark=_mark_of(entry.resource))
         for id in undone:
             del self.entries[id]
         if done or undone:
@@ -176,11 +182,9 @@ class Journal:
         match record:
             case {"begin": [*entries]}:
                 self.entries |= {entry.id: entry for entry in map(_read_entry, entries)}
-            case {"done": {**marks}, "undone": [*undone]}:
-                for id in map(str, marks):
-                    mark = record["done"][id]
-                    mark = None if mark is None else int(mark)
-                    self.entries[id] = replace(self.entries[id], mark=mark)
+            case {"done": {}, "undone": [*undone]}:
+                for id, mark in record["done"].items():
+                    self.entries[id] = replace(self.entries[id], mark=None if mark is None else int(mark))
                 for id in undone:
                     del self.entries[id]
             case {"kept": True}:
@@ -215,44 +219,25 @@ def started(lab: str) -> Iterator[Journal]:
     Raise UsageError where a run of that lab is running or not undone, MissingRequirement where the journal
     cannot be written.
     """
-    try:
-        journal = _held(lab, make=True)
-    except CommandFailed as problem:
-        raise UsageError(problem.message, problem.hint) from None
-    except OSError as problem:
-        raise _cannot_write(problem) from None
-    try:
-        _refuse_leftovers(journal)
-        journal.sign()
+    with ExitStack() as opened:
+        try:
+            journal = _held(lab, make=True)
+            opened.callback(journal.close)
+            since = journal.header.get("started")
+            if journal.entries and journal.kept:
+                raise UsageError(f"{journal.title} is up since {since}", f"ipvkit down {lab}")
+            if journal.entries:
+                what = f"{journal.title}, started {since}, was interrupted and is not undone"
+                raise UsageError(what, f"ipvkit cleanup {lab}")
+            journal.sign()
+        except CommandFailed as problem:
+            raise UsageError(problem.message, problem.hint) from None
+        except OSError as problem:
+            raise MissingRequirement(
+                f"the journal in {folder()} cannot be written: {problem.strerror}",
+                "nothing was changed; set XDG_STATE_HOME to a folder that can be written",
+            ) from None
         yield journal
-    finally:
-        journal.close()
-
-
-def _refuse_leftovers(journal: Journal) -> None:
-    since = journal.header.get("started")
-    if journal.entries and journal.kept:
-        raise UsageError(f"{journal.title} is up since {since}", f"ipvkit down {journal.lab}")
-    if journal.entries:
-        what = f"{journal.title}, started {since}, was interrupted and is not undone"
-        raise UsageError(what, f"ipvkit cleanup {journal.lab}")
-
-
-def _cannot_write(problem: OSError) -> MissingRequirement:
-    return MissingRequirement(
-        f"the journal in {folder()} cannot be written: {problem.strerror}",
-        "nothing was changed; set XDG_STATE_HOME to a folder that can be written",
-    )
-
-
-def _header() -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "pid": os.getpid(),
-        "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "boot": _boot(),
-        "netns": _OWN_NETNS.stat().st_ino,
-    }
 
 
 def _boot() -> str:
@@ -320,22 +305,21 @@ def _record(place: int, lab: str) -> Record | None:
         return None
     except (OSError, MissingRequirement):
         return Record(lab, State.DAMAGED)
+    read, state = Journal(lab, file=file), State.RUNNING
     try:
-        running = False
-        try:
+        with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            running = True
-        read = Journal(lab, file=file)
+            state = State.INTERRUPTED
         read.load()
-        if not (running or read.entries):
+        if state is State.INTERRUPTED and not read.entries:
             _remove(place, lab)
             return None
     except CommandFailed:
         return Record(lab, State.DAMAGED)
     finally:
         os.close(file)
-    state = State.RUNNING if running else State.UP if read.kept else State.INTERRUPTED
+    if state is State.INTERRUPTED and read.kept:
+        state = State.UP
     header = read.header
     return Record(lab, state, header.get("pid"), header.get("started"), tuple(read.entries.values()))
 
@@ -353,38 +337,29 @@ def _held(lab: str, *, make: bool) -> Journal:
         raise UsageError(f"invalid lab name {lab!r}", "`ipvkit status` lists the names")
     began = time.monotonic()
     while True:
-        place = _place(make=make)
-        try:
-            lock = _locked(place, lab, make=make)
+        with ExitStack() as opened:
+            place = _place(make=make)
+            opened.callback(os.close, place)
+            try:
+                lock = _locked(place, lab, make=make)
+            except FileNotFoundError:
+                if not make:
+                    raise
+                # Another run has ended, and removed the folder.
+                continue
             if lock is not None:
-                return _journal(place, lock, lab)
+                opened.callback(os.close, lock)
+                journal = Journal(lab, place, lock)
+                os.ftruncate(lock, journal.load())
+                opened.pop_all()
+                return journal
             record = _record(place, lab)
-        except FileNotFoundError:
-            os.close(place)
-            if not make:
-                raise
-            # Another run has ended, and removed the folder.
-            continue
-        except BaseException:
-            os.close(place)
-            raise
-        os.close(place)
         owner = None if record is None else record.pid
         lives = owner is not None and Path(f"/proc/{owner}").exists()
         if time.monotonic() > began + (_PEEK_S if lives else _LINGER_S):
             who = f", as process {owner}" if lives else ""
             raise UsageError(f"{title(lab)} is running{who}", "wait until it has ended, or end it with ^C")
         time.sleep(0.02)
-
-
-def _journal(place: int, lock: int, lab: str) -> Journal:
-    journal = Journal(lab, place, lock)
-    try:
-        os.ftruncate(lock, journal.load())
-    except BaseException:
-        os.close(lock)
-        raise
-    return journal
 
 
 def _checked(header: Any) -> Mapping[str, Any]:  # noqa: ANN401
@@ -444,13 +419,11 @@ def _locked(place: int, lab: str, *, make: bool) -> int | None:
 # --- entries -------------------------------------------------------------------------------------------
 
 
-def _mark_of(effect: Resource | None) -> int | None:
-    match effect:
-        case resources.Netns(netns) | resources.Link(netns=str(netns)) | resources.Sysctl(netns=str(netns)):
-            return mark_of_netns(netns)
-        case resources.Link(name):
-            with suppress(OSError):
-                return socket.if_nametoindex(name)
+def _mark_of(resource: Resource) -> int | None:
+    if (netns := resources.netns_of(resource)) is not None:
+        return mark_of_netns(netns)
+    with suppress(OSError):
+        return socket.if_nametoindex(resource.name) if isinstance(resource, resources.Link) else None
     return None
 
 
@@ -468,22 +441,14 @@ def mark_of_netns(name: str) -> int | None:
 
 def _written(entry: Entry) -> dict[str, Any]:
     """Return `entry` as a JSON object, with its undo as it is typed."""
-    if entry.effect is None:
-        raise ValueError(f"{entry.id} has no resource to look for")
-    fields = {"id": entry.id, "purpose": entry.purpose, "undo": str(entry.undo)}
-    return {**fields, "former": entry.former, **resources.written(entry.effect)}
+    words = {"id": entry.id, "purpose": entry.purpose, "undo": str(entry.undo), "former": entry.former}
+    return words | resources.written(entry.resource)
 
 
 def _read_entry(value: Mapping[str, Any]) -> Entry:
-    """Return an entry; its command is built from its fields, since text from a file is never run."""
-    effect = resources.read(value)
+    """Return an entry; its undo is built from its resource, since text from a file is never run."""
+    resource = resources.read(value)
     former = str(value["former"])
-    if isinstance(effect, resources.Sysctl) and not resources.is_number(former):
-        raise UsageError(f"invalid value {former!r} of {effect.key}")
-    return Entry(str(value["id"]), str(value["purpose"]), undo_of(effect, former), effect, former)
-
-
-def undo_of(effect: Resource, former: str) -> Command:
-    """Return the undo of `effect`, with a sysctl's `former` value."""
-    *words, last = effect.undo.argv
-    return Command((*words, f"{last}{former}" if isinstance(effect, resources.Sysctl) else last))
+    if isinstance(resource, resources.Sysctl) and not resources.is_number(former):
+        raise UsageError(f"invalid value {former!r} of {resource.key}")
+    return Entry(str(value["id"]), str(value["purpose"]), resource, former)

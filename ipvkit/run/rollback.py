@@ -1,6 +1,6 @@
 """Undoes the entries of a journal in reverse, where they still exist and are still the run's."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -9,8 +9,9 @@ from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.plan import resources
 from ipvkit.plan.resources import Finding, Observation, Resource, ResourceState
 from ipvkit.run.batches import Job, undo_jobs
-from ipvkit.run.execution import Signal, ask, in_order, interrupted
+from ipvkit.run.execution import Signal, in_order, interrupted
 from ipvkit.run.journal import Entry, Journal, mark_of_netns
+from ipvkit.run.leftovers import look_at
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.process import ENDED
 from ipvkit.tools.ip import failed_lines
@@ -48,13 +49,15 @@ class Rollback:
     """The result: the undos that ran, a line for each leftover, and why a resource was left `alone`.
 
     Leftovers (`left`) stay in the journal. What was left alone belongs to another user now, and does not.
-    `seen` is the output of the views `also`. `failure` is why an ephemeral target ended too early.
+    `seen` is the output of the views `also`, or empty, and `unseen` why. `failure` is why an ephemeral target
+    ended too early.
     """
 
     undone: list[Finished] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     alone: dict[str, str] = field(default_factory=dict)
     seen: dict[str, Completed] = field(default_factory=dict)
+    unseen: str = ""
     failure: IpvkitError | None = None
 
 
@@ -70,44 +73,25 @@ def rollback(
 
 
 def look_for(
-    what: Sequence[Resource], agent: Agent, on_signal: Callable[[Signal], None] | None = None
+    what: Collection[Resource], agent: Agent, on_signal: Callable[[Signal], None] | None = None
 ) -> Observation:
     """Return the state of `what` on the machine; raise IpvkitError where it cannot be read.
 
     A signal is treated as in `ask`.
     """
-    return _observation(what, ask(agent, _views(what), on_signal=on_signal))
+    return _observed(what, look_at(agent, resources.views_of(what), on_signal=on_signal))
 
 
-def _views(what: Sequence[Resource]) -> dict[str, Command]:
-    return {name: view for resource in what for name, view in resource.views.items()}
-
-
-def _observation(what: Sequence[Resource], seen: Mapping[str, Completed]) -> Observation:
-    marks = {name: mark_of_netns(name) for name in resources.namespaces_of(what)}
-    return resources.observe(what, seen, marks)
-
-
-def resources_of(entries: Iterable[Entry]) -> list[Resource]:
-    """Return the resources of `entries` that can be looked for."""
-    return [entry.effect for entry in entries if entry.effect is not None]
-
-
-def state_of(entry: Entry, observation: Observation) -> Finding:
-    """Return the state of the resource of `entry`; one that cannot be looked for counts as existing."""
-    if entry.effect is None:
-        return Finding(ResourceState.STANDS)
-    return resources.state_of(entry.effect, observation, entry.mark, entry.former)
+def _observed(what: Collection[Resource], seen: Mapping[str, Completed]) -> Observation:
+    names = {name for resource in what if (name := resources.netns_of(resource)) is not None}
+    return resources.observe(what, seen, {name: mark_of_netns(name) for name in names})
 
 
 class _Rollback:
     def __init__(
         self, journal: Journal, agent: Agent, listener: Listener, also: Mapping[str, Command]
     ) -> None:
-        self.journal = journal
-        self.agent = agent
-        self.listener = listener
-        self.also = also
+        self.journal, self.agent, self.listener, self.also = journal, agent, listener, also
         self.result = Rollback()
         self.tried: dict[str, Completed] = {}
 
@@ -116,16 +100,16 @@ class _Rollback:
         if self.agent.target.ephemeral:
             try:
                 self._undo([entry for entry in entries if entry.certain])
-                self._look_again(())
+                self._look_again([])
             except IpvkitError as problem:
                 self.result.failure = problem
             return self.result
         try:
-            observation = look_for(resources_of(entries), self.agent, self._signal)
+            seen = look_for([entry.resource for entry in entries], self.agent, self._signal)
         except Exception as problem:
             self._without_a_look(entries, problem)
             return self.result
-        self._undo([entry for entry in entries if self._is_to_undo(entry, state_of(entry, observation))])
+        self._undo([entry for entry in entries if self._is_to_undo(entry, entry.state_in(seen))])
         self._look_again(self._tried())
         return self.result
 
@@ -134,7 +118,7 @@ class _Rollback:
             case ResourceState.HELD:
                 self.result.left.append(seen.why)
             case ResourceState.CHANGED:
-                self.result.alone[str(entry.effect)] = seen.why
+                self.result.alone[str(entry.resource)] = seen.why
                 self.journal.end((), (entry.id,))
             case ResourceState.GONE if not entry.certain:
                 self.journal.end((), (entry.id,))
@@ -149,7 +133,7 @@ class _Rollback:
         why = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)
         for entry in entries:
             if not entry.certain:
-                line = f"unknown whether it exists: {entry.effect or entry.undo}"
+                line = f"unknown whether it exists: {entry.resource}"
                 self.result.left.append(f"{line} ({' '.join(why.split())})")
 
     def _tried(self) -> list[Entry]:
@@ -157,20 +141,21 @@ class _Rollback:
 
     def _look_again(self, look_for_: Sequence[Entry]) -> None:
         """Report the leftovers of what was undone; where the look fails, by the exit code of the undo."""
-        found, observation = resources_of(look_for_), None
+        what, observation = [entry.resource for entry in look_for_], None
         try:
-            seen = ask(self.agent, {**self.also, **_views(found)}, on_signal=self._signal)
+            views = {**self.also, **resources.views_of(what)}
+            seen = look_at(self.agent, views, on_signal=self._signal)
             self.result.seen = {name: seen[name] for name in self.also}
-            observation = _observation(found, seen) if look_for_ else None
+            observation = _observed(what, seen) if what else None
         except Interrupted:
             raise
-        except Exception:  # noqa: S110
-            pass
+        except Exception as problem:
+            self.result.unseen = getattr(problem, "message", str(problem))
         for entry in reversed(self._tried()):
             completed = self.tried[entry.id]
             there = completed.exit_code != 0
-            if observation is not None and entry.effect is not None:
-                there = state_of(entry, observation).state in (ResourceState.STANDS, ResourceState.HELD)
+            if observation is not None and not isinstance(entry.resource, Command):
+                there = entry.state_in(observation).state in (ResourceState.STANDS, ResourceState.HELD)
             if there:
                 why = completed.stderr.strip() or "it still exists"
                 self.result.left.append(f"could not undo: {entry.undo}: {why}")

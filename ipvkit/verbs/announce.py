@@ -188,9 +188,9 @@ def _roll_back_former_run(announcement: Announcement, agent: Agent) -> None:
 def _with_nonlocal_bind(record: Journal, rounds: "_Rounds", began: Began, agent: Agent) -> Stopped:
     """Announce with the sysctl set, and restore it; the undo is on disk before the change."""
     announcement = began.announcement
-    effect = resources.Sysctl(NONLOCAL_BIND, 1, announcement.netns)
+    resource = resources.Sysctl(NONLOCAL_BIND, 1, announcement.netns)
     purpose = "let arping send from an address that is not the host's own"
-    record.begin([Entry(_SET, purpose, announcement.write(0), effect, former="0")])
+    record.begin([Entry(_SET, purpose, resource, former="0")])
     stopped = Stopped("error", 0, 0.0)
     try:
         execution.carry_out(agent, announcement.write(1))

@@ -7,7 +7,7 @@ from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.plan.resources import ResourceState
 from ipvkit.run.execution import signals_into
 from ipvkit.run.journal import Journal
-from ipvkit.run.rollback import Began, Finished, Stopping, look_for, resources_of, rollback, state_of
+from ipvkit.run.rollback import Began, Finished, Stopping, look_for, rollback
 from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.local import Local
 
@@ -24,9 +24,9 @@ def require_undoable(found: Journal, *, kept: bool) -> None:
 def previewed(found: Journal) -> Iterator[str]:
     """Yield the commands that would undo it now, and a comment for each resource that would be kept."""
     with Agent(Local(), SimpleQueue()) as agent:
-        observation = look_for(resources_of(found.entries.values()), agent)
+        observation = look_for([entry.resource for entry in found.entries.values()], agent)
     for entry in reversed(found.entries.values()):
-        seen = state_of(entry, observation)
+        seen = entry.state_in(observation)
         if seen.state is ResourceState.STANDS:
             yield str(entry.undo)
         elif seen.why:

@@ -119,8 +119,8 @@ def _held(request: checks.Request) -> str:
     """Return which other lab holds what is wanted, and what to type, or nothing."""
     names = {name for e in request.endpoints for name in (e.name, e.netns)} | set(request.links)
     for record in journal.records():
-        made = [entry.effect for entry in record.entries if isinstance(entry.effect, Netns | Link)]
-        held = [str(effect) for effect in made if effect.name in names]
+        made = [entry.resource for entry in record.entries if isinstance(entry.resource, Netns | Link)]
+        held = [str(resource) for resource in made if resource.name in names]
         if held:
             what = "down" if record.state is State.UP else "cleanup"
             return f"{journal.title(record.lab)} holds {checks.some(held)}: ipvkit {what} {record.lab}"

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from ipvkit.cli import main
 from ipvkit.core.errors import CommandFailed, MissingRequirement, UsageError
 from ipvkit.plan import resources
-from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl
+from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl, undo_of
 from ipvkit.run import journal
-from ipvkit.run.journal import Entry, Journal, State, started, taken_over, undo_of
+from ipvkit.run.journal import Entry, Journal, State, started, taken_over
 from strategies import addresses, interface_addresses, interface_names, ipv6_addresses, netns_names
 
 NAMES, SPACES = interface_names(), netns_names()
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def entry(id: str, effect: Resource, former: str = "") -> Entry:
-    return Entry(id, f"make {id}", undo_of(effect, former), effect, former)
+    return Entry(id, f"make {id}", effect, former)
 
 
 A, B = entry("x.1", Netns("a")), entry("x.2", Sysctl("net.ipv4.ip_nonlocal_bind", 1), "0")
@@ -71,7 +71,7 @@ def test_what_was_tampered_with_makes_no_other_command(effect: Resource, data: s
         )
     )
     try:
-        undo = resources.read(written).undo
+        undo = undo_of(resources.read(written))
     except UsageError:
         return
     assert undo.argv[0] in ("ip", "sysctl")

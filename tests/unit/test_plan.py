@@ -32,6 +32,7 @@ from ipvkit.lab import (
 )
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import Sysctl
 from ipvkit.plan.steps import Plan, Probe, Stage, Step, Undo
 from ipvkit.predict import State, after, next_phase, world_of
 from ipvkit.run.batches import jobs_of
@@ -447,5 +448,5 @@ def test_the_programs_of_a_plan_are_those_that_its_commands_start() -> None:
 
 
 def test_an_undo_is_completed_by_what_was_read_without_its_line_end() -> None:
-    undo = Undo(Command(("sysctl", "-w", "a.b=")), reads="x.1")
+    undo = Undo(Sysctl("a.b", 1), reads="x.1")
     assert undo.completed(" 7\n").argv == ("sysctl", "-w", "a.b=7")

@@ -262,7 +262,7 @@ def test_keep_undoes_nothing_and_tells_how_to(
 
 def test_what_another_lab_holds_is_told_with_what_to_type(run: Callable[..., Ran]) -> None:
     with journal.started("other") as ledger:
-        ledger.begin([Entry("x", "make it", Netns("test1").undo, Netns("test1"))])
+        ledger.begin([Entry("x", "make it", Netns("test1"))])
     code, _, err = run(but={"ip -json netns list": Answer('[{"name": "test1"}]')})
     assert code == 2
     assert err.splitlines()[-1] == "hint: lab other holds netns test1: ipvkit cleanup other"

@@ -387,12 +387,7 @@ LEFT: dict[str, Resource] = {
 def leave(run: journal.Journal) -> None:
     """Begin what is in LEFT, as a run does whose end nobody sees."""
     former = {id: "0" if isinstance(effect, Sysctl) else "" for id, effect in LEFT.items()}
-    run.begin(
-        [
-            journal.Entry(id, "leave it", journal.undo_of(effect, former[id]), effect, former[id])
-            for id, effect in LEFT.items()
-        ]
-    )
+    run.begin([journal.Entry(id, "leave it", effect, former[id]) for id, effect in LEFT.items()])
 
 
 def status() -> dict[str, Any]:

@@ -134,7 +134,7 @@ SHORT = Act(checks=(Check("mac1", "mac2", count=10), Check("mac2", "mac1", count
 
 
 def _undone(effect: Resource) -> Undo:
-    return Undo(effect.undo, effect)
+    return Undo(effect)
 
 
 def with_settings(plan: Plan) -> Plan:
@@ -143,7 +143,7 @@ def with_settings(plan: Plan) -> Plan:
     own = IPv4Interface((address, 32)).network
     route = ip.route_add(ip.RouteTo(own, dev="lo"))
     effect = Sysctl(key, 1)
-    undo = Undo(effect.undo, effect, reads="set.1", typical="0")
+    undo = Undo(effect, reads="set.1", typical="0")
     stages: tuple[Stage, ...] = (
         (Step("set.1", "read", sysctl.get_value(key)),),
         (Step("set.2", "write", sysctl.set_values({key: 1}), undo),),

@@ -23,7 +23,7 @@ from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Link, Netns, Sysctl
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine, journal
-from ipvkit.run.journal import Entry, Journal, started, taken_over, undo_of
+from ipvkit.run.journal import Entry, Journal, started, taken_over
 from ipvkit.run.rollback import Finished, Rollback, rollback
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets.agent import Agent
@@ -289,7 +289,7 @@ def test_a_namespace_that_holds_somebody_elses_link_stays_until_it_holds_none(
     taken, _ = undone(up, machine)
     assert taken.left == ["netns test1 has links of another user: nic"]
     assert machine.links["test1", "nic"] == (77, None)
-    assert [entry.effect for entry in up.entries.values()] == [Netns("test1", ("test1",))]
+    assert [entry.resource for entry in up.entries.values()] == [Netns("test1", ("test1",))]
     del machine.links["test1", "nic"]
     assert undone(up, machine)[1] == ["ip netns del test1"]
     assert machine.state == Machine().state
@@ -297,8 +297,7 @@ def test_a_namespace_that_holds_somebody_elses_link_stays_until_it_holds_none(
 
 def test_a_sysctl_that_somebody_else_has_set_is_left_alone(machine: Machine) -> None:
     ledger = Journal()
-    undo = undo_of(Sysctl(NONLOCAL_BIND, 1), "0")
-    ledger.begin([Entry("x", "set it", undo, Sysctl(NONLOCAL_BIND, 1), "0")])
+    ledger.begin([Entry("x", "set it", Sysctl(NONLOCAL_BIND, 1), "0")])
     machine.sysctls[NONLOCAL_BIND] = "2"
     taken, lines = undone(ledger, machine)
     assert lines == []
@@ -318,7 +317,7 @@ def test_a_link_of_that_name_that_is_another_one_is_left_alone(
 ) -> None:
     machine.links[None, "mine"] = (5, "ipvlan")
     ledger = Journal()
-    ledger.begin([Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
+    ledger.begin([Entry("x", "make it", Link("mine", "ipvlan"))])
     ledger.end(["x"], [])
     machine.links[None, "mine"] = now
     taken, lines = undone(ledger, machine)
@@ -329,7 +328,7 @@ def test_a_link_of_that_name_that_is_another_one_is_left_alone(
 def test_a_link_that_was_renamed_is_named_and_stays_in_the_ledger(machine: Machine) -> None:
     machine.links[None, "mine"] = (5, "ipvlan")
     ledger = Journal()
-    ledger.begin([Entry("x", "make it", Link("mine", "ipvlan").undo, Link("mine", "ipvlan"))])
+    ledger.begin([Entry("x", "make it", Link("mine", "ipvlan"))])
     ledger.end(["x"], [])
     machine.links[None, "yours"] = machine.links.pop((None, "mine"))
     taken, lines = undone(as_read(ledger), machine)
