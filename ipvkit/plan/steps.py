@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipvkit.core.command import Command
 from ipvkit.core.values import Address
 from ipvkit.lab import Attempt, Check, Lab, Outcome, Phase
-from ipvkit.plan.resources import Resource, undo_of
+from ipvkit.plan.resources import Resource, Sysctl, undo_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,11 @@ class Plan:
         return tuple(s for s in reversed(list(self.steps)) if s.undo is not None and s.id not in settled)
 
     @property
+    def resources(self) -> list[Resource]:
+        """What the steps create, in order."""
+        return [step.undo.resource for step in self.steps if step.undo is not None]
+
+    @property
     def programs(self) -> tuple[str, ...]:
         """The programs that the commands need, sorted."""
         names = {step.command.argv[0] for step in self.steps}
@@ -105,8 +110,7 @@ class Plan:
     @property
     def sysctls(self) -> tuple[str, ...]:
         """The sysctls that are read, and put back to what they were."""
-        reading = {step.undo.reads for step in self.steps if step.undo is not None}
-        return tuple(step.command.argv[-1] for step in self.steps if step.id in reading)
+        return tuple(one.key for one in self.resources if isinstance(one, Sysctl))
 
 
 class Steps:

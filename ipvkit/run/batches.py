@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.lab import BATCH_FROM, LAN, PING_INTERVAL_S, PING_WAIT_S, Check, Prober
 from ipvkit.plan.acts import REAL_WAIT_S
-from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step
+from ipvkit.plan.steps import Plan, Probe, Stage, Step
+from ipvkit.run.journal import Entry
 from ipvkit.tools import fping
 from ipvkit.tools.ip import batch, line_of
+
+T = TypeVar("T")
 
 _MOST_PURPOSES = 2
 
@@ -37,24 +41,18 @@ class Job:
         """Its checks."""
         return tuple(step.probe for step in self.steps if step.probe is not None)
 
-    @property
-    def only_asks(self) -> bool:
-        """Whether there is nothing to undo after it."""
-        return all(step.undo is None for step in self.steps)
-
 
 def jobs_of(plan: Plan, prober: Prober = "ping") -> dict[str, list[list[Job]]]:
     """Return the jobs of each section of `plan` by its name, in stages; those of a stage run concurrently."""
-    return {section.name: _jobs(plan, section, prober) for section in plan.sections}
-
-
-def _jobs(plan: Plan, section: Section, prober: Prober) -> list[list[Job]]:
-    batched = section.name == LAN or plan.lab.in_batches
-    stages = _batched(section.stages) if batched else [list(map(_alone, stage)) for stage in section.stages]
-    if prober == "fping":
-        wait_s = PING_WAIT_S if plan.lab.simulated else REAL_WAIT_S
-        stages = [_with_fping(stage, wait_s) for stage in stages]
-    return stages
+    jobs = {}
+    for section in plan.sections:
+        batched = section.name == LAN or plan.lab.in_batches
+        stages = _batched(section.stages) if batched else [list(map(_alone, one)) for one in section.stages]
+        if prober == "fping":
+            wait_s = PING_WAIT_S if plan.lab.simulated else REAL_WAIT_S
+            stages = [_with_fping(stage, wait_s) for stage in stages]
+        jobs[section.name] = stages
+    return jobs
 
 
 def _alone(step: Step) -> Job:
@@ -86,90 +84,86 @@ def _batched(stages: Iterable[Stage]) -> list[list[Job]]:
     return [*done, _batches(row)] if row else done
 
 
-def _batches(steps: Sequence[Step]) -> list[Job]:
+def _batches(steps: Iterable[Step]) -> list[Job]:
     """Return `steps` with those of each namespace in one job, or in several where they are many."""
-    by_netns: dict[str | None, list[Step]] = {}
+    by_netns: dict[str | None, list[tuple[Step, str]]] = {}
     for step in steps:
         if (line := line_of(step.command)) is not None:
-            by_netns.setdefault(line.netns, []).append(step)
-    most = _LINES_A_PROCESS
+            by_netns.setdefault(line.netns, []).append((step, line.text))
     return [
-        _batch(netns, found[i : i + most])
-        for netns, found in by_netns.items()
-        for i in range(0, len(found), most)
+        _batch(netns, some) for netns, found in by_netns.items() for some in _split(found, _LINES_A_PROCESS)
     ]
 
 
-def _batch(netns: str | None, steps: Sequence[Step]) -> Job:
-    if len(steps) == 1:
-        return _alone(steps[0])
-    lines = [line.text for step in steps if (line := line_of(step.command)) is not None]
-    return Job(_id(steps), _purposes(steps), batch(lines, netns), tuple(steps))
+def _split(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Return `items` in sequences of `most` items, and the rest."""
+    return [items[i : i + most] for i in range(0, len(items), most)]
 
 
-def _id(steps: Sequence[Step]) -> str:
-    return f"{steps[0].id}+{len(steps) - 1}" if len(steps) > 1 else steps[0].id
-
-
-def _purposes(steps: Sequence[Step]) -> str:
+def _batch(netns: str | None, found: Sequence[tuple[Step, str]]) -> Job:
+    if len(found) == 1:
+        return _alone(found[0][0])
+    steps, lines = zip(*found, strict=True)
     purposes = list(dict.fromkeys(step.purpose for step in steps))
     more = len(purposes) - _MOST_PURPOSES
-    return "; ".join(purposes[:_MOST_PURPOSES]) + (f"; and {more} more" if more > 0 else "")
+    purpose = "; ".join(purposes[:_MOST_PURPOSES]) + (f"; and {more} more" if more > 0 else "")
+    return Job(_id(steps), purpose, batch(lines, netns), steps)
 
 
 def _with_fping(stage: list[Job], wait_s: float) -> list[Job]:
     """Return `stage` with the pings of each source that differ in their destination only in one process."""
-    together: dict[object, list[Step]] = {}
+    together: dict[object, list[Job]] = {}
     for job in stage:
-        check = job.steps[0].probe.check if job.probes and job.steps[0].probe else None
-        # Only ping prints the timestamps that show how long a watched path lived.
-        plain = isinstance(check, Check) and check.watch is None
-        key = (check.source, check.count, check.size) if isinstance(check, Check) and plain else job.id
-        together.setdefault(key, []).extend(job.steps)
-    alone = {job.id: job for job in stage}
-    most = _HOSTS_A_PROCESS
+        key: object = job.id
+        match job.probes:
+            # Only ping prints the timestamps that show how long a watched path lived.
+            case [Probe(Check(watch=None) as check)]:
+                key = (check.source, check.count, check.size)
+        together.setdefault(key, []).append(job)
     return [
-        alone[key] if isinstance(key, str) else _fping(found[i : i + most], wait_s)
+        some[0] if isinstance(key, str) else _fping(some, wait_s)
         for key, found in together.items()
-        for i in range(0, len(found), most)
+        for some in _split(found, _HOSTS_A_PROCESS)
     ]
 
 
-def _fping(steps: Sequence[Step], wait_s: float) -> Job:
-    probes = [step.probe for step in steps if step.probe is not None]
+def _fping(jobs: Sequence[Job], wait_s: float) -> Job:
+    probes = [probe for job in jobs for probe in job.probes]
     check = probes[0].check
     if not isinstance(check, Check):
         raise TypeError(f"{check} is not a check")
-    addresses = [probe.address for probe in probes if probe.address is not None]
-    command = fping.fping(
-        addresses, count=check.count, interval=PING_INTERVAL_S, wait=wait_s, size=check.size
-    )
-    words = steps[0].command.argv
+    hosts = [probe.address for probe in probes if probe.address is not None]
+    command = fping.fping(hosts, count=check.count, interval=PING_INTERVAL_S, wait=wait_s, size=check.size)
+    words = jobs[0].command.argv
     netns = words[3] if words[:3] == ("ip", "netns", "exec") else None
-    others = "" if len(steps) == 1 else f" and {len(steps) - 1} others"
-    return Job(_id(steps), f"ping {check}{others}", in_netns(netns, command), tuple(steps))
+    others = "" if len(jobs) == 1 else f" and {len(jobs) - 1} others"
+    steps = tuple(step for job in jobs for step in job.steps)
+    return Job(_id(jobs), f"ping {check}{others}", in_netns(netns, command), steps)
 
 
-def undo_jobs(entries: Iterable[tuple[str, str, Command]]) -> list[tuple[tuple[str, ...], Job]]:
-    """Return the processes that undo `entries` (id, purpose, command), in that order, each after the ids.
+def undo_jobs(entries: Iterable[Entry]) -> list[tuple[Sequence[Entry], Job]]:
+    """Return the processes that undo `entries`, in that order, each after the entries that it undoes.
 
     Many consecutive ones in the machine's namespace are the lines of a batch, which continues after a line
     that fails.
     """
-    done: list[tuple[tuple[str, ...], Job]] = []
-    for inside, found in groupby(entries, key=lambda entry: _batchable(entry[2])):
+    done: list[tuple[Sequence[Entry], Job]] = []
+    for batchable, found in groupby(entries, key=lambda entry: _is_line(entry.undo)):
         row = list(found)
-        if not inside or len(row) < BATCH_FROM:
-            done += [((id,), Job(id, purpose, command)) for id, purpose, command in row]
+        if not batchable or len(row) < BATCH_FROM:
+            done += [([entry], Job(entry.id, entry.purpose, entry.undo)) for entry in row]
             continue
-        for i in range(0, len(row), _LINES_A_PROCESS):
-            some = row[i : i + _LINES_A_PROCESS]
-            lines = [line.text for _, _, command in some if (line := line_of(command)) is not None]
-            id, purpose = f"{some[0][0]}+{len(some) - 1}", f"{some[0][1]}; and {len(some) - 1} more"
-            done.append((tuple(id for id, _, _ in some), Job(id, purpose, batch(lines, force=True))))
+        for some in _split(row, _LINES_A_PROCESS):
+            lines = [line.text for entry in some if (line := line_of(entry.undo)) is not None]
+            purpose = f"{some[0].purpose}; and {len(some) - 1} more"
+            done.append((some, Job(_id(some), purpose, batch(lines, force=True))))
     return done
 
 
-def _batchable(command: Command) -> bool:
+def _is_line(command: Command) -> bool:
     line = line_of(command)
     return line is not None and line.netns is None
+
+
+def _id(together: Sequence[Job | Step | Entry]) -> str:
+    return together[0].id + (f"+{len(together) - 1}" if len(together) > 1 else "")

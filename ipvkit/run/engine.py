@@ -1,11 +1,11 @@
 """Runs a Plan through the agent of a target, undoes it, and reports each process as it begins and ends."""
 
-import signal
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, IpvkitError, UsageError
@@ -101,36 +101,24 @@ def run_concurrently(
     """Run each of `plans` on a separate `target`, `at_once` of them at a time; a signal ends them all."""
     inboxes: list[Inbox] = [SimpleQueue() for _ in plans]
     news: Inbox = SimpleQueue()
-    lock, free = threading.Lock(), threading.BoundedSemaphore(at_once)
+    lock = threading.Lock()
 
     def report(event: Began | Finished | Stopping) -> None:
         with lock:
             listener(event)
 
-    def run_one(number: int) -> None:
-        with free:
-            try:
-                inbox = inboxes[number]
-                result = run(plans[number], target, report, timeout_s=timeout_s, inbox=inbox, prober=prober)
-                news.put((number, result))
-            except BaseException as problem:
-                news.put((number, problem))
-
-    done: dict[int, Run] = {}
-    with signals_into(news):
-        for number in range(len(plans)):
-            threading.Thread(target=run_one, args=(number,), daemon=True).start()
-        while len(done) < len(plans):
-            what = news.get()
-            if isinstance(what, Signal):
+    with signals_into(news), ThreadPoolExecutor(at_once) as pool:
+        running = [
+            pool.submit(run, plan, target, report, timeout_s=timeout_s, inbox=inbox, prober=prober)
+            for plan, inbox in zip(plans, inboxes, strict=True)
+        ]
+        for future in running:
+            future.add_done_callback(news.put)
+        for _ in range(len(plans)):
+            while isinstance(what := news.get(), Signal):
                 for inbox in inboxes:
                     inbox.put(what)
-                continue
-            number, result = what
-            if isinstance(result, BaseException):
-                raise result
-            done[number] = result
-    return [done[number] for number in range(len(plans))]
+    return [future.result() for future in running]
 
 
 def steps_done(job: Job, completed: Completed) -> int | None:
@@ -145,25 +133,12 @@ def steps_done(job: Job, completed: Completed) -> int | None:
     return failed[0].line - 1 if failed else None
 
 
-def _failed(job: Job, completed: Completed) -> IpvkitError:
-    id, purpose, output = job.id, job.purpose, completed.stderr.strip() or completed.stdout.strip()
-    failed = failed_lines(completed.stderr)
-    if len(job.steps) > 1 and failed and failed[0].line <= len(job.steps):
-        step, output = job.steps[failed[0].line - 1], failed[0].said
-        id, purpose = step.id, step.purpose
-    message = f"{id}, {purpose}, {how_it_ended(completed)}"
-    return CommandFailed(message, _UNDONE, command=str(job.command), stderr=output)
-
-
 class _Engine:
     def __init__(
         self, result: Run, agent: Agent, listener: Listener, deadline: float, journal: Journal
     ) -> None:
-        self.result = result
-        self.agent = agent
-        self.listener = listener
+        self.result, self.agent, self.listener, self.journal = result, agent, listener, journal
         self.deadline = deadline
-        self.journal = journal
         self.views = views_of(result.plan)
         self.gone = False
         """Whether the target has ended, with everything in it."""
@@ -222,8 +197,7 @@ class _Engine:
 
     def _refuse_what_is_there(self, seen: Mapping[str, Completed]) -> None:
         """Raise UsageError if a resource that the plan creates exists already: it belongs to another user."""
-        undos = [step.undo for step in self.result.plan.steps if step.undo is not None]
-        made = [undo.resource for undo in undos if is_new(undo.resource)]
+        made = [resource for resource in self.result.plan.resources if is_new(resource)]
         found = resources.observe(made, seen, {})
         there = dict.fromkeys(
             str(one) for one in made if state_of(one, found).state is not ResourceState.GONE
@@ -242,7 +216,12 @@ class _Engine:
 
     def _stage(self, stage: Sequence[Job]) -> None:
         """Run the jobs of a stage concurrently; raise the failure, after all of them have ended."""
-        self._raise_if_signalled()
+        news = next_of(self.agent.inbox, 0.0)
+        if isinstance(news, Signal):
+            self.listener(Stopping(news.name))
+            if self.agent.target.ephemeral:
+                self._kill()
+            raise interrupted(news, _UNDONE)
         if not stage:
             return
         require_for(job.command for job in stage)
@@ -268,29 +247,31 @@ class _Engine:
         for job in (job for job in jobs.values() if not is_quick(job.command)):
             self.listener(Began(job))
         while waiting:
-            news = next_of(self.agent.inbox, deadline)
-            if isinstance(news, Ended):
-                if news.key not in waiting:
-                    continue
-                job = waiting.pop(news.key)
-                if news.completed is None:
-                    started.discard(job.id)
-                else:
-                    failure = self._take_in(job, news.completed, failure, killed=killed)
-            elif isinstance(news, Signal):
-                self.listener(Stopping(news.name))
-                failure = interrupted(news, _UNDONE)
-                deadline = min(deadline, time.monotonic() + BOUND_S)
-                killed = self._stop(waiting) or killed
-            else:
-                late = CommandFailed("the run did not end in time", f"raise --timeout; {_UNDONE}")
-                failure = failure or late
-                killed = True
-                self._kill()
+            match next_of(self.agent.inbox, deadline):
+                case Ended(key, completed) if key in waiting:
+                    job = waiting.pop(key)
+                    if completed is None:
+                        started.discard(key)
+                        continue
+                    if is_quick(job.command):
+                        self.listener(Began(job))
+                    self.result.completed[key] = completed
+                    self.listener(Finished(job, completed))
+                    if completed.exit_code not in job.command.ok and failure is None:
+                        failure = self._failed(job, completed, killed=killed)
+                case Signal() as news:
+                    self.listener(Stopping(news.name))
+                    failure = interrupted(news, _UNDONE)
+                    deadline = min(deadline, time.monotonic() + BOUND_S)
+                    killed = self._stop(waiting.values()) or killed
+                case None:
+                    late = CommandFailed("the run did not end in time", f"raise --timeout; {_UNDONE}")
+                    failure, killed = failure or late, True
+                    self._kill()
         if failure is not None:
             raise failure
 
-    def _stop(self, waiting: Iterable[str]) -> bool:
+    def _stop(self, waiting: Iterable[Job]) -> bool:
         """Begin no other job and kill the checks; let a job that changes something end, to know what it did.
 
         An ephemeral target is killed instead; return whether it was.
@@ -299,9 +280,8 @@ class _Engine:
             self._kill()
             return True
         self.agent.rest()
-        jobs = {j.id: j for stages in self.result.jobs.values() for stage in stages for j in stage}
-        for job in (jobs[id] for id in waiting):
-            if job.only_asks and not is_quick(job.command):
+        for job in waiting:
+            if not is_quick(job.command) and all(step.undo is None for step in job.steps):
                 self.agent.stop(job.id)
         return False
 
@@ -309,16 +289,7 @@ class _Engine:
         self.agent.kill()
         self.gone = self.agent.target.ephemeral
 
-    def _take_in(
-        self, job: Job, completed: Completed, failure: IpvkitError | None, *, killed: bool
-    ) -> IpvkitError | None:
-        """Record how a job has ended; return the failure of the run."""
-        if is_quick(job.command):
-            self.listener(Began(job))
-        self.result.completed[job.id] = completed
-        self.listener(Finished(job, completed))
-        if completed.exit_code in job.command.ok or failure is not None:
-            return failure
+    def _failed(self, job: Job, completed: Completed, *, killed: bool) -> CommandFailed:
         if completed is KILLED and not killed:
             self.gone = self.agent.target.ephemeral
             return CommandFailed(
@@ -326,7 +297,13 @@ class _Engine:
                 "`ipvkit doctor` shows what works here",
                 stderr=self.agent.complaint,
             )
-        return _failed(job, completed)
+        at: Job | Step = job
+        output = completed.stderr.strip() or completed.stdout.strip()
+        failed = failed_lines(completed.stderr)
+        if len(job.steps) > 1 and failed and failed[0].line <= len(job.steps):
+            at, output = job.steps[failed[0].line - 1], failed[0].said
+        message = f"{at.id}, {at.purpose}, {how_it_ended(completed)}"
+        return CommandFailed(message, _UNDONE, command=str(job.command), stderr=output)
 
     def _entry(self, step: Step, undo: Undo) -> Entry:
         """Return the journal entry of `step`; raise CommandFailed where the former value is not a number."""
@@ -348,22 +325,10 @@ class _Engine:
             completed = self.result.completed.get(job.id)
             happened = None if completed is None else steps_done(job, completed)
             happened = happened if job.id in started else 0
-            if completed is not None and completed.exit_code in job.command.ok:
-                undone += [id for step in job.steps for id in step.cancels_undo_of]
-            elif len(job.steps) > 1 and happened is not None:
-                undone += [id for step in job.steps[:happened] for id in step.cancels_undo_of]
+            all_done = completed is not None and completed.exit_code in job.command.ok
+            for step in job.steps if all_done else job.steps[: happened or 0]:
+                undone += step.cancels_undo_of
             for number, step in enumerate(job.steps):
                 if step.undo is not None and happened is not None:
                     (done if number < happened else undone).append(step.id)
         self.journal.end(done, undone)
-
-    def _raise_if_signalled(self) -> None:
-        try:
-            news = self.agent.inbox.get_nowait()
-        except Empty:
-            return
-        if isinstance(news, Signal):
-            self.listener(Stopping(signal.Signals(news.number).name))
-            if self.agent.target.ephemeral:
-                self._kill()
-            raise interrupted(news, _UNDONE)

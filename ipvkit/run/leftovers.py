@@ -110,10 +110,7 @@ def words_of(plan: Plan) -> frozenset[str]:
     """Return the words that make a line of `Snapshot` concern `plan`: names, addresses, sysctls."""
     names = {parent.name for parent in plan.lab.parents}
     names |= {name for endpoint in plan.lab.endpoints for name in (endpoint.name, endpoint.netns)}
-    for step in plan.steps:
-        match step.undo and step.undo.resource:
-            case Netns(name) | Link(name):
-                names.add(name)
+    names |= {resource.name for resource in plan.resources if isinstance(resource, Netns | Link)}
     addresses = {str(own.ip) for endpoint in plan.lab.endpoints for own in endpoint.addresses}
     return frozenset(names | addresses | set(plan.sysctls))
 

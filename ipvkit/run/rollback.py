@@ -164,36 +164,34 @@ class _Rollback:
 
     def _undo(self, entries: Sequence[Entry]) -> None:
         """Undo `entries` one after another, many in one process where they form a batch."""
-        jobs = {job.id: (ids, job) for ids, job in undo_jobs((e.id, e.purpose, e.undo) for e in entries)}
+        jobs = {job.id: (undone, job) for undone, job in undo_jobs(entries)}
         commands = {id: job.command for id, (_, job) in jobs.items()}
-        done: set[str] = set()
         try:
             for id, completed in in_order(self.agent, commands, self._signal):
-                done.add(id)
-                self._take(*jobs[id], completed)
+                self._take(*jobs.pop(id), completed)
         except IpvkitError as problem:
             if self.agent.target.ephemeral:
                 raise
-            for ids, job in (what for id, what in jobs.items() if id not in done):
-                self._take(ids, job, Completed(127, "", problem.message, 0.0))
+            for undone, job in jobs.values():
+                self._take(undone, job, Completed(127, "", problem.message, 0.0))
 
     def _signal(self, news: Signal) -> None:
         self._report(Stopping(news.name))
         if self.agent.target.ephemeral:
             raise interrupted(news, ENDED)
 
-    def _take(self, ids: tuple[str, ...], job: Job, completed: Completed) -> None:
-        """Record how an undo has ended, for each of the `ids` that it undoes."""
+    def _take(self, undone: Sequence[Entry], job: Job, completed: Completed) -> None:
+        """Record how a process has ended, for each of the entries that it undoes."""
         finished = Finished(job, completed, undoing=True)
         self.result.undone.append(finished)
         self._report(Began(job, undoing=True))
         self._report(finished)
         failed = {line.line: line.said for line in failed_lines(completed.stderr)}
-        for number, id in enumerate(ids, 1):
+        for number, entry in enumerate(undone, 1):
             # A batch names the lines that failed; the others have succeeded, unless it was killed.
-            done = len(ids) > 1 and completed.exit_code > 0 and failed and number not in failed
+            done = len(undone) > 1 and completed.exit_code > 0 and failed and number not in failed
             own = replace(completed, stderr=failed.get(number, completed.stderr))
-            self.tried[id] = replace(completed, exit_code=0) if done else own
+            self.tried[entry.id] = replace(completed, exit_code=0) if done else own
 
     def _report(self, event: Began | Finished | Stopping) -> None:
         """Report an event; a listener that fails does not stop the undo."""
