@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from ipvkit.core.command import Completed
-from ipvkit.core.errors import CommandFailed, IpvkitError, UsageError
+from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, UsageError
 from ipvkit.lab import Prober
 from ipvkit.plan import resources
 from ipvkit.plan.resources import ResourceState, is_new, is_number, state_of
@@ -140,14 +140,15 @@ class _Engine:
         self.result, self.agent, self.listener, self.journal = result, agent, listener, journal
         self.deadline = deadline
         self.views = views_of(result.plan)
-        self.gone = False
-        """Whether the target has ended, with everything in it."""
+        self.killed = self.gone = False
+        """Whether the agent was killed, and whether the target has ended, with everything in it."""
 
     def run(self, *, keep: bool) -> None:
         result = self.result
         before: Snapshot | None = None
         try:
-            seen = self._look()
+            # A guest has to start first, which may take a while.
+            seen = look_at(self.agent, self.views, max(BOUND_S, self.deadline - time.monotonic()))
             result.kernel = self.agent.kernel
             before = snapshot_of(seen)
             self._refuse_what_is_there(seen)
@@ -161,11 +162,6 @@ class _Engine:
         finally:
             if not result.kept:
                 self._undo(before)
-
-    def _look(self) -> dict[str, Completed]:
-        # A guest has to start first, which may take a while.
-        bound_s = max(BOUND_S, self.deadline - time.monotonic())
-        return look_at(self.agent, self.views, bound_s)
 
     def _undo(self, before: Snapshot | None) -> None:
         result = self.result
@@ -216,12 +212,8 @@ class _Engine:
 
     def _stage(self, stage: Sequence[Job]) -> None:
         """Run the jobs of a stage concurrently; raise the failure, after all of them have ended."""
-        news = next_of(self.agent.inbox, 0.0)
-        if isinstance(news, Signal):
-            self.listener(Stopping(news.name))
-            if self.agent.target.ephemeral:
-                self._kill()
-            raise interrupted(news, _UNDONE)
+        if isinstance(news := next_of(self.agent.inbox, 0.0), Signal):
+            raise self._stopped(news, ())
         if not stage:
             return
         require_for(job.command for job in stage)
@@ -241,7 +233,7 @@ class _Engine:
         """Run `jobs` until all have ended, or time is up; raise the first failure."""
         waiting = dict(jobs)
         failure: IpvkitError | None = None
-        deadline, killed = self.deadline, False
+        deadline = self.deadline
         start(self.agent, {id: job.command for id, job in jobs.items()})
         started.update(jobs)
         for job in (job for job in jobs.values() if not is_quick(job.command)):
@@ -258,39 +250,38 @@ class _Engine:
                     self.result.completed[key] = completed
                     self.listener(Finished(job, completed))
                     if completed.exit_code not in job.command.ok and failure is None:
-                        failure = self._failed(job, completed, killed=killed)
+                        failure = self._failed(job, completed)
                 case Signal() as news:
-                    self.listener(Stopping(news.name))
-                    failure = interrupted(news, _UNDONE)
+                    failure = self._stopped(news, waiting.values())
                     deadline = min(deadline, time.monotonic() + BOUND_S)
-                    killed = self._stop(waiting.values()) or killed
                 case None:
                     late = CommandFailed("the run did not end in time", f"raise --timeout; {_UNDONE}")
-                    failure, killed = failure or late, True
+                    failure = failure or late
                     self._kill()
         if failure is not None:
             raise failure
 
-    def _stop(self, waiting: Iterable[Job]) -> bool:
+    def _stopped(self, news: Signal, waiting: Iterable[Job]) -> Interrupted:
         """Begin no other job and kill the checks; let a job that changes something end, to know what it did.
 
-        An ephemeral target is killed instead; return whether it was.
+        An ephemeral target is killed instead. Return the failure of the run.
         """
+        self.listener(Stopping(news.name))
         if self.agent.target.ephemeral:
             self._kill()
-            return True
+            return interrupted(news, _UNDONE)
         self.agent.rest()
         for job in waiting:
             if not is_quick(job.command) and all(step.undo is None for step in job.steps):
                 self.agent.stop(job.id)
-        return False
+        return interrupted(news, _UNDONE)
 
     def _kill(self) -> None:
         self.agent.kill()
-        self.gone = self.agent.target.ephemeral
+        self.killed, self.gone = True, self.agent.target.ephemeral
 
-    def _failed(self, job: Job, completed: Completed, *, killed: bool) -> CommandFailed:
-        if completed is KILLED and not killed:
+    def _failed(self, job: Job, completed: Completed) -> CommandFailed:
+        if completed is KILLED and not self.killed:
             self.gone = self.agent.target.ephemeral
             return CommandFailed(
                 f"the target {self.result.target} ended before the plan did",

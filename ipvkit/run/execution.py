@@ -107,40 +107,26 @@ def ask(
     seen: dict[str, Completed] = {}
     left = iter(views.items())
     while some := dict(islice(left, CONCURRENT)):
-        seen |= _ask(agent, some, bound_s, on_signal)
-    return seen
-
-
-def _ask(
-    agent: Agent,
-    views: Mapping[str, Command],
-    bound_s: float,
-    on_signal: Callable[[Signal], None] | None,
-) -> dict[str, Completed]:
-    # Each question has new keys, so a late answer does not count for the next one.
-    waiting = {f"question {next(_QUESTIONS)}": name for name in views}
-    seen: dict[str, Completed] = {}
-    start(agent, {key: views[name] for key, name in waiting.items()})
-    while waiting:
-        news = next_of(agent.inbox, time.monotonic() + bound_s)
-        if isinstance(news, Ended):
-            name = waiting.pop(news.key, None)
-            if name is not None and news.completed is not None:
-                seen[name] = news.completed
-            continue
-        if news is not None and on_signal is not None:
-            on_signal(news)
-            continue
-        late = str(views[next(iter(waiting.values()))])
-        agent.kill()
-        if news is None:
-            raise CommandFailed(f"no answer within {bound_s:.0f} s", command=late)
-        raise interrupted(news, "nothing was changed")
-    absent = [name for name in views if name not in seen]
-    if absent:
-        raise CommandFailed(
-            "the command was not started", command=str(views[absent[0]]), stderr=agent.complaint
-        )
+        # Each question has new keys, so a late answer does not count for the next one.
+        waiting = {f"question {next(_QUESTIONS)}": name for name in some}
+        start(agent, {key: views[name] for key, name in waiting.items()})
+        while waiting:
+            news = next_of(agent.inbox, time.monotonic() + bound_s)
+            if isinstance(news, Ended):
+                name = waiting.pop(news.key, None)
+                if name is not None and news.completed is not None:
+                    seen[name] = news.completed
+            elif news is not None and on_signal is not None:
+                on_signal(news)
+            else:
+                agent.kill()
+                if news is not None:
+                    raise interrupted(news, "nothing was changed")
+                late = str(views[next(iter(waiting.values()))])
+                raise CommandFailed(f"no answer within {bound_s:.0f} s", command=late)
+        if absent := [view for name, view in some.items() if name not in seen]:
+            what = "the command was not started"
+            raise CommandFailed(what, command=str(absent[0]), stderr=agent.complaint)
     return seen
 
 

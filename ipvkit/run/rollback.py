@@ -97,20 +97,26 @@ class _Rollback:
 
     def run(self) -> Rollback:
         entries = list(reversed(self.journal.entries.values()))
+        certain = [entry for entry in entries if entry.certain]
         if self.agent.target.ephemeral:
             try:
-                self._undo([entry for entry in entries if entry.certain])
-                self._look_again([])
+                self._undo(certain)
+                self._look_again()
             except IpvkitError as problem:
                 self.result.failure = problem
             return self.result
         try:
             seen = look_for([entry.resource for entry in entries], self.agent, self._signal)
         except Exception as problem:
-            self._without_a_look(entries, problem)
+            # The owner of the others is unknown.
+            self._undo(certain)
+            self._look_again()
+            why = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)
+            unknown = [f"unknown whether it exists: {e.resource}" for e in entries if not e.certain]
+            self.result.left += [f"{line} ({' '.join(why.split())})" for line in unknown]
             return self.result
         self._undo([entry for entry in entries if self._is_to_undo(entry, entry.state_in(seen))])
-        self._look_again(self._tried())
+        self._look_again()
         return self.result
 
     def _is_to_undo(self, entry: Entry, seen: Finding) -> bool:
@@ -126,22 +132,11 @@ class _Rollback:
                 return True
         return False
 
-    def _without_a_look(self, entries: list[Entry], problem: Exception) -> None:
-        """Undo the steps that have certainly happened; report the others, the owner of which is unknown."""
-        self._undo([entry for entry in entries if entry.certain])
-        self._look_again(self._tried())
-        why = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)
-        for entry in entries:
-            if not entry.certain:
-                line = f"unknown whether it exists: {entry.resource}"
-                self.result.left.append(f"{line} ({' '.join(why.split())})")
-
-    def _tried(self) -> list[Entry]:
-        return [entry for id, entry in self.journal.entries.items() if id in self.tried]
-
-    def _look_again(self, look_for_: Sequence[Entry]) -> None:
+    def _look_again(self) -> None:
         """Report the leftovers of what was undone; where the look fails, by the exit code of the undo."""
-        what, observation = [entry.resource for entry in look_for_], None
+        tried = [entry for id, entry in self.journal.entries.items() if id in self.tried]
+        what = [] if self.agent.target.ephemeral else [entry.resource for entry in tried]
+        observation = None
         try:
             views = {**self.also, **resources.views_of(what)}
             seen = look_at(self.agent, views, on_signal=self._signal)
@@ -151,7 +146,7 @@ class _Rollback:
             raise
         except Exception as problem:
             self.result.unseen = getattr(problem, "message", str(problem))
-        for entry in reversed(self._tried()):
+        for entry in reversed(tried):
             completed = self.tried[entry.id]
             there = completed.exit_code != 0
             if observation is not None and not isinstance(entry.resource, Command):
