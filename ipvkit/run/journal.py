@@ -5,7 +5,6 @@ and what is undone. The run and each command that it has started hold a lock on 
 process gets that lock, all of them have ended.
 """
 
-import errno
 import fcntl
 import json
 import os
@@ -14,7 +13,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -168,7 +167,10 @@ class Journal:
                 if number > 1:
                     self._take(record)
                     continue
-                self.header = _checked(record)
+                types = {"pid": int, "started": str, "boot": str, "netns": int}
+                if record["schema"] != SCHEMA or not all(isinstance(record[k], types[k]) for k in types):
+                    raise UsageError("invalid header")
+                self.header = record
                 if record["boot"] != _boot():
                     break
             except (AttributeError, KeyError, TypeError, ValueError, UsageError):
@@ -257,10 +259,8 @@ def taken_over(lab: str) -> Iterator[Journal | None]:
         return
     except OSError as problem:
         raise CommandFailed(f"the journal of {title(lab)} cannot be read: {problem.strerror}") from None
-    try:
+    with closing(journal):
         yield journal
-    finally:
-        journal.close()
 
 
 class State(StrEnum):
@@ -299,27 +299,24 @@ def records() -> list[Record]:
 
 def _record(place: int, lab: str) -> Record | None:
     """Return what the journal of `lab` records; remove one that is empty and not locked."""
-    try:
-        file = _open(place, lab, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    except (OSError, MissingRequirement):
-        return Record(lab, State.DAMAGED)
-    read, state = Journal(lab, file=file), State.RUNNING
-    try:
-        with suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            state = State.INTERRUPTED
-        read.load()
-        if state is State.INTERRUPTED and not read.entries:
+    running = True
+    with ExitStack() as opened:
+        try:
+            file = _open(place, lab, os.O_RDONLY)
+            opened.callback(os.close, file)
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                running = False
+            read = Journal(lab, file=file)
+            read.load()
+        except FileNotFoundError:
+            return None
+        except (OSError, MissingRequirement, CommandFailed):
+            return Record(lab, State.DAMAGED)
+        if not (running or read.entries):
             _remove(place, lab)
             return None
-    except CommandFailed:
-        return Record(lab, State.DAMAGED)
-    finally:
-        os.close(file)
-    if state is State.INTERRUPTED and read.kept:
-        state = State.UP
+    state = State.RUNNING if running else State.UP if read.kept else State.INTERRUPTED
     header = read.header
     return Record(lab, state, header.get("pid"), header.get("started"), tuple(read.entries.values()))
 
@@ -341,18 +338,21 @@ def _held(lab: str, *, make: bool) -> Journal:
             place = _place(make=make)
             opened.callback(os.close, place)
             try:
-                lock = _locked(place, lab, make=make)
+                lock = _open(place, lab, os.O_RDWR | (os.O_CREAT if make else 0))
             except FileNotFoundError:
                 if not make:
                     raise
                 # Another run has ended, and removed the folder.
                 continue
-            if lock is not None:
-                opened.callback(os.close, lock)
-                journal = Journal(lab, place, lock)
-                os.ftruncate(lock, journal.load())
-                opened.pop_all()
-                return journal
+            opened.callback(os.close, lock)
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Its run may have ended, and removed it since it was opened.
+                if os.fstat(lock).st_nlink == 1:
+                    journal = Journal(lab, place, lock)
+                    os.ftruncate(lock, journal.load())
+                    opened.pop_all()
+                    return journal
             record = _record(place, lab)
         owner = None if record is None else record.pid
         lives = owner is not None and Path(f"/proc/{owner}").exists()
@@ -360,15 +360,6 @@ def _held(lab: str, *, make: bool) -> Journal:
             who = f", as process {owner}" if lives else ""
             raise UsageError(f"{title(lab)} is running{who}", "wait until it has ended, or end it with ^C")
         time.sleep(0.02)
-
-
-def _checked(header: Any) -> Mapping[str, Any]:  # noqa: ANN401
-    """Return `header` if it identifies a run; raise UsageError if not."""
-    match header:
-        case {"schema": schema, "pid": int(), "started": str(), "boot": str(), "netns": int()}:
-            if schema == SCHEMA:
-                return dict(header)
-    raise UsageError("invalid header")
 
 
 def _place(*, make: bool) -> int:
@@ -398,22 +389,6 @@ def _own(file: int, path: Path) -> int:
     raise MissingRequirement(
         what, "check its owner and mode: ipvkit undoes nothing that others could have written"
     )
-
-
-def _locked(place: int, lab: str, *, make: bool) -> int | None:
-    """Return the file of `lab`, open and locked; None where it is locked already; OSError without one."""
-    for _ in range(100):
-        lock = _open(place, lab, os.O_RDWR | (os.O_CREAT if make else 0))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        if os.fstat(lock).st_nlink == 1:
-            return lock
-        # Its run has ended, and removed it since it was opened.
-        os.close(lock)
-    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
 # --- entries -------------------------------------------------------------------------------------------
