@@ -1,5 +1,6 @@
 """What happens in a phase, as steps: changes, tries and checks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ipvkit.core.command import Command, in_netns
@@ -55,7 +56,7 @@ class Acts:
         for asked in predicted.asked:
             if not isinstance(asked.check, Check):
                 self._try(asked, asked.check.change)
-        return self._check([asked for asked in predicted.asked if isinstance(asked.check, Check)])
+        return self._check(predicted.asked)
 
     # --- changes ---------------------------------------------------------------------------------------
 
@@ -67,17 +68,13 @@ class Acts:
             steps.add(f"shorten the {role}'s ARP timers", in_netns(role, fast))
         for role in act.flush:
             for netns, dev in self.lab.links_of(role):
-                table = (
-                    f"neighbour table of {role}"
-                    if self.lab.is_endpoint(role)
-                    else f"{role}'s neighbour table"
-                )
+                endpoint = self.lab.is_endpoint(role)
+                table = f"neighbour table of {role}" if endpoint else f"{role}'s neighbour table"
                 flush = ip.neigh_flush(dev)
                 steps.add(f"flush the {table}", ip.at(netns, flush) if netns else flush)
         self._set_switch(act, filtered=predicted.filtered)
         if act.wait is not None:
             steps.add(f"wait {act.wait} s", coreutils.sleep(act.wait))
-        steps.end_stage()
         set_sysctls(read, steps)
         for name in act.announce:
             # arping waits a second between two, and the simulated LAN loses none.
@@ -85,18 +82,18 @@ class Acts:
         steps.end_stage()
 
     def _fast_timers(self, role: str) -> dict[str, int]:
-        values = {}
-        for parent in self.lab.parents:
-            for version in sorted({peer.version for peer in parent.peer(role)}):
-                for name, value in (
-                    ("base_reachable_time_ms", 1000),
-                    ("delay_first_probe_time", FAST_TIMERS.delay_first_probe_s),
-                    ("ucast_solicit", FAST_TIMERS.probes),
-                    ("retrans_time_ms", FAST_TIMERS.retrans_ms),
-                ):
-                    key = sysctl.interface_key(f"ipv{version}", "neigh", self.lab.dev_of(parent), name)
-                    values[key] = value
-        return values
+        timers = {
+            "base_reachable_time_ms": 1000,
+            "delay_first_probe_time": FAST_TIMERS.delay_first_probe_s,
+            "ucast_solicit": FAST_TIMERS.probes,
+            "retrans_time_ms": FAST_TIMERS.retrans_ms,
+        }
+        return {
+            sysctl.interface_key(f"ipv{version}", "neigh", self.lab.dev_of(parent), name): value
+            for parent in self.lab.parents
+            for version in sorted({peer.version for peer in parent.peer(role)})
+            for name, value in timers.items()
+        }
 
     def _announce(self, e: Endpoint, count: int) -> None:
         mode = self.phase.on(e.parent).mode
@@ -169,27 +166,23 @@ class Acts:
 
     def delete_links(self) -> None:
         """Delete what tries created and no try deleted; one that was refused created nothing."""
-        changes = (attempt.change for act in self.phase.acts for attempt in act.attempts)
-        for name in sorted({change.name for change in changes if isinstance(change, AddLink)}):
-            if name in self.done.links:
-                delete = replace(ip.link_delete(name), ok=(0, 1))
-                tried = self.done.links.pop(name)
-                self.steps.add(f"delete {name}, if it exists", delete, cancels_undo_of=tried)
+        for name, tried in sorted(self.done.links.items()):
+            delete = replace(ip.link_delete(name), ok=(0, 1))
+            self.steps.add(f"delete {name}, if it exists", delete, cancels_undo_of=tried)
+        self.done.links.clear()
         self.steps.end_stage()
 
     # --- checks ----------------------------------------------------------------------------------------
 
-    def _check(self, asked: list[Asked]) -> list[Probe]:
+    def _check(self, asked: Sequence[Asked]) -> list[Probe]:
         """Add a ping for each check that is not skipped; return the probes of the others."""
-        run = [(a.check, a.address, _probe(a)) for a in asked if not a.skipped]
-        checks = [check for check, _, _ in run if isinstance(check, Check)]
-        self._keep_announcing(checks)
-        for check, (_, address, probe) in zip(checks, run, strict=True):
-            watch = "" if check.watch is None else f" until the path is lost, at most {check.watch} s"
-            if address is not None:
-                self.steps.add(f"ping {check}{watch}", self._ping(check, address), probe=probe)
+        self._keep_announcing([a.check for a in asked if isinstance(a.check, Check) and not a.skipped])
+        for a in asked:
+            if isinstance(check := a.check, Check) and a.address is not None and not a.skipped:
+                watch = "" if check.watch is None else f" until the path is lost, at most {check.watch} s"
+                self.steps.add(f"ping {check}{watch}", self._ping(check, a.address), probe=_probe(a))
         self.steps.end_stage()
-        return [_probe(a) for a in asked if a.skipped]
+        return [_probe(a) for a in asked if isinstance(a.check, Check) and a.skipped]
 
     def _ping(self, check: Check, address: Address) -> Command:
         if check.watch is not None:
@@ -208,16 +201,16 @@ class Acts:
     def _keep_announcing(self, checks: list[Check]) -> None:
         """Announce, as long as `checks` ping, the endpoints with a strategy that announces."""
         names = {role for check in checks for role in (check.source, check.destination)}
-        found = []
-        for e in self.lab.endpoints_of(self.phase):
-            announces = any(helper.announces for helper in self.phase.on(e.parent).helpers)
-            if announces and e.name in names and any(own.version == 4 for own in e.addresses):
-                found.append(e)
+        found = [
+            e
+            for e in self.lab.endpoints_of(self.phase)
+            if e.name in names
+            and any(helper.announces for helper in self.phase.on(e.parent).helpers)
+            and any(own.version == 4 for own in e.addresses)
+        ]
         if not found:
             return
-        read = read_sysctls([ALLOW], self.steps, self.done)
-        self.steps.end_stage()
-        set_sysctls(read, self.steps)
+        set_sysctls(read_sysctls([ALLOW], self.steps, self.done), self.steps)
         lasts_s = max(c.watch or (c.count - 1) * PING_INTERVAL_S + PING_WAIT_S for c in checks)
         for e in found:
             self._announce(e, int(lasts_s) + 2)

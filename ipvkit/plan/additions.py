@@ -28,26 +28,22 @@ def add(lab: Lab, phase: Phase, steps: Steps, done: Done) -> None:
 
 
 def _add_stage(stage: list[Addition], steps: Steps, done: Done) -> None:
-    read = read_sysctls(stage, steps, done)
-    if read:
-        steps.end_stage()
-        set_sysctls(read, steps)
+    set_sysctls(read_sysctls(stage, steps, done), steps)
     for addition in stage:
-        if not isinstance(addition.added, strategies.Sysctl):
-            why, undo = addition.undo_purpose, _undo(addition) if addition.undo_purpose else None
-            steps.add(addition.purpose, addition.command, undo=undo, undo_purpose=why, at_end=bool(why))
+        undo: Resource | None = addition.undo
+        match addition.added:
+            case strategies.Sysctl():
+                continue
+            case strategies.Link(dev):
+                undo = Link(dev, "ipvlan")
+            case strategies.Proxy(address, dev):
+                undo = Proxy(address, dev)
+            case strategies.Route(to, dev, _, None):
+                undo = Route(to, dev)
+        why = addition.undo_purpose
+        undo = undo if why else None
+        steps.add(addition.purpose, addition.command, undo=undo, undo_purpose=why, at_end=bool(why))
     steps.end_stage()
-
-
-def _undo(addition: Addition) -> Resource | None:
-    match addition.added:
-        case strategies.Link(dev):
-            return Link(dev, "ipvlan")
-        case strategies.Proxy(address, dev):
-            return Proxy(address, dev)
-        case strategies.Route(to, dev, _, None):
-            return Route(to, dev)
-    return addition.undo
 
 
 def read_sysctls(
@@ -66,6 +62,7 @@ def read_sysctls(
 
 def set_sysctls(read: list[tuple[str, Addition, strategies.Sysctl]], steps: Steps) -> None:
     """Add the steps that set the sysctls that were read; each gets its former value back at the end."""
+    steps.end_stage()
     for id, addition, added in read:
         resource = Sysctl(added.key, added.value)
         typical = "1" if added.value == 0 else "0"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ipvkit.core.command import in_netns
 from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
-from ipvkit.plan.lan import default_route, give
+from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link, Netns
 from ipvkit.plan.steps import Steps
 from ipvkit.tools import ip
@@ -13,7 +13,8 @@ from ipvkit.tools import ip
 def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     """Add the steps that create the endpoints of `phase`."""
     endpoints = lab.endpoints_of(phase)
-    for e in (e for e in endpoints if phase is _first_with(lab, e)):
+    new = [e for e in endpoints if phase is next(p for p in lab.phases if e.name in p.endpoints)]
+    for e in new:
         what, undo = f"namespace {e.netns}", Netns(e.netns, (e.name,))
         steps.add(f"create {what}", ip.netns_add(e.netns), undo=undo, undo_purpose=f"delete {what}")
     steps.end_stage()
@@ -35,11 +36,6 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
             steps.add(f"add {e.name}'s address", in_netns(e.netns, give(own, e.name)))
     steps.end_stage()
     _add_routes(lab, phase, endpoints, steps)
-
-
-def _first_with(lab: Lab, endpoint: Endpoint) -> Phase:
-    """Return the phase in which the endpoint's namespace is created."""
-    return next(phase for phase in lab.phases if endpoint.name in phase.endpoints)
 
 
 def _kind_of(setting: Setting, e: Endpoint) -> tuple[str, ip.Kind]:
@@ -134,10 +130,8 @@ def _put_bridge(lab: Lab, parent: Parent, steps: Steps) -> None:
 def _add_routes(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> None:
     for e in endpoints:
         for family, route in lab.default_routes(phase.on(e.parent), e):
-            if route.to is None:
-                add = default_route(e.name, route.via, ipv6=family == "ipv6")
-                steps.add(f"add {e.name}'s default route", in_netns(e.netns, add))
-            else:
-                add = ip.route_add(ip.RouteTo(route.to, route.via, e.name))
-                steps.add(f"add {e.name}'s route to {route.to}", in_netns(e.netns, add))
+            ipv6 = family == "ipv6" and route.to is None and route.via is None
+            add = ip.route_add(ip.RouteTo(route.to, route.via, e.name, ipv6=ipv6))
+            what = "default route" if route.to is None else f"route to {route.to}"
+            steps.add(f"add {e.name}'s {what}", in_netns(e.netns, add))
     steps.end_stage()

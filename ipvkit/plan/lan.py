@@ -4,16 +4,8 @@ from ipaddress import ip_interface
 from typing import cast
 
 from ipvkit.core.command import Command, in_netns
-from ipvkit.core.values import Address, InterfaceAddress, Network
-from ipvkit.lab import (
-    FAR,
-    GATEWAY,
-    HOST,
-    LAN,
-    SWITCH,
-    Lab,
-    family_of,
-)
+from ipvkit.core.values import InterfaceAddress, Network
+from ipvkit.lab import FAR, GATEWAY, HOST, LAN, SWITCH, Lab, family_of
 from ipvkit.plan.steps import Section, Steps
 from ipvkit.tools import ip, sysctl
 
@@ -138,8 +130,3 @@ def _bring_lo_up(netns: str, steps: Steps) -> None:
 def give(own: InterfaceAddress, dev: str) -> Command:
     """Return the command that adds an address to `dev`, usable immediately."""
     return ip.addr_add(own, dev, nodad=own.version == 6)
-
-
-def default_route(dev: str, gateway: Address | None, *, ipv6: bool) -> Command:
-    """Return the command that adds a default route out of `dev`, via `gateway` if there is one."""
-    return ip.route_add(ip.RouteTo(via=gateway, dev=dev, ipv6=ipv6 and gateway is None))

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-from ipvkit.core.command import Command
+from ipvkit.core.command import Command, in_netns
 from ipvkit.lab import Lab
+from ipvkit.plan import additions, endpoints
+from ipvkit.plan.acts import Acts
 from ipvkit.plan.lan import lan
-from ipvkit.plan.phases import sections
-from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step, Steps, Undo
-from ipvkit.tools import arping
+from ipvkit.plan.steps import Plan, Section, Steps
+from ipvkit.predict import PredictedPhase, predict_lab
+from ipvkit.tools import arping, ip
 
 COMMANDS = "commands"
 """The section of commands that no lab holds."""
@@ -18,8 +20,30 @@ def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan
 
     Its pings are those of iputils: their timestamps show how long a path lived.
     """
-    lans = [lan(lab)] if lab.simulated else []
-    return Plan(lab, (*lans, *sections(lab, arping_by)))
+    done = additions.Done()
+    phases = [_phase(lab, predicted, arping_by, done) for predicted in predict_lab(lab)]
+    return Plan(lab, (*([lan(lab)] if lab.simulated else []), *phases))
+
+
+def _phase(
+    lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation, done: additions.Done
+) -> Section:
+    phase = predicted.phase
+    steps = Steps(phase.name)
+    for role, parent in predicted.flushed:
+        flush = in_netns(role, ip.neigh_flush(lab.dev_of(parent)))
+        steps.add(f"flush the {role}'s neighbour table: another kind of link has other MAC addresses", flush)
+    steps.end_stage()
+    endpoints.create(lab, phase, steps)
+    additions.add(lab, phase, steps, done)
+    acts = Acts(lab, phase, arping_by, steps, done)
+    skipped = [probe for act in predicted.acts for probe in acts.add(act)]
+    if phase is not lab.phases[-1]:
+        acts.delete_links()
+        steps.end_phase()
+    others = "".join(f"; on {name} {setting}" for name, setting in phase.others)
+    title = f"phase {phase.name}: {phase.setting}{others}"
+    return Section(phase.name, title, phase, tuple(steps.stages), tuple(skipped))
 
 
 def on_simulated_lan(lab: Lab, commands: Mapping[str, Command]) -> Plan:
@@ -29,16 +53,3 @@ def on_simulated_lan(lab: Lab, commands: Mapping[str, Command]) -> Plan:
         steps.add(purpose, command)
         steps.end_stage()
     return Plan(lab, (lan(lab), Section(COMMANDS, "what was asked for", None, tuple(steps.stages))))
-
-
-__all__ = [
-    "COMMANDS",
-    "Plan",
-    "Probe",
-    "Section",
-    "Stage",
-    "Step",
-    "Undo",
-    "make_plan",
-    "on_simulated_lan",
-]
