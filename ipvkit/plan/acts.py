@@ -25,7 +25,7 @@ from ipvkit.lab import (
 from ipvkit.plan.additions import Done, read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
-from ipvkit.plan.steps import Probe, Steps
+from ipvkit.plan.steps import Probe, Steps, Undo
 from ipvkit.predict import FAST_TIMERS, Asked, PredictedAct
 from ipvkit.strategies.announce import ALLOW, announcement
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
@@ -136,11 +136,13 @@ class Acts:
     def _try(self, asked: Asked, change: Change) -> None:
         links = self.done.links
         ok = (0, 1) if isinstance(change, DeleteLink) else _TRY_OK
+        undo = None
+        if isinstance(change, AddLink):
+            undo = Undo(Link(change.name, change.kind), f"delete {change.name}")
         id = self.steps.add(
             f"try to {asked.check}",
             replace(self._command_of(change), ok=ok),
-            undo=Link(change.name, change.kind) if isinstance(change, AddLink) else None,
-            undo_purpose=f"delete {change.name}" if isinstance(change, AddLink) else "",
+            undo=undo,
             cancels_undo_of=links.pop(change.name, ()) if isinstance(change, DeleteLink) else (),
             probe=_probe(asked),
         )

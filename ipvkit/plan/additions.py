@@ -30,19 +30,18 @@ def add(lab: Lab, phase: Phase, steps: Steps, done: Done) -> None:
 def _add_stage(stage: list[Addition], steps: Steps, done: Done) -> None:
     set_sysctls(read_sysctls(stage, steps, done), steps)
     for addition in stage:
-        undo: Resource | None = addition.undo
+        resource: Resource | None = addition.undo
         match addition.added:
             case strategies.Sysctl():
                 continue
             case strategies.Link(dev):
-                undo = Link(dev, "ipvlan")
+                resource = Link(dev, "ipvlan")
             case strategies.Proxy(address, dev):
-                undo = Proxy(address, dev)
+                resource = Proxy(address, dev)
             case strategies.Route(to, dev, _, None):
-                undo = Route(to, dev)
-        why = addition.undo_purpose
-        undo = undo if why else None
-        steps.add(addition.purpose, addition.command, undo=undo, undo_purpose=why, at_end=bool(why))
+                resource = Route(to, dev)
+        undo = Undo(resource, addition.undo_purpose) if resource and addition.undo_purpose else None
+        steps.add(addition.purpose, addition.command, undo=undo, at_end=True)
     steps.end_stage()
 
 
@@ -64,8 +63,7 @@ def set_sysctls(read: list[tuple[str, Addition, strategies.Sysctl]], steps: Step
     """Add the steps that set the sysctls that were read; each gets its former value back at the end."""
     steps.end_stage()
     for id, addition, added in read:
-        resource = Sysctl(added.key, added.value)
-        typical = "1" if added.value == 0 else "0"
-        undo = Undo(resource, id, typical, f"restore the host's {added.key}")
+        what, typical = f"restore the host's {added.key}", "1" if added.value == 0 else "0"
+        undo = Undo(Sysctl(added.key, added.value), what, id, typical)
         steps.add(addition.purpose, addition.command, undo=undo)
     steps.end_stage()

@@ -6,7 +6,7 @@ from ipvkit.core.command import in_netns
 from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link, Netns
-from ipvkit.plan.steps import Steps
+from ipvkit.plan.steps import Steps, Undo
 from ipvkit.tools import ip
 
 
@@ -15,8 +15,8 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     endpoints = lab.endpoints_of(phase)
     new = [e for e in endpoints if phase is next(p for p in lab.phases if e.name in p.endpoints)]
     for e in new:
-        what, undo = f"namespace {e.netns}", Netns(e.netns, (e.name,))
-        steps.add(f"create {what}", ip.netns_add(e.netns), undo=undo, undo_purpose=f"delete {what}")
+        undo = Undo(Netns(e.netns, (e.name,)), f"delete namespace {e.netns}")
+        steps.add(f"create namespace {e.netns}", ip.netns_add(e.netns), undo=undo)
     steps.end_stage()
     for parent in lab.parents:
         if phase.on(parent.name).kind == "veth" and lab.endpoints_of(phase, parent):
@@ -60,31 +60,24 @@ def _create_and_move(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) 
     ids = {}
     for e in endpoints:
         what, kind = _kind_of(phase.on(e.parent), e)
-        link = Link(e.name, phase.on(e.parent).kind)
-        add = ip.link_add(e.name, kind)
-        ids[e.name] = steps.add(what, add, undo=link, undo_purpose=f"delete {e.name}")
+        undo = Undo(Link(e.name, phase.on(e.parent).kind), f"delete {e.name}")
+        ids[e.name] = steps.add(what, ip.link_add(e.name, kind), undo=undo)
     steps.end_stage()
     for e in endpoints:
-        steps.add(
-            f"move {e.name} into its namespace",
-            ip.link_set(e.name, netns=e.netns),
-            undo=Link(e.name, phase.on(e.parent).kind, e.netns),
-            undo_purpose=f"delete {e.name}",
-            at_end=True,
-            cancels_undo_of=(ids[e.name],),
-        )
+        undo = Undo(Link(e.name, phase.on(e.parent).kind, e.netns), f"delete {e.name}")
+        what, move = f"move {e.name} into its namespace", ip.link_set(e.name, netns=e.netns)
+        steps.add(what, move, undo=undo, at_end=True, cancels_undo_of=(ids[e.name],))
 
 
 def _create_veths(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> None:
     ports = {e: f"{PORT}{i}" for i, e in enumerate(endpoints) if phase.on(e.parent).kind == "veth"}
     for e, port in ports.items():
         pair = ip.link_add(port, ip.Veth(e.name, e.netns), up=True)
-        what, delete = f"create {e.name}, a veth link, and its port", ip.link_delete(port)
-        steps.add(what, pair, undo=delete, undo_purpose=f"delete {e.name}", at_end=True)
+        undo = Undo(ip.link_delete(port), f"delete {e.name}")
+        steps.add(f"create {e.name}, a veth link, and its port", pair, undo=undo, at_end=True)
     steps.end_stage()
     for e, port in ports.items():
-        plug = ip.link_set(port, master=BRIDGE)
-        steps.add(f"attach {e.name}'s port to the host's bridge", plug)
+        steps.add(f"attach {e.name}'s port to the host's bridge", ip.link_set(port, master=BRIDGE))
 
 
 def _put_bridge(lab: Lab, parent: Parent, steps: Steps) -> None:
@@ -92,30 +85,17 @@ def _put_bridge(lab: Lab, parent: Parent, steps: Steps) -> None:
     gateways = parent.gateways if lab.routed else ()
     for gateway in gateways:
         to = ip.RouteTo(via=gateway, dev=parent.name, metric=lab.metric_of(parent))
-        steps.add(
-            f"delete the host's default route via {parent.name}",
-            ip.route_del(to),
-            undo=ip.route_add(to),
-            undo_purpose=f"restore the host's default route via {parent.name}",
-            at_end=True,
-        )
+        what = f"the host's default route via {parent.name}"
+        undo = Undo(ip.route_add(to), f"restore {what}")
+        steps.add(f"delete {what}", ip.route_del(to), undo=undo, at_end=True)
     steps.end_group()
-    steps.add(
-        "create the host's bridge",
-        ip.link_add(BRIDGE, ip.Bridge(), up=True),
-        undo=ip.link_delete(BRIDGE),
-        undo_purpose="delete the host's bridge",
-        at_end=True,
-    )
+    undo = Undo(ip.link_delete(BRIDGE), "delete the host's bridge")
+    steps.add("create the host's bridge", ip.link_add(BRIDGE, ip.Bridge(), up=True), undo=undo, at_end=True)
     steps.end_group()
     for own in parent.host:
-        steps.add(
-            f"delete the host's address on {parent.name}",
-            ip.addr_del(own, parent.name),
-            undo=give(own, parent.name),
-            undo_purpose=f"restore the host's address on {parent.name}",
-            at_end=True,
-        )
+        what = f"the host's address on {parent.name}"
+        undo = Undo(give(own, parent.name), f"restore {what}")
+        steps.add(f"delete {what}", ip.addr_del(own, parent.name), undo=undo, at_end=True)
     steps.end_group()
     for own in parent.host:
         steps.add(f"add it on {BRIDGE}", give(own, BRIDGE))

@@ -6,7 +6,7 @@ from typing import cast
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import InterfaceAddress, Network
 from ipvkit.lab import FAR, GATEWAY, HOST, LAN, SWITCH, Lab, family_of
-from ipvkit.plan.steps import Section, Steps
+from ipvkit.plan.steps import Section, Steps, Undo
 from ipvkit.tools import ip, sysctl
 
 PEER_DEV = "eth0"
@@ -44,8 +44,8 @@ def _create_links(lab: Lab, steps: Steps) -> None:
     """Add the steps that create the namespaces and, in place, every link."""
     peers = lab.peers
     for name in (SWITCH, *peers, *([FAR] if lab.far else [])):
-        what, undo = f"namespace {name}", ip.netns_del(name)
-        steps.add(f"create {what}", ip.netns_add(name), undo=undo, undo_purpose=f"delete {what}")
+        undo = Undo(ip.netns_del(name), f"delete namespace {name}")
+        steps.add(f"create namespace {name}", ip.netns_add(name), undo=undo)
     steps.end_stage()
     hardware = lab.hardware
     for i in range(len(hardware)):
@@ -59,12 +59,10 @@ def _create_links(lab: Lab, steps: Steps) -> None:
         steps.add("create the gateway's link to the far host", link)
     # Last: no link can be created in another namespace while this one has one of its name (rtnl_newlink).
     for i, parent in enumerate(hardware):
-        steps.add(
-            f"create the host's {parent.name}, connected to the switch",
-            ip.link_add(parent.name, ip.Veth(lab.ports(HOST)[i], SWITCH), lladdr=lab.mac_of(parent), up=True),
-            undo=ip.link_delete(parent.name),
-            undo_purpose=f"delete the host's {parent.name}",
-        )
+        pair = ip.Veth(lab.ports(HOST)[i], SWITCH)
+        link = ip.link_add(parent.name, pair, lladdr=lab.mac_of(parent), up=True)
+        undo = Undo(ip.link_delete(parent.name), f"delete the host's {parent.name}")
+        steps.add(f"create the host's {parent.name}, connected to the switch", link, undo=undo)
     steps.end_stage()
     for parent in lab.parents:
         if parent.vlan is not None and parent.link is not None:

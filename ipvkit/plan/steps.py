@@ -17,9 +17,9 @@ class Undo:
     """
 
     resource: Resource
+    purpose: str = ""
     reads: str = ""
     typical: str = ""
-    purpose: str = ""
 
     @property
     def command(self) -> Command:
@@ -130,8 +130,7 @@ class Steps:
         purpose: str,
         command: Command,
         *,
-        undo: Resource | Undo | None = None,
-        undo_purpose: str = "",
+        undo: Undo | None = None,
         at_end: bool = False,
         cancels_undo_of: tuple[str, ...] = (),
         probe: Probe | None = None,
@@ -142,8 +141,6 @@ class Steps:
         """
         self._count += 1
         id = f"{self.section}.{self._count}"
-        if undo is not None and not isinstance(undo, Undo):
-            undo = Undo(undo, purpose=undo_purpose)
         self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe))
         if at_end and undo is not None:
             self._at_end[-1].append((undo.purpose, undo.command, (id,)))

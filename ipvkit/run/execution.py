@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count, islice
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -21,24 +20,15 @@ from ipvkit.tools.ip import LINES_A_S
 BOUND_S = 10
 """The limit for a command that shows or undoes something, in seconds; it takes milliseconds."""
 
+Signal = signal.Signals
+"""A signal that has come, in the inbox."""
+
 CONCURRENT = 200
 """How many views run concurrently at most."""
 
 _SHORTEST_ROW = 3
 _QUICK = ("ip", "sysctl", "tc")
 _QUESTIONS = count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A signal that has come, in the inbox."""
-
-    number: int
-
-    @property
-    def name(self) -> str:
-        """Its name, such as SIGINT."""
-        return signal.Signals(self.number).name
 
 
 @contextmanager

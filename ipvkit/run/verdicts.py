@@ -55,7 +55,7 @@ class Result:
         """Return the contract's exit code."""
         if self.failure is not None:
             return self.failure.exit_code
-        return {"pass": 0, "fail": 1, "error": 4}[self.verdict]
+        return 0 if self.verdict == "pass" else 1
 
 
 def judge(run: Run) -> Result:
@@ -93,9 +93,19 @@ def _verdicts(run: Run, job: Job) -> list[Verdict]:
 
 
 def _of_ping(probe: Probe, ping: PingReport) -> Verdict:
+    """Return the verdict on a ping; a watched path is lost after errors, or when the last requests failed."""
     if not isinstance(probe.check, Check):
         raise TypeError(f"{probe.check} is not a check")
-    return Verdict(probe, *_observe(probe.check, ping))
+    if ping.received == 0:
+        return Verdict(probe, Outcome.UNREACHABLE, ping)
+    if probe.check.watch is None or not ping.replies:
+        return Verdict(probe, Outcome.REACHABLE, ping)
+    first, last = ping.replies[0], ping.replies[-1]
+    if not ping.error_count and (ping.transmitted or 0) - last.seq < LOST_AFTER:
+        return Verdict(probe, Outcome.REACHABLE, ping)
+    if first.timestamp is None or last.timestamp is None:
+        return Verdict(probe, Outcome.EXPIRES, ping)
+    return Verdict(probe, Outcome.EXPIRES, ping, last.timestamp - first.timestamp)
 
 
 def _read_fping(job: Job, stderr: str) -> tuple[PingReport, ...]:
@@ -114,17 +124,3 @@ def _read(stdout: str) -> PingReport:
         lines = stdout.rstrip("\n").split("\n")
         raise UnparsableOutput("ping", len(lines), lines[-1])
     return ping
-
-
-def _observe(check: Check, ping: PingReport) -> tuple[Outcome, PingReport, float | None]:
-    """Return what was observed. A watched path is lost if ping reports an error or its last requests fail."""
-    if ping.received == 0:
-        return Outcome.UNREACHABLE, ping, None
-    if check.watch is None or not ping.replies:
-        return Outcome.REACHABLE, ping, None
-    first, last = ping.replies[0], ping.replies[-1]
-    if not ping.error_count and (ping.transmitted or 0) - last.seq < LOST_AFTER:
-        return Outcome.REACHABLE, ping, None
-    if first.timestamp is None or last.timestamp is None:
-        return Outcome.EXPIRES, ping, None
-    return Outcome.EXPIRES, ping, last.timestamp - first.timestamp

@@ -351,7 +351,7 @@ def _reason(news: execution.Signal) -> Reason:
         signal.SIGTERM: "SIGTERM",
         signal.SIGHUP: "SIGHUP",
     }
-    return names[news.number]
+    return names[news]
 
 
 def complaint_of(command: Command, completed: Completed) -> str:
