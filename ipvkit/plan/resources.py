@@ -4,21 +4,13 @@ A lab creates no other kind on a real machine, and a journal holds no other.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from ipvkit.core import values
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, UnparsableOutput, UsageError
-from ipvkit.core.values import (
-    Address,
-    Network,
-    address,
-    interface_name,
-    netns_name,
-    route_destination,
-    sysctl_key,
-)
 from ipvkit.tools import ip, sysctl
 
 
@@ -69,7 +61,7 @@ class Sysctl:
 class Proxy:
     """A proxy entry that was added: the host answers for `address` on `dev`."""
 
-    address: Address
+    address: values.Address
     dev: str
 
     def __str__(self) -> str:
@@ -80,7 +72,7 @@ class Proxy:
 class Route:
     """A route that was added in the host's namespace, to `dst` via `dev`."""
 
-    dst: Network
+    dst: values.Network
     dev: str
 
     def __str__(self) -> str:
@@ -153,12 +145,12 @@ class Observation:
     `links` are those of each namespace that was read; None is the host's.
     """
 
-    namespaces: Mapping[str, int | None] = field(default_factory=dict)
-    links: Mapping[str | None, tuple[ip.Link, ...]] = field(default_factory=dict)
-    routes: tuple[ip.Route, ...] = ()
-    proxies: tuple[ip.Neighbour, ...] = ()
-    permanent: tuple[ip.Neighbour, ...] = ()
-    sysctls: Mapping[str, str] = field(default_factory=dict)
+    namespaces: Mapping[str, int | None]
+    links: Mapping[str | None, tuple[ip.Link, ...]]
+    routes: tuple[ip.Route, ...]
+    proxies: tuple[ip.Neighbour, ...]
+    permanent: tuple[ip.Neighbour, ...]
+    sysctls: Mapping[str, str]
 
 
 def is_new(resource: Resource) -> bool:
@@ -234,6 +226,7 @@ def is_number(text: str) -> bool:
 
 
 _STANDS, _GONE = Finding(ResourceState.STANDS), Finding(ResourceState.GONE)
+_CHANGED, _HELD = ResourceState.CHANGED, ResourceState.HELD
 
 
 def state_of(resource: Resource, seen: Observation, mark: int | None = None, former: str = "") -> Finding:
@@ -244,7 +237,7 @@ def state_of(resource: Resource, seen: Observation, mark: int | None = None, for
     """
     match resource:
         case Link(netns=str(netns)) | Sysctl(netns=str(netns)) if _differ(mark, seen.namespaces.get(netns)):
-            return _changed(f"{resource} was deleted with its namespace: netns {netns} was replaced")
+            return Finding(_CHANGED, f"{resource} was deleted with its namespace: netns {netns} was replaced")
         case Netns():
             return _state_of_netns(resource, seen, mark)
         case Link(netns=netns):
@@ -252,7 +245,7 @@ def state_of(resource: Resource, seen: Observation, mark: int | None = None, for
         case Sysctl(value=value):
             now = seen.sysctls.get(resource.name, former)
             if now != former and now != str(value):
-                return _changed(f"{resource.name} was set to {value} and is {now} now")
+                return Finding(_CHANGED, f"{resource.name} was set to {value} and is {now} now")
             found = now != former
         case Proxy(to, dev):
             found = any((entry.dst, entry.dev) == (to, dev) for entry in seen.proxies)
@@ -264,22 +257,14 @@ def state_of(resource: Resource, seen: Observation, mark: int | None = None, for
     return _STANDS if found else _GONE
 
 
-def _changed(why: str) -> Finding:
-    return Finding(ResourceState.CHANGED, why)
-
-
-def _held(why: str) -> Finding:
-    return Finding(ResourceState.HELD, why)
-
-
 def _state_of_netns(netns: Netns, seen: Observation, mark: int | None) -> Finding:
     if netns.name not in seen.namespaces:
         return _GONE
     if _differ(mark, seen.namespaces[netns.name]):
-        return _changed(f"{netns} was replaced")
+        return Finding(_CHANGED, f"{netns} was replaced")
     ours = KERNELS_OWN_LINKS.union(netns.links)
     others = [link.ifname for link in seen.links.get(netns.name, ()) if link.ifname not in ours]
-    return _held(f"{netns} has links of another user: {', '.join(others)}") if others else _STANDS
+    return Finding(_HELD, f"{netns} has links of another user: {', '.join(others)}") if others else _STANDS
 
 
 def _state_of_link(link: Link, seen: Observation, ifindex: int | None) -> Finding:
@@ -287,10 +272,10 @@ def _state_of_link(link: Link, seen: Observation, ifindex: int | None) -> Findin
     found = next((other for other in there if other.ifname == link.name), None)
     if found is None:
         renamed = [other.ifname for other in there if ifindex is not None and other.ifindex == ifindex]
-        return _held(f"{link} was renamed to {renamed[0]}") if renamed else _GONE
+        return Finding(_HELD, f"{link} was renamed to {renamed[0]}") if renamed else _GONE
     if found.kind != link.kind:
-        return _changed(f"{link} was replaced by one of kind {found.kind}")
-    return _changed(f"{link} was replaced") if _differ(ifindex, found.ifindex) else _STANDS
+        return Finding(_CHANGED, f"{link} was replaced by one of kind {found.kind}")
+    return Finding(_CHANGED, f"{link} was replaced") if _differ(ifindex, found.ifindex) else _STANDS
 
 
 def _differ(mark: int | None, now: int | None) -> bool:
@@ -304,8 +289,8 @@ def written(resource: Resource) -> dict[str, Any]:
     """Return `resource` as a JSON object, which `read` converts back; raise ValueError for a Command."""
     if isinstance(resource, Command):
         raise ValueError(f"{resource} is not a resource to look for")
-    values = {own.name: getattr(resource, own.name) for own in fields(resource)}
-    plain = {name: v if v is None or isinstance(v, int | tuple) else str(v) for name, v in values.items()}
+    own = {field.name: getattr(resource, field.name) for field in fields(resource)}
+    plain = {name: v if v is None or isinstance(v, int | tuple) else str(v) for name, v in own.items()}
     return {"effect": type(resource).__name__.lower(), **plain}
 
 
@@ -313,18 +298,18 @@ def read(value: Mapping[str, Any]) -> Resource:
     """Return the resource that `written` wrote; raise UsageError for anything else."""
     try:
         netns = value.get("netns")
-        netns = None if netns is None else netns_name(netns)
+        netns = None if netns is None else values.netns_name(netns)
         match value:
             case {"effect": "netns", "name": name, "links": links}:
-                return Netns(netns_name(name), tuple(map(interface_name, links)))
+                return Netns(values.netns_name(name), tuple(map(values.interface_name, links)))
             case {"effect": "link", "name": name, "kind": "ipvlan" | "macvlan" as kind, "netns": _}:
-                return Link(interface_name(name), kind, netns)
+                return Link(values.interface_name(name), kind, netns)
             case {"effect": "sysctl", "key": key, "value": to, "netns": _} if key.startswith("net."):
-                return Sysctl(sysctl_key(key), int(to), netns)
+                return Sysctl(values.sysctl_key(key), int(to), netns)
             case {"effect": "proxy", "address": to, "dev": dev}:
-                return Proxy(address(to), interface_name(dev))
-            case {"effect": "route", "dst": to, "dev": dev} if (dst := route_destination(to)) is not None:
-                return Route(dst, interface_name(dev))
+                return Proxy(values.address(to), values.interface_name(dev))
+            case {"effect": "route", "dst": to, "dev": dev} if dst := values.route_destination(to):
+                return Route(dst, values.interface_name(dev))
     except (AttributeError, TypeError, ValueError):
         pass
     raise UsageError(f"{value!r} is not a resource of a lab")

@@ -203,12 +203,9 @@ class _Engine:
 
     def _needless(self, job: Job) -> bool:
         """Return whether `job` deletes what this run did not create: that would belong to another user."""
-        return all(
-            step.undo is None
-            and bool(step.cancels_undo_of)
-            and self.journal.entries.keys().isdisjoint(step.cancels_undo_of)
-            for step in job.steps
-        )
+        deletes = all(step.undo is None and step.cancels_undo_of for step in job.steps)
+        deleted = [id for step in job.steps for id in step.cancels_undo_of]
+        return deletes and self.journal.entries.keys().isdisjoint(deleted)
 
     def _stage(self, stage: Sequence[Job]) -> None:
         """Run the jobs of a stage concurrently; raise the failure, after all of them have ended."""
@@ -283,11 +280,9 @@ class _Engine:
     def _failed(self, job: Job, completed: Completed) -> CommandFailed:
         if completed is KILLED and not self.killed:
             self.gone = self.agent.target.ephemeral
-            return CommandFailed(
-                f"the target {self.result.target} ended before the plan did",
-                "`ipvkit doctor` shows what works here",
-                stderr=self.agent.complaint,
-            )
+            what = f"the target {self.result.target} ended before the plan did"
+            hint = "`ipvkit doctor` shows what works here"
+            return CommandFailed(what, hint, stderr=self.agent.complaint)
         at: Job | Step = job
         output = completed.stderr.strip() or completed.stdout.strip()
         failed = failed_lines(completed.stderr)

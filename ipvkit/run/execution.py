@@ -22,6 +22,7 @@ BOUND_S = 10
 
 Signal = signal.Signals
 """A signal that has come, in the inbox."""
+OnSignal = Callable[[Signal], None]
 
 CONCURRENT = 200
 """How many views run concurrently at most."""
@@ -83,10 +84,7 @@ def next_of(inbox: Inbox, deadline: float) -> Ended | Signal | None:
 
 
 def ask(
-    agent: Agent,
-    views: Mapping[str, Command],
-    bound_s: float = BOUND_S,
-    on_signal: Callable[[Signal], None] | None = None,
+    agent: Agent, views: Mapping[str, Command], bound_s: float = BOUND_S, on_signal: OnSignal | None = None
 ) -> dict[str, Completed]:
     """Return what each of `views`, commands that change nothing, did, however it ended.
 
@@ -121,7 +119,7 @@ def ask(
 
 
 def in_order(
-    agent: Agent, commands: Mapping[str, Command], on_signal: Callable[[Signal], None]
+    agent: Agent, commands: Mapping[str, Command], on_signal: OnSignal
 ) -> Iterator[tuple[str, Completed]]:
     """Run `commands` one after another and yield how each ended; one that hangs is killed.
 

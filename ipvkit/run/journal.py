@@ -174,10 +174,8 @@ class Journal:
                 if record["boot"] != _boot():
                     break
             except (AttributeError, KeyError, TypeError, ValueError, UsageError):
-                raise CommandFailed(
-                    f"{folder() / self.lab}{_SUFFIX} is not a valid journal: line {number}",
-                    "undo by hand what it records, then remove it",
-                ) from None
+                what = f"{folder() / self.lab}{_SUFFIX} is not a valid journal: line {number}"
+                raise CommandFailed(what, "undo by hand what it records, then remove it") from None
         return length
 
     def _take(self, record: Mapping[str, Any]) -> None:
@@ -235,10 +233,9 @@ def started(lab: str) -> Iterator[Journal]:
         except CommandFailed as problem:
             raise UsageError(problem.message, problem.hint) from None
         except OSError as problem:
-            raise MissingRequirement(
-                f"the journal in {folder()} cannot be written: {problem.strerror}",
-                "nothing was changed; set XDG_STATE_HOME to a folder that can be written",
-            ) from None
+            what = f"the journal in {folder()} cannot be written: {problem.strerror}"
+            hint = "nothing was changed; set XDG_STATE_HOME to a folder that can be written"
+            raise MissingRequirement(what, hint) from None
         yield journal
 
 
@@ -385,10 +382,8 @@ def _own(file: int, path: Path) -> int:
     if right and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
         return file
     os.close(file)
-    what = f"{path} could have been written by another user"
-    raise MissingRequirement(
-        what, "check its owner and mode: ipvkit undoes nothing that others could have written"
-    )
+    hint = "check its owner and mode: ipvkit undoes nothing that others could have written"
+    raise MissingRequirement(f"{path} could have been written by another user", hint)
 
 
 # --- entries -------------------------------------------------------------------------------------------

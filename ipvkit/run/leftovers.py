@@ -1,7 +1,7 @@
 """The leftovers of a run: the difference between the state of the machine before and after it."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -10,7 +10,7 @@ from ipvkit.core.errors import CommandFailed
 from ipvkit.plan import resources
 from ipvkit.plan.resources import Link, Netns
 from ipvkit.plan.steps import Plan
-from ipvkit.run.execution import BOUND_S, Signal, ask
+from ipvkit.run.execution import BOUND_S, OnSignal, ask
 from ipvkit.targets.agent import Agent
 from ipvkit.tools import ip, sysctl
 
@@ -34,10 +34,7 @@ def views_of(plan: Plan) -> dict[str, Command]:
 
 
 def look_at(
-    agent: Agent,
-    views: Mapping[str, Command],
-    bound_s: float = BOUND_S,
-    on_signal: Callable[[Signal], None] | None = None,
+    agent: Agent, views: Mapping[str, Command], bound_s: float = BOUND_S, on_signal: OnSignal | None = None
 ) -> dict[str, Completed]:
     """Return what each of `views` shows, as `ask` does; raise UnparsableOutput where it cannot be parsed."""
     return apart(views, ask(agent, together(views), bound_s, on_signal))
@@ -99,10 +96,9 @@ def _state(link: ip.Link) -> str:
 
 def _route(route: ip.Route) -> str:
     words = [f"route {'' if route.type == 'unicast' else f'{route.type} '}{route.dst}"]
-    words += [f"via {route.via}"] if route.via else []
-    words += [f"dev {route.dev}"] if route.dev else []
-    words += [f"metric {route.metric}"] if route.metric else []
-    words += [f"table {route.table}"] if route.table not in (None, "main") else []
+    table = None if route.table == "main" else route.table
+    more = {"via": route.via, "dev": route.dev, "metric": route.metric, "table": table}
+    words += [f"{name} {value}" for name, value in more.items() if value]
     return " ".join(words)
 
 

@@ -9,7 +9,7 @@ from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.plan import resources
 from ipvkit.plan.resources import Finding, Observation, Resource, ResourceState
 from ipvkit.run.batches import Job, undo_jobs
-from ipvkit.run.execution import Signal, in_order, interrupted
+from ipvkit.run.execution import OnSignal, Signal, in_order, interrupted
 from ipvkit.run.journal import Entry, Journal, mark_of_netns
 from ipvkit.run.leftovers import look_at
 from ipvkit.targets.agent import Agent
@@ -72,9 +72,7 @@ def rollback(
     return _Rollback(journal, agent, listener, also or {}).run()
 
 
-def look_for(
-    what: Collection[Resource], agent: Agent, on_signal: Callable[[Signal], None] | None = None
-) -> Observation:
+def look_for(what: Collection[Resource], agent: Agent, on_signal: OnSignal | None = None) -> Observation:
     """Return the state of `what` on the machine; raise IpvkitError where it cannot be read.
 
     A signal is treated as in `ask`.
