@@ -30,15 +30,6 @@ from ipvkit.predict import FAST_TIMERS, Asked, PredictedAct
 from ipvkit.strategies.announce import ALLOW, announcement
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
 
-REAL_WAIT_S = 1
-"""How long the last reply may take on a real network."""
-
-_PING_OK = (0, 1, 2)
-"""1: no reply, 2: no route; other errors with 2 print no counts, and so give no verdict."""
-
-_TRY_OK = (0, 2)
-"""2: the kernel refuses (iproute2's main()), 1: the link does not exist."""
-
 
 @dataclass(frozen=True, slots=True)
 class Acts:
@@ -135,7 +126,8 @@ class Acts:
 
     def _try(self, asked: Asked, change: Change) -> None:
         links = self.done.links
-        ok = (0, 1) if isinstance(change, DeleteLink) else _TRY_OK
+        # 1: the link does not exist, 2: the kernel refuses (iproute2's main()).
+        ok = (0, 1) if isinstance(change, DeleteLink) else (0, 2)
         undo = None
         if isinstance(change, AddLink):
             undo = Undo(Link(change.name, change.kind), f"delete {change.name}")
@@ -194,11 +186,12 @@ class Acts:
                 address,
                 count=check.count,
                 interval=PING_INTERVAL_S,
-                wait=PING_WAIT_S if self.lab.simulated else REAL_WAIT_S,
+                wait=wait_s(self.lab),
                 size=check.size,
                 whole=check.size is not None,
             )
-        return replace(in_netns(self.lab.netns(check.source), command), ok=_PING_OK)
+        # 1: no reply, 2: no route; other errors with 2 print no counts, and so give no verdict.
+        return replace(in_netns(self.lab.netns(check.source), command), ok=(0, 1, 2))
 
     def _keep_announcing(self, checks: list[Check]) -> None:
         """Announce, as long as `checks` ping, the endpoints with a strategy that announces."""
@@ -216,6 +209,11 @@ class Acts:
         lasts_s = max(c.watch or (c.count - 1) * PING_INTERVAL_S + PING_WAIT_S for c in checks)
         for e in found:
             self._announce(e, int(lasts_s) + 2)
+
+
+def wait_s(lab: Lab) -> float:
+    """Return how long ping waits for the last reply, in seconds."""
+    return PING_WAIT_S if lab.simulated else 1
 
 
 def _probe(asked: Asked) -> Probe:

@@ -39,7 +39,6 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
 
 
 def _kind_of(setting: Setting, e: Endpoint) -> tuple[str, ip.Kind]:
-    """Return the purpose of creating the link of `e`, and its kind."""
     if setting.kind == "macvlan":
         return f"create {e.name}, a macvlan link on {e.parent}", ip.Macvlan(e.parent, setting.flag)
     # A parent is in bridge at first, so that no person types the flag.

@@ -13,8 +13,6 @@ PEER_DEV = "eth0"
 _TO_FAR = "far"
 """The name of the gateway's link to the far host."""
 
-_FORWARDING = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
-
 
 def lan(lab: Lab) -> Section:
     """Return the steps that build the network of `lab`: all links, then the rest of each namespace."""
@@ -35,7 +33,8 @@ def lan(lab: Lab) -> Section:
     if lab.far:
         _set_up_far(lab, steps)
     if lab.routed:
-        steps.add("enable forwarding on the gateway", in_netns(GATEWAY, sysctl.set_values(_FORWARDING)))
+        forward = sysctl.set_values({"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
+        steps.add("enable forwarding on the gateway", in_netns(GATEWAY, forward))
         steps.end_stage()
     return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
 

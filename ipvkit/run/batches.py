@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import TypeVar
 
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import BATCH_FROM, LAN, PING_INTERVAL_S, PING_WAIT_S, Check, Prober
-from ipvkit.plan.acts import REAL_WAIT_S
+from ipvkit.lab import BATCH_FROM, LAN, PING_INTERVAL_S, Check, Prober
+from ipvkit.plan.acts import wait_s
 from ipvkit.plan.steps import Plan, Probe, Stage, Step
 from ipvkit.run.journal import Entry
 from ipvkit.tools import fping
@@ -49,8 +49,7 @@ def jobs_of(plan: Plan, prober: Prober = "ping") -> dict[str, list[list[Job]]]:
         batched = section.name == LAN or plan.lab.in_batches
         stages = _batched(section.stages) if batched else [list(map(_alone, one)) for one in section.stages]
         if prober == "fping":
-            wait_s = PING_WAIT_S if plan.lab.simulated else REAL_WAIT_S
-            stages = [_with_fping(stage, wait_s) for stage in stages]
+            stages = [_with_fping(stage, wait_s(plan.lab)) for stage in stages]
         jobs[section.name] = stages
     return jobs
 
@@ -96,7 +95,6 @@ def _batches(steps: Iterable[Step]) -> list[Job]:
 
 
 def _split(items: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Return `items` in sequences of `most` items, and the rest."""
     return [items[i : i + most] for i in range(0, len(items), most)]
 
 
@@ -110,7 +108,7 @@ def _batch(netns: str | None, found: Sequence[tuple[Step, str]]) -> Job:
     return Job(_id(steps), purpose, batch(lines, netns), steps)
 
 
-def _with_fping(stage: list[Job], wait_s: float) -> list[Job]:
+def _with_fping(stage: list[Job], wait: float) -> list[Job]:
     """Return `stage` with the pings of each source that differ in their destination only in one process."""
     together: dict[object, list[Job]] = {}
     for job in stage:
@@ -121,19 +119,19 @@ def _with_fping(stage: list[Job], wait_s: float) -> list[Job]:
                 key = (check.source, check.count, check.size)
         together.setdefault(key, []).append(job)
     return [
-        some[0] if isinstance(key, str) else _fping(some, wait_s)
+        some[0] if isinstance(key, str) else _fping(some, wait)
         for key, found in together.items()
         for some in _split(found, _HOSTS_A_PROCESS)
     ]
 
 
-def _fping(jobs: Sequence[Job], wait_s: float) -> Job:
+def _fping(jobs: Sequence[Job], wait: float) -> Job:
     probes = [probe for job in jobs for probe in job.probes]
     check = probes[0].check
     if not isinstance(check, Check):
         raise TypeError(f"{check} is not a check")
     hosts = [probe.address for probe in probes if probe.address is not None]
-    command = fping.fping(hosts, count=check.count, interval=PING_INTERVAL_S, wait=wait_s, size=check.size)
+    command = fping.fping(hosts, count=check.count, interval=PING_INTERVAL_S, wait=wait, size=check.size)
     words = jobs[0].command.argv
     netns = words[3] if words[:3] == ("ip", "netns", "exec") else None
     others = "" if len(jobs) == 1 else f" and {len(jobs) - 1} others"

@@ -30,7 +30,7 @@ SCHEMA = "ipvkit/journal/v1"
 _NETNS = Path("/run/netns")
 """Where ip-netns(8) keeps its names."""
 
-_OWN_NETNS, _BOOT = Path("/proc/self/ns/net"), Path("/proc/sys/kernel/random/boot_id")
+_OWN_NETNS = Path("/proc/self/ns/net")
 _SUFFIX = ".jsonl"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,200}")
 
@@ -240,7 +240,7 @@ def started(lab: str) -> Iterator[Journal]:
 
 
 def _boot() -> str:
-    return _BOOT.read_text(encoding="ascii").strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 @contextmanager

@@ -19,7 +19,6 @@ NOT_KNOWN = "unknown, since the state of this machine could not be read"
 _IP = "ip"
 """The view of everything that ip shows."""
 
-_NOT_THERE = "cannot stat /proc/sys/net/"
 _SYSCTL, _STATE = "net.", "state of "
 _COME_AND_GO = frozenset(("kernel", "ra", "redirect"))
 """The protocols of automatic routes: they follow links, addresses and routers."""
@@ -68,7 +67,7 @@ def _of_ip(views: Mapping[str, Command]) -> list[str]:
 def snapshot_of(seen: Mapping[str, Completed]) -> Snapshot:
     """Return the state that the views show; raise IpvkitError where one failed or cannot be parsed."""
     # The interface of the simulated LAN, with its sysctls, does not exist before it is built.
-    seen = {name: completed for name, completed in seen.items() if _NOT_THERE not in completed.stderr}
+    seen = {name: done for name, done in seen.items() if "cannot stat /proc/sys/net/" not in done.stderr}
     for name, completed in seen.items():
         if completed.exit_code != 0:
             raise CommandFailed(f"{name}: {completed.stderr.strip()}")
@@ -87,7 +86,6 @@ def snapshot_of(seen: Mapping[str, Completed]) -> Snapshot:
 
 
 def _state(link: ip.Link) -> str:
-    """Return the settings of a link."""
     words = [f"state of {link.ifname}: {'up' if link.up else 'down'}", f"mtu {link.mtu}"]
     words += [f"port of {link.master}"] if link.master else []
     words += [f"{link.mode} {link.flag}"] if link.mode else []
