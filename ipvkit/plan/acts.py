@@ -1,7 +1,7 @@
 """What happens in a phase, as steps: changes, tries and checks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Address
@@ -22,7 +22,7 @@ from ipvkit.lab import (
     SetMode,
     SetMtu,
 )
-from ipvkit.plan.additions import Done, read_sysctls, set_sysctls
+from ipvkit.plan.additions import read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
 from ipvkit.plan.steps import Probe, Steps, Undo
@@ -39,7 +39,10 @@ class Acts:
     phase: Phase
     arping_by: arping.Implementation
     steps: Steps
-    done: Done
+    sysctls: set[str]
+    """Those that are set already, also by earlier phases."""
+    links: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The steps that tried to create a link, by its name."""
 
     def add(self, predicted: PredictedAct) -> list[Probe]:
         """Add the steps of an act; return the probes that are skipped."""
@@ -49,11 +52,9 @@ class Acts:
                 self._try(asked, asked.check.change)
         return self._check(predicted.asked)
 
-    # --- changes ---------------------------------------------------------------------------------------
-
     def _change(self, predicted: PredictedAct) -> None:
         act, steps = predicted.act, self.steps
-        read = read_sysctls([ALLOW] if act.announce else [], steps, self.done)
+        read = read_sysctls([ALLOW] if act.announce else [], steps, self.sysctls)
         for role in act.fast_ageing:
             fast = sysctl.set_values(self._fast_timers(role))
             steps.add(f"shorten the {role}'s ARP timers", in_netns(role, fast))
@@ -122,10 +123,7 @@ class Acts:
             steps.add("drop all other IPv4 there, as the port security of a cloud does", drop)
         steps.end_stage()
 
-    # --- tries -----------------------------------------------------------------------------------------
-
     def _try(self, asked: Asked, change: Change) -> None:
-        links = self.done.links
         # 1: the link does not exist, 2: the kernel refuses (iproute2's main()).
         ok = (0, 1) if isinstance(change, DeleteLink) else (0, 2)
         undo = None
@@ -135,11 +133,11 @@ class Acts:
             f"try to {asked.check}",
             replace(self._command_of(change), ok=ok),
             undo=undo,
-            cancels_undo_of=links.pop(change.name, ()) if isinstance(change, DeleteLink) else (),
+            cancels_undo_of=self.links.pop(change.name, ()) if isinstance(change, DeleteLink) else (),
             probe=_probe(asked),
         )
         if isinstance(change, AddLink):
-            links[change.name] = (*links.get(change.name, ()), id)
+            self.links[change.name] = (*self.links.get(change.name, ()), id)
         self.steps.end_stage()
 
     def _command_of(self, change: Change) -> Command:
@@ -160,13 +158,10 @@ class Acts:
 
     def delete_links(self) -> None:
         """Delete what tries created and no try deleted; one that was refused created nothing."""
-        for name, tried in sorted(self.done.links.items()):
+        for name, tried in sorted(self.links.items()):
             delete = replace(ip.link_delete(name), ok=(0, 1))
             self.steps.add(f"delete {name}, if it exists", delete, cancels_undo_of=tried)
-        self.done.links.clear()
         self.steps.end_stage()
-
-    # --- checks ----------------------------------------------------------------------------------------
 
     def _check(self, asked: Sequence[Asked]) -> list[Probe]:
         """Add a ping for each check that is not skipped; return the probes of the others."""
@@ -205,7 +200,7 @@ class Acts:
         ]
         if not found:
             return
-        set_sysctls(read_sysctls([ALLOW], self.steps, self.done), self.steps)
+        set_sysctls(read_sysctls([ALLOW], self.steps, self.sysctls), self.steps)
         lasts_s = max(c.watch or (c.count - 1) * PING_INTERVAL_S + PING_WAIT_S for c in checks)
         for e in found:
             self._announce(e, int(lasts_s) + 2)

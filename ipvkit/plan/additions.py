@@ -1,7 +1,6 @@
 """What strategies add to the host and its peers, as steps."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from ipvkit import strategies
 from ipvkit.lab import Lab, Phase
@@ -11,23 +10,18 @@ from ipvkit.strategies import Addition
 from ipvkit.tools import sysctl
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What stays from earlier phases: sysctls that are set, and steps that tried to create a link."""
+def add(lab: Lab, phase: Phase, steps: Steps, done: set[str]) -> None:
+    """Add the steps of all strategies of `phase`; those on peers only where the peers are ipvkit's own.
 
-    sysctls: set[str] = field(default_factory=set)
-    links: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def add(lab: Lab, phase: Phase, steps: Steps, done: Done) -> None:
-    """Add the steps of all strategies of `phase`; those on peers only where the peers are ipvkit's own."""
+    `done` are the sysctls that are set already, also by earlier phases.
+    """
     for parent in lab.parents:
         for stage in lab.stages(phase, parent):
             _add_stage([a for a in stage if lab.simulated or not a.at_peer], steps, done)
     steps.end_group()
 
 
-def _add_stage(stage: list[Addition], steps: Steps, done: Done) -> None:
+def _add_stage(stage: list[Addition], steps: Steps, done: set[str]) -> None:
     set_sysctls(read_sysctls(stage, steps, done), steps)
     for addition in stage:
         resource: Resource | None = addition.undo
@@ -46,14 +40,14 @@ def _add_stage(stage: list[Addition], steps: Steps, done: Done) -> None:
 
 
 def read_sysctls(
-    additions: Iterable[Addition], steps: Steps, done: Done
+    additions: Iterable[Addition], steps: Steps, done: set[str]
 ) -> list[tuple[str, Addition, strategies.Sysctl]]:
     """Add the steps that read the sysctls which the lab has not set yet; return the steps' ids with them."""
     found = []
     for addition in additions:
         added = addition.added
-        if isinstance(added, strategies.Sysctl) and added.key not in done.sysctls:
-            done.sysctls.add(added.key)
+        if isinstance(added, strategies.Sysctl) and added.key not in done:
+            done.add(added.key)
             id = steps.add(f"read the host's {added.key}", sysctl.get_value(added.key))
             found.append((id, addition, added))
     return found

@@ -20,14 +20,12 @@ def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan
 
     Its pings are those of iputils: their timestamps show how long a path lived.
     """
-    done = additions.Done()
+    done: set[str] = set()
     phases = [_phase(lab, predicted, arping_by, done) for predicted in predict_lab(lab)]
     return Plan(lab, (*([lan(lab)] if lab.simulated else []), *phases))
 
 
-def _phase(
-    lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation, done: additions.Done
-) -> Section:
+def _phase(lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation, done: set[str]) -> Section:
     phase = predicted.phase
     steps = Steps(phase.name)
     for role, parent in predicted.flushed:

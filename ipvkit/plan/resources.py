@@ -3,7 +3,7 @@
 A lab creates no other kind on a real machine, and a journal holds no other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -187,9 +187,11 @@ def views_of(resources: Iterable[Resource]) -> dict[str, Command]:
 
 
 def observe(
-    resources: Iterable[Resource], shown: Mapping[str, Completed], marks: Mapping[str, int | None]
+    resources: Collection[Resource],
+    shown: Mapping[str, Completed],
+    mark_of: Callable[[str], int | None] = lambda _name: None,
 ) -> Observation:
-    """Return the state that views have shown; `marks` are those of existing namespaces.
+    """Return the state that views have shown; `mark_of` returns the mark of an existing namespace.
 
     Raise CommandFailed where a view failed, and UnparsableOutput where it cannot be parsed.
     """
@@ -202,8 +204,9 @@ def observe(
             raise CommandFailed(what, stderr=shown[view].stderr.strip())
         return shown[view].stdout
 
-    namespaces = {netns.name: marks.get(netns.name) for netns in ip.parse_netns(of(NETNS))}
-    namespaces |= {name: mark for name, mark in marks.items() if mark is not None}
+    namespaces: dict[str, int | None] = {netns.name: None for netns in ip.parse_netns(of(NETNS))}
+    names = {name for resource in resources if (name := netns_of(resource)) is not None}
+    namespaces |= {name: mark for name in names if (mark := mark_of(name)) is not None}
     links: dict[str | None, tuple[ip.Link, ...]] = {None: ip.parse_addresses(of(LINKS))}
     for name, mark in namespaces.items():
         view = f"{_INSIDE}{name}"

@@ -117,7 +117,6 @@ class Steps:
     """Collects the stages of one section and numbers their steps."""
 
     def __init__(self, section: str) -> None:
-        """Begin with no step."""
         self.section = section
         self.stages: list[Stage] = []
         self._stage: list[Step] = []

@@ -57,7 +57,6 @@ class Run:
     jobs: Mapping[str, Sequence[Sequence[Job]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Take the jobs of the plan by default."""
         self.jobs = self.jobs or jobs_of(self.plan)
 
 
@@ -194,7 +193,7 @@ class _Engine:
     def _refuse_what_is_there(self, seen: Mapping[str, Completed]) -> None:
         """Raise UsageError if a resource that the plan creates exists already: it belongs to another user."""
         made = [resource for resource in self.result.plan.resources if is_new(resource)]
-        found = resources.observe(made, seen, {})
+        found = resources.observe(made, seen)
         there = dict.fromkeys(
             str(one) for one in made if state_of(one, found).state is not ResourceState.GONE
         )

@@ -71,7 +71,7 @@ def snapshot_of(seen: Mapping[str, Completed]) -> Snapshot:
     for name, completed in seen.items():
         if completed.exit_code != 0:
             raise CommandFailed(f"{name}: {completed.stderr.strip()}")
-    now = resources.observe((), seen, {})
+    now = resources.observe((), seen)
     found = [f"netns {name}" for name in now.namespaces]
     for link in now.links[None]:
         # The kernel's link-local addresses come and go with a link's carrier.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import Interrupted, IpvkitError
@@ -44,56 +44,50 @@ class Stopping:
 Listener = Callable[[Began | Finished | Stopping], None]
 
 
-@dataclass(slots=True)
+def look_for(what: Collection[Resource], agent: Agent, on_signal: OnSignal | None = None) -> Observation:
+    """Return the state of `what` on the machine; raise IpvkitError where it cannot be read.
+
+    A signal is treated as in `ask`.
+    """
+    seen = look_at(agent, resources.views_of(what), on_signal=on_signal)
+    return resources.observe(what, seen, mark_of_netns)
+
+
+def rollback(
+    journal: Journal, agent: Agent, listener: Listener, also: Mapping[str, Command] | None = None
+) -> "Rollback":
+    """Undo what is in `journal`; report signals in the agent's inbox, and continue.
+
+    The views `also` run in the last look as well. On an ephemeral target there is no first look: the last
+    one shows the leftovers.
+    """
+    done = Rollback(journal, agent, listener, also or {})
+    done.run()
+    return done
+
+
 class Rollback:
-    """The result: the undos that ran, a line for each leftover, and why a resource was left `alone`.
+    """The undo of a journal: the undos that ran, a line for each leftover, why a resource was left `alone`.
 
     Leftovers (`left`) stay in the journal. What was left alone belongs to another user now, and does not.
     `seen` is the output of the views `also`, or empty, and `unseen` why. `failure` is why an ephemeral target
     ended too early.
     """
 
-    undone: list[Finished] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    alone: dict[str, str] = field(default_factory=dict)
-    seen: dict[str, Completed] = field(default_factory=dict)
-    unseen: str = ""
-    failure: IpvkitError | None = None
-
-
-def rollback(
-    journal: Journal, agent: Agent, listener: Listener, also: Mapping[str, Command] | None = None
-) -> Rollback:
-    """Undo what is in `journal`; report signals in the agent's inbox, and continue.
-
-    The views `also` run in the last look as well. On an ephemeral target there is no first look: the last
-    one shows the leftovers.
-    """
-    return _Rollback(journal, agent, listener, also or {}).run()
-
-
-def look_for(what: Collection[Resource], agent: Agent, on_signal: OnSignal | None = None) -> Observation:
-    """Return the state of `what` on the machine; raise IpvkitError where it cannot be read.
-
-    A signal is treated as in `ask`.
-    """
-    return _observed(what, look_at(agent, resources.views_of(what), on_signal=on_signal))
-
-
-def _observed(what: Collection[Resource], seen: Mapping[str, Completed]) -> Observation:
-    names = {name for resource in what if (name := resources.netns_of(resource)) is not None}
-    return resources.observe(what, seen, {name: mark_of_netns(name) for name in names})
-
-
-class _Rollback:
     def __init__(
         self, journal: Journal, agent: Agent, listener: Listener, also: Mapping[str, Command]
     ) -> None:
         self.journal, self.agent, self.listener, self.also = journal, agent, listener, also
-        self.result = Rollback()
-        self.tried: dict[str, Completed] = {}
+        self.undone: list[Finished] = []
+        self.left: list[str] = []
+        self.alone: dict[str, str] = {}
+        self.seen: dict[str, Completed] = {}
+        self.unseen = ""
+        self.failure: IpvkitError | None = None
+        self._tried: dict[str, Completed] = {}
 
-    def run(self) -> Rollback:
+    def run(self) -> None:
+        """Undo what is in the journal."""
         entries = list(reversed(self.journal.entries.values()))
         certain = [entry for entry in entries if entry.certain]
         if self.agent.target.ephemeral:
@@ -101,8 +95,8 @@ class _Rollback:
                 self._undo(certain)
                 self._look_again()
             except IpvkitError as problem:
-                self.result.failure = problem
-            return self.result
+                self.failure = problem
+            return
         try:
             seen = look_for([entry.resource for entry in entries], self.agent, self._signal)
         except Exception as problem:
@@ -111,18 +105,17 @@ class _Rollback:
             self._look_again()
             why = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)
             unknown = [f"unknown whether it exists: {e.resource}" for e in entries if not e.certain]
-            self.result.left += [f"{line} ({' '.join(why.split())})" for line in unknown]
-            return self.result
+            self.left += [f"{line} ({' '.join(why.split())})" for line in unknown]
+            return
         self._undo([entry for entry in entries if self._is_to_undo(entry, entry.state_in(seen))])
         self._look_again()
-        return self.result
 
     def _is_to_undo(self, entry: Entry, seen: Finding) -> bool:
         match seen.state:
             case ResourceState.HELD:
-                self.result.left.append(seen.why)
+                self.left.append(seen.why)
             case ResourceState.CHANGED:
-                self.result.alone[str(entry.resource)] = seen.why
+                self.alone[str(entry.resource)] = seen.why
                 self.journal.end((), (entry.id,))
             case ResourceState.GONE if not entry.certain:
                 self.journal.end((), (entry.id,))
@@ -132,26 +125,26 @@ class _Rollback:
 
     def _look_again(self) -> None:
         """Report the leftovers of what was undone; where the look fails, by the exit code of the undo."""
-        tried = [entry for id, entry in self.journal.entries.items() if id in self.tried]
+        tried = [entry for id, entry in self.journal.entries.items() if id in self._tried]
         what = [] if self.agent.target.ephemeral else [entry.resource for entry in tried]
         observation = None
         try:
             views = {**self.also, **resources.views_of(what)}
             seen = look_at(self.agent, views, on_signal=self._signal)
-            self.result.seen = {name: seen[name] for name in self.also}
-            observation = _observed(what, seen) if what else None
+            self.seen = {name: seen[name] for name in self.also}
+            observation = resources.observe(what, seen, mark_of_netns) if what else None
         except Interrupted:
             raise
         except Exception as problem:
-            self.result.unseen = getattr(problem, "message", str(problem))
+            self.unseen = getattr(problem, "message", str(problem))
         for entry in reversed(tried):
-            completed = self.tried[entry.id]
+            completed = self._tried[entry.id]
             there = completed.exit_code != 0
             if observation is not None and not isinstance(entry.resource, Command):
                 there = entry.state_in(observation).state in (ResourceState.STANDS, ResourceState.HELD)
             if there:
                 why = completed.stderr.strip() or "it still exists"
-                self.result.left.append(f"could not undo: {entry.undo}: {why}")
+                self.left.append(f"could not undo: {entry.undo}: {why}")
             else:
                 self.journal.end((), (entry.id,))
 
@@ -176,7 +169,7 @@ class _Rollback:
     def _take(self, undone: Sequence[Entry], job: Job, completed: Completed) -> None:
         """Record how a process has ended, for each of the entries that it undoes."""
         finished = Finished(job, completed, undoing=True)
-        self.result.undone.append(finished)
+        self.undone.append(finished)
         self._report(Began(job, undoing=True))
         self._report(finished)
         failed = {line.line: line.said for line in failed_lines(completed.stderr)}
@@ -184,7 +177,7 @@ class _Rollback:
             # A batch names the lines that failed; the others have succeeded, unless it was killed.
             done = len(undone) > 1 and completed.exit_code > 0 and failed and number not in failed
             own = replace(completed, stderr=failed.get(number, completed.stderr))
-            self.tried[entry.id] = replace(completed, exit_code=0) if done else own
+            self._tried[entry.id] = replace(completed, exit_code=0) if done else own
 
     def _report(self, event: Began | Finished | Stopping) -> None:
         """Report an event; a listener that fails does not stop the undo."""
