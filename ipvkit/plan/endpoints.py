@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ipvkit.core.command import in_netns
 from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
-from ipvkit.plan.lan import give
+from ipvkit.plan.lan import give, to_gateways
 from ipvkit.plan.resources import Link, Netns
 from ipvkit.plan.steps import Steps, Undo
 from ipvkit.tools import ip
@@ -81,9 +81,7 @@ def _create_veths(phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> 
 
 def _put_bridge(lab: Lab, parent: Parent, steps: Steps) -> None:
     """Put a bridge over `parent`, with the parent's addresses, as veth endpoints need it."""
-    gateways = parent.gateways if lab.routed else ()
-    for gateway in gateways:
-        to = ip.RouteTo(via=gateway, dev=parent.name, metric=lab.metric_of(parent))
+    for to in to_gateways(lab, parent, parent.name):
         what = f"the host's default route via {parent.name}"
         undo = Undo(ip.route_add(to), f"restore {what}")
         steps.add(f"delete {what}", ip.route_del(to), undo=undo, at_end=True)
@@ -100,8 +98,7 @@ def _put_bridge(lab: Lab, parent: Parent, steps: Steps) -> None:
         steps.add(f"add it on {BRIDGE}", give(own, BRIDGE))
     steps.add(f"attach {parent.name} to the host's bridge", ip.link_set(parent.name, master=BRIDGE))
     steps.end_stage()
-    for gateway in gateways:
-        to = ip.RouteTo(via=gateway, dev=BRIDGE, metric=lab.metric_of(parent))
+    for to in to_gateways(lab, parent, BRIDGE):
         steps.add(f"add the host's default route via {BRIDGE}", ip.route_add(to))
     steps.end_stage()
 

@@ -5,7 +5,7 @@ from typing import cast
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import InterfaceAddress, Network
-from ipvkit.lab import FAR, GATEWAY, HOST, LAN, SWITCH, Lab, family_of
+from ipvkit.lab import FAR, GATEWAY, HOST, LAN, SWITCH, Lab, Parent
 from ipvkit.plan.steps import Section, Steps, Undo
 from ipvkit.tools import ip, sysctl
 
@@ -22,9 +22,8 @@ def lan(lab: Lab) -> Section:
         for own in parent.host:
             steps.add("add the host's address", give(own, parent.name))
     steps.end_stage()
-    for parent in lab.parents if lab.routed else ():
-        for gateway in parent.gateways:
-            to = ip.RouteTo(via=gateway, dev=parent.name, metric=lab.metric_of(parent))
+    for parent in lab.parents:
+        for to in to_gateways(lab, parent, parent.name):
             steps.add("add the host's default route", ip.route_add(to))
     steps.end_stage()
     _connect(lab, steps)
@@ -98,11 +97,10 @@ def _set_up(lab: Lab, role: str, steps: Steps) -> None:
             steps.add("add the gateway's address on that link", ip.at(GATEWAY, towards))
         steps.end_stage()
         return
-    for parent in lab.parents if lab.routed else ():
-        for gateway in parent.gateways:
-            if any(family_of(peer) == family_of(gateway) for peer in parent.peer(role)):
-                metric = lab.metric_of(parent)
-                to = ip.RouteTo(via=gateway, dev=lab.dev_of(parent), metric=metric)
+    for parent in lab.parents:
+        versions = {peer.version for peer in parent.peer(role)}
+        for to in to_gateways(lab, parent, lab.dev_of(parent)):
+            if to.via is not None and to.via.version in versions:
                 steps.add(f"add the {role}'s default route", ip.at(role, ip.route_add(to)))
     steps.end_stage()
 
@@ -122,6 +120,12 @@ def _set_up_far(lab: Lab, steps: Steps) -> None:
 
 def _bring_lo_up(netns: str, steps: Steps) -> None:
     steps.add("bring lo up, so that ping gets Host Unreachable", ip.at(netns, ip.link_set("lo", up=True)))
+
+
+def to_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
+    """Return the default routes via the gateways on `parent`, if they lead somewhere, out of `dev`."""
+    gateways = parent.gateways if lab.routed else ()
+    return [ip.RouteTo(via=gateway, dev=dev, metric=lab.metric_of(parent)) for gateway in gateways]
 
 
 def give(own: InterfaceAddress, dev: str) -> Command:

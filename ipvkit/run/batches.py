@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TypeVar
 
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import BATCH_FROM, LAN, PING_INTERVAL_S, Check, Prober
+from ipvkit.lab import BATCH_FROM, LAN, PING_INTERVAL_S, Check, Lab, Prober
 from ipvkit.plan.acts import wait_s
 from ipvkit.plan.steps import Plan, Probe, Stage, Step
 from ipvkit.run.journal import Entry
@@ -49,7 +49,7 @@ def jobs_of(plan: Plan, prober: Prober = "ping") -> dict[str, list[list[Job]]]:
         batched = section.name == LAN or plan.lab.in_batches
         stages = _batched(section.stages) if batched else [list(map(_alone, one)) for one in section.stages]
         if prober == "fping":
-            stages = [_with_fping(stage, wait_s(plan.lab)) for stage in stages]
+            stages = [_with_fping(stage, plan.lab) for stage in stages]
         jobs[section.name] = stages
     return jobs
 
@@ -65,22 +65,20 @@ def _batched(stages: Iterable[Stage]) -> list[list[Job]]:
     all act in other namespaces: no command in one namespace depends on a command in another.
     """
     done: list[list[Job]] = []
-    row: list[Step] = []
-    was_inside = False
-    for stage in stages:
-        lines = [None if step.probe else line_of(step.command) for step in stage]
-        inside = {line.netns is not None for line in lines if line is not None}
-        if row and (None in lines or inside != {was_inside}):
-            done.append(_batches(row))
-            row = []
-        if None in lines:
-            done.append(list(map(_alone, stage)))
-        elif len(inside) > 1:
-            done.append(_batches(stage))
+    for places, found in groupby(stages, key=_places):
+        if places is None:
+            done += [list(map(_alone, stage)) for stage in found]
+        elif len(places) > 1:
+            done += [_batches(stage) for stage in found]
         else:
-            row += stage
-            was_inside = True in inside
-    return [*done, _batches(row)] if row else done
+            done.append(_batches(step for stage in found for step in stage))
+    return done
+
+
+def _places(stage: Stage) -> set[bool] | None:
+    """Return whether the lines of `stage` act in the machine's namespace; None where not all can be lines."""
+    lines = [None if step.probe else line_of(step.command) for step in stage]
+    return None if None in lines else {line.netns is None for line in lines if line is not None}
 
 
 def _batches(steps: Iterable[Step]) -> list[Job]:
@@ -108,7 +106,7 @@ def _batch(netns: str | None, found: Sequence[tuple[Step, str]]) -> Job:
     return Job(_id(steps), purpose, batch(lines, netns), steps)
 
 
-def _with_fping(stage: list[Job], wait: float) -> list[Job]:
+def _with_fping(stage: list[Job], lab: Lab) -> list[Job]:
     """Return `stage` with the pings of each source that differ in their destination only in one process."""
     together: dict[object, list[Job]] = {}
     for job in stage:
@@ -119,24 +117,23 @@ def _with_fping(stage: list[Job], wait: float) -> list[Job]:
                 key = (check.source, check.count, check.size)
         together.setdefault(key, []).append(job)
     return [
-        some[0] if isinstance(key, str) else _fping(some, wait)
+        some[0] if isinstance(key, str) else _fping(some, lab)
         for key, found in together.items()
         for some in _split(found, _HOSTS_A_PROCESS)
     ]
 
 
-def _fping(jobs: Sequence[Job], wait: float) -> Job:
+def _fping(jobs: Sequence[Job], lab: Lab) -> Job:
     probes = [probe for job in jobs for probe in job.probes]
     check = probes[0].check
     if not isinstance(check, Check):
         raise TypeError(f"{check} is not a check")
     hosts = [probe.address for probe in probes if probe.address is not None]
-    command = fping.fping(hosts, count=check.count, interval=PING_INTERVAL_S, wait=wait, size=check.size)
-    words = jobs[0].command.argv
-    netns = words[3] if words[:3] == ("ip", "netns", "exec") else None
+    wait, interval = wait_s(lab), PING_INTERVAL_S
+    command = fping.fping(hosts, count=check.count, interval=interval, wait=wait, size=check.size)
     others = "" if len(jobs) == 1 else f" and {len(jobs) - 1} others"
     steps = tuple(step for job in jobs for step in job.steps)
-    return Job(_id(jobs), f"ping {check}{others}", in_netns(netns, command), steps)
+    return Job(_id(jobs), f"ping {check}{others}", in_netns(lab.netns(check.source), command), steps)
 
 
 def undo_jobs(entries: Iterable[Entry]) -> list[tuple[Sequence[Entry], Job]]:
