@@ -26,7 +26,11 @@ def lan(lab: Lab) -> Section:
         for to in to_gateways(lab, parent, parent.name):
             steps.add("add the host's default route", ip.route_add(to))
     steps.end_stage()
-    _connect(lab, steps)
+    for i in range(len(lab.hardware)):
+        for role in (HOST, *lab.peers):
+            connect = ip.link_set(lab.ports(role)[i], master=f"br{i}", up=True)
+            steps.add(f"connect the {role} to the switch", ip.at(SWITCH, connect))
+    steps.end_stage()
     for role in lab.peers:
         _set_up(lab, role, steps)
     if lab.far:
@@ -66,14 +70,6 @@ def _create_links(lab: Lab, steps: Steps) -> None:
         if parent.vlan is not None and parent.link is not None:
             tag = ip.link_add(parent.name, ip.Vlan(parent.link, parent.vlan), up=True)
             steps.add(f"create the host's {parent.name}: VLAN {parent.vlan} on {parent.link}", tag)
-    steps.end_stage()
-
-
-def _connect(lab: Lab, steps: Steps) -> None:
-    for i in range(len(lab.hardware)):
-        for role in (HOST, *lab.peers):
-            connect = ip.link_set(lab.ports(role)[i], master=f"br{i}", up=True)
-            steps.add(f"connect the {role} to the switch", ip.at(SWITCH, connect))
     steps.end_stage()
 
 

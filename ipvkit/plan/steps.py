@@ -134,10 +134,7 @@ class Steps:
         cancels_undo_of: tuple[str, ...] = (),
         probe: Probe | None = None,
     ) -> str:
-        """Add a step to the stage that is being collected, and return its id.
-
-        What is to be undone `at_end` is undone by `end_phase`.
-        """
+        """Add a step to the current stage, and return its id; `end_phase` undoes what is undone `at_end`."""
         self._count += 1
         id = f"{self.section}.{self._count}"
         self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe))

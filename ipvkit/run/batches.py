@@ -26,10 +26,7 @@ _HOSTS_A_PROCESS = 100
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One process: its `command` does the work of all `steps`, or is the command of the only one.
-
-    The job of an undo has no steps.
-    """
+    """One process: its `command` does the work of all `steps`; the job of an undo has none."""
 
     id: str
     purpose: str

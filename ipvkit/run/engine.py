@@ -10,8 +10,7 @@ from queue import SimpleQueue
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, UsageError
 from ipvkit.lab import Prober
-from ipvkit.plan import resources
-from ipvkit.plan.resources import ResourceState, is_new, is_number, state_of
+from ipvkit.plan.resources import ResourceState, is_new, is_number, observe, state_of
 from ipvkit.plan.steps import Plan, Step, Undo
 from ipvkit.run.batches import Job, jobs_of
 from ipvkit.run.execution import (
@@ -193,7 +192,7 @@ class _Engine:
     def _refuse_what_is_there(self, seen: Mapping[str, Completed]) -> None:
         """Raise UsageError if a resource that the plan creates exists already: it belongs to another user."""
         made = [resource for resource in self.result.plan.resources if is_new(resource)]
-        found = resources.observe(made, seen)
+        found = observe(made, seen)
         there = dict.fromkeys(
             str(one) for one in made if state_of(one, found).state is not ResourceState.GONE
         )

@@ -361,18 +361,15 @@ def _held(lab: str, *, make: bool) -> Journal:
 
 def _place(*, make: bool) -> int:
     """Return the open folder; raise OSError without one, MissingRequirement where others could write it."""
-    path = folder()
     if make:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    place = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    return _own(place, path)
+        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _own(os.open(folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), folder())
 
 
 def _open(place: int, lab: str, how: int) -> int:
     """Return the open file; raise OSError without one, MissingRequirement where others could write it."""
     name = f"{lab}{_SUFFIX}"
-    flags = how | os.O_NOFOLLOW | os.O_NONBLOCK
-    return _own(os.open(name, flags, 0o600, dir_fd=place), folder() / name)
+    return _own(os.open(name, how | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=place), folder() / name)
 
 
 def _own(file: int, path: Path) -> int:
@@ -384,9 +381,6 @@ def _own(file: int, path: Path) -> int:
     os.close(file)
     hint = "check its owner and mode: ipvkit undoes nothing that others could have written"
     raise MissingRequirement(f"{path} could have been written by another user", hint)
-
-
-# --- entries -------------------------------------------------------------------------------------------
 
 
 def _mark_of(resource: Resource) -> int | None:

@@ -47,10 +47,7 @@ def together(views: Mapping[str, Command]) -> dict[str, Command]:
 
 
 def apart(views: Mapping[str, Command], seen: Mapping[str, Completed]) -> dict[str, Completed]:
-    """Return what each of `views` would have shown, by what the commands of `together` did.
-
-    Raise UnparsableOutput where it cannot be parsed.
-    """
+    """Return what each of `views` would have shown, by what `together` did; raise UnparsableOutput."""
     if _IP not in seen:
         return dict(seen)
     of_ip, at_once = _of_ip(views), seen[_IP]

@@ -45,10 +45,7 @@ Listener = Callable[[Began | Finished | Stopping], None]
 
 
 def look_for(what: Collection[Resource], agent: Agent, on_signal: OnSignal | None = None) -> Observation:
-    """Return the state of `what` on the machine; raise IpvkitError where it cannot be read.
-
-    A signal is treated as in `ask`.
-    """
+    """Return the state of `what` on the machine, with signals as in `ask`; raise IpvkitError without one."""
     seen = look_at(agent, resources.views_of(what), on_signal=on_signal)
     return resources.observe(what, seen, mark_of_netns)
 
