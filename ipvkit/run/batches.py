@@ -15,8 +15,6 @@ from ipvkit.tools.ip import batch, line_of
 
 T = TypeVar("T")
 
-_MOST_PURPOSES = 2
-
 _LINES_A_PROCESS = 500
 """How many lines one ip reads: longer input than a pipe holds would go through a file."""
 
@@ -98,8 +96,8 @@ def _batch(netns: str | None, found: Sequence[tuple[Step, str]]) -> Job:
         return _alone(found[0][0])
     steps, lines = zip(*found, strict=True)
     purposes = list(dict.fromkeys(step.purpose for step in steps))
-    more = len(purposes) - _MOST_PURPOSES
-    purpose = "; ".join(purposes[:_MOST_PURPOSES]) + (f"; and {more} more" if more > 0 else "")
+    more = f"; and {len(purposes) - 2} more" if len(purposes) > 2 else ""
+    purpose = "; ".join(purposes[:2]) + more
     return Job(_id(steps), purpose, batch(lines, netns), steps)
 
 

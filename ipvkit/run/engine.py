@@ -78,9 +78,8 @@ def run(
     does. An ephemeral target is then ended at once, without an undo.
     """
     result = Run(plan, target.kind, jobs=jobs_of(plan, prober))
-    inbox = SimpleQueue() if inbox is None else inbox
+    inbox, journal = inbox or SimpleQueue(), journal or Journal()
     started = time.monotonic()
-    journal = Journal() if journal is None else journal
     with signals_into(inbox), Agent(target, inbox, plan) as agent:
         _Engine(result, agent, listener, started + timeout_s, journal).run(keep=keep)
     result.duration_s = time.monotonic() - started

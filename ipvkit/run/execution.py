@@ -27,7 +27,6 @@ OnSignal = Callable[[Signal], None]
 CONCURRENT = 200
 """How many views run concurrently at most."""
 
-_SHORTEST_ROW = 3
 _QUICK = ("ip", "sysctl", "tc")
 _QUESTIONS = count(1)
 
@@ -62,7 +61,7 @@ def is_quick(command: Command) -> bool:
 def start(agent: Agent, commands: Mapping[str, Command]) -> None:
     """Start `commands`: the quick ones in a row for each CPU of the target, each other in a separate row."""
     quick = {key: command for key, command in commands.items() if is_quick(command)}
-    length = max(_SHORTEST_ROW, -(-len(quick) // agent.target.cpus))
+    length = max(3, -(-len(quick) // agent.target.cpus))
     left = iter(quick.items())
     rows = list(iter(lambda: dict(islice(left, length)), {}))
     rows += [{key: command} for key, command in commands.items() if key not in quick]
@@ -147,8 +146,6 @@ def in_order(
                     if agent.target.ephemeral:
                         late = str(next(iter(left.values())))
                         raise CommandFailed("an undo did not end in time", ENDED, command=late)
-                case _:
-                    pass
         if not some:
             raise CommandFailed("the command was not started", stderr=agent.complaint)
 

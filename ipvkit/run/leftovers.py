@@ -16,9 +16,6 @@ from ipvkit.tools import ip, sysctl
 
 NOT_KNOWN = "unknown, since the state of this machine could not be read"
 
-_IP = "ip"
-"""The view of everything that ip shows."""
-
 _SYSCTL, _STATE = "net.", "state of "
 _COME_AND_GO = frozenset(("kernel", "ra", "redirect"))
 """The protocols of automatic routes: they follow links, addresses and routers."""
@@ -43,14 +40,14 @@ def together(views: Mapping[str, Command]) -> dict[str, Command]:
     """Return commands that show what `views` do: one process of ip, since each costs a uml kernel 20 ms."""
     of_ip = _of_ip(views)
     others = {name: view for name, view in views.items() if name not in of_ip}
-    return {_IP: ip.show_in_one([views[name] for name in of_ip]), **others} if of_ip else others
+    return {"ip": ip.show_in_one([views[name] for name in of_ip]), **others} if of_ip else others
 
 
 def apart(views: Mapping[str, Command], seen: Mapping[str, Completed]) -> dict[str, Completed]:
     """Return what each of `views` would have shown, by what `together` did; raise UnparsableOutput."""
-    if _IP not in seen:
+    if "ip" not in seen:
         return dict(seen)
-    of_ip, at_once = _of_ip(views), seen[_IP]
+    of_ip, at_once = _of_ip(views), seen["ip"]
     lists = ip.lists_in(at_once.stdout, at_most=len(of_ip)) if at_once.exit_code == 0 else ()
     shown = zip_longest(of_ip, lists, fillvalue="")
     return {**{name: replace(at_once, stdout=stdout) for name, stdout in shown}, **seen}
