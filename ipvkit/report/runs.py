@@ -14,7 +14,7 @@ def render_table(records: Sequence[Record]) -> str:
         return "no lab is up, and no run was interrupted\n"
     rows = []
     for r in records:
-        holds = some(str(entry.effect) for entry in reversed(r.entries))
+        holds = some(str(entry.resource) for entry in reversed(r.entries))
         rows.append((r.lab, r.state, r.started or "", r.pid or "", holds))
     return grid(rows, ("lab", "state", "since", "process", "holds")) + "\n"
 
