@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Netns, ipv4, one_form
@@ -22,17 +22,15 @@ from ipvkit.verbs.single import version
 
 
 def announce(
-    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS", help="IPv4 addresses.")],
-    parent: Annotated[str, typer.Option(metavar="DEV", help="The parent, to send out of.")],
-    every: Annotated[str, typer.Option(metavar="TIME", help="The interval: 3s, 500ms, 1m.")] = "3s",
+    addresses: Annotated[list[str], Argument(metavar="ADDRESS", help="IPv4 addresses.")],
+    parent: Annotated[str, Option(metavar="DEV", help="The parent, to send out of.")],
+    every: Annotated[str, Option(metavar="TIME", help="The interval: 3s, 500ms, 1m.")] = "3s",
     for_: Annotated[
-        str | None, typer.Option("--for", metavar="TIME", help="The duration. Default: until stopped.")
+        str | None, Option("--for", metavar="TIME", help="The duration. Default: until stopped.")
     ] = None,
     netns: Netns = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON line per change.")] = False,
-    unit: Annotated[
-        bool, typer.Option("--unit", help="Print a systemd unit for it, execute nothing.")
-    ] = False,
+    json_: Annotated[bool, Option("--json", help="Print one JSON line per change.")] = False,
+    unit: Annotated[bool, Option("--unit", help="Print a systemd unit for it, execute nothing.")] = False,
     dry_run: DryRun = False,
 ) -> int:
     """Endpoints in l3 mode do not answer ARP, so other hosts learn their addresses from these packets.

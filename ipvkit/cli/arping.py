@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from ipvkit.cli.common import expanded, ipv4
+from ipvkit.cli.common import ipv4
 from ipvkit.cli.single import Where, probed
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import interface_name
@@ -13,18 +13,16 @@ from ipvkit.tools import arping as arping_
 from ipvkit.verbs.single import TIMEOUT_S, version
 
 
-@expanded
 def arping(
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="An IPv4 address.")],
-    dev: Annotated[str, typer.Option("-I", "--dev", metavar="DEV", help="The outgoing link.")],
-    announce: Annotated[bool, typer.Option("-U", "--announce", help="Announce it (gratuitous ARP).")] = False,
+    address: Annotated[str, Argument(metavar="ADDRESS", help="An IPv4 address.")],
+    dev: Annotated[str, Option("-I", "--dev", metavar="DEV", help="The outgoing link.")],
+    announce: Annotated[bool, Option("-U", "--announce", help="Announce it (gratuitous ARP).")] = False,
     duplicate: Annotated[
-        bool, typer.Option("-D", "--duplicate", help="Check whether another host has it (RFC 5227).")
+        bool, Option("-D", "--duplicate", help="Check whether another host has it (RFC 5227).")
     ] = False,
-    count: Annotated[int, typer.Option("-c", "--count", min=1, metavar="N", help="Number of packets.")] = 2,
+    count: Annotated[int, Option("-c", "--count", min=1, metavar="N", help="Number of packets.")] = 2,
     by: Annotated[
-        arping_.Implementation | None,
-        typer.Option("--by", help="Arping implementation. Default: detected."),
+        arping_.Implementation | None, Option("--by", help="Arping implementation. Default: detected.")
     ] = None,
     *,
     where: Where,
@@ -44,6 +42,6 @@ def arping(
         purpose, build = f"check whether another host has {asked}", arping_.find_duplicate
     else:
         purpose, build = f"ask which host has {asked}", arping_.probe
-    commands = {purpose: build(asked, dev, count=count, by=by)}
-    report = probed(where, commands, arping_.parse_arping, ARPING, timeout_s=count + TIMEOUT_S)
+    command = build(asked, dev, count=count, by=by)
+    report = probed(where, purpose, command, arping_.parse_arping, ARPING, timeout_s=count + TIMEOUT_S)
     return 0 if report is None or announce or bool(report.replies) != duplicate else 1

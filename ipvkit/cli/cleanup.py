@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ipvkit.cli.common import DryRun
 from ipvkit.cli.runs import undo_each
@@ -12,8 +12,8 @@ from ipvkit.run.journal import State
 
 
 def cleanup(
-    labs: Annotated[list[str] | None, typer.Argument(metavar="LAB", help="The runs to undo.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Undo every interrupted run.")] = False,
+    labs: Annotated[list[str] | None, Argument(metavar="LAB", help="The runs to undo.")] = None,
+    all_: Annotated[bool, Option("--all", help="Undo every interrupted run.")] = False,
     dry_run: DryRun = False,
 ) -> int:
     """It skips what is gone, and reports and keeps what was changed since.

@@ -6,10 +6,11 @@ from inspect import getdoc
 from typing import Any
 
 import typer
+from typer import Option
 from typer.core import TyperCommand
 
 from ipvkit.cli import SUMMARIES, overview
-from ipvkit.cli.common import Group
+from ipvkit.cli.common import Group, expanded
 
 
 class LazyGroup(Group):
@@ -37,9 +38,7 @@ _app = typer.Typer(name="ipvkit", cls=LazyGroup, rich_markup_mode=None)
 
 
 @_app.callback()
-def _options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-) -> None:
+def _options(debug: bool = Option(False, "--debug", help="Show the traceback of an error.")) -> None:
     """`run` reads the option; Typer only has to know it."""
 
 
@@ -51,7 +50,7 @@ def loaded_command(name: str) -> Any:  # noqa: ANN401
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, help=f"{SUMMARIES[name]}\n\n{getdoc(found)}")(found)
+    app.command(name, help=f"{SUMMARIES[name]}\n\n{getdoc(found)}")(expanded(found))
     return typer.main.get_command(app)
 
 

@@ -1,7 +1,7 @@
 """What commands of all sorts share."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from functools import wraps
 from ipaddress import IPv4Address
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 from typer.core import TyperGroup
 
 from ipvkit.cli import SUMMARIES, emit
@@ -17,12 +18,12 @@ from ipvkit.cli.hints import unknown_command
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import any_address
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands, execute nothing.")]
+Json = Annotated[bool, Option("--json", help="Print one JSON document.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Print the commands, execute nothing.")]
 Netns = Annotated[
-    str | None, typer.Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
+    str | None, Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
 ]
-OnlyDev = Annotated[str | None, typer.Option(metavar="DEV", help="Only of this link.")]
+OnlyDev = Annotated[str | None, Option(metavar="DEV", help="Only of this link.")]
 
 
 def number(value: float) -> float:
@@ -33,9 +34,9 @@ def number(value: float) -> float:
 
 
 Timeout = Annotated[
-    float, typer.Option(min=1, metavar="SECONDS", help="Abort the run after that.", callback=number)
+    float, Option(min=1, metavar="SECONDS", help="Abort the run after that.", callback=number)
 ]
-OutputFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result to FILE.")]
+OutputFile = Annotated[Path | None, Option(metavar="FILE", help="Write the result to FILE.")]
 
 IP_HELP = """Each subcommand runs one command of ip.
 
@@ -53,22 +54,18 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def group(name: str, help_: str) -> typer.Typer:
+def group(name: str, help_: str, subcommands: Mapping[str, Callable[..., int]]) -> typer.Typer:
     """Return the Typer application `name`, which alone, without a subcommand, prints its help."""
+    app = typer.Typer(name=name, cls=Group, add_completion=False, rich_markup_mode=None)
 
+    @app.callback(help=f"{SUMMARIES[name]}\n\n{help_}", invoke_without_command=True)
     def print_help(context: typer.Context) -> None:
         if context.invoked_subcommand is None:
             emit(context.get_help() + "\n")
 
-    return typer.Typer(
-        name=name,
-        cls=Group,
-        help=f"{SUMMARIES[name]}\n\n{help_}",
-        callback=print_help,
-        invoke_without_command=True,
-        add_completion=False,
-        rich_markup_mode=None,
-    )
+    for subcommand, verb in subcommands.items():
+        app.command(subcommand)(expanded(verb))
+    return app
 
 
 def one_form(*, dry_run: bool, json_: bool) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
@@ -16,14 +16,11 @@ from ipvkit.report.doctor import render_json, render_table
 
 
 def doctor(
-    parent: Annotated[
-        str | None, typer.Option(metavar="DEV", help="Also check this network interface.")
-    ] = None,
-    mode: Annotated[Mode | None, typer.Option(help="With --parent: the planned mode.")] = None,
-    flag: Annotated[Flag | None, typer.Option(help="With --mode: the planned flag. Default: bridge.")] = None,
+    parent: Annotated[str | None, Option(metavar="DEV", help="Also check this network interface.")] = None,
+    mode: Annotated[Mode | None, Option(help="With --parent: the planned mode.")] = None,
+    flag: Annotated[Flag | None, Option(help="With --mode: the planned flag. Default: bridge.")] = None,
     address: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ADDRESS/LEN", help="With --parent: a planned address. Repeatable."),
+        list[str] | None, Option(metavar="ADDRESS/LEN", help="With --parent: a planned address. Repeatable.")
     ] = None,
     json_: Json = False,
 ) -> int:

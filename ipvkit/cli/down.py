@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-import typer
+from typer import Argument
 
 from ipvkit.cli.common import DryRun
 from ipvkit.cli.runs import undo_each
 
 
 def down(
-    lab: Annotated[str, typer.Argument(metavar="LAB", help="The lab's name.")], dry_run: DryRun = False
+    lab: Annotated[str, Argument(metavar="LAB", help="The lab's name.")], dry_run: DryRun = False
 ) -> int:
     """It skips what is gone, and reports and keeps what was changed since.
 

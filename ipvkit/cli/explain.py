@@ -3,7 +3,7 @@
 import shlex
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, Timeout
@@ -20,15 +20,13 @@ from ipvkit.verbs.lab_file import is_lab, load_lab
 
 def explain(
     source: Annotated[
-        str, typer.Argument(metavar="A", help="The source: an endpoint, host, gateway, neighbour or far.")
+        str, Argument(metavar="A", help="The source: an endpoint, host, gateway, neighbour or far.")
     ],
-    destination: Annotated[str, typer.Argument(metavar="B", help="The destination, likewise.")],
+    destination: Annotated[str, Argument(metavar="B", help="The destination, likewise.")],
     lab: LabName = gallery.WALKTHROUGH,
-    phase: Annotated[str | None, typer.Option(metavar="NAME", help="Only this phase.")] = None,
-    family: Annotated[Family | None, typer.Option(help="Default: the first that both have.")] = None,
-    run: Annotated[
-        bool, typer.Option("--run", help="Test on a real kernel, before and after each fix.")
-    ] = False,
+    phase: Annotated[str | None, Option(metavar="NAME", help="Only this phase.")] = None,
+    family: Annotated[Family | None, Option(help="Default: the first that both have.")] = None,
+    run: Annotated[bool, Option("--run", help="Test on a real kernel, before and after each fix.")] = False,
     target: Target = TargetKind.AUTO,
     json_: Json = False,
     timeout: Timeout = 120,

@@ -2,13 +2,11 @@
 
 from ipvkit import export
 from ipvkit.cli import emit
-from ipvkit.cli.common import expanded
 from ipvkit.cli.options import LabOptions
 from ipvkit.core.errors import UsageError
 from ipvkit.plan.make import make_plan
 
 
-@expanded
 def export_script(options: LabOptions) -> int:
     """The script goes to stdout: ipvkit export-script > lab.sh; bash lab.sh.
 

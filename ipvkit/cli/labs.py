@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import group
@@ -16,10 +16,7 @@ from ipvkit.report.labs import predictions, summaries
 from ipvkit.report.schema import render_json, render_markdown
 from ipvkit.verbs.lab_file import load_lab
 
-labs = group("labs", "It runs nothing. Exit code: 0 done, 2 wrong usage or invalid lab.")
 
-
-@labs.command("list")
 def labs_list() -> int:
     """List the labs of the gallery."""
     found = [load(gallery.text(name), f"{name}.yaml") for name in gallery.names()]
@@ -27,9 +24,8 @@ def labs_list() -> int:
     return 0
 
 
-@labs.command("show")
 def labs_show(
-    lab: Annotated[str, typer.Argument(metavar="LAB", help="A gallery lab.")] = gallery.WALKTHROUGH,
+    lab: Annotated[str, Argument(metavar="LAB", help="A gallery lab.")] = gallery.WALKTHROUGH,
 ) -> int:
     """Print a lab of the gallery.
 
@@ -39,27 +35,24 @@ def labs_show(
     return 0
 
 
-@labs.command("check")
 def labs_check(lab: LabName = gallery.WALKTHROUGH) -> int:
     """Print the prediction for each check of a lab."""
     emit(predictions(make_plan(load_lab(lab))))
     return 0
 
 
-@labs.command("new")
 def labs_new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The lab's name.")] = "my-lab",
-    mode: Annotated[Mode, typer.Option(help="The ipvlan mode.")] = "l2",
-    flag: Annotated[Flag, typer.Option(help="The ipvlan flag.")] = "bridge",
-    strategy: Annotated[Strategy, typer.Option(help="How l3 endpoints become reachable.")] = "none",
+    name: Annotated[str, Argument(metavar="NAME", help="The lab's name.")] = "my-lab",
+    mode: Annotated[Mode, Option(help="The ipvlan mode.")] = "l2",
+    flag: Annotated[Flag, Option(help="The ipvlan flag.")] = "bridge",
+    strategy: Annotated[Strategy, Option(help="How l3 endpoints become reachable.")] = "none",
     host_shim: Annotated[
-        bool,
-        typer.Option("--host-shim", help="Add one ipvlan interface on the host, to reach its endpoints."),
+        bool, Option("--host-shim", help="Add one ipvlan interface on the host, to reach its endpoints.")
     ] = False,
     endpoints: Annotated[
-        int, typer.Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Endpoints, test1 to testN.")
+        int, Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Endpoints, test1 to testN.")
     ] = 2,
-    ipv6: Annotated[bool, typer.Option("--ipv6", help="Add IPv6 addresses.")] = False,
+    ipv6: Annotated[bool, Option("--ipv6", help="Add IPv6 addresses.")] = False,
     subnet: Subnet = None,
     checks: Checks = None,
 ) -> int:
@@ -73,12 +66,18 @@ def labs_new(
     return 0
 
 
-@labs.command("schema")
 def labs_schema(
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print Markdown tables of all keys instead.")
+        bool, Option("--markdown", help="Print Markdown tables of all keys instead.")
     ] = False,
 ) -> int:
     """Print the JSON Schema of lab files, for editors."""
     emit(render_markdown() if markdown else render_json())
     return 0
+
+
+labs = group(
+    "labs",
+    "It runs nothing. Exit code: 0 done, 2 wrong usage or invalid lab.",
+    {"list": labs_list, "show": labs_show, "check": labs_check, "new": labs_new, "schema": labs_schema},
+)

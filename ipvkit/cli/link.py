@@ -4,9 +4,9 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Annotated, Any, Literal, get_args
 
-import typer
+from typer import Argument, Option
 
-from ipvkit.cli.common import IP_HELP, expanded, group
+from ipvkit.cli.common import IP_HELP, group
 from ipvkit.cli.single import Where, change, show
 from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.core.values import Flag, Mode
@@ -14,33 +14,27 @@ from ipvkit.report.ip import LINK, LinkIn, links_in
 from ipvkit.targets.modules import ipvlan_hint
 from ipvkit.tools import ip
 
-link = group("link", IP_HELP)
 LinkType = Literal["ipvlan", "macvlan", "vlan", "veth", "bridge"]
-LinkMode = Literal["l2", "l3", "l3s", "bridge", "private", "vepa", "passthru"]
-Name = Annotated[str, typer.Argument(metavar="DEV", help="The link's name.")]
+MacvlanMode = Literal["bridge", "private", "vepa", "passthru"]
+LinkMode = Literal[Mode, MacvlanMode]
+Name = Annotated[str, Argument(metavar="DEV", help="The link's name.")]
 
 
-@link.command("add")
-@expanded
 def add(
     dev: Name,
-    parent: Annotated[str | None, typer.Option("--link", metavar="PARENT", help="The parent.")] = None,
-    type_: Annotated[LinkType, typer.Option("--type", help="The link type.")] = "ipvlan",
+    parent: Annotated[str | None, Option("--link", metavar="PARENT", help="The parent.")] = None,
+    type_: Annotated[LinkType, Option("--type", help="The link type.")] = "ipvlan",
     mode: Annotated[
-        LinkMode | None, typer.Option(help="ipvlan: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru.")
+        LinkMode | None, Option(help="ipvlan: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru.")
     ] = None,
-    flag: Annotated[Flag | None, typer.Option(help="ipvlan: traffic between siblings.")] = None,
-    id_: Annotated[
-        int | None, typer.Option("--id", min=1, max=4094, metavar="TAG", help="vlan: the tag.")
-    ] = None,
-    peer: Annotated[str | None, typer.Option(metavar="DEV", help="veth: the peer's name.")] = None,
-    peer_netns: Annotated[
-        str | None, typer.Option(metavar="NETNS", help="veth: the peer's namespace.")
-    ] = None,
+    flag: Annotated[Flag | None, Option(help="ipvlan: traffic between siblings.")] = None,
+    id_: Annotated[int | None, Option("--id", min=1, max=4094, metavar="TAG", help="vlan: the tag.")] = None,
+    peer: Annotated[str | None, Option(metavar="DEV", help="veth: the peer's name.")] = None,
+    peer_netns: Annotated[str | None, Option(metavar="NETNS", help="veth: the peer's namespace.")] = None,
     to_netns: Annotated[
-        str | None, typer.Option(metavar="NETNS", help="Create it in this namespace; its parent stays.")
+        str | None, Option(metavar="NETNS", help="Create it in this namespace; its parent stays.")
     ] = None,
-    up: Annotated[bool, typer.Option("--up", help="Also set it up.")] = False,
+    up: Annotated[bool, Option("--up", help="Also set it up.")] = False,
     *,
     where: Where,
 ) -> int:
@@ -58,13 +52,7 @@ def add(
         raise
 
 
-_KINDS: dict[str, Callable[..., ip.Kind]] = {
-    "ipvlan": ip.Ipvlan,
-    "macvlan": ip.Macvlan,
-    "vlan": ip.Vlan,
-    "veth": ip.Veth,
-    "bridge": ip.Bridge,
-}
+_KINDS: dict[str, Callable[..., ip.Kind]] = {kind.__name__.lower(): kind for kind in get_args(ip.Kind)}
 _NAMES = {"parent": "link", "netns": "peer-netns"}
 """The options of those fields that are not called so."""
 
@@ -84,18 +72,16 @@ def _kind(type_: LinkType, **options: str | int | None) -> ip.Kind:
 
 
 def _mode(type_: LinkType, mode: str) -> Any:  # noqa: ANN401
-    modes = get_args(Mode) if type_ == "ipvlan" else ("bridge", "private", "vepa", "passthru")
+    modes = get_args(Mode if type_ == "ipvlan" else MacvlanMode)
     if mode not in modes:
         raise UsageError(f"{type_} has no mode {mode}", f"choose from {', '.join(modes)}")
     return mode
 
 
-@link.command("list")
-@expanded
 def list_(
-    dev: Annotated[str | None, typer.Argument(metavar="DEV", help="Only this link.")] = None,
-    type_: Annotated[LinkType | None, typer.Option("--type", help="Only links of this type.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Also those in each named namespace.")] = False,
+    dev: Annotated[str | None, Argument(metavar="DEV", help="Only this link.")] = None,
+    type_: Annotated[LinkType | None, Option("--type", help="Only links of this type.")] = None,
+    all_: Annotated[bool, Option("--all", help="Also those in each named namespace.")] = False,
     *,
     where: Where,
 ) -> int:
@@ -109,28 +95,23 @@ def list_(
         commands["list the links in each namespace"] = ip.at_each(command)
 
     def parse(texts: list[str]) -> list[LinkIn]:
-        return [
-            each
-            for each in links_in(where.netns, *texts)
-            if type_ in (None, each.link.kind) and dev in (None, each.link.ifname)
-        ]
+        found = links_in(where.netns, *texts)
+        return [x for x in found if type_ in (None, x.link.kind) and dev in (None, x.link.ifname)]
 
     return show(where, commands, LINK, parse)
 
 
-@link.command("set")
-@expanded
 def set_(
     dev: Name,
-    up: Annotated[bool | None, typer.Option("--up/--down", help="Set it up or down.")] = None,
+    up: Annotated[bool | None, Option("--up/--down", help="Set it up or down.")] = None,
     to_netns: Annotated[
-        str | None, typer.Option(metavar="NETNS", help="Move it there; it loses its addresses.")
+        str | None, Option(metavar="NETNS", help="Move it there; it loses its addresses.")
     ] = None,
-    master: Annotated[str | None, typer.Option(metavar="DEV", help="Make it a port of this bridge.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Rename it; it has to be down.")] = None,
-    mtu: Annotated[int | None, typer.Option(min=68, metavar="BYTES", help="Its MTU.")] = None,
-    mode: Annotated[LinkMode | None, typer.Option(help="ipvlan: of it and its siblings.")] = None,
-    flag: Annotated[Flag | None, typer.Option(help="ipvlan: of it and its siblings.")] = None,
+    master: Annotated[str | None, Option(metavar="DEV", help="Make it a port of this bridge.")] = None,
+    name: Annotated[str | None, Option(metavar="NAME", help="Rename it; it has to be down.")] = None,
+    mtu: Annotated[int | None, Option(min=68, metavar="BYTES", help="Its MTU.")] = None,
+    mode: Annotated[LinkMode | None, Option(help="ipvlan: of it and its siblings.")] = None,
+    flag: Annotated[Flag | None, Option(help="ipvlan: of it and its siblings.")] = None,
     *,
     where: Where,
 ) -> int:
@@ -142,8 +123,9 @@ def set_(
     return change(where, f"change {dev}", command)
 
 
-@link.command("del")
-@expanded
 def delete(dev: Name, where: Where) -> int:
     """Delete a link."""
     return change(where, f"delete {dev}", ip.link_delete(dev))
+
+
+link = group("link", IP_HELP, {"add": add, "list": list_, "set": set_, "del": delete})

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, OutputFile, Timeout
@@ -24,20 +24,19 @@ from ipvkit.verbs.kernels import judged
 
 
 def matrix(
-    mode: Annotated[Mode | None, typer.Option(help="Only this mode.")] = None,
-    flag: Annotated[Flag | None, typer.Option(help="Only this flag.")] = None,
-    family: Annotated[Family | None, typer.Option(help="Only this family.")] = None,
+    mode: Annotated[Mode | None, Option(help="Only this mode.")] = None,
+    flag: Annotated[Flag | None, Option(help="Only this flag.")] = None,
+    family: Annotated[Family | None, Option(help="Only this family.")] = None,
     strategy: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help=f"Only one of {', '.join(matrix_.STRATEGIES)}."),
+        str | None, Option(metavar="NAME", help=f"Only one of {', '.join(matrix_.STRATEGIES)}.")
     ] = None,
     target: Target = TargetKind.AUTO,
-    predict: Annotated[bool, typer.Option("--predict", help="Print the predictions, run nothing.")] = False,
+    predict: Annotated[bool, Option("--predict", help="Print the predictions, run nothing.")] = False,
     kernels: Annotated[
         int | None,
-        typer.Option(min=1, max=64, metavar="N", help="Concurrent kernels. Default: three for each CPU."),
+        Option(min=1, max=64, metavar="N", help="Concurrent kernels. Default: three for each CPU."),
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    markdown: Annotated[bool, Option("--markdown", help="Print Markdown.")] = False,
     json_: Json = False,
     output: OutputFile = None,
     timeout: Timeout = 600,

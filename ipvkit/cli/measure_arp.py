@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from ipvkit import export
 from ipvkit.cli import emit
@@ -24,8 +24,8 @@ from ipvkit.verbs.single import require_iputils, version
 
 
 def measure_arp(
-    fast: Annotated[bool, typer.Option("--fast", help="Shorten the neighbour's ARP timers.")] = False,
-    idle: Annotated[str, typer.Option(metavar="TIME", help="Wait before the first use of the entry.")] = "0s",
+    fast: Annotated[bool, Option("--fast", help="Shorten the neighbour's ARP timers.")] = False,
+    idle: Annotated[str, Option(metavar="TIME", help="Wait before the first use of the entry.")] = "0s",
     target: Target = TargetKind.AUTO,
     json_: Json = False,
     dry_run: DryRun = False,

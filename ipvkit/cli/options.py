@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import (
@@ -21,14 +21,15 @@ from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
 from ipvkit.verbs.lab_file import load_lab
 from ipvkit.verbs.real_network import RealNetwork
 
-LabName = Annotated[str, typer.Argument(metavar="LAB", help="A gallery lab, or the path of a lab file.")]
+LAB_HELP = "A gallery lab, or the path of a lab file."
+LabName = Annotated[str, Argument(metavar="LAB", help=LAB_HELP)]
 Subnet = Annotated[
     str | None,
-    typer.Option(metavar="CIDR", help="The subnet of a generated lab. Default: one that is large enough."),
+    Option(metavar="CIDR", help="The subnet of a generated lab. Default: one that is large enough."),
 ]
 Checks = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar=CHECKS,
         help="The pings of a generated lab. Default: each endpoint the next, others the first.",
     ),
@@ -41,50 +42,44 @@ class LabOptions:
 
     lab: Annotated[
         str | None,
-        typer.Argument(
-            metavar="LAB", help="A gallery lab, or the path of a lab file.", show_default=gallery.WALKTHROUGH
-        ),
+        Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH),
     ] = None
     parent: Annotated[
-        str | None,
-        typer.Option(metavar="DEV", help="A network interface of this machine (target local)."),
+        str | None, Option(metavar="DEV", help="A network interface of this machine (target local).")
     ] = None
     endpoint: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=ADDRESS/LEN", help="With --parent: an endpoint's address. Repeatable."),
+        Option(metavar="NAME=ADDRESS/LEN", help="With --parent: an endpoint's address. Repeatable."),
     ] = None
     gateway: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="ADDRESS", help="With --parent: the gateway. Default: that of the parent's default route."
         ),
     ] = None
     neighbour: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="With --parent: another host in the subnet.")
+        str | None, Option(metavar="ADDRESS", help="With --parent: another host in the subnet.")
     ] = None
     endpoints: Annotated[
-        int | None,
-        typer.Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Generate a lab with N endpoints."),
+        int | None, Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Generate a lab with N endpoints.")
     ] = None
-    mode: Annotated[Mode | None, typer.Option(help="The mode of a generated lab. Default: l2.")] = None
+    mode: Annotated[Mode | None, Option(help="The mode of a generated lab. Default: l2.")] = None
     subnet: Subnet = None
     checks: Checks = None
-    setup: Annotated[
-        Setup | None, typer.Option(help="How endpoints are created. Default: as the lab has it.")
-    ] = None
+    setup: Annotated[Setup | None, Option(help="How endpoints are created. Default: as the lab has it.")] = (
+        None
+    )
     parallel: Annotated[
         int | None,
-        typer.Option(
+        Option(
             min=1,
             max=MOST_PARALLEL,
             metavar="N",
             help="Concurrent pings. Default: the lab's, or what this machine can run.",
         ),
     ] = None
-    at_once: Annotated[int | None, typer.Option(min=1, max=MOST_PARALLEL, hidden=True)] = None
-    prober: Annotated[Prober, typer.Option(help="One ping for each check, or one fping for each source.")] = (
-        "ping"
-    )
+    at_once: Annotated[int | None, Option(min=1, max=MOST_PARALLEL, hidden=True)] = None
+    prober: Annotated[Prober, Option(help="One ping for each check, or one fping for each source.")] = "ping"
 
     def network(self) -> RealNetwork:
         """Return the real network; raise UsageError for an invalid name or address."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, TextIO
 
-import typer
+from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
@@ -20,13 +20,11 @@ from ipvkit.report.reading import Kind, reader_of
 
 def parse(
     kind: Annotated[
-        Kind, typer.Argument(metavar="KIND", help="What printed it: ping, arping, or which ip command.")
+        Kind, Argument(metavar="KIND", help="What printed it: ping, arping, or which ip command.")
     ],
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The file; - is stdin.")] = "-",
+    file: Annotated[str, Argument(metavar="FILE", help="The file; - is stdin.")] = "-",
     json_: Json = False,
-    stream: Annotated[
-        bool, typer.Option("--stream", help="Print one JSON line per event, as it arrives.")
-    ] = False,
+    stream: Annotated[bool, Option("--stream", help="Print one JSON line per event, as it arrives.")] = False,
 ) -> int:
     """It reads ip's text and JSON. For several outputs in one file, give --stream.
 

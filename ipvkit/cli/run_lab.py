@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from ipvkit import export
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, OutputFile, Timeout, expanded, one_form
+from ipvkit.cli.common import DryRun, Json, OutputFile, Timeout, one_form
 from ipvkit.cli.options import LabOptions
 from ipvkit.cli.target import Target, chosen
 from ipvkit.core.errors import UsageError
@@ -22,16 +22,15 @@ if TYPE_CHECKING:
     from ipvkit.run.engine import Run
 
 
-@expanded
 def run_lab(
     options: LabOptions,
     *,
     target: Target = TargetKind.AUTO,
     dry_run: DryRun = False,
     json_: Json = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep what was built (target local).")] = False,
+    keep: Annotated[bool, Option("--keep", help="Keep what was built (target local).")] = False,
     output: OutputFile = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show each command as it runs.")] = False,
+    verbose: Annotated[bool, Option("-v", "--verbose", help="Show each command as it runs.")] = False,
     timeout: Timeout = 120,
 ) -> int:
     """Without --parent the lab runs on a simulated LAN, in a separate kernel or in namespaces.

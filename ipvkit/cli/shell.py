@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument
 
 from ipvkit.cli.common import Timeout
 from ipvkit.cli.target import Target, chosen, refuse_local
@@ -21,7 +21,7 @@ from ipvkit.verbs.single import on_lan
 
 def shell(
     file: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="A bash script to run there; - is stdin.")
+        str | None, Argument(metavar="FILE", help="A bash script to run there; - is stdin.")
     ] = None,
     target: Target = TargetKind.AUTO,
     timeout: Timeout = 600,

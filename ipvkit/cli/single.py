@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import typer
+from typer import Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, Netns, one_form
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from ipvkit.tools.ping import PingReport
 
 T = TypeVar("T")
-Target = Annotated[
-    TargetKind,
-    typer.Option(help="This machine, or a simulated LAN that ends with the command."),
-]
+Target = Annotated[TargetKind, Option(help="This machine, or a simulated LAN that ends with the command.")]
 P = TypeVar("P", bound="ArpingReport | PingReport")
 
 
@@ -102,7 +99,8 @@ def show(
 
 def probed(
     where: Where,
-    commands: Mapping[str, Command],
+    purpose: str,
+    command: Command,
     parse: Callable[[str], P],
     output: Output[P],
     *,
@@ -112,12 +110,11 @@ def probed(
 
     Raise CommandFailed where it printed no summary.
     """
-    done = perform(where, commands, timeout_s=timeout_s)
+    done = perform(where, {purpose: command}, timeout_s=timeout_s)
     if done is None:
         return None
     report = parse(all_printed(done[0]))
     if not report.complete:
-        [command] = commands.values()
         last = report.errors[-1] if report.errors else "it ended early"
         raise CommandFailed(
             f"{command.argv[0]} failed: {getattr(last, 'message', last)}", command=str(where.placed(command))

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from ipvkit.core.errors import UsageError
 from ipvkit.targets.kinds import TargetKind
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ipvkit.targets.sandbox import Sandbox
     from ipvkit.targets.uml import Uml
 
-Target = Annotated[TargetKind, typer.Option(help="Where to run it.")]
+Target = Annotated[TargetKind, Option(help="Where to run it.")]
 
 
 def refuse_local(kind: TargetKind) -> None:
