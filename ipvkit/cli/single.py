@@ -9,11 +9,11 @@ from typer import Option
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, Netns, one_form
 from ipvkit.cli.target import chosen
-from ipvkit.core.command import Command, Completed, in_netns
+from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed
 from ipvkit.report.outputs import Output, command_document, commented
 from ipvkit.targets.kinds import TargetKind
-from ipvkit.verbs.single import TIMEOUT_S, all_printed, execute, execute_on_lan, on_lan
+from ipvkit.verbs.single import TIMEOUT_S, all_printed, execute, execute_on_lan, on_lan, placed
 
 if TYPE_CHECKING:
     from ipvkit.tools.arping import ArpingReport
@@ -49,11 +49,7 @@ class Where(Action):
 
     def placed(self, command: Command) -> Command:
         """Return `command` as it is typed to act in the namespace."""
-        if self.netns is None:
-            return command
-        from ipvkit.tools import ip
-
-        return ip.at(self.netns, command) if command.argv[0] == "ip" else in_netns(self.netns, command)
+        return placed(self.netns, command)
 
 
 def perform(
@@ -63,13 +59,13 @@ def perform(
 
     Raise IpvkitError at the first that fails.
     """
-    placed = {purpose: where.placed(command) for purpose, command in commands.items()}
+    typed = {purpose: where.placed(command) for purpose, command in commands.items()}
     if where.target is TargetKind.LOCAL:
         if not where.dry_run:
-            return execute(placed.values(), timeout_s)
-        emit(commented(placed))
+            return execute(typed.values(), timeout_s)
+        emit(commented(typed))
         return None
-    plan = on_lan(placed)
+    plan = on_lan(typed)
     if not where.dry_run:
         return execute_on_lan(plan, chosen(where.target), timeout_s)
     from ipvkit import export

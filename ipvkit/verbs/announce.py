@@ -6,14 +6,13 @@ have to be repeated for as long as the endpoint must be reachable (docs/explanat
 
 import math
 import re
-import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from queue import SimpleQueue
-from typing import Literal
+from typing import Literal, cast
 
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
@@ -25,6 +24,7 @@ from ipvkit.run.rollback import rollback
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets.agent import Agent, Ended, Target
 from ipvkit.tools import arping, ip, sysctl
+from ipvkit.verbs.single import placed
 
 _SET = "nonlocal-bind"
 _NAMED = re.compile(r"^(\S*/)?arping: ")
@@ -60,9 +60,8 @@ class Announcement:
         if twice is not None:
             raise UsageError(f"{twice} is given twice", "name each address once")
         if not SHORTEST_S <= self.every_s <= LONGEST_S:
-            raise UsageError(
-                f"{self.every_s:g} s between two rounds is out of range", "use 200ms to 1h, such as 3s"
-            )
+            what = f"{self.every_s:g} s between two rounds is out of range"
+            raise UsageError(what, "use 200ms to 1h, such as 3s")
         if self.for_s is not None and self.for_s <= 0:
             raise UsageError("nothing can be announced for 0 s", "use a time such as 60s, or omit --for")
 
@@ -74,7 +73,7 @@ class Announcement:
     @property
     def look(self) -> Command:
         """The command that shows the links and the addresses of the namespace."""
-        return ip.addr_show() if self.netns is None else ip.at(self.netns, ip.addr_show())
+        return placed(self.netns, ip.addr_show())
 
     @property
     def read(self) -> Command:
@@ -166,10 +165,9 @@ def keep(announcement: Announcement, target: Target, listener: Listener) -> Stop
         Agent(target, inbox) as agent,
     ):
         _roll_back_former_run(announcement, changer)
-        to_set = _prepared(announcement, changer)
+        began = Began(announcement, nonlocal_bind=_prepared(announcement, changer))
         rounds = _Rounds(announcement, agent, listener)
-        began = Began(announcement, nonlocal_bind=to_set)
-        if to_set:
+        if began.nonlocal_bind:
             with journal.started(announcement.name) as record:
                 stopped = _with_nonlocal_bind(record, rounds, began, changer)
         else:
@@ -232,10 +230,8 @@ def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
     if {"LOOPBACK", "NOARP"} & set(parent.flags):
         raise UsageError(f"{dev} does no ARP", "use the parent of the endpoint, a link to a network")
     if not parent.up:
-        up = ip.link_set(dev, up=True)
-        raise MissingRequirement(
-            f"{dev} is down", str(up if announcement.netns is None else ip.at(announcement.netns, up))
-        )
+        up = placed(announcement.netns, ip.link_set(dev, up=True))
+        raise MissingRequirement(f"{dev} is down", str(up))
 
 
 def _restored(stopped: Stopped, announcement: Announcement, agent: Agent) -> Stopped:
@@ -300,7 +296,7 @@ class _Rounds:
             if news is None and now >= end and coming > max(self.under_way.values()):
                 return "time"
             if isinstance(news, execution.Signal):
-                return _reason(news)
+                return cast(Reason, news.name)
             if isinstance(news, Ended) and news.completed and not self._report(news.key, news.completed):
                 return "reader"
         return "time"
@@ -343,15 +339,6 @@ class _Rounds:
 
     def _after_s(self) -> float:
         return time.monotonic() - self.started
-
-
-def _reason(news: execution.Signal) -> Reason:
-    names: dict[int, Reason] = {
-        signal.SIGINT: "SIGINT",
-        signal.SIGTERM: "SIGTERM",
-        signal.SIGHUP: "SIGHUP",
-    }
-    return names[news]
 
 
 def complaint_of(command: Command, completed: Completed) -> str:

@@ -12,25 +12,8 @@ from itertools import permutations
 
 from ipvkit import strategies
 from ipvkit.core.values import Flag, Mode
-from ipvkit.lab import (
-    FAMILIES,
-    FAR,
-    FLAGS,
-    GATEWAY,
-    HOST,
-    MODES,
-    NEIGHBOUR,
-    PING_COUNT,
-    Act,
-    Check,
-    Endpoint,
-    Family,
-    Lab,
-    Outcome,
-    Parent,
-    Phase,
-    Setting,
-)
+from ipvkit.lab import Act, Check, Endpoint, Family, Lab, Outcome, Parent, Phase, Setting
+from ipvkit.lab.parts import FAMILIES, FAR, FLAGS, GATEWAY, HOST, MODES, NEIGHBOUR, PING_COUNT
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Section
 from ipvkit.run.verdicts import Result, Verdict
@@ -49,11 +32,9 @@ _PARENT = Parent(
     neighbour=(ip_address("192.168.104.111"), ip_address("2001:db8:104::111")),
 )
 _FAR = (ip_interface("198.51.100.10/24"), ip_interface("2001:db8:ff::10/64"))
-_Subnets = tuple[str, str, int]
-"""How endpoints' addresses are written, and the number of the first."""
-
 _SAME_SUBNET = ("192.168.104.{}/24", "2001:db8:104::{}/64", 211)
 _OWN_SUBNET = ("10.104.0.{}/24", "2001:db8:a::{}/64", 11)
+"""How endpoints' addresses are written, and the number of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +43,8 @@ class Cell:
 
     mode: str
     flag: str
-    family: Family
     strategy: str
+    family: Family
     source: str
     destination: str
     predicted: Outcome
@@ -97,9 +78,8 @@ class Choice:
 
     def has(self, setting: Setting) -> bool:
         """Return whether `setting` is in it."""
-        own = (setting.mode, setting.flag, strategy_of(setting))
         wanted = (self.mode, self.flag, self.strategy)
-        return all(want in (None, has) for want, has in zip(wanted, own, strict=True))
+        return all(want in (None, has) for want, has in zip(wanted, _words(setting), strict=True))
 
 
 def settings() -> list[Setting]:
@@ -119,6 +99,10 @@ def strategy_of(setting: Setting) -> str:
     return strategies.HOST_SHIM.name if setting.host_shim else setting.strategy
 
 
+def _words(setting: Setting) -> tuple[str, str, str]:
+    return setting.mode, setting.flag, strategy_of(setting)
+
+
 def _has(setting: Setting) -> strategies.Strategy:
     return strategies.BY_NAME[setting.strategy]
 
@@ -127,10 +111,8 @@ def plans(choice: Choice, count: int) -> list[Plan]:
     """Return the chosen part of the matrix as plans of about the same length, about `count` of them."""
     chosen = [setting for setting in settings() if choice.has(setting)]
     routed = [setting for setting in chosen if _has(setting).own_subnet]
-    others = sorted(
-        (setting for setting in chosen if not _has(setting).own_subnet),
-        key=lambda setting: not _has(setting).announces,
-    )
+    others = [setting for setting in chosen if not _has(setting).own_subnet]
+    others.sort(key=lambda setting: not _has(setting).announces)
     share = max(1, round(count * len(routed) / len(chosen))) if chosen else 1
     parts = [(_OWN_SUBNET, routed[i::share]) for i in range(share)]
     rest = max(1, count - share)
@@ -143,21 +125,13 @@ def plans(choice: Choice, count: int) -> list[Plan]:
 def _lab(
     name: str, subnet: tuple[str, str, int], chosen: Sequence[Setting], families: Sequence[Family]
 ) -> Lab:
-    ipv4, ipv6, first = subnet
-    endpoints = tuple(
-        Endpoint(
-            endpoint,
-            (ip_interface(ipv4.format(first + i)), ip_interface(ipv6.format(first + i))),
-            endpoint,
-            _PARENT.name,
-        )
-        for i, endpoint in enumerate(ENDPOINTS)
-    )
-    phases = tuple(
-        Phase(f"{s.mode}-{s.flag}-{strategy_of(s)}", s, ENDPOINTS, tuple(_acts(s, families))) for s in chosen
-    )
+    endpoints = []
+    for number, endpoint in enumerate(ENDPOINTS, subnet[2]):
+        addresses = tuple(ip_interface(form.format(number)) for form in subnet[:2])
+        endpoints.append(Endpoint(endpoint, addresses, endpoint, _PARENT.name))
+    phases = tuple(Phase("-".join(_words(s)), s, ENDPOINTS, tuple(_acts(s, families))) for s in chosen)
     about = "every pair under every mode, flag and strategy, with cold neighbour tables"
-    return Lab(name, about, (_PARENT,), endpoints, phases, _FAR)
+    return Lab(name, about, (_PARENT,), tuple(endpoints), phases, _FAR)
 
 
 def _acts(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:
@@ -187,15 +161,9 @@ def _batches() -> list[list[tuple[str, str]]]:
 
 def predicted(plans: Iterable[Plan]) -> Matrix:
     """Return the predicted matrix; nothing is run."""
-    probes = [
-        (section, Verdict(step.probe))
-        for plan in plans
-        for section in plan.sections
-        for stage in section.stages
-        for step in stage
-        if step.probe is not None
-    ]
-    return Matrix(_cells(probes))
+    sections = [section for plan in plans for section in plan.sections]
+    steps = [(section, step) for section in sections for stage in section.stages for step in stage]
+    return Matrix(_cells((section, Verdict(step.probe)) for section, step in steps if step.probe is not None))
 
 
 def observed(results: Sequence[Result], duration_s: float) -> Matrix:
@@ -207,25 +175,13 @@ def observed(results: Sequence[Result], duration_s: float) -> Matrix:
 
 def _cells(verdicts: Iterable[tuple[Section, Verdict]]) -> tuple[Cell, ...]:
     """Return the cells in the order of `settings`, the families, and `PAIRS`."""
-    order = [(s.mode, s.flag, strategy_of(s)) for s in settings()]
+    order = [_words(setting) for setting in settings()]
     found = []
     for section, verdict in verdicts:
         check, phase, probe = verdict.probe.check, section.phase, verdict.probe
         if phase is None or not isinstance(check, Check) or check.family is None:
             raise ValueError(f"not a cell of the matrix: {check}")
-        setting = phase.setting
-        place = (setting.mode, setting.flag, strategy_of(setting))
-        cell = Cell(
-            mode=setting.mode,
-            flag=setting.flag,
-            family=check.family,
-            strategy=strategy_of(setting),
-            source=check.source,
-            destination=check.destination,
-            predicted=probe.expected,
-            observed=verdict.observed,
-            reason=probe.reason,
-        )
-        position = (order.index(place), check.family, PAIRS.index((check.source, check.destination)))
-        found.append((position, cell))
-    return tuple(cell for _, cell in sorted(found, key=lambda item: item[0]))
+        words, pair = _words(phase.setting), (check.source, check.destination)
+        cell = Cell(*words, check.family, *pair, probe.expected, verdict.observed, probe.reason)
+        found.append((order.index(words), check.family, PAIRS.index(pair), cell))
+    return tuple(cell for *_, cell in sorted(found, key=lambda item: item[:3]))

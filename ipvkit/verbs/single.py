@@ -6,7 +6,7 @@ A preview needs no process, and this machine no lab: both are loaded where they 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ipvkit.core.command import Command, Completed
+from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import MissingRequirement
 
 if TYPE_CHECKING:
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 """How long a command may take that ends at once."""
+
+
+def placed(netns: str | None, command: Command) -> Command:
+    """Return `command` as it is typed to act in the network namespace `netns`."""
+    if netns is None or command.argv[0] != "ip":
+        return in_netns(netns, command)
+    from ipvkit.tools import ip
+
+    return ip.at(netns, command)
 
 
 def execute(commands: Iterable[Command], timeout_s: float = TIMEOUT_S) -> list[Completed]:
