@@ -11,7 +11,7 @@ from ipvkit.cli.options import LabName
 from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import Check, Family, gallery
-from ipvkit.report import explanation as report
+from ipvkit.report.explanation import render, render_json
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs.explain import explain as explained
 from ipvkit.verbs.explain import phases_of
@@ -42,7 +42,7 @@ def explain(
     described, check = load_lab(lab), Check(source, destination, family=family)
     explanations = [explained(described, each, check) for each in phases_of(described, phase, check)]
     if not run:
-        emit(report.render_json(described, explanations) if json_ else report.render(explanations))
+        emit(render_json(described, explanations) if json_ else render(explanations))
         return 0
     # What is only predicted needs none of these.
     from ipvkit.report.progress import Progress
@@ -51,12 +51,9 @@ def explain(
 
     refuse_local(target)
     where = chosen(target)
-    plans = [plan for explanation in explanations for plan in explanation.plans]
-    with Progress(*plans, verbose=False) as progress:
-        results = judged(plans, where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout)
-    names = [(e.phase.name, name) for e in explanations for name in e.names]
-    proofs = dict(zip(names, (result.checks for result in results), strict=True))
-    emit(
-        report.render_json(described, explanations, proofs) if json_ else report.render(explanations, proofs)
-    )
+    plans = {(each.phase.name, fix): plan for each in explanations for fix, plan in each.plans.items()}
+    with Progress(*plans.values(), verbose=False) as progress:
+        results = judged([*plans.values()], where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout)
+    proofs = dict(zip(plans, (result.checks for result in results), strict=True))
+    emit(render_json(described, explanations, proofs) if json_ else render(explanations, proofs))
     return 0 if all(verdict.passed for found in proofs.values() for verdict in found) else 1

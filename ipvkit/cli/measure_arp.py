@@ -9,10 +9,6 @@ from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, one_form
 from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.values import duration
-from ipvkit.lab import gallery
-from ipvkit.lab.format import load
-from ipvkit.plan.make import on_simulated_lan
-from ipvkit.plan.steps import Plan
 from ipvkit.report.measure_arp import render_json, render_table
 from ipvkit.report.progress import Progress
 from ipvkit.run import engine
@@ -20,7 +16,7 @@ from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.programs import require
 from ipvkit.tools import arping
 from ipvkit.verbs.measure_arp import Measurement, measured
-from ipvkit.verbs.single import require_iputils, version
+from ipvkit.verbs.single import on_lan, require_iputils, version
 
 
 def measure_arp(
@@ -40,11 +36,11 @@ def measure_arp(
     one_form(dry_run=dry_run, json_=json_)
     measurement = Measurement(fast, duration(idle))
     if dry_run:
-        emit(export.preview(_plan(measurement, "iputils")))
+        emit(export.preview(on_lan(measurement.commands("iputils"))))
         return 0
     require("arping", "ping")
     require_iputils("timestamps")
-    plan = _plan(measurement, arping.implementation(version(arping.VERSION)))
+    plan = on_lan(measurement.commands(arping.implementation(version(arping.VERSION))))
     where = chosen(target)
     with Progress(plan, verbose=False) as progress:
         run = engine.run(plan, where, progress, timeout_s=measurement.bound_s)
@@ -55,8 +51,3 @@ def measure_arp(
     found = measured(measurement, done)
     emit(render_json(found, run) if json_ else render_table(found, run))
     return 0 if found.passed else 1
-
-
-def _plan(measurement: Measurement, by: arping.Implementation) -> Plan:
-    lab = load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)
-    return on_simulated_lan(lab, measurement.commands(lab.parent, by))

@@ -18,8 +18,7 @@ from ipvkit.core.values import (
 from ipvkit.host.limits import concurrent_pings
 from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup, gallery
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
-from ipvkit.verbs.lab_file import load_lab
-from ipvkit.verbs.real_network import RealNetwork
+from ipvkit.verbs.lab_file import RealNetwork, load_lab
 
 LAB_HELP = "A gallery lab, or the path of a lab file."
 LabName = Annotated[str, Argument(metavar="LAB", help=LAB_HELP)]

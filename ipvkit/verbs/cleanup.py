@@ -1,13 +1,13 @@
 """Undoing, from its journal, what a run left on this machine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from queue import SimpleQueue
 
 from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.plan.resources import ResourceState
 from ipvkit.run.execution import signals_into
 from ipvkit.run.journal import Journal
-from ipvkit.run.rollback import Began, Finished, Stopping, look_for, rollback
+from ipvkit.run.rollback import Listener, look_for, rollback
 from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.local import Local
 
@@ -33,7 +33,7 @@ def previewed(found: Journal) -> Iterator[str]:
             yield f"# {'in use' if seen.state is ResourceState.HELD else 'kept'}: {seen.why}"
 
 
-def undo(found: Journal, show: Callable[[Began | Finished | Stopping], None]) -> list[str]:
+def undo(found: Journal, show: Listener) -> list[str]:
     """Undo what is there, and return why other resources are kept; raise CommandFailed with the leftovers."""
     Local().check(ipvlan=False)
     inbox: Inbox = SimpleQueue()

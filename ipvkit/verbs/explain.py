@@ -12,9 +12,9 @@ from ipvkit import predict
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import InterfaceAddress
-from ipvkit.lab import HOST, Act, Check, Endpoint, Lab, Outcome, Phase, Setting
+from ipvkit.lab import HOST, Act, Check, Lab, Outcome, Phase, Setting
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.steps import Plan, Section, Step, Steps
+from ipvkit.plan.steps import Plan, Step, Steps
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import ip
 
@@ -50,14 +50,9 @@ class Explanation:
     plan: Plan
 
     @property
-    def names(self) -> list[str]:
-        """The names of the fixes in the order of `plans`; one empty name where there is none."""
-        return [fix.name for fix in self.fixes] or [""]
-
-    @property
-    def plans(self) -> list[Plan]:
-        """The plans to run on a kernel: one for each fix, or the one for the phase as it is."""
-        return [fix.plan for fix in self.fixes] or [self.plan]
+    def plans(self) -> dict[str, Plan]:
+        """The plans to run on a kernel, by the names of the fixes; without any, the phase as it is, by ""."""
+        return {fix.name: fix.plan for fix in self.fixes} or {"": self.plan}
 
 
 def phases_of(lab: Lab, name: str | None, check: Check) -> list[Phase]:
@@ -156,7 +151,7 @@ def _plan(before: Plan, after: Plan, candidate: _Candidate, commands: tuple[Comm
     for command in commands:
         steps.add(f"{candidate.name}: {candidate.cost}", command)
         steps.end_stage()
-    ping = _ping(after)
+    ping = [step for step in after.steps if step.probe is not None][-1]
     steps.add(ping.purpose, ping.command, probe=ping.probe)
     steps.end_stage()
     *lan, section = after.sections
@@ -164,30 +159,27 @@ def _plan(before: Plan, after: Plan, candidate: _Candidate, commands: tuple[Comm
     return replace(before, sections=(*lan, before.sections[-1], fixing))
 
 
-def _ping(plan: Plan) -> Step:
-    return [step for step in plan.steps if step.probe is not None][-1]
-
-
 def _difference(before: Plan, after: Plan, parent: str) -> Iterator[Command]:
     """Yield the commands that turn one phase into another, without pings and without new endpoints."""
-    lab = after.lab
-    yield from _changed_mode(before.lab, lab, parent)
+    yield from _changed_mode(before.lab, after.lab, parent)
     done = {step.command for step in _phase(before)}
-    defaults = {_place(command) for command in done if _is_default(command)}
-    for step in _phase(after):
-        command = step.command
-        if command in done or step.probe is not None or _reads(command) or _makes_endpoint(command, lab):
+    defaults = {_place(command) for command in done} - {()}
+    names = {endpoint.name for endpoint in after.lab.endpoints}
+    for command in (step.command for step in _phase(after) if _is_of_fix(step, names)):
+        if command in done:
             continue
-        yield _replaced(command) if _is_default(command) and _place(command) in defaults else command
-    for old, new in zip(before.lab.endpoints, lab.endpoints, strict=True):
+        if (place := _place(command)) in defaults:
+            # In place of `add`.
+            command = replace(command, argv=(*place, "route", "replace", *command.argv[len(place) + 2 :]))
+        yield command
+    for old, new in zip(before.lab.endpoints, after.lab.endpoints, strict=True):
         for address in set(old.addresses) - set(new.addresses):
             yield in_netns(old.netns, ip.addr_del(address, old.name))
 
 
 def _phase(plan: Plan) -> list[Step]:
     """Return the steps of the plan's only phase."""
-    section: Section = plan.sections[-1]
-    return [step for stage in section.stages for step in stage]
+    return [step for stage in plan.sections[-1].stages for step in stage]
 
 
 def _changed_mode(before: Lab, after: Lab, parent: str) -> Iterator[Command]:
@@ -201,47 +193,32 @@ def _changed_mode(before: Lab, after: Lab, parent: str) -> Iterator[Command]:
     yield in_netns(endpoint.netns, ip.link_set(endpoint.name, mode=setting.mode, flag=flag))
 
 
-def _reads(command: Command) -> bool:
-    return command.argv[:2] == ("sysctl", "-n")
-
-
-def _makes_endpoint(command: Command, lab: Lab) -> bool:
-    names = [e.name for e in lab.endpoints]
-    return command.argv[:3] == ("ip", "link", "add") and bool({*command.argv[3:5]} & set(names))
-
-
-def _is_default(command: Command) -> bool:
-    return "route" in command.argv and "default" in command.argv
+def _is_of_fix(step: Step, names: set[str]) -> bool:
+    """Return whether a step changes something, and is not the one that creates an endpoint in `names`."""
+    argv = step.command.argv
+    creates_endpoint = argv[:3] == ("ip", "link", "add") and not names.isdisjoint(argv[3:5])
+    return step.probe is None and argv[:2] != ("sysctl", "-n") and not creates_endpoint
 
 
 def _place(command: Command) -> tuple[str, ...]:
-    """Return the namespace and the family of a command that adds a default route."""
-    return command.argv[: command.argv.index("route")]
-
-
-def _replaced(command: Command) -> Command:
-    """Return the command that replaces a route instead of adding it."""
-    at = command.argv.index("route") + 1
-    return replace(command, argv=(*command.argv[:at], "replace", *command.argv[at + 1 :]))
+    """Return the namespace and the family of a command that adds a default route; nothing for another."""
+    argv = command.argv
+    return argv[: argv.index("route")] if "route" in argv and "default" in argv else ()
 
 
 def _renumbered(lab: Lab, parent: str) -> Lab:
     """Return `lab` with the endpoints that are in a subnet of `parent` moved to a separate one."""
-    endpoints = enumerate(lab.endpoints)
-    return replace(lab, endpoints=tuple(_apart(lab, i, e) if e.parent == parent else e for i, e in endpoints))
-
-
-def _apart(lab: Lab, position: int, endpoint: Endpoint) -> Endpoint:
-    parent = lab.parent_called(endpoint.parent)
-    number = lab.parents.index(parent)
+    former = lab.parent_called(parent)
+    forms = {4: "10.104.{}.{}/24", 6: "2001:db8:a:{:x}::{}/64"}
 
     def moved(own: InterfaceAddress, host: int) -> InterfaceAddress:
-        if parent.subnet_of(own.ip) is None:
+        if former.subnet_of(own.ip) is None:
             return own
-        form = "10.104.{}.{}/24" if own.version == 4 else "2001:db8:a:{:x}::{}/64"
-        return ip_interface(form.format(number, host))
+        return ip_interface(forms[own.version].format(lab.parents.index(former), host))
 
-    first = 11 + 4 * position
-    return replace(
-        endpoint, addresses=tuple(moved(own, first + i) for i, own in enumerate(endpoint.addresses))
-    )
+    endpoints = list(lab.endpoints)
+    for i, endpoint in enumerate(lab.endpoints):
+        if endpoint.parent == parent:
+            addresses = (moved(own, host) for host, own in enumerate(endpoint.addresses, 11 + 4 * i))
+            endpoints[i] = replace(endpoint, addresses=tuple(addresses))
+    return replace(lab, endpoints=tuple(endpoints))

@@ -1,9 +1,12 @@
-"""The lab that a person names: one of the gallery, or a file."""
+"""The lab that a person names, one of the gallery or a file, and the real network that it is put on."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ipvkit.core.errors import UsageError
-from ipvkit.lab import Lab, gallery
+from ipvkit.core.values import Address, InterfaceAddress
+from ipvkit.lab import Lab, gallery, on_parent
 from ipvkit.lab.fields import MOST_CHARACTERS
 from ipvkit.lab.format import load
 
@@ -30,3 +33,25 @@ def load_lab(name: str) -> Lab:
 def is_lab(name: str) -> bool:
     """Return whether `name` is a gallery lab or a path."""
     return is_path(name) or name in gallery.names()
+
+
+@dataclass(frozen=True, slots=True)
+class RealNetwork:
+    """What is known of a real network before looking; without `parent` the lab's LAN is simulated."""
+
+    parent: str
+    addresses: Mapping[str, InterfaceAddress]
+    gateway: Address | None
+    neighbour: Address | None
+
+    def previewed(self, lab: Lab) -> Lab:
+        """Return `lab` on this network, as far as it is known without looking at the machine."""
+        if not self.parent:
+            return lab
+        return on_parent(
+            lab,
+            self.parent,
+            addresses=self.addresses,
+            gateway=self.gateway or next(iter(lab.parents[0].gateway), None),
+            neighbour=self.neighbour,
+        )

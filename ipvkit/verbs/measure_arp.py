@@ -15,10 +15,11 @@ from ipvkit.predict import FAST_TIMERS, Timers
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.tools import arping, ip, ping, sysctl
 
+PARENT = "eth0"
 ENDPOINT = "test1"
 ADDRESS = IPv4Interface("192.168.104.211/24")
 NEIGHBOURS_ADDRESS = IPv4Address("192.168.104.111")
-"""Both on the LAN of the walkthrough."""
+"""All on the LAN of the walkthrough."""
 
 INTERVAL_S = 0.1
 """From one ping to the next: the resolution of the measurement."""
@@ -31,14 +32,9 @@ SLACK_S = 0.25
 """How late a ping may be on a busy machine, in seconds; a kernel in a process waits for the CPU too."""
 
 _PREFIX = f"net.ipv4.neigh.{PEER_DEV}"
-TIMERS = (
-    "base_reachable_time_ms",
-    "delay_first_probe_time",
-    "ucast_solicit",
-    "app_solicit",
-    "mcast_resolicit",
-    "retrans_time_ms",
-    "gc_stale_time",
+TIMERS = tuple(
+    "base_reachable_time_ms delay_first_probe_time ucast_solicit app_solicit mcast_resolicit "
+    "retrans_time_ms gc_stale_time".split()
 )
 """The sysctls that determine the life of an entry."""
 
@@ -92,33 +88,31 @@ class Measurement:
         """The longest duration of the measurement, in seconds."""
         return self.idle_s + _WATCH_S + _BESIDES_S
 
-    def commands(self, parent: str, by: arping.Implementation) -> dict[str, Command]:
-        """Return the commands, each under its purpose, for a host with the link `parent` on that LAN."""
+    def commands(self, by: arping.Implementation) -> dict[str, Command]:
+        """Return the commands on that LAN, each under its purpose."""
         address = ADDRESS.ip
         # A link that was just set up drops frames until the kernel sees its carrier, up to a second later.
         carries = replace(ping.ping(NEIGHBOURS_ADDRESS, count=1, interval=1, wait=5), ok=(0,))
         show = ip.at(NEIGHBOUR, ip.neigh_show(PEER_DEV))
         read = sysctl.get_values([f"{_PREFIX}.{name}" for name in TIMERS])
+        link = ip.link_add(ENDPOINT, ip.Ipvlan(PARENT, "l3"), netns=ENDPOINT, up=True)
+        asking = ping.ping(address, count=1, interval=1, wait=_WATCH_S)
+        sending = sysctl.set_values({NONLOCAL_BIND: 1})
+        idle = {f"wait for {self.idle_s:g} s": Command(("sleep", f"{self.idle_s:g}")), _IDLE: show}
         return {
             f"wait until the LAN carries frames from the host to the {NEIGHBOUR}": carries,
             f"create a namespace for {ENDPOINT}": ip.netns_add(ENDPOINT),
-            f"create {ENDPOINT}, an ipvlan link on {parent} in l3 mode": ip.link_add(
-                ENDPOINT, ip.Ipvlan(parent, "l3"), netns=ENDPOINT, up=True
-            ),
+            f"create {ENDPOINT}, an ipvlan link on {PARENT} in l3 mode": link,
             f"add the address of {ENDPOINT}": ip.at(ENDPOINT, ip.addr_add(ADDRESS, ENDPOINT)),
             f"add the default route of {ENDPOINT}": ip.at(ENDPOINT, ip.route_add(ip.RouteTo(dev=ENDPOINT))),
             **(_make_fast() if self.fast else {}),
             _READ: in_netns(NEIGHBOUR, read),
             # It ends when the entry has failed: a packet still waiting for the answer would be its first use.
-            f"let the {NEIGHBOUR} ask for {ENDPOINT}, without an answer": in_netns(
-                NEIGHBOUR, ping.ping(address, count=1, interval=1, wait=_WATCH_S)
-            ),
-            "let arping send from an address that is not the host's own": sysctl.set_values(
-                {NONLOCAL_BIND: 1}
-            ),
-            f"announce {ENDPOINT} once": arping.announce(address, parent, count=1, by=by),
+            f"let the {NEIGHBOUR} ask for {ENDPOINT}, without an answer": in_netns(NEIGHBOUR, asking),
+            "let arping send from an address that is not the host's own": sending,
+            f"announce {ENDPOINT} once": arping.announce(address, PARENT, count=1, by=by),
             _ANNOUNCED: show,
-            **({f"wait for {self.idle_s:g} s": _sleep(self.idle_s), _IDLE: show} if self.idle_s else {}),
+            **(idle if self.idle_s else {}),
             _USE: in_netns(NEIGHBOUR, ping.ping_until_lost(address, interval=INTERVAL_S, deadline=_WATCH_S)),
         }
 
@@ -131,10 +125,6 @@ def _make_fast() -> dict[str, Command]:
     }
     fast = sysctl.set_values({f"{_PREFIX}.{name}": value for name, value in values.items()})
     return {f"shorten the {NEIGHBOUR}'s ARP timers": in_netns(NEIGHBOUR, fast)}
-
-
-def _sleep(seconds: float) -> Command:
-    return Command(("sleep", f"{seconds:g}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,21 @@ from ipvkit.plan.steps import Plan
 from ipvkit.run import engine, journal
 from ipvkit.run.execution import look, signals_into
 from ipvkit.run.journal import State
-from ipvkit.run.rollback import Began, Finished, Stopping
+from ipvkit.run.rollback import Listener
 from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.local import Local
 from ipvkit.targets.programs import require
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 from ipvkit.tools import arping, ip
-from ipvkit.verbs.real_network import RealNetwork
+from ipvkit.verbs.lab_file import RealNetwork
 from ipvkit.verbs.single import require_iputils, version
 
-Progress = Callable[[Plan], AbstractContextManager[Callable[[Began | Finished | Stopping], None]]]
+Progress = Callable[[Plan], AbstractContextManager[Listener]]
 """What shows the events of the run of a plan."""
+
+Note = Callable[[str], None]
+"""What shows a warning or a note about the machine."""
 
 _MANY = 32
 """From this number of addresses on, their check is noted: it takes longer."""
@@ -38,7 +41,7 @@ def on_machine(
     network: RealNetwork,
     prober: Prober,
     progress: Progress,
-    note: Callable[[str], None],
+    note: Note,
     *,
     keep: bool,
     timeout_s: float,
@@ -83,7 +86,7 @@ def _planned(lab: Lab, prober: Prober) -> Plan:
     return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
 
 
-def _placed(lab: Lab, network: RealNetwork, agent: Agent, note: Callable[[str], None]) -> Lab:
+def _placed(lab: Lab, network: RealNetwork, agent: Agent, note: Note) -> Lab:
     """Return the lab on the parent, with the addresses that this machine has there."""
     parent = network.parent
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
@@ -101,9 +104,7 @@ def _placed(lab: Lab, network: RealNetwork, agent: Agent, note: Callable[[str], 
     return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
 
 
-def _note_or_refuse(
-    lab: Lab, request: checks.Request, found: checks.Findings, note: Callable[[str], None]
-) -> None:
+def _note_or_refuse(lab: Lab, request: checks.Request, found: checks.Findings, note: Note) -> None:
     """Note what stops no run; raise UsageError with all findings where one does."""
     errors = [str(finding) for finding in found.of("error")]
     others = [f"warning: {finding}" for finding in found.of("warning")]

@@ -108,7 +108,7 @@ def seen(
     timers = "".join(f"net.ipv4.neigh.eth0.{name} = {value}\n" for name, value in values.items())
     showing = iter([entry(announced) if announced else "[]", entry(idle) if idle else "[]"])
     printed = {}
-    for purpose, command in measurement.commands("eth0", "iputils").items():
+    for purpose, command in measurement.commands("iputils").items():
         line = str(command)
         if "neigh show" in line:
             printed[purpose] = next(showing)
@@ -188,7 +188,7 @@ def test_a_dry_run_shows_every_command(call: Callable[..., Called]) -> None:
     code, out, err = call("measure-arp", "--fast", "--idle", "2s", "--dry-run")
     assert (code, err) == (0, "")
     shown = [line for line in out.splitlines() if line and not line.startswith("#")]
-    ours = [str(command) for command in Measurement(fast=True, idle_s=2).commands("eth0", "iputils").values()]
+    ours = [str(command) for command in Measurement(fast=True, idle_s=2).commands("iputils").values()]
     assert [line for line in shown if line in ours] == ours
     fast = (
         f"net.ipv4.neigh.eth0.delay_first_probe_time={FAST_TIMERS.delay_first_probe_s} "

@@ -305,7 +305,7 @@ def explanations() -> Iterator[tuple[str, dict[str, Any]]]:
         proofs = {
             (e.phase.name, mend): judge(as_predicted(plan)).checks
             for e in each
-            for mend, plan in zip([m.name for m in e.fixes] or [""], e.plans, strict=True)
+            for mend, plan in e.plans.items()
         }
         yield f"{name}, proved", json.loads(render_explanations(lab, each, proofs))
 
