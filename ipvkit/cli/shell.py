@@ -11,10 +11,7 @@ from typer import Argument
 from ipvkit.cli.common import Timeout
 from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import UsageError
-from ipvkit.plan.steps import Plan
 from ipvkit.targets.kinds import TargetKind
-from ipvkit.targets.sandbox import Sandbox
-from ipvkit.targets.uml import Uml
 from ipvkit.verbs import shell as lan_shell
 from ipvkit.verbs.single import on_lan
 
@@ -37,14 +34,18 @@ def shell(
     plan = on_lan({})
     if sys.stdin is None or sys.stdout is None:
         raise UsageError("stdin or stdout is closed", "give it /dev/null")
-    to_type = file is None and sys.stdin.isatty()
-    if to_type and not sys.stdout.isatty():
-        raise UsageError("an interactive shell needs a terminal as stdout", "give a FILE, or - for stdin")
-    script = None if to_type else _read("-" if file is None else file)
+    if file is None and sys.stdin.isatty():
+        if not sys.stdout.isatty():
+            raise UsageError("an interactive shell needs a terminal as stdout", "give a FILE, or - for stdin")
+        return lan_shell.interact(plan, chosen(target))
+    script = _read("-" if file is None else file)
     where = chosen(target)
-    if script is not None:
-        return _run(plan, where, script, timeout)
-    return lan_shell.interact(plan, where)
+    try:
+        return lan_shell.run(plan, where, script, _write, timeout)
+    except BrokenPipeError:
+        # The rest of the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 def _read(file: str) -> str:
@@ -54,16 +55,6 @@ def _read(file: str) -> str:
     except (OSError, UnicodeDecodeError) as problem:
         what = getattr(problem, "strerror", None) or "not UTF-8 text"
         raise UsageError(f"{file!r} cannot be read: {what}") from None
-
-
-def _run(plan: Plan, where: Sandbox | Uml, script: str, timeout_s: float) -> int:
-    """Run `script`; it ends when stdout is a closed pipe."""
-    try:
-        return lan_shell.run(plan, where, script, _write, timeout_s)
-    except BrokenPipeError:
-        # The rest of the buffer must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
 
 
 def _write(output: bytes) -> None:

@@ -25,8 +25,7 @@ INTERVAL_S = 0.1
 """From one ping to the next: the resolution of the measurement."""
 
 LONGEST_IDLE_S = 3600.0
-_WATCH_S = 60
-_BESIDES_S = 60.0
+_WATCH_S, _BESIDES_S = 60, 60.0
 
 SLACK_S = 0.25
 """How late a ping may be on a busy machine, in seconds; a kernel in a process waits for the CPU too."""
@@ -37,6 +36,8 @@ TIMERS = tuple(
     "retrans_time_ms gc_stale_time".split()
 )
 """The sysctls that determine the life of an entry."""
+
+STALE = "STALE"
 
 _READ = f"read the {NEIGHBOUR}'s timers"
 _ANNOUNCED = f"show the entry that the {NEIGHBOUR} made of it"
@@ -158,9 +159,6 @@ class Measured:
         """Whether all is as predicted: the entry is STALE until it is used, then it ends in time."""
         waited = not self.measurement.idle_s or self.idle == STALE
         return self.announced == STALE and waited and self.answered and self.lifetime_as_predicted
-
-
-STALE = "STALE"
 
 
 def measured(measurement: Measurement, done: Mapping[str, Completed]) -> Measured:

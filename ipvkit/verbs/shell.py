@@ -53,20 +53,11 @@ def run(
     in it have ended then.
     """
     nonce = os.urandom(16).hex()
-    # Its first byte is not in the payload, so a script that prints the payload does not print a mark.
-    mark = f"printf '\\036{nonce} %s\\n'"
-    payload = (
-        f"{_lan(plan)}\n"
-        f"printf %s {shlex.quote(script)} >/run/commands\n"
-        # Through a pipe, so that no program takes the guest's serial line for a terminal. In a separate
-        # session, so that `kill 0` in the script does not end what prints the last mark.
-        f"{{ {mark} begin; setsid bash /run/commands </dev/null 2>&1; {mark} $?; }} | cat\n"
-    )
     inbox: SimpleQueue[bytes | Signal] = SimpleQueue()
     deadline = time.monotonic() + timeout_s
     printed = Printed(nonce, write)
     with signals_into(inbox):
-        running = target.start(payload)
+        running = target.start(f"{_lan(plan)}\n{_marked(script, nonce)}")
         reader = threading.Thread(target=_read, args=(running, inbox), daemon=True)
         reader.start()
         try:
@@ -79,15 +70,22 @@ def run(
             printed.end()
     if printed.exit_code is not None:
         return printed.exit_code
+    ended = f"the target {target.kind} ended before the script"
     if printed.began:
-        raise CommandFailed(
-            f"the target {target.kind} ended before the script did",
-            "the script may have powered it off, or killed all processes",
-        )
-    raise CommandFailed(
-        f"the target {target.kind} ended before the script began",
-        "see what works here with `ipvkit doctor`",
-        stderr=running.complaint(),
+        raise CommandFailed(f"{ended} did", "the script may have powered it off, or killed all processes")
+    hint = "see what works here with `ipvkit doctor`"
+    raise CommandFailed(f"{ended} began", hint, stderr=running.complaint())
+
+
+def _marked(script: str, nonce: str) -> str:
+    """Return bash that runs `script` between two marks."""
+    # Its first byte is not in the payload, so a script that prints the payload does not print a mark.
+    mark = f"printf '\\036{nonce} %s\\n'"
+    return (
+        f"printf %s {shlex.quote(script)} >/run/commands\n"
+        # Through a pipe, so that no program takes the guest's serial line for a terminal. In a separate
+        # session, so that `kill 0` in the script does not end what prints the last mark.
+        f"{{ {mark} begin; setsid bash /run/commands </dev/null 2>&1; {mark} $?; }} | cat\n"
     )
 
 
@@ -145,15 +143,9 @@ class Printed:
 
 def _lan(plan: Plan) -> str:
     """Return bash that builds the simulated LAN and puts this ipvkit on the PATH."""
-    commands = [str(step.command) for step in plan.steps]
     scripts = Path(sysconfig.get_path("scripts"))
     own = scripts if (scripts / "ipvkit").exists() else Path(sys.argv[0]).resolve().parent
-    return "\n".join(
-        [
-            "export LC_ALL=C HOME=/run TMPDIR=/run",
-            f"export PATH={shlex.quote(str(own))}:$PATH TERM={shlex.quote(os.environ.get('TERM', 'dumb'))}",
-            _DEV_FD,
-            *(f"{{ {command}\n}} || exit 3" for command in commands),
-            "cd /run",
-        ]
-    )
+    path, term = (shlex.quote(text) for text in (str(own), os.environ.get("TERM", "dumb")))
+    exports = f"export LC_ALL=C HOME=/run TMPDIR=/run\nexport PATH={path}:$PATH TERM={term}"
+    commands = [f"{{ {step.command}\n}} || exit 3" for step in plan.steps]
+    return "\n".join([exports, _DEV_FD, *commands, "cd /run"])
