@@ -3,7 +3,6 @@
 import select
 import sys
 from dataclasses import replace
-from ipaddress import IPv4Address
 from typing import Annotated
 
 from typer import Argument, Option
@@ -43,7 +42,7 @@ def announce(
     """
     _refuse_combinations(json_=json_, unit=unit, dry_run=dry_run, for_=for_)
     announcement = Announcement(
-        tuple(_unicast(text) for text in addresses),
+        tuple(ipv4(text, "IPv6 uses neighbour discovery", address) for text in addresses),
         interface_name(parent),
         duration(every),
         None if for_ is None else duration(for_),
@@ -66,11 +65,6 @@ def _refuse_combinations(*, json_: bool, unit: bool, dry_run: bool, for_: str | 
     for given, name in ((json_, "--json"), (dry_run, "--dry-run"), (for_ is not None, "--for")):
         if unit and given:
             raise UsageError(f"--unit does not go with {name}", "a unit runs without end")
-
-
-def _unicast(text: str) -> IPv4Address:
-    address(text)
-    return ipv4(text, "IPv6 uses neighbour discovery")
 
 
 def _keep(announcement: Announcement, *, as_json: bool) -> int:

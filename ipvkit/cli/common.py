@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from ipvkit.cli import SUMMARIES, emit
 from ipvkit.cli.hints import unknown_command
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import any_address
+from ipvkit.core.values import Address, any_address
 
 Json = Annotated[bool, Option("--json", help="Print one JSON document.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Print the commands, execute nothing.")]
@@ -74,9 +74,9 @@ def one_form(*, dry_run: bool, json_: bool) -> None:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
 
 
-def ipv4(text: str, hint: str) -> IPv4Address:
+def ipv4(text: str, hint: str, read: Callable[[str], Address] = any_address) -> IPv4Address:
     """Return the IPv4 address that `text` is; raise UsageError for another, with `hint` for one of IPv6."""
-    found = any_address(text)
+    found = read(text)
     if not isinstance(found, IPv4Address):
         raise UsageError(f"{text} is an IPv6 address, and ARP is for IPv4", hint)
     return found

@@ -48,11 +48,9 @@ def wrong_usage(command: Any, path: str, arguments: Sequence[str]) -> str:  # no
     """Return how to type what `command` cannot take, or how to see its options."""
     words = [word for word in arguments if word != "--debug"][len(path.split()) - 1 :]
     found = as_options(words, command)
-    return (
-        f"{path} {shlex.join(found)}"
-        if sorted(found) != sorted(words)
-        else f"{path} --help shows the options"
-    )
+    if sorted(found) == sorted(words):
+        return f"{path} --help shows the options"
+    return f"{path} {shlex.join(found)}"
 
 
 def as_options(words: Sequence[str], command: Any) -> list[str]:  # noqa: ANN401

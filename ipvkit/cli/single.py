@@ -1,7 +1,7 @@
 """One command at a time: shown, or executed where it is to be."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from typer import Option
@@ -31,14 +31,15 @@ class Action:
     target: Target = TargetKind.LOCAL
     dry_run: DryRun = False
     json_: Json = False
+    netns: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Raise UsageError for options that exclude each other."""
         one_form(dry_run=self.dry_run, json_=self.json_)
 
     def placed(self, command: Command) -> Command:
-        """Return `command` as it is typed."""
-        return command
+        """Return `command` as it is typed to act in the namespace."""
+        return placed(self.netns, command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,6 @@ class Where(Action):
     """The same in a network namespace."""
 
     netns: Netns = None
-
-    def placed(self, command: Command) -> Command:
-        """Return `command` as it is typed to act in the namespace."""
-        return placed(self.netns, command)
 
 
 def perform(
