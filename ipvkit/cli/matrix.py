@@ -46,18 +46,12 @@ def matrix(
     Exit code: 0 all cells as predicted, 1 a cell differs, 2 wrong usage, 3 this machine cannot,
     4 a command failed, 130 interrupted.
     """
-    if strategy is not None and strategy not in matrix_.STRATEGIES:
-        raise UsageError(f"unknown strategy {strategy!r}", f"choose from {', '.join(matrix_.STRATEGIES)}")
+    choice = matrix_.Choice(mode, flag, family, strategy)
     refuse_local(target)
     if markdown and json_:
         raise UsageError("--markdown does not go with --json", "give one of the two")
     refuse_unwritable(output)
-    choice = matrix_.Choice(mode, flag, family, strategy)
     plans = matrix_.plans(choice, kernels or KERNELS_AT_ONCE)
-    if not plans:
-        raise UsageError(
-            "no cell matches these options", "a strategy works in some modes, announce for IPv4 only"
-        )
     if predict:
         _print(matrix_.predicted(plans), markdown=markdown, as_json=json_, output=output)
         return 0

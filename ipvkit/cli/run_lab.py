@@ -57,19 +57,15 @@ def run_lab(
     from ipvkit.verbs import run_lab as whole
 
     refuse_unwritable(output)
-    progress = partial(Progress, verbose=verbose)
+    progress, note = partial(Progress, verbose=verbose), partial(print, file=sys.stderr, flush=True)
     if local:
         require_interface(network.parent)
         run = whole.on_machine(
-            described, network, options.prober, progress, _note, keep=keep, timeout_s=timeout
+            described, network, options.prober, progress, note, keep=keep, timeout_s=timeout
         )
     else:
         run = whole.on_simulated_lan(described, chosen(target), options.prober, progress, timeout_s=timeout)
     return _print(run, as_json=json_, output=output)
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _print(run: "Run", *, as_json: bool, output: Path | None) -> int:

@@ -164,7 +164,10 @@ def keep(announcement: Announcement, target: Target, listener: Listener) -> Stop
         Agent(target, SimpleQueue()) as changer,
         Agent(target, inbox) as agent,
     ):
-        _roll_back_former_run(announcement, changer)
+        # A former run that was killed; one that still runs keeps its changes.
+        with suppress(UsageError), journal.taken_over(announcement.name) as former:
+            if former is not None and not former.elsewhere:
+                rollback(former, changer, lambda _event: None)
         began = Began(announcement, nonlocal_bind=_prepared(announcement, changer))
         rounds = _Rounds(announcement, agent, listener)
         if began.nonlocal_bind:
@@ -174,13 +177,6 @@ def keep(announcement: Announcement, target: Target, listener: Listener) -> Stop
             stopped = rounds.run(began)
         listener(stopped)
     return stopped
-
-
-def _roll_back_former_run(announcement: Announcement, agent: Agent) -> None:
-    """Undo the changes of a former run that was killed; one that still runs keeps its changes."""
-    with suppress(UsageError), journal.taken_over(announcement.name) as former:
-        if former is not None and not former.elsewhere:
-            rollback(former, agent, lambda _event: None)
 
 
 def _with_nonlocal_bind(record: Journal, rounds: "_Rounds", began: Began, agent: Agent) -> Stopped:

@@ -11,6 +11,7 @@ from ipaddress import ip_address, ip_interface
 from itertools import permutations
 
 from ipvkit import strategies
+from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Act, Check, Endpoint, Family, Lab, Outcome, Parent, Phase, Setting
 from ipvkit.lab.parts import FAMILIES, FAR, FLAGS, GATEWAY, HOST, MODES, NEIGHBOUR, PING_COUNT
@@ -76,6 +77,11 @@ class Choice:
     family: Family | None = None
     strategy: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raise UsageError for an unknown strategy."""
+        if self.strategy not in (None, *STRATEGIES):
+            raise UsageError(f"unknown strategy {self.strategy!r}", f"choose from {', '.join(STRATEGIES)}")
+
     def has(self, setting: Setting) -> bool:
         """Return whether `setting` is in it."""
         wanted = (self.mode, self.flag, self.strategy)
@@ -108,7 +114,10 @@ def _has(setting: Setting) -> strategies.Strategy:
 
 
 def plans(choice: Choice, count: int) -> list[Plan]:
-    """Return the chosen part of the matrix as plans of about the same length, about `count` of them."""
+    """Return the chosen part of the matrix as plans of about the same length, about `count` of them.
+
+    Raise UsageError where no cell is chosen.
+    """
     chosen = [setting for setting in settings() if choice.has(setting)]
     routed = [setting for setting in chosen if _has(setting).own_subnet]
     others = [setting for setting in chosen if not _has(setting).own_subnet]
@@ -119,7 +128,11 @@ def plans(choice: Choice, count: int) -> list[Plan]:
     parts += [(_SAME_SUBNET, others[i::rest]) for i in range(rest)]
     families = FAMILIES if choice.family is None else (choice.family,)
     labs = [_lab(f"matrix-{i}", subnet, part, families) for i, (subnet, part) in enumerate(parts) if part]
-    return [make_plan(lab) for lab in labs if any(phase.acts for phase in lab.phases)]
+    found = [make_plan(lab) for lab in labs if any(phase.acts for phase in lab.phases)]
+    if not found:
+        hint = "a strategy works in some modes, announce for IPv4 only"
+        raise UsageError("no cell matches these options", hint)
+    return found
 
 
 def _lab(
