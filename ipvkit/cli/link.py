@@ -116,10 +116,8 @@ def set_(
     where: Where,
 ) -> int:
     """Change a link's state, namespace, bridge, name, MTU, mode or flag."""
-    of_ipvlan = None if mode is None else _mode("ipvlan", mode)
-    command = ip.link_set(
-        dev, netns=to_netns, master=master, name=name, mtu=mtu, up=up, mode=of_ipvlan, flag=flag
-    )
+    mode = None if mode is None else _mode("ipvlan", mode)
+    command = ip.link_set(dev, netns=to_netns, master=master, name=name, mtu=mtu, up=up, mode=mode, flag=flag)
     return change(where, f"change {dev}", command)
 
 

@@ -21,28 +21,23 @@ from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
 from ipvkit.verbs.lab_file import RealNetwork, load_lab
 
 LAB_HELP = "A gallery lab, or the path of a lab file."
+SUBNET_HELP = "The subnet of a generated lab. Default: one that is large enough."
+CHECKS_HELP = "The pings of a generated lab. Default: each endpoint the next, others the first."
+GATEWAY_HELP = "With --parent: the gateway. Default: that of the parent's default route."
+PARALLEL_HELP = "Concurrent pings. Default: the lab's, or what this machine can run."
+
 LabName = Annotated[str, Argument(metavar="LAB", help=LAB_HELP)]
-Subnet = Annotated[
-    str | None,
-    Option(metavar="CIDR", help="The subnet of a generated lab. Default: one that is large enough."),
-]
-Checks = Annotated[
-    str | None,
-    Option(
-        metavar=CHECKS,
-        help="The pings of a generated lab. Default: each endpoint the next, others the first.",
-    ),
-]
+Subnet = Annotated[str | None, Option(metavar="CIDR", help=SUBNET_HELP)]
+Checks = Annotated[str | None, Option(metavar=CHECKS, help=CHECKS_HELP)]
 
 
 @dataclass(frozen=True, slots=True)
 class LabOptions:
     """The options that describe a lab, and where it is built."""
 
-    lab: Annotated[
-        str | None,
-        Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH),
-    ] = None
+    lab: Annotated[str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH)] = (
+        None
+    )
     parent: Annotated[
         str | None, Option(metavar="DEV", help="A network interface of this machine (target local).")
     ] = None
@@ -50,12 +45,7 @@ class LabOptions:
         list[str] | None,
         Option(metavar="NAME=ADDRESS/LEN", help="With --parent: an endpoint's address. Repeatable."),
     ] = None
-    gateway: Annotated[
-        str | None,
-        Option(
-            metavar="ADDRESS", help="With --parent: the gateway. Default: that of the parent's default route."
-        ),
-    ] = None
+    gateway: Annotated[str | None, Option(metavar="ADDRESS", help=GATEWAY_HELP)] = None
     neighbour: Annotated[
         str | None, Option(metavar="ADDRESS", help="With --parent: another host in the subnet.")
     ] = None
@@ -68,15 +58,7 @@ class LabOptions:
     setup: Annotated[Setup | None, Option(help="How endpoints are created. Default: as the lab has it.")] = (
         None
     )
-    parallel: Annotated[
-        int | None,
-        Option(
-            min=1,
-            max=MOST_PARALLEL,
-            metavar="N",
-            help="Concurrent pings. Default: the lab's, or what this machine can run.",
-        ),
-    ] = None
+    parallel: Annotated[int | None, Option(min=1, max=MOST_PARALLEL, metavar="N", help=PARALLEL_HELP)] = None
     at_once: Annotated[int | None, Option(min=1, max=MOST_PARALLEL, hidden=True)] = None
     prober: Annotated[Prober, Option(help="One ping for each check, or one fping for each source.")] = "ping"
 
@@ -90,12 +72,10 @@ class LabOptions:
             if name in addresses:
                 raise UsageError(f"--endpoint {name} is given twice", "an endpoint has one address here")
             addresses[name] = value
-        return RealNetwork(
-            "" if self.parent is None else interface_name(self.parent),
-            addresses,
-            None if self.gateway is None else address(self.gateway),
-            None if self.neighbour is None else address(self.neighbour),
-        )
+        parent = "" if self.parent is None else interface_name(self.parent)
+        texts = (self.gateway, self.neighbour)
+        gateway, neighbour = (None if text is None else address(text) for text in texts)
+        return RealNetwork(parent, addresses, gateway, neighbour)
 
     def described(self) -> Lab:
         """Return the lab, named or generated, with the number of its concurrent pings; raise UsageError."""

@@ -19,9 +19,6 @@ from ipvkit.targets.process import ENDED, Process
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
-_PROMPT = "lan# "
-_HISTORY_OFF = "unset HISTFILE"
-
 # A kernel's own /dev lacks what bash needs for <(…), and scripts for >/dev/stderr.
 _DEV_FD = """\
 [[ -e /dev/fd ]] || {
@@ -37,7 +34,7 @@ def interact(plan: Plan, target: Sandbox | Uml) -> int:
     parent = plan.lab.parents[0]
     peers = ", ".join(f"{role} {peer}" for role in (GATEWAY, NEIGHBOUR) for peer in parent.peer(role))
     greeting = f"{parent.name} has {parent.host[0]}; {peers}. exit ends it all."
-    lines = [_HISTORY_OFF, f"PS1={shlex.quote(_PROMPT)}", f"printf '%s\\n' {shlex.quote(greeting)}"]
+    lines = ["unset HISTFILE", "PS1='lan# '", f"printf '%s\\n' {shlex.quote(greeting)}"]
     rc = shlex.quote("\n".join(lines) + "\n")
     shell = f"printf %s {rc} >/run/bashrc\nbash --rcfile /run/bashrc -i 2>&1"
     return target.interact(f"{_lan(plan)}\n{shell}\n")
