@@ -41,13 +41,10 @@ def announce(
     130 stopped by ^C, TERM or HUP, and restored.
     """
     _refuse_combinations(json_=json_, unit=unit, dry_run=dry_run, for_=for_)
-    announcement = Announcement(
-        tuple(ipv4(text, "IPv6 uses neighbour discovery", address) for text in addresses),
-        interface_name(parent),
-        duration(every),
-        None if for_ is None else duration(for_),
-        netns,
-    )
+    announced = tuple(ipv4(text, "IPv6 uses neighbour discovery", address) for text in addresses)
+    dev, every_s = interface_name(parent), duration(every)
+    for_s = None if for_ is None else duration(for_)
+    announcement = Announcement(announced, dev, every_s, for_s, netns)
     if unit:
         emit(unit_of(announcement, program.words()))
         if closed := program.closed_folder():

@@ -85,8 +85,7 @@ def ipv4(text: str, hint: str, read: Callable[[str], Address] = any_address) -> 
 def expanded(verb: Callable[..., int]) -> Callable[..., int]:
     """Return `verb` as Typer takes it: a parameter that is a dataclass becomes one for each field."""
     own = inspect.signature(verb).parameters
-    kinds: dict[str, Any] = {name: each.annotation for name, each in own.items()}
-    kinds = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+    kinds: dict[str, Any] = {name: p.annotation for name, p in own.items() if is_dataclass(p.annotation)}
     fields = {name: inspect.signature(kind).parameters for name, kind in kinds.items()}
     shown = [part for name, each in own.items() for part in fields.get(name, {name: each}).values()]
 

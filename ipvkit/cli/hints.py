@@ -55,12 +55,8 @@ def wrong_usage(command: Any, path: str, arguments: Sequence[str]) -> str:  # no
 
 def as_options(words: Sequence[str], command: Any) -> list[str]:  # noqa: ANN401
     """Return `words`, typed as with ip, in the order and with the options that `command` has for them."""
-    takes_value = {
-        name: not parameter.is_flag
-        for parameter in command.params
-        if parameter.param_type_name == "option"
-        for name in (*parameter.opts, *parameter.secondary_opts)
-    }
+    options = [each for each in command.params if each.param_type_name == "option"]
+    takes_value = {name: not each.is_flag for each in options for name in (*each.opts, *each.secondary_opts)}
     positional: list[str] = []
     named: list[str] = []
     rest = iter(words)

@@ -27,9 +27,8 @@ def delete(name: Name, where: Action) -> int:
 
 def list_(where: Action) -> int:
     """List the named network namespaces."""
-    return show(
-        where, {"list the namespaces": ip.netns_list()}, NETNS, lambda texts: ip.parse_netns(texts[0])
-    )
+    commands = {"list the namespaces": ip.netns_list()}
+    return show(where, commands, NETNS, lambda texts: ip.parse_netns(texts[0]))
 
 
 netns = group("netns", IP_HELP, {"add": add, "del": delete, "list": list_})

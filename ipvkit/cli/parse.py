@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, TextIO
 
 from typer import Argument, Option
@@ -64,14 +63,11 @@ def _opened(file: str) -> Iterator[TextIO]:
 @contextmanager
 def _patient(text: TextIO) -> Iterator[None]:
     """Let the first ^C pass while a pipe is read: the ping at its other end got it too, and sums up."""
-
-    def once(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, former)
-
     if text.isatty():
         yield
         return
-    former = signal.signal(signal.SIGINT, once)
+    former = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda number, _frame: signal.signal(number, former))
     try:
         yield
     finally:

@@ -317,7 +317,7 @@ class _Rounds:
         """Report an address that began to fail or recovered; return False where the reader has gone."""
         address = self.by_key[key]
         was_late = time.monotonic() >= self.under_way.pop(key)
-        complaint = complaint_of(self.announcement.once(address), completed)
+        complaint = _complaint(self.announcement.once(address), completed)
         if complaint and was_late:
             complaint = f"it did not end within {self.announcement.bound_s:g} s and was killed"
         if complaint:
@@ -337,7 +337,7 @@ class _Rounds:
         return time.monotonic() - self.started
 
 
-def complaint_of(command: Command, completed: Completed) -> str:
+def _complaint(command: Command, completed: Completed) -> str:
     """Return why an arping did not announce, or nothing; raise MissingRequirement without the privilege."""
     try:
         execution.succeeded(command, completed)

@@ -48,10 +48,6 @@ class RealNetwork:
         """Return `lab` on this network, as far as it is known without looking at the machine."""
         if not self.parent:
             return lab
-        return on_parent(
-            lab,
-            self.parent,
-            addresses=self.addresses,
-            gateway=self.gateway or next(iter(lab.parents[0].gateway), None),
-            neighbour=self.neighbour,
-        )
+        gateway = self.gateway or next(iter(lab.parents[0].gateway), None)
+        addresses, neighbour = self.addresses, self.neighbour
+        return on_parent(lab, self.parent, addresses=addresses, gateway=gateway, neighbour=neighbour)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
-from itertools import permutations
+from itertools import permutations, product
 
 from ipvkit import strategies
 from ipvkit.core.errors import UsageError
@@ -91,12 +91,10 @@ class Choice:
 def settings() -> list[Setting]:
     """Return every setting of the matrix: a strategy only in the modes in which it can work."""
     found = []
-    for mode in MODES:
-        for flag in FLAGS:
-            found.append(Setting(mode, flag))
-            found.append(Setting(mode, flag, host_shim=True))
-            working = [strategy.name for strategy in strategies.STRATEGIES[1:] if mode in strategy.modes]
-            found += [Setting(mode, flag, strategy=name) for name in working]
+    for mode, flag in product(MODES, FLAGS):
+        working = [strategy.name for strategy in strategies.STRATEGIES[1:] if mode in strategy.modes]
+        found += [Setting(mode, flag), Setting(mode, flag, host_shim=True)]
+        found += [Setting(mode, flag, strategy=name) for name in working]
     return found
 
 
