@@ -1,14 +1,17 @@
-"""``ipvkit cleanup``."""
+"""``ipvkit cleanup`` and ``ipvkit down``: undoing runs on this machine."""
 
+import sys
 from typing import Annotated
 
 from typer import Argument, Option
 
+from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun
-from ipvkit.cli.runs import undo_each
-from ipvkit.core.errors import UsageError
+from ipvkit.core.errors import IpvkitError, UsageError
 from ipvkit.run import journal
 from ipvkit.run.journal import State
+from ipvkit.run.rollback import Began, Finished, Stopping
+from ipvkit.verbs.cleanup import previewed, require_undoable, undo
 
 
 def cleanup(
@@ -26,4 +29,44 @@ def cleanup(
     if all_ == bool(labs):
         hint = f"interrupted: {', '.join(names)}" if names else "no run was interrupted"
         raise UsageError("name a lab, or give --all" if not all_ else "--all takes no names", hint)
-    return undo_each(names if all_ else list(labs or ()), dry_run=dry_run, kept=False)
+    return _undo_each(names if all_ else list(labs or ()), dry_run=dry_run, kept=False)
+
+
+def down(
+    lab: Annotated[str, Argument(metavar="LAB", help="The lab's name.")], dry_run: DryRun = False
+) -> int:
+    """It skips what is gone, and reports and keeps what was changed since.
+
+    Exit code: 0 all undone, 2 wrong usage, 3 not permitted, 4 cleanup incomplete.
+    """
+    return _undo_each([lab], dry_run=dry_run, kept=True)
+
+
+def _undo_each(labs: list[str], *, dry_run: bool, kept: bool) -> int:
+    """Undo the runs of `labs`, also where one fails; return the highest exit code."""
+    code = 0
+    for lab in dict.fromkeys(labs):
+        try:
+            with journal.taken_over(lab) as found:
+                if found is None or not found.entries:
+                    print(f"{journal.title(lab)}: nothing to clean up", file=sys.stderr)
+                    continue
+                require_undoable(found, kept=kept)
+                if dry_run:
+                    emit(f"{line}\n" for line in previewed(found))
+                    continue
+                for why in undo(found, _show):
+                    print(f"kept, because it was changed since: {why}", file=sys.stderr)
+                emit(f"{found.title}: undone\n")
+        except IpvkitError as problem:
+            print(problem, file=sys.stderr)
+            code = max(code, problem.exit_code)
+    return code
+
+
+def _show(event: Began | Finished | Stopping) -> None:
+    match event:
+        case Finished(job, completed) if completed.exit_code == 0:
+            emit(f"{job.command}\n")
+        case Stopping(name):
+            print(f"{name}: stopping after the undo is complete", file=sys.stderr, flush=True)

@@ -42,11 +42,15 @@ def _options(debug: bool = Option(False, "--debug", help="Show the traceback of 
     """`run` reads the option; Typer only has to know it."""
 
 
+_MODULES = {**dict.fromkeys(("netns", "addr", "route", "neigh"), "ip"), "down": "cleanup"}
+"""Where a command is that has no module of its name."""
+
+
 @cache
 def loaded_command(name: str) -> Any:  # noqa: ANN401
     """Return the Typer command called `name`; its module is imported now."""
     function = name.replace("-", "_")
-    found = getattr(import_module(f"ipvkit.cli.{function}"), function)
+    found = getattr(import_module(f"ipvkit.cli.{_MODULES.get(name, function)}"), function)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)

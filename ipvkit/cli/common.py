@@ -23,7 +23,6 @@ DryRun = Annotated[bool, Option("--dry-run", help="Print the commands, execute n
 Netns = Annotated[
     str | None, Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
 ]
-OnlyDev = Annotated[str | None, Option(metavar="DEV", help="Only of this link.")]
 
 
 def number(value: float) -> float:
