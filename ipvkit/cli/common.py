@@ -37,6 +37,9 @@ Timeout = Annotated[
 ]
 OutputFile = Annotated[Path | None, Option(metavar="FILE", help="Write the result to FILE.")]
 
+Verb = Callable[..., int | None]
+"""What a command calls: it returns the exit code, or None for 0."""
+
 IP_HELP = """Each subcommand runs one command of ip.
 
 Exit code: 0 done, 2 wrong usage, 3 not permitted, 4 ip failed."""
@@ -53,7 +56,7 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def group(name: str, help_: str, subcommands: Mapping[str, Callable[..., int]]) -> typer.Typer:
+def group(name: str, help_: str, subcommands: Mapping[str, Verb]) -> typer.Typer:
     """Return the Typer application `name`, which alone, without a subcommand, prints its help."""
     app = typer.Typer(name=name, cls=Group, add_completion=False, rich_markup_mode=None)
 
@@ -81,7 +84,7 @@ def ipv4(text: str, hint: str, read: Callable[[str], Address] = any_address) -> 
     return found
 
 
-def expanded(verb: Callable[..., int]) -> Callable[..., int]:
+def expanded(verb: Verb) -> Verb:
     """Return `verb` as Typer takes it: a parameter that is a dataclass becomes one for each field."""
     own = inspect.signature(verb).parameters
     kinds: dict[str, Any] = {name: p.annotation for name, p in own.items() if is_dataclass(p.annotation)}
@@ -89,7 +92,7 @@ def expanded(verb: Callable[..., int]) -> Callable[..., int]:
     shown = [part for name, each in own.items() for part in fields.get(name, {name: each}).values()]
 
     @wraps(verb)
-    def command(**given: Any) -> int:  # noqa: ANN401
+    def command(**given: Any) -> int | None:  # noqa: ANN401
         for name, kind in kinds.items():
             given[name] = kind(**{field: given.pop(field) for field in fields[name]})
         return verb(**given)

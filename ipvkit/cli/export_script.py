@@ -7,7 +7,7 @@ from ipvkit.core.errors import UsageError
 from ipvkit.plan.make import make_plan
 
 
-def export_script(options: LabOptions) -> int:
+def export_script(options: LabOptions) -> None:
     """The script goes to stdout: ipvkit export-script > lab.sh; bash lab.sh.
 
     Without --parent the script creates separate namespaces, needs no root, and cannot touch the real
@@ -19,4 +19,3 @@ def export_script(options: LabOptions) -> int:
         raise UsageError("an exported script pings with ping only", "omit --prober")
     network = options.network()
     emit(export.exported(make_plan(network.previewed(options.described()))))
-    return 0

@@ -22,39 +22,39 @@ Metric = Annotated[int | None, Option(min=0, metavar="N", help="The metric; the 
 Ipv6 = Annotated[bool, Option("-6", help="IPv6, where no address shows it.")]
 
 
-def netns_add(name: Name, where: Action) -> int:
+def netns_add(name: Name, where: Action) -> None:
     """Create a network namespace."""
-    return change(where, f"create namespace {name}", ip.netns_add(name))
+    change(where, f"create namespace {name}", ip.netns_add(name))
 
 
-def netns_del(name: Name, where: Action) -> int:
+def netns_del(name: Name, where: Action) -> None:
     """Delete a network namespace.
 
     What is in it ends with its last process.
     """
-    return change(where, f"delete namespace {name}", ip.netns_del(name))
+    change(where, f"delete namespace {name}", ip.netns_del(name))
 
 
-def netns_list(where: Action) -> int:
+def netns_list(where: Action) -> None:
     """List the named network namespaces."""
     commands = {"list the namespaces": ip.netns_list()}
-    return show(where, commands, NETNS, lambda texts: ip.parse_netns(texts[0]))
+    show(where, commands, NETNS, lambda texts: ip.parse_netns(texts[0]))
 
 
-def addr_add(address: Prefixed, dev: Link, where: Where) -> int:
+def addr_add(address: Prefixed, dev: Link, where: Where) -> None:
     """Add an address to a link."""
-    return change(where, f"add an address to {dev}", ip.addr_add(any_interface_address(address), dev))
+    change(where, f"add an address to {dev}", ip.addr_add(any_interface_address(address), dev))
 
 
-def addr_del(address: Prefixed, dev: Link, where: Where) -> int:
+def addr_del(address: Prefixed, dev: Link, where: Where) -> None:
     """Delete an address from a link."""
-    return change(where, f"delete an address from {dev}", ip.addr_del(any_interface_address(address), dev))
+    change(where, f"delete an address from {dev}", ip.addr_del(any_interface_address(address), dev))
 
 
-def addr_list(dev: OnlyDev = None, *, where: Where) -> int:
+def addr_list(dev: OnlyDev = None, *, where: Where) -> None:
     """List the addresses of the links."""
     commands = {"list the addresses": ip.addr_show(dev)}
-    return show(where, commands, ADDR, lambda texts: ip.parse_addresses(texts[0]))
+    show(where, commands, ADDR, lambda texts: ip.parse_addresses(texts[0]))
 
 
 def route_add(
@@ -67,18 +67,18 @@ def route_add(
     ipv6: Ipv6 = False,
     *,
     where: Where,
-) -> int:
+) -> None:
     """Add a route, via a gateway, a link or both."""
     route = _route(to, via, dev, metric, ipv6)
     route = replace(route, src=None if src is None else any_address(src), onlink=onlink)
-    return change(where, f"add a route to {to}", ip.route_add(route))
+    change(where, f"add a route to {to}", ip.route_add(route))
 
 
 def route_del(
     to: Network, via: Via = None, dev: Dev = None, metric: Metric = None, ipv6: Ipv6 = False, *, where: Where
-) -> int:
+) -> None:
     """Delete the first route that matches."""
-    return change(where, f"delete a route to {to}", ip.route_del(_route(to, via, dev, metric, ipv6)))
+    change(where, f"delete a route to {to}", ip.route_del(_route(to, via, dev, metric, ipv6)))
 
 
 def _route(to: str, via: str | None, dev: str | None, metric: int | None, ipv6: bool) -> ip.RouteTo:
@@ -86,7 +86,7 @@ def _route(to: str, via: str | None, dev: str | None, metric: int | None, ipv6: 
     return ip.RouteTo(route_destination(to), via=gateway, dev=dev, metric=metric, ipv6=ipv6)
 
 
-def route_list(dev: OnlyDev = None, *, where: Where) -> int:
+def route_list(dev: OnlyDev = None, *, where: Where) -> None:
     """List the routes of the main table, IPv4 then IPv6."""
 
     def parse(texts: list[str]) -> list[ip.Route]:
@@ -95,17 +95,17 @@ def route_list(dev: OnlyDev = None, *, where: Where) -> int:
         return [each if each.nexthops else replace(each, dev=each.dev or dev) for each in found]
 
     ipv4, ipv6 = (ip.route_show(dev=dev, ipv6=ipv6) for ipv6 in (False, True))
-    return show(where, {"list the IPv4 routes": ipv4, "list the IPv6 routes": ipv6}, ROUTE, parse)
+    show(where, {"list the IPv4 routes": ipv4, "list the IPv6 routes": ipv6}, ROUTE, parse)
 
 
-def neigh_list(dev: OnlyDev = None, *, where: Where) -> int:
+def neigh_list(dev: OnlyDev = None, *, where: Where) -> None:
     """List the neighbour entries of the kernel, with their states."""
 
     def parse(texts: list[str]) -> tuple[ip.Neighbour, ...]:
         # ip leaves out the device that it was given.
         return tuple(replace(each, dev=each.dev or dev) for each in ip.parse_neighbours(texts[0]))
 
-    return show(where, {"list the neighbours": ip.neigh_show(dev)}, NEIGH, parse)
+    show(where, {"list the neighbours": ip.neigh_show(dev)}, NEIGH, parse)
 
 
 netns = group("netns", IP_HELP, {"add": netns_add, "del": netns_del, "list": netns_list})

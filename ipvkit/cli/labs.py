@@ -16,32 +16,29 @@ from ipvkit.report.labs import predictions, summaries
 from ipvkit.report.schema import render_json, render_markdown
 from ipvkit.verbs.lab_file import load_lab
 
+Markdown = Annotated[bool, Option("--markdown", help="Print Markdown tables of all keys instead.")]
 
-def labs_list() -> int:
+
+def list_() -> None:
     """List the labs of the gallery."""
     found = [load(gallery.text(name), f"{name}.yaml") for name in gallery.names()]
     emit(summaries(found))
-    return 0
 
 
-def labs_show(
-    lab: Annotated[str, Argument(metavar="LAB", help="A gallery lab.")] = gallery.WALKTHROUGH,
-) -> int:
+def show(lab: Annotated[str, Argument(metavar="LAB", help="A gallery lab.")] = gallery.WALKTHROUGH) -> None:
     """Print a lab of the gallery.
 
     Start a lab file with it: ipvkit labs show l2 > my-lab.yaml
     """
     emit(gallery.text(lab))
-    return 0
 
 
-def labs_check(lab: LabName = gallery.WALKTHROUGH) -> int:
+def check(lab: LabName = gallery.WALKTHROUGH) -> None:
     """Print the prediction for each check of a lab."""
     emit(predictions(make_plan(load_lab(lab))))
-    return 0
 
 
-def labs_new(
+def new(
     name: Annotated[str, Argument(metavar="NAME", help="The lab's name.")] = "my-lab",
     mode: Annotated[Mode, Option(help="The ipvlan mode.")] = "l2",
     flag: Annotated[Flag, Option(help="The ipvlan flag.")] = "bridge",
@@ -55,7 +52,7 @@ def labs_new(
     ipv6: Annotated[bool, Option("--ipv6", help="Add IPv6 addresses.")] = False,
     subnet: Subnet = None,
     checks: Checks = None,
-) -> int:
+) -> None:
     """Generate a lab file.
 
     Edit it as needed: ipvkit labs new --mode l3 > my-lab.yaml
@@ -63,21 +60,15 @@ def labs_new(
     setting = Setting(mode, flag, strategy=strategy, host_shim=host_shim)
     lab = new_lab(name, setting, endpoints, ipv6=ipv6, subnet=subnet_of(subnet), checks=checks)
     emit(dump(lab))
-    return 0
 
 
-def labs_schema(
-    markdown: Annotated[
-        bool, Option("--markdown", help="Print Markdown tables of all keys instead.")
-    ] = False,
-) -> int:
+def schema(markdown: Markdown = False) -> None:
     """Print the JSON Schema of lab files, for editors."""
     emit(render_markdown() if markdown else render_json())
-    return 0
 
 
 labs = group(
     "labs",
     "It runs nothing. Exit code: 0 done, 2 wrong usage or invalid lab.",
-    {"list": labs_list, "show": labs_show, "check": labs_check, "new": labs_new, "schema": labs_schema},
+    {"list": list_, "show": show, "check": check, "new": new, "schema": schema},
 )

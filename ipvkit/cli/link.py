@@ -37,7 +37,7 @@ def add(
     up: Annotated[bool, Option("--up", help="Also set it up.")] = False,
     *,
     where: Where,
-) -> int:
+) -> None:
     """Add a link, by default an ipvlan one.
 
     All ipvlan links of a parent share mode and flag: those given here change the others too.
@@ -45,7 +45,7 @@ def add(
     kind = _kind(type_, parent=parent, mode=mode, flag=flag, id=id_, peer=peer, netns=peer_netns)
     try:
         command = ip.link_add(dev, kind, netns=to_netns, up=up)
-        return change(where, f"add {dev}, a link of type {type_}", command)
+        change(where, f"add {dev}, a link of type {type_}", command)
     except CommandFailed as problem:
         if type_ == "ipvlan" and "Unknown device type" in problem.stderr:
             problem.hint = f"this kernel has no ipvlan: {ipvlan_hint()}"
@@ -84,7 +84,7 @@ def list_(
     all_: Annotated[bool, Option("--all", help="Also those in each named namespace.")] = False,
     *,
     where: Where,
-) -> int:
+) -> None:
     """List links with parent, mode, flag and addresses."""
     if all_ and where.netns is not None:
         raise UsageError("--all does not go with --netns", "give one of the two")
@@ -98,7 +98,7 @@ def list_(
         found = links_in(where.netns, *texts)
         return [x for x in found if type_ in (None, x.link.kind) and dev in (None, x.link.ifname)]
 
-    return show(where, commands, LINK, parse)
+    show(where, commands, LINK, parse)
 
 
 def set_(
@@ -114,16 +114,16 @@ def set_(
     flag: Annotated[Flag | None, Option(help="ipvlan: of it and its siblings.")] = None,
     *,
     where: Where,
-) -> int:
+) -> None:
     """Change a link's state, namespace, bridge, name, MTU, mode or flag."""
     mode = None if mode is None else _mode("ipvlan", mode)
     command = ip.link_set(dev, netns=to_netns, master=master, name=name, mtu=mtu, up=up, mode=mode, flag=flag)
-    return change(where, f"change {dev}", command)
+    change(where, f"change {dev}", command)
 
 
-def delete(dev: Name, where: Where) -> int:
+def delete(dev: Name, where: Where) -> None:
     """Delete a link."""
-    return change(where, f"delete {dev}", ip.link_delete(dev))
+    change(where, f"delete {dev}", ip.link_delete(dev))
 
 
 link = group("link", IP_HELP, {"add": add, "list": list_, "set": set_, "del": delete})

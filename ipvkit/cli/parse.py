@@ -24,7 +24,7 @@ def parse(
     file: Annotated[str, Argument(metavar="FILE", help="The file; - is stdin.")] = "-",
     json_: Json = False,
     stream: Annotated[bool, Option("--stream", help="Print one JSON line per event, as it arrives.")] = False,
-) -> int:
+) -> None:
     """It reads ip's text and JSON. For several outputs in one file, give --stream.
 
     Exit code: 0 parsed, 1 not understood.
@@ -44,7 +44,6 @@ def parse(
     except UnparsableOutput as problem:
         problem.exit_code = 1
         raise
-    return 0
 
 
 @contextmanager

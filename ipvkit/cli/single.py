@@ -71,23 +71,21 @@ def perform(
     return None
 
 
-def change(where: Action, purpose: str, command: Command) -> int:
+def change(where: Action, purpose: str, command: Command) -> None:
     """Execute a command that changes something; on success it is silent, as `ip` is, without --json."""
     done = perform(where, {purpose: command})
     if done is not None and where.json_:
         emit(command_document(where.placed(command), done[0]))
-    return 0
 
 
 def show(
     where: Action, commands: Mapping[str, Command], output: Output[T], parse: Callable[[list[str]], T]
-) -> int:
+) -> None:
     """Print what `parse` finds in the outputs of `commands`."""
     done = perform(where, commands)
     if done is not None:
         found = parse([completed.stdout for completed in done])
         emit(output.document(found) if where.json_ else output.table(found))
-    return 0
 
 
 def probed(
@@ -96,7 +94,6 @@ def probed(
     command: Command,
     parse: Callable[[str], P],
     output: Output[P],
-    *,
     timeout_s: float,
 ) -> P | None:
     """Return the report of one ping or arping, printed; None for a preview.
@@ -109,8 +106,7 @@ def probed(
     report = parse(all_printed(done[0]))
     if not report.complete:
         last = report.errors[-1] if report.errors else "it ended early"
-        raise CommandFailed(
-            f"{command.argv[0]} failed: {getattr(last, 'message', last)}", command=str(where.placed(command))
-        )
+        failed = f"{command.argv[0]} failed: {getattr(last, 'message', last)}"
+        raise CommandFailed(failed, command=str(where.placed(command)))
     emit(output.document(report) if where.json_ else output.table(report))
     return report
