@@ -64,18 +64,16 @@ def _control_c() -> Iterator[None]:
 
 def _known(problem: Exception, arguments: Sequence[str]) -> IpvkitError:
     """Return `problem` as an error with a readable message."""
-    match problem:
-        case IpvkitError():
-            return problem
-        case typer.TyperException():
-            what = " ".join(problem.format_message().split()).rstrip(".")
-            context: Any = getattr(problem, "ctx", None)
-            if context is None:
-                return UsageError(what, "ipvkit --help lists the commands")
-            return UsageError(what, wrong_usage(context.command, context.command_path, arguments))
-        case _:
-            what = f"{type(problem).__name__}: {problem}"
-            return IpvkitError(f"ipvkit itself failed ({what})", "--debug shows where; please report it")
+    if isinstance(problem, IpvkitError):
+        return problem
+    if not isinstance(problem, typer.TyperException):
+        what = f"ipvkit itself failed ({type(problem).__name__}: {problem})"
+        return IpvkitError(what, "--debug shows where; please report it")
+    what = " ".join(problem.format_message().split()).rstrip(".")
+    context: Any = getattr(problem, "ctx", None)
+    if context is None:
+        return UsageError(what, "ipvkit --help lists the commands")
+    return UsageError(what, wrong_usage(context.command, context.command_path, arguments))
 
 
 def _report(problem: IpvkitError, arguments: Sequence[str]) -> int:

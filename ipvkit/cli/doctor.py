@@ -38,11 +38,9 @@ def doctor(
     return 0 if health.works and not (found and found.of("error")) else 3
 
 
-def _request(
-    parent: str | None, mode: Mode | None, flag: Flag | None, addresses: list[str]
-) -> Request | None:
+def _request(parent: str | None, mode: Mode | None, flag: Flag | None, texts: list[str]) -> Request | None:
     if parent is None:
-        if mode or flag or addresses:
+        if mode or flag or texts:
             raise UsageError("--mode, --flag and --address need --parent", "give --parent eth0")
         return None
     if flag and not mode:
@@ -50,5 +48,5 @@ def _request(
     return Request(
         interface_name(parent),
         (Setting(mode, flag or "bridge"),) if mode else (),
-        tuple(Endpoint("", (any_interface_address(text),), "", parent) for text in addresses),
+        tuple(Endpoint("", (any_interface_address(text),), "", parent) for text in texts),
     )

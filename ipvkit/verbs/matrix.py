@@ -133,14 +133,12 @@ def plans(choice: Choice, count: int) -> list[Plan]:
     return found
 
 
-def _lab(
-    name: str, subnet: tuple[str, str, int], chosen: Sequence[Setting], families: Sequence[Family]
-) -> Lab:
+def _lab(name: str, subnet: tuple[str, str, int], part: Sequence[Setting], families: Sequence[Family]) -> Lab:
     endpoints = []
     for number, endpoint in enumerate(ENDPOINTS, subnet[2]):
         addresses = tuple(ip_interface(form.format(number)) for form in subnet[:2])
         endpoints.append(Endpoint(endpoint, addresses, endpoint, _PARENT.name))
-    phases = tuple(Phase("-".join(_words(s)), s, ENDPOINTS, tuple(_acts(s, families))) for s in chosen)
+    phases = tuple(Phase("-".join(_words(s)), s, ENDPOINTS, tuple(_acts(s, families))) for s in part)
     about = "every pair under every mode, flag and strategy, with cold neighbour tables"
     return Lab(name, about, (_PARENT,), tuple(endpoints), phases, _FAR)
 

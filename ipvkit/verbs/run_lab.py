@@ -37,14 +37,7 @@ _MANY = 32
 
 
 def on_machine(
-    lab: Lab,
-    network: RealNetwork,
-    prober: Prober,
-    progress: Progress,
-    note: Note,
-    *,
-    keep: bool,
-    timeout_s: float,
+    lab: Lab, net: RealNetwork, prober: Prober, progress: Progress, note: Note, keep: bool, timeout_s: float
 ) -> engine.Run:
     """Run `lab` on a parent of this machine, with its undo on disk before each command.
 
@@ -57,7 +50,7 @@ def on_machine(
     with signals_into(inbox), journal.started(lab.name) as ledger:
         here = Local(ledger.file)
         with Agent(here, inbox) as agent:
-            plan = _planned(_placed(lab, network, agent, note), prober)
+            plan = _planned(_placed(lab, net, agent, note), prober)
         with progress(plan) as show:
             run = engine.run(
                 plan, here, show, keep=keep, timeout_s=timeout_s, inbox=inbox, journal=ledger, prober=prober
