@@ -6,7 +6,7 @@ from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import group
-from ipvkit.cli.options import Checks, LabName, Subnet, subnet_of
+from ipvkit.cli.options import Checks, LabName, Subnet
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Setting, Strategy, gallery
 from ipvkit.lab.format import dump, load
@@ -14,7 +14,7 @@ from ipvkit.lab.new import MOST_ENDPOINTS, new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.report.labs import predictions, summaries
 from ipvkit.report.schema import render_json, render_markdown
-from ipvkit.verbs.lab_file import load_lab
+from ipvkit.verbs.lab_file import load_lab, subnet_of
 
 Markdown = Annotated[bool, Option("--markdown", help="Print Markdown tables of all keys instead.")]
 

@@ -1,24 +1,16 @@
 """The options that describe a lab, and the lab that they describe."""
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
 from typing import Annotated
 
 from typer import Argument, Option
 
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import (
-    InterfaceAddress,
-    Mode,
-    address,
-    interface_address,
-    interface_name,
-    route_destination,
-)
+from ipvkit.core.values import InterfaceAddress, Mode, address, interface_address, interface_name
 from ipvkit.host.limits import concurrent_pings
 from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup, gallery
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
-from ipvkit.verbs.lab_file import RealNetwork, load_lab
+from ipvkit.verbs.lab_file import RealNetwork, load_lab, subnet_of
 
 LAB_HELP = "A gallery lab, or the path of a lab file."
 SUBNET_HELP = "The subnet of a generated lab. Default: one that is large enough."
@@ -102,13 +94,3 @@ def _endpoint(text: str) -> tuple[str, InterfaceAddress]:
     if not equals:
         raise UsageError(f"{text!r} is not NAME=ADDRESS/LEN", "such as test1=192.168.104.211/24")
     return interface_name(name), interface_address(value)
-
-
-def subnet_of(text: str | None) -> IPv4Network | None:
-    """Return the IPv4 network that `text` writes; raise UsageError for any other."""
-    if text is None:
-        return None
-    found = route_destination(text)
-    if not isinstance(found, IPv4Network):
-        raise UsageError(f"{text!r} is not an IPv4 subnet", "such as 10.104.0.0/16; --ipv6 adds IPv6")
-    return found

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import Address, InterfaceAddress
+from ipvkit.core.values import Address, InterfaceAddress, route_destination
 from ipvkit.lab import Lab, gallery, on_parent
 from ipvkit.lab.fields import MOST_CHARACTERS
 from ipvkit.lab.format import load
@@ -33,6 +34,16 @@ def load_lab(name: str) -> Lab:
 def is_lab(name: str) -> bool:
     """Return whether `name` is a gallery lab or a path."""
     return is_path(name) or name in gallery.names()
+
+
+def subnet_of(text: str | None) -> IPv4Network | None:
+    """Return the IPv4 network that `text` writes; raise UsageError for any other."""
+    if text is None:
+        return None
+    found = route_destination(text)
+    if not isinstance(found, IPv4Network):
+        raise UsageError(f"{text!r} is not an IPv4 subnet", "such as 10.104.0.0/16; --ipv6 adds IPv6")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
