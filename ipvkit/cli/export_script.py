@@ -15,7 +15,7 @@ def export_script(options: LabOptions) -> None:
 
     Exit code: 0 done, 2 wrong usage. The script itself has the exit codes of run-lab.
     """
-    if options.prober != "ping":
+    if options.prober == "fping":
         raise UsageError("an exported script pings with ping only", "omit --prober")
     network = options.network()
     emit(export.exported(make_plan(network.previewed(options.described()))))

@@ -17,6 +17,9 @@ SUBNET_HELP = "The subnet of a generated lab. Default: one that is large enough.
 CHECKS_HELP = "The pings of a generated lab. Default: each endpoint the next, others the first."
 GATEWAY_HELP = "With --parent: the gateway. Default: that of the parent's default route."
 PARALLEL_HELP = "Concurrent pings. Default: the lab's, or what this machine can run."
+PROBER_HELP = (
+    "One ping for each check, or one fping for each source. Default: fping for many endpoints, if installed."
+)
 
 LabName = Annotated[str, Argument(metavar="LAB", help=LAB_HELP)]
 Subnet = Annotated[str | None, Option(metavar="CIDR", help=SUBNET_HELP)]
@@ -52,7 +55,7 @@ class LabOptions:
     )
     parallel: Annotated[int | None, Option(min=1, max=MOST_PARALLEL, metavar="N", help=PARALLEL_HELP)] = None
     at_once: Annotated[int | None, Option(min=1, max=MOST_PARALLEL, hidden=True)] = None
-    prober: Annotated[Prober, Option(help="One ping for each check, or one fping for each source.")] = "ping"
+    prober: Annotated[Prober | None, Option(help=PROBER_HELP)] = None
 
     def network(self) -> RealNetwork:
         """Return the real network; raise UsageError for an invalid name or address."""

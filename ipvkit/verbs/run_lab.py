@@ -19,7 +19,7 @@ from ipvkit.run.journal import State
 from ipvkit.run.rollback import Listener
 from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.local import Local
-from ipvkit.targets.programs import require
+from ipvkit.targets.programs import find_program, require
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 from ipvkit.tools import arping, ip
@@ -37,14 +37,22 @@ _MANY = 32
 
 
 def on_machine(
-    lab: Lab, net: RealNetwork, prober: Prober, progress: Progress, note: Note, keep: bool, timeout_s: float
+    lab: Lab,
+    net: RealNetwork,
+    prober: Prober | None,
+    progress: Progress,
+    note: Note,
+    keep: bool,
+    timeout_s: float,
 ) -> engine.Run:
     """Run `lab` on a parent of this machine, with its undo on disk before each command.
 
-    Pass warnings about the parent to `note`; raise UsageError where the lab cannot start on it.
-    The duration of the run includes the checks of the machine before it.
+    `prober` None is fping for many endpoints, where it is installed, else ping. Pass warnings about the
+    parent to `note`; raise UsageError where the lab cannot start on it. The duration of the run includes the
+    checks of the machine before it.
     """
     began = time.monotonic()
+    prober = prober or _fastest(lab)
     Local().check(ipvlan=lab.has_ipvlan)
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox), journal.started(lab.name) as ledger:
@@ -60,12 +68,17 @@ def on_machine(
 
 
 def on_simulated_lan(
-    lab: Lab, target: Sandbox | Uml, prober: Prober, progress: Progress, *, timeout_s: float
+    lab: Lab, target: Sandbox | Uml, prober: Prober | None, progress: Progress, *, timeout_s: float
 ) -> engine.Run:
-    """Run `lab` on a LAN that ends with the run."""
+    """Run `lab` on a LAN that ends with the run; `prober` as in `on_machine`."""
+    prober = prober or _fastest(lab)
     plan = _planned(lab, prober)
     with progress(plan) as show:
         return engine.run(plan, target, show, timeout_s=timeout_s, prober=prober)
+
+
+def _fastest(lab: Lab) -> Prober:
+    return "fping" if lab.in_batches and find_program("fping") else "ping"
 
 
 def _planned(lab: Lab, prober: Prober) -> Plan:

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -15,17 +16,22 @@ from hypothesis import strategies as st
 from captures import captures, expected, short, stripped, text_of
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import UnparsableOutput
-from ipvkit.lab import Check, Lab, Outcome, Prober
+from ipvkit.lab import Check, Lab, Outcome, Prober, Setting, Setup
 from ipvkit.lab.format import load
 from ipvkit.lab.gallery import text as lab_called
+from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Plan
 from ipvkit.report import table
 from ipvkit.report.json import render
 from ipvkit.report.plain import plain
+from ipvkit.run import engine
 from ipvkit.run.batches import Job, jobs_of
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import Verdict, judge
+from ipvkit.targets.uml import Uml
 from ipvkit.tools.fping import parse_fping
+from ipvkit.verbs import run_lab
 from recorder import answered, unanswered, watched_to_its_end
 from strategies import labs, labs_on_a_parent, mutated_text
 
@@ -187,3 +193,25 @@ def test_an_fping_that_does_not_tell_of_its_hosts_is_no_verdict(stderr: str) -> 
     result = judge(run)
     assert isinstance(result.failure, UnparsableOutput)
     assert [v.observed for v in result.checks[: len(job.probes)]] == [None] * len(job.probes)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("setup", [None, "batch", "stepwise"])
+@pytest.mark.parametrize("count", [7, 8])
+def test_by_default_fping_pings_for_many_endpoints_where_it_is_installed(
+    count: int, setup: Setup | None, installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Prober] = []
+
+    def run(plan: Plan, *_: object, prober: Prober, **__: object) -> Run:
+        used.append(prober)
+        return Run(plan, "none")
+
+    monkeypatch.setattr(engine, "run", run)
+    found = "/usr/bin/fping" if installed else None
+    monkeypatch.setattr(run_lab, "find_program", {"fping": found}.__getitem__)
+    monkeypatch.setattr(run_lab, "require", lambda *_: None)
+    lab = replace(new_lab("many", Setting("l2"), count), setup=setup)
+    run_lab.on_simulated_lan(lab, Uml(), None, lambda _: nullcontext(lambda _: None), timeout_s=1)
+    many = setup == "batch" or (setup is None and count == 8)
+    assert used == ["fping" if many and installed else "ping"]
