@@ -18,7 +18,7 @@ NO_ROUTE = "Network is unreachable"
 """What ping prints, and exits with 2, where its own host has no route."""
 
 LOST_AFTER = 5
-"""A watched path is lost when the last that many requests, or more, had no reply, or ping said so."""
+"""A watched path is lost when the last that many requests, or more, had no reply, or ping reported that."""
 
 _WIDTH = 140
 """How long a line may be with its purpose behind it; of a longer one the purpose is the line above."""

@@ -40,7 +40,7 @@ ISOLATE = r"""
 if [[ "$$ ${1-}" != '1 --inside' ]]; then # start it in new namespaces, and wait for it
   new=(--net --mount --pid --fork --kill-child); ((EUID == 0)) || new+=(--user --map-root-user)
   unshare "${new[@]}" true || stop 3 'this machine gives no new namespaces' 'use sudo'
-  trap 'echo "interrupted: nothing is left" >&2; exit 130' INT TERM HUP QUIT
+  trap 'echo "interrupted: no leftovers" >&2; exit 130' INT TERM HUP QUIT
   { coproc setpriv --pdeathsig KILL unshare "${new[@]}" bash -p "$0" --clean --inside >&3; } 3>&1
   wait $!; exit
 fi

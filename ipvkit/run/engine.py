@@ -284,7 +284,7 @@ class _Engine:
         output = completed.stderr.strip() or completed.stdout.strip()
         failed = failed_lines(completed.stderr)
         if len(job.steps) > 1 and failed and failed[0].line <= len(job.steps):
-            at, output = job.steps[failed[0].line - 1], failed[0].said
+            at, output = job.steps[failed[0].line - 1], failed[0].error
         message = f"{at.id}, {at.purpose}, {how_it_ended(completed)}"
         return CommandFailed(message, _UNDONE, command=str(job.command), stderr=output)
 

@@ -169,7 +169,7 @@ class Rollback:
         self.undone.append(finished)
         self._report(Began(job, undoing=True))
         self._report(finished)
-        failed = {line.line: line.said for line in failed_lines(completed.stderr)}
+        failed = {line.line: line.error for line in failed_lines(completed.stderr)}
         for number, entry in enumerate(undone, 1):
             # A batch names the lines that failed; the others have succeeded, unless it was killed.
             done = len(undone) > 1 and completed.exit_code > 0 and failed and number not in failed

@@ -20,12 +20,12 @@ def set_values(values: Mapping[str, int]) -> Command:
 
 
 def get_values(keys: Sequence[str]) -> Command:
-    """Return the command whose output `parse_values` reads."""
+    """Return the command for `parse_values`."""
     return Command(("sysctl", *map(sysctl_key, keys)))
 
 
 def parse_values(stdout: str) -> dict[str, int]:
-    r"""Return the values that sysctl printed, by their keys; raise UnparsableOutput where one is no integer.
+    r"""Return the integers that sysctl printed, by their keys; raise UnparsableOutput for another value.
 
     >>> parse_values("net.ipv4.ip_forward = 0\n")
     {'net.ipv4.ip_forward': 0}

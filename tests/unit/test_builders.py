@@ -342,4 +342,4 @@ def test_what_could_not_be_told_apart_in_a_batch_is_no_line_of_one(other: Comman
 
 def test_each_line_of_a_batch_that_failed_has_what_ip_printed_of_it() -> None:
     stderr = "a\nCommand failed -:1\nb\nc\nCommand failed -:3\n"
-    assert [(failed.line, failed.said) for failed in ip.failed_lines(stderr)] == [(1, "a"), (3, "b\nc")]
+    assert [(failed.line, failed.error) for failed in ip.failed_lines(stderr)] == [(1, "a"), (3, "b\nc")]

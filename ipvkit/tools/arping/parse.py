@@ -248,7 +248,7 @@ class _Reader:
             raise UnparsableOutput("arping", *self._first)
 
     def _left(self) -> tuple[Unrecognised, ...]:
-        """Return, once, the first line of a summary whose second line never came."""
+        """Return, once, the first line of a summary of which the second never came."""
         sent, self._sent = self._sent, None
         return (Unrecognised(sent[0]),) if sent else ()
 

@@ -129,7 +129,7 @@ def take_brief(words: Words) -> dict[str, Any]:
 
 
 def take_lifetimes(words: Words, into: dict[str, Any]) -> None:
-    """Put both lifetimes `into` the address; raise NotUnderstood, and put none, where one is not known."""
+    """Put both lifetimes `into` the address; raise NotUnderstood, and put none, where one is unknown."""
     found: dict[str, Any] = {}
     take(words, _LIFETIMES, found)
     if len(found) != len(_LIFETIMES) or found.keys() & into.keys():

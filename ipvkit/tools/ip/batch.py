@@ -29,7 +29,7 @@ class Failed:
     """The line of a batch, counted from 1, that failed, and its error."""
 
     line: int
-    said: str
+    error: str
 
 
 def line_of(command: Command) -> Line | None:
@@ -107,8 +107,8 @@ def failed_lines(stderr: str) -> tuple[Failed, ...]:
     r"""Return which lines of a batch failed, and the error of each, in order.
 
     >>> failed_lines('Cannot find device "test1"\nCommand failed -:2\n')
-    (Failed(line=2, said='Cannot find device "test1"'),)
+    (Failed(line=2, error='Cannot find device "test1"'),)
     """
     parts = _FAILED.split(stderr)
     failed = zip(parts[::2], parts[1::2], strict=False)
-    return tuple(Failed(int(line), said.strip()) for said, line in failed)
+    return tuple(Failed(int(line), error.strip()) for error, line in failed)

@@ -33,7 +33,7 @@ class Ipvlan:
 
 @dataclass(frozen=True, slots=True)
 class Veth:
-    """A veth pair whose other end is called `peer` and is created in the namespace `netns`."""
+    """A veth pair, the other end of which is called `peer` and created in the namespace `netns`."""
 
     peer: str
     netns: str
@@ -94,7 +94,7 @@ def netns_del(netns: str) -> Command:
 
 
 def netns_list() -> Command:
-    """Return the command whose output `parse_netns` reads."""
+    """Return the command for `parse_netns`."""
     return Command(("ip", "-json", "netns", "list"))
 
 
@@ -166,7 +166,7 @@ def link_delete(dev: str) -> Command:
 
 
 def link_show(dev: str | None = None) -> Command:
-    """Return the command whose output `parse_links` reads: of one link, or of all for None."""
+    """Return the command for `parse_links`: of one link, or of all for None."""
     return Command(("ip", "-json", "-details", "link", "show", *option("dev", dev, interface_name)))
 
 
@@ -187,7 +187,7 @@ def addr_del(address: InterfaceAddress, dev: str) -> Command:
 
 
 def addr_show(dev: str | None = None, *, details: bool = False) -> Command:
-    """Return the command whose output `parse_addresses` reads: of one link, or of all for None.
+    """Return the command for `parse_addresses`: of one link, or of all for None.
 
     With `details` it shows what `link_show` does, and the addresses.
     """
@@ -199,7 +199,7 @@ def addr_show(dev: str | None = None, *, details: bool = False) -> Command:
 class RouteTo:
     """A route: to `dst` (None: default), through a gateway, a device or both.
 
-    `ipv6` tells the two default routes apart where neither `dst` nor `via` does.
+    `ipv6` distinguishes the two default routes where neither `dst` nor `via` does.
     """
 
     dst: Network | None = None
@@ -233,28 +233,28 @@ def _route(verb: str, to: RouteTo) -> Command:
 
 
 def route_show(*, default: bool = False, dev: str | None = None, ipv6: bool = False) -> Command:
-    """Return the command whose output `parse_routes` reads: of one family, all or the default routes."""
+    """Return the command for `parse_routes`: of one family, all or the default routes."""
     words = (*(("default",) if default else ()), *option("dev", dev, interface_name))
     return Command(("ip", "-json", "-6" if ipv6 else "-4", "route", "show", *words))
 
 
 def route_show_all() -> Command:
-    """Return the command whose output `parse_routes` reads: every table, of both families."""
+    """Return the command for `parse_routes`: every table, of both families."""
     return Command(("ip", "-json", "route", "show", "table", "all"))
 
 
 def neigh_show(dev: str | None = None) -> Command:
-    """Return the command whose output `parse_neighbours` reads: of one link, or of all for None."""
+    """Return the command for `parse_neighbours`: of one link, or of all for None."""
     return Command(("ip", "-json", "neigh", "show", *option("dev", dev, interface_name)))
 
 
 def neigh_show_permanent() -> Command:
-    """Return the command whose output `parse_neighbours` reads: entries that do not expire."""
+    """Return the command for `parse_neighbours`: entries that do not expire."""
     return Command(("ip", "-json", "neigh", "show", "nud", "permanent"))
 
 
 def neigh_show_proxy() -> Command:
-    """Return the command whose output `parse_neighbours` reads: the addresses that the host answers for."""
+    """Return the command for `parse_neighbours`: the addresses that the host answers for."""
     return Command(("ip", "-json", "neigh", "show", "proxy"))
 
 

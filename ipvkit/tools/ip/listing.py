@@ -67,7 +67,7 @@ def _take_brief(words: Words, into: dict[str, Any]) -> None:
 
 
 def _parent(name: str) -> dict[str, Any]:
-    """Return the key of what stands behind the @: NONE is no link (IFLA_LINK 0)."""
+    """Return the key of what stands behind the @: NONE stands for no link (IFLA_LINK 0)."""
     return {"link": name} if name not in ("", "NONE") else {}
 
 
@@ -266,7 +266,7 @@ class _Listing:
         take(words, _DETAILS, self._into)
 
     def _take_columns(self, words: Words, text: str) -> None:
-        """Take ``RX:  bytes packets errors …``, or ``RX errors: length …``, whose counters follow."""
+        """Take ``RX:  bytes packets errors …``, or ``RX errors: length …``, before its counters."""
         direction = words.word().removesuffix(":")
         names = words.all()
         # A virtual function has such lines too, without its errors (print_vf_stats64).

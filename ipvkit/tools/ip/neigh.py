@@ -32,7 +32,7 @@ class Neighbour:
 def parse_neighbours(stdout: str) -> tuple[Neighbour, ...]:
     """Return the neighbours that ``ip neigh show`` or ``get`` printed, plain, in columns or as JSON.
 
-    Raise UnparsableOutput for anything else. A plain line is read up to its first word that is not known,
+    Raise UnparsableOutput for anything else. A plain line is read up to its first unknown word,
     and is kept whole then; the last one counts without its newline, as in an output that was stripped.
 
     >>> parse_neighbours("192.0.2.1 dev eth0 lladdr 02:00:00:00:00:01 STALE")[0].states

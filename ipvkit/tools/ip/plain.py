@@ -179,7 +179,7 @@ def named(values: Mapping[str, T], other: Callable[[Words], T]) -> Callable[[Wor
 
 
 def take(words: Words, attributes: Form, into: dict[str, Any]) -> None:
-    """Put all attributes `into` their places; raise NotUnderstood at the first word that is not known."""
+    """Put all attributes `into` their places; raise NotUnderstood at the first unknown word."""
     take_known(words, attributes, into)
     if words:
         raise NotUnderstood

@@ -62,7 +62,7 @@ def gateway_of(routes: Iterable[Route]) -> IPv4Address | None:
 def parse_routes(stdout: str) -> tuple[Route, ...]:
     """Return the routes that ``ip route show`` or ``get`` printed, plain or as JSON.
 
-    Raise UnparsableOutput for anything else. A plain line is read up to its first word that is not known,
+    Raise UnparsableOutput for anything else. A plain line is read up to its first unknown word,
     and is kept whole then; the last one counts without its newline, as in an output that was stripped.
 
     >>> parse_routes("default via 192.0.2.254 dev eth0")[0].via
