@@ -63,7 +63,7 @@ def test_where_nothing_was_shown_no_view_is_there() -> None:
     assert apart(VIEWS, {}) == {}
 
 
-@pytest.mark.parametrize("stdout", ["[", "[]\n{", "[]\nnone\n", "[]]", "[" * 100_000])
+@pytest.mark.parametrize("stdout", ["[", "[]\n{", "[]\n{}", "[]\nnone\n", "[]]", "[" * 100_000])
 def test_what_nobody_understands_is_refused(stdout: str) -> None:
     with pytest.raises(UnparsableOutput):
         ip.lists_in(stdout, at_most=9)
