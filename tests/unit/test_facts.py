@@ -52,9 +52,10 @@ ip link set p3 master br0
 ip link set p3 up
 ip netns add other
 ip link add m4 link p4 netns other type macvlan
-unshare --net sleep 60 &
+unshare --net sleep infinity &
 nameless=$!
-until [[ $(readlink /proc/$nameless/ns/net) != $(readlink /proc/$$/ns/net) ]]; do sleep 0.01; done
+# While it starts its program the link cannot be read.
+until of=$(readlink /proc/$nameless/ns/net) && [[ $of != $(readlink /proc/$$/ns/net) ]]; do sleep 0.01; done
 ip link add m5 link p5 netns $nameless type macvlan
 # A link of the same number as p6, with a macvlan on it, in namespaces that have nothing to do with it.
 ip netns add third
@@ -63,7 +64,7 @@ ip -n third link add m6 link r6 netns other type macvlan
 ip link add m7 link p7 type macvlan
 ip link property add dev p7 altname long-name-of-p7
 ip netns add test1
-ip netns exec test1 sleep 60 &
+ip netns exec test1 sleep infinity &
 until [[ -n $(ip netns pids test1) ]]; do sleep 0.01; done
 """
 
