@@ -1,6 +1,7 @@
 """What is built step by step and what is built in batches is the same on the kernel."""
 
 import json
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,16 +23,14 @@ from strategies import labs
 # Everything in namespaces that end with it: names are those of any lab.
 APART = "unshare --net --mount bash <<'LAB'\nmount -t tmpfs tmpfs /run\nip link set lo up\n{}LAB\n"
 
+LOOKS = ("addr show", "route show table all", "neigh show proxy", "neigh show nud permanent")
 SHOW = """\
 for netns in '' $(ip netns list | cut -d' ' -f1); do
-  for what in 'addr show' '-4 route show table all' '-6 route show table all' 'neigh show proxy' \\
-      'neigh show nud permanent'; do
-    printf '%s\\t%s\\t' "$netns" "$what"
-    ip ${netns:+-n "$netns"} -json -details $what | tr -d '\\n'
-    echo
-  done
+  printf '%s\\t' "$netns"
+  printf '%s\\n' LOOKS | ip ${netns:+-n "$netns"} -json -details -batch - | tr -d '\\n'
+  echo
 done
-"""
+""".replace("LOOKS", shlex.join(LOOKS))
 
 SETUPS: tuple[Setup, ...] = ("stepwise", "batch")
 
@@ -48,15 +47,16 @@ def shown(text: str) -> dict[tuple[str, str], Any]:
     """Return what there is, by its namespace, without what nobody has set: numbers, MAC addresses, states."""
     found: dict[tuple[str, str], Any] = {}
     for line in text.splitlines():
-        netns, what, said = line.split("\t")
-        entries = json.loads(said or "[]")
-        if what == "addr show":
-            found[netns, what] = sorted(map(_link, ip.parse_addresses(said)))
-        elif "route" in what:
-            routes = [r for r in entries if r.get("protocol") not in ("kernel", "ra")]
-            found[netns, what] = sorted(json.dumps(r, sort_keys=True) for r in routes)
-        else:
-            found[netns, what] = sorted(json.dumps(_entry(e), sort_keys=True) for e in entries)
+        netns, said = line.split("\t")
+        for what, listed in zip(LOOKS, ip.lists_in(said, at_most=len(LOOKS)), strict=True):
+            entries = json.loads(listed)
+            if what == "addr show":
+                found[netns, what] = sorted(map(_link, ip.parse_addresses(listed)))
+            elif "route" in what:
+                routes = [r for r in entries if r.get("protocol") not in ("kernel", "ra")]
+                found[netns, what] = sorted(json.dumps(r, sort_keys=True) for r in routes)
+            else:
+                found[netns, what] = sorted(json.dumps(_entry(e), sort_keys=True) for e in entries)
     return found
 
 
