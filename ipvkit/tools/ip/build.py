@@ -8,6 +8,12 @@ from ipvkit.core.command import Command, option
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network, interface_name, netns_name
 
+__all__ = ["Bridge", "Ipvlan", "Kind", "Macvlan", "RouteTo", "Veth", "Vlan", "addr_add", "addr_del"]
+__all__ += ["addr_show", "at", "at_each", "by_netns", "link_add", "link_delete", "link_set", "link_show"]
+__all__ += ["neigh_add_proxy", "neigh_del", "neigh_del_proxy", "neigh_flush", "neigh_replace"]
+__all__ += ["neigh_show", "neigh_show_permanent", "neigh_show_proxy", "netns_add", "netns_del"]
+__all__ += ["netns_list", "route_add", "route_del", "route_show", "route_show_all"]
+
 # Words that `ip link` takes as keywords where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
 _KEYWORDS = (
