@@ -538,7 +538,7 @@ def _type_name(declared: Any) -> str:
         declared.__name__ if isinstance(declared, type) and not hasattr(declared, "__args__") else declared
     )
     text = str(named)
-    for module in ("typing.", "collections.abc.", "ipaddress.", "ipvkit.tools.ip.addr."):
+    for module in ("typing.", "collections.abc.", "ipaddress.", "ipvkit.tools.ip.link."):
         text = text.replace(module, "")
     return text
 

@@ -1,10 +1,9 @@
 """iproute2's ``ip``: the builders of its argv and the parsers of its output."""
 
 from ipvkit.tools.ip import build
-from ipvkit.tools.ip.addr import Address
 from ipvkit.tools.ip.batch import LINES_A_S, Failed, batch, failed_lines, line_of, lists_in, show_in_one
 from ipvkit.tools.ip.build import *  # noqa: F403
-from ipvkit.tools.ip.link import Link, parse_addresses, parse_links
+from ipvkit.tools.ip.link import Address, Link, parse_addresses, parse_links
 from ipvkit.tools.ip.neigh import Neighbour, parse_neighbours
 from ipvkit.tools.ip.netns import Netns, parse_netns
 from ipvkit.tools.ip.reading import read_outputs

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ipvkit.core.command import Command
+from ipvkit.core.command import Command, option
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.core.values import netns_name
 
@@ -63,8 +63,8 @@ def batch(lines: Sequence[str], netns: str | None = None, *, force: bool = False
     link set test1 up
     END
     """
-    place = () if netns is None else ("-n", netns_name(netns))
-    return Command(("ip", *place, *(("-force",) if force else ()), "-batch", "-"), stdin=tuple(lines))
+    words = (*option("-n", netns, netns_name), *(("-force",) if force else ()), "-batch", "-")
+    return Command(("ip", *words), stdin=tuple(lines))
 
 
 def show_in_one(commands: Sequence[Command]) -> Command:

@@ -6,10 +6,8 @@ The words are those of iproute2: ip/iplink_bridge.c, ip/iplink_macvlan.c and so 
 import re
 from typing import Any
 
-from ipvkit.tools.ip.addr import ip
-from ipvkit.tools.ip.plain import Form, NotUnderstood, Words, flags, form, named, number, put
+from ipvkit.tools.ip.plain import Form, NotUnderstood, Words, flags, form, ip, named, number, put
 
-_BRACKETED = re.compile(r"\(([0-9]{1,12})\)")
 _HARDWARE_ADDRESS = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2})*")
 
 
@@ -23,10 +21,9 @@ def is_hardware_address(word: str) -> bool:
 
 def hardware_address(words: Words) -> str:
     """Return the address of a link."""
-    word = words.word()
-    if not is_hardware_address(word):
+    if not is_hardware_address(words.peek()):
         raise NotUnderstood
-    return word
+    return words.word()
 
 
 def _number_or_word(words: Words) -> int | str:
@@ -36,7 +33,7 @@ def _number_or_word(words: Words) -> int | str:
 
 def _remotes(words: Words, into: dict[str, Any]) -> None:
     """Take ``remotes (2) MAC MAC``: the source addresses of a macvlan."""
-    count = int(words.match(_BRACKETED)[1])
+    count = int(words.match(r"\(([0-9]{1,12})\)")[1])
     remotes = []
     while _HARDWARE_ADDRESS.fullmatch(words.peek()):
         remotes.append(words.word())

@@ -1,16 +1,37 @@
 """Parser of ``ip link`` and ``ip addr``: ip-link(8), ip-address(8)."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, ip_interface
 from typing import Any, get_args
 
-from ipvkit.core.values import Flag
+from ipvkit.core.values import Flag, InterfaceAddress
 from ipvkit.tools.ip import listing
-from ipvkit.tools.ip.addr import Address, addresses
-from ipvkit.tools.ip.plain import is_json
+from ipvkit.tools.ip.plain import FAMILIES, ip, is_json
 from ipvkit.tools.ip.reading import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An `address` with its prefix length, or a host's where the `peer` has the prefix length.
+
+    `valid_lft` and `preferred_lft` are seconds; they are None where the address lasts forever, and where
+    none is printed. `flags` are the words without a value: dynamic, secondary, tentative.
+    """
+
+    address: InterfaceAddress
+    peer: InterfaceAddress | None = None
+    broadcast: IPv4Address | None = None
+    scope: str | None = None
+    label: str | None = None
+    flags: tuple[str, ...] = ()
+    valid_lft: int | None = None
+    preferred_lft: int | None = None
+    metric: int | None = None
+    protocol: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +94,16 @@ _TEXTS = ("link_netns", "qdisc", "master", "operstate", "linkmode", "group", "li
 _NUMBERS = ("ifindex", "link_netnsid", "mtu", "txqlen")
 _OTHERS = "ifname link link_index flags address altnames ifalias linkinfo addr_info"
 _KEYS = (*_TEXTS, *_NUMBERS, *_STATS, *_OTHERS.split())
-_INDEX = re.compile(r"if([0-9]{1,12})")
+_ADDR_KEYS = (
+    *("family", "local", "address", "prefixlen", "broadcast", "scope", "label", "metric", "protocol"),
+    *("valid_life_time", "preferred_life_time", "index", "dev"),
+)
 
 
 def parse_links(stdout: str) -> tuple[Link, ...]:
     """Return the links that ``ip link`` printed in any of its forms; raise UnparsableOutput for all else.
 
-    A last line without its newline counts, as in an output that was stripped: where it was cut instead,
-    its last number or word may be the beginning of a longer one.
+    A last line without its newline counts; where it was cut, its last word may be part of a longer one.
 
     >>> [link] = parse_links('''4: test1@eth0: <BROADCAST,MULTICAST> mtu 1500 qdisc noop state DOWN
     ...     link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff promiscuity 0
@@ -108,9 +131,9 @@ def parse_addresses(stdout: str) -> tuple[Link, ...]:
 
 def _parse(tool: str, stdout: str) -> tuple[Link, ...]:
     if is_json(stdout):
-        shown: list[tuple[Entry, Sequence[str]]] = [(entry, ()) for entry in _named(Entry.all(tool, stdout))]
+        shown: list[tuple[Entry, list[str]]] = [(entry, []) for entry in _named(Entry.all(tool, stdout))]
     else:
-        shown = [(Entry(tool, value), left) for value, left in listing.read(tool, stdout)]
+        shown = listing.read(tool, stdout)
     names = {entry.text_or_none("ifname") for entry, _ in shown}
     return tuple(_link(entry, names, unrecognised) for entry, unrecognised in shown)
 
@@ -141,7 +164,7 @@ def _link(entry: Entry, names: set[str | None], unrecognised: Sequence[str]) -> 
     kind = info.text_or_none("info_kind")
     own = _OWN.get(kind or "", ())
     parent, parent_index = _parent(entry, names)
-    found, others = addresses(entry)
+    found, others = _addresses(entry)
     texts: dict[str, Any] = {key: entry.text_or_none(key) for key in _TEXTS}
     numbers: dict[str, Any] = {key: entry.number_or_none(key) for key in _NUMBERS}
     return Link(
@@ -168,13 +191,52 @@ def _link(entry: Entry, names: set[str | None], unrecognised: Sequence[str]) -> 
 def _parent(entry: Entry, names: set[str | None]) -> tuple[str | None, int | None]:
     """Return the parent's name, or its index where it has none here: `if5` is what iproute2 prints then."""
     name, index = entry.text_or_none("link"), entry.number_or_none("link_index")
-    found = _INDEX.fullmatch(name or "")
+    found = re.fullmatch("if([0-9]{1,12})", name or "")
     if found is not None and name not in names:
         return None, int(found[1])
     return name, index
 
 
 def _stats(entry: Entry) -> dict[str, dict[str, int]]:
-    key = next((key for key in _STATS if key in entry.value), _STATS[0])
-    counters = entry.inner(key)
+    counters = entry.inner(next((key for key in _STATS if key in entry.value), _STATS[0]))
     return {direction: counters.numbers(direction) for direction in counters.value}
+
+
+def _addresses(link: Entry) -> tuple[tuple[Address, ...], tuple[str, ...]]:
+    """Return the addresses of `link`, and those that are of another family than IP, as they were printed."""
+    found, others = [], []
+    for info in link.inners("addr_info"):
+        if info.text_or_none("family") in (None, *FAMILIES):
+            found.append(_address(info))
+        else:
+            others.append(json.dumps(info.value))
+    return tuple(found), tuple(others)
+
+
+def _address(info: Entry) -> Address:
+    peer, broadcast = info.text_or_none("address"), info.text_or_none("broadcast")
+    length = info.number_or_none("prefixlen")
+    try:
+        if length is None:
+            raise info.unparsable()
+        local = ip(info.text("local"), info.text_or_none("family"))
+        return Address(
+            address=ip_interface((local, length) if peer is None else local),
+            peer=None if peer is None else ip_interface((ip(peer), length)),
+            broadcast=None if broadcast is None else IPv4Address(broadcast),
+            scope=info.text_or_none("scope"),
+            label=info.text_or_none("label"),
+            flags=tuple(key for key, value in info.value.items() if value is True and key not in _ADDR_KEYS),
+            valid_lft=_lifetime(info, "valid_life_time"),
+            preferred_lft=_lifetime(info, "preferred_life_time"),
+            metric=info.number_or_none("metric"),
+            protocol=info.text_or_none("protocol"),
+            details={key: value for key, value in info.rest(*_ADDR_KEYS).items() if value is not True},
+        )
+    except ValueError:
+        raise info.unparsable() from None
+
+
+def _lifetime(info: Entry, key: str) -> int | None:
+    seconds = info.number_or_none(key)
+    return None if seconds == listing.FOREVER else seconds

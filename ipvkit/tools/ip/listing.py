@@ -4,71 +4,101 @@ How they look is in iproute2's ip/ipaddress.c: print_linkinfo, print_linkinfo_br
 """
 
 import re
-from typing import Any, NamedTuple
+from ipaddress import ip_interface
+from typing import Any
 
 from ipvkit.core.errors import UnparsableOutput
-from ipvkit.tools.ip import addr, plain
+from ipvkit.tools.ip import plain
 from ipvkit.tools.ip.kinds import KINDS, PORTS, QOS_MAPS, hardware_address, is_hardware_address
-from ipvkit.tools.ip.plain import Line, NotUnderstood, Words, flags, form, named, number, put, take
-
-
-class Shown(NamedTuple):
-    """A link as an object of `ip -json`, and the lines of it that were not understood."""
-
-    value: dict[str, Any]
-    unrecognised: list[str]
-
+from ipvkit.tools.ip.plain import Form, Line, NotUnderstood, Words, flags, form, ip, named, number, put, take
+from ipvkit.tools.ip.reading import Entry
 
 _NAME = r"([^\s:@/]+)(?:@([^\s:@/]+))?"
 _LINK = re.compile(rf"([0-9]{{1,12}}): {_NAME}: (<[^\s<>]*>.*)")
 _ONE_ADDRESS = re.compile(r"([0-9]{1,12}): ([^\s:/]+)( {4,}[a-z].*)")
-_NUMBERED = re.compile(r"[0-9]+: ")
 _INDENTS = (" ", "\t")
 _BRIEF = re.compile(rf"{_NAME} +(UNKNOWN|NOTPRESENT|DOWN|LOWERLAYERDOWN|TESTING|DORMANT|UP)(?: +(.*))?")
 
 
-def read(tool: str, stdout: str) -> list[Shown]:
-    """Return the links of a plain listing; raise UnparsableOutput where `stdout` is none."""
+def read(tool: str, stdout: str) -> list[tuple[Entry, list[str]]]:
+    """Return the links of a plain listing and their unknown lines; raise UnparsableOutput for other text."""
     found = plain.lines(tool, stdout)
     frames = (
         frame for line in found for frame in (_LINK, _ONE_ADDRESS, _BRIEF) if frame.fullmatch(line.text)
     )
-    links = _read_brief(found) if next(frames, None) is _BRIEF else _Listing(tool).read(found)
-    if found and not links:
-        raise UnparsableOutput(tool, found[0].number, found[0].text)
-    return links
-
-
-def _read_brief(found: list[Line]) -> list[Shown]:
-    """Return the links of ``ip -brief link`` and ``ip -brief addr``: a line each."""
-    links: list[Shown] = []
-    left: list[str] = []
+    listing = _Listing(tool, brief=next(frames, None) is _BRIEF)
     for line in found:
-        frame = _BRIEF.fullmatch(line.text)
-        try:
-            if frame is None:
-                raise NotUnderstood
-            ifname, parent, operstate, rest = frame.groups("")
-            left = [] if links else left
-            links.append(Shown({**_parent(parent), "ifname": ifname, "operstate": operstate}, left))
-            _take_brief(Words(rest), links[-1].value)
-        except NotUnderstood:
-            left.append(line.text)
-    return links
-
-
-def _take_brief(words: Words, into: dict[str, Any]) -> None:
-    if words.peek_last().endswith(">"):
-        if is_hardware_address(words.peek()):
-            into["address"] = words.word()
-        take(words, _FLAGS, into)
-    while words:
-        into.setdefault("addr_info", []).append(addr.take_brief(words))
+        listing.read(line)
+    if found and not listing.links:
+        raise UnparsableOutput(tool, found[0].number, found[0].text)
+    return [(Entry(tool, value), left) for value, left in listing.links]
 
 
 def _parent(name: str) -> dict[str, Any]:
     """Return the key of what stands behind the @: NONE stands for no link (IFLA_LINK 0)."""
     return {"link": name} if name not in ("", "NONE") else {}
+
+
+# --- the addresses of a link --------------------------------------------------------------------------
+
+FOREVER = 2**32 - 1
+"""The lifetime in seconds of an address that does not expire."""
+
+_METRIC = form("metric", Words.number)
+_INET = (
+    _METRIC
+    | form("brd=broadcast", lambda words: words.valid(lambda word: ip(word, "inet")))
+    | form("any=anycast", lambda words: words.valid(ip))
+    | form("scope proto=protocol flags=ifa_flags", Words.word)
+    | flags("secondary temporary nodad optimistic dadfailed home deprecated tentative permanent dynamic")
+    | flags("mngtmpaddr noprefixroute autojoin stable-privacy")
+)
+_LIFETIMES = form(
+    "valid_lft=valid_life_time preferred_lft=preferred_life_time",
+    lambda words: int(words.match("(-?[0-9]{1,12})sec|forever")[1] or FOREVER),
+)
+
+
+def _take_inet(words: Words, ifname: str, into: dict[str, Any], *, ended: bool) -> None:
+    """Put ``inet …``, the address of a line, `into` its object; raise NotUnderstood after what is known."""
+    family = words.word()
+    # The label is the only word that nothing announces: it is the last one, and any word can be a name.
+    is_label = words.peek_last() == ifname or words.peek_last().startswith(f"{ifname}:")
+    label = words.pop() if words and family == "inet" and is_label else ""
+    _take_prefix(words, into, family)
+    plain.take_known(words, _INET, into)
+    # Where the output stops, such a word can be any other that was cut.
+    if words and family == "inet" and not label and ended:
+        label = words.word()
+    if words:
+        raise NotUnderstood
+    if label:
+        into["label"] = label
+
+
+def _take_lifetimes(words: Words, into: dict[str, Any]) -> None:
+    """Put both lifetimes `into` the address; raise NotUnderstood, and put none, where one is unknown."""
+    found: dict[str, Any] = {}
+    take(words, _LIFETIMES, found)
+    if len(found) != len(_LIFETIMES) or found.keys() & into.keys():
+        raise NotUnderstood
+    into.update(found)
+
+
+def _take_prefix(words: Words, into: dict[str, Any], family: str | None = None) -> None:
+    """Take ``A/24`` or ``A peer B/24``."""
+    local, slash, length = words.word().partition("/")
+    peer = ""
+    if not slash and words.peek() == "peer":
+        words.word()
+        peer, _, length = words.word().partition("/")
+    prefixlen = number(length, digits=3)
+    try:
+        ip(local, family)
+        ip_interface((ip(peer or local, family), prefixlen))
+    except ValueError:
+        raise NotUnderstood from None
+    into |= {"family": family, "local": local, "address": peer or None, "prefixlen": prefixlen}
 
 
 # --- the lines of a link ------------------------------------------------------------------------------
@@ -81,27 +111,24 @@ def _take_peer(words: Words, into: dict[str, Any]) -> None:
 
 def _xdp_with_id(words: Words) -> dict[str, Any]:
     """Take ``xdpgeneric/id:7``."""
-    found = words.match(_XDP)
+    found = words.match("(xdp[a-z]*)/id:([0-9]{1,12})")
     return {"mode": _XDP_MODES[found[1]], "prog": {"id": int(found[2])}}
 
 
-_CAPITALS = re.compile("[A-Z]+")
-_ON = re.compile("on")
-_XDP = re.compile(r"(xdp[a-z]*)/id:([0-9]{1,12})")
 _XDP_MODES = {"xdp": 1, "xdpgeneric": 2, "xdpoffload": 3, "xdpmulti": 4}
 _FLAGS = form("<=flags", Words.listed)
 _NETNS = (
     form("link-netns=link_netns new-netns=new_netns", Words.word)
     | form("link-netnsid=link_netnsid new-netnsid=new_netnsid", named({"unknown": -1}, Words.number))
     | form("new-ifindex=new_ifindex", Words.number)
-    | form("protodown=proto_down", lambda words: bool(words.match(_ON)))
+    | form("protodown=proto_down", lambda words: bool(words.match("on")))
     | form("protodown_reason=proto_down_reason", Words.listed)
 )
 _HEADER = (
     _FLAGS
     | form("mtu qlen=txqlen", Words.number)
     | form("qdisc master group", Words.word)
-    | form("state=operstate mode=linkmode", lambda words: words.match(_CAPITALS)[0])
+    | form("state=operstate mode=linkmode", lambda words: words.match("[A-Z]+")[0])
     | {name: lambda _, into, mode=mode: put(into, "xdp", {"mode": mode}) for name, mode in _XDP_MODES.items()}
     | form(" ".join(f"{name}/=xdp" for name in _XDP_MODES), _xdp_with_id)
     | _NETNS
@@ -114,14 +141,12 @@ _DETAILS = (
     | form("switchid=phys_switch_id parentbus parentdev", Words.word)
     | flags("netns-immutable")
 )
-_TAIL = {"num_tx_queues", "inet6_addr_gen_mode"}
 _LINK_LINE = form("brd=broadcast permaddr", hardware_address) | {"peer": _take_peer} | _NETNS | _DETAILS
 _PROGRAM = (
     form("id load_time created_by_uid btf_id", lambda words: number(words.word(), 20))
     | form("name tag", Words.word)
     | flags("jited", 1)
 )
-_KIND = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SAME = "bytes packets errors dropped compressed"
 _COUNTERS = {
     "RX": plain.keys(f"{_SAME} nohandler otherhost mcast=multicast missed=missed_errors length=length_errors")
@@ -136,9 +161,9 @@ _COUNTERS = {
 class _Listing:
     """``ip link`` and ``ip addr``: a line for each link, and lines with an indent that belong to it."""
 
-    def __init__(self, tool: str) -> None:
-        self.tool = tool
-        self.links: list[Shown] = []
+    def __init__(self, tool: str, *, brief: bool) -> None:
+        self._tool, self._brief = tool, brief
+        self.links: list[tuple[dict[str, Any], list[str]]] = []
         # The lines that are not understood, of the last link or before the first one.
         self._left: list[str] = []
         # The object of the link that the next line belongs to, empty where there is none.
@@ -146,24 +171,27 @@ class _Listing:
         # The kind of the line before, where the next one depends on it, and its data for that one.
         self._before: tuple[str, Any] = ("", None)
 
-    def read(self, found: list[Line]) -> list[Shown]:
-        """Return the links; a line of which not all is known is kept with its link."""
-        for whole in found:
-            for line in [whole] if whole.text.startswith(_INDENTS) else plain.unjoined(whole):
-                self._read_line(line)
-        return self.links
+    def read(self, whole: Line) -> None:
+        """Read a line; one of which not all is known is kept with its link."""
+        is_one = self._brief or whole.text.startswith(_INDENTS)
+        for line in [whole] if is_one else plain.unjoined(whole):
+            self._read_line(line)
 
     def _read_line(self, line: Line) -> None:
-        if one := _ONE_ADDRESS.fullmatch(line.text):
+        if not self._brief and (one := _ONE_ADDRESS.fullmatch(line.text)):
             value = {"ifindex": int(one[1]), "ifname": one[2]}
+            last = self.links[-1][0] if self.links else {}
             # `-o` names the link again for each address.
-            if not self.links or not value.items() <= self.links[-1].value.items():
+            if value.items() <= last.items():
+                self._into = last
+            else:
                 self._begin(value)
-            self._into = self.links[-1].value
             line = line._replace(text=one[3])
         before, self._before = self._before, ("", None)
         try:
-            if line.text.startswith(_INDENTS):
+            if self._brief:
+                self._take_brief(line.text)
+            elif line.text.startswith(_INDENTS):
                 self._take_inner(line, before)
             else:
                 self._take_outer(line)
@@ -173,7 +201,25 @@ class _Listing:
     def _begin(self, value: dict[str, Any]) -> None:
         self._left = [] if self.links else self._left
         self._into, self._before = value, ("", None)
-        self.links.append(Shown(value, self._left))
+        self.links.append((value, self._left))
+
+    def _take_brief(self, text: str) -> None:
+        """Take a link of ``ip -brief link`` or ``ip -brief addr``."""
+        found = _BRIEF.fullmatch(text)
+        if found is None:
+            raise NotUnderstood
+        ifname, parent, operstate, rest = found.groups("")
+        self._begin({**_parent(parent), "ifname": ifname, "operstate": operstate})
+        words = Words(rest)
+        if words.peek_last().endswith(">"):
+            if is_hardware_address(words.peek()):
+                self._into["address"] = words.word()
+            take(words, _FLAGS, self._into)
+        while words:
+            address: dict[str, Any] = {}
+            _take_prefix(words, address)
+            plain.take_known(words, _METRIC, address)
+            self._into.setdefault("addr_info", []).append(address)
 
     def _take_outer(self, line: Line) -> None:
         found = _LINK.fullmatch(line.text)
@@ -181,8 +227,8 @@ class _Listing:
             index, name, parent, rest = found.groups("")
             self._begin({"ifindex": int(index), **_parent(parent), "ifname": name})
             take(Words(rest), _HEADER, self._into)
-        elif line.ended and _NUMBERED.match(line.text):
-            raise UnparsableOutput(self.tool, line.number, line.text)
+        elif line.ended and re.match("[0-9]+: ", line.text):
+            raise UnparsableOutput(self._tool, line.number, line.text)
         else:
             self._into = {}
             raise NotUnderstood
@@ -201,7 +247,7 @@ class _Listing:
             case (("inet" | "inet6"), _):
                 self._take_address(words, line.ended)
             case "valid_lft", ("address", address):
-                addr.take_lifetimes(words, address)
+                _take_lifetimes(words, address)
             case (("RX" | "TX" | "RX:" | "TX:"), _):
                 self._take_columns(words, line.text)
             case _, ("columns", (direction, names)):
@@ -215,7 +261,8 @@ class _Listing:
                 plain.take_known(words, QOS_MAPS, self._into["linkinfo"]["info_data"])
                 self._take_tail(words, "vlan")
             case first, ("link" | "kind", _) if first.endswith("_slave"):
-                self._take_port(words)
+                self._take_info(words.word().removesuffix("_slave"), words, "slave_", PORTS)
+                take(words, _DETAILS, self._into)
             case _, ("link", _):
                 self._take_kind(words, line.ended)
             case _:
@@ -224,7 +271,7 @@ class _Listing:
     def _take_address(self, words: Words, ended: bool) -> None:
         address: dict[str, Any] = {}
         try:
-            addr.take_address(words, self._into.get("ifname", ""), address, ended=ended)
+            _take_inet(words, self._into.get("ifname", ""), address, ended=ended)
         finally:
             if address:
                 if not self._into:
@@ -238,27 +285,22 @@ class _Listing:
             put(self._into, "address", words.word())
         take(words, _LINK_LINE, self._into)
         # `-d` prints the attributes of every link at the end of the last line about this one.
-        if "promiscuity" in self._into and not _TAIL & self._into.keys():
+        if "promiscuity" in self._into and not {"num_tx_queues", "inet6_addr_gen_mode"} & self._into.keys():
             self._before = ("link", None)
 
     def _take_kind(self, words: Words, ended: bool) -> None:
         kind = words.word()
         # Where the output stops, a word alone can be any other that was cut: `bridge_slave`.
-        if not _KIND.fullmatch(kind) or not (words or ended):
+        if not re.fullmatch("[a-z0-9][a-z0-9_-]*", kind) or not (words or ended):
             raise NotUnderstood
-        info = self._into.setdefault("linkinfo", {})
-        put(info, "info_kind", kind)
-        if kind in KINDS:
-            plain.take_known(words, KINDS[kind], info.setdefault("info_data", {}))
+        self._take_info(kind, words, "", KINDS)
         self._take_tail(words, kind)
 
-    def _take_port(self, words: Words) -> None:
-        kind = words.word().removesuffix("_slave")
+    def _take_info(self, kind: str, words: Words, prefix: str, forms: dict[str, Form]) -> None:
         info = self._into.setdefault("linkinfo", {})
-        put(info, "info_slave_kind", kind)
-        if kind in PORTS:
-            plain.take_known(words, PORTS[kind], info.setdefault("info_slave_data", {}))
-        take(words, _DETAILS, self._into)
+        put(info, f"info_{prefix}kind", kind)
+        if kind in forms:
+            plain.take_known(words, forms[kind], info.setdefault(f"info_{prefix}data", {}))
 
     def _take_tail(self, words: Words, kind: str) -> None:
         if not words:
@@ -268,7 +310,7 @@ class _Listing:
     def _take_columns(self, words: Words, text: str) -> None:
         """Take ``RX:  bytes packets errors …``, or ``RX errors: length …``, before its counters."""
         direction = words.word().removesuffix(":")
-        names = words.all()
+        names = list(words)
         # A virtual function has such lines too, without its errors (print_vf_stats64).
         if "errors" not in names and names[:1] != ["errors:"]:
             raise NotUnderstood
@@ -280,7 +322,7 @@ class _Listing:
         self._left.append(text)
 
     def _take_counters(self, words: Words, direction: str, names: list[str]) -> None:
-        counts = [number(word, digits=20) for word in words.all()]
+        counts = [number(word, digits=20) for word in words]
         counters = self._into.setdefault("stats64", {}).setdefault(direction, {})
         if len(counts) != len(names) or counters.keys() & set(names):
             raise NotUnderstood

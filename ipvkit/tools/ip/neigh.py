@@ -10,8 +10,6 @@ from ipvkit.core.values import Address
 from ipvkit.tools.ip.plain import Line, NotUnderstood, Words, collected, flags, form, number, put, take
 from ipvkit.tools.ip.reading import Entry, read
 
-TOOL = "ip neigh"
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
@@ -38,7 +36,7 @@ def parse_neighbours(stdout: str) -> tuple[Neighbour, ...]:
     >>> parse_neighbours("192.0.2.1 dev eth0 lladdr 02:00:00:00:00:01 STALE")[0].states
     ('STALE',)
     """
-    return tuple(_neighbour(entry, left) for entry, left in read(TOOL, stdout, _take_line))
+    return tuple(_neighbour(entry, left) for entry, left in read("ip neigh", stdout, _take_line))
 
 
 def _neighbour(entry: Entry, unrecognised: Iterable[str]) -> Neighbour:
@@ -58,15 +56,20 @@ def _neighbour(entry: Entry, unrecognised: Iterable[str]) -> Neighbour:
 
 def _take_line(line: Line, read: list[dict[str, Any]]) -> None:
     # `used 4/64/1probes 3`: ip 6.15 leaves out the blank.
-    words = Words(_GLUED.sub(r"\1 probes ", line.text))
+    words = Words(re.sub("(/[0-9]{1,12})probes ", r"\1 probes ", line.text))
     read.append({"dst": words.valid(ip_address)})
-    if _is_brief(line.text, words.peek()):
-        _take_columns(words, read[-1])
-    else:
+    if not _is_brief(line.text, words.peek()):
         take(words, _NEIGHBOUR, read[-1])
+        return
+    # A device's name has no colon (dev_valid_name, net/core/dev.c).
+    if ":" not in words.peek():
+        read[-1]["dev"] = words.word()
+    if words:
+        read[-1]["lladdr"] = _lladdr(words)
+    if words:
+        raise NotUnderstood
 
 
-_GLUED = re.compile(r"(/[0-9]{1,12})probes ")
 _LLADDR = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){0,31}")
 
 
@@ -74,16 +77,6 @@ def _is_brief(text: str, second: str) -> bool:
     """Return whether these are the columns of ``-br``, of which the first has 39 characters and a blank."""
     alone = len(text) > 40 and " " not in text[:40].rstrip(" ")
     return alone and (text[37] == " " or second not in _NEIGHBOUR)
-
-
-def _take_columns(words: Words, into: dict[str, Any]) -> None:
-    # A device's name has no colon (dev_valid_name, net/core/dev.c).
-    if ":" not in words.peek():
-        into["dev"] = words.word()
-    if words:
-        into["lladdr"] = _lladdr(words)
-    if words:
-        raise NotUnderstood
 
 
 def _lladdr(words: Words) -> str:
@@ -99,7 +92,6 @@ def _used(words: Words, into: dict[str, Any]) -> None:
         put(into, key, number(time))
 
 
-_STATES = "INCOMPLETE REACHABLE STALE DELAY PROBE FAILED NOARP PERMANENT".split()
 _FLAGS = "router proxy extern_learn extern_valid offload managed".split()
 _NEIGHBOUR = (
     form("dev proto=protocol", Words.word)
@@ -107,5 +99,5 @@ _NEIGHBOUR = (
     | form("ref=refcnt probes", Words.number)
     | flags(" ".join(_FLAGS), None)
     | {"used": _used}
-    | collected("state", _STATES)
+    | collected("state", "INCOMPLETE REACHABLE STALE DELAY PROBE FAILED NOARP PERMANENT".split())
 )

@@ -1,12 +1,16 @@
 """Common parts of the plain forms of ``ip``: lines without colours, joined lines of ``-o``, words, forms."""
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple, TypeVar
 
 from ipvkit.core.errors import UnparsableOutput
+from ipvkit.core.values import Address
 
 T = TypeVar("T")
+FAMILIES = {"inet": IPv4Address, "inet6": IPv6Address}
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # `-o` puts a backslash where a line ends otherwise; what follows begins with its indent (_SL_, utils.h).
@@ -15,10 +19,6 @@ _CUT_JOINT = re.compile(r"\\[ \t]*\Z")
 _WORD = re.compile(r"[^ \t]+")
 _INSIDE = re.compile(r"(?<=[</]).*")
 _NUMBER = re.compile(r"[0-9]+")
-_SIGNED = re.compile(r"-?[0-9]{1,12}")
-_DECIMAL = re.compile(r"[0-9]{1,12}\.[0-9]{1,9}")
-_ON_OFF = re.compile("on|off")
-_LISTED = re.compile("<(.*)>")
 _ERROR = re.compile(
     r"RTNETLINK answers: |Error: |Usage: |Cannot (?:find device|open|send|create|remove|bind|talk) |"
     r'(?:Device|Object|Command|Option|Invalid netns name|exec of|setting the network namespace) "|'
@@ -60,43 +60,29 @@ def unjoined(line: Line) -> list[Line]:
     return [*(Line(line.number, text, True) for text in texts), line._replace(text=last)]
 
 
-class Words:
-    """The words of a line in order; NotUnderstood where none is left, or it has another form."""
+class Words(deque[str]):
+    """The words of a line that are left; NotUnderstood where none is, or it has another form."""
 
     def __init__(self, text: str) -> None:
-        self._words: list[str] = _WORD.findall(text)[::-1]
-
-    def __bool__(self) -> bool:
-        return bool(self._words)
+        super().__init__(_WORD.findall(text))
 
     def peek(self) -> str:
         """Return the next word, which stays the next one; "" at the end."""
-        return self._words[-1] if self._words else ""
-
-    def word(self) -> str:
-        """Return the next word, whatever it is."""
-        if not self._words:
-            raise NotUnderstood
-        return self._words.pop()
-
-    def all(self) -> list[str]:
-        """Return all words that are left."""
-        words, self._words = self._words[::-1], []
-        return words
+        return self[0] if self else ""
 
     def peek_last(self) -> str:
         """Return the last word, which stays; "" where there is none."""
-        return self._words[0] if self._words else ""
+        return self[-1] if self else ""
 
-    def take_last(self) -> str:
-        """Return the last word."""
-        if not self._words:
+    def word(self) -> str:
+        """Return the next word, whatever it is."""
+        if not self:
             raise NotUnderstood
-        return self._words.pop(0)
+        return self.popleft()
 
-    def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
+    def match(self, pattern: str) -> re.Match[str]:
         """Return the next word, matched by `pattern`."""
-        found = pattern.fullmatch(self.word())
+        found = re.fullmatch(pattern, self.word())
         if found is None:
             raise NotUnderstood
         return found
@@ -116,19 +102,19 @@ class Words:
 
     def signed(self) -> int:
         """Return a whole number, which may be below zero."""
-        return int(self.match(_SIGNED)[0])
+        return int(self.match("-?[0-9]{1,12}")[0])
 
     def decimal(self) -> float:
         """Return a number with its decimal point."""
-        return float(self.match(_DECIMAL)[0])
+        return float(self.match(r"[0-9]{1,12}\.[0-9]{1,9}")[0])
 
     def on_off(self) -> bool:
         """Return whether the next word, ``on`` or ``off``, is ``on``."""
-        return self.match(_ON_OFF)[0] == "on"
+        return self.match("on|off")[0] == "on"
 
     def listed(self) -> list[str]:
         """Return the items between angle brackets: ``<A,B>``."""
-        return [item for item in self.match(_LISTED)[1].split(",") if item]
+        return [item for item in self.match("<(.*)>")[1].split(",") if item]
 
 
 def number(word: str, digits: int = 12) -> int:
@@ -136,6 +122,14 @@ def number(word: str, digits: int = 12) -> int:
     if len(word) > digits or not _NUMBER.fullmatch(word):
         raise NotUnderstood
     return int(word)
+
+
+def ip(text: str, family: str | None = None) -> Address:
+    """Return the address that `text` is; raise ValueError where it is none, or one of another family."""
+    found = ip_address(text)
+    if "%" in text or (family is not None and not isinstance(found, FAMILIES[family])):
+        raise ValueError(text)
+    return found
 
 
 Attribute = Callable[[Words, dict[str, Any]], None]
@@ -156,7 +150,11 @@ def keys(names: str) -> dict[str, str]:
 
 def form(names: str, read: Callable[[Words], object]) -> Form:
     """Return a form of attributes that are all read alike; `names` as those of `keys`."""
-    return {word: _attribute(key, read) for word, key in keys(names).items()}
+
+    def attribute(key: str) -> Attribute:
+        return lambda words, into: put(into, key, read(words))
+
+    return {word: attribute(key) for word, key in keys(names).items()}
 
 
 def flags(names: str, value: object = True) -> Form:
@@ -167,10 +165,10 @@ def flags(names: str, value: object = True) -> Form:
 def collected(key: str, names: Iterable[str]) -> Form:
     """Return a form of words without a value, which are put together in a list under `key`."""
 
-    def read(name: str) -> Attribute:
+    def attribute(name: str) -> Attribute:
         return lambda _, into: into.setdefault(key, []).append(name)
 
-    return {name: read(name) for name in names}
+    return {name: attribute(name) for name in names}
 
 
 def named(values: Mapping[str, T], other: Callable[[Words], T]) -> Callable[[Words], T]:
@@ -202,7 +200,3 @@ def put(into: dict[str, Any], key: str, value: object) -> None:
     """Set a value once; raise NotUnderstood where there is another one."""
     if into.setdefault(key, value) != value:
         raise NotUnderstood
-
-
-def _attribute(key: str, read: Callable[[Words], object]) -> Attribute:
-    return lambda words, into: put(into, key, read(words))

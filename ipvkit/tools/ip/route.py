@@ -10,8 +10,6 @@ from ipvkit.core.values import Address, Network
 from ipvkit.tools.ip.plain import Line, NotUnderstood, Words, collected, flags, form, number, put, take
 from ipvkit.tools.ip.reading import Entry, read
 
-TOOL = "ip route"
-
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
@@ -68,7 +66,7 @@ def parse_routes(stdout: str) -> tuple[Route, ...]:
     >>> parse_routes("default via 192.0.2.254 dev eth0")[0].via
     IPv4Address('192.0.2.254')
     """
-    return tuple(_route(entry, left) for entry, left in read(TOOL, stdout, _take_line))
+    return tuple(_route(entry, left) for entry, left in read("ip route", stdout, _take_line))
 
 
 # --- from the objects of `ip -json` -------------------------------------------------------------------
@@ -142,7 +140,7 @@ def _take_line(line: Line, read: list[dict[str, Any]]) -> None:
     if line.text[0] in " \t" and read:
         _go_on(words, read[-1])
     else:
-        type_ = {"type": words.word()} if _TYPE.fullmatch(words.peek()) else {}
+        type_ = {"type": words.word()} if re.fullmatch(_TYPE, words.peek()) else {}
         read.append(type_ | {"dst": _prefix(words)})
         take(words, _ROUTE, read[-1])
 
@@ -171,14 +169,8 @@ def _go_on(words: Words, found: dict[str, Any]) -> None:
         raise NotUnderstood
 
 
-_TYPE = re.compile(
-    r"(?:unicast|local|broadcast|anycast|multicast|blackhole|unreachable|prohibit|throw|nat|xresolve)|[0-9]{1,3}"
-)
-_REALMS = re.compile("(?P<from>[^/]*)/(?P<to>.*)")
+_TYPE = "(uni|broad|any|multi)cast|local|blackhole|unreachable|prohibit|throw|nat|xresolve|[0-9]{1,3}"
 _HEX = re.compile(r"0x[0-9a-f]{1,8}")
-_SECONDS = re.compile(r"(-?[0-9]{1,12})sec")
-_PREFERENCE = re.compile("low|medium|high")
-_TIME = re.compile(r"([0-9]{1,12})ms|([0-9]{1,6}(?:\.[0-9]{1,6})?(?:e\+[0-9]{2})?)s")
 
 
 def _prefix(words: Words) -> str:
@@ -211,7 +203,7 @@ def _metric(words: Words) -> int:
 
 
 def _milliseconds(words: Words) -> int:
-    found = words.match(_TIME)
+    found = words.match(r"([0-9]{1,12})ms|([0-9]{1,6}(?:\.[0-9]{1,6})?(?:e\+[0-9]{2})?)s")
     return int(found[1]) if found[1] else round(float(found[2]) * 1000)
 
 
@@ -253,7 +245,7 @@ _PATH = (
     {"via": _gateway, "as": _new_dst, "encap": _encap}
     | form("dev", Words.word)
     | form("realm=flow", lambda words: {"to": words.word()})
-    | form("realms=flow", lambda words: words.match(_REALMS).groupdict())
+    | form("realms=flow", lambda words: words.match("(?P<from>[^/]*)/(?P<to>.*)").groupdict())
     | collected("flags", _FLAGS.split())
 )
 _NEXTHOP = _PATH | form("weight", Words.number)
@@ -271,7 +263,7 @@ _METRICS = (
     | {"features": _features}
 )
 _CACHED = (
-    form("expires age", lambda words: int(words.match(_SECONDS)[1]))
+    form("expires age", lambda words: int(words.match("(-?[0-9]{1,12})sec")[1]))
     | form("users used", Words.number)
     | form("error", Words.signed)
     | form("iif", Words.word)
@@ -286,7 +278,7 @@ _ROUTE = (
     | form("src=prefsrc", _host)
     | form("metric", _metric)
     | form("mark", lambda words: int(words.word(), 16) if _HEX.fullmatch(words.peek()) else words.number())
-    | form("pref", lambda words: words.match(_PREFERENCE)[0])
+    | form("pref", lambda words: words.match("low|medium|high")[0])
 )
 _TUNNEL = form("id", Words.number) | form("src dst", _host) | flags("key csum seq")
 _ENCAPS = {
