@@ -223,7 +223,6 @@ _CHATTER = (
 
 _DECIMAL_COMMA = re.compile(r"[0-9],[0-9]+(?:\s?ms|\s[mnu]?sec|%|/[0-9]+,)")
 _BRACKETED_MAC = re.compile(r"\[[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){5,31}\]")
-_IN_ENGLISH = re.compile(_CAST)
 _LONGEST_PREAMBLE = 100
 _Events = tuple[ArpingEvent, ...]
 _Found = re.Match[str]
@@ -281,7 +280,7 @@ def _times(found: _Found) -> Times:
 
 def _translated(line: str) -> bool:
     """Return whether `line` looks like one that iputils prints under another locale (po/)."""
-    if _BRACKETED_MAC.search(line) and not _IN_ENGLISH.match(line):
+    if _BRACKETED_MAC.search(line) and not re.match(_CAST, line):
         return True
     has_letters = any(character.isalpha() and not character.isascii() for character in line)
     return bool((has_letters and re.search("[0-9]", line)) or _DECIMAL_COMMA.search(line))
@@ -298,7 +297,6 @@ class _Reader:
     """
 
     def __init__(self) -> None:
-        self._is_arping = False
         self._number, self._line, self._first = 0, "", (1, "")
         # What this output has had of _SIGNS, of Times and of lines that are not understood.
         self._seen: set[type] = set()
@@ -312,7 +310,6 @@ class _Reader:
         if shown and not self._first[1]:
             self._first = (self._number, self._line)
         events = self._events(shown, whole=line.endswith("\n")) if shown else ()
-        self._is_arping = self._is_arping or bool(self._seen & _SIGNS)
         if self._number >= _LONGEST_PREAMBLE:
             self._check()
         return events
@@ -323,11 +320,10 @@ class _Reader:
         return self._left()
 
     def unparsable(self) -> UnparsableOutput:
-        """Return the error that names the line read last."""
         return UnparsableOutput("arping", self._number, self._line)
 
     def _check(self) -> None:
-        if not self._is_arping:
+        if not self._seen & _SIGNS:
             raise UnparsableOutput("arping", *self._first)
 
     def _left(self) -> tuple[Unrecognised, ...]:
@@ -481,8 +477,7 @@ def read_arping(lines: Iterable[str]) -> Iterator[ArpingEvent]:
 def parse_arping(text: str) -> ArpingReport:
     """Return what one arping printed, on stdout or on both; raise UnparsableOutput for anything else.
 
-    A last line without its newline counts, as in an output that was stripped: where it was cut instead,
-    its last number or word may be the beginning of a longer one, and what should follow is not there.
+    A last line without its newline counts; where it was cut, its last word may be part of a longer one.
 
     >>> report = parse_arping('''ARPING 192.0.2.2 from 192.0.2.1 eth0
     ... Unicast reply from 192.0.2.2 [02:00:00:00:00:02]  0.562ms

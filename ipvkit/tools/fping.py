@@ -25,15 +25,11 @@ def fping(
     >>> str(fping([ip_address("192.0.2.1"), ip_address("2001:db8::1")], count=6, interval=0.2, wait=0.5))
     'fping -q -c 6 -p 200 -t 500 -i 1 192.0.2.1 2001:db8::1'
     """
-    words = ["-q", "-c", str(count), "-p", _milliseconds(interval), "-t", _milliseconds(wait)]
+    words = ["-q", "-c", str(count), "-p", str(round(interval * 1000)), "-t", str(round(wait * 1000))]
     # The least that an ordinary user may ask for, in milliseconds, between requests to different hosts.
     words += ["-i", "1"]
     words += ["-b", str(size), "-M"] if size is not None else []
     return Command(("fping", *words, *map(str, destinations)), ok=(0, 1))
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(round(seconds * 1000))
 
 
 _TIME = r"([0-9]{1,12}(?:\.[0-9]{1,9})?(?:e\+[0-9]{2})?)"

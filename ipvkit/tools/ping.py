@@ -67,10 +67,9 @@ def ping(
     """Return a ping of `count` requests, `interval` seconds apart, `wait` seconds for the last reply.
 
     `source` is an address or an interface, `size` the payload in bytes, `ttl` also the IPv6 hop limit;
-    `whole` forbids to fragment it (iputils).
-    Exit code 1 (no reply) counts as success: the verdict is taken from the counts. Only iputils
-    takes fractions of a second to wait; for the others they are rounded up. MissingRequirement is
-    raised for what `by` cannot do.
+    `whole` forbids to fragment it (iputils). Exit code 1 (no reply) counts as success: the verdict is taken
+    from the counts. Except for iputils, `wait` is rounded up to seconds. Raise MissingRequirement for what
+    `by` cannot do.
 
     >>> str(ping("192.168.104.212", count=4, interval=0.2, wait=1))
     'ping -c 4 -i 0.2 -W 1 192.168.104.212'
@@ -330,7 +329,6 @@ _NOTES = (
     r"icmp_(?:otime|rtime|ttime|mask) = .*",
 )
 _NOTE = re.compile("|".join(_NOTES))
-_FIRST_TYPED = "^.\b"
 _TYPED = re.compile(r"(?P<typed>(?:\^[C\\TZ])+|[.\x08][.\x08!EC ]*)(?P<rest>(?:--- |ping[46]?: |[0-9]+/).*)?")
 """The marks of a flood, or ^C on a terminal, and what ping prints after it on the same line."""
 
@@ -344,9 +342,6 @@ _TRANSLATED = re.compile(
 _Events = tuple[PingEvent, ...]
 _Found = re.Match[str]
 _Host = tuple[Address | None, str | None]
-_NO_HEADER: tuple[Any, ...] = (None,) * len(Header._fields)
-_NO_SUMMARY: tuple[Any, ...] = (None,) * len(Summary._fields)
-_NO_TIMES: tuple[Any, ...] = (None,) * len(Times._fields)
 
 
 def parse_ping(text: str) -> PingReport:
@@ -404,10 +399,11 @@ def _report(replies: list[PingEvent], events: list[PingEvent]) -> PingReport:
     no_answers = tuple([event for event in events if type(event) is NoAnswer])
     notes = tuple([event.text for event in events if type(event) is Note])
     unrecognised = tuple([event.line for event in events if type(event) is Unrecognised])
+    header = last.get(Header, [None] * len(Header._fields))
+    counts = last.get(Summary, [None] * len(Summary._fields))
     # By position: a third faster than by name.
-    values: list[Any] = [*last.get(Header, _NO_HEADER), tuple(replies), errors, no_answers]
-    values += (*last.get(Summary, _NO_SUMMARY), *last.get(Times, _NO_TIMES), Summary in last)
-    values += (notes, unrecognised)
+    values: list[Any] = [*header, tuple(replies), errors, no_answers, *counts, *last.get(Times, Times())]
+    values += (Summary in last, notes, unrecognised)
     return PingReport(*values)
 
 
@@ -470,7 +466,7 @@ class _Reading:
     def _understand(self, raw: str, number: int, *, cut: bool = False) -> None:
         raw = raw.removesuffix("\r")
         line = raw.replace("\a", "").replace("\r", "").rstrip(" \t")
-        if line[:1] in _FIRST_TYPED and (typed := _TYPED.fullmatch(line)):
+        if line[:1] in "^.\b" and (typed := _TYPED.fullmatch(line)):
             if left := _left_on_screen(typed["typed"]):
                 self.events.append(Note(left))
             line = typed["rest"] or ""
@@ -495,9 +491,6 @@ class _Reading:
         if not self._has_begun and not any(map(_stands_alone, events)):
             events = (Unrecognised(raw),)
         for event in events:
-            if isinstance(event, Reply):
-                self.replies.append(event)
-                continue
             if isinstance(event, Header):
                 if self._has_begun and self._single:
                     raise UnparsableOutput("ping", number, raw)
@@ -508,7 +501,7 @@ class _Reading:
                     return
                 self._has_counts = True
             self.is_ping = self.is_ping or type(event) not in (Note, Unrecognised)
-            self.events.append(event)
+            (self.replies if isinstance(event, Reply) else self.events).append(event)
 
 
 def _stands_alone(event: PingEvent) -> bool:
@@ -634,7 +627,6 @@ def _times(found: _Found) -> _Events:
 
 
 _OPEN = ()  # Text that ends anywhere, so that a cut does not show.
-_ITSELF = (None, None)
 _WHOLE = ("",)  # What ping writes at once, so that it is never cut: the end of its summary, its own errors.
 
 _GRAMMAR: tuple[tuple[str, re.Pattern[str], Callable[[_Found], _Events], tuple[str, ...]], ...] = (
@@ -647,7 +639,7 @@ _GRAMMAR: tuple[tuple[str, re.Pattern[str], Callable[[_Found], _Events], tuple[s
     (" bytes from ", _BYTES_FROM, _error_in_bytes_from, _OPEN),
     ("seq", _NO_ANSWER, lambda f: (NoAnswer(int(f["seq"]), _decimal(f["timestamp"])),), _OPEN),
     ("", _NOTE, lambda found: (Note(found[0]),), _OPEN),
-    ("", _OWN, lambda found: _error(found["message"] or found["bare"], _ITSELF), _WHOLE),
+    ("", _OWN, lambda found: _error(found["message"] or found["bare"], (None, None)), _WHOLE),
     ("PING6(", _HEADER_OF_PING6, _header_of_ping6, _OPEN),
 )
 """The kinds of lines: text that each has, its pattern, its events, and how a line ends that was not cut."""

@@ -7,8 +7,6 @@ from ipvkit.core.command import Command
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.core.values import sysctl_key
 
-_NUMBER = re.compile(r"-?[0-9]{1,20}")
-
 
 def set_values(values: Mapping[str, int]) -> Command:
     """Return the command that writes each of `values`.
@@ -33,7 +31,7 @@ def parse_values(stdout: str) -> dict[str, int]:
     values = {}
     for number, line in enumerate(stdout.splitlines(), 1):
         key, equals, value = line.partition(" = ")
-        if not equals or not _NUMBER.fullmatch(value):
+        if not equals or not re.fullmatch("-?[0-9]{1,20}", value):
             raise UnparsableOutput("sysctl", number, line)
         values[key] = int(value)
     return values
