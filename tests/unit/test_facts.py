@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
-from ipvkit.run.execution import CONCURRENT
+CONCURRENT = 50
+"""How many addresses are asked at the same time, which is fewer than outside a test."""
 
 GATHERS = """\
 import json, subprocess, sys
@@ -21,8 +22,10 @@ from queue import SimpleQueue
 from ipvkit.host.checks import Request, check
 from ipvkit.host.facts import gather
 from ipvkit.lab import Endpoint, Setting
+from ipvkit.run import execution
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
+execution.CONCURRENT = int(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
 world, asked = json.load(sys.stdin)
 subprocess.run(["bash", "-euc", world], check=True, stdout=subprocess.DEVNULL)
@@ -104,7 +107,7 @@ def gathered(world: str, asked: dict[str, tuple[str, list[str], str]]) -> Seen:
     done = subprocess.run(
         [
             *(*IN_NAMESPACES_OF_ITS_OWN, "--pid", "--fork", "--mount-proc", "--kill-child"),
-            *(sys.executable, "-c", GATHERS),
+            *(sys.executable, "-c", GATHERS, str(CONCURRENT)),
         ],
         input=json.dumps([world, asked]),
         capture_output=True,
