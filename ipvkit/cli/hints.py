@@ -1,7 +1,7 @@
 """What to type instead of what was typed."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -21,25 +21,18 @@ _NEAR = {
     **dict.fromkeys(("create", "generate", "init"), ("labs new", "new", "add")),
     **dict.fromkeys(("add", "make"), ("new", "add")),
     **dict.fromkeys(("change", "modify"), ("set",)),
+    **dict.fromkeys(("neighbour", "neighbor"), ("neigh",)),
     "inspect": ("status", "labs show"),
     "graph": ("labs check", "matrix --predict"),
     "address": ("addr",),
-    "neighbour": ("neigh",),
-    "neighbor": ("neigh",),
 }
 """What people try, by their habits from iproute2, containerlab and others, and the commands that do it."""
 
 
-def near(name: str, commands: Iterable[str]) -> tuple[str, ...]:
-    """Return which of `commands`, each with options if need be, do what `name` does elsewhere."""
-    there = tuple(commands)
-    known = [each for each in _NEAR.get(name, ()) if each.split()[0] in there]
-    return tuple(known or get_close_matches(name, there, n=2))
-
-
-def unknown_command(path: str, args: Sequence[str], commands: Iterable[str]) -> str:
-    """Return the nearest commands to the first of `args`, a command that `path` does not have."""
-    found = near(args[0], commands)
+def unknown_command(path: str, args: Sequence[str], commands: Sequence[str]) -> str:
+    """Return which of `commands` do what the first of `args`, which `path` does not have, does elsewhere."""
+    known = [each for each in _NEAR.get(args[0], ()) if each.split()[0] in commands]
+    found = known or get_close_matches(args[0], commands, n=2)
     lines = [" ".join([path, each, *map(shlex.quote, args[1:])]) for each in found]
     return ", or ".join(lines) or f"{path} --help lists the commands"
 

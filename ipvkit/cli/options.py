@@ -74,22 +74,21 @@ class LabOptions:
 
     def described(self) -> Lab:
         """Return the lab, named or generated, with the number of its concurrent pings; raise UsageError."""
-        found = self._generated() if self.endpoints else self._loaded()
+        if self.endpoints is not None:
+            found = self._generated(self.endpoints)
+        elif (self.mode, self.subnet, self.checks) == (None, None, None):
+            found = load_lab(self.lab or gallery.WALKTHROUGH)
+        else:
+            raise UsageError("--mode, --subnet and --checks need --endpoints", "give --endpoints N")
         at_once = self.parallel or self.at_once or found.parallel or concurrent_pings()
         return replace(found, setup=self.setup or found.setup, parallel=at_once)
 
-    def _generated(self) -> Lab:
+    def _generated(self, count: int) -> Lab:
         if self.lab is not None:
             what = f"--endpoints generates a lab, so {self.lab!r} cannot be given too"
             raise UsageError(what, "give one of the two")
-        count, setting = self.endpoints or 1, Setting(self.mode or "l2")
-        subnet = subnet_of(self.subnet)
+        setting, subnet = Setting(self.mode or "l2"), subnet_of(self.subnet)
         return new_lab(f"endpoints-{count}", setting, count, subnet=subnet, checks=self.checks)
-
-    def _loaded(self) -> Lab:
-        if (self.mode, self.subnet, self.checks) != (None, None, None):
-            raise UsageError("--mode, --subnet and --checks need --endpoints", "give --endpoints N")
-        return load_lab(self.lab or gallery.WALKTHROUGH)
 
 
 def _endpoint(text: str) -> tuple[str, InterfaceAddress]:
