@@ -40,7 +40,10 @@ def announce(
     Exit code: 0 --for is over, 3 the parent is missing or down, or not permitted, 4 a command failed,
     130 stopped by ^C, TERM or HUP, and restored.
     """
-    _refuse_combinations(json_=json_, unit=unit, dry_run=dry_run, for_=for_)
+    one_form(dry_run=dry_run, json_=json_)
+    for given, name in ((json_, "--json"), (dry_run, "--dry-run"), (for_ is not None, "--for")):
+        if unit and given:
+            raise UsageError(f"--unit does not go with {name}", "a unit runs without end")
     announced = tuple(ipv4(text, "IPv6 uses neighbour discovery", address) for text in addresses)
     dev, every_s = interface_name(parent), duration(every)
     for_s = None if for_ is None else duration(for_)
@@ -55,13 +58,6 @@ def announce(
         emit(preview(announcement))
         return 0
     return _keep(announcement, as_json=json_)
-
-
-def _refuse_combinations(*, json_: bool, unit: bool, dry_run: bool, for_: str | None) -> None:
-    one_form(dry_run=dry_run, json_=json_)
-    for given, name in ((json_, "--json"), (dry_run, "--dry-run"), (for_ is not None, "--for")):
-        if unit and given:
-            raise UsageError(f"--unit does not go with {name}", "a unit runs without end")
 
 
 def _keep(announcement: Announcement, *, as_json: bool) -> int:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from shutil import get_terminal_size
-from textwrap import fill
+from textwrap import TextWrapper
 from types import FrameType
 from typing import Any
 
@@ -81,12 +81,9 @@ def _report(problem: IpvkitError, arguments: Sequence[str]) -> int:
         emit(json.dumps({"schema": "ipvkit/error/v1", "error": error(problem)}, indent=2) + "\n")
     lines = str(problem).splitlines()
     if sys.stderr.isatty():
+        # A terminal breaks lines anywhere.
         width = get_terminal_size().columns
-        lines = [line if line.startswith(" ") else _wrapped(line, width) for line in lines]
+        wrapper = TextWrapper(width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        lines = [line if line.startswith(" ") else wrapper.fill(line) for line in lines]
     print(*lines, sep="\n", file=sys.stderr)
     return problem.exit_code
-
-
-def _wrapped(line: str, width: int) -> str:
-    """Return `line` broken between words, which a terminal of `width` columns breaks anywhere."""
-    return fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -37,8 +37,7 @@ def netns_del(name: Name, where: Action) -> None:
 
 def netns_list(where: Action) -> None:
     """List the named network namespaces."""
-    commands = {"list the namespaces": ip.netns_list()}
-    show(where, commands, NETNS, lambda texts: ip.parse_netns(texts[0]))
+    show(where, {"list the namespaces": ip.netns_list()}, NETNS, ip.parse_netns)
 
 
 def addr_add(address: Prefixed, dev: Link, where: Where) -> None:
@@ -53,8 +52,7 @@ def addr_del(address: Prefixed, dev: Link, where: Where) -> None:
 
 def addr_list(dev: OnlyDev = None, *, where: Where) -> None:
     """List the addresses of the links."""
-    commands = {"list the addresses": ip.addr_show(dev)}
-    show(where, commands, ADDR, lambda texts: ip.parse_addresses(texts[0]))
+    show(where, {"list the addresses": ip.addr_show(dev)}, ADDR, ip.parse_addresses)
 
 
 def route_add(
@@ -89,7 +87,7 @@ def _route(to: str, via: str | None, dev: str | None, metric: int | None, ipv6: 
 def route_list(dev: OnlyDev = None, *, where: Where) -> None:
     """List the routes of the main table, IPv4 then IPv6."""
 
-    def parse(texts: list[str]) -> list[ip.Route]:
+    def parse(*texts: str) -> list[ip.Route]:
         found = [route for text in texts for route in ip.parse_routes(text)]
         # ip leaves out the device that it was given.
         return [each if each.nexthops else replace(each, dev=each.dev or dev) for each in found]
@@ -101,9 +99,9 @@ def route_list(dev: OnlyDev = None, *, where: Where) -> None:
 def neigh_list(dev: OnlyDev = None, *, where: Where) -> None:
     """List the neighbour entries of the kernel, with their states."""
 
-    def parse(texts: list[str]) -> tuple[ip.Neighbour, ...]:
+    def parse(text: str) -> list[ip.Neighbour]:
         # ip leaves out the device that it was given.
-        return tuple(replace(each, dev=each.dev or dev) for each in ip.parse_neighbours(texts[0]))
+        return [replace(each, dev=each.dev or dev) for each in ip.parse_neighbours(text)]
 
     show(where, {"list the neighbours": ip.neigh_show(dev)}, NEIGH, parse)
 

@@ -9,7 +9,7 @@ from ipvkit.cli.common import group
 from ipvkit.cli.options import Checks, LabName, Subnet
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Setting, Strategy, gallery
-from ipvkit.lab.format import dump, load
+from ipvkit.lab.format import dump
 from ipvkit.lab.new import MOST_ENDPOINTS, new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.report.labs import predictions, summaries
@@ -21,8 +21,7 @@ Markdown = Annotated[bool, Option("--markdown", help="Print Markdown tables of a
 
 def list_() -> None:
     """List the labs of the gallery."""
-    found = [load(gallery.text(name), f"{name}.yaml") for name in gallery.names()]
-    emit(summaries(found))
+    emit(summaries(map(load_lab, gallery.names())))
 
 
 def show(lab: Annotated[str, Argument(metavar="LAB", help="A gallery lab.")] = gallery.WALKTHROUGH) -> None:

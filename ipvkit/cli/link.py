@@ -90,15 +90,13 @@ def list_(
         raise UsageError("--all does not go with --netns", "give one of the two")
     # A link of that name may be in one namespace and not in another.
     command = ip.addr_show(None if all_ else dev, details=True)
-    commands = {"list the links": command}
-    if all_:
-        commands["list the links in each namespace"] = ip.at_each(command)
+    of_each = {"list the links in each namespace": ip.at_each(command)} if all_ else {}
 
-    def parse(texts: list[str]) -> list[LinkIn]:
+    def parse(*texts: str) -> list[LinkIn]:
         found = links_in(where.netns, *texts)
         return [x for x in found if type_ in (None, x.link.kind) and dev in (None, x.link.ifname)]
 
-    show(where, commands, LINK, parse)
+    show(where, {"list the links": command, **of_each}, LINK, parse)
 
 
 def set_(

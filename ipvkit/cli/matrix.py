@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -53,25 +52,23 @@ def matrix(
     refuse_unwritable(output)
     plans = matrix_.plans(choice, kernels or KERNELS_AT_ONCE)
     if predict:
-        _print(matrix_.predicted(plans), markdown=markdown, as_json=json_, output=output)
-        return 0
-    where = chosen(target)
-    started = time.monotonic()
-    with Progress(*plans, verbose=False) as progress:
-        results = judged(plans, where, progress, at_once=len(plans), timeout_s=timeout)
-    found = matrix_.observed(results, time.monotonic() - started)
-    _print(found, markdown=markdown, as_json=json_, output=output)
-    return 0 if all(cell.agrees for cell in found.cells) else 1
-
-
-def _print(found: matrix_.Matrix, *, markdown: bool, as_json: bool, output: Path | None) -> None:
-    colour = output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    if as_json:
-        text = report.render_json(found)
+        found = matrix_.predicted(plans)
     else:
-        text = report.render_markdown(found) if markdown else report.render(found, colour=colour)
+        where = chosen(target)
+        started = time.monotonic()
+        with Progress(*plans, verbose=False) as progress:
+            results = judged(plans, where, progress, at_once=len(plans), timeout_s=timeout)
+        found = matrix_.observed(results, time.monotonic() - started)
+    if json_:
+        text = report.render_json(found)
+    elif markdown:
+        text = report.render_markdown(found)
+    else:
+        colour = output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        text = report.render(found, colour=colour)
     if output is None:
         emit(text)
     else:
         write(output, [text])
         print(f"{report.verdict_line(found)}; written to {output}", file=sys.stderr)
+    return 0 if predict or all(cell.agrees for cell in found.cells) else 1

@@ -34,12 +34,7 @@ class Action:
     netns: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Raise UsageError for options that exclude each other."""
         one_form(dry_run=self.dry_run, json_=self.json_)
-
-    def placed(self, command: Command) -> Command:
-        """Return `command` as it is typed to act in the namespace."""
-        return placed(self.netns, command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,7 @@ def perform(
 
     Raise IpvkitError at the first that fails.
     """
-    typed = {purpose: where.placed(command) for purpose, command in commands.items()}
+    typed = {purpose: placed(where.netns, command) for purpose, command in commands.items()}
     if where.target is TargetKind.LOCAL:
         if not where.dry_run:
             return execute(typed.values(), timeout_s)
@@ -75,16 +70,14 @@ def change(where: Action, purpose: str, command: Command) -> None:
     """Execute a command that changes something; on success it is silent, as `ip` is, without --json."""
     done = perform(where, {purpose: command})
     if done is not None and where.json_:
-        emit(command_document(where.placed(command), done[0]))
+        emit(command_document(placed(where.netns, command), done[0]))
 
 
-def show(
-    where: Action, commands: Mapping[str, Command], output: Output[T], parse: Callable[[list[str]], T]
-) -> None:
-    """Print what `parse` finds in the outputs of `commands`."""
+def show(where: Action, commands: Mapping[str, Command], output: Output[T], parse: Callable[..., T]) -> None:
+    """Print what `parse` finds in the outputs of `commands`, an argument each."""
     done = perform(where, commands)
     if done is not None:
-        found = parse([completed.stdout for completed in done])
+        found = parse(*(completed.stdout for completed in done))
         emit(output.document(found) if where.json_ else output.table(found))
 
 
@@ -107,6 +100,6 @@ def probed(
     if not report.complete:
         last = report.errors[-1] if report.errors else "it ended early"
         failed = f"{command.argv[0]} failed: {getattr(last, 'message', last)}"
-        raise CommandFailed(failed, command=str(where.placed(command)))
+        raise CommandFailed(failed, command=str(placed(where.netns, command)))
     emit(output.document(report) if where.json_ else output.table(report))
     return report

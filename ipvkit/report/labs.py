@@ -1,13 +1,13 @@
 """Labs as a person reads them, before anything is run: what each shows, and what is predicted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from ipvkit.lab import Lab
 from ipvkit.plan.steps import Plan
 from ipvkit.report.grid import grid
 
 
-def summaries(labs: Sequence[Lab]) -> str:
+def summaries(labs: Iterable[Lab]) -> str:
     """Return a table of labs, with what each is about."""
     return grid([(lab.name, lab.about) for lab in labs], ("lab", "what it shows")) + "\n"
 
