@@ -1,6 +1,5 @@
 """Runs a command line: the one place where an error becomes a line and an exit code."""
 
-import json
 import signal
 import sys
 import threading
@@ -19,7 +18,7 @@ from ipvkit.cli.commands import group
 from ipvkit.cli.hints import wrong_usage
 from ipvkit.core.errors import Interrupted, IpvkitError, UsageError
 from ipvkit.core.interrupts import EARLIER
-from ipvkit.report.plain import error
+from ipvkit.report.plain import document, error
 
 
 class _ControlC(BaseException):
@@ -63,7 +62,6 @@ def _control_c() -> Iterator[None]:
 
 
 def _known(problem: Exception, arguments: Sequence[str]) -> IpvkitError:
-    """Return `problem` as an error with a readable message."""
     if isinstance(problem, IpvkitError):
         return problem
     if not isinstance(problem, typer.TyperException):
@@ -78,7 +76,7 @@ def _known(problem: Exception, arguments: Sequence[str]) -> IpvkitError:
 
 def _report(problem: IpvkitError, arguments: Sequence[str]) -> int:
     if "--json" in arguments:
-        emit(json.dumps({"schema": "ipvkit/error/v1", "error": error(problem)}, indent=2) + "\n")
+        emit(document("error", error=error(problem)))
     lines = str(problem).splitlines()
     if sys.stderr.isatty():
         # A terminal breaks lines anywhere.

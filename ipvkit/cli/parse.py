@@ -31,16 +31,16 @@ def parse(
     """
     if json_ and stream:
         raise UsageError("--stream does not go with --json", "--stream alone prints JSON lines")
-    reader = reader_of(kind)
+    output, whole, events = reader_of(kind)
     try:
         with _opened(file) as text, _patient(text):
             if stream:
-                for found in reader.stream(text):
+                for found in events(text):
                     if not emit(event_line(kind, found)):
                         break
             else:
-                found = reader.whole(text.read())
-                emit(reader.output.document(found) if json_ else reader.output.table(found))
+                found = whole(text.read())
+                emit(output.document(found) if json_ else output.table(found))
     except UnparsableOutput as problem:
         problem.exit_code = 1
         raise

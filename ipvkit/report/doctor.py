@@ -5,8 +5,7 @@ from typing import Any
 
 from ipvkit.host.checks import Findings
 from ipvkit.host.doctor import Health
-from ipvkit.report.grid import grid
-from ipvkit.report.plain import chosen, document
+from ipvkit.report.plain import chosen, document, grid
 
 
 def render_table(health: Health, found: Findings | None = None) -> str:
@@ -41,5 +40,4 @@ def render_json(health: Health, found: Findings | None = None) -> str:
 
 
 def _with_null(values: dict[str, Any]) -> dict[str, Any]:
-    """Return `values` with null for what there is not."""
     return {key: None if value == "" else value for key, value in values.items()}

@@ -5,8 +5,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ipvkit.lab import Lab
-from ipvkit.report.grid import prediction_word
-from ipvkit.report.plain import chosen, document
+from ipvkit.report.plain import chosen, document, prediction_word
 from ipvkit.verbs.explain import Explanation, Fix
 
 if TYPE_CHECKING:
@@ -71,8 +70,7 @@ def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | 
 
 def _fix(fix: Fix, explanation: Explanation, proofs: Proofs | None) -> dict[str, Any]:
     return {
-        "name": fix.name,
-        "cost": fix.cost,
+        **chosen(fix, "name cost"),
         "commands": [str(command) for command in fix.commands],
         "predicted": fix.prediction.outcome,
         "observed": _observed(proofs, explanation, 1, fix.name),

@@ -1,8 +1,8 @@
 """The output of ip, as tables and as JSON."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ipvkit.report.outputs import Output, Rows, columns, not_understood
 from ipvkit.report.plain import plain
@@ -59,24 +59,22 @@ def _parent(link: Link) -> str | None:
 
 
 def _addresses(links: Sequence[Link]) -> str:
-    headers = "dev, address, peer, scope, flags, valid for"
     rows = []
     for link in links:
         for own in link.addresses:
             valid = None if own.valid_lft is None else f"{own.valid_lft} s"
             rows.append((link.ifname, own.address, own.peer, own.scope, _words(own.flags), valid))
-    return _table(links, rows, headers, "addresses", needed=2)
+    return _table(links, rows, "dev, address, peer, scope, flags, valid for", "addresses", needed=2)
 
 
 def _routes(routes: Sequence[Route]) -> str:
-    headers = "destination, type, via, dev, src, metric, scope, protocol, flags"
     rows: list[Sequence[object]] = []
     for route in routes:
         kind = None if route.type == "unicast" else route.type
         of = (route.src, route.metric, route.scope, route.protocol, _words(route.flags))
         rows.append((route.dst, kind, route.via, route.dev, *of))
         rows += [("", None, hop.via, hop.dev, *[None] * 4, _words(hop.flags)) for hop in route.nexthops]
-    return _table(routes, rows, headers, "routes")
+    return _table(routes, rows, "destination, type, via, dev, src, metric, scope, protocol, flags", "routes")
 
 
 def _neighbours(neighbours: Sequence[Neighbour]) -> str:
@@ -95,14 +93,10 @@ def _words(values: Iterable[object]) -> str:
     return " ".join(str(value) for value in values)
 
 
-def _listed(key: str) -> Callable[[Any], dict[str, Any]]:
-    return lambda found: {key: plain(found)}
-
-
 LINK: Output[Sequence[LinkIn]] = Output(
     "link", _links, lambda found: {"links": [{"netns": netns, **plain(link)} for netns, link in found]}
 )
-ADDR: Output[Sequence[Link]] = Output("addr", _addresses, _listed("links"))
-ROUTE: Output[Sequence[Route]] = Output("route", _routes, _listed("routes"))
-NEIGH: Output[Sequence[Neighbour]] = Output("neigh", _neighbours, _listed("neighbours"))
-NETNS: Output[Sequence[Netns]] = Output("netns", _namespaces, _listed("namespaces"))
+ADDR: Output[Sequence[Link]] = Output("addr", _addresses, lambda found: {"links": plain(found)})
+ROUTE: Output[Sequence[Route]] = Output("route", _routes, lambda found: {"routes": plain(found)})
+NEIGH: Output[Sequence[Neighbour]] = Output("neigh", _neighbours, lambda found: {"neighbours": plain(found)})
+NETNS: Output[Sequence[Netns]] = Output("netns", _namespaces, lambda found: {"namespaces": plain(found)})

@@ -26,8 +26,7 @@ def render(result: Result) -> Iterator[str]:
         "phases": (_phase(run, section, result) for section in run.plan.sections),
         "undo": (_step(f.job, f.completed) for f in run.undone),
         "residue": list(run.residue),
-        "left_alone": list(run.left_alone),
-        "kept": run.kept,
+        **chosen(run, "left_alone kept"),
         "unreachable": unreachable(result),
         "error": error(result.failure) if result.failure else None,
     }

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ipvkit.lab import Lab
 from ipvkit.plan.steps import Plan
-from ipvkit.report.grid import grid
+from ipvkit.report.plain import grid
 
 
 def summaries(labs: Iterable[Lab]) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from ipvkit.report.grid import grid
-from ipvkit.report.plain import chosen, document
+from ipvkit.report.plain import chosen, document, grid
 from ipvkit.verbs.matrix import ENDPOINTS, Cell, Matrix
 
 _ROLES = ("host", "e", "gateway", "neighbour", "far")
@@ -31,8 +30,7 @@ def render(matrix: Matrix, *, colour: bool = False) -> str:
 
 def render_markdown(matrix: Matrix) -> str:
     """Return the table for a page of Markdown."""
-    rows = _rows(matrix.cells, colour=False)
-    table = grid(rows, _HEADERS, tablefmt="github")
+    table = grid(_rows(matrix.cells, colour=False), _HEADERS, tablefmt="github")
     return "\n".join([LEGEND, table, "", *_disagreements(matrix), verdict_line(matrix)]) + "\n"
 
 

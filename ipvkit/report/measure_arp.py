@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from ipvkit.lab import NEIGHBOUR
 from ipvkit.plan.lan import PEER_DEV
-from ipvkit.report.grid import grid, prediction_word
-from ipvkit.report.plain import document
+from ipvkit.report.plain import chosen, document, grid, prediction_word
 from ipvkit.run.engine import Run
 from ipvkit.verbs.measure_arp import ADDRESS, INTERVAL_S, STALE, Measured
 
@@ -50,11 +49,9 @@ def render_json(measured: Measured, run: Run) -> str:
         duration_s=round(run.duration_s, 3),
         address=str(ADDRESS.ip),
         fast=measured.measurement.fast,
-        timers=dict(measured.timers),
-        announced=measured.announced,
+        **chosen(measured, "timers announced"),
         idle_s=measured.measurement.idle_s,
-        idle=measured.idle,
-        answered=measured.answered,
+        **chosen(measured, "idle answered"),
         interval_s=INTERVAL_S,
         predicted_s=bounds.lifetime_s,
         earliest_s=round(bounds.earliest_s, 3),

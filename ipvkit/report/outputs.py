@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ipvkit.core.command import Command, Completed
-from ipvkit.report.grid import grid
-from ipvkit.report.plain import document, json_line, plain
+from ipvkit.report.plain import document, grid, json_line, plain
 
 T = TypeVar("T")
 Rows = Sequence[Sequence[object]]
@@ -64,8 +63,7 @@ def columns(rows: Rows, headers: Sequence[str], needed: int = 1, empty: str = ""
         return empty
     texts = [["" if cell is None else shown(str(cell)) for cell in row] for row in rows]
     kept = [i for i in range(len(headers)) if i < needed or any(row[i] for row in texts)]
-    table = [[row[i] for i in kept] for row in texts]
-    return grid(table, [headers[i] for i in kept]) + "\n"
+    return grid([[row[i] for i in kept] for row in texts], [headers[i] for i in kept]) + "\n"
 
 
 def shown(text: str) -> str:

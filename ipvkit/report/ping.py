@@ -6,10 +6,9 @@ from itertools import groupby
 from ipvkit.report.outputs import Output, columns, not_understood, shown
 from ipvkit.report.plain import plain
 from ipvkit.tools import ping
-from ipvkit.tools.ping import PingReport
 
 
-def _ping(report: PingReport) -> str:
+def _ping(report: ping.PingReport) -> str:
     said: list[Sequence[object]] = []
     for (source, ttl), replies in groupby(sorted(report.replies, key=_answer), _answer):
         seqs = [reply.seq for reply in replies]
@@ -33,7 +32,7 @@ def _complaint(error: ping.PingError) -> tuple[str, str]:
     return (str(error.source or error.name or "ping itself"), error.message)
 
 
-def _ping_line(report: PingReport) -> str:
+def _ping_line(report: ping.PingReport) -> str:
     what = f"ping {report.destination}" if report.destination else "ping"
     if not report.complete:
         got = f": cut off after {len(report.replies)} replies" if report.destination else ": it never began"
@@ -62,4 +61,4 @@ def _ranges(numbers: Iterable[int]) -> str:
     return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
 
 
-PING: Output[PingReport] = Output("ping", _ping, plain)
+PING: Output[ping.PingReport] = Output("ping", _ping, plain)

@@ -1,11 +1,24 @@
-"""Results and errors as JSON."""
+"""Results as tables and as JSON, and the words of a verdict."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ipvkit.core.errors import IpvkitError
+
+
+def grid(rows: Iterable[Iterable[object]], headers: Sequence[str], **options: Any) -> str:  # noqa: ANN401
+    """Return a table in which every cell stands as it is; `options` are tabulate's."""
+    # It takes long to load, and JSON needs none.
+    from tabulate import tabulate
+
+    return tabulate(rows, headers, disable_numparse=True, **options)
+
+
+def prediction_word(held: bool | None) -> str:
+    """Return whether a prediction held, in the words of every report."""
+    return {True: "as predicted", False: "DIFFERS", None: "not run"}[held]
 
 
 def plain(value: object) -> Any:  # noqa: ANN401

@@ -9,11 +9,6 @@ from ipvkit.plan.steps import Plan
 from ipvkit.run.batches import Job
 from ipvkit.run.rollback import Began, Finished, Stopping
 
-MANY = 32
-"""From this number of checks on, their rate is shown instead of each check."""
-
-_EVERY_S = 1.0
-
 
 class _Checks:
     """The number of checks that are done, and their rate."""
@@ -25,14 +20,13 @@ class _Checks:
         self._shown_s = 0.0
 
     def begin(self) -> None:
-        """Start the clock at the first check."""
         if self._began_s is None:
             self._began_s = self._shown_s = time.monotonic()
 
     def add(self, count: int) -> bool:
-        """Add `count` checks that are done; return whether it is time to show the number."""
+        """Add `count` checks that are done; return whether a second has passed, or all are done."""
         self._done += count
-        due = time.monotonic() - self._shown_s >= _EVERY_S or self._done == self.total
+        due = time.monotonic() - self._shown_s >= 1 or self._done == self.total
         if due:
             self._shown_s = time.monotonic()
         return due
@@ -45,10 +39,9 @@ class _Checks:
 
 
 class Progress:
-    """Shows the events of a run; if stderr is closed, the run continues without it."""
+    """Shows the events of a run of plans, if `verbose` also each command; it outlives a closed stderr."""
 
     def __init__(self, *plans: Plan, verbose: bool) -> None:
-        """Show a run of `plans`; `verbose` shows each command as it begins."""
         self._total = sum(1 for plan in plans for _ in plan.steps)
         self._begun = 0
         self._checks = _Checks(sum(step.probe is not None for plan in plans for step in plan.steps))
@@ -107,7 +100,8 @@ class Progress:
                 self._line(str(self._checks))
 
     def _is_one_of_many(self, job: Job) -> bool:
-        return self._checks.total >= MANY and bool(job.probes)
+        """Return whether the rate of the checks is shown instead of each check."""
+        return self._checks.total >= 32 and bool(job.probes)
 
     def _line(self, text: str) -> None:
         if self._gone:

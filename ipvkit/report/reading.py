@@ -1,33 +1,27 @@
 """How the output of each kind of command is read and shown."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from ipvkit.report.outputs import Output
 
 Kind = Literal["ping", "arping", "link", "addr", "route", "neigh", "netns"]
 
 
-class Reader(NamedTuple):
-    """How the output of one kind of command is shown, read as a whole, and read as a stream."""
-
-    output: Output[Any]
-    whole: Callable[[str], Any]
-    stream: Callable[[Iterable[str]], Iterator[Any]]
-
-
-def reader_of(kind: Kind) -> Reader:
-    """Return the reader of `kind`; the parsers of the other tools are not loaded."""
+def reader_of(
+    kind: Kind,
+) -> tuple[Output[Any], Callable[[str], Any], Callable[[Iterable[str]], Iterator[Any]]]:
+    """Return how output of `kind` is shown, read as a whole, and read as a stream; load no other parser."""
     if kind == "ping":
         from ipvkit.report.ping import PING
         from ipvkit.tools import ping
 
-        return Reader(PING, ping.parse_ping, ping.read_ping)
+        return PING, ping.parse_ping, ping.read_ping
     if kind == "arping":
         from ipvkit.report.arping import ARPING
         from ipvkit.tools import arping
 
-        return Reader(ARPING, arping.parse_arping, arping.read_arping)
+        return ARPING, arping.parse_arping, arping.read_arping
     from ipvkit.report import ip as report
     from ipvkit.tools import ip
 
@@ -39,4 +33,4 @@ def reader_of(kind: Kind) -> Reader:
         "netns": (report.NETNS, ip.parse_netns),
     }
     output, whole = readers[kind]
-    return Reader(output, whole, lambda lines: ip.read_outputs(lines, whole))
+    return output, whole, lambda lines: ip.read_outputs(lines, whole)

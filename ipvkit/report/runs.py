@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from ipvkit.host.checks import some
-from ipvkit.report.grid import grid
-from ipvkit.report.plain import chosen, document
+from ipvkit.report.plain import chosen, document, grid
 from ipvkit.run.journal import Record
 
 

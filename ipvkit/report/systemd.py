@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from ipvkit.core.values import netns_name
 from ipvkit.verbs.announce import Announcement
 
-_PLAIN = re.compile(r"[A-Za-z0-9_@/.:=+,-]+")
-
 
 def unit(announcement: Announcement, program: Sequence[str]) -> str:
     """Return the unit in which `program`, the absolute path of ipvkit first, announces without end.
@@ -60,7 +58,7 @@ def _quoted(word: str) -> str:
     >>> _quoted("/opt/my tools/50%/ipvkit")
     '"/opt/my tools/50%%/ipvkit"'
     """
-    if _PLAIN.fullmatch(word):
+    if re.fullmatch(r"[A-Za-z0-9_@/.:=+,-]+", word):
         return word
     escaped = word.replace("\\", "\\\\").replace("%", "%%")
     return f'"{escaped}"'

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from ipvkit.lab import Check, Outcome
-from ipvkit.report.grid import grid, prediction_word
+from ipvkit.report.plain import grid, prediction_word
 from ipvkit.run.verdicts import Result, Verdict
 
 _COLOURS = {"as predicted": "32", "DIFFERS": "1;31", "skipped": "33", "not run": "33"}
 _NARROWEST_REASON = 32
-
 _HEADERS = ("check", "address", "predicted", "observed", "verdict", "reason")
 
 
@@ -18,9 +17,8 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
     parts = []
     for section in result.run.plan.sections:
         verdicts = result.verdicts[section.name]
-        rows = [_row(verdict, colour) for verdict in verdicts]
         if any(_word(verdict) != "not run" for verdict in verdicts):
-            parts += [section.title, _table(rows, width), ""]
+            parts += [section.title, _table([_row(verdict, colour) for verdict in verdicts], width), ""]
     parts += [*_leftovers(result), verdict_line(result)]
     return "\n".join(parts) + "\n"
 
@@ -36,14 +34,10 @@ def _table(rows: list[list[str]], width: int | None) -> str:
     if room < -2:
         others = grid([[row[0], *row[2:-1]] for row in rows], [_HEADERS[0], *_HEADERS[2:-1]])
         reasons = [f"{row[1]}  {row[-1]}" for row in rows]
-    return _with_reasons_below(others, reasons, width)
-
-
-def _with_reasons_below(table: str, reasons: list[str], width: int) -> str:
-    header, rule, *rows = table.splitlines()
+    header, rule, *checks = others.splitlines()
     lines = [header, rule]
-    for row, reason in zip(rows, reasons, strict=True):
-        lines += [row, *wrap(reason, max(width, 40), initial_indent="    ", subsequent_indent="    ")]
+    for check, reason in zip(checks, reasons, strict=True):
+        lines += [check, *wrap(reason, max(width, 40), initial_indent="    ", subsequent_indent="    ")]
     return "\n".join(lines)
 
 
