@@ -13,8 +13,7 @@ from ipvkit.core.errors import UsageError
 from ipvkit.lab import Check, Family, gallery
 from ipvkit.report.explanation import render, render_json
 from ipvkit.targets.kinds import TargetKind
-from ipvkit.verbs.explain import explain as explained
-from ipvkit.verbs.explain import phases_of
+from ipvkit.verbs import explain as verb
 from ipvkit.verbs.lab_file import is_lab, load_lab
 
 
@@ -40,14 +39,14 @@ def explain(
         hint = f"ipvkit explain {shlex.join((destination, lab, source))}"
         raise UsageError("LAB is the last argument", hint)
     described, check = load_lab(lab), Check(source, destination, family=family)
-    explanations = [explained(described, each, check) for each in phases_of(described, phase, check)]
+    explanations = [verb.explain(described, each, check) for each in verb.phases_of(described, phase, check)]
     if not run:
         emit(render_json(described, explanations) if json_ else render(explanations))
         return 0
     # What is only predicted needs none of these.
     from ipvkit.report.progress import Progress
     from ipvkit.targets.choice import KERNELS_AT_ONCE
-    from ipvkit.verbs.kernels import judged
+    from ipvkit.verbs.run_lab import judged
 
     refuse_local(target)
     where = chosen(target)

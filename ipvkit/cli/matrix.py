@@ -19,7 +19,7 @@ from ipvkit.report.progress import Progress
 from ipvkit.targets.choice import KERNELS_AT_ONCE
 from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs import matrix as matrix_
-from ipvkit.verbs.kernels import judged
+from ipvkit.verbs.run_lab import judged
 
 
 def matrix(

@@ -1,7 +1,7 @@
-"""A run of a whole lab: on a parent of this machine, or on a simulated LAN."""
+"""Runs of whole labs: on a parent of this machine, on a simulated LAN, or on several kernels at once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from queue import SimpleQueue
@@ -15,8 +15,8 @@ from ipvkit.plan.resources import Link, Netns
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine, journal
 from ipvkit.run.execution import look, signals_into
-from ipvkit.run.journal import State
 from ipvkit.run.rollback import Listener
+from ipvkit.run.verdicts import Result, judge
 from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.local import Local
 from ipvkit.targets.programs import find_program, require
@@ -31,9 +31,6 @@ Progress = Callable[[Plan], AbstractContextManager[Listener]]
 
 Note = Callable[[str], None]
 """What shows a warning or a note about the machine."""
-
-_MANY = 32
-"""From this number of addresses on, their check is noted: it takes longer."""
 
 
 def on_machine(
@@ -77,6 +74,19 @@ def on_simulated_lan(
         return engine.run(plan, target, show, timeout_s=timeout_s, prober=prober)
 
 
+def judged(
+    plans: Sequence[Plan], target: Sandbox | Uml, show: Listener, *, at_once: int, timeout_s: float
+) -> list[Result]:
+    """Return the results of `plans`, a kernel each; raise MissingRequirement, or the first failure."""
+    require(*{program for plan in plans for program in plan.programs})
+    runs = engine.run_concurrently(plans, target, show, at_once=at_once, timeout_s=timeout_s)
+    results = [judge(run) for run in runs]
+    for failure in (result.failure for result in results):
+        if failure is not None:
+            raise failure
+    return results
+
+
 def _fastest(lab: Lab) -> Prober:
     return "fping" if lab.in_batches and find_program("fping") else "ping"
 
@@ -97,7 +107,8 @@ def _placed(lab: Lab, network: RealNetwork, agent: Agent, note: Note) -> Lab:
     parent = network.parent
     place = partial(on_parent, lab, parent, addresses=network.addresses, neighbour=network.neighbour)
     request = checks.request_of(place(gateway=network.gateway))
-    if (count := len(request.addresses)) >= _MANY:
+    # It takes longer then.
+    if (count := len(request.addresses)) >= 32:
         note(f"check by ARP whether {count} addresses are in use")
     machine = gather(request, agent)
     _note_or_refuse(lab, request, checks.check(request, machine), note)
@@ -112,13 +123,12 @@ def _placed(lab: Lab, network: RealNetwork, agent: Agent, note: Note) -> Lab:
 
 def _note_or_refuse(lab: Lab, request: checks.Request, found: checks.Findings, note: Note) -> None:
     """Note what stops no run; raise UsageError with all findings where one does."""
-    errors = [str(finding) for finding in found.of("error")]
-    others = [f"warning: {finding}" for finding in found.of("warning")]
-    others += [f"note: {finding}" for finding in found.of("info")]
-    if errors:
-        what = "\n  ".join([*errors, *others])
+    marks = {"error": "", "warning": "warning: ", "info": "note: "}
+    lines = [f"{marks[finding.severity]}{finding}" for finding in found.findings]
+    if found.of("error"):
+        what = "\n  ".join(lines)
         raise UsageError(f"lab {lab.name} cannot start on {found.parent}:\n  {what}", _held(request))
-    for line in others:
+    for line in lines:
         note(line)
 
 
@@ -129,6 +139,6 @@ def _held(request: checks.Request) -> str:
         made = [entry.resource for entry in record.entries if isinstance(entry.resource, Netns | Link)]
         held = [str(resource) for resource in made if resource.name in names]
         if held:
-            what = "down" if record.state is State.UP else "cleanup"
+            what = "down" if record.state is journal.State.UP else "cleanup"
             return f"{journal.title(record.lab)} holds {checks.some(held)}: ipvkit {what} {record.lab}"
     return ""
