@@ -17,5 +17,4 @@ def export_script(options: LabOptions) -> None:
     """
     if options.prober == "fping":
         raise UsageError("an exported script pings with ping only", "omit --prober")
-    network = options.network()
-    emit(export.exported(make_plan(network.previewed(options.described()))))
+    emit(export.exported(make_plan(options.network().previewed(options.described()))))

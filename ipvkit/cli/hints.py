@@ -70,8 +70,6 @@ def as_options(words: Sequence[str], command: Any) -> list[str]:  # noqa: ANN401
             named += ["--link", word]
         elif word == "type":
             next(rest, "")
-        elif word not in ("dev", "name"):
-            positional.append(word)
         else:
-            positional.append(next(rest, ""))
+            positional.append(next(rest, "") if word in ("dev", "name") else word)
     return positional + named

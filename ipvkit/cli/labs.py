@@ -57,8 +57,7 @@ def new(
     Edit it as needed: ipvkit labs new --mode l3 > my-lab.yaml
     """
     setting = Setting(mode, flag, strategy=strategy, host_shim=host_shim)
-    lab = new_lab(name, setting, endpoints, ipv6=ipv6, subnet=subnet_of(subnet), checks=checks)
-    emit(dump(lab))
+    emit(dump(new_lab(name, setting, endpoints, ipv6=ipv6, subnet=subnet_of(subnet), checks=checks)))
 
 
 def schema(markdown: Markdown = False) -> None:

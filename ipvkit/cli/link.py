@@ -44,8 +44,7 @@ def add(
     """
     kind = _kind(type_, parent=parent, mode=mode, flag=flag, id=id_, peer=peer, netns=peer_netns)
     try:
-        command = ip.link_add(dev, kind, netns=to_netns, up=up)
-        change(where, f"add {dev}, a link of type {type_}", command)
+        change(where, f"add {dev}, a link of type {type_}", ip.link_add(dev, kind, netns=to_netns, up=up))
     except CommandFailed as problem:
         if type_ == "ipvlan" and "Unknown device type" in problem.stderr:
             problem.hint = f"this kernel has no ipvlan: {ipvlan_hint()}"

@@ -8,14 +8,19 @@ from typer import Argument, Option
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import InterfaceAddress, Mode, address, interface_address, interface_name
 from ipvkit.host.limits import concurrent_pings
-from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup, gallery
+from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup
+from ipvkit.lab.gallery import WALKTHROUGH
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
 from ipvkit.verbs.lab_file import RealNetwork, load_lab, subnet_of
 
 LAB_HELP = "A gallery lab, or the path of a lab file."
+PARENT_HELP = "A network interface of this machine (target local)."
+ENDPOINT_HELP = "With --parent: an endpoint's address. Repeatable."
 SUBNET_HELP = "The subnet of a generated lab. Default: one that is large enough."
 CHECKS_HELP = "The pings of a generated lab. Default: each endpoint the next, others the first."
 GATEWAY_HELP = "With --parent: the gateway. Default: that of the parent's default route."
+NEIGHBOUR_HELP = "With --parent: another host in the subnet."
+SETUP_HELP = "How endpoints are created. Default: as the lab has it."
 PARALLEL_HELP = "Concurrent pings. Default: the lab's, or what this machine can run."
 PROBER_HELP = (
     "One ping for each check, or one fping for each source. Default: fping for many endpoints, if installed."
@@ -30,29 +35,18 @@ Checks = Annotated[str | None, Option(metavar=CHECKS, help=CHECKS_HELP)]
 class LabOptions:
     """The options that describe a lab, and where it is built."""
 
-    lab: Annotated[str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH)] = (
-        None
-    )
-    parent: Annotated[
-        str | None, Option(metavar="DEV", help="A network interface of this machine (target local).")
-    ] = None
-    endpoint: Annotated[
-        list[str] | None,
-        Option(metavar="NAME=ADDRESS/LEN", help="With --parent: an endpoint's address. Repeatable."),
-    ] = None
+    lab: Annotated[str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=WALKTHROUGH)] = None
+    parent: Annotated[str | None, Option(metavar="DEV", help=PARENT_HELP)] = None
+    endpoint: Annotated[list[str] | None, Option(metavar="NAME=ADDRESS/LEN", help=ENDPOINT_HELP)] = None
     gateway: Annotated[str | None, Option(metavar="ADDRESS", help=GATEWAY_HELP)] = None
-    neighbour: Annotated[
-        str | None, Option(metavar="ADDRESS", help="With --parent: another host in the subnet.")
-    ] = None
+    neighbour: Annotated[str | None, Option(metavar="ADDRESS", help=NEIGHBOUR_HELP)] = None
     endpoints: Annotated[
         int | None, Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Generate a lab with N endpoints.")
     ] = None
     mode: Annotated[Mode | None, Option(help="The mode of a generated lab. Default: l2.")] = None
     subnet: Subnet = None
     checks: Checks = None
-    setup: Annotated[Setup | None, Option(help="How endpoints are created. Default: as the lab has it.")] = (
-        None
-    )
+    setup: Annotated[Setup | None, Option(help=SETUP_HELP)] = None
     parallel: Annotated[int | None, Option(min=1, max=MOST_PARALLEL, metavar="N", help=PARALLEL_HELP)] = None
     at_once: Annotated[int | None, Option(min=1, max=MOST_PARALLEL, hidden=True)] = None
     prober: Annotated[Prober | None, Option(help=PROBER_HELP)] = None
@@ -77,7 +71,7 @@ class LabOptions:
         if self.endpoints is not None:
             found = self._generated(self.endpoints)
         elif (self.mode, self.subnet, self.checks) == (None, None, None):
-            found = load_lab(self.lab or gallery.WALKTHROUGH)
+            found = load_lab(self.lab or WALKTHROUGH)
         else:
             raise UsageError("--mode, --subnet and --checks need --endpoints", "give --endpoints N")
         at_once = self.parallel or self.at_once or found.parallel or concurrent_pings()

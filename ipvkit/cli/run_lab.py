@@ -69,7 +69,6 @@ def run_lab(
 
 
 def _print(run: "Run", *, as_json: bool, output: Path | None) -> int:
-    """Print or write the result of `run`; return the exit code."""
     from ipvkit.report import json, table
     from ipvkit.report.files import write
     from ipvkit.run.verdicts import judge

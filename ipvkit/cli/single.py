@@ -13,7 +13,7 @@ from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed
 from ipvkit.report.outputs import Output, command_document, commented
 from ipvkit.targets.kinds import TargetKind
-from ipvkit.verbs.single import TIMEOUT_S, all_printed, execute, execute_on_lan, on_lan, placed
+from ipvkit.verbs.single import TIMEOUT_S, execute, execute_on_lan, on_lan, placed
 
 if TYPE_CHECKING:
     from ipvkit.tools.arping import ArpingReport
@@ -47,10 +47,7 @@ class Where(Action):
 def perform(
     where: Action, commands: Mapping[str, Command], *, timeout_s: float = TIMEOUT_S
 ) -> list[Completed] | None:
-    """Execute `commands`, each under its purpose, one after another; None where they were only shown.
-
-    Raise IpvkitError at the first that fails.
-    """
+    """Execute `commands`, by purpose, in order; None for a preview; raise IpvkitError at a failure."""
     typed = {purpose: placed(where.netns, command) for purpose, command in commands.items()}
     if where.target is TargetKind.LOCAL:
         if not where.dry_run:
@@ -89,14 +86,11 @@ def probed(
     output: Output[P],
     timeout_s: float,
 ) -> P | None:
-    """Return the report of one ping or arping, printed; None for a preview.
-
-    Raise CommandFailed where it printed no summary.
-    """
+    """Return the printed report of a probe; None for a preview; raise CommandFailed without a summary."""
     done = perform(where, {purpose: command}, timeout_s=timeout_s)
     if done is None:
         return None
-    report = parse(all_printed(done[0]))
+    report = parse(done[0].stdout + done[0].stderr)
     if not report.complete:
         last = report.errors[-1] if report.errors else "it ended early"
         failed = f"{command.argv[0]} failed: {getattr(last, 'message', last)}"

@@ -19,7 +19,6 @@ from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingR
 from ipvkit.host.checks import others
 from ipvkit.plan import resources
 from ipvkit.run import execution, journal
-from ipvkit.run.journal import Entry, Journal
 from ipvkit.run.rollback import rollback
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets.agent import Agent, Ended, Target
@@ -27,10 +26,6 @@ from ipvkit.tools import arping, ip, sysctl
 from ipvkit.verbs.single import placed
 
 _SET = "nonlocal-bind"
-_NAMED = re.compile(r"^(\S*/)?arping: ")
-
-SHORTEST_S, LONGEST_S = 0.2, 3600.0
-"""Between two rounds: less floods the network, and every neighbour entry expires within an hour."""
 
 Sysctl = Literal["untouched", "restored", "changed", "failed"]
 """The state of ip_nonlocal_bind: `changed` by another process meanwhile, or `failed` to be restored."""
@@ -41,10 +36,7 @@ Reason = Literal["time", "reader", "error", "SIGINT", "SIGTERM", "SIGHUP"]
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What is announced: `addresses` out of `parent`, every `every_s` seconds, for `for_s` or without end.
-
-    An arping that takes longer than `bound_s` seconds is killed.
-    """
+    """What is announced: `addresses` out of `parent`, every `every_s` seconds, for `for_s` or without end."""
 
     addresses: tuple[IPv4Address, ...]
     parent: str
@@ -53,13 +45,14 @@ class Announcement:
     netns: str | None = None
     by: arping.Implementation = "iputils"
     bound_s: float = 10.0
+    """An arping that takes longer, in seconds, is killed."""
 
     def __post_init__(self) -> None:
-        """Raise UsageError for an address given twice, or times out of range."""
         twice = next((a for a in self.addresses if self.addresses.count(a) > 1), None)
         if twice is not None:
             raise UsageError(f"{twice} is given twice", "name each address once")
-        if not SHORTEST_S <= self.every_s <= LONGEST_S:
+        # Less floods the network, and every neighbour entry expires within an hour.
+        if not 0.2 <= self.every_s <= 3600:
             what = f"{self.every_s:g} s between two rounds is out of range"
             raise UsageError(what, "use 200ms to 1h, such as 3s")
         if self.for_s is not None and self.for_s <= 0:
@@ -124,16 +117,14 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The end: why, after how many rounds and seconds, and the state of the sysctl.
-
-    `value` is the sysctl's value now, None where it was not touched or is unknown.
-    """
+    """The end: why, after how many rounds and seconds, and the state of the sysctl."""
 
     reason: Reason
     rounds: int
     after_s: float
     sysctl: Sysctl = "untouched"
     value: int | None = None
+    """That of the sysctl now; None where it was not touched or is unknown."""
     failure: IpvkitError | None = None
 
     @property
@@ -154,37 +145,32 @@ Listener = Callable[[Event], bool]
 def keep(announcement: Announcement, target: Target, listener: Listener) -> Stopped:
     """Announce until time is up, a signal comes or the reader has gone; restore what was changed.
 
-    Raise MissingRequirement, CommandFailed or UsageError where it cannot start: nothing was changed then,
-    or it has been restored.
+    Raise MissingRequirement, CommandFailed or UsageError where it cannot start; nothing stays changed then.
     """
     inbox = SimpleQueue[Ended | execution.Signal]()
     # What is changed is not cut short by a signal: that is in another inbox.
-    with (
-        execution.signals_into(inbox),
-        Agent(target, SimpleQueue()) as changer,
-        Agent(target, inbox) as agent,
-    ):
+    with execution.signals_into(inbox), Agent(target, SimpleQueue()) as setter, Agent(target, inbox) as agent:
         # A former run that was killed; one that still runs keeps its changes.
         with suppress(UsageError), journal.taken_over(announcement.name) as former:
             if former is not None and not former.elsewhere:
-                rollback(former, changer, lambda _event: None)
-        began = Began(announcement, nonlocal_bind=_prepared(announcement, changer))
+                rollback(former, setter, lambda _event: None)
+        began = Began(announcement, nonlocal_bind=_prepared(announcement, setter))
         rounds = _Rounds(announcement, agent, listener)
         if began.nonlocal_bind:
             with journal.started(announcement.name) as record:
-                stopped = _with_nonlocal_bind(record, rounds, began, changer)
+                stopped = _with_nonlocal_bind(record, rounds, began, setter)
         else:
             stopped = rounds.run(began)
         listener(stopped)
     return stopped
 
 
-def _with_nonlocal_bind(record: Journal, rounds: "_Rounds", began: Began, agent: Agent) -> Stopped:
+def _with_nonlocal_bind(record: journal.Journal, rounds: "_Rounds", began: Began, agent: Agent) -> Stopped:
     """Announce with the sysctl set, and restore it; the undo is on disk before the change."""
     announcement = began.announcement
     resource = resources.Sysctl(NONLOCAL_BIND, 1, announcement.netns)
     purpose = "let arping send from an address that is not the host's own"
-    record.begin([Entry(_SET, purpose, resource, former="0")])
+    record.begin([journal.Entry(_SET, purpose, resource, former="0")])
     stopped = Stopped("error", 0, 0.0)
     try:
         execution.carry_out(agent, announcement.write(1))
@@ -226,8 +212,7 @@ def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
     if {"LOOPBACK", "NOARP"} & set(parent.flags):
         raise UsageError(f"{dev} does no ARP", "use the parent of the endpoint, a link to a network")
     if not parent.up:
-        up = placed(announcement.netns, ip.link_set(dev, up=True))
-        raise MissingRequirement(f"{dev} is down", str(up))
+        raise MissingRequirement(f"{dev} is down", str(placed(announcement.netns, ip.link_set(dev, up=True))))
 
 
 def _restored(stopped: Stopped, announcement: Announcement, agent: Agent) -> Stopped:
@@ -344,7 +329,7 @@ def _complaint(command: Command, completed: Completed) -> str:
         report = arping.parse_arping(completed.stdout + completed.stderr)
     except CommandFailed as problem:
         lines = problem.stderr.splitlines()
-        return _NAMED.sub("", lines[-1]) if lines else problem.message
+        return re.sub(r"^(\S*/)?arping: ", "", lines[-1]) if lines else problem.message
     except MissingRequirement:
         raise
     except IpvkitError as problem:

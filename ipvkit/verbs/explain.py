@@ -18,8 +18,6 @@ from ipvkit.plan.steps import Plan, Step, Steps
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import ip
 
-_BEFORE = "as-it-is"
-
 
 @dataclass(frozen=True, slots=True)
 class Fix:
@@ -37,13 +35,11 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The outcome of `check` in `phase` with empty neighbour tables, and its fixes, the cheapest first.
-
-    `setting` is that of the endpoints on the parent of the check.
-    """
+    """The outcome of `check` in `phase` with empty neighbour tables, and its fixes, the cheapest first."""
 
     phase: Phase
     setting: Setting
+    """That of the endpoints on the parent of the check."""
     check: Check
     prediction: predict.Prediction
     fixes: tuple[Fix, ...]
@@ -68,7 +64,7 @@ def phases_of(lab: Lab, name: str | None, check: Check) -> list[Phase]:
 def explain(lab: Lab, phase: Phase, check: Check) -> Explanation:
     """Return the reason for the outcome of `check` in `phase`; raise InvalidLab for an impossible check."""
     valid = _asking(lab, phase, check)
-    asking = replace(valid, phases=(replace(valid.phases[0], name=_BEFORE),))
+    asking = replace(valid, phases=(replace(valid.phases[0], name="as-it-is"),))
     prediction = _predicted(asking)
     fixes = () if prediction.outcome is Outcome.REACHABLE else tuple(_fixes(asking, check))
     setting = phase.on(lab.parent_of(check).name)
@@ -209,12 +205,11 @@ def _place(command: Command) -> tuple[str, ...]:
 def _renumbered(lab: Lab, parent: str) -> Lab:
     """Return `lab` with the endpoints that are in a subnet of `parent` moved to a separate one."""
     former = lab.parent_called(parent)
-    forms = {4: "10.104.{}.{}/24", 6: "2001:db8:a:{:x}::{}/64"}
+    forms, number = {4: "10.104.{}.{}/24", 6: "2001:db8:a:{:x}::{}/64"}, lab.parents.index(former)
 
     def moved(own: InterfaceAddress, host: int) -> InterfaceAddress:
-        if former.subnet_of(own.ip) is None:
-            return own
-        return ip_interface(forms[own.version].format(lab.parents.index(former), host))
+        is_inside = former.subnet_of(own.ip) is not None
+        return ip_interface(forms[own.version].format(number, host)) if is_inside else own
 
     endpoints = list(lab.endpoints)
     for i, endpoint in enumerate(lab.endpoints):

@@ -78,7 +78,6 @@ class Choice:
     strategy: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise UsageError for an unknown strategy."""
         if self.strategy not in (None, *STRATEGIES):
             raise UsageError(f"unknown strategy {self.strategy!r}", f"choose from {', '.join(STRATEGIES)}")
 
@@ -92,9 +91,8 @@ def settings() -> list[Setting]:
     """Return every setting of the matrix: a strategy only in the modes in which it can work."""
     found = []
     for mode, flag in product(MODES, FLAGS):
-        working = [strategy.name for strategy in strategies.STRATEGIES[1:] if mode in strategy.modes]
         found += [Setting(mode, flag), Setting(mode, flag, host_shim=True)]
-        found += [Setting(mode, flag, strategy=name) for name in working]
+        found += [Setting(mode, flag, strategy=s.name) for s in strategies.STRATEGIES[1:] if mode in s.modes]
     return found
 
 
@@ -112,14 +110,10 @@ def _has(setting: Setting) -> strategies.Strategy:
 
 
 def plans(choice: Choice, count: int) -> list[Plan]:
-    """Return the chosen part of the matrix as plans of about the same length, about `count` of them.
-
-    Raise UsageError where no cell is chosen.
-    """
+    """Return the chosen part as about `count` plans of similar length; raise UsageError where it is empty."""
     chosen = [setting for setting in settings() if choice.has(setting)]
     routed = [setting for setting in chosen if _has(setting).own_subnet]
-    others = [setting for setting in chosen if not _has(setting).own_subnet]
-    others.sort(key=lambda setting: not _has(setting).announces)
+    others = sorted((s for s in chosen if not _has(s).own_subnet), key=lambda s: not _has(s).announces)
     share = max(1, round(count * len(routed) / len(chosen))) if chosen else 1
     parts = [(_OWN_SUBNET, routed[i::share]) for i in range(share)]
     rest = max(1, count - share)

@@ -24,7 +24,6 @@ NEIGHBOURS_ADDRESS = IPv4Address("192.168.104.111")
 INTERVAL_S = 0.1
 """From one ping to the next: the resolution of the measurement."""
 
-LONGEST_IDLE_S = 3600.0
 _WATCH_S, _BESIDES_S = 60, 60.0
 
 SLACK_S = 0.25
@@ -80,8 +79,7 @@ class Measurement:
     idle_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a time above `LONGEST_IDLE_S`."""
-        if self.idle_s > LONGEST_IDLE_S:
+        if self.idle_s > 3600:
             raise UsageError(f"{self.idle_s:g} s is too long to wait", "use at most 1h")
 
     @property
@@ -95,7 +93,6 @@ class Measurement:
         # A link that was just set up drops frames until the kernel sees its carrier, up to a second later.
         carries = replace(ping.ping(NEIGHBOURS_ADDRESS, count=1, interval=1, wait=5), ok=(0,))
         show = ip.at(NEIGHBOUR, ip.neigh_show(PEER_DEV))
-        read = sysctl.get_values([f"{_PREFIX}.{name}" for name in TIMERS])
         link = ip.link_add(ENDPOINT, ip.Ipvlan(PARENT, "l3"), netns=ENDPOINT, up=True)
         asking = ping.ping(address, count=1, interval=1, wait=_WATCH_S)
         sending = sysctl.set_values({NONLOCAL_BIND: 1})
@@ -107,7 +104,7 @@ class Measurement:
             f"add the address of {ENDPOINT}": ip.at(ENDPOINT, ip.addr_add(ADDRESS, ENDPOINT)),
             f"add the default route of {ENDPOINT}": ip.at(ENDPOINT, ip.route_add(ip.RouteTo(dev=ENDPOINT))),
             **(_make_fast() if self.fast else {}),
-            _READ: in_netns(NEIGHBOUR, read),
+            _READ: in_netns(NEIGHBOUR, sysctl.get_values([f"{_PREFIX}.{name}" for name in TIMERS])),
             # It ends when the entry has failed: a packet still waiting for the answer would be its first use.
             f"let the {NEIGHBOUR} ask for {ENDPOINT}, without an answer": in_netns(NEIGHBOUR, asking),
             "let arping send from an address that is not the host's own": sending,

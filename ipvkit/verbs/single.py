@@ -36,7 +36,8 @@ def execute(commands: Iterable[Command], timeout_s: float = TIMEOUT_S) -> list[C
 
 def version(command: Command) -> str:
     """Return what a tool of this machine, which is also that of every target, prints as its version."""
-    return all_printed(execute([command])[0])
+    printed = execute([command])[0]
+    return printed.stdout + printed.stderr
 
 
 def require_iputils(what: str) -> None:
@@ -45,11 +46,6 @@ def require_iputils(what: str) -> None:
 
     if ping.implementation(version(ping.VERSION)) != "iputils":
         raise MissingRequirement(f"{what} need the ping of iputils", "apt install iputils-ping")
-
-
-def all_printed(completed: Completed) -> str:
-    """Return all that a command printed."""
-    return completed.stdout + completed.stderr
 
 
 def on_lan(commands: Mapping[str, Command]) -> "Plan":
