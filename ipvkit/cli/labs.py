@@ -16,6 +16,7 @@ from ipvkit.report.labs import predictions, summaries
 from ipvkit.report.schema import render_json, render_markdown
 from ipvkit.verbs.lab_file import load_lab, subnet_of
 
+Endpoints = Annotated[int, Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Endpoints, test1 to testN.")]
 Markdown = Annotated[bool, Option("--markdown", help="Print Markdown tables of all keys instead.")]
 
 
@@ -45,9 +46,7 @@ def new(
     host_shim: Annotated[
         bool, Option("--host-shim", help="Add one ipvlan interface on the host, to reach its endpoints.")
     ] = False,
-    endpoints: Annotated[
-        int, Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Endpoints, test1 to testN.")
-    ] = 2,
+    endpoints: Endpoints = 2,
     ipv6: Annotated[bool, Option("--ipv6", help="Add IPv6 addresses.")] = False,
     subnet: Subnet = None,
     checks: Checks = None,

@@ -17,6 +17,9 @@ from ipvkit.tools import ip
 LinkType = Literal["ipvlan", "macvlan", "vlan", "veth", "bridge"]
 MacvlanMode = Literal["bridge", "private", "vepa", "passthru"]
 LinkMode = Literal[Mode, MacvlanMode]
+MODE_HELP = "ipvlan: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru."
+CREATE_HELP = "Create it in this namespace; its parent stays."
+MOVE_HELP = "Move it there; it loses its addresses."
 Name = Annotated[str, Argument(metavar="DEV", help="The link's name.")]
 
 
@@ -24,16 +27,12 @@ def add(
     dev: Name,
     parent: Annotated[str | None, Option("--link", metavar="PARENT", help="The parent.")] = None,
     type_: Annotated[LinkType, Option("--type", help="The link type.")] = "ipvlan",
-    mode: Annotated[
-        LinkMode | None, Option(help="ipvlan: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru.")
-    ] = None,
+    mode: Annotated[LinkMode | None, Option(help=MODE_HELP)] = None,
     flag: Annotated[Flag | None, Option(help="ipvlan: traffic between siblings.")] = None,
     id_: Annotated[int | None, Option("--id", min=1, max=4094, metavar="TAG", help="vlan: the tag.")] = None,
     peer: Annotated[str | None, Option(metavar="DEV", help="veth: the peer's name.")] = None,
     peer_netns: Annotated[str | None, Option(metavar="NETNS", help="veth: the peer's namespace.")] = None,
-    to_netns: Annotated[
-        str | None, Option(metavar="NETNS", help="Create it in this namespace; its parent stays.")
-    ] = None,
+    to_netns: Annotated[str | None, Option(metavar="NETNS", help=CREATE_HELP)] = None,
     up: Annotated[bool, Option("--up", help="Also set it up.")] = False,
     *,
     where: Where,
@@ -101,9 +100,7 @@ def list_(
 def set_(
     dev: Name,
     up: Annotated[bool | None, Option("--up/--down", help="Set it up or down.")] = None,
-    to_netns: Annotated[
-        str | None, Option(metavar="NETNS", help="Move it there; it loses its addresses.")
-    ] = None,
+    to_netns: Annotated[str | None, Option(metavar="NETNS", help=MOVE_HELP)] = None,
     master: Annotated[str | None, Option(metavar="DEV", help="Make it a port of this bridge.")] = None,
     name: Annotated[str | None, Option(metavar="NAME", help="Rename it; it has to be down.")] = None,
     mtu: Annotated[int | None, Option(min=68, metavar="BYTES", help="Its MTU.")] = None,

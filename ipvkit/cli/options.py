@@ -16,6 +16,7 @@ from ipvkit.verbs.lab_file import RealNetwork, load_lab, subnet_of
 LAB_HELP = "A gallery lab, or the path of a lab file."
 PARENT_HELP = "A network interface of this machine (target local)."
 ENDPOINT_HELP = "With --parent: an endpoint's address. Repeatable."
+COUNT_HELP = "Generate a lab with N endpoints."
 SUBNET_HELP = "The subnet of a generated lab. Default: one that is large enough."
 CHECKS_HELP = "The pings of a generated lab. Default: each endpoint the next, others the first."
 GATEWAY_HELP = "With --parent: the gateway. Default: that of the parent's default route."
@@ -40,9 +41,7 @@ class LabOptions:
     endpoint: Annotated[list[str] | None, Option(metavar="NAME=ADDRESS/LEN", help=ENDPOINT_HELP)] = None
     gateway: Annotated[str | None, Option(metavar="ADDRESS", help=GATEWAY_HELP)] = None
     neighbour: Annotated[str | None, Option(metavar="ADDRESS", help=NEIGHBOUR_HELP)] = None
-    endpoints: Annotated[
-        int | None, Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Generate a lab with N endpoints.")
-    ] = None
+    endpoints: Annotated[int | None, Option(min=1, max=MOST_ENDPOINTS, metavar="N", help=COUNT_HELP)] = None
     mode: Annotated[Mode | None, Option(help="The mode of a generated lab. Default: l2.")] = None
     subnet: Subnet = None
     checks: Checks = None

@@ -57,14 +57,13 @@ def run_lab(
     from ipvkit.verbs import run_lab as whole
 
     refuse_unwritable(output)
+    prober = options.prober or whole.fastest(described)
     progress, note = partial(Progress, verbose=verbose), partial(print, file=sys.stderr, flush=True)
     if local:
         require_interface(network.parent)
-        run = whole.on_machine(
-            described, network, options.prober, progress, note, keep=keep, timeout_s=timeout
-        )
+        run = whole.on_machine(described, network, prober, progress, note, keep=keep, timeout_s=timeout)
     else:
-        run = whole.on_simulated_lan(described, chosen(target), options.prober, progress, timeout_s=timeout)
+        run = whole.on_simulated_lan(described, chosen(target), prober, progress, timeout_s=timeout)
     return _print(run, as_json=json_, output=output)
 
 

@@ -33,23 +33,20 @@ Note = Callable[[str], None]
 """What shows a warning or a note about the machine."""
 
 
+def fastest(lab: Lab) -> Prober:
+    """Return the prober for `lab`: fping for many endpoints, where it is installed, else ping."""
+    return "fping" if lab.in_batches and find_program("fping") else "ping"
+
+
 def on_machine(
-    lab: Lab,
-    net: RealNetwork,
-    prober: Prober | None,
-    progress: Progress,
-    note: Note,
-    keep: bool,
-    timeout_s: float,
+    lab: Lab, net: RealNetwork, prober: Prober, progress: Progress, note: Note, keep: bool, timeout_s: float
 ) -> engine.Run:
     """Run `lab` on a parent of this machine, with its undo on disk before each command.
 
-    `prober` None is fping for many endpoints, where it is installed, else ping. Pass warnings about the
-    parent to `note`; raise UsageError where the lab cannot start on it. The duration of the run includes the
-    checks of the machine before it.
+    Pass warnings about the parent to `note`; raise UsageError where the lab cannot start on it. The duration
+    of the run includes the checks of the machine before it.
     """
     began = time.monotonic()
-    prober = prober or _fastest(lab)
     Local().check(ipvlan=lab.has_ipvlan)
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox), journal.started(lab.name) as ledger:
@@ -65,10 +62,9 @@ def on_machine(
 
 
 def on_simulated_lan(
-    lab: Lab, target: Sandbox | Uml, prober: Prober | None, progress: Progress, *, timeout_s: float
+    lab: Lab, target: Sandbox | Uml, prober: Prober, progress: Progress, *, timeout_s: float
 ) -> engine.Run:
-    """Run `lab` on a LAN that ends with the run; `prober` as in `on_machine`."""
-    prober = prober or _fastest(lab)
+    """Run `lab` on a LAN that ends with the run."""
     plan = _planned(lab, prober)
     with progress(plan) as show:
         return engine.run(plan, target, show, timeout_s=timeout_s, prober=prober)
@@ -85,10 +81,6 @@ def judged(
         if failure is not None:
             raise failure
     return results
-
-
-def _fastest(lab: Lab) -> Prober:
-    return "fping" if lab.in_batches and find_program("fping") else "ping"
 
 
 def _planned(lab: Lab, prober: Prober) -> Plan:

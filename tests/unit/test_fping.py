@@ -212,6 +212,7 @@ def test_by_default_fping_pings_for_many_endpoints_where_it_is_installed(
     monkeypatch.setattr(run_lab, "find_program", {"fping": found}.__getitem__)
     monkeypatch.setattr(run_lab, "require", lambda *_: None)
     lab = replace(new_lab("many", Setting("l2"), count), setup=setup)
-    run_lab.on_simulated_lan(lab, Uml(), None, lambda _: nullcontext(lambda _: None), timeout_s=1)
+    prober = run_lab.fastest(lab)
+    run_lab.on_simulated_lan(lab, Uml(), prober, lambda _: nullcontext(lambda _: None), timeout_s=1)
     many = setup == "batch" or (setup is None and count == 8)
     assert used == ["fping" if many and installed else "ping"]
