@@ -16,18 +16,10 @@ def choose(kind: TargetKind) -> tuple[Sandbox | Uml, str]:
 
     Raise MissingRequirement where it does not work on this machine.
     """
-    if kind is TargetKind.SANDBOX:
-        sandbox = Sandbox()
-        sandbox.check()
-        return sandbox, ""
-    if kind is TargetKind.UML:
-        uml = Uml()
-        uml.check()
-        return uml, ""
-    return _first_that_works()
-
-
-def _first_that_works() -> tuple[Sandbox | Uml, str]:
+    if kind in (TargetKind.SANDBOX, TargetKind.UML):
+        chosen = Sandbox() if kind is TargetKind.SANDBOX else Uml()
+        chosen.check()
+        return chosen, ""
     reasons = []
     for target in (Sandbox(), Uml()):
         try:

@@ -39,9 +39,8 @@ class Local:
 
     def start(self, script: str, _: Plan | None = None, mailbox: int | None = None) -> Process:
         """Start bash with `script` in a separate session."""
-        file = memory_file(script.encode())
-        files = [file] if mailbox is None else [file, mailbox]
-        try:
+        with memory_file(script.encode()) as file:
+            files = [file] if mailbox is None else [file, mailbox]
             return Process(
                 ["bash", *(f"/proc/self/fd/{each}" for each in files)],
                 passed=(*files, *self._lock),
@@ -49,14 +48,12 @@ class Local:
                 variables={"TMPDIR": "/dev/shm"} if os.access("/dev/shm", os.W_OK) else {},  # noqa: S108
                 at_death=signal.SIGTERM,
             )
-        finally:
-            os.close(file)
 
     def files(self, slot: int) -> tuple[str, str]:
         """Return the paths of two memory files of this process, which end with it, even if it is killed."""
         if len(self._files) <= slot:
             # Two files for each concurrent row can be more than the usual soft limit of 1,024.
-            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         while len(self._files) <= slot:
             self._files.append((os.memfd_create("ipvkit-stdout"), os.memfd_create("ipvkit-stderr")))

@@ -24,7 +24,6 @@ _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 1 << 16
 _STDERR_KEPT = 4000
-_SIGNALS = 65
 
 
 class Process:
@@ -45,23 +44,11 @@ class Process:
 
         Raise MissingRequirement where the program is not installed, CommandFailed where it does not start.
         """
-        for file in passed:
-            os.set_inheritable(file, True)
         stdin, out, err = os.pipe(), os.pipe(), os.pipe()
         theirs, ours = (stdin[0], out[1], err[1]), (stdin[1], out[0], err[0])
         try:
-            self._process = _started(
-                argv,
-                _in=theirs[0],
-                _out=theirs[1],
-                _err=theirs[2],
-                _bg=True,
-                _bg_exc=False,
-                _new_session=True,
-                _tty_out=False,
-                _env={**environment(), **(variables or {})},
-                _pass_fds=set(passed),
-                _preexec_fn=partial(_end_with, os.getpid(), at_death),
+            self._process = _in_background(
+                argv, passed, variables, theirs, at_death, _new_session=True, _tty_out=False
             )
         except BaseException:
             for file in ours:
@@ -128,6 +115,23 @@ def _started(argv: Sequence[str], **options: Any) -> sh.RunningCommand:  # noqa:
         raise CommandFailed(f"{path} could not be started") from None
 
 
+def _in_background(
+    argv: Sequence[str],
+    passed: Collection[int],
+    variables: Mapping[str, str] | None,
+    streams: Sequence[int],
+    at_death: int = signal.SIGKILL,
+    **options: bool,
+) -> sh.RunningCommand:
+    """Start `argv` as Process describes, with stdin, stdout and stderr from `streams`."""
+    for file in passed:
+        os.set_inheritable(file, True)
+    env = {**environment(), **(variables or {})}
+    own = {"_env": env, "_pass_fds": set(passed), "_preexec_fn": partial(_end_with, os.getpid(), at_death)}
+    standard = dict(zip(("_in", "_out", "_err"), streams, strict=True))
+    return _started(argv, _bg=True, _bg_exc=False, **standard, **own, **options)
+
+
 def _end_with(parent: int, at_death: int) -> None:
     """Let the kernel send this process the signal `at_death` when `parent` ends; end now if it has ended."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, at_death)
@@ -137,7 +141,7 @@ def _end_with(parent: int, at_death: int) -> None:
 
 def signed(code: int) -> int:
     """Return a shell's exit code with a death by signal as a negative number."""
-    return 128 - code if 128 < code < 128 + _SIGNALS else code
+    return 128 - code if 128 < code <= 128 + signal.SIGRTMAX else code
 
 
 def output_of(argv: Sequence[str], bound_s: float) -> Completed:
@@ -172,20 +176,10 @@ def in_foreground(argv: Sequence[str], passed: int, variables: Mapping[str, str]
     # A handler, since an ignored signal would stay ignored in the child.
     handlers = {signal.SIGINT: lambda _number, _frame: None, signal.SIGTERM: _end, signal.SIGHUP: _end}
     former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    os.set_inheritable(passed, True)
     try:
         with _terminal_kept(), Path(os.devnull).open("wb") as nowhere:
-            running = _started(
-                argv,
-                _in=sys.stdin.fileno(),
-                _out=sys.stdout.fileno(),
-                _err=nowhere.fileno(),
-                _bg=True,
-                _bg_exc=False,
-                _env={**environment(), **(variables or {})},
-                _pass_fds={passed},
-                _preexec_fn=partial(_end_with, os.getpid(), signal.SIGKILL),
-            )
+            streams = [file.fileno() for file in (sys.stdin, sys.stdout, nowhere)]
+            running = _in_background(argv, [passed], variables, streams)
             try:
                 _wait(running)
             finally:
@@ -195,7 +189,6 @@ def in_foreground(argv: Sequence[str], passed: int, variables: Mapping[str, str]
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-        os.close(passed)
     code = int(running.exit_code)
     return code if code >= 0 else 128 - code
 
@@ -237,9 +230,10 @@ def _terminal_kept() -> Iterator[None]:
         signal.signal(signal.SIGTTOU, former)
 
 
-def memory_file(content: bytes) -> int:
-    """Return the descriptor of a file in memory, without a name, with `content`."""
-    descriptor = os.memfd_create("ipvkit-payload")
-    with os.fdopen(os.dup(descriptor), "wb") as file:
+@contextmanager
+def memory_file(content: bytes) -> Iterator[int]:
+    """Hold the descriptor of a file in memory, without a name, with `content`."""
+    with os.fdopen(os.memfd_create("ipvkit-payload"), "wb") as file:
         file.write(content)
-    return descriptor
+        file.flush()
+        yield file.fileno()

@@ -32,12 +32,9 @@ class Sandbox:
 
     def start(self, script: str, _: Plan | None = None, mailbox: int | None = None) -> Process:
         """Start bash with `script` in new namespaces, with an empty /run and the loopback up."""
-        file = memory_file(f"{_PROLOGUE}{script}".encode())
-        files = [file] if mailbox is None else [file, mailbox]
-        try:
+        with memory_file(f"{_PROLOGUE}{script}".encode()) as file:
+            files = [file] if mailbox is None else [file, mailbox]
             return Process(_bash(*files), passed=files)
-        finally:
-            os.close(file)
 
     def files(self, slot: int) -> tuple[str, str]:
         """Return two paths in /run, which is empty and private."""
@@ -45,8 +42,8 @@ class Sandbox:
 
     def interact(self, script: str) -> int:
         """Run bash with `script` in new namespaces, on this process's terminal, until it ends."""
-        file = memory_file(f"{_PROLOGUE}{script}".encode())
-        return in_foreground(_bash(file), file)
+        with memory_file(f"{_PROLOGUE}{script}".encode()) as file:
+            return in_foreground(_bash(file), file)
 
 
 def _bash(*files: int) -> list[str]:

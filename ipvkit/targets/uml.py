@@ -6,7 +6,7 @@ on memory files, and two serial lines carry requests in and reports out: nothing
 
 import os
 import shlex
-from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -46,7 +46,7 @@ _MODULES = {
 }
 """The modules for the words of a command that creates a link, a qdisc or a filter."""
 
-_COMMON = ("bridge", "ipvlan", "veth")
+_COMMON = {"bridge", "ipvlan", "veth"}
 """The words of nearly every lab."""
 
 _SKIPPED_AT_START = (
@@ -92,15 +92,13 @@ class Guest:
 
 def guest_of(plan: Plan | None) -> Guest:
     """Return what the commands of `plan` need; None is for unknown commands."""
-    if plan is None:
-        return _guest(_COMMON, _ENDPOINTS, on_demand=True)
-    words = {word for part in plan.steps for word in part.command.argv}
-    return _guest(words & _MODULES.keys(), len(plan.lab.endpoints), on_demand=False)
-
-
-def _guest(words: Iterable[str], endpoints: int, *, on_demand: bool) -> Guest:
-    modules = {module for word in words for module in _MODULES[word]}
-    return Guest(tuple(sorted(modules)), _MEMORY_MIB + int(endpoints * _FOR_AN_ENDPOINT_MIB), on_demand)
+    words, endpoints = _COMMON, _ENDPOINTS
+    if plan is not None:
+        words = {word for step in plan.steps for word in step.command.argv}
+        endpoints = len(plan.lab.endpoints)
+    modules = {module for word in words for module in _MODULES.get(word, ())}
+    memory = _MEMORY_MIB + int(endpoints * _FOR_AN_ENDPOINT_MIB)
+    return Guest(tuple(sorted(modules)), memory, on_demand=plan is None)
 
 
 class Uml:
@@ -122,21 +120,14 @@ class Uml:
         guest = guest_of(plan)
         # The terminal echoes the requests to the output of the second line, which is discarded.
         devices = ["con0=null,fd:2", "ssl0=null,fd:1", "ssl1=fd:0,null"]
-        file = _block_device(guest, f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}")
-        files = [file]
         if mailbox is not None:
             # The size of a block device is that of its file when the kernel starts.
             os.truncate(mailbox, MAILBOX_BYTES)
             devices.append(f"ubd1r=/proc/self/fd/{mailbox}")
-            files.append(mailbox)
-        try:
-            return _Kernel(
-                [*_on_one_cpu(), *_kernel(guest, file, *devices)],
-                passed=files,
-                variables={"TMPDIR": _memory_folder(guest.memory_mib)},
-            )
-        finally:
-            os.close(file)
+        variables = {"TMPDIR": _memory_folder(guest.memory_mib)}
+        with _block_device(guest, f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}") as file:
+            passed = [file] if mailbox is None else [file, mailbox]
+            return _Kernel(_kernel(guest, file, *devices), passed=passed, variables=variables)
 
     def files(self, slot: int) -> tuple[str, str]:
         """Return two paths in the guest's /run."""
@@ -148,9 +139,10 @@ class Uml:
         size = os.get_terminal_size()
         console = f"stty rows {size.lines} cols {size.columns} </dev/tty1"
         wrapped = f"exec setsid --ctty --wait bash -c {shlex.quote(f'{console}; {script}')}"
-        file = _block_device(guest, f"({wrapped}) </dev/tty1 >/dev/tty1 2>&1\n")
-        argv = [*_on_one_cpu(), *_kernel(guest, file, "con0=null,null", "con1=fd:0,fd:1")]
-        return in_foreground(argv, file, {"TMPDIR": _memory_folder(guest.memory_mib)})
+        variables = {"TMPDIR": _memory_folder(guest.memory_mib)}
+        with _block_device(guest, f"({wrapped}) </dev/tty1 >/dev/tty1 2>&1\n") as file:
+            argv = _kernel(guest, file, "con0=null,null", "con1=fd:0,fd:1")
+            return in_foreground(argv, file, variables)
 
 
 class _Kernel(Process):
@@ -168,24 +160,24 @@ class _Kernel(Process):
         return b""
 
 
-def _block_device(guest: Guest, payload: str) -> int:
-    """Return a memory file that the guest's first process, bash, reads as a block device."""
-    path = shlex.quote(environment()["PATH"])
-    parts = [
-        _PROLOGUE.replace("SEARCHED", path)
-        .replace("MODULES", str(MODULES))
-        .replace("NEIGHBOURS", str(_NEIGHBOURS)),
-        f"modprobe --all --dirname /run/modules {' '.join(guest.modules)} || exit 3\n",
-        *([_ON_DEMAND] if guest.on_demand else []),
-        payload,
-    ]
-    content = "".join(parts).encode()
+def _block_device(guest: Guest, payload: str) -> AbstractContextManager[int]:
+    """Hold a memory file that the guest's first process, bash, reads as a block device."""
+    prologue = _PROLOGUE.replace("SEARCHED", shlex.quote(environment()["PATH"]))
+    prologue = prologue.replace("MODULES", str(MODULES)).replace("NEIGHBOURS", str(_NEIGHBOURS))
+    modules = f"modprobe --all --dirname /run/modules {' '.join(guest.modules)} || exit 3\n"
+    content = f"{prologue}{modules}{_ON_DEMAND if guest.on_demand else ''}{payload}".encode()
     return memory_file(content.ljust(-(-len(content) // 512) * 512, b"\n"))
 
 
 def _kernel(guest: Guest, file: int, *consoles: str) -> list[str]:
-    """Return the argv of a kernel that runs what is in `file`."""
+    """Return the argv of a kernel that runs what is in `file`, on one CPU with its helper processes.
+
+    They take turns and never run at once; on two CPUs each turn costs a wake-up, and a command in the
+    guest takes more than twice as long. Concurrent kernels are spread over the CPUs.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
     return [
+        *(str(find_program("taskset")), "--cpu-list", str(cpus[next(_STARTED) % len(cpus)])),
         next(path for name in KERNELS if (path := find_program(name))),
         f"mem={guest.memory_mib}M",
         *("rootfstype=hostfs", "rootflags=/", "ro"),
@@ -213,13 +205,3 @@ def _memory_folder(memory: int) -> str:
         f"no folder can hold the memory of a uml kernel ({memory} MiB, not mounted noexec)",
         f"tried {', '.join(folders)}; set TMPDIR to a folder with more space",
     )
-
-
-def _on_one_cpu() -> list[str]:
-    """Return the words that keep the kernel and its helper processes on one CPU.
-
-    They take turns and never run at once; on two CPUs each turn costs a wake-up, and a command in the
-    guest takes more than twice as long. Concurrent kernels are spread over the CPUs.
-    """
-    cpus = sorted(os.sched_getaffinity(0))
-    return [str(find_program("taskset")), "--cpu-list", str(cpus[next(_STARTED) % len(cpus)])]

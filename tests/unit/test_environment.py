@@ -187,10 +187,8 @@ def test_what_is_found_is_what_a_command_of_that_name_starts(program: str) -> No
 def test_a_uml_guest_has_the_same_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = given_away(tmp_path / "folder")
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    descriptor = _block_device(guest_of(None), "")
-    with os.fdopen(descriptor) as file:
-        file.seek(0)
-        first = file.readline()
+    with _block_device(guest_of(None), "") as file:
+        first = Path(f"/proc/self/fd/{file}").read_text().splitlines(keepends=True)[0]
     assert first == f"export PATH={environment()['PATH']} HOME=/run TMPDIR=/run\n"
     assert str(folder) not in first
 
