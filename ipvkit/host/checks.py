@@ -13,31 +13,13 @@ Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """Worst first: an error stops a run, a warning and an info do not."""
 
+# fmt: off
 Code = Literal[
-    "no-link",
-    "link-down",
-    "no-carrier",
-    "loopback",
-    "not-ethernet",
-    "refused",
-    "port",
-    "on-ipvlan",
-    "busy",
-    "flips",
-    "siblings",
-    "name-taken",
-    "netns-taken",
-    "address-taken",
-    "address-answers",
-    "off-subnet",
-    "mtu",
-    "wifi",
-    "rp-filter",
-    "forwarding",
-    "neighbours",
-    "port-security",
-    "not-looked-at",
+    "no-link", "link-down", "no-carrier", "loopback", "not-ethernet", "refused", "port", "on-ipvlan", "busy",
+    "flips", "siblings", "name-taken", "netns-taken", "address-taken", "address-answers", "off-subnet", "mtu",
+    "wifi", "rp-filter", "forwarding", "neighbours", "port-security", "not-looked-at",
 ]
+# fmt: on
 """The kind of a finding, in JSON too."""
 
 
@@ -107,10 +89,9 @@ def _neighbours_of(phase: Phase) -> int:
     """Return how many neighbour entries the checks of `phase` need: one for each peer of each endpoint."""
     if phase.setting.kind == "ipvlan" and phase.setting.mode != "l2":
         return 0
-    pairs = {(check.source, check.destination) for act in phase.acts for check in act.checks}
-    both = pairs | {(destination, source) for source, destination in pairs}
+    ends = [(check.source, check.destination) for act in phase.acts for check in act.checks]
     names = set(phase.endpoints)
-    return sum(holder in names for holder, _ in both)
+    return sum(holder in names for holder, _ in {*ends, *((b, a) for a, b in ends)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +162,6 @@ def can_probe(request: Request, machine: Machine) -> bool:
     )
 
 
-# --- names ----------------------------------------------------------------------------------------------
-
 _RENAME = "choose another name"
 _READDRESS = "choose another address"
 
@@ -213,9 +192,6 @@ def some(words: Iterable[str]) -> str:
     """
     each = list(words)
     return ", ".join(each) if len(each) <= 4 else f"{', '.join(each[:3])} and {len(each) - 3} more"
-
-
-# --- the parent -----------------------------------------------------------------------------------------
 
 
 def _parent(request: Request, machine: Machine) -> Iterator[Finding]:
@@ -262,9 +238,8 @@ def _kind(parent: Link, machine: Machine) -> Iterator[Finding]:
         yield Finding("not-ethernet", "error", what, "use another parent")
     elif parent.kind == "vrf":
         # IFF_NO_RX_HANDLER, drivers/net/vrf.c.
-        yield Finding(
-            "refused", "error", f"{name} is a VRF, and the kernel refuses ipvlan on it", "use a port of it"
-        )
+        what = f"{name} is a VRF, and the kernel refuses ipvlan on it"
+        yield Finding("refused", "error", what, "use a port of it")
     # Of all ports, only that of a VRF can be a parent.
     if parent.master is not None and parent.details.get("info_slave_kind") != "vrf":
         fix = f"use {parent.master} as the parent"
@@ -278,15 +253,9 @@ def _kind(parent: Link, machine: Machine) -> Iterator[Finding]:
         yield Finding("wifi", "info", what, "use ipvlan, which works in each mode")
 
 
-# --- upper devices of the parent --------------------------------------------------------------------------
-
 _IPVLAN = ("ipvlan", "ipvtap")
 _BUSY = ("macvlan", "macvtap", "macsec")
-_TOGETHER = {
-    **dict.fromkeys(_IPVLAN, ("ipvlan",)),
-    "macvlan": ("macvlan",),
-    "macvtap": ("macvlan",),
-}
+_TOGETHER = {**dict.fromkeys(_IPVLAN, ("ipvlan",)), "macvlan": ("macvlan",), "macvtap": ("macvlan",)}
 """Which kinds the kernel allows beside a link of each kind on one parent."""
 
 UPPER_KINDS = (*_IPVLAN, *_BUSY)
@@ -307,12 +276,11 @@ class _Upper:
 
 def _uppers(parent: Link, machine: Machine) -> list[_Upper]:
     """Return the links that use the parent's receive handler, in every namespace."""
-    lower = parent
+    lower: Link | None = parent
     if parent.kind in _IPVLAN:
-        real = machine.link(parent.parent) if parent.parent else None
-        if real is None:
-            return [_Upper(parent, None)]
-        lower = real
+        lower = machine.link(parent.parent) if parent.parent else None
+    if lower is None:
+        return [_Upper(parent, None)]
     here = [_Upper(link, None) for link in machine.links if link.parent == lower.ifname]
     there = [
         _Upper(link, namespace)
@@ -355,9 +323,6 @@ def _upper_devices(request: Request, parent: Link, machine: Machine) -> Iterator
         elif not request.modes:
             fix = f"add others in mode {mode}: another mode or flag changes all of them"
             yield Finding("siblings", "warning", f"{what} in {mode}", fix)
-
-
-# --- addresses ------------------------------------------------------------------------------------------
 
 
 def _addresses(request: Request, parent: Link, machine: Machine) -> Iterator[Finding]:
@@ -427,9 +392,6 @@ def _subnets(request: Request, endpoint: Endpoint, parent: Link) -> Iterator[Fin
             yield Finding("off-subnet", "warning", what, fix)
 
 
-# --- MTU, sysctls and limits of the kernel ------------------------------------------------------------
-
-
 def _mtus(request: Request, parent: Link) -> Iterator[Finding]:
     for endpoint in request.endpoints:
         if endpoint.mtu is not None and parent.mtu is not None and endpoint.mtu > parent.mtu:
@@ -464,60 +426,41 @@ def _sysctl(parent: Link, name: str) -> str:
     return f"net.ipv4.conf.{parent.ifname.replace('.', '/')}.{name}"
 
 
-# --- clouds ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Cloud:
-    """A cloud: the words of its firmware, and how to allow an address there."""
-
-    name: str
-    words: tuple[str, ...]
-    fix: str
-
-
-_CLOUDS = (
-    _Cloud(
-        "OpenStack",
+_CLOUDS = {
+    **dict.fromkeys(
         ("OpenStack Nova", "OpenStack Compute", "OpenTelekomCloud", "SAP CCloud VM", "HUAWEICLOUD"),
-        "openstack port set {pairs} PORT",
+        ("OpenStack", "openstack port set {pairs} PORT"),
     ),
-    _Cloud(
+    "Amazon EC2": (
         "Amazon EC2",
-        ("Amazon EC2",),
         "aws ec2 assign-private-ip-addresses --network-interface-id ENI --private-ip-addresses {addresses}",
     ),
-    _Cloud("Google Cloud", ("Google Compute Engine",), "give the VM's NIC {addresses} as alias IP ranges"),
-    _Cloud(
+    "Google Compute Engine": ("Google Cloud", "give the VM's NIC {addresses} as alias IP ranges"),
+    "7783-7084-3265-9085-8269-3286-77": (
         "Microsoft Azure",
-        ("7783-7084-3265-9085-8269-3286-77",),
         "give the VM's NIC an IP configuration with {addresses}",
     ),
-    _Cloud(
+    "Alibaba Cloud ECS": (
         "Alibaba Cloud",
-        ("Alibaba Cloud ECS",),
         "give the VM's network interface {addresses} as secondary private addresses",
     ),
-    _Cloud(
-        "Oracle Cloud", ("OracleCloud.com",), "give the VM's VNIC {addresses} as secondary private addresses"
-    ),
-)
-"""cloud-init detects them by the same words (its tools/ds-identify)."""
-
-_NOT_ON_A_NIC = ("veth", "dummy")
+    "OracleCloud.com": ("Oracle Cloud", "give the VM's VNIC {addresses} as secondary private addresses"),
+}
+"""Clouds by the words of their firmware, as cloud-init detects them (its tools/ds-identify): name, and how to
+allow an address there."""
 
 
-def _cloud_of(machine: Machine) -> _Cloud | None:
-    words = set(machine.dmi.values())
-    return next((cloud for cloud in _CLOUDS if words.intersection(cloud.words)), None)
+def _cloud_of(machine: Machine) -> tuple[str, str] | None:
+    return next((cloud for word, cloud in _CLOUDS.items() if word in machine.dmi.values()), None)
 
 
 def _cloud(request: Request, parent: Link, machine: Machine) -> Iterator[Finding]:
     cloud = _cloud_of(machine)
-    if cloud is None or parent.kind in _NOT_ON_A_NIC:
+    if cloud is None or parent.kind in ("veth", "dummy"):
         return
+    name, fix = cloud
     addresses = [str(address.ip) for _, address in request.addresses] or ["ADDRESS"]
     pairs = " ".join(f"--allowed-address ip-address={address}" for address in addresses)
-    what = f"{cloud.name} drops packets from addresses that it did not assign, while ARP may work"
-    fix = cloud.fix.format(pairs=pairs, addresses=" ".join(addresses))
+    what = f"{name} drops packets from addresses that it did not assign, while ARP may work"
+    fix = fix.format(pairs=pairs, addresses=" ".join(addresses))
     yield Finding("port-security", "warning", what, fix)

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, IpvkitError
 from ipvkit.run.execution import look
-from ipvkit.targets.agent import Agent
+from ipvkit.targets.agent import Agent, Target
 from ipvkit.targets.local import Local
 from ipvkit.targets.process import output_of
 from ipvkit.targets.programs import PACKAGES, find_program
@@ -16,17 +16,10 @@ from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
 TOOLS = {
-    "ip": ("-V",),
-    "ping": ("-V",),
-    "arping": ("-V",),
-    "sysctl": ("--version",),
-    "bash": ("--version",),
-    "unshare": ("--version",),
-    "linux.uml": ("--version",),
+    **dict.fromkeys(("ip", "ping", "arping"), "-V"),
+    **dict.fromkeys(("sysctl", "bash", "unshare", "linux.uml"), "--version"),
 }
-"""The programs that labs need, with the options that print the version."""
-
-_TIMEOUT_S = 20.0
+"""The programs that labs need, with the option that prints the version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +67,21 @@ class Health:
 
 def examine() -> Health:
     """Return what works here; it starts a sandbox and a uml kernel, and ends them."""
-    targets = (_local(), _payload(Sandbox()), _payload(Uml()))
-    return Health(targets, tuple(_tool(name, words) for name, words in TOOLS.items()))
+    targets = (_health_of(Local()), _health_of(Sandbox()), _health_of(Uml()))
+    return Health(targets, tuple(_tool(name, option) for name, option in TOOLS.items()))
 
 
-def _local() -> TargetHealth:
-    try:
-        Local().check()
-    except IpvkitError as problem:
-        return TargetHealth(Local.kind, False, platform.release(), problem.message, problem.hint)
-    return TargetHealth(Local.kind, True, platform.release(), "", "")
-
-
-def _payload(target: Sandbox | Uml) -> TargetHealth:
+def _health_of(target: Local | Sandbox | Uml) -> TargetHealth:
+    kernel = platform.release() if isinstance(target, Local) else ""
     try:
         target.check()
-        kernel = _kernel_of(target)
+        kernel = kernel or _kernel_of(target)
     except IpvkitError as problem:
-        return TargetHealth(target.kind, False, "", problem.message, problem.hint)
+        return TargetHealth(target.kind, False, kernel, problem.message, problem.hint)
     return TargetHealth(target.kind, True, kernel, "", "")
 
 
-def _kernel_of(target: Sandbox | Uml) -> str:
+def _kernel_of(target: Target) -> str:
     """Return the release of the kernel that a target really starts; raise IpvkitError where none does."""
     with Agent(target, SimpleQueue()) as agent:
         with suppress(CommandFailed):
@@ -105,18 +91,14 @@ def _kernel_of(target: Sandbox | Uml) -> str:
     raise IpvkitError(f"{target.kind} did not start: {agent.complaint or 'it printed nothing'}")
 
 
-def _tool(name: str, words: tuple[str, ...]) -> Tool:
+def _tool(name: str, option: str) -> Tool:
     path = find_program(name)
-    package = PACKAGES[name]
     if path is None:
-        return Tool(name, "", "", package)
-    lines = _answer([path, *words]).strip().splitlines()
-    return Tool(name, path, lines[0].strip() if lines else "", package)
-
-
-def _answer(argv: list[str]) -> str:
+        return Tool(name, "", "", PACKAGES[name])
     try:
-        done = output_of(argv, _TIMEOUT_S)
+        done = output_of([path, option], bound_s=20.0)
+        printed = done.stdout + done.stderr
     except IpvkitError as problem:
-        return problem.message
-    return done.stdout + done.stderr
+        printed = problem.message
+    version, *_ = printed.strip().splitlines() or [""]
+    return Tool(name, path, version.strip(), PACKAGES[name])

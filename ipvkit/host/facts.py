@@ -24,7 +24,9 @@ from ipvkit.tools.ip import Link
 from ipvkit.tools.nsenter import in_net_of
 
 _NETNS = Path("/run/netns")
+_CLASS = Path("/sys/class/net")
 _DMI = Path("/sys/class/dmi/id")
+_MOST_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 _DMI_FIELDS = ("sys_vendor", "product_name", "board_vendor", "chassis_asset_tag")
 _SUDO = 'only root can: sudo "$(command -v ipvkit)" …'
 
@@ -56,7 +58,7 @@ def gather(request: Request, agent: Agent) -> Machine:
         links=ip.parse_addresses(seen["links"].stdout),
         elsewhere=elsewhere,
         namespaces={name: spaces.inside(name) for name in names},
-        wireless=any((_class(request.parent) / name).exists() for name in ("wireless", "phy80211")),
+        wireless=any(Path(_CLASS, request.parent, name).exists() for name in ("wireless", "phy80211")),
         rp_filter=max(_setting(dev, "rp_filter") for dev in ("all", request.parent)),
         forwarding=_setting(request.parent, "forwarding") != 0,
         # Only the initial network namespace has it.
@@ -66,13 +68,6 @@ def gather(request: Request, agent: Agent) -> Machine:
     )
     answers, unasked = _answers(request, machine, agent)
     return replace(machine, answers=answers, unseen=(*machine.unseen, *unasked))
-
-
-_MOST_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
-
-
-def _class(dev: str) -> Path:
-    return Path("/sys/class/net") / dev
 
 
 def _setting(dev: str, name: str) -> int:
@@ -85,9 +80,6 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-
-
-# --- other network namespaces ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +187,7 @@ def _in_nets_of(pids: Sequence[int], command: Command, agent: Agent) -> dict[int
     if not pids or find_program("nsenter") is None:
         return dict.fromkeys(pids, "")
     done = ask(agent, {str(pid): in_net_of(pid, command) for pid in pids})
-    return {int(pid): completed.stdout for pid, completed in done.items()}
+    return {pid: done[str(pid)].stdout for pid in pids}
 
 
 def _missed(namespaces: Sequence[str], hidden: int) -> list[Finding]:
@@ -208,14 +200,11 @@ def _missed(namespaces: Sequence[str], hidden: int) -> list[Finding]:
     return [Finding("not-looked-at", "warning", f"not checked: {', and '.join(missed)}", fix)]
 
 
-# --- addresses in use -----------------------------------------------------------------------------------
-
-
 def _answers(
     request: Request, machine: Machine, agent: Agent
 ) -> tuple[dict[IPv4Address, tuple[str, ...]], tuple[Finding, ...]]:
     """Return the MAC addresses that answered for each address in use, and what could not be asked."""
-    addresses = [address.ip for _, address in request.addresses if isinstance(address.ip, IPv4Address)]
+    addresses = [own.ip for _, own in request.addresses if isinstance(own.ip, IPv4Address)]
     if not addresses or not checks.can_probe(request, machine):
         return {}, ()
     if find_program("arping") is None:
@@ -223,13 +212,9 @@ def _answers(
     try:
         version = ask(agent, {"version": arping.VERSION})["version"]
         by = arping.implementation(version.stdout + version.stderr)
-        commands = {
-            str(address): arping.find_duplicate(address, request.parent, by=by) for address in addresses
-        }
-        reports = {
-            IPv4Address(address): arping.parse_arping(done.stdout + done.stderr)
-            for address, done in ask(agent, commands).items()
-        }
+        commands = {str(own): arping.find_duplicate(own, request.parent, by=by) for own in addresses}
+        done = {IPv4Address(own): one.stdout + one.stderr for own, one in ask(agent, commands).items()}
+        reports = {own: arping.parse_arping(printed) for own, printed in done.items()}
     except Interrupted:
         raise
     except IpvkitError as problem:

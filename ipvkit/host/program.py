@@ -15,9 +15,8 @@ def closed_folder() -> Path | None:
     """Return a folder above ipvkit that root without its capabilities cannot enter, if there is one."""
     program = Path(words()[0])
     paths = (program, program.resolve(), Path(__file__).resolve())
-    return next((folder for path in paths for folder in path.parents if _is_closed(folder)), None)
-
-
-def _is_closed(folder: Path) -> bool:
-    found = folder.stat()
-    return found.st_uid != 0 and not found.st_mode & stat.S_IXOTH
+    for folder in (folder for path in paths for folder in path.parents):
+        found = folder.stat()
+        if found.st_uid != 0 and not found.st_mode & stat.S_IXOTH:
+            return folder
+    return None

@@ -100,8 +100,6 @@ def undo_of(resource: Resource, former: str = "") -> Command:
             return resource
 
 
-# --- on a machine ---------------------------------------------------------------------------------------
-
 NETNS, LINKS, ROUTES, PROXIES, PERMANENT = "netns", "links", "routes", "proxies", "permanent"
 _INSIDE = "in "
 """The view of a namespace is called this and its name."""
@@ -283,9 +281,6 @@ def _state_of_link(link: Link, seen: Observation, ifindex: int | None) -> Findin
 
 def _differ(mark: int | None, now: int | None) -> bool:
     return None not in (mark, now) and mark != now
-
-
-# --- as JSON -------------------------------------------------------------------------------------------
 
 
 def written(resource: Resource) -> dict[str, Any]:
