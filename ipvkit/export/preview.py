@@ -16,7 +16,7 @@ def preview(plan: Plan) -> str:
         lines += [f"# skipped: ping {probe.check}: {probe.skipped}" for probe in section.skipped]
     lines += ["", "# ==== undo, in reverse ===="]
     for undo in (step.undo for step in plan.undos if step.undo is not None):
-        command = undo.completed(undo.typical)
+        command = undo.command(undo.typical)
         lines += [f"# {what_it_does(command)}", str(command)]
     return "\n".join(lines) + "\n"
 

@@ -159,7 +159,7 @@ class _Script:
             lines = [f"{behind} {why}"] if len(behind) + len(why) < _WIDTH else [why, line]
             if undo := self.undos.get(step.id):
                 former = f'"${self.former[undo.reads]}"' if undo.reads else ""
-                lines.insert(-1, f"undo {_line(undo.command)}{former}")
+                lines.insert(-1, f"undo {_line(undo.command())}{former}")
             if probe := step.probe:
                 # What the kernel answered is compared with what was predicted.
                 refused = [str(code) for code in step.command.ok if code not in (0, 2)]

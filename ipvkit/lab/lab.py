@@ -143,11 +143,6 @@ class Lab:
         """Return the names of the switch's ports for `role`, one for each hardware parent."""
         return [role if position == 0 else f"{role}{position}" for position in range(len(self.hardware))]
 
-    def metric_of(self, parent: Parent) -> int | None:
-        """Return the metric of default routes via `parent`; the first parent has the best, without one."""
-        position = self.parents.index(parent)
-        return 100 + position if position else None
-
     def mac_of(self, parent: Parent) -> str | None:
         """Return the MAC address that `parent` is given, where a phase has to know it; None elsewhere."""
         names = {parent.name, *(p.name for p in self.parents if p.link == parent.name)}

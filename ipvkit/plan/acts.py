@@ -5,23 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Address
-from ipvkit.lab import (
-    HOST,
-    PING_INTERVAL_S,
-    PING_WAIT_S,
-    SWITCH,
-    Act,
-    AddAddress,
-    AddLink,
-    Change,
-    Check,
-    DeleteLink,
-    Endpoint,
-    Lab,
-    Phase,
-    SetMode,
-    SetMtu,
-)
+from ipvkit.lab import HOST, PING_INTERVAL_S, PING_WAIT_S, SWITCH, Act, Check, Endpoint, Lab, Phase, parts
 from ipvkit.plan.additions import read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
@@ -123,36 +107,36 @@ class Acts:
             steps.add("drop all other IPv4 there, as the port security of a cloud does", drop)
         steps.end_stage()
 
-    def _try(self, asked: Asked, change: Change) -> None:
+    def _try(self, asked: Asked, change: parts.Change) -> None:
         # 1: the link does not exist, 2: the kernel refuses (iproute2's main()).
-        ok = (0, 1) if isinstance(change, DeleteLink) else (0, 2)
+        ok = (0, 1) if isinstance(change, parts.DeleteLink) else (0, 2)
         undo = None
-        if isinstance(change, AddLink):
+        if isinstance(change, parts.AddLink):
             undo = Undo(Link(change.name, change.kind), f"delete {change.name}")
         id = self.steps.add(
             f"try to {asked.check}",
             replace(self._command_of(change), ok=ok),
             undo=undo,
-            cancels_undo_of=self.links.pop(change.name, ()) if isinstance(change, DeleteLink) else (),
+            cancels_undo_of=self.links.pop(change.name, ()) if isinstance(change, parts.DeleteLink) else (),
             probe=_probe(asked),
         )
-        if isinstance(change, AddLink):
+        if isinstance(change, parts.AddLink):
             self.links[change.name] = (*self.links.get(change.name, ()), id)
         self.steps.end_stage()
 
-    def _command_of(self, change: Change) -> Command:
+    def _command_of(self, change: parts.Change) -> Command:
         match change:
-            case AddAddress(address, name):
+            case parts.AddAddress(address, name):
                 return in_netns(self.lab.netns(name), give(address, name))
-            case AddLink(name, "macvlan", parent):
+            case parts.AddLink(name, "macvlan", parent):
                 return ip.link_add(name, ip.Macvlan(parent))
-            case AddLink(name, _, parent, mode, flag):
+            case parts.AddLink(name, _, parent, mode, flag):
                 return ip.link_add(name, ip.Ipvlan(parent, mode, flag))
-            case DeleteLink(name):
+            case parts.DeleteLink(name):
                 return ip.link_delete(name)
-            case SetMode(name, mode):
+            case parts.SetMode(name, mode):
                 return in_netns(self.lab.netns(name), ip.link_set(name, mode=mode))
-            case SetMtu(name, mtu):
+            case parts.SetMtu(name, mtu):
                 netns = self.lab.netns(name) if self.lab.is_endpoint(name) else None
                 return in_netns(netns, ip.link_set(name, mtu=mtu))
 

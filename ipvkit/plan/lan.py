@@ -120,8 +120,10 @@ def _bring_lo_up(netns: str, steps: Steps) -> None:
 
 def to_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
     """Return the default routes via the gateways on `parent`, if they lead somewhere, out of `dev`."""
+    position = lab.parents.index(parent)
+    metric = 100 + position if position else None  # The first parent has the best, without one.
     gateways = parent.gateways if lab.routed else ()
-    return [ip.RouteTo(via=gateway, dev=dev, metric=lab.metric_of(parent)) for gateway in gateways]
+    return [ip.RouteTo(via=gateway, dev=dev, metric=metric) for gateway in gateways]
 
 
 def give(own: InterfaceAddress, dev: str) -> Command:

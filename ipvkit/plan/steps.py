@@ -21,14 +21,9 @@ class Undo:
     reads: str = ""
     typical: str = ""
 
-    @property
-    def command(self) -> Command:
-        """The command of the undo, without what is read."""
-        return undo_of(self.resource)
-
-    def completed(self, output: str) -> Command:
-        """Return the command with the `output` of what is read."""
-        return undo_of(self.resource, output.strip())
+    def command(self, former: str = "") -> Command:
+        """Return the command of the undo, with a sysctl's `former` value as it was printed."""
+        return undo_of(self.resource, former.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +134,7 @@ class Steps:
         id = f"{self.section}.{self._count}"
         self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe))
         if at_end and undo is not None:
-            self._at_end[-1].append((undo.purpose, undo.command, (id,)))
+            self._at_end[-1].append((undo.purpose, undo.command(), (id,)))
         return id
 
     def at_end(self, purpose: str, command: Command) -> None:

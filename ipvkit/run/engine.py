@@ -12,21 +12,12 @@ from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, UsageErr
 from ipvkit.lab import Prober
 from ipvkit.plan.resources import ResourceState, is_new, is_number, observe, state_of
 from ipvkit.plan.steps import Plan, Step, Undo
+from ipvkit.run import execution
 from ipvkit.run.batches import Job, jobs_of
-from ipvkit.run.execution import (
-    BOUND_S,
-    Signal,
-    how_it_ended,
-    interrupted,
-    is_quick,
-    next_of,
-    require_for,
-    signals_into,
-    start,
-)
+from ipvkit.run.execution import BOUND_S, Signal, interrupted, is_quick, next_of
 from ipvkit.run.journal import Entry, Journal
 from ipvkit.run.leftovers import NOT_KNOWN, Snapshot, leftovers, look_at, snapshot_of, views_of, words_of
-from ipvkit.run.rollback import Began, Finished, Listener, Rollback, Stopping, rollback
+from ipvkit.run.rollback import Began, Finished, Listener, Rollback, Stopping
 from ipvkit.targets.agent import KILLED, Agent, Ended, Inbox, Target
 from ipvkit.targets.process import ENDED
 from ipvkit.tools.ip import failed_lines
@@ -80,7 +71,7 @@ def run(
     result = Run(plan, target.kind, jobs=jobs_of(plan, prober))
     inbox, journal = inbox or SimpleQueue(), journal or Journal()
     started = time.monotonic()
-    with signals_into(inbox), Agent(target, inbox, plan) as agent:
+    with execution.signals_into(inbox), Agent(target, inbox, plan) as agent:
         _Engine(result, agent, listener, started + timeout_s, journal).run(keep=keep)
     result.duration_s = time.monotonic() - started
     return result
@@ -104,7 +95,7 @@ def run_concurrently(
         with lock:
             listener(event)
 
-    with signals_into(news), ThreadPoolExecutor(at_once) as pool:
+    with execution.signals_into(news), ThreadPoolExecutor(at_once) as pool:
         running = [
             pool.submit(run, plan, target, report, timeout_s=timeout_s, inbox=inbox, prober=prober)
             for plan, inbox in zip(plans, inboxes, strict=True)
@@ -166,7 +157,8 @@ class _Engine:
             if result.failure is not None:
                 result.failure.hint = result.failure.hint.replace(_UNDONE, ENDED)
             return
-        done = rollback(self.journal, self.agent, self.listener, self.views)
+        done = Rollback(self.journal, self.agent, self.listener, self.views)
+        done.run()
         result.undone, result.left_alone = done.undone, tuple(done.alone.values())
         if done.failure is not None:
             self._kill()
@@ -210,7 +202,7 @@ class _Engine:
             raise self._stopped(news, ())
         if not stage:
             return
-        require_for(job.command for job in stage)
+        execution.require_for(job.command for job in stage)
         self.journal.begin([self._entry(s, s.undo) for job in stage for s in job.steps if s.undo is not None])
         started: set[str] = set()
         try:
@@ -228,7 +220,7 @@ class _Engine:
         waiting = dict(jobs)
         failure: IpvkitError | None = None
         deadline = self.deadline
-        start(self.agent, {id: job.command for id, job in jobs.items()})
+        execution.start(self.agent, {id: job.command for id, job in jobs.items()})
         started.update(jobs)
         for job in (job for job in jobs.values() if not is_quick(job.command)):
             self.listener(Began(job))
@@ -285,7 +277,7 @@ class _Engine:
         failed = failed_lines(completed.stderr)
         if len(job.steps) > 1 and failed and failed[0].line <= len(job.steps):
             at, output = job.steps[failed[0].line - 1], failed[0].error
-        message = f"{at.id}, {at.purpose}, {how_it_ended(completed)}"
+        message = f"{at.id}, {at.purpose}, {execution.how_it_ended(completed)}"
         return CommandFailed(message, _UNDONE, command=str(job.command), stderr=output)
 
     def _entry(self, step: Step, undo: Undo) -> Entry:

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count, islice
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -75,11 +75,10 @@ def require_for(commands: Iterable[Command]) -> None:
 
 def next_of(inbox: Inbox, deadline: float) -> Ended | Signal | None:
     """Return what comes next into `inbox`, or None when the `deadline` (time.monotonic()) is over."""
-    try:
+    with suppress(Empty):
         news: Ended | Signal = inbox.get(timeout=max(0.0, deadline - time.monotonic()))
-    except Empty:
-        return None
-    return news
+        return news
+    return None
 
 
 def ask(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import Interrupted, IpvkitError
@@ -50,41 +50,32 @@ def look_for(what: Collection[Resource], agent: Agent, on_signal: OnSignal | Non
     return resources.observe(what, seen, mark_of_netns)
 
 
-def rollback(
-    journal: Journal, agent: Agent, listener: Listener, also: Mapping[str, Command] | None = None
-) -> "Rollback":
-    """Undo what is in `journal`; report signals in the agent's inbox, and continue.
-
-    The views `also` run in the last look as well. On an ephemeral target there is no first look: the last
-    one shows the leftovers.
-    """
-    done = Rollback(journal, agent, listener, also or {})
-    done.run()
-    return done
-
-
+@dataclass(slots=True)
 class Rollback:
     """The undo of a journal: the undos that ran, a line for each leftover, why a resource was left `alone`.
 
     Leftovers (`left`) stay in the journal. What was left alone belongs to another user now, and does not.
-    `seen` is the output of the views `also`, or empty, and `unseen` why. `failure` is why an ephemeral target
-    ended too early.
+    The views `also` run in the last look as well: `seen` is their output, or empty, and `unseen` why.
+    `failure` is why an ephemeral target ended too early.
     """
 
-    def __init__(
-        self, journal: Journal, agent: Agent, listener: Listener, also: Mapping[str, Command]
-    ) -> None:
-        self.journal, self.agent, self.listener, self.also = journal, agent, listener, also
-        self.undone: list[Finished] = []
-        self.left: list[str] = []
-        self.alone: dict[str, str] = {}
-        self.seen: dict[str, Completed] = {}
-        self.unseen = ""
-        self.failure: IpvkitError | None = None
-        self._tried: dict[str, Completed] = {}
+    journal: Journal
+    agent: Agent
+    listener: Listener
+    also: Mapping[str, Command] = field(default_factory=dict)
+    undone: list[Finished] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    alone: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, Completed] = field(default_factory=dict)
+    unseen: str = ""
+    failure: IpvkitError | None = None
+    _tried: dict[str, Completed] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Undo what is in the journal."""
+        """Undo what is in the journal; report signals in the agent's inbox, and continue.
+
+        On an ephemeral target there is no first look: the last one shows the leftovers.
+        """
         entries = list(reversed(self.journal.entries.values()))
         certain = [entry for entry in entries if entry.certain]
         if self.agent.target.ephemeral:

@@ -19,7 +19,7 @@ from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingR
 from ipvkit.host.checks import others
 from ipvkit.plan import resources
 from ipvkit.run import execution, journal
-from ipvkit.run.rollback import rollback
+from ipvkit.run.rollback import Rollback
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets.agent import Agent, Ended, Target
 from ipvkit.tools import arping, ip, sysctl
@@ -153,7 +153,7 @@ def keep(announcement: Announcement, target: Target, listener: Listener) -> Stop
         # A former run that was killed; one that still runs keeps its changes.
         with suppress(UsageError), journal.taken_over(announcement.name) as former:
             if former is not None and not former.elsewhere:
-                rollback(former, setter, lambda _event: None)
+                Rollback(former, setter, lambda _event: None).run()
         began = Began(announcement, nonlocal_bind=_prepared(announcement, setter))
         rounds = _Rounds(announcement, agent, listener)
         if began.nonlocal_bind:

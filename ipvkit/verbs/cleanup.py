@@ -7,7 +7,7 @@ from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.plan.resources import ResourceState
 from ipvkit.run.execution import signals_into
 from ipvkit.run.journal import Journal
-from ipvkit.run.rollback import Listener, look_for, rollback
+from ipvkit.run.rollback import Listener, Rollback, look_for
 from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.local import Local
 
@@ -38,7 +38,8 @@ def undo(found: Journal, show: Listener) -> list[str]:
     Local().check(ipvlan=False)
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox), Agent(Local(found.file), inbox) as agent:
-        undone = rollback(found, agent, show)
+        undone = Rollback(found, agent, show)
+        undone.run()
     if undone.left:
         hint = f"fix that, then type again: ipvkit {'down' if found.kept else 'cleanup'} {found.lab}"
         raise CommandFailed(f"{found.title}: cleanup incomplete", hint, stderr="\n".join(undone.left))

@@ -148,7 +148,7 @@ def test_a_whole_run_leaves_exactly_the_plans_undo_list(lab: Lab) -> None:
 def test_the_undo_list_takes_every_namespace_away_that_was_made_and_no_other(lab: Lab) -> None:
     plan = make_plan(lab)
     made = [step.command.argv[-1] for step in plan.steps if step.command.argv[:3] == ("ip", "netns", "add")]
-    undone = [step.undo.command.argv for step in plan.undos if step.undo is not None]
+    undone = [step.undo.command().argv for step in plan.undos if step.undo is not None]
     deleted = [argv[-1] for argv in undone if argv[:3] == ("ip", "netns", "del")]
     assert sorted(deleted) == sorted(made)
     assert len(set(made)) == len(made)
@@ -169,7 +169,7 @@ def test_after_any_stage_the_undo_leaves_the_machine_as_it_was(lab: Lab) -> None
         undone = copy.deepcopy(machine)
         for step in reversed(left):
             assert step.undo is not None
-            command = step.undo.completed(read.get(step.undo.reads, ""))
+            command = step.undo.command(read.get(step.undo.reads, ""))
             assert undone.run(command) == (0, ""), str(command)
         assert undone.state == before
 
@@ -373,7 +373,7 @@ def test_every_lab_of_the_gallery_can_be_planned_on_a_real_parent_or_says_why_no
 @given(labs_on_a_parent())
 def test_a_parent_of_somebody_else_is_never_made_or_deleted(lab: Lab) -> None:
     plan = make_plan(lab)
-    undos = [step.undo.command for step in plan.steps if step.undo is not None]
+    undos = [step.undo.command() for step in plan.steps if step.undo is not None]
     for command in (*(step.command for step in plan.steps), *undos):
         assert ("", lab.parent) not in named(Step("", "", command))
 
@@ -412,8 +412,8 @@ def test_arping_gets_what_it_needs_once_and_gives_it_back() -> None:
     assert lines.index(writes[1]) < lines.index("arping -c 1 -U -I eth0 192.168.104.211")
     undo = plan.undos[0].undo
     assert undo is not None
-    assert str(undo.completed("0\n")) == "sysctl -w net.ipv4.ip_nonlocal_bind=0"
-    assert str(undo.completed("1\n")) == "sysctl -w net.ipv4.ip_nonlocal_bind=1"
+    assert str(undo.command("0\n")) == "sysctl -w net.ipv4.ip_nonlocal_bind=0"
+    assert str(undo.command("1\n")) == "sysctl -w net.ipv4.ip_nonlocal_bind=1"
 
 
 def test_on_a_real_parent_the_walkthrough_skips_what_only_a_peer_could_do() -> None:
@@ -449,4 +449,4 @@ def test_the_programs_of_a_plan_are_those_that_its_commands_start() -> None:
 
 def test_an_undo_is_completed_by_what_was_read_without_its_line_end() -> None:
     undo = Undo(Sysctl("a.b", 1), reads="x.1")
-    assert undo.completed(" 7\n").argv == ("sysctl", "-w", "a.b=7")
+    assert undo.command(" 7\n").argv == ("sysctl", "-w", "a.b=7")

@@ -402,7 +402,7 @@ def results() -> Sequence[Result]:
     assert step.undo is not None
     left.undone = [
         Finished(
-            Job(step.id, step.purpose, step.undo.completed("0")), Completed(1, "", "no", 0.1), undoing=True
+            Job(step.id, step.purpose, step.undo.command("0")), Completed(1, "", "no", 0.1), undoing=True
         )
     ]
     kept = as_predicted(walkthrough())

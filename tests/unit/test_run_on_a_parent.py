@@ -239,7 +239,7 @@ def test_output_that_cannot_be_written_is_told_before_anything_is_run(
 
 
 def undo_lines() -> list[str]:
-    return [str(step.undo.completed(step.undo.typical)) for step in plan().undos if step.undo is not None]
+    return [str(step.undo.command(step.undo.typical)) for step in plan().undos if step.undo is not None]
 
 
 def test_keep_undoes_nothing_and_tells_how_to(

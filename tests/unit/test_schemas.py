@@ -167,7 +167,7 @@ def a_run(plan: Plan, **changed: Any) -> dict[str, Any]:
     run = as_predicted(plan)
     run.undone = [
         Finished(
-            Job(step.id, step.purpose, step.undo.completed("0\n")), Completed(0, "", "", 0.02), undoing=True
+            Job(step.id, step.purpose, step.undo.command("0\n")), Completed(0, "", "", 0.02), undoing=True
         )
         for step in plan.undos
         if step.undo is not None

@@ -64,7 +64,7 @@ def typed(plan: Plan) -> list[str]:
 def test_a_preview_is_the_commands_of_the_plan_in_order_among_comments(lab: Lab) -> None:
     plan = make_plan(lab)
     shown = [line for line in preview(plan).splitlines() if line and not line.startswith("#")]
-    undos = [str(s.undo.completed(s.undo.typical)) for s in plan.undos if s.undo is not None]
+    undos = [str(s.undo.command(s.undo.typical)) for s in plan.undos if s.undo is not None]
     assert shown == [*(str(step.command) for step in plan.steps), *undos]
 
 
@@ -179,7 +179,7 @@ def test_each_undo_stands_just_above_what_it_undoes(lab: Lab) -> None:
     for (above, below), step in zip(undos, meant, strict=True):
         assert step.undo is not None
         former = re.sub(r'"\$former\d*"', "", above)
-        assert shlex.split(former) == ["undo", *step.undo.command.argv]
+        assert shlex.split(former) == ["undo", *step.undo.command().argv]
         assert (former != above) == bool(step.undo.reads)
         assert below.startswith(str(step.command))
 

@@ -625,7 +625,7 @@ def meant(plan: Plan) -> Counter[tuple[str, ...]]:
             else:
                 commands["check", str(n), *words] += 1
     if not plan.lab.simulated:
-        undos = (step.undo.command.argv for step in plan.steps if step.undo is not None)
+        undos = (step.undo.command().argv for step in plan.steps if step.undo is not None)
         commands.update(("undo", *argv) for argv in undos)
     return commands
 

@@ -37,7 +37,7 @@ def all_commands(lab: Lab) -> Iterator[tuple[str, ...]]:
     for step in plan.steps:
         yield step.command.argv
         if step.undo is not None:
-            yield step.undo.completed(step.undo.typical).argv
+            yield step.undo.command(step.undo.typical).argv
 
 
 def programs_in(words: tuple[str, ...]) -> Iterator[str]:

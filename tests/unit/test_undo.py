@@ -24,7 +24,7 @@ from ipvkit.plan.resources import Link, Netns, Sysctl
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine, journal
 from ipvkit.run.journal import Entry, Journal, started, taken_over
-from ipvkit.run.rollback import Finished, Rollback, rollback
+from ipvkit.run.rollback import Finished, Rollback
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets.agent import Agent
 from scripted import Scripted
@@ -187,7 +187,8 @@ def silent(_: object) -> None:
 def undone(ledger: Journal, machine: Machine) -> tuple[Rollback, list[str]]:
     """Take back what `ledger` holds; return what came of it and the lines that were run."""
     with Agent(machine.target, SimpleQueue()) as agent:
-        taken = rollback(ledger, agent, silent)
+        taken = Rollback(ledger, agent, silent)
+        taken.run()
     return taken, [str(finished.job.command) for finished in taken.undone]
 
 
