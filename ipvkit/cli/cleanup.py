@@ -57,7 +57,7 @@ def _undo_each(labs: list[str], *, dry_run: bool, kept: bool) -> int:
                     continue
                 for why in undo(found, _show):
                     print(f"kept, because it was changed since: {why}", file=sys.stderr)
-                emit(f"{found.title}: undone\n")
+                emit(f"{journal.title(lab)}: undone\n")
         except IpvkitError as problem:
             print(problem, file=sys.stderr)
             code = max(code, problem.exit_code)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ipvkit.core.values import Address, InterfaceAddress
 from ipvkit.lab import AddLink, Endpoint, Lab, Phase, SetMode, Setting
+from ipvkit.tools import sysctl
 from ipvkit.tools.ip import Link
 
 Severity = Literal["error", "warning", "info"]
@@ -72,15 +73,14 @@ class Request:
 def request_of(lab: Lab) -> Request:
     """Return what `lab` creates on its parent."""
     settings = tuple(phase.setting for phase in lab.phases)
-    changes = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
-    links = [change.name for change in changes if isinstance(change, AddLink)]
+    tries = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
+    links = [change.name for change in tries if isinstance(change, AddLink)]
     if any(setting.host_shim for setting in settings):
         links.append(lab.shim_on(lab.parents[0]))
-    attempted = tuple(
-        Setting(change.mode or "l3")
-        for change in changes
-        if isinstance(change, SetMode) or (isinstance(change, AddLink) and change.kind == "ipvlan")
-    )
+    modes = [
+        c.mode for c in tries if isinstance(c, SetMode) or (isinstance(c, AddLink) and c.kind == "ipvlan")
+    ]
+    attempted = tuple(Setting(mode or "l3") for mode in modes)
     neighbours = max(map(_neighbours_of, lab.phases), default=0)
     return Request(lab.parent, settings, lab.endpoints, tuple(links), attempted, neighbours)
 
@@ -154,12 +154,9 @@ def check(request: Request, machine: Machine) -> Findings:
 def can_probe(request: Request, machine: Machine) -> bool:
     """Return whether the parent can send ARP probes: it is up and has an IPv4 address."""
     parent = machine.link(request.parent)
-    return (
-        parent is not None
-        and parent.up
-        and not {"LOOPBACK", "NO-CARRIER", "NOARP"} & set(parent.flags)
-        and bool(parent.ipv4)
-    )
+    if parent is None or not parent.up or {"LOOPBACK", "NO-CARRIER", "NOARP"} & set(parent.flags):
+        return False
+    return bool(parent.ipv4)
 
 
 _RENAME = "choose another name"
@@ -282,12 +279,8 @@ def _uppers(parent: Link, machine: Machine) -> list[_Upper]:
     if lower is None:
         return [_Upper(parent, None)]
     here = [_Upper(link, None) for link in machine.links if link.parent == lower.ifname]
-    there = [
-        _Upper(link, namespace)
-        for namespace, links in machine.elsewhere.items()
-        for link in links
-        if _is_on(link, lower)
-    ]
+    others = [(link, namespace) for namespace, links in machine.elsewhere.items() for link in links]
+    there = [_Upper(link, namespace) for link, namespace in others if _is_on(link, lower)]
     return [upper for upper in here + there if upper.link.kind in UPPER_KINDS]
 
 
@@ -404,12 +397,12 @@ def _kernel(request: Request, parent: Link, machine: Machine) -> Iterator[Findin
     if machine.rp_filter == 1 and any(s.host_shim and s.mode == "l2" for s in request.settings):
         # A packet to the parent's address comes in through the parent, while the route back to the
         # endpoint leads out of the shim. In l3 and l3s it comes in through the loopback.
-        key = _sysctl(parent, "rp_filter")
+        key = sysctl.interface_key("ipv4", "conf", parent.ifname, "rp_filter")
         lost = f"packets from endpoints to {parent.ifname}'s own address"
         what = f"with a host shim in l2, {key}=1 (strict) drops {lost}"
         yield Finding("rp-filter", "warning", what, f"sysctl -w {key}=2, or use the shim's address")
     if not machine.forwarding and any(s.strategy == "l3s-proxy" for s in request.settings):
-        key = _sysctl(parent, "forwarding")
+        key = sysctl.interface_key("ipv4", "conf", parent.ifname, "forwarding")
         what = f"l3s-proxy sets {key}=1: this host forwards packets that arrive on {parent.ifname}"
         yield Finding("forwarding", "info", what, "it is restored to 0 at the end")
     if machine.most_neighbours is not None and request.neighbours > machine.most_neighbours:
@@ -419,11 +412,6 @@ def _kernel(request: Request, parent: Link, machine: Machine) -> Iterator[Findin
         )
         fix = f"sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * request.neighbours}"
         yield Finding("neighbours", "warning", what, fix)
-
-
-def _sysctl(parent: Link, name: str) -> str:
-    """Return the sysctl of a link for sysctl(8), which writes a dot in a link's name as a slash."""
-    return f"net.ipv4.conf.{parent.ifname.replace('.', '/')}.{name}"
 
 
 _CLOUDS = {

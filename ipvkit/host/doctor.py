@@ -54,9 +54,8 @@ class Health:
     def works(self) -> bool:
         """Whether labs run here: a simulated LAN works, and every tool that they need is installed."""
         simulated = any(target.works for target in self.targets if target.kind != "local")
-        return simulated and all(
-            tool.path for tool in self.tools if tool.name in ("ip", "ping", "arping", "sysctl")
-        )
+        needed = [tool.path for tool in self.tools if tool.name in ("ip", "ping", "arping", "sysctl")]
+        return simulated and all(needed)
 
     @property
     def fix(self) -> str:

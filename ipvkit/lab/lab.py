@@ -240,12 +240,10 @@ def on_parent(
     own = {name: (address,) for name, address in (addresses or {}).items()}
     for name in own:
         known(name, [endpoint.name for endpoint in lab.endpoints], f"endpoint of lab {lab.name}", ())
-    endpoints = tuple(
-        replace(e, parent=parent, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints
-    )
+    endpoints = [replace(e, parent=parent, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints]
     real = Parent(parent, host, (gateway,) if gateway else (), (neighbour,) if neighbour else ())
     phases = tuple(_moved(phase, lab.parent, parent) for phase in lab.phases)
-    return replace(lab, parents=(real,), endpoints=endpoints, phases=phases, simulated=False)
+    return replace(lab, parents=(real,), endpoints=tuple(endpoints), phases=phases, simulated=False)
 
 
 def _moved(phase: Phase, former: str, parent: str) -> Phase:

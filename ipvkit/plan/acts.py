@@ -113,13 +113,9 @@ class Acts:
         undo = None
         if isinstance(change, parts.AddLink):
             undo = Undo(Link(change.name, change.kind), f"delete {change.name}")
-        id = self.steps.add(
-            f"try to {asked.check}",
-            replace(self._command_of(change), ok=ok),
-            undo=undo,
-            cancels_undo_of=self.links.pop(change.name, ()) if isinstance(change, parts.DeleteLink) else (),
-            probe=_probe(asked),
-        )
+        undone = self.links.pop(change.name, ()) if isinstance(change, parts.DeleteLink) else ()
+        what, command = f"try to {asked.check}", replace(self._command_of(change), ok=ok)
+        id = self.steps.add(what, command, undo=undo, cancels_undo_of=undone, probe=_probe(asked))
         if isinstance(change, parts.AddLink):
             self.links[change.name] = (*self.links.get(change.name, ()), id)
         self.steps.end_stage()
@@ -161,13 +157,9 @@ class Acts:
         if check.watch is not None:
             command = ping.ping_until_lost(address, interval=PING_INTERVAL_S, deadline=check.watch)
         else:
+            wait, interval, size = wait_s(self.lab), PING_INTERVAL_S, check.size
             command = ping.ping(
-                address,
-                count=check.count,
-                interval=PING_INTERVAL_S,
-                wait=wait_s(self.lab),
-                size=check.size,
-                whole=check.size is not None,
+                address, count=check.count, interval=interval, wait=wait, size=size, whole=size is not None
             )
         # 1: no reply, 2: no route; other errors with 2 print no counts, and so give no verdict.
         return replace(in_netns(self.lab.netns(check.source), command), ok=(0, 1, 2))

@@ -82,9 +82,7 @@ def _batches(steps: Iterable[Step]) -> list[Job]:
     for step in steps:
         if (line := line_of(step.command)) is not None:
             by_netns.setdefault(line.netns, []).append((step, line.text))
-    return [
-        _batch(netns, some) for netns, found in by_netns.items() for some in _split(found, _LINES_A_PROCESS)
-    ]
+    return [_batch(netns, row) for netns, own in by_netns.items() for row in _split(own, _LINES_A_PROCESS)]
 
 
 def _split(items: Sequence[T], most: int) -> list[Sequence[T]]:

@@ -184,11 +184,9 @@ class _Engine:
         """Raise UsageError if a resource that the plan creates exists already: it belongs to another user."""
         made = [resource for resource in self.result.plan.resources if is_new(resource)]
         found = observe(made, seen)
-        there = dict.fromkeys(
-            str(one) for one in made if state_of(one, found).state is not ResourceState.GONE
-        )
+        there = [str(one) for one in made if state_of(one, found).state is not ResourceState.GONE]
         if there:
-            raise UsageError(f"already in use: {', '.join(there)}", "choose other names")
+            raise UsageError(f"already in use: {', '.join(dict.fromkeys(there))}", "choose other names")
 
     def _needless(self, job: Job) -> bool:
         """Return whether `job` deletes what this run did not create: that would belong to another user."""
@@ -255,11 +253,11 @@ class _Engine:
         self.listener(Stopping(news.name))
         if self.agent.target.ephemeral:
             self._kill()
-            return interrupted(news, _UNDONE)
-        self.agent.rest()
-        for job in waiting:
-            if not is_quick(job.command) and all(step.undo is None for step in job.steps):
-                self.agent.stop(job.id)
+        else:
+            self.agent.rest()
+            for job in waiting:
+                if not is_quick(job.command) and all(step.undo is None for step in job.steps):
+                    self.agent.stop(job.id)
         return interrupted(news, _UNDONE)
 
     def _kill(self) -> None:

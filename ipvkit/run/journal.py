@@ -80,11 +80,6 @@ class Journal:
         self.kept = False
 
     @property
-    def title(self) -> str:
-        """Display name of the run."""
-        return title(self.lab)
-
-    @property
     def elsewhere(self) -> bool:
         """Whether its run was in another network namespace than this process."""
         return bool(self.header["netns"] != _OWN_NETNS.stat().st_ino)
@@ -225,9 +220,9 @@ def started(lab: str) -> Iterator[Journal]:
             opened.callback(journal.close)
             since = journal.header.get("started")
             if journal.entries and journal.kept:
-                raise UsageError(f"{journal.title} is up since {since}", f"ipvkit down {lab}")
+                raise UsageError(f"{title(lab)} is up since {since}", f"ipvkit down {lab}")
             if journal.entries:
-                what = f"{journal.title}, started {since}, was interrupted and is not undone"
+                what = f"{title(lab)}, started {since}, was interrupted and is not undone"
                 raise UsageError(what, f"ipvkit cleanup {lab}")
             journal.sign()
         except CommandFailed as problem:

@@ -31,9 +31,8 @@ class Local:
         Without `ipvlan` the kernel is not asked for it.
         """
         if os.geteuid() != 0:
-            raise MissingRequirement(
-                "only root can change the network of this machine", 'sudo "$(command -v ipvkit)" …'
-            )
+            what = "only root can change the network of this machine"
+            raise MissingRequirement(what, 'sudo "$(command -v ipvkit)" …')
         if ipvlan:
             require_ipvlan()
 

@@ -149,15 +149,10 @@ def output_of(argv: Sequence[str], bound_s: float) -> Completed:
 
     Raise MissingRequirement where the program is not installed, CommandFailed where it does not start or end.
     """
+    env = environment()
     try:
         done: sh.RunningCommand | sh.ErrorReturnCode = _started(
-            argv,
-            _in=b"",
-            _timeout=bound_s,
-            _tty_out=False,
-            _env=environment(),
-            _ok_code=range(256),
-            _return_cmd=True,
+            argv, _in=b"", _timeout=bound_s, _tty_out=False, _env=env, _ok_code=range(256), _return_cmd=True
         )
     except sh.TimeoutException:
         raise CommandFailed(f"{argv[0]} did not end within {bound_s:g} s") from None

@@ -99,6 +99,5 @@ def missing(*programs: str) -> MissingRequirement:
     verb = "is" if len(programs) == 1 else "are"
     passed_over = [path for name in programs if (path := shutil.which(name))]
     why = f": root does not run {', '.join(passed_over)}, which others could change" if passed_over else ""
-    return MissingRequirement(
-        f"{', '.join(programs)} {verb} not installed{why}", f"apt install {' '.join(packages)}"
-    )
+    what = f"{', '.join(programs)} {verb} not installed{why}"
+    return MissingRequirement(what, f"apt install {' '.join(packages)}")

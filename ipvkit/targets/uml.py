@@ -29,13 +29,8 @@ _FOR_AN_ENDPOINT_MIB = 0.5
 _ENDPOINTS = 320
 """The number of endpoints that a guest has memory for where the plan is unknown."""
 
-_NEIGHBOURS = 1 << 20
-"""The limit of neighbour entries: enough for 1,000 endpoints that all have an entry for each other."""
-
 _STARTED = count(os.getpid())
 """Counts the kernels that were started, beginning where other processes do not."""
-
-_PROGRAMS = ("taskset", "bash", "mount", "modprobe", "ip")
 
 _MODULES = {
     **{kind: (kind,) for kind in ("bridge", "ipvlan", "macvlan", "veth")},
@@ -45,9 +40,6 @@ _MODULES = {
     "matchall": ("cls_matchall", "act_gact"),
 }
 """The modules for the words of a command that creates a link, a qdisc or a filter."""
-
-_COMMON = {"bridge", "ipvlan", "veth"}
-"""The words of nearly every lab."""
 
 _SKIPPED_AT_START = (
     # The kernel measures for 0.9 s which RAID routine is the fastest.
@@ -61,7 +53,8 @@ _SKIPPED_AT_START = (
 # The guest's first process. /dev is the kernel's own devtmpfs; /run/netns is where ip-netns(8) looks.
 # Each process costs the guest about 20 ms: so there is one mount, and the loopback is set up by its flags,
 # IFF_UP and IFF_LOOPBACK. (The source is a name that the host does not use: an old mount(8) compares it
-# with the mounts of the host.)
+# with the mounts of the host.) 2^20 neighbour entries are enough for 1,000 endpoints that all have one for
+# each other.
 _PROLOGUE = """\
 export PATH=SEARCHED HOME=/run TMPDIR=/run
 trap '[[ $BASHPID != 1 ]] || { echo o >/proc/sysrq-trigger && sleep 60; }' EXIT
@@ -70,7 +63,7 @@ printf '%s\n' "${mounts[@]}" 'MODULES /run/modules/lib/modules none X-mount.mkdi
 mount --all --fstab /dev/fstab || exit 3
 echo 0x9 >/sys/class/net/lo/flags
 # By default all namespaces of a kernel together have at most 1,024 neighbour entries.
-for file in /proc/sys/net/ipv[46]/neigh/default/gc_thresh?; do echo NEIGHBOURS >$file; done
+for file in /proc/sys/net/ipv[46]/neigh/default/gc_thresh?; do echo 1048576 >$file; done
 """
 
 # Lets the kernel load modules on demand.
@@ -92,7 +85,7 @@ class Guest:
 
 def guest_of(plan: Plan | None) -> Guest:
     """Return what the commands of `plan` need; None is for unknown commands."""
-    words, endpoints = _COMMON, _ENDPOINTS
+    words, endpoints = {"bridge", "ipvlan", "veth"}, _ENDPOINTS
     if plan is not None:
         words = {word for step in plan.steps for word in step.command.argv}
         endpoints = len(plan.lab.endpoints)
@@ -112,7 +105,7 @@ class Uml:
         """Raise MissingRequirement where the kernel or what it needs is not installed."""
         if not any(find_program(name) for name in KERNELS) or not MODULES.is_dir():
             raise MissingRequirement("User-Mode Linux is not installed", "apt install user-mode-linux")
-        require(*_PROGRAMS)
+        require("taskset", "bash", "mount", "modprobe", "ip")
         _memory_folder(_MEMORY_MIB)
 
     def start(self, script: str, plan: Plan | None = None, mailbox: int | None = None) -> Process:
@@ -163,7 +156,7 @@ class _Kernel(Process):
 def _block_device(guest: Guest, payload: str) -> AbstractContextManager[int]:
     """Hold a memory file that the guest's first process, bash, reads as a block device."""
     prologue = _PROLOGUE.replace("SEARCHED", shlex.quote(environment()["PATH"]))
-    prologue = prologue.replace("MODULES", str(MODULES)).replace("NEIGHBOURS", str(_NEIGHBOURS))
+    prologue = prologue.replace("MODULES", str(MODULES))
     modules = f"modprobe --all --dirname /run/modules {' '.join(guest.modules)} || exit 3\n"
     content = f"{prologue}{modules}{_ON_DEMAND if guest.on_demand else ''}{payload}".encode()
     return memory_file(content.ljust(-(-len(content) // 512) * 512, b"\n"))
@@ -201,7 +194,5 @@ def _memory_folder(memory: int) -> str:
             state = os.statvfs(folder)
             if not state.f_flag & os.ST_NOEXEC and state.f_bavail * state.f_frsize >= wanted:
                 return folder
-    raise MissingRequirement(
-        f"no folder can hold the memory of a uml kernel ({memory} MiB, not mounted noexec)",
-        f"tried {', '.join(folders)}; set TMPDIR to a folder with more space",
-    )
+    what = f"no folder can hold the memory of a uml kernel ({memory} MiB, not mounted noexec)"
+    raise MissingRequirement(what, f"tried {', '.join(folders)}; set TMPDIR to a folder with more space")

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.plan.resources import ResourceState
 from ipvkit.run.execution import signals_into
-from ipvkit.run.journal import Journal
+from ipvkit.run.journal import Journal, title
 from ipvkit.run.rollback import Listener, Rollback, look_for
 from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.local import Local
@@ -15,9 +15,9 @@ from ipvkit.targets.local import Local
 def require_undoable(found: Journal, *, kept: bool) -> None:
     """Raise UsageError for a lab that is up, unless `kept`, and for one of another network namespace."""
     if found.kept and not kept:
-        raise UsageError(f"{found.title} is up", f"ipvkit down {found.lab}")
+        raise UsageError(f"{title(found.lab)} is up", f"ipvkit down {found.lab}")
     if found.elsewhere:
-        what = f"{found.title} ran in another network namespace, net:[{found.header['netns']}]"
+        what = f"{title(found.lab)} ran in another network namespace, net:[{found.header['netns']}]"
         raise UsageError(what, "type the same there, with `nsenter --net=/run/netns/NAME`")
 
 
@@ -42,5 +42,5 @@ def undo(found: Journal, show: Listener) -> list[str]:
         undone.run()
     if undone.left:
         hint = f"fix that, then type again: ipvkit {'down' if found.kept else 'cleanup'} {found.lab}"
-        raise CommandFailed(f"{found.title}: cleanup incomplete", hint, stderr="\n".join(undone.left))
+        raise CommandFailed(f"{title(found.lab)}: cleanup incomplete", hint, stderr="\n".join(undone.left))
     return list(undone.alone.values())
