@@ -1,6 +1,6 @@
 """Checks of a real parent before a change: findings from facts about the machine."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Literal
@@ -34,7 +34,6 @@ class Finding:
     fix: str
 
     def __str__(self) -> str:
-        """Return problem and fix on one line."""
         return f"{self.what}; {self.fix}"
 
 
@@ -102,7 +101,6 @@ class Namespace:
     pid: int = 0
 
     def __str__(self) -> str:
-        """Return its display name."""
         return f"netns {self.netns}" if self.netns else f"the namespace of process {self.pid}"
 
 
@@ -166,19 +164,14 @@ _READDRESS = "choose another address"
 def _names(request: Request, machine: Machine) -> Iterator[Finding]:
     for endpoint in request.endpoints:
         if endpoint.netns in machine.namespaces:
-            inside = _processes(machine.namespaces[endpoint.netns])
-            what = f"network namespace {endpoint.netns} already exists{inside}"
+            what = f"network namespace {endpoint.netns} already exists"
+            if pids := machine.namespaces[endpoint.netns]:
+                what += f", with {'process' if len(pids) == 1 else 'processes'} {some(map(str, pids))} in it"
             yield Finding("netns-taken", "error", what, _RENAME)
     there = {link.ifname for link in machine.links}
     for name in dict.fromkeys([*(endpoint.name for endpoint in request.endpoints), *request.links]):
         if name in there:
             yield Finding("name-taken", "error", f"link {name} already exists", _RENAME)
-
-
-def _processes(pids: Sequence[int]) -> str:
-    if not pids:
-        return ""
-    return f", with {'process' if len(pids) == 1 else 'processes'} {some(map(str, pids))} in it"
 
 
 def some(words: Iterable[str]) -> str:
@@ -267,7 +260,6 @@ class _Upper:
     namespace: Namespace | None
 
     def __str__(self) -> str:
-        """Return its display name."""
         return self.link.ifname if self.namespace is None else f"{self.link.ifname} in {self.namespace}"
 
 
@@ -326,13 +318,15 @@ def _addresses(request: Request, parent: Link, machine: Machine) -> Iterator[Fin
         if holder := holders.get(address.ip):
             yield Finding("address-taken", "error", f"{name} is already an address of {holder}", _READDRESS)
         elif lladdrs := machine.answers.get(address.ip) if isinstance(address.ip, IPv4Address) else None:
-            yield _answered(name, lladdrs, machine)
+            what, in_cloud = f"{name} is in use: {some(lladdrs)} answered", _cloud_of(machine) is not None
+            # The virtual network of a cloud may answer for every address itself.
+            fix = "in a cloud that may be the network itself" if in_cloud else _READDRESS
+            yield Finding("address-answers", "warning" if in_cloud else "error", what, fix)
     for endpoint in request.endpoints:
         yield from _subnets(request, endpoint, parent)
 
 
 def _named(endpoint: Endpoint, address: Address | InterfaceAddress) -> str:
-    """Return the display name of an endpoint's `address`."""
     return f"{endpoint.name}'s {address}" if endpoint.name else str(address)
 
 
@@ -355,14 +349,6 @@ def _holders(parent: Link, machine: Machine) -> dict[Address, str]:
     for link in machine.links:
         found |= {own.address.ip: link.ifname for own in link.addresses}
     return found
-
-
-def _answered(name: str, lladdrs: Sequence[str], machine: Machine) -> Finding:
-    what = f"{name} is in use: {some(lladdrs)} answered"
-    if _cloud_of(machine) is not None:
-        # A virtual network may answer for every address itself.
-        return Finding("address-answers", "warning", what, "in a cloud that may be the network itself")
-    return Finding("address-answers", "error", what, _READDRESS)
 
 
 def _subnets(request: Request, endpoint: Endpoint, parent: Link) -> Iterator[Finding]:

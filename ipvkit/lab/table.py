@@ -166,7 +166,6 @@ def _by_parent(place: Field) -> list[tuple[str, Given]]:
 _OWN = r"^[0-9.]+/([1-9]|[12][0-9]|3[0-2])$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[1-9][0-9]{0,2}$"
 _LINK_NAME = "^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14}$"
 _SLUG = _text("my-lab", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
-_ROLE = _text("test1", minLength=1)
 _LINK = _text("eth0", interface_name, pattern=_LINK_NAME)
 _LINK_THERE = _text("test1", pattern=_LINK_NAME)
 _NETNS = _text("test1", netns_name, minLength=1, maxLength=255)
@@ -225,7 +224,7 @@ ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate netw
         "siblings send it. IPv6 needs 1280."),
 ))
 CHECK = Part("check", "Checks", "check", "A ping.", (
-    Key("from", _ROLE,
+    Key("from", _text("test1", minLength=1),
         "The node that pings: an endpoint, `host`, `gateway`, `neighbour` or `far`.",
         required=True, attribute="source"),
     Key("to", _text("gateway", minLength=1),

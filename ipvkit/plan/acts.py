@@ -167,13 +167,9 @@ class Acts:
     def _keep_announcing(self, checks: list[Check]) -> None:
         """Announce, as long as `checks` ping, the endpoints with a strategy that announces."""
         names = {role for check in checks for role in (check.source, check.destination)}
-        found = [
-            e
-            for e in self.lab.endpoints_of(self.phase)
-            if e.name in names
-            and any(helper.announces for helper in self.phase.on(e.parent).helpers)
-            and any(own.version == 4 for own in e.addresses)
-        ]
+        pinged = [e for e in self.lab.endpoints_of(self.phase) if e.name in names]
+        by_ipv4 = [e for e in pinged if any(own.version == 4 for own in e.addresses)]
+        found = [e for e in by_ipv4 if any(h.announces for h in self.phase.on(e.parent).helpers)]
         if not found:
             return
         set_sysctls(read_sysctls([ALLOW], self.steps, self.sysctls), self.steps)

@@ -113,9 +113,7 @@ VIEWS = {
 }
 """The commands that show the host's namespace, by name."""
 
-KERNELS_OWN_LINKS = frozenset(
-    ("lo", "tunl0", "sit0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6tnl0", "ip6gre0")
-)
+KERNELS_OWN_LINKS = frozenset("lo tunl0 sit0 gre0 gretap0 erspan0 ip_vti0 ip6_vti0 ip6tnl0 ip6gre0".split())
 """What the kernel itself puts into each new namespace (net.core.fb_tunnels_only_for_init_net)."""
 
 

@@ -277,16 +277,13 @@ class Record:
 
 def records() -> list[Record]:
     """Return the record of each run that is running or not undone, sorted by lab."""
-    try:
+    with suppress(FileNotFoundError), ExitStack() as opened:
         place = _place(make=False)
-    except FileNotFoundError:
-        return []
-    try:
+        opened.callback(os.close, place)
         names = sorted(entry.name for entry in os.scandir(place))
         labs = [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
         return [found for lab in labs if (found := _record(place, lab)) is not None]
-    finally:
-        os.close(place)
+    return []
 
 
 def _record(place: int, lab: str) -> Record | None:

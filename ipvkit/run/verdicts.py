@@ -53,9 +53,7 @@ class Result:
     @property
     def exit_code(self) -> int:
         """Return the contract's exit code."""
-        if self.failure is not None:
-            return self.failure.exit_code
-        return 0 if self.verdict == "pass" else 1
+        return self.failure.exit_code if self.failure is not None else int(self.verdict == "fail")
 
 
 def judge(run: Run) -> Result:
@@ -77,7 +75,6 @@ def judge(run: Run) -> Result:
 
 
 def _verdicts(run: Run, job: Job) -> list[Verdict]:
-    """Return the verdicts on the checks of `job`."""
     completed = run.completed.get(job.id)
     if completed is None or completed.exit_code not in job.command.ok:
         return [Verdict(probe) for probe in job.probes]

@@ -4,8 +4,6 @@ from ipvkit.core.errors import CommandFailed, MissingRequirement
 from ipvkit.targets.modules import ipvlan_hint
 from ipvkit.targets.process import output_of
 
-_BOUND_S = 10.0
-
 
 def require_ipvlan(*wrapper: str) -> None:
     """Raise MissingRequirement if the kernel has no ipvlan; `wrapper` is put before the command.
@@ -13,7 +11,7 @@ def require_ipvlan(*wrapper: str) -> None:
     The command adds a link without a parent, which the kernel refuses with another error where it has ipvlan.
     """
     try:
-        probe = output_of([*wrapper, "ip", "link", "add", "ipvkit-probe", "type", "ipvlan"], _BOUND_S)
+        probe = output_of([*wrapper, "ip", "link", "add", "ipvkit-probe", "type", "ipvlan"], bound_s=10.0)
     except CommandFailed as problem:
         raise MissingRequirement(f"it is unknown whether the kernel has ipvlan: {problem.message}") from None
     if "Unknown device type" in probe.stderr:

@@ -21,7 +21,6 @@ class Local:
     cpus = len(os.sched_getaffinity(0))
 
     def __init__(self, lock: int | None = None) -> None:
-        """Hold no lock by default."""
         self._lock = () if lock is None else (lock,)
         self._files: list[tuple[int, int]] = []
 
@@ -60,7 +59,6 @@ class Local:
         return out, err
 
     def __del__(self) -> None:
-        """Close the memory files."""
         for pair in self._files:
             for file in pair:
                 os.close(file)
