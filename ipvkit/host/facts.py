@@ -51,13 +51,12 @@ def gather(request: Request, agent: Agent) -> Machine:
     A signal that comes into the agent's inbox raises Interrupted.
     """
     seen = look(agent, {"links": ip.addr_show(details=True), "namespaces": ip.netns_list()})
-    names = [netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)]
-    spaces = _spaces(names)
+    spaces = _spaces([netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)])
     elsewhere, unseen = _elsewhere(spaces, agent)
     machine = Machine(
         links=ip.parse_addresses(seen["links"].stdout),
         elsewhere=elsewhere,
-        namespaces={name: spaces.inside(name) for name in names},
+        namespaces={name: spaces.processes.get(inode, ()) for name, inode in spaces.named.items()},
         wireless=any(Path(_CLASS, request.parent, name).exists() for name in ("wireless", "phy80211")),
         rp_filter=max(_setting(dev, "rp_filter") for dev in ("all", request.parent)),
         forwarding=_setting(request.parent, "forwarding") != 0,
@@ -91,7 +90,7 @@ class _Spaces:
 
     own: Inode | None
     named: Mapping[str, Inode | None]
-    processes: Mapping[Inode, tuple[int, ...]]
+    processes: Mapping[Inode | None, tuple[int, ...]]
     hidden: int
 
     @property
@@ -105,14 +104,9 @@ class _Spaces:
         known = {self.own, *self.named.values()}
         return tuple(pids[0] for inode, pids in self.processes.items() if inode not in known)
 
-    def inside(self, name: str) -> tuple[int, ...]:
-        """Return the processes in the namespace `name`."""
-        inode = self.named[name]
-        return self.processes.get(inode, ()) if inode is not None else ()
-
 
 def _spaces(names: Sequence[str]) -> _Spaces:
-    processes: dict[Inode, tuple[int, ...]] = {}
+    processes: dict[Inode | None, tuple[int, ...]] = {}
     hidden = 0
     for pid in sorted(int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()):
         try:

@@ -49,11 +49,10 @@ class Local:
 
     def files(self, slot: int) -> tuple[str, str]:
         """Return the paths of two memory files of this process, which end with it, even if it is killed."""
-        if len(self._files) <= slot:
+        while len(self._files) <= slot:
             # Two files for each concurrent row can be more than the usual soft limit of 1,024.
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        while len(self._files) <= slot:
             self._files.append((os.memfd_create("ipvkit-stdout"), os.memfd_create("ipvkit-stderr")))
         out, err = (f"/proc/{os.getpid()}/fd/{file}" for file in self._files[slot])
         return out, err
