@@ -404,7 +404,7 @@ def test_a_signal_ends_a_sandbox() -> None:
         "mkfifo /run/told; for name in INT TERM HUP KILL; do\n"
         # bash starts background commands with ^C ignored; ipvkit must not inherit that here.
         f"env --default-signal=INT {IPVKIT} shell --target sandbox - >/run/told 2>&1 <<'END' &\n"
-        "setsid sleep 1000 & echo begun; sleep 1000\nEND\n"
+        "setsid sleep 1000 & sleep 1000 & echo begun; wait\nEND\n"
         "exec 3<>/run/told; read -r -t 60 line <&3; kill -$name $!; { wait $!; code=$?; } 2>/dev/null\n"
         "echo $name $code; echo $line; while read -r -t 0.5 line <&3; do echo $line; done\n"
         "for i in $(seq 2000); do pgrep -x sleep >/run/left || break; sleep 0.05; done; cat /run/left\n"
