@@ -45,8 +45,12 @@ unshare --net bash -c 'exec -a SECRET sleep 300' &
 nameless=$!
 trap 'kill $named $nameless' EXIT
 for pid in $named $nameless; do
-  for _ in {1..5000}; do grep -qs SECRET /proc/$pid/cmdline && break; sleep 0.01; done
-  grep -qs SECRET /proc/$pid/cmdline
+  # The words of a process are empty while it starts its program.
+  for _ in {1..5000}; do
+    [[ $(</proc/$pid/comm) == sleep ]] && grep -qs SECRET /proc/$pid/cmdline && continue 2
+    sleep 0.01
+  done
+  echo "process $pid does not run sleep"; exit 1
 done
 link_in_nameless() {
   ip link add mv0 link eth9 type macvlan mode bridge
