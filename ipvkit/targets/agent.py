@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
@@ -59,16 +59,12 @@ def _script() -> str:
 
 @dataclass(slots=True)
 class _Row:
-    """A row that has not ended: its commands with their keys, by their numbers, in order."""
+    """A row: its words for the mailbox, and the keys of the commands that have not ended, by number."""
 
     slot: int
-    commands: dict[int, tuple[str, Command]]
     brief: bool
     words: list[bytes]
-    left: dict[int, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.left = {number: key for number, (key, _) in self.commands.items()}
+    left: dict[int, str]
 
 
 class Agent:
@@ -166,12 +162,12 @@ class Agent:
 
     def _add(self, commands: Mapping[str, Command], *, brief: bool) -> None:
         slot = next(slot for slot in range(len(self._rows) + 1) if slot not in self._rows)
-        numbered = {self._count + n: item for n, item in enumerate(commands.items(), 1)}
-        self._count += len(numbered)
-        words = [word.encode() for word in self._words(slot, numbered)]
-        row = _Row(slot, numbered, brief, words)
+        left = dict(enumerate(commands, self._count + 1))
+        self._count += len(left)
+        words = [word.encode() for word in self._words(slot, dict(zip(left, commands.values(), strict=True)))]
+        row = _Row(slot, brief, words, left)
         self._rows[slot] = row
-        self._row_of |= dict.fromkeys(numbered, row)
+        self._row_of |= dict.fromkeys(left, row)
         self._row_of_key |= dict.fromkeys(commands, row)
         self._waiting.append(row)
 
@@ -199,9 +195,9 @@ class Agent:
         os.pwrite(self._mailbox, b"".join(b"%s\0" % word for word in words), 0)
         self._write(f"{verb} {len(words)}\n")
 
-    def _words(self, slot: int, commands: Mapping[int, tuple[str, Command]]) -> list[str]:
+    def _words(self, slot: int, commands: Mapping[int, Command]) -> list[str]:
         words = [str(slot), *self.target.files(slot)]
-        for number, (_, command) in commands.items():
+        for number, command in commands.items():
             words += [str(number), str(len(command.argv)), *command.argv, "\n".join(command.stdin)]
         return [str(len(words)), *words]
 
