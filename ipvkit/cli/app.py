@@ -1,5 +1,6 @@
 """Runs a command line: the one place where an error becomes a line and an exit code."""
 
+import os
 import signal
 import sys
 import threading
@@ -27,6 +28,11 @@ class _ControlC(BaseException):
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors become lines on stderr."""
+    # Where stdin, stdout or stderr is closed, a pipe to a command would take its number.
+    while (file := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(file)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
     try:
         with _control_c():
             code = group()(list(arguments), prog_name="ipvkit", standalone_mode=False)

@@ -64,7 +64,8 @@ def matrix(
     elif markdown:
         text = report.render_markdown(found)
     else:
-        colour = output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        terminal = output is None and sys.stdout is not None and sys.stdout.isatty()
+        colour = terminal and "NO_COLOR" not in os.environ
         text = report.render(found, colour=colour)
     if output is None:
         emit(text)

@@ -79,7 +79,7 @@ def _print(run: "Run", *, as_json: bool, output: Path | None) -> int:
     elif as_json:
         emit(json.render(result))
     else:
-        terminal = sys.stdout.isatty()
+        terminal = sys.stdout is not None and sys.stdout.isatty()
         colour = terminal and "NO_COLOR" not in os.environ
         width = shutil.get_terminal_size().columns if terminal else None
         emit(table.render(result, colour=colour, width=width))
