@@ -1,5 +1,6 @@
 """Runs commands through an agent, each within a bound; a signal is seen between two of them."""
 
+import os
 import signal
 import threading
 import time
@@ -7,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count, islice
 from queue import Empty, SimpleQueue
-from types import FrameType
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
@@ -33,16 +33,26 @@ _QUESTIONS = count(1)
 
 @contextmanager
 def signals_into(inbox: Inbox) -> Iterator[None]:
-    """Put ^C, TERM and HUP into the inbox, so that they take effect only between two steps."""
+    """Put ^C, TERM and HUP into the inbox, so that they take effect only between two steps.
 
-    def put(number: int, _frame: FrameType | None) -> None:
-        inbox.put(Signal(number))
-
+    Not by their handlers: a signal that comes when the main thread begins to wait would have to wait as well.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    former = {number: signal.signal(number, put) for number in numbers}
+    come, comes = os.pipe()
+    os.set_blocking(comes, False)
+
+    def forward() -> None:
+        while number := os.read(come, 1):
+            if number[0] in numbers:
+                inbox.put(Signal(number[0]))
+
+    reader = threading.Thread(target=forward, daemon=True)
+    reader.start()
+    former_file = signal.set_wakeup_fd(comes)
+    former = {number: signal.signal(number, lambda *_: None) for number in numbers}
     while EARLIER:
         inbox.put(Signal(EARLIER.pop()))
     try:
@@ -50,6 +60,10 @@ def signals_into(inbox: Inbox) -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(former_file)
+        os.close(comes)
+        reader.join()
+        os.close(come)
 
 
 def is_quick(command: Command) -> bool:

@@ -5,12 +5,13 @@ import signal
 import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
-from ipvkit.run.execution import execute
+from ipvkit.run.execution import execute, signals_into
 from ipvkit.targets.local import Local
 
 
@@ -84,3 +85,23 @@ def test_a_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
     assert problem.value.exit_code == 130
     assert signal.getsignal(number) == former
     wait_until(lambda: not lives(pid))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_seen_by_a_thread_that_already_waits(number: signal.Signals) -> None:
+    inbox: SimpleQueue[signal.Signals] = SimpleQueue()
+    waiting = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+
+    def interrupt() -> None:
+        wait_until(lambda: waiting.read_text().rpartition(")")[2].split()[0] == "S")
+        # To this thread: like one that comes just before the other waits, it does not end that wait.
+        signal.pthread_kill(threading.get_ident(), number)
+
+    former = signal.getsignal(number)
+    helper = threading.Thread(target=interrupt)
+    with signals_into(inbox):
+        helper.start()
+        assert inbox.get(timeout=60) == number
+    helper.join()
+    assert signal.getsignal(number) == former
+    assert signal.set_wakeup_fd(-1) == -1
