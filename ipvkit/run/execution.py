@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count, islice
 from queue import Empty, SimpleQueue
+from select import POLLIN, poll
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
@@ -35,24 +36,34 @@ _QUESTIONS = count(1)
 def signals_into(inbox: Inbox) -> Iterator[None]:
     """Put ^C, TERM and HUP into the inbox, so that they take effect only between two steps.
 
-    Not by their handlers: a signal that comes when the main thread begins to wait would have to wait as well.
+    A thread looks for them too: Python would not run the handler of one that comes just before a wait for
+    the inbox until that wait ends.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    come, comes = os.pipe()
-    os.set_blocking(comes, False)
+    come, comes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    one_at_a_time = threading.RLock()
+    arrivals = poll()
+    arrivals.register(come, POLLIN)
 
-    def forward() -> None:
-        while number := os.read(come, 1):
-            if number[0] in numbers:
-                inbox.put(Signal(number[0]))
+    def forward(*_: object) -> bool:
+        with one_at_a_time, suppress(BlockingIOError):
+            while number := os.read(come, 1):
+                if number[0] in numbers:
+                    inbox.put(Signal(number[0]))
+            return False
+        return True
 
-    reader = threading.Thread(target=forward, daemon=True)
-    reader.start()
+    def watch() -> None:
+        while arrivals.poll() and forward():
+            pass
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     former_file = signal.set_wakeup_fd(comes)
-    former = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    former = {number: signal.signal(number, forward) for number in numbers}
     while EARLIER:
         inbox.put(Signal(EARLIER.pop()))
     try:
@@ -62,7 +73,7 @@ def signals_into(inbox: Inbox) -> Iterator[None]:
             signal.signal(number, handler)
         signal.set_wakeup_fd(former_file)
         os.close(comes)
-        reader.join()
+        watcher.join()
         os.close(come)
 
 
