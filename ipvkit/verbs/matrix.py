@@ -134,7 +134,7 @@ def _lab(name: str, subnet: tuple[str, str, int], part: Sequence[Setting], famil
         endpoints.append(Endpoint(endpoint, addresses, endpoint, _PARENT.name))
     phases = tuple(Phase("-".join(_words(s)), s, ENDPOINTS, tuple(_acts(s, families))) for s in part)
     about = "every pair under every mode, flag and strategy, with cold neighbour tables"
-    return Lab(name, about, (_PARENT,), tuple(endpoints), phases, _FAR)
+    return Lab(name, about, (_PARENT,), tuple(endpoints), phases, _FAR, setup="batch")
 
 
 def _acts(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:

@@ -73,9 +73,13 @@ def on_simulated_lan(
 def judged(
     plans: Sequence[Plan], target: Sandbox | Uml, show: Listener, *, at_once: int, timeout_s: float
 ) -> list[Result]:
-    """Return the results of `plans`, a kernel each; raise MissingRequirement, or the first failure."""
+    """Return the results of `plans` with the same endpoints, a kernel each.
+
+    Raise MissingRequirement, or the first failure.
+    """
     require(*{program for plan in plans for program in plan.programs})
-    runs = engine.run_concurrently(plans, target, show, at_once=at_once, timeout_s=timeout_s)
+    prober = fastest(plans[0].lab)
+    runs = engine.run_concurrently(plans, target, show, at_once=at_once, timeout_s=timeout_s, prober=prober)
     results = [judge(run) for run in runs]
     for failure in (result.failure for result in results):
         if failure is not None:
