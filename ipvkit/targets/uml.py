@@ -10,12 +10,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import MissingRequirement
-from ipvkit.plan.steps import Plan
 from ipvkit.targets.agent import MAILBOX_BYTES
 from ipvkit.targets.process import Process, in_foreground, memory_file
 from ipvkit.targets.programs import environment, find_program, require
+
+if TYPE_CHECKING:
+    from ipvkit.plan.steps import Plan
 
 KERNELS = ("linux.uml", "linux")
 MODULES = Path("/usr/lib/uml/modules")
@@ -83,7 +86,7 @@ class Guest:
     on_demand: bool
 
 
-def guest_of(plan: Plan | None) -> Guest:
+def guest_of(plan: "Plan | None") -> Guest:
     """Return what the commands of `plan` need; None is for unknown commands."""
     words, endpoints = {"bridge", "ipvlan", "veth"}, _ENDPOINTS
     if plan is not None:
@@ -108,7 +111,7 @@ class Uml:
         require("taskset", "bash", "mount", "modprobe", "ip")
         _memory_folder(_MEMORY_MIB)
 
-    def start(self, script: str, plan: Plan | None = None, mailbox: int | None = None) -> Process:
+    def start(self, script: str, plan: "Plan | None" = None, mailbox: int | None = None) -> Process:
         """Start a kernel with bash and `script` as its first process, and what `plan` needs."""
         guest = guest_of(plan)
         # The terminal echoes the requests to the output of the second line, which is discarded.
