@@ -402,15 +402,14 @@ def test_a_stderr_that_has_gone_ends_the_showing_and_nothing_else(monkeypatch: p
             progress(Began(job_of(step)))
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(
-    "line", ["matrix --predict", "run-lab l2 --dry-run", "netns list", "ping 127.0.0.1 --count 1"]
+    "line", ["matrix --predict --mode l2", "run-lab l2 --dry-run", "netns list", "ping 127.0.0.1 --count 1"]
 )
-def test_closed_streams_change_no_exit_code(line: str, closed: str) -> None:
+def test_closed_streams_change_no_exit_code(line: str) -> None:
     """A pipe to a command must not get the number of a closed one."""
     codes = []
-    for streams in ("", closed):
-        words = ["bash", "-c", f'"$0" -m ipvkit {line} {streams}', sys.executable]
+    for closed in ("", ">&-", "2>&-", "<&-", "<&- >&- 2>&-"):
+        words = ["bash", "-c", f'"$0" -m ipvkit {line} {closed}', sys.executable]
         codes.append(subprocess.run(words, capture_output=True, check=False).returncode)
-    assert codes[0] == codes[1]
     assert codes[0] in (0, 3)
+    assert set(codes) == {codes[0]}
