@@ -43,14 +43,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Have each worker begin with a test that starts a kernel, and go on with one after some others.
 
     So kernels, which wait, run beside what computes, and none is left for the end. A worker of xdist is given
-    a part of the list that is as long as each other one.
+    a part of the list that is as long as each other one; the other tests of a module stay together, with the
+    fixtures that they share.
     """
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     kernels = [item for item in items if item.get_closest_marker("kernel")]
     others = [item for item in items if not item.get_closest_marker("kernel")]
     items.clear()
     for worker in range(workers):
-        own, rest = kernels[worker::workers], others[worker::workers]
+        own = kernels[worker::workers]
+        rest = others[len(others) * worker // workers : len(others) * (worker + 1) // workers]
         between = int(0.8 * len(rest) / max(1, len(own)))
         for at, kernel in enumerate(own):
             items += [kernel, *rest[at * between : (at + 1) * between]]

@@ -3,10 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
 
 import jsonschema
-import pytest
 
 from documents import REFERENCE
 from guest import in_guest, simulated_lan
@@ -64,34 +62,20 @@ def test_an_announced_endpoint_is_reached_for_longer_than_any_entry_lives() -> N
     assert lines[6:] == ["bind 0"]
 
 
-@pytest.fixture(scope="module")
-def signalled() -> dict[str, list[str]]:
-    """Return what it did when each signal came."""
-    lines = iter(
-        guest(
-            "for name in INT TERM HUP; do\n"
-            "announce 192.168.104.211 192.168.104.212 --parent eth0 --every 200ms; bind\n"
-            "kill -$name $pid; ended; echo $name\n"
-            "done\n"
-        )
+def test_a_signal_ends_it_and_the_sysctl_is_as_it_was() -> None:
+    lines = guest(
+        "for name in INT TERM HUP; do\n"
+        "announce 192.168.104.211 192.168.104.212 --parent eth0 --every 200ms; bind\n"
+        "kill -$name $pid; ended\n"
+        "done\n"
     )
-    return {name: list(_until(lines, name)) for name in ("INT", "TERM", "HUP")}
-
-
-def _until(lines: Iterator[str], last: str) -> Iterator[str]:
-    for line in lines:
-        if line == last:
-            return
-        yield line
-
-
-@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
-def test_a_signal_ends_it_and_the_sysctl_is_as_it_was(signalled: dict[str, list[str]], name: str) -> None:
-    lines = signalled[name]
-    assert lines[:2] == ["bind 1", "exits 130"]
-    assert lines[2] == "announcing 192.168.104.211, 192.168.104.212 out of eth0 every 0.2 s"
-    assert stopped(lines, f"interrupted by SIG{name}")
-    assert lines[4:] == ["bind 0"]
+    for number, name in enumerate(("INT", "TERM", "HUP")):
+        told = lines[5 * number : 5 * number + 5]
+        assert told[:2] == ["bind 1", "exits 130"]
+        assert told[2] == "announcing 192.168.104.211, 192.168.104.212 out of eth0 every 0.2 s"
+        assert stopped(told, f"interrupted by SIG{name}")
+        assert told[4] == "bind 0"
+    assert len(lines) == 15
 
 
 def test_a_parent_that_goes_down_is_told_once_and_so_is_its_return() -> None:
