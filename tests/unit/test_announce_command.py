@@ -206,7 +206,8 @@ def test_it_announces_in_rounds_and_takes_back_what_it_set(machine: Machine) -> 
     assert first == [READ, SET, READ, RESTORE, READ]
     assert last == [READ, RESTORE, READ]
     assert sorted(set(middle)) == [ONCE, f"arping -c 1 -U -I eth0 {OTHER}"]
-    assert middle.count(ONCE) == rounds
+    # A round starts no second arping for an address: on a slow machine some rounds start none.
+    assert 1 <= middle.count(ONCE) <= rounds
     assert machine.nonlocal_bind == 0
 
 
@@ -456,6 +457,8 @@ def test_a_program_that_is_taken_away_is_a_failure_like_any_other(machine: Machi
 
     def enough(event: Event) -> bool:
         if isinstance(event, Round) and event.number == 2:
+            # That of the first round has begun.
+            wait_until(lambda: machine.executed("arping -c"))
             arping.unlink()
         if isinstance(event, Failed):
             arping.symlink_to(machine.recorder.bin / "ip")
