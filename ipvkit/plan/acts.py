@@ -14,6 +14,13 @@ from ipvkit.predict import FAST_TIMERS, Asked, PredictedAct
 from ipvkit.strategies.announce import ALLOW, announcement
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
 
+FAST_VALUES = {
+    "delay_first_probe_time": FAST_TIMERS.delay_first_probe_s,
+    "ucast_solicit": FAST_TIMERS.probes,
+    "retrans_time_ms": FAST_TIMERS.retrans_ms,
+}
+"""The sysctls of `FAST_TIMERS`, by the end of their names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Acts:
@@ -58,12 +65,7 @@ class Acts:
         steps.end_stage()
 
     def _fast_timers(self, role: str) -> dict[str, int]:
-        timers = {
-            "base_reachable_time_ms": 1000,
-            "delay_first_probe_time": FAST_TIMERS.delay_first_probe_s,
-            "ucast_solicit": FAST_TIMERS.probes,
-            "retrans_time_ms": FAST_TIMERS.retrans_ms,
-        }
+        timers = {"base_reachable_time_ms": 1000, **FAST_VALUES}
         return {
             sysctl.interface_key(f"ipv{version}", "neigh", self.lab.dev_of(parent), name): value
             for parent in self.lab.parents

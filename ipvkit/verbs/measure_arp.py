@@ -10,8 +10,9 @@ from ipaddress import IPv4Address, IPv4Interface
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.lab import NEIGHBOUR
+from ipvkit.plan.acts import FAST_VALUES
 from ipvkit.plan.lan import PEER_DEV
-from ipvkit.predict import FAST_TIMERS, Timers
+from ipvkit.predict import Timers
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.tools import arping, ip, ping, sysctl
 
@@ -96,6 +97,8 @@ class Measurement:
         link = ip.link_add(ENDPOINT, ip.Ipvlan(PARENT, "l3"), netns=ENDPOINT, up=True)
         asking = ping.ping(address, count=1, interval=1, wait=_WATCH_S)
         sending = sysctl.set_values({NONLOCAL_BIND: 1})
+        shorten = sysctl.set_values({f"{_PREFIX}.{name}": value for name, value in FAST_VALUES.items()})
+        fast = {f"shorten the {NEIGHBOUR}'s ARP timers": in_netns(NEIGHBOUR, shorten)}
         idle = {f"wait for {self.idle_s:g} s": Command(("sleep", f"{self.idle_s:g}")), _IDLE: show}
         return {
             f"wait until the LAN carries frames from the host to the {NEIGHBOUR}": carries,
@@ -103,7 +106,7 @@ class Measurement:
             f"create {ENDPOINT}, an ipvlan link on {PARENT} in l3 mode": link,
             f"add the address of {ENDPOINT}": ip.at(ENDPOINT, ip.addr_add(ADDRESS, ENDPOINT)),
             f"add the default route of {ENDPOINT}": ip.at(ENDPOINT, ip.route_add(ip.RouteTo(dev=ENDPOINT))),
-            **(_make_fast() if self.fast else {}),
+            **(fast if self.fast else {}),
             _READ: in_netns(NEIGHBOUR, sysctl.get_values([f"{_PREFIX}.{name}" for name in TIMERS])),
             # It ends when the entry has failed: a packet still waiting for the answer would be its first use.
             f"let the {NEIGHBOUR} ask for {ENDPOINT}, without an answer": in_netns(NEIGHBOUR, asking),
@@ -113,16 +116,6 @@ class Measurement:
             **(idle if self.idle_s else {}),
             _USE: in_netns(NEIGHBOUR, ping.ping_until_lost(address, interval=INTERVAL_S, deadline=_WATCH_S)),
         }
-
-
-def _make_fast() -> dict[str, Command]:
-    values = {
-        "delay_first_probe_time": FAST_TIMERS.delay_first_probe_s,
-        "ucast_solicit": FAST_TIMERS.probes,
-        "retrans_time_ms": FAST_TIMERS.retrans_ms,
-    }
-    fast = sysctl.set_values({f"{_PREFIX}.{name}": value for name, value in values.items()})
-    return {f"shorten the {NEIGHBOUR}'s ARP timers": in_netns(NEIGHBOUR, fast)}
 
 
 @dataclass(frozen=True, slots=True)
