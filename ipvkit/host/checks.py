@@ -187,7 +187,10 @@ def some(words: Iterable[str]) -> str:
 def _parent(request: Request, machine: Machine) -> Iterator[Finding]:
     parent = machine.link(request.parent)
     if parent is None:
-        yield _missing(request.parent, machine)
+        name = request.parent
+        called = next((link.ifname for link in machine.links if name in link.altnames), None)
+        fix = f"{name} is an alternative name of {called}: use {called}" if called else others(machine.links)
+        yield Finding("no-link", "error", f"no such interface: {name}", fix)
         return
     yield from _state(parent)
     yield from _kind(parent, machine)
@@ -196,12 +199,6 @@ def _parent(request: Request, machine: Machine) -> Iterator[Finding]:
     yield from _mtus(request, parent)
     yield from _kernel(request, parent, machine)
     yield from _cloud(request, parent, machine)
-
-
-def _missing(name: str, machine: Machine) -> Finding:
-    called = next((link.ifname for link in machine.links if name in link.altnames), None)
-    fix = f"{name} is an alternative name of {called}: use {called}" if called else others(machine.links)
-    return Finding("no-link", "error", f"no such interface: {name}", fix)
 
 
 def others(links: Iterable[Link]) -> str:
@@ -252,28 +249,17 @@ UPPER_KINDS = (*_IPVLAN, *_BUSY)
 """The kinds that need a device's only receive handler (netdev_rx_handler_register); ipvlan links share it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Upper:
-    """An upper device of the parent, and its namespace: None for the parent's."""
-
-    link: Link
-    namespace: Namespace | None
-
-    def __str__(self) -> str:
-        return self.link.ifname if self.namespace is None else f"{self.link.ifname} in {self.namespace}"
-
-
-def _uppers(parent: Link, machine: Machine) -> list[_Upper]:
-    """Return the links that use the parent's receive handler, in every namespace."""
+def _uppers(parent: Link, machine: Machine) -> dict[str, Link]:
+    """Return the links that use the parent's receive handler by their names, elsewhere with the namespace."""
     lower: Link | None = parent
     if parent.kind in _IPVLAN:
         lower = machine.link(parent.parent) if parent.parent else None
     if lower is None:
-        return [_Upper(parent, None)]
-    here = [_Upper(link, None) for link in machine.links if link.parent == lower.ifname]
-    others = [(link, namespace) for namespace, links in machine.elsewhere.items() for link in links]
-    there = [_Upper(link, namespace) for link, namespace in others if _is_on(link, lower)]
-    return [upper for upper in here + there if upper.link.kind in UPPER_KINDS]
+        return {parent.ifname: parent}
+    found = {link.ifname: link for link in machine.links if link.parent == lower.ifname}
+    for namespace, links in machine.elsewhere.items():
+        found |= {f"{link.ifname} in {namespace}": link for link in links if _is_on(link, lower)}
+    return {name: link for name, link in found.items() if link.kind in UPPER_KINDS}
 
 
 def _is_on(link: Link, lower: Link) -> bool:
@@ -288,13 +274,12 @@ def _is_on(link: Link, lower: Link) -> bool:
 
 
 def _upper_devices(request: Request, parent: Link, machine: Machine) -> Iterator[Finding]:
-    alike: dict[tuple[str, str], list[_Upper]] = {}
-    for upper in _uppers(parent, machine):
-        link = upper.link
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, link in _uppers(parent, machine).items():
         mode = f"{link.mode} {link.flag}" if link.kind in _IPVLAN else ""
-        alike.setdefault((str(link.kind), mode), []).append(upper)
-    for (kind, mode), uppers in alike.items():
-        what = f"{parent.ifname} has the {kind} link{'s' if len(uppers) > 1 else ''} {some(map(str, uppers))}"
+        alike.setdefault((str(link.kind), mode), []).append(name)
+    for (kind, mode), names in alike.items():
+        what = f"{parent.ifname} has the {kind} link{'s' if len(names) > 1 else ''} {some(names)}"
         changing = [own for own in request.modes if own != mode]
         refused = [own for own in request.kinds if own not in _TOGETHER.get(kind, ())]
         if refused:
@@ -311,10 +296,14 @@ def _upper_devices(request: Request, parent: Link, machine: Machine) -> Iterator
 
 
 def _addresses(request: Request, parent: Link, machine: Machine) -> Iterator[Finding]:
-    yield from _twice(request)
     holders = _holders(parent, machine)
+    seen: set[Address] = set()
     for endpoint, address in request.addresses:
         name = _named(endpoint, address.ip)
+        if address.ip in seen:
+            what = f"{name} is also an address of another endpoint"
+            yield Finding("address-taken", "error", what, _READDRESS)
+        seen.add(address.ip)
         if holder := holders.get(address.ip):
             yield Finding("address-taken", "error", f"{name} is already an address of {holder}", _READDRESS)
         elif lladdrs := machine.answers.get(address.ip) if isinstance(address.ip, IPv4Address) else None:
@@ -330,22 +319,11 @@ def _named(endpoint: Endpoint, address: Address | InterfaceAddress) -> str:
     return f"{endpoint.name}'s {address}" if endpoint.name else str(address)
 
 
-def _twice(request: Request) -> Iterator[Finding]:
-    seen = set()
-    for endpoint, address in request.addresses:
-        if address.ip in seen:
-            what = f"{_named(endpoint, address.ip)} is also an address of another endpoint"
-            yield Finding("address-taken", "error", what, _READDRESS)
-        seen.add(address.ip)
-
-
 def _holders(parent: Link, machine: Machine) -> dict[Address, str]:
     """Return the addresses that this machine already has, each with its link."""
     found: dict[Address, str] = {}
-    for upper in _uppers(parent, machine):
-        if upper.namespace is not None:
-            holder = f"the {upper.link.kind} link {upper}"
-            found |= {own.address.ip: holder for own in upper.link.addresses}
+    for name, link in _uppers(parent, machine).items():
+        found |= {own.address.ip: f"the {link.kind} link {name}" for own in link.addresses}
     for link in machine.links:
         found |= {own.address.ip: link.ifname for own in link.addresses}
     return found
