@@ -11,7 +11,6 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from queue import SimpleQueue
 
-from ipvkit.core.command import Command
 from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.host import checks
 from ipvkit.host.checks import Finding, Findings, Machine, Namespace, Request
@@ -137,23 +136,21 @@ def _elsewhere(spaces: _Spaces, agent: Agent) -> tuple[dict[Namespace, tuple[Lin
     if others:
         texts = ip.by_netns(ask(agent, {"each": ip.at_each(show)})["each"].stdout)
         shown |= {Namespace(netns=name): texts.get(name, "") for name in others}
-    shown |= {Namespace(pid=pid): text for pid, text in _in_nets_of(spaces.nameless, show, agent).items()}
+    entered = {str(pid): in_net_of(pid, show) for pid in spaces.nameless} if find_program("nsenter") else {}
+    printed = {pid: done.stdout for pid, done in ask(agent, entered).items()}
+    shown |= {Namespace(pid=pid): printed.get(str(pid), "") for pid in spaces.nameless}
     found: dict[Namespace, tuple[Link, ...]] = {}
     missed = []
     for namespace, text in shown.items():
-        links = _links(text)
+        links: tuple[Link, ...] = ()
+        with suppress(IpvkitError):
+            links = ip.parse_addresses(text)
+        # Each namespace has a loopback.
         if links:
             found[namespace] = _with_their_netns(namespace, links, spaces, agent)
         elif namespace.netns or Path(f"/proc/{namespace.pid}").exists():
             missed.append(str(namespace))
     return found, _missed(missed, spaces.hidden)
-
-
-def _links(text: str) -> tuple[Link, ...]:
-    """Return the links of a namespace; none where it could not be read, since each has a loopback."""
-    with suppress(IpvkitError):
-        return ip.parse_addresses(text) if text.strip() else ()
-    return ()
 
 
 def _with_their_netns(
@@ -174,14 +171,6 @@ def _with_their_netns(
             if netns.id is not None and netns.name not in spaces.own_names:
                 names[netns.id] = netns.name
     return tuple(replace(link, link_netns=names.get(link.link_netnsid)) for link in links)
-
-
-def _in_nets_of(pids: Sequence[int], command: Command, agent: Agent) -> dict[int, str]:
-    """Return what `command` prints in the network namespace of each process; nothing where it fails."""
-    if not pids or find_program("nsenter") is None:
-        return dict.fromkeys(pids, "")
-    done = ask(agent, {str(pid): in_net_of(pid, command) for pid in pids})
-    return {pid: done[str(pid)].stdout for pid in pids}
 
 
 def _missed(namespaces: Sequence[str], hidden: int) -> list[Finding]:
