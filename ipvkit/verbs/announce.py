@@ -7,9 +7,9 @@ have to be repeated for as long as the endpoint must be reachable (docs/explanat
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from queue import SimpleQueue
 from typing import Literal, cast
@@ -183,7 +183,7 @@ def _with_nonlocal_bind(record: journal.Journal, rounds: "_Rounds", began: Began
 
 
 def _prepared(announcement: Announcement, agent: Agent) -> bool:
-    """Return whether the sysctl has to be set; raise where announcing cannot work."""
+    """Return whether the sysctl has to be set; raise where the parent cannot send, now or ever."""
     try:
         seen = execution.carry_out(agent, announcement.look)
     except CommandFailed as problem:
@@ -191,7 +191,14 @@ def _prepared(announcement: Announcement, agent: Agent) -> bool:
             problem.hint = "list the namespaces with `ipvkit netns list`"
         raise
     links = ip.parse_addresses(seen.stdout)
-    _refuse(announcement, links)
+    dev = announcement.parent
+    parent = next((link for link in links if link.ifname == dev), None)
+    if parent is None:
+        raise MissingRequirement(f"no such interface: {dev}", others(links))
+    if {"LOOPBACK", "NOARP"} & set(parent.flags):
+        raise UsageError(f"{dev} does no ARP", "use the parent of the endpoint, a link to a network")
+    if not parent.up:
+        raise MissingRequirement(f"{dev} is down", str(placed(announcement.netns, ip.link_set(dev, up=True))))
     own = {address.ip for link in links for address in link.ipv4}
     # Habets' arping does not bind to the address that it announces.
     if announcement.by == "habets" or own.issuperset(announcement.addresses):
@@ -201,18 +208,6 @@ def _prepared(announcement: Announcement, agent: Agent) -> bool:
 
 def _value(announcement: Announcement, agent: Agent) -> int:
     return int(execution.carry_out(agent, announcement.read).stdout)
-
-
-def _refuse(announcement: Announcement, links: Sequence[ip.Link]) -> None:
-    """Raise MissingRequirement where the parent cannot send now, UsageError where it never can."""
-    dev = announcement.parent
-    parent = next((link for link in links if link.ifname == dev), None)
-    if parent is None:
-        raise MissingRequirement(f"no such interface: {dev}", others(links))
-    if {"LOOPBACK", "NOARP"} & set(parent.flags):
-        raise UsageError(f"{dev} does no ARP", "use the parent of the endpoint, a link to a network")
-    if not parent.up:
-        raise MissingRequirement(f"{dev} is down", str(placed(announcement.netns, ip.link_set(dev, up=True))))
 
 
 def _restored(stopped: Stopped, announcement: Announcement, agent: Agent) -> Stopped:
@@ -231,19 +226,18 @@ def _restored(stopped: Stopped, announcement: Announcement, agent: Agent) -> Sto
     return replace(stopped, sysctl="restored", value=value)
 
 
+@dataclass(slots=True)
 class _Rounds:
     """Announces in rounds, all addresses concurrently; one with a running arping is not started again."""
 
-    def __init__(self, announcement: Announcement, agent: Agent, listener: Listener) -> None:
-        self.announcement = announcement
-        self.agent = agent
-        self.listener = listener
-        self.rounds = 0
-        self.started = 0.0
-        self.failing: set[IPv4Address] = set()
-        self.under_way: dict[str, float] = {}
-        """The addresses of which the arping has not ended, each with when it has to have."""
-        self.by_key = {str(address): address for address in announcement.addresses}
+    announcement: Announcement
+    agent: Agent
+    listener: Listener
+    rounds: int = 0
+    started: float = 0.0
+    failing: set[IPv4Address] = field(default_factory=set)
+    under_way: dict[str, float] = field(default_factory=dict)
+    """The addresses of which the arping has not ended, each with when it has to have."""
 
     def run(self, began: Began) -> Stopped:
         """Announce until something ends it; every arping has ended then."""
@@ -285,7 +279,8 @@ class _Rounds:
     def _begin_round(self, now: float) -> bool:
         """Start to announce each address; return False where the reader has gone."""
         read = True
-        for key, address in self.by_key.items():
+        for address in self.announcement.addresses:
+            key = str(address)
             if key in self.under_way:
                 continue
             command = self.announcement.once(address)
@@ -300,7 +295,7 @@ class _Rounds:
 
     def _report(self, key: str, completed: Completed) -> bool:
         """Report an address that began to fail or recovered; return False where the reader has gone."""
-        address = self.by_key[key]
+        address = IPv4Address(key)
         was_late = time.monotonic() >= self.under_way.pop(key)
         complaint = _complaint(self.announcement.once(address), completed)
         if complaint and was_late:
