@@ -1,7 +1,6 @@
 """The output of ping, as a table and as JSON."""
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Iterable
 
 from ipvkit.report.outputs import Output, columns, not_understood, shown
 from ipvkit.report.plain import plain
@@ -9,17 +8,16 @@ from ipvkit.tools import ping
 
 
 def _ping(report: ping.PingReport) -> str:
-    said: list[Sequence[object]] = []
-    for (source, ttl), replies in groupby(sorted(report.replies, key=_answer), _answer):
-        seqs = [reply.seq for reply in replies]
-        said.append((source, f"reply, ttl {ttl}" if ttl else "reply", len(seqs), _ranges(seqs)))
-    for (source, message), errors in groupby(sorted(report.errors, key=_complaint), _complaint):
-        found = list(errors)
-        said.append((source, message, len(found), _ranges([e.seq for e in found if e.seq is not None])))
-    if report.no_answers:
-        seqs = [missing.seq for missing in report.no_answers]
-        said.append(("", "no answer yet", len(seqs), _ranges(seqs)))
-    table = columns(said, ("from", "said", "times", "icmp_seq")) + "\n" if said else ""
+    said: dict[tuple[str, str], list[int | None]] = {}
+    for reply in sorted(report.replies, key=_answer):
+        source, ttl = _answer(reply)
+        said.setdefault((source, f"reply, ttl {ttl}" if ttl else "reply"), []).append(reply.seq)
+    for error in sorted(report.errors, key=_complaint):
+        said.setdefault(_complaint(error), []).append(error.seq)
+    for missing in report.no_answers:
+        said.setdefault(("", "no answer yet"), []).append(missing.seq)
+    rows = [(*key, len(seqs), _ranges(seq for seq in seqs if seq is not None)) for key, seqs in said.items()]
+    table = columns(rows, ("from", "said", "times", "icmp_seq")) + "\n" if rows else ""
     return table + shown(_ping_line(report)) + "\n" + not_understood(report.unrecognised)
 
 
