@@ -10,41 +10,17 @@ from ipvkit.run.batches import Job
 from ipvkit.run.rollback import Began, Finished, Stopping
 
 
-class _Checks:
-    """The number of checks that are done, and their rate."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self._done = 0
-        self._began_s: float | None = None
-        self._shown_s = 0.0
-
-    def begin(self) -> None:
-        if self._began_s is None:
-            self._began_s = self._shown_s = time.monotonic()
-
-    def add(self, count: int) -> bool:
-        """Add `count` checks that are done; return whether a second has passed, or all are done."""
-        self._done += count
-        due = time.monotonic() - self._shown_s >= 1 or self._done == self.total
-        if due:
-            self._shown_s = time.monotonic()
-        return due
-
-    def __str__(self) -> str:
-        took_s = time.monotonic() - (self._began_s or time.monotonic())
-        rate = self._done / took_s if took_s else 0.0
-        left = f", {(self.total - self._done) / rate:.0f} s left" if 0 < self._done < self.total else ""
-        return f"{self._done} of {self.total} checks, {rate:.1f}/s{left}"
-
-
 class Progress:
     """Shows the events of a run of plans, if `verbose` also each command; it outlives a closed stderr."""
 
     def __init__(self, *plans: Plan, verbose: bool) -> None:
         self._total = sum(1 for plan in plans for _ in plan.steps)
         self._begun = 0
-        self._checks = _Checks(sum(step.probe is not None for plan in plans for step in plan.steps))
+        self._checks = sum(step.probe is not None for plan in plans for step in plan.steps)
+        self._checked = 0
+        self._began_s: float | None = None
+        """When the first of many checks began, and below when their number was last shown."""
+        self._shown_s = 0.0
         self._verbose = verbose
         self._gone = False
         self._bar: Any = None
@@ -79,8 +55,8 @@ class Progress:
     def _began(self, job: Job, undoing: bool) -> None:
         self._begun += len(job.steps)
         one_of_many = self._is_one_of_many(job)
-        if one_of_many:
-            self._checks.begin()
+        if one_of_many and self._began_s is None:
+            self._began_s = self._shown_s = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, description=f"undo: {job.purpose}" if undoing else job.purpose)
         if self._verbose:
@@ -93,15 +69,29 @@ class Progress:
     def _finished(self, job: Job) -> None:
         if self._bar is not None:
             self._bar.advance(self._task, len(job.steps))
-        if self._is_one_of_many(job) and self._checks.add(len(job.probes)):
-            if self._bar is not None:
-                self._bar.update(self._task, checks=f"{self._checks}: ")
-            elif not self._verbose:
-                self._line(str(self._checks))
+        if not self._is_one_of_many(job):
+            return
+        self._checked += len(job.probes)
+        now_s = time.monotonic()
+        if now_s - self._shown_s < 1 and self._checked < self._checks:
+            return
+        self._shown_s = now_s
+        if self._bar is not None:
+            self._bar.update(self._task, checks=f"{self._rate(now_s)}: ")
+        elif not self._verbose:
+            self._line(self._rate(now_s))
+
+    def _rate(self, now_s: float) -> str:
+        """Return how many checks are done, and how many in a second."""
+        took_s = now_s - (self._began_s or now_s)
+        rate = self._checked / took_s if took_s else 0.0
+        left = self._checks - self._checked
+        left_s = f", {left / rate:.0f} s left" if rate and left else ""
+        return f"{self._checked} of {self._checks} checks, {rate:.1f}/s{left_s}"
 
     def _is_one_of_many(self, job: Job) -> bool:
         """Return whether the rate of the checks is shown instead of each check."""
-        return self._checks.total >= 32 and bool(job.probes)
+        return self._checks >= 32 and bool(job.probes)
 
     def _line(self, text: str) -> None:
         if self._gone:
