@@ -12,6 +12,12 @@ from ipvkit.report.ping import PING
 from ipvkit.tools import ping as ping_
 from ipvkit.verbs.single import TIMEOUT_S, version
 
+SOURCE_HELP = "Source interface or address."
+TTL_HELP = "Time to live, or hop limit."
+Source = Annotated[str | None, Option("-I", "--source", metavar="DEV|ADDRESS", help=SOURCE_HELP)]
+Size = Annotated[int | None, Option("-s", "--size", min=0, max=65507, metavar="BYTES", help="Payload size.")]
+By = Annotated[ping_.Implementation | None, Option(help="Ping implementation. Default: detected.")]
+
 
 def _seconds(short: str, long: str, least: float, help_: str) -> Any:  # noqa: ANN401
     return Option(short, long, min=least, max=3600, metavar="SECONDS", help=help_, callback=number)
@@ -22,18 +28,10 @@ def ping(
     count: Annotated[int, Option("-c", "--count", min=1, metavar="N", help="Number of requests.")] = 4,
     interval: Annotated[float, _seconds("-i", "--interval", 0.002, "Interval between requests.")] = 1.0,
     wait: Annotated[float, _seconds("-W", "--wait", 0.01, "Timeout for the last reply.")] = 1.0,
-    source: Annotated[
-        str | None, Option("-I", "--source", metavar="DEV|ADDRESS", help="Source interface or address.")
-    ] = None,
-    size: Annotated[
-        int | None, Option("-s", "--size", min=0, max=65507, metavar="BYTES", help="Payload size.")
-    ] = None,
-    ttl: Annotated[
-        int | None, Option("-t", "--ttl", min=1, max=255, metavar="N", help="Time to live, or hop limit.")
-    ] = None,
-    by: Annotated[
-        ping_.Implementation | None, Option("--by", help="Ping implementation. Default: detected.")
-    ] = None,
+    source: Source = None,
+    size: Size = None,
+    ttl: Annotated[int | None, Option("-t", "--ttl", min=1, max=255, metavar="N", help=TTL_HELP)] = None,
+    by: By = None,
     *,
     where: Where,
 ) -> int:
