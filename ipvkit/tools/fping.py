@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipvkit.core.command import Command
-from ipvkit.core.errors import UnparsableOutput, UsageError
-from ipvkit.core.values import Address, any_address
-from ipvkit.tools.ping import PingReport, Rtt
+from ipvkit.core.errors import UnparsableOutput
+from ipvkit.core.values import Address
+from ipvkit.tools.ping import PingReport, Rtt, address_of
 
 __all__ = ["FpingReport", "fping", "parse_fping"]
 
@@ -77,7 +77,7 @@ def _host(counts: re.Match[str], duplicates: int) -> PingReport:
     name, transmitted, received = counts[1], int(counts[2]), int(counts[3])
     return PingReport(
         destination=name,
-        address=_address(name),
+        address=address_of(name),
         transmitted=transmitted,
         received=received,
         duplicates=duplicates,
@@ -85,10 +85,3 @@ def _host(counts: re.Match[str], duplicates: int) -> PingReport:
         rtt_ms=Rtt(*map(float, counts.groups()[3:])) if counts[4] else None,
         complete=True,
     )
-
-
-def _address(name: str) -> Address | None:
-    try:
-        return any_address(name)
-    except UsageError:
-        return None

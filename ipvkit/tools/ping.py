@@ -8,7 +8,7 @@ sbin/ping/ping6.c; macOS: network_cmds. Times are milliseconds, timestamps Unix 
 import gc
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
@@ -28,12 +28,6 @@ Implementation = Literal["iputils", "busybox", "inetutils"]
 VERSION = Command(("ping", "-V"), ok=(0, 1))
 """Shows the implementation; busybox prints its name with the error."""
 
-_SIGNATURES: dict[Implementation, str] = {
-    "iputils": "from iputils|iputils-s",
-    "busybox": "BusyBox v",
-    "inetutils": r"\(GNU inetutils\)",
-}
-
 
 def implementation(printed: str) -> Implementation:
     """Return which ping printed this (stdout and stderr) when asked for its version.
@@ -41,14 +35,17 @@ def implementation(printed: str) -> Implementation:
     >>> implementation("ping from iputils 20240905")
     'iputils'
     """
-    return signed("ping", printed, _SIGNATURES)
+    return signed("ping", printed, "inetutils", r"\(GNU inetutils\)")
 
 
-def signed(tool: str, printed: str, signatures: Mapping[T, str]) -> T:
-    """Return the implementation with a signature, a regular expression, in what ``tool -V`` printed."""
-    for name, signature in signatures.items():
-        if re.search(signature, printed):
-            return name
+def signed(tool: str, printed: str, other: T, signature: str) -> T | Literal["iputils", "busybox"]:
+    """Return which implementation printed this for ``tool -V``: `other` has a `signature`, a regex."""
+    if re.search("from iputils|iputils-s", printed):
+        return "iputils"
+    if "BusyBox v" in printed:
+        return "busybox"
+    if re.search(signature, printed):
+        return other
     raise UnparsableOutput(f"{tool} -V", 1, printed.partition("\n")[0])
 
 
@@ -278,7 +275,7 @@ _HEADER_OF_PING6 = re.compile(
 
 _FROM = re.compile(rf"{_STAMP}From (?P<host>[^ ()]+(?: \([^ ()]+\):?)?) (?:{_SEQ} )?(?P<message>.+)")
 _BYTES_FROM = re.compile(
-    rf"{_COUNT} bytes from (?P<host>[^ ()]+(?: \([^ ()]+\):)?) (?P<message>(?:[A-Z]|frag needed).*)"
+    rf"{_COUNT} bytes from (?P<host>[^ ()]+(?: \([^ ()]+\))?): (?P<message>(?:[A-Z]|frag needed).*)"
 )
 _OWN = re.compile(
     r"(?:[^ ]*/)?ping[46]?: (?P<message>.+)"
@@ -529,7 +526,7 @@ def _address(text: str) -> Address:
     return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
-def _address_of(name: str | None) -> Address | None:
+def address_of(name: str | None) -> Address | None:
     """Return `name` as an address; None where it is not one."""
     try:
         return _address(name) if name else None
@@ -563,16 +560,16 @@ def _decimal(text: str | None) -> float | None:
 
 def _header(found: _Found) -> _Events:
     destination, gap, host, source, dev, size = found.groups()
-    address = _address_of(host)
+    address = address_of(host)
     # ping6 of s20121221 and before has a name there, and no blank before the bracket.
     if address is None and gap:
         raise ValueError
-    return (Header(destination, address, _address_of(source), dev or None, _whole(size)),)
+    return (Header(destination, address, address_of(source), dev or None, _whole(size)),)
 
 
 def _header_of_ping6(found: _Found) -> _Events:
     size, source, destination = found.groups()
-    return (Header(destination, _address_of(destination), _address_of(source), None, int(size)),)
+    return (Header(destination, address_of(destination), address_of(source), None, int(size)),)
 
 
 def _reply(found: _Found) -> _Events:
@@ -602,13 +599,6 @@ def _error_from(found: _Found) -> _Events:
     return _error(message, speaker, _whole(seq), _decimal(found["timestamp"]))
 
 
-def _error_in_bytes_from(found: _Found) -> _Events:
-    host, message = found.group("host", "message")
-    if not host.endswith(":"):
-        raise ValueError
-    return _error(message, _host(host.removesuffix(":")))
-
-
 def _error(message: str, host: _Host, seq: int | None = None, timestamp: float | None = None) -> _Events:
     mtu = _MTU.search(message)
     return (PingError(*host, seq, message, int(mtu[1]) if mtu else None, timestamp),)
@@ -636,7 +626,7 @@ _GRAMMAR: tuple[tuple[str, re.Pattern[str], Callable[[_Found], _Events], tuple[s
     ("", _TIMES, _times, _WHOLE),
     (" bytes from ", _REPLY, _reply, (" ms", ")")),
     ("From ", _FROM, _error_from, _OPEN),
-    (" bytes from ", _BYTES_FROM, _error_in_bytes_from, _OPEN),
+    (" bytes from ", _BYTES_FROM, lambda f: _error(f["message"], _host(f["host"])), _OPEN),
     ("seq", _NO_ANSWER, lambda f: (NoAnswer(int(f["seq"]), _decimal(f["timestamp"])),), _OPEN),
     ("", _NOTE, lambda found: (Note(found[0]),), _OPEN),
     ("", _OWN, lambda found: _error(found["message"] or found["bare"], (None, None)), _WHOLE),
