@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from ipvkit import strategies
 from ipvkit.lab import Lab, Phase
-from ipvkit.plan.resources import Link, Proxy, Resource, Route, Sysctl
+from ipvkit.plan.resources import Link, Resource, Route
 from ipvkit.plan.steps import Steps, Undo
-from ipvkit.strategies import Addition
+from ipvkit.strategies import Addition, Proxy, Sysctl
 from ipvkit.tools import sysctl
 
 
@@ -26,12 +26,12 @@ def _add_stage(stage: list[Addition], steps: Steps, done: set[str]) -> None:
     for addition in stage:
         resource: Resource | None = addition.undo
         match addition.added:
-            case strategies.Sysctl():
+            case Sysctl():
                 continue
+            case Proxy():
+                resource = addition.added
             case strategies.Link(dev):
                 resource = Link(dev, "ipvlan")
-            case strategies.Proxy(address, dev):
-                resource = Proxy(address, dev)
             case strategies.Route(to, dev, _, None):
                 resource = Route(to, dev)
         undo = Undo(resource, addition.undo_purpose) if resource and addition.undo_purpose else None
@@ -39,25 +39,22 @@ def _add_stage(stage: list[Addition], steps: Steps, done: set[str]) -> None:
     steps.end_stage()
 
 
-def read_sysctls(
-    additions: Iterable[Addition], steps: Steps, done: set[str]
-) -> list[tuple[str, Addition, strategies.Sysctl]]:
-    """Add the steps that read the sysctls which the lab has not set yet; return the steps' ids with them."""
+def read_sysctls(additions: Iterable[Addition], steps: Steps, done: set[str]) -> list[tuple[Addition, Undo]]:
+    """Add the steps that read the sysctls which the lab has not set yet; return them, and each undo."""
     found = []
     for addition in additions:
         added = addition.added
-        if isinstance(added, strategies.Sysctl) and added.key not in done:
+        if isinstance(added, Sysctl) and added.key not in done:
             done.add(added.key)
             id = steps.add(f"read the host's {added.key}", sysctl.get_value(added.key))
-            found.append((id, addition, added))
+            typical = "1" if added.value == 0 else "0"
+            found.append((addition, Undo(added, f"restore the host's {added.key}", id, typical)))
     return found
 
 
-def set_sysctls(read: list[tuple[str, Addition, strategies.Sysctl]], steps: Steps) -> None:
+def set_sysctls(read: list[tuple[Addition, Undo]], steps: Steps) -> None:
     """Add the steps that set the sysctls that were read; each gets its former value back at the end."""
     steps.end_stage()
-    for id, addition, added in read:
-        what, typical = f"restore the host's {added.key}", "1" if added.value == 0 else "0"
-        undo = Undo(Sysctl(added.key, added.value), what, id, typical)
+    for addition, undo in read:
         steps.add(addition.purpose, addition.command, undo=undo)
     steps.end_stage()

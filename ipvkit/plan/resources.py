@@ -11,6 +11,8 @@ from typing import Any
 from ipvkit.core import values
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, UnparsableOutput, UsageError
+from ipvkit.strategies import Proxy as Proxy
+from ipvkit.strategies import Sysctl as Sysctl
 from ipvkit.tools import ip, sysctl
 
 
@@ -38,34 +40,6 @@ class Link:
 
     def __str__(self) -> str:
         return f"link {self.name}" if self.netns is None else f"link {self.name} in netns {self.netns}"
-
-
-@dataclass(frozen=True, slots=True)
-class Sysctl:
-    """A sysctl of `netns` (None: the host's namespace) that was set to `value`."""
-
-    key: str
-    value: int
-    netns: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name} = {self.value}"
-
-    @property
-    def name(self) -> str:
-        """The key, with the namespace."""
-        return self.key if self.netns is None else f"{self.key} in netns {self.netns}"
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A proxy entry that was added: the host answers for `address` on `dev`."""
-
-    address: values.Address
-    dev: str
-
-    def __str__(self) -> str:
-        return f"proxy entry {self.address} on {self.dev}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,10 +79,13 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy entry of the host, which forwards and answers for the address."""
+    """A proxy entry of the host, which forwards and answers for `address` on `dev`."""
 
     address: Address
     dev: str
+
+    def __str__(self) -> str:
+        return f"proxy entry {self.address} on {self.dev}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +98,19 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Sysctl:
-    """A sysctl of the host."""
+    """A sysctl of `netns` (None: the host's namespace), and the `value` that it is set to."""
 
     key: str
     value: int
+    netns: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.value}"
+
+    @property
+    def name(self) -> str:
+        """The key, with the namespace."""
+        return self.key if self.netns is None else f"{self.key} in netns {self.netns}"
 
 
 Added = Route | Neighbour | Proxy | Link | Sysctl
