@@ -93,13 +93,11 @@ class Acts:
         hosts = [own.ip for parent in lab.parents for own in parent.host] if HOST in roles else []
         endpoints = (lab.endpoint(role) for role in roles if role != HOST)
         allowed = hosts + [own.ip for e in endpoints for own in e.addresses]
-        for port in ports if filtered else ():
-            steps.add("remove the filters at the host's port", in_netns(SWITCH, tc.qdisc_del(port)))
         if filtered:
-            steps.end_stage()
-        for port in ports:
-            steps.add("prepare filters at the host's port", in_netns(SWITCH, tc.qdisc_add(port)))
-        steps.end_stage()
+            remove = "remove the filters at the host's port"
+            steps.add_stage((remove, in_netns(SWITCH, tc.qdisc_del(port))) for port in ports)
+        prepare = "prepare filters at the host's port"
+        steps.add_stage((prepare, in_netns(SWITCH, tc.qdisc_add(port))) for port in ports)
         for port in ports:
             for address in allowed:
                 if address.version == 4:

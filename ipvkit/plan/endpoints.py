@@ -98,9 +98,8 @@ def _put_bridge(lab: Lab, parent: Parent, steps: Steps) -> None:
         steps.add(f"add it on {BRIDGE}", give(own, BRIDGE))
     steps.add(f"attach {parent.name} to the host's bridge", ip.link_set(parent.name, master=BRIDGE))
     steps.end_stage()
-    for to in to_gateways(lab, parent, BRIDGE):
-        steps.add(f"add the host's default route via {BRIDGE}", ip.route_add(to))
-    steps.end_stage()
+    what, routes = f"add the host's default route via {BRIDGE}", to_gateways(lab, parent, BRIDGE)
+    steps.add_stage((what, ip.route_add(to)) for to in routes)
 
 
 def _add_routes(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint], steps: Steps) -> None:

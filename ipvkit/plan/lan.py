@@ -18,14 +18,10 @@ def lan(lab: Lab) -> Section:
     """Return the steps that build the network of `lab`: all links, then the rest of each namespace."""
     steps = Steps(LAN)
     _create_links(lab, steps)
-    for parent in lab.parents:
-        for own in parent.host:
-            steps.add("add the host's address", give(own, parent.name))
-    steps.end_stage()
-    for parent in lab.parents:
-        for to in to_gateways(lab, parent, parent.name):
-            steps.add("add the host's default route", ip.route_add(to))
-    steps.end_stage()
+    given = (give(own, parent.name) for parent in lab.parents for own in parent.host)
+    steps.add_stage(("add the host's address", address) for address in given)
+    routes = (to for parent in lab.parents for to in to_gateways(lab, parent, parent.name))
+    steps.add_stage(("add the host's default route", ip.route_add(to)) for to in routes)
     for i in range(len(lab.hardware)):
         for role in (HOST, *lab.peers):
             connect = ip.link_set(lab.ports(role)[i], master=f"br{i}", up=True)
@@ -37,8 +33,7 @@ def lan(lab: Lab) -> Section:
         _set_up_far(lab, steps)
     if lab.routed:
         forward = sysctl.set_values({"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
-        steps.add("enable forwarding on the gateway", in_netns(GATEWAY, forward))
-        steps.end_stage()
+        steps.add_stage([("enable forwarding on the gateway", in_netns(GATEWAY, forward))])
     return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
 
 
@@ -79,8 +74,7 @@ def _set_up(lab: Lab, role: str, steps: Steps) -> None:
         if parent.vlan is not None and parent.link is not None:
             below = lab.dev_of(lab.parent_called(parent.link))
             tag = ip.link_add(lab.dev_of(parent), ip.Vlan(below, parent.vlan), up=True)
-            steps.add(f"create the {role}'s link in VLAN {parent.vlan}", ip.at(role, tag))
-            steps.end_stage()
+            steps.add_stage([(f"create the {role}'s link in VLAN {parent.vlan}", ip.at(role, tag))])
         for peer in parent.peer(role):
             subnet = cast(Network, parent.subnet_of(peer))
             own = ip_interface((peer, subnet.prefixlen))
@@ -88,10 +82,8 @@ def _set_up(lab: Lab, role: str, steps: Steps) -> None:
     _bring_lo_up(role, steps)
     steps.end_stage()
     if role == GATEWAY:
-        for own in lab.far:
-            towards = give(lab.far_gateway(own), _TO_FAR)
-            steps.add("add the gateway's address on that link", ip.at(GATEWAY, towards))
-        steps.end_stage()
+        given = (give(lab.far_gateway(own), _TO_FAR) for own in lab.far)
+        steps.add_stage(("add the gateway's address on that link", ip.at(GATEWAY, own)) for own in given)
         return
     for parent in lab.parents:
         versions = {peer.version for peer in parent.peer(role)}
@@ -105,13 +97,9 @@ def _set_up_far(lab: Lab, steps: Steps) -> None:
     steps.add("bring the far host's link up", ip.at(FAR, ip.link_set(PEER_DEV, up=True)))
     _bring_lo_up(FAR, steps)
     steps.end_stage()
-    for own in lab.far:
-        steps.add("add the far host's address", ip.at(FAR, give(own, PEER_DEV)))
-    steps.end_stage()
-    for own in lab.far:
-        to = ip.RouteTo(via=lab.far_gateway(own).ip, dev=PEER_DEV)
-        steps.add("add the far host's default route", ip.at(FAR, ip.route_add(to)))
-    steps.end_stage()
+    steps.add_stage(("add the far host's address", ip.at(FAR, give(own, PEER_DEV))) for own in lab.far)
+    routes = (ip.RouteTo(via=lab.far_gateway(own).ip, dev=PEER_DEV) for own in lab.far)
+    steps.add_stage(("add the far host's default route", ip.at(FAR, ip.route_add(to))) for to in routes)
 
 
 def _bring_lo_up(netns: str, steps: Steps) -> None:

@@ -47,7 +47,6 @@ def _phase(lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation
 def on_simulated_lan(lab: Lab, commands: Mapping[str, Command]) -> Plan:
     """Return the plan that runs `commands`, each under its purpose, on the simulated LAN of `lab`."""
     steps = Steps(COMMANDS)
-    for purpose, command in commands.items():
-        steps.add(purpose, command)
-        steps.end_stage()
+    for each in commands.items():
+        steps.add_stage([each])
     return Plan(lab, (lan(lab), Section(COMMANDS, "what was asked for", None, tuple(steps.stages))))

@@ -1,6 +1,6 @@
 """What a plan is made of: sections, their stages, their steps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ipvkit.core.command import Command
@@ -136,6 +136,12 @@ class Steps:
         if at_end and undo is not None:
             self._at_end[-1].append((undo.purpose, undo.command(), (id,)))
         return id
+
+    def add_stage(self, commands: Iterable[tuple[str, Command]]) -> None:
+        """Add a step for each purpose and command, and end the stage."""
+        for purpose, command in commands:
+            self.add(purpose, command)
+        self.end_stage()
 
     def at_end(self, purpose: str, command: Command) -> None:
         """Have `end_phase` add a command, for what needs no undo at the end of a run."""
