@@ -9,8 +9,8 @@ from ipvkit.lab import HOST, PING_INTERVAL_S, PING_WAIT_S, SWITCH, Act, Check, E
 from ipvkit.plan.additions import read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
-from ipvkit.plan.steps import Probe, Steps, Undo
-from ipvkit.predict import FAST_TIMERS, Asked, PredictedAct
+from ipvkit.plan.steps import Steps, Undo
+from ipvkit.predict import FAST_TIMERS, PredictedAct, Probe
 from ipvkit.strategies.announce import ALLOW, announcement
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
 
@@ -38,10 +38,10 @@ class Acts:
     def add(self, predicted: PredictedAct) -> list[Probe]:
         """Add the steps of an act; return the probes that are skipped."""
         self._change(predicted)
-        for asked in predicted.asked:
-            if not isinstance(asked.check, Check):
-                self._try(asked, asked.check.change)
-        return self._check(predicted.asked)
+        for probe in predicted.probes:
+            if not isinstance(probe.check, Check):
+                self._try(probe, probe.check.change)
+        return self._check(predicted.probes)
 
     def _change(self, predicted: PredictedAct) -> None:
         act, steps = predicted.act, self.steps
@@ -107,15 +107,15 @@ class Acts:
             steps.add("drop all other IPv4 there, as the port security of a cloud does", drop)
         steps.end_stage()
 
-    def _try(self, asked: Asked, change: parts.Change) -> None:
+    def _try(self, probe: Probe, change: parts.Change) -> None:
         # 1: the link does not exist, 2: the kernel refuses (iproute2's main()).
         ok = (0, 1) if isinstance(change, parts.DeleteLink) else (0, 2)
         undo = None
         if isinstance(change, parts.AddLink):
             undo = Undo(Link(change.name, change.kind), f"delete {change.name}")
         undone = self.links.pop(change.name, ()) if isinstance(change, parts.DeleteLink) else ()
-        what, command = f"try to {asked.check}", replace(self._command_of(change), ok=ok)
-        id = self.steps.add(what, command, undo=undo, cancels_undo_of=undone, probe=_probe(asked))
+        what, command = f"try to {change}", replace(self._command_of(change), ok=ok)
+        id = self.steps.add(what, command, undo=undo, cancels_undo_of=undone, probe=probe)
         if isinstance(change, parts.AddLink):
             self.links[change.name] = (*self.links.get(change.name, ()), id)
         self.steps.end_stage()
@@ -143,15 +143,15 @@ class Acts:
             self.steps.add(f"delete {name}, if it exists", delete, cancels_undo_of=tried)
         self.steps.end_stage()
 
-    def _check(self, asked: Sequence[Asked]) -> list[Probe]:
+    def _check(self, probes: Sequence[Probe]) -> list[Probe]:
         """Add a ping for each check that is not skipped; return the probes of the others."""
-        self._keep_announcing([a.check for a in asked if isinstance(a.check, Check) and not a.skipped])
-        for a in asked:
-            if isinstance(check := a.check, Check) and a.address is not None and not a.skipped:
+        self._keep_announcing([p.check for p in probes if isinstance(p.check, Check) and not p.skipped])
+        for p in probes:
+            if isinstance(check := p.check, Check) and p.address is not None and not p.skipped:
                 watch = "" if check.watch is None else f" until the path is lost, at most {check.watch} s"
-                self.steps.add(f"ping {check}{watch}", self._ping(check, a.address), probe=_probe(a))
+                self.steps.add(f"ping {check}{watch}", self._ping(check, p.address), probe=p)
         self.steps.end_stage()
-        return [_probe(a) for a in asked if isinstance(a.check, Check) and a.skipped]
+        return [p for p in probes if isinstance(p.check, Check) and p.skipped]
 
     def _ping(self, check: Check, address: Address) -> Command:
         if check.watch is not None:
@@ -181,13 +181,3 @@ class Acts:
 def wait_s(lab: Lab) -> float:
     """Return how long ping waits for the last reply, in seconds."""
     return PING_WAIT_S if lab.simulated else 1
-
-
-def _probe(asked: Asked) -> Probe:
-    """Return the probe of a check or try: what the lab expects of it wins over what is predicted."""
-    check, predicted = asked.check, asked.prediction
-    reason = predicted.reason
-    if check.expect is not None and check.expect != predicted.outcome:
-        because = f" ({check.why})" if check.why else ""
-        reason = f"the lab expects this{because}; the model predicts {predicted.outcome}: {reason}"
-    return Probe(check, asked.address, check.expect or predicted.outcome, reason, asked.skipped)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ipvkit.core.command import Command
-from ipvkit.core.values import Address
-from ipvkit.lab import Attempt, Check, Lab, Outcome, Phase
+from ipvkit.lab import Lab, Phase
 from ipvkit.plan.resources import Resource, Sysctl, undo_of
+from ipvkit.predict import Probe as Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,6 @@ class Undo:
     def command(self, former: str = "") -> Command:
         """Return the command of the undo, with a sysctl's `former` value as it was printed."""
         return undo_of(self.resource, former.strip())
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A check or a try: the address that is pinged, the expected outcome and why, or why it is `skipped`."""
-
-    check: Check | Attempt
-    address: Address | None
-    expected: Outcome
-    reason: str
-    skipped: str = ""
 
 
 @dataclass(frozen=True, slots=True)

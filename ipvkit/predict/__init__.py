@@ -2,8 +2,8 @@
 
 from ipvkit.predict.memory import FAST_TIMERS, KERNEL_TIMERS, State, Timers
 from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
-from ipvkit.predict.whole import Asked, PredictedAct, PredictedPhase, predict_lab
+from ipvkit.predict.whole import PredictedAct, PredictedPhase, Probe, predict_lab
 from ipvkit.predict.world import world_of
 
-__all__ = ["FAST_TIMERS", "KERNEL_TIMERS", "Asked", "PredictedAct", "PredictedPhase", "Prediction", "State"]
+__all__ = ["FAST_TIMERS", "KERNEL_TIMERS", "PredictedAct", "PredictedPhase", "Prediction", "Probe", "State"]
 __all__ += ["Timers", "after", "next_phase", "predict", "predict_attempt", "predict_lab", "world_of"]

@@ -4,19 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ipvkit.core.values import Address
-from ipvkit.lab import HOST, PARALLEL, PEERS, SWITCH, Act, Attempt, Check, Lab, Parent, Phase
+from ipvkit.lab import HOST, PARALLEL, PEERS, SWITCH, Act, Attempt, Check, Lab, Outcome, Parent, Phase
 from ipvkit.predict.memory import State
 from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
 from ipvkit.predict.world import World, world_of
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A check or an attempt, and what is predicted; `skipped` is why it cannot be done here, if so."""
+class Probe:
+    """A check or a try: the address that is pinged, the expected outcome and why, or why it is `skipped`."""
 
     check: Check | Attempt
     address: Address | None
-    prediction: Prediction
+    expected: Outcome
+    reason: str
     skipped: str = ""
 
 
@@ -28,7 +29,7 @@ class PredictedAct:
     """
 
     act: Act
-    asked: tuple[Asked, ...]
+    probes: tuple[Probe, ...]
     filtered: bool
 
 
@@ -55,10 +56,10 @@ def predict_lab(lab: Lab) -> tuple[PredictedPhase, ...]:
         undone |= _needed_by_strategies(lab, phase)
         acts = []
         for act in (part for whole in phase.acts for part in _parts(lab, whole)):
-            undone |= _needed_by_act(lab, act)
+            undone |= _needed_by_act(act)
             predicted = _predicted(lab, world, act, undone)
             acts.append(predicted)
-            run = tuple(a.check for a in predicted.asked if isinstance(a.check, Check) and not a.skipped)
+            run = tuple(p.check for p in predicted.probes if isinstance(p.check, Check) and not p.skipped)
             world = after(world, replace(predicted.act, checks=run))
         found.append(PredictedPhase(phase, flushed, tuple(acts)))
         state, former = next_phase(lab, world.state), phase
@@ -81,17 +82,28 @@ def _parts(lab: Lab, act: Act) -> Iterator[Act]:
 
 
 def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str]) -> PredictedAct:
-    asked, changing = [], world
+    probes, changing = [], world
     for attempt in act.attempts:
-        asked.append(Asked(attempt, None, predict_attempt(changing, attempt)))
+        probes.append(_probe(attempt, None, predict_attempt(changing, attempt)))
         changing = after(changing, Act(attempts=(attempt,)))
     for check in act.checks:
         skipped = _why_skipped(lab, check, undone)
-        asked.append(Asked(check, lab.pinged(check), predict(world, check), skipped))
+        probes.append(_probe(check, lab.pinged(check), predict(world, check), skipped))
     if not lab.simulated:
         flush = tuple(role for role in act.flush if lab.is_endpoint(role))
         act = replace(act, fast_ageing=(), flush=flush, hairpin=None, port_security=None)
-    return PredictedAct(act, tuple(asked), world.state.allowed is not None)
+    return PredictedAct(act, tuple(probes), world.state.allowed is not None)
+
+
+def _probe(
+    check: Check | Attempt, address: Address | None, predicted: Prediction, skipped: str = ""
+) -> Probe:
+    """Return the probe of a check or try: what the lab expects of it wins over what is predicted."""
+    reason = predicted.reason
+    if check.expect is not None and check.expect != predicted.outcome:
+        because = f" ({check.why})" if check.why else ""
+        reason = f"the lab expects this{because}; the model predicts {predicted.outcome}: {reason}"
+    return Probe(check, address, check.expect or predicted.outcome, reason, skipped)
 
 
 def _needed_by_strategies(lab: Lab, phase: Phase) -> dict[str, str]:
@@ -104,9 +116,7 @@ def _needed_by_strategies(lab: Lab, phase: Phase) -> dict[str, str]:
     return found
 
 
-def _needed_by_act(lab: Lab, act: Act) -> dict[str, str]:
-    if lab.simulated:
-        return {}
+def _needed_by_act(act: Act) -> dict[str, str]:
     found = {role: f"the {role}'s ARP timers would have to be shorter" for role in act.fast_ageing}
     for role in (role for role in act.flush if role in PEERS):
         found[role] = f"the {role}'s neighbour table would have to be flushed"
