@@ -1,6 +1,6 @@
 """A whole lab: what follows from its parts, and what it is on a real parent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from itertools import islice
@@ -107,6 +107,12 @@ class Lab:
         if role == FAR:
             return tuple(own.ip for own in self.far)
         return tuple(own.ip for own in self.endpoint(role).addresses)
+
+    def sources(self, roles: Collection[str]) -> list[Address]:
+        """Return the addresses from which `roles`, of endpoints and the host, send: of the host all."""
+        hosts = [own for parent in self.parents for own in parent.host] if HOST in roles else []
+        endpoints = (self.endpoint(role) for role in roles if role != HOST)
+        return [own.ip for own in (*hosts, *(own for e in endpoints for own in e.addresses))]
 
     def pinged(self, check: parts.Check) -> Address | None:
         """Return the address that `check` pings, or None where it is unknown."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ipvkit import strategies
@@ -105,6 +106,11 @@ class Parent:
     def subnet_of(self, address: Address) -> Network | None:
         """Return the subnet of the parent that `address` is in, or None."""
         return next((own.network for own in self.host if address in own.network), None)
+
+    def beside(self, address: Address) -> InterfaceAddress:
+        """Return `address` with the prefix length of the parent's subnet that it is in, or a host's."""
+        subnet = self.subnet_of(address)
+        return ip_interface((address, subnet.prefixlen if subnet else address.max_prefixlen))
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,13 +293,9 @@ _OF_SETTING = (
         "In l2 it needs an address: one that is named here, without a prefix length, or a free one.",
         default=False),
 )
-SETTING = Part(
-    "setting",
-    "Parents that differ in a phase",
-    "parents of a phase",
+SETTING = Part("setting", "Parents that differ in a phase", "parents of a phase",
     "What differs on one parent from the rest of the phase.",
-    tuple(replace(key, default=None) for key in _OF_SETTING),
-)
+    tuple(replace(key, default=None) for key in _OF_SETTING))
 _BY_PARENT = Type({"type": "object", "additionalProperties": _ref(SETTING)}, _by_parent, {"eth1": {}})
 PHASE = Part("phase", "Phases", "phases", "A time in which the endpoints are there, under one setting.", (
     Key("name", _SLUG,

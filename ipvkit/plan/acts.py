@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Address
 from ipvkit.lab import HOST, PING_INTERVAL_S, PING_WAIT_S, SWITCH, Act, Check, Endpoint, Lab, Phase, parts
-from ipvkit.plan.additions import read_sysctls, set_sysctls
+from ipvkit.plan.endpoints import read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
 from ipvkit.plan.steps import Steps, Undo
@@ -89,17 +89,14 @@ class Acts:
 
     def _secure(self, ports: list[str], roles: tuple[str, ...], *, filtered: bool) -> None:
         """Let the switch drop IPv4 at the host's ports if the source is not an address of `roles`."""
-        steps, lab = self.steps, self.lab
-        hosts = [own.ip for parent in lab.parents for own in parent.host] if HOST in roles else []
-        endpoints = (lab.endpoint(role) for role in roles if role != HOST)
-        allowed = hosts + [own.ip for e in endpoints for own in e.addresses]
+        steps = self.steps
         if filtered:
             remove = "remove the filters at the host's port"
             steps.add_stage((remove, in_netns(SWITCH, tc.qdisc_del(port))) for port in ports)
         prepare = "prepare filters at the host's port"
         steps.add_stage((prepare, in_netns(SWITCH, tc.qdisc_add(port))) for port in ports)
         for port in ports:
-            for address in allowed:
+            for address in self.lab.sources(roles):
                 if address.version == 4:
                     what = f"accept packets from {address} at the host's port"
                     steps.add(what, in_netns(SWITCH, tc.filter_pass(port, address)))

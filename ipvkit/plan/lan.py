@@ -1,10 +1,7 @@
 """The simulated LAN: a switch, the host, its peers, and a host behind the gateway, as namespaces."""
 
-from ipaddress import ip_interface
-from typing import cast
-
 from ipvkit.core.command import Command, in_netns
-from ipvkit.core.values import InterfaceAddress, Network
+from ipvkit.core.values import InterfaceAddress
 from ipvkit.lab import FAR, GATEWAY, HOST, LAN, SWITCH, Lab, Parent
 from ipvkit.plan.steps import Section, Steps, Undo
 from ipvkit.tools import ip, sysctl
@@ -76,9 +73,8 @@ def _set_up(lab: Lab, role: str, steps: Steps) -> None:
             tag = ip.link_add(lab.dev_of(parent), ip.Vlan(below, parent.vlan), up=True)
             steps.add_stage([(f"create the {role}'s link in VLAN {parent.vlan}", ip.at(role, tag))])
         for peer in parent.peer(role):
-            subnet = cast(Network, parent.subnet_of(peer))
-            own = ip_interface((peer, subnet.prefixlen))
-            steps.add(f"add the {role}'s address", ip.at(role, give(own, lab.dev_of(parent))))
+            address = give(parent.beside(peer), lab.dev_of(parent))
+            steps.add(f"add the {role}'s address", ip.at(role, address))
     _bring_lo_up(role, steps)
     steps.end_stage()
     if role == GATEWAY:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.lab import Lab
-from ipvkit.plan import additions, endpoints
+from ipvkit.plan import endpoints
 from ipvkit.plan.acts import Acts
 from ipvkit.plan.lan import lan
 from ipvkit.plan.steps import Plan, Section, Steps
@@ -33,7 +33,7 @@ def _phase(lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation
         steps.add(f"flush the {role}'s neighbour table: another kind of link has other MAC addresses", flush)
     steps.end_stage()
     endpoints.create(lab, phase, steps)
-    additions.add(lab, phase, steps, done)
+    endpoints.add_helpers(lab, phase, steps, done)
     acts = Acts(lab, phase, arping_by, steps, done)
     skipped = [probe for act in predicted.acts for probe in acts.add(act)]
     if phase is not lab.phases[-1]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from ipvkit.core.values import Address
 from ipvkit.lab import FAR, HOST, PEERS
-from ipvkit.predict.memory import Entry
-from ipvkit.predict.world import Link, Node, Way, World
+from ipvkit.predict.world import Entry, Link, Node, Way, World
 
 _MOST_HOPS = 8
 _HEADERS = {4: 28, 6: 48}

@@ -7,9 +7,8 @@ from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import HOST, PEERS, PING_INTERVAL_S, PING_WAIT_S, Act, Attempt, Check, Lab, Outcome, Setting
 from ipvkit.lab.parts import AddAddress, AddLink, DeleteLink, SetMode, SetMtu
-from ipvkit.predict.memory import Entry, State
 from ipvkit.predict.path import UNTIL_IT_EXPIRES, Hop, Path
-from ipvkit.predict.world import World
+from ipvkit.predict.world import Entry, State, World
 
 _BESIDES_S = 0.1
 """The seconds that an act takes besides its waiting: processes start and end."""

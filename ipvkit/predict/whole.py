@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 
 from ipvkit.core.values import Address
 from ipvkit.lab import HOST, PARALLEL, PEERS, SWITCH, Act, Attempt, Check, Lab, Outcome, Parent, Phase
-from ipvkit.predict.memory import State
 from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
-from ipvkit.predict.world import World, world_of
+from ipvkit.predict.world import State, World, world_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The hosts, links and routes of a phase of a lab."""
+"""The hosts, links and routes of a phase of a lab, and the state of them after earlier acts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -7,11 +7,62 @@ from itertools import islice
 from typing import Literal
 
 from ipvkit import strategies
-from ipvkit.core.values import Address, InterfaceAddress, Network
-from ipvkit.lab import BRIDGE, DEFAULT_MTU, FAR, GATEWAY, HOST, PEERS, Lab, Parent, Phase, Prefixes, Setting
-from ipvkit.predict.memory import State
+from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
+from ipvkit.lab import BRIDGE, DEFAULT_MTU, FAR, GATEWAY, HOST, PEERS, AddLink, Lab, Phase, Prefixes, Setting
 
 _ALL = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """When a neighbour entry expires that no host confirms (net/core/neighbour.c, arp(7))."""
+
+    delay_first_probe_s: int = 5
+    probes: int = 3
+    retrans_ms: int = 1000
+
+    @property
+    def lifetime_s(self) -> float:
+        """How long a stale entry is valid after its first use, in seconds."""
+        return self.delay_first_probe_s + self.probes * self.retrans_ms / 1000
+
+
+KERNEL_TIMERS = Timers()
+FAST_TIMERS = Timers(delay_first_probe_s=1, retrans_ms=100)
+
+Entry = tuple[str, Address]
+"""A peer, and the address of an endpoint that it has an entry for."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state when an act begins.
+
+    `known` has how each entry with a link-layer address was learned, `age_s` the seconds since the first use
+    of those in use; `failed` are entries without an answer, which an announcement can fill; `fast` are peers
+    with `FAST_TIMERS`. `flipped` are parents with another mode and flag than the phase's; `links`,
+    `addresses` and `mtus` what was added and set; `hairpin` whether the switch sends frames back to their
+    port; `allowed` the roles that it accepts source addresses of at the host's port, None for all.
+    """
+
+    known: Mapping[Entry, str] = field(default_factory=dict)
+    age_s: Mapping[Entry, float] = field(default_factory=dict)
+    failed: frozenset[Entry] = frozenset()
+    fast: frozenset[str] = frozenset()
+    flipped: Mapping[str, tuple[Mode, Flag]] = field(default_factory=dict)
+    links: tuple[AddLink, ...] = ()
+    addresses: tuple[tuple[str, InterfaceAddress], ...] = ()
+    mtus: Mapping[str, int] = field(default_factory=dict)
+    hairpin: bool = False
+    allowed: tuple[str, ...] | None = None
+
+    def timers(self, peer: str) -> Timers:
+        """Return the timers of the entries of `peer`."""
+        return FAST_TIMERS if peer in self.fast else KERNEL_TIMERS
+
+    def left_s(self, entry: Entry) -> float:
+        """Return for how many seconds a known entry without an answer is valid if it is used from now on."""
+        return self.timers(entry[0]).lifetime_s - self.age_s.get(entry, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +209,7 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
 
 def _passing(lab: Lab, state: State) -> frozenset[Address] | None:
     """Return the addresses of the roles that `state` allows, which need not be in this phase."""
-    if state.allowed is None:
-        return None
-    found = {own.ip for role in state.allowed if role != HOST for own in lab.endpoint(role).addresses}
-    of_host = {own.ip for parent in lab.parents for own in parent.host} if HOST in state.allowed else set()
-    return frozenset(found | of_host)
+    return None if state.allowed is None else frozenset(lab.sources(state.allowed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +258,7 @@ class _Builder:
     def peer(self, role: str) -> Node:
         links, ways, permanent = [], [], set()
         for parent in self.lab.parents:
-            own = tuple(_beside(parent, address) for address in parent.peer(role))
+            own = tuple(map(parent.beside, parent.peer(role)))
             if own:
                 links.append(Link(role, parent.name, "nic", parent.name, own))
             if role != GATEWAY and self.lab.routed:
@@ -232,12 +279,6 @@ class _Builder:
         return Node(FAR, (Link(FAR, FAR, "nic", FAR, self.lab.far),), ways)
 
 
-def _beside(parent: Parent, address: Address) -> InterfaceAddress:
-    """Return `address` with the prefix length of the parent's subnet that it is in."""
-    subnet = parent.subnet_of(address)
-    return ip_interface((address, subnet.prefixlen if subnet else address.max_prefixlen))
-
-
 def _with_all_addresses(lab: Lab) -> Lab:
     """Return a lab on a real network with placeholders for unknown addresses, so that rules can be applied.
 
@@ -246,9 +287,7 @@ def _with_all_addresses(lab: Lab) -> Lab:
     if lab.simulated:
         return lab
     parent = lab.parents[0]
-    taken = {own.ip for endpoint in lab.endpoints for own in endpoint.addresses}
-    taken |= {own.ip for own in parent.host} | {*parent.gateway, *parent.neighbour}
-    taken |= {own for phase in lab.phases for own in phase.setting.shim_addresses}
+    taken = lab.taken.union(own for phase in lab.phases for own in phase.setting.shim_addresses)
     subnets = {own.network for endpoint in lab.endpoints for own in endpoint.addresses}
     if any(helper.own_subnet for phase in lab.phases for helper in phase.setting.helpers):
         subnets = {ip_network("192.0.2.0/24"), ip_network("2001:db8:ffff::/64")}
