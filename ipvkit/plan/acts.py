@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Address
-from ipvkit.lab import HOST, PING_INTERVAL_S, PING_WAIT_S, SWITCH, Act, Check, Endpoint, Lab, Phase, parts
+from ipvkit.lab import HOST, PING_INTERVAL_S, PING_WAIT_S, SWITCH, Check, Endpoint, Lab, Phase, parts
 from ipvkit.plan.endpoints import read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
@@ -55,7 +55,12 @@ class Acts:
                 table = f"neighbour table of {role}" if endpoint else f"{role}'s neighbour table"
                 flush = ip.neigh_flush(dev)
                 steps.add(f"flush the {table}", ip.at(netns, flush) if netns else flush)
-        self._set_switch(act, filtered=predicted.filtered)
+        ports = self.lab.ports(HOST)
+        for port in ports if act.hairpin is not None else ():
+            what = "send frames back to their port" if act.hairpin else "send no frames back"
+            steps.add(f"let the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
+        if act.port_security is not None:
+            self._secure(ports, act.port_security, filtered=predicted.filtered)
         if act.wait is not None:
             steps.add(f"wait {act.wait} s", coreutils.sleep(act.wait))
         set_sysctls(read, steps)
@@ -78,14 +83,6 @@ class Acts:
         for own in e.addresses:
             if own.version == 4:
                 self.steps.add(*announcement(e.name, own.ip, e.parent, mode, count, self.arping_by))
-
-    def _set_switch(self, act: Act, *, filtered: bool) -> None:
-        ports = self.lab.ports(HOST)
-        for port in ports if act.hairpin is not None else ():
-            what = "send frames back to their port" if act.hairpin else "send no frames back"
-            self.steps.add(f"let the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
-        if act.port_security is not None:
-            self._secure(ports, act.port_security, filtered=filtered)
 
     def _secure(self, ports: list[str], roles: tuple[str, ...], *, filtered: bool) -> None:
         """Let the switch drop IPv4 at the host's ports if the source is not an address of `roles`."""

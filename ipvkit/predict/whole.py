@@ -94,15 +94,13 @@ def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str]) -> Pred
     return PredictedAct(act, tuple(probes), world.state.allowed is not None)
 
 
-def _probe(
-    check: Check | Attempt, address: Address | None, predicted: Prediction, skipped: str = ""
-) -> Probe:
+def _probe(of: Check | Attempt, address: Address | None, predicted: Prediction, skipped: str = "") -> Probe:
     """Return the probe of a check or try: what the lab expects of it wins over what is predicted."""
     reason = predicted.reason
-    if check.expect is not None and check.expect != predicted.outcome:
-        because = f" ({check.why})" if check.why else ""
+    if of.expect is not None and of.expect != predicted.outcome:
+        because = f" ({of.why})" if of.why else ""
         reason = f"the lab expects this{because}; the model predicts {predicted.outcome}: {reason}"
-    return Probe(check, address, check.expect or predicted.outcome, reason, skipped)
+    return Probe(of, address, of.expect or predicted.outcome, reason, skipped)
 
 
 def _needed_by_strategies(lab: Lab, phase: Phase) -> dict[str, str]:

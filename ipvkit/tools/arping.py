@@ -342,7 +342,7 @@ class _Reader:
 
     def _understood(self, line: str) -> _Events | None:
         """Return the events of `line`, None where it is not understood."""
-        for pattern, take in _FORMS:
+        for pattern, take in _FORMS.items():
             if found := pattern.fullmatch(line):
                 try:
                     return take(self, found)
@@ -392,66 +392,56 @@ class _Reader:
         return (event,)
 
 
-# A pattern, and what takes a line that fits. A reply that was cut has no unit.
-_LINES: tuple[tuple[str, Callable[[_Reader, _Found], _Events | None]], ...] = (
-    (
+_FORMS: dict[re.Pattern[str], Callable[[_Reader, _Found], _Events | None]] = {
+    re.compile(
         rf"{_CAST} (?P<source>{_IPV4}) \[(?P<lladdr>{_LLADDR})\](?:{_TARGET})?"
-        r" {1,2}(?:(?P<time>[0-9]{1,12}\.[0-9]{3})ms|UNSOLICITED\?)",
-        lambda _, found: (_reply(found),),
-    ),
-    (
+        r" {1,2}(?:(?P<time>[0-9]{1,12}\.[0-9]{3})ms|UNSOLICITED\?)"
+    ): lambda _, found: (_reply(found),),
+    re.compile(
         rf"(?P<bytes>{_COUNT}) bytes from {_WHO}:"
         rf" (?P<counter>(?:index|icmp_seq)=(?P<index>{_COUNT})(?:/{_COUNT})?)"
-        rf" time=(?P<time>{_TIME}) (?P<unit>[mnu]?sec)",
-        lambda _, found: (_habets_reply(found),),
-    ),
-    (r"Timeout", lambda *_: (NoAnswer(),)),
-    (
-        rf"Sent (?P<transmitted>{_COUNT}) probe(?:s|\(s\)) \((?P<broadcasts>{_COUNT}) broadcast\(s\)\)",
-        _Reader.sent,
-    ),
-    (
+        rf" time=(?P<time>{_TIME}) (?P<unit>[mnu]?sec)"
+    ): lambda _, found: (_habets_reply(found),),
+    re.compile(r"Timeout"): lambda *_: (NoAnswer(),),
+    re.compile(
+        rf"Sent (?P<transmitted>{_COUNT}) probe(?:s|\(s\)) \((?P<broadcasts>{_COUNT}) broadcast\(s\)\)"
+    ): _Reader.sent,
+    re.compile(
         rf"Received (?P<received>{_COUNT}) (?:response\(s\)|repl(?:y|ies))"
         rf"(?: \((?:(?P<requests>{_COUNT}) request\(s\)(?:, (?P<broadcasts>{_COUNT}) broadcast\(s\))?"
-        rf"|(?P<only_broadcasts>{_COUNT}) broadcast\(s\))\))?",
-        _Reader.received,
-    ),
-    (
+        rf"|(?P<only_broadcasts>{_COUNT}) broadcast\(s\))\))?"
+    ): _Reader.received,
+    re.compile(
         rf"(?P<transmitted>{_COUNT}) packets transmitted, (?P<received>{_COUNT}) packets received,"
-        rf"{_UNANSWERED} unanswered{_EXTRA}",
-        lambda reader, found: reader.once(_habets_summary(found)),
-    ),
-    (rf"(?P<marks>[!.]*)\t{_UNANSWERED} packet loss{_EXTRA}", _Reader.marks),
-    (
-        rf"rtt min/avg/max/std-dev = ({_TIME})/({_TIME})/({_TIME})/({_TIME}|-?nan) (?P<unit>ms|[mnu]?sec)",
-        lambda reader, found: reader.once(_times(found)),
-    ),
-    (r"--- \S+ statistics ---", lambda *_: ()),
-    (
+        rf"{_UNANSWERED} unanswered{_EXTRA}"
+    ): lambda reader, found: reader.once(_habets_summary(found)),
+    re.compile(rf"(?P<marks>[!.]*)\t{_UNANSWERED} packet loss{_EXTRA}"): _Reader.marks,
+    re.compile(
+        rf"rtt min/avg/max/std-dev = ({_TIME})/({_TIME})/({_TIME})/({_TIME}|-?nan) (?P<unit>ms|[mnu]?sec)"
+    ): lambda reader, found: reader.once(_times(found)),
+    re.compile(r"--- \S+ statistics ---"): lambda *_: (),
+    re.compile(
         rf"ARPING (?:(?P<to>to )?(?P<destination>{_IPV4}) from (?P<source>{_IPV4})"
-        rf"(?:(?(to) via) (?P<dev>\S+))?|(?P<habets>{_IPV4})|(?P<mac>{_TYPED_MAC}))",
-        _Reader.header,
-    ),
-    (rf"(?P<lladdr>{_MAC})(?: (?P<source>{_IPV4}))?|(?P<only_source>{_IPV4})", _Reader.raw),
-    (
+        rf"(?:(?(to) via) (?P<dev>\S+))?|(?P<habets>{_IPV4})|(?P<mac>{_TYPED_MAC}))"
+    ): _Reader.header,
+    re.compile(rf"(?P<lladdr>{_MAC})(?: (?P<source>{_IPV4}))?|(?P<only_source>{_IPV4})"): _Reader.raw,
+    re.compile(
         rf"(?:[^\s:]*/)?arping: (?:{_CHATTER}).*"
         r"|This box:   Interface: .*|Timestamp types:|  (?:Name|adapter\w*|host\w*) +\S.*|Sending ARP reply"
         r"|WARNING: .*|defaulting to checking dup for .*|clock_getres\(\) = .*|libnet_init\([^,]*\)"
         r"|pcap_get_selectable\(\): .*|FYI: .*|took time from gettimeofday\(\): .*"
         r"|too much diff between gettimeofday\(\) and .*|gettimeofday\(\) went backwards: .*"
         r"|packet arrived before we sent it\?|listen for replies for .*"
-        r"|know what this program.*does, do you\?|Use -I if you really mean it .*",
-        lambda _, found: (Note(found[0]),),
-    ),
-    (
+        r"|know what this program.*does, do you\?|Use -I if you really mean it .*"
+    ): lambda _, found: (Note(found[0]),),
+    re.compile(
         r"(?:[^\s:]*/)?arping: (?P<message>.+)"
         r'|Interface "[^"]*" is (?:down|not ARPable(?: \(no ll address\))?)'
         r"|(?:bind|connect|getifaddrs|getsockname|ioctl\(SIOC[A-Z]+\)|recvfrom|socket): [A-Z].*"
-        r"|Illegal MAC addr .*|libnet_build_[a-z0-9_]+\(\): .*",
-        lambda reader, found: reader.seen(ArpingError(found["message"] or found[0])),
-    ),
-)
-_FORMS = tuple((re.compile(pattern), take) for pattern, take in _LINES)
+        r"|Illegal MAC addr .*|libnet_build_[a-z0-9_]+\(\): .*"
+    ): lambda reader, found: reader.seen(ArpingError(found["message"] or found[0])),
+}
+"""The pattern of each kind of line, and what takes a line that fits. A reply that was cut has no unit."""
 
 
 def read_arping(lines: Iterable[str]) -> Iterator[ArpingEvent]:

@@ -4,6 +4,7 @@ The words are those of iproute2: ip/iplink_bridge.c, ip/iplink_macvlan.c and so 
 """
 
 import re
+from functools import partial
 from typing import Any
 
 from ipvkit.tools.ip.plain import Form, NotUnderstood, Words, flags, form, ip, named, number, put
@@ -81,8 +82,7 @@ _BRIDGE: Form = (
         " mcast_last_member_count=mcast_last_member_cnt mcast_startup_query_count=mcast_startup_query_cnt"
         " mcast_last_member_interval=mcast_last_member_intvl"
         " mcast_membership_interval=mcast_membership_intvl mcast_querier_interval=mcast_querier_intvl"
-        " mcast_query_interval=mcast_query_intvl"
-        " mcast_query_response_interval=mcast_query_response_intvl"
+        " mcast_query_interval=mcast_query_intvl mcast_query_response_interval=mcast_query_response_intvl"
         " mcast_startup_query_interval=mcast_startup_query_intvl mcast_stats_enabled mcast_igmp_version"
         " mcast_mld_version nf_call_iptables nf_call_ip6tables nf_call_arptables",
         Words.number,
@@ -101,7 +101,7 @@ _BRIDGE_PORT: Form = (
 )
 
 
-def _put_ad_info(words: Words, into: dict[str, Any], key: str) -> None:
+def _put_ad_info(key: str, words: Words, into: dict[str, Any]) -> None:
     value = hardware_address(words) if key == "partner_mac" else words.number()
     put(into.setdefault("ad_info", {}), key, value)
 
@@ -117,10 +117,8 @@ _BOND: Form = (
     | form("coupled_control", Words.on_off)
     | form("arp_ip_target ns_ip6_target", lambda words: words.word().split(","))
     | form("ad_actor_system", hardware_address)
-    | {
-        f"ad_{key}": lambda words, into, key=key: _put_ad_info(words, into, key)
-        for key in ("aggregator", "num_ports", "actor_key", "partner_key", "partner_mac")
-    }
+    | {f"ad_{key}": partial(_put_ad_info, key) for key in ("aggregator", "num_ports", "actor_key")}
+    | {f"ad_{key}": partial(_put_ad_info, key) for key in ("partner_key", "partner_mac")}
 )
 _BOND_PORT: Form = (
     form("state mii_status", Words.word)
@@ -150,10 +148,7 @@ _VXLAN: Form = (
     | flags("gbp gpe")
     | flags(_VXLAN_SWITCHES)
     | {f"no{name}": taken for name, taken in flags(_VXLAN_SWITCHES, False).items()}
-    | {
-        end: lambda words, into, end=end: _take_endpoint(end, words, into)
-        for end in ("group", "remote", "local")
-    }
+    | {end: partial(_take_endpoint, end) for end in ("group", "remote", "local")}
 )
 _TUN: Form = (
     form("type", Words.word)

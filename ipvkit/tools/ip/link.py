@@ -164,7 +164,8 @@ def _link(entry: Entry, names: set[str | None], unrecognised: Sequence[str]) -> 
     kind = info.text_or_none("info_kind")
     own = _OWN.get(kind or "", ())
     parent, parent_index = _parent(entry, names)
-    found, others = _addresses(entry)
+    infos = [(info, info.text_or_none("family") in (None, *FAMILIES)) for info in entry.inners("addr_info")]
+    stats = entry.inner(next((key for key in _STATS if key in entry.value), _STATS[0]))
     texts: dict[str, Any] = {key: entry.text_or_none(key) for key in _TEXTS}
     numbers: dict[str, Any] = {key: entry.number_or_none(key) for key in _NUMBERS}
     return Link(
@@ -181,10 +182,11 @@ def _link(entry: Entry, names: set[str | None], unrecognised: Sequence[str]) -> 
         mode=data.text_or_none("mode") if own else None,
         flag=next((flag for flag in own[1:] if data.value.get(flag) is True), None),
         info_data=data.rest(*own),
-        stats=_stats(entry),
-        addresses=found,
+        stats={direction: stats.numbers(direction) for direction in stats.value},
+        addresses=tuple(_address(info) for info, is_ip in infos if is_ip),
         details={**entry.rest(*_KEYS), **info.rest("info_kind", "info_data")},
-        unrecognised=(*unrecognised, *others),
+        # An address of another family than IP, as it was printed.
+        unrecognised=(*unrecognised, *(json.dumps(info.value) for info, is_ip in infos if not is_ip)),
     )
 
 
@@ -195,22 +197,6 @@ def _parent(entry: Entry, names: set[str | None]) -> tuple[str | None, int | Non
     if found is not None and name not in names:
         return None, int(found[1])
     return name, index
-
-
-def _stats(entry: Entry) -> dict[str, dict[str, int]]:
-    counters = entry.inner(next((key for key in _STATS if key in entry.value), _STATS[0]))
-    return {direction: counters.numbers(direction) for direction in counters.value}
-
-
-def _addresses(link: Entry) -> tuple[tuple[Address, ...], tuple[str, ...]]:
-    """Return the addresses of `link`, and those that are of another family than IP, as they were printed."""
-    found, others = [], []
-    for info in link.inners("addr_info"):
-        if info.text_or_none("family") in (None, *FAMILIES):
-            found.append(_address(info))
-        else:
-            others.append(json.dumps(info.value))
-    return tuple(found), tuple(others)
 
 
 def _address(info: Entry) -> Address:

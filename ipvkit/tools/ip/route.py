@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
@@ -267,7 +268,7 @@ _CACHED = (
     | form("users used", Words.number)
     | form("error", Words.signed)
     | form("iif", Words.word)
-    | {name: lambda words, into, name=name: _take_metric(name, words, into) for name in _METRICS}
+    | {name: partial(_take_metric, name) for name in _METRICS}
 )
 _ROUTE = (
     _PATH
