@@ -177,9 +177,7 @@ def _phase_written(phase: Phase, lab: Lab) -> dict[str, Any]:
 
 
 def _differing(setting: Setting, default: Setting) -> dict[str, Any]:
-    own, usual = (
-        {**asdict(each), "host_shim": each.shim_addresses or each.host_shim} for each in (setting, default)
-    )
+    own, usual = ({**asdict(s), "host_shim": s.shim_addresses or s.host_shim} for s in (setting, default))
     leave_out = _OF_OTHER_KINDS[setting.kind]
     return {key: own[key] for key in own if own[key] != usual[key] and key not in leave_out}
 

@@ -114,36 +114,29 @@ def _add_routes(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint], steps: St
     steps.end_stage()
 
 
-# --- what strategies add to the host and its peers ------------------------------------------------------
-
-
 def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: set[str]) -> None:
     """Add the steps of all strategies of `phase`; those on peers only where the peers are ipvkit's own.
 
     `done` are the sysctls that are set already, also by earlier phases.
     """
-    for parent in lab.parents:
-        for stage in lab.stages(phase, parent):
-            _add_stage([a for a in stage if lab.simulated or not a.at_peer], steps, done)
+    for every in (stage for parent in lab.parents for stage in lab.stages(phase, parent)):
+        stage = [a for a in every if lab.simulated or not a.at_peer]
+        set_sysctls(read_sysctls(stage, steps, done), steps)
+        for addition in stage:
+            resource: Resource | None = addition.undo
+            match addition.added:
+                case Sysctl():
+                    continue
+                case Proxy():
+                    resource = addition.added
+                case strategies.Link(dev):
+                    resource = Link(dev, "ipvlan")
+                case strategies.Route(to, dev, _, None):
+                    resource = Route(to, dev)
+            undo = Undo(resource, addition.undo_purpose) if resource and addition.undo_purpose else None
+            steps.add(addition.purpose, addition.command, undo=undo, at_end=True)
+        steps.end_stage()
     steps.end_group()
-
-
-def _add_stage(stage: list[Addition], steps: Steps, done: set[str]) -> None:
-    set_sysctls(read_sysctls(stage, steps, done), steps)
-    for addition in stage:
-        resource: Resource | None = addition.undo
-        match addition.added:
-            case Sysctl():
-                continue
-            case Proxy():
-                resource = addition.added
-            case strategies.Link(dev):
-                resource = Link(dev, "ipvlan")
-            case strategies.Route(to, dev, _, None):
-                resource = Route(to, dev)
-        undo = Undo(resource, addition.undo_purpose) if resource and addition.undo_purpose else None
-        steps.add(addition.purpose, addition.command, undo=undo, at_end=True)
-    steps.end_stage()
 
 
 def read_sysctls(additions: Iterable[Addition], steps: Steps, done: set[str]) -> list[tuple[Addition, Undo]]:

@@ -7,8 +7,6 @@ from ipvkit.plan.steps import Section, Steps, Undo
 from ipvkit.tools import ip, sysctl
 
 PEER_DEV = "eth0"
-_TO_FAR = "far"
-"""The name of the gateway's link to the far host."""
 
 
 def lan(lab: Lab) -> Section:
@@ -49,7 +47,7 @@ def _create_links(lab: Lab, steps: Steps) -> None:
             link = ip.link_add(f"eth{i}", ip.Veth(lab.ports(role)[i], SWITCH), netns=role, up=True)
             steps.add(f"create the {role}'s eth{i}, connected to the switch", link)
     if lab.far:
-        link = ip.link_add(_TO_FAR, ip.Veth(PEER_DEV, FAR), netns=GATEWAY, up=True)
+        link = ip.link_add(FAR, ip.Veth(PEER_DEV, FAR), netns=GATEWAY, up=True)
         steps.add("create the gateway's link to the far host", link)
     # Last: no link can be created in another namespace while this one has one of its name (rtnl_newlink).
     for i, parent in enumerate(hardware):
@@ -78,7 +76,7 @@ def _set_up(lab: Lab, role: str, steps: Steps) -> None:
     _bring_lo_up(role, steps)
     steps.end_stage()
     if role == GATEWAY:
-        given = (give(lab.far_gateway(own), _TO_FAR) for own in lab.far)
+        given = (give(lab.far_gateway(own), FAR) for own in lab.far)
         steps.add_stage(("add the gateway's address on that link", ip.at(GATEWAY, own)) for own in given)
         return
     for parent in lab.parents:

@@ -156,8 +156,8 @@ def after(world: World, act: Act) -> World:
     state = world.state
     known, failed, age_s = dict(state.known), set(state.failed), dict(state.age_s)
     paths = [(check, _path(world, check)) for check in act.checks]
-    for check, path in paths:
-        lost = _predict(path, check, state).outcome is not Outcome.REACHABLE
+    pinged = [(check, path, _predict(path, check, state).outcome) for check, path in paths]
+    for _, path, outcome in pinged:
         for entry, answered in path.asked.items():
             if answered:
                 known[entry] = f"phase {world.phase.name}"
@@ -168,7 +168,7 @@ def after(world: World, act: Act) -> World:
                 failed.add(entry)
         for entry in path.used:
             age_s.setdefault(entry, 0.0)
-            if lost:
+            if outcome is not Outcome.REACHABLE:
                 known.pop(entry, None)
                 failed.add(entry)
     endpoints = map(world.lab.endpoint, act.announce)
@@ -177,7 +177,7 @@ def after(world: World, act: Act) -> World:
         if entry in known or entry in failed:
             known.setdefault(entry, "the announcement")
             failed.discard(entry)
-    _grow_old(world, _lasts_s(world, act, paths), known, failed, age_s)
+    _grow_old(world, _lasts_s(world, act, pinged), known, failed, age_s)
     for entry in [entry for entry in (*known, *failed) if entry[0] in act.flush]:
         known.pop(entry, None)
         failed.discard(entry)
@@ -248,12 +248,11 @@ def next_phase(lab: Lab, state: State) -> State:
     return replace(state, flipped={}, links=(), addresses=(), mtus=mtus)
 
 
-def _lasts_s(world: World, act: Act, paths: list[tuple[Check, Path]]) -> float:
+def _lasts_s(world: World, act: Act, pinged: list[tuple[Check, Path, Outcome]]) -> float:
     """Return how long an act takes, in seconds: its longest ping, its wait, or its two announcements."""
     state, twice = world.state, bool(act.announce) and not world.lab.simulated
     seconds = [1.0 if twice else 0.0, float(act.wait or 0)]
-    for check, path in paths:
-        outcome = _predict(path, check, state).outcome
+    for check, path, outcome in pinged:
         if outcome is Outcome.EXPIRES:
             seconds.append(min(state.left_s(entry) for entry in path.used))
         elif check.watch is not None:

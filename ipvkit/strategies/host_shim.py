@@ -34,9 +34,8 @@ class HostShim(Strategy):
         link = Addition(why, command, Link(dev, site.shim_addresses), f"delete {dev}")
         up = Addition(f"bring {dev} up", ip.link_set(dev, up=True))
         why = f"add {dev}'s address, to send ARP requests from"
-        addresses = [
-            Addition(why, ip.addr_add(own, dev, nodad=own.version == 6)) for own in site.shim_addresses
-        ]
+        give = (ip.addr_add(own, dev, nodad=own.version == 6) for own in site.shim_addresses)
+        addresses = [Addition(why, command) for command in give]
         routes = []
         for name, own in site.endpoints:
             to = ip_network(own.ip)

@@ -62,7 +62,7 @@ def probe(
     >>> str(probe(IPv4Address("192.168.104.254"), "eth0", by="habets"))
     'arping -c 2 -w 3 -i eth0 192.168.104.254'
     """
-    return _asking(address, dev, count, wait, by)
+    return _ask(address, dev, count, wait, by)
 
 
 def find_duplicate(
@@ -70,18 +70,15 @@ def find_duplicate(
 ) -> Command:
     """Return the command that asks, without a source address, whether `address` is in use (RFC 5227).
 
-    An answer means that it is, whatever the exit code: iputils and busybox exit with 1 then, Habets
-    with 0.
+    An answer means that it is, whatever the exit code: iputils and busybox exit with 1 then, Habets with 0.
 
     >>> str(find_duplicate(IPv4Address("192.168.104.211"), "eth0"))
     'arping -c 2 -w 3 -D -I eth0 192.168.104.211'
     """
-    return _asking(address, dev, count, wait, by, "-0" if by == "habets" else "-D")
+    return _ask(address, dev, count, wait, by, "-0" if by == "habets" else "-D")
 
 
-def _asking(
-    address: IPv4Address, dev: str, count: int, wait: float, by: Implementation, *dad: str
-) -> Command:
+def _ask(address: IPv4Address, dev: str, count: int, wait: float, by: Implementation, *dad: str) -> Command:
     bounds = ("-c", str(count), "-w", str(count + math.ceil(wait)))
     on = ("-i" if by == "habets" else "-I", interface_name(dev))
     return Command(("arping", *bounds, *dad, *on, str(address)), ok=(0, 1))

@@ -23,10 +23,8 @@ _BRIEF = re.compile(rf"{_NAME} +(UNKNOWN|NOTPRESENT|DOWN|LOWERLAYERDOWN|TESTING|
 def read(tool: str, stdout: str) -> list[tuple[Entry, list[str]]]:
     """Return the links of a plain listing and their unknown lines; raise UnparsableOutput for other text."""
     found = plain.lines(tool, stdout)
-    frames = (
-        frame for line in found for frame in (_LINK, _ONE_ADDRESS, _BRIEF) if frame.fullmatch(line.text)
-    )
-    listing = _Listing(tool, brief=next(frames, None) is _BRIEF)
+    kinds = (kind for line in found for kind in (_LINK, _ONE_ADDRESS, _BRIEF) if kind.fullmatch(line.text))
+    listing = _Listing(tool, brief=next(kinds, None) is _BRIEF)
     for line in found:
         listing.read(line)
     if found and not listing.links:

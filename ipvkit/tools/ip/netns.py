@@ -34,14 +34,12 @@ def parse_netns(stdout: str) -> tuple[Netns, ...]:
     (Netns(name='test1', id=0),)
     """
     if is_json(stdout):
-        entries = Entry.all(TOOL, stdout)
-        return tuple(
-            Netns(e.text("name"), e.number_or_none("nsid" if "nsid" in e.value else "id")) for e in entries
-        )
-    found = []
+        found = [(entry, "nsid" if "nsid" in entry.value else "id") for entry in Entry.all(TOOL, stdout)]
+        return tuple(Netns(entry.text("name"), entry.number_or_none(key)) for entry, key in found)
+    netns = []
     for line in lines(TOOL, stdout):
         listed = _LISTED.fullmatch(line.text) or _LISTED_BY_ID.fullmatch(line.text)
         if listed is None:
             raise UnparsableOutput(TOOL, line.number, line.text)
-        found.append(Netns(listed["name"], None if listed["id"] is None else int(listed["id"])))
-    return tuple(found)
+        netns.append(Netns(listed["name"], None if listed["id"] is None else int(listed["id"])))
+    return tuple(netns)

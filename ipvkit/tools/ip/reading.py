@@ -24,10 +24,9 @@ class Entry:
     @classmethod
     def all(cls, tool: str, stdout: str) -> "list[Entry]":
         """Return the objects of the list; `ip` prints nothing, or empty objects, where there is none."""
+        text = stdout or "[]"
         try:
-            found = json.loads(
-                stdout or "[]", object_pairs_hook=_first, parse_constant=_finite, parse_float=_finite
-            )
+            found = json.loads(text, object_pairs_hook=_first, parse_constant=_finite, parse_float=_finite)
         except (ValueError, RecursionError) as problem:
             texts = stdout.split("\n")
             number = min(getattr(problem, "lineno", 1), len(texts))
