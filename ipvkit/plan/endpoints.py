@@ -16,10 +16,14 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     """Add the steps that create the endpoints of `phase`."""
     endpoints = lab.endpoints_of(phase)
     new = [e for e in endpoints if phase is next(p for p in lab.phases if e.name in p.endpoints)]
-    for e in new:
-        undo = Undo(Netns(e.netns, (e.name,)), f"delete namespace {e.netns}")
-        steps.add(f"create namespace {e.netns}", ip.netns_add(e.netns), undo=undo)
-    steps.end_stage()
+    steps.add_stage(
+        (
+            f"create namespace {e.netns}",
+            ip.netns_add(e.netns),
+            Undo(Netns(e.netns, (e.name,)), f"delete namespace {e.netns}"),
+        )
+        for e in new
+    )
     for parent in lab.parents:
         if phase.on(parent.name).kind == "veth" and lab.endpoints_of(phase, parent):
             _put_bridge(lab, parent, steps)
@@ -27,16 +31,16 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     (_create_in_place if lab.in_batches else _create_and_move)(phase, on_parent, steps)
     _create_veths(phase, endpoints, steps)
     steps.end_group()
-    for e in (e for e in endpoints if e.mtu is not None):
-        steps.add(f"set {e.name}'s MTU", in_netns(e.netns, ip.link_set(e.name, mtu=e.mtu)))
-    steps.end_stage()
-    for e in endpoints:
-        steps.add(f"bring {e.name} up", in_netns(e.netns, ip.link_set(e.name, up=True)))
-    steps.end_stage()
-    for e in endpoints:
-        for own in e.addresses:
-            steps.add(f"add {e.name}'s address", in_netns(e.netns, give(own, e.name)))
-    steps.end_stage()
+    mtus = [(e, e.mtu) for e in endpoints if e.mtu is not None]
+    steps.add_stage(
+        (f"set {e.name}'s MTU", in_netns(e.netns, ip.link_set(e.name, mtu=mtu))) for e, mtu in mtus
+    )
+    steps.add_stage((f"bring {e.name} up", in_netns(e.netns, ip.link_set(e.name, up=True))) for e in endpoints)
+    steps.add_stage(
+        (f"add {e.name}'s address", in_netns(e.netns, give(own, e.name)))
+        for e in endpoints
+        for own in e.addresses
+    )
     _add_routes(lab, phase, endpoints, steps)
 
 

@@ -44,6 +44,9 @@ class Step:
 Stage = tuple[Step, ...]
 """Independent steps, which run concurrently."""
 
+Row = tuple[str, Command] | tuple[str, Command, Undo]
+"""A step that has no id yet: its purpose, its command, and its undo."""
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -112,8 +115,8 @@ class Steps:
         self,
         purpose: str,
         command: Command,
-        *,
         undo: Undo | None = None,
+        *,
         at_end: bool = False,
         cancels_undo_of: tuple[str, ...] = (),
         probe: Probe | None = None,
@@ -126,11 +129,11 @@ class Steps:
             self._at_end[-1].append((undo.purpose, undo.command(), (id,)))
         return id
 
-    def add_stage(self, commands: Iterable[tuple[str, Command]]) -> None:
-        """Add a step for each purpose and command, and end the stage."""
-        for purpose, command in commands:
-            self.add(purpose, command)
+    def add_stage(self, rows: Iterable[Row], *, at_end: bool = False) -> list[str]:
+        """Add a step for each row, and end the stage; return their ids."""
+        ids = [self.add(*row, at_end=at_end) for row in rows]
         self.end_stage()
+        return ids
 
     def at_end(self, purpose: str, command: Command) -> None:
         """Have `end_phase` add a command, for what needs no undo at the end of a run."""
