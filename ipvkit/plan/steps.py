@@ -44,8 +44,8 @@ class Step:
 Stage = tuple[Step, ...]
 """Independent steps, which run concurrently."""
 
-Row = tuple[str, Command] | tuple[str, Command, Undo]
-"""A step that has no id yet: its purpose, its command, and its undo."""
+Row = tuple[str, Command] | tuple[str, Command, Undo | None] | tuple[str, Command, Undo, tuple[str, ...]]
+"""A step that has no id yet: its purpose, its command, its undo, and whose undo it cancels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,9 @@ class Steps:
         purpose: str,
         command: Command,
         undo: Undo | None = None,
+        cancels_undo_of: tuple[str, ...] = (),
         *,
         at_end: bool = False,
-        cancels_undo_of: tuple[str, ...] = (),
         probe: Probe | None = None,
     ) -> str:
         """Add a step to the current stage, and return its id; `end_phase` undoes what is undone `at_end`."""
