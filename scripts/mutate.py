@@ -31,7 +31,7 @@ TESTS = {
     "lab/": "lab new_labs",
     "predict/": "predict matrix_of_cells",
     "strategies/": "strategies plan lab",
-    "plan/": "plan strategies builders",
+    "plan/": "plan strategies builders run_on_a_parent script docs",
     "export/": "script plan",
     "targets/": "agent uml_guest execute environment",
     "run/": "report journal engine undo",

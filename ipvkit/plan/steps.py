@@ -45,7 +45,7 @@ Stage = tuple[Step, ...]
 """Independent steps, which run concurrently."""
 
 Row = tuple[str, Command] | tuple[str, Command, Undo | None] | tuple[str, Command, Undo, tuple[str, ...]]
-"""A step that has no id yet: its purpose, its command, its undo, and whose undo it cancels."""
+"""A step without an id: its purpose, its command, its undo, and the steps that it `cancels_undo_of`."""
 
 
 @dataclass(frozen=True, slots=True)

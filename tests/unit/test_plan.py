@@ -450,3 +450,43 @@ def test_the_programs_of_a_plan_are_those_that_its_commands_start() -> None:
 def test_an_undo_is_completed_by_what_was_read_without_its_line_end() -> None:
     undo = Undo(Sysctl("a.b", 1), reads="x.1")
     assert undo.command(" 7\n").argv == ("sysctl", "-w", "a.b=7")
+
+
+BOTH_FAMILIES = """\
+name: both
+about: what is typed for IPv6, a size, a port security and tries
+parent: eth0
+network:
+  host: [192.168.104.110/24, "2001:db8:104::110/64"]
+  gateway: [192.168.104.254, "2001:db8:104::254"]
+far: [198.51.100.10/24, "2001:db8:ff::10/64"]
+endpoints: [{name: test1, addresses: [192.168.104.211/24, "2001:db8:104::211/64"]}]
+phases:
+  - name: l2
+    mode: l2
+    do:
+      - port-security: [host, test1]
+      - try: [{add-link: other, kind: macvlan, at: eth0}, {delete-link: other}]
+      - check: [{from: test1, to: gateway, size: 1472}, {from: test1, to: gateway}]
+  - {name: l3, mode: l3, do: [check: [{from: test1, to: gateway}]]}
+"""
+
+
+def test_what_is_typed_for_ipv6_a_size_a_port_security_and_tries() -> None:
+    plan = make_plan(load(BOTH_FAMILIES, "both.yaml"))
+    typed = [line.removeprefix("ip netns exec test1 ") for line in commands(plan)]
+    assert "ip addr add 2001:db8:104::211/64 dev test1 nodad" in typed
+    assert "ip addr add 192.168.104.211/24 dev test1" in typed
+    defaults = [line for line in typed if " route add default " in line and line.endswith(" dev test1")]
+    assert defaults == [
+        "ip route add default via 192.168.104.254 dev test1",
+        "ip route add default via 2001:db8:104::254 dev test1",
+        "ip route add default dev test1",
+        "ip -6 route add default dev test1",
+    ]
+    pings = [" -M do " in line for line in typed if line.startswith("ping ")]
+    assert pings == [True, False, False]
+    accepted = [line.split()[-3] for line in typed if line.endswith("action pass")]
+    assert accepted == ["192.168.104.110", "192.168.104.211"]
+    tries = {step.command.argv[2]: step.command.ok for step in plan.steps if step.purpose.startswith("try ")}
+    assert tries == {"add": (0, 2), "delete": (0, 1)}
