@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import re
 import signal
 import sys
 import termios
@@ -100,6 +101,10 @@ GRACE_S = 5.0
 """How long to wait for a killed process, in seconds: the kernel may block it, or a child hold its pipe."""
 
 
+_NUDGE_S = 0.3
+"""How long a key may wait at most, in seconds."""
+
+
 def _started(argv: Sequence[str], **options: Any) -> sh.RunningCommand:  # noqa: ANN401
     program, *arguments = argv
     path = find_program(program)
@@ -176,7 +181,9 @@ def in_foreground(argv: Sequence[str], passed: int, variables: Mapping[str, str]
             streams = [file.fileno() for file in (sys.stdin, sys.stdout, nowhere)]
             running = _in_background(argv, [passed], variables, streams)
             try:
-                _wait(running)
+                while running.is_alive():
+                    _wait(running, _NUDGE_S)
+                    nudge(running.pid)
             finally:
                 with suppress(ProcessLookupError):
                     running.signal(signal.SIGKILL)
@@ -186,6 +193,18 @@ def in_foreground(argv: Sequence[str], passed: int, variables: Mapping[str, str]
             signal.signal(number, handler)
     code = int(running.exit_code)
     return code if code >= 0 else 128 - code
+
+
+def nudge(pid: int) -> None:
+    """Have a uml kernel look at its terminal again; a process that does not handle SIGIO is left alone.
+
+    A terminal sends SIGIO before it is readable (kill_fasync in drivers/tty/n_tty.c): a kernel that is quick
+    to look finds nothing, and one key in some thousands would wait for the next.
+    """
+    with suppress(OSError):
+        caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text("ascii"), re.MULTILINE)
+        if caught is not None and int(caught[1], 16) >> (signal.SIGIO - 1) & 1:
+            os.kill(pid, signal.SIGIO)
 
 
 def _wait(running: sh.RunningCommand, timeout_s: float | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
 from ipvkit.run.execution import execute, signals_into
 from ipvkit.targets.local import Local
+from ipvkit.targets.process import nudge
 
 
 def bash(text: str, ok: tuple[int, ...] = (0,)) -> Command:
@@ -105,3 +107,20 @@ def test_a_signal_is_seen_by_a_thread_that_already_waits(number: signal.Signals)
     helper.join()
     assert signal.getsignal(number) == former
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_only_a_process_that_handles_sigio_is_nudged() -> None:
+    caught = "trap 'echo nudged' IO; echo ready; for _ in {1..6000}; do sleep 0.01; done"
+    with (
+        subprocess.Popen(["/bin/bash", "-c", caught], stdout=subprocess.PIPE, text=True) as handles,
+        subprocess.Popen(["/bin/sleep", "60"]) as does_not,
+    ):
+        assert handles.stdout is not None
+        assert handles.stdout.readline() == "ready\n"
+        for process in (handles, does_not):
+            nudge(process.pid)
+        assert handles.stdout.readline() == "nudged\n"
+        assert does_not.poll() is None
+        handles.kill()
+        does_not.kill()
+    nudge(handles.pid)
