@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import TypeVar
 
 from ipvkit.core.command import Command, in_netns
@@ -64,9 +64,9 @@ def _batched(stages: Iterable[Stage]) -> list[list[Job]]:
         if places is None:
             done += [list(map(_alone, stage)) for stage in found]
         elif len(places) > 1:
-            done += [_batches(stage) for stage in found]
+            done += [jobs for stage in found for jobs in _batches(stage)]
         else:
-            done.append(_batches(step for stage in found for step in stage))
+            done += _batches(step for stage in found for step in stage)
     return done
 
 
@@ -76,13 +76,14 @@ def _places(stage: Stage) -> set[bool] | None:
     return None if None in lines else {line.netns is None for line in lines if line is not None}
 
 
-def _batches(steps: Iterable[Step]) -> list[Job]:
-    """Return `steps` with those of each namespace in one job, or in several where they are many."""
+def _batches(steps: Iterable[Step]) -> list[list[Job]]:
+    """Return `steps` in stages, those of each namespace in a job, or where they are many in one a stage."""
     by_netns: dict[str | None, list[tuple[Step, str]]] = {}
     for step in steps:
         if (line := line_of(step.command)) is not None:
             by_netns.setdefault(line.netns, []).append((step, line.text))
-    return [_batch(netns, row) for netns, own in by_netns.items() for row in _split(own, _LINES_A_PROCESS)]
+    parts = [[(netns, some) for some in _split(own, _LINES_A_PROCESS)] for netns, own in by_netns.items()]
+    return [[_batch(*part) for part in stage if part is not None] for stage in zip_longest(*parts)]
 
 
 def _split(items: Sequence[T], most: int) -> list[Sequence[T]]:
