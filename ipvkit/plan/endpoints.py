@@ -7,7 +7,7 @@ from ipvkit.core.command import Command, in_netns
 from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
 from ipvkit.plan.lan import give, to_gateways
 from ipvkit.plan.resources import Link, Netns, Resource, Route
-from ipvkit.plan.steps import Row, Steps, Undo
+from ipvkit.plan.steps import Draft, Steps, Undo
 from ipvkit.strategies import Addition, Proxy, Sysctl
 from ipvkit.tools import ip, sysctl
 
@@ -23,15 +23,15 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
                 steps.end_group()
     links = [(e, phase.on(e.parent)) for e in endpoints if phase.on(e.parent).kind != "veth"]
     if lab.in_batches:
-        rows: list[Row] = [_creation(e, setting, e.netns) for e, setting in links]
+        drafts: list[Draft] = [_creation(e, setting, e.netns) for e, setting in links]
         for e, _ in links:
             # With its namespace it is deleted at the end of a run.
             steps.at_end(f"delete {e.name}", in_netns(e.netns, ip.link_delete(e.name)))
     else:
         ids = steps.add_stage((*_creation(e, on), _deletion(e, on)) for e, on in links)
-        rows = [_move(e, setting, id) for (e, setting), id in zip(links, ids, strict=True)]
+        drafts = [_move(e, setting, id) for (e, setting), id in zip(links, ids, strict=True)]
     ports = {e: f"{PORT}{i}" for i, e in enumerate(endpoints) if phase.on(e.parent).kind == "veth"}
-    steps.add_stage([*rows, *(_pair(e, port) for e, port in ports.items())], at_end=True)
+    steps.add_stage([*drafts, *(_pair(e, port) for e, port in ports.items())], at_end=True)
     attach = "attach {}'s port to the host's bridge"
     steps.add_stage((attach.format(e.name), ip.link_set(port, master=BRIDGE)) for e, port in ports.items())
     steps.end_group()
@@ -39,7 +39,7 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
         steps.add_stage(stage)
 
 
-def _namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> Iterator[Row]:
+def _namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> Iterator[Draft]:
     for e in endpoints:
         if phase is next(p for p in lab.phases if e.name in p.endpoints):
             undo = Undo(Netns(e.netns, (e.name,)), f"delete namespace {e.netns}")
@@ -61,18 +61,18 @@ def _deletion(e: Endpoint, setting: Setting, netns: str | None = None) -> Undo:
     return Undo(Link(e.name, setting.kind, netns), f"delete {e.name}")
 
 
-def _move(e: Endpoint, setting: Setting, created: str) -> Row:
+def _move(e: Endpoint, setting: Setting, created: str) -> Draft:
     what, command = f"move {e.name} into its namespace", ip.link_set(e.name, netns=e.netns)
     return what, command, _deletion(e, setting, e.netns), (created,)
 
 
-def _pair(e: Endpoint, port: str) -> Row:
+def _pair(e: Endpoint, port: str) -> Draft:
     pair = ip.link_add(port, ip.Veth(e.name, e.netns), up=True)
     undo = Undo(ip.link_delete(port), f"delete {e.name}")
     return f"create {e.name}, a veth link, and its port", pair, undo
 
 
-def _bridge(lab: Lab, parent: Parent) -> Iterator[list[Row]]:
+def _bridge(lab: Lab, parent: Parent) -> Iterator[list[Draft]]:
     """Yield the stages that put a bridge over `parent`, with its addresses, as veth endpoints need it."""
     what = f"the host's default route via {parent.name}"
     yield [
@@ -92,17 +92,17 @@ def _bridge(lab: Lab, parent: Parent) -> Iterator[list[Row]]:
     yield [(what, ip.route_add(to)) for to in to_gateways(lab, parent, BRIDGE)]
 
 
-def _configuration(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint]) -> Iterator[list[Row]]:
+def _configuration(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint]) -> Iterator[list[Draft]]:
     """Yield the stages that configure the endpoints, each in its namespace."""
 
-    def at(e: Endpoint, what: str, command: Command) -> Row:
+    def at(e: Endpoint, what: str, command: Command) -> Draft:
         return what, in_netns(e.netns, command)
 
     mtus = [(e, e.mtu) for e in endpoints if e.mtu is not None]
     yield [at(e, f"set {e.name}'s MTU", ip.link_set(e.name, mtu=mtu)) for e, mtu in mtus]
     yield [at(e, f"bring {e.name} up", ip.link_set(e.name, up=True)) for e in endpoints]
     yield [at(e, f"add {e.name}'s address", give(own, e.name)) for e in endpoints for own in e.addresses]
-    routes: list[Row] = []
+    routes: list[Draft] = []
     for e in endpoints:
         for family, route in lab.default_routes(phase.on(e.parent), e):
             ipv6 = family == "ipv6" and route.to is None and route.via is None
@@ -124,7 +124,7 @@ def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: set[str]) -> None:
     steps.end_group()
 
 
-def _helper(addition: Addition) -> Row:
+def _helper(addition: Addition) -> Draft:
     resource: Resource | None = addition.undo
     match addition.added:
         case Proxy():

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import InterfaceAddress
 from ipvkit.lab import FAR, GATEWAY, HOST, LAN, SWITCH, Lab, Parent
-from ipvkit.plan.steps import Row, Section, Steps, Undo
+from ipvkit.plan.steps import Draft, Section, Steps, Undo
 from ipvkit.tools import ip, sysctl
 
 PEER_DEV = "eth0"
@@ -19,7 +19,7 @@ def lan(lab: Lab) -> Section:
     return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
 
 
-def _stages(lab: Lab) -> Iterator[list[Row]]:
+def _stages(lab: Lab) -> Iterator[list[Draft]]:
     yield from _links(lab)
     parents, peers = lab.parents, lab.peers
     yield [("add the host's address", give(own, parent.name)) for parent in parents for own in parent.host]
@@ -42,14 +42,14 @@ def _stages(lab: Lab) -> Iterator[list[Row]]:
         yield [("enable forwarding on the gateway", in_netns(GATEWAY, forward))]
 
 
-def _links(lab: Lab) -> Iterator[list[Row]]:
+def _links(lab: Lab) -> Iterator[list[Draft]]:
     """Yield the stages that create the namespaces and, in place, every link."""
     peers, hardware = lab.peers, lab.hardware
     yield [
         (f"create namespace {name}", ip.netns_add(name), Undo(ip.netns_del(name), f"delete namespace {name}"))
         for name in (SWITCH, *peers, *([FAR] if lab.far else []))
     ]
-    links: list[Row] = []
+    links: list[Draft] = []
     for i in range(len(hardware)):
         which = "the switch" if len(hardware) == 1 else f"switch {i}"
         links.append((f"create {which}", ip.link_add(f"br{i}", ip.Bridge(), netns=SWITCH, up=True)))
@@ -76,9 +76,9 @@ def _links(lab: Lab) -> Iterator[list[Row]]:
     ]
 
 
-def _peer(lab: Lab, role: str) -> Iterator[list[Row]]:
+def _peer(lab: Lab, role: str) -> Iterator[list[Draft]]:
     """Yield the stages that configure the gateway or the neighbour, in its namespace."""
-    given: list[Row] = []
+    given: list[Draft] = []
     for parent in (parent for parent in lab.parents if parent.peer(role)):
         dev = lab.dev_of(parent)
         if parent.vlan is not None and parent.link is not None:
@@ -101,14 +101,14 @@ def _peer(lab: Lab, role: str) -> Iterator[list[Row]]:
     ]
 
 
-def _far_host(lab: Lab) -> Iterator[list[Row]]:
+def _far_host(lab: Lab) -> Iterator[list[Draft]]:
     yield [("bring the far host's link up", ip.at(FAR, ip.link_set(PEER_DEV, up=True))), _lo_up(FAR)]
     yield [("add the far host's address", ip.at(FAR, give(own, PEER_DEV))) for own in lab.far]
     routes = [ip.RouteTo(via=lab.far_gateway(own).ip, dev=PEER_DEV) for own in lab.far]
     yield [("add the far host's default route", ip.at(FAR, ip.route_add(to))) for to in routes]
 
 
-def _lo_up(netns: str) -> Row:
+def _lo_up(netns: str) -> Draft:
     return "bring lo up, so that ping gets Host Unreachable", ip.at(netns, ip.link_set("lo", up=True))
 
 

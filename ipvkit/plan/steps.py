@@ -44,7 +44,7 @@ class Step:
 Stage = tuple[Step, ...]
 """Independent steps, which run concurrently."""
 
-Row = tuple[str, Command] | tuple[str, Command, Undo | None] | tuple[str, Command, Undo, tuple[str, ...]]
+Draft = tuple[str, Command] | tuple[str, Command, Undo | None] | tuple[str, Command, Undo, tuple[str, ...]]
 """A step without an id: its purpose, its command, its undo, and the steps that it `cancels_undo_of`."""
 
 
@@ -129,9 +129,9 @@ class Steps:
             self._at_end[-1].append((undo.purpose, undo.command(), (id,)))
         return id
 
-    def add_stage(self, rows: Iterable[Row], *, at_end: bool = False) -> list[str]:
-        """Add a step for each row, and end the stage; return their ids."""
-        ids = [self.add(*row, at_end=at_end) for row in rows]
+    def add_stage(self, drafts: Iterable[Draft], *, at_end: bool = False) -> list[str]:
+        """Add a step for each draft, and end the stage; return their ids."""
+        ids = [self.add(*draft, at_end=at_end) for draft in drafts]
         self.end_stage()
         return ids
 
