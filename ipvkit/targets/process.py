@@ -100,7 +100,6 @@ ENDED = "the target has ended, with everything in it"
 GRACE_S = 5.0
 """How long to wait for a killed process, in seconds: the kernel may block it, or a child hold its pipe."""
 
-
 _NUDGE_S = 0.3
 """How long a key may wait at most, in seconds."""
 
@@ -182,8 +181,8 @@ def in_foreground(argv: Sequence[str], passed: int, variables: Mapping[str, str]
             running = _in_background(argv, [passed], variables, streams)
             try:
                 while running.is_alive():
-                    _wait(running, _NUDGE_S)
                     nudge(running.pid)
+                    _wait(running, _NUDGE_S)
             finally:
                 with suppress(ProcessLookupError):
                     running.signal(signal.SIGKILL)
