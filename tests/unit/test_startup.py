@@ -68,6 +68,7 @@ NEEDLESS = {
     "labs list": TO_RUN | {"pydantic"},
     "status": TO_RUN | TO_PLAN | {"pydantic"},
     "netns add n1 --dry-run": NO_LAB | {"tabulate"},
+    "netns list": TO_PLAN | {"ipvkit.lab", "ipvkit.strategies", "ipvkit.plan.steps", "rich", "pydantic"},
     "ping 192.0.2.1 --dry-run": NO_LAB | {"tabulate", "ipvkit.tools.arping", "ipvkit.tools.ip"},
     "doctor --help": NOTHING - {"typer", "sh", "json", "dataclasses", "subprocess"},
 }
