@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from typing import Literal
 
 from ipvkit.core.values import Address, InterfaceAddress
+from ipvkit.host.interfaces import others
 from ipvkit.lab import AddLink, Endpoint, Lab, Phase, SetMode, Setting
 from ipvkit.tools import sysctl
 from ipvkit.tools.ip import Link
@@ -189,7 +190,9 @@ def _parent(request: Request, machine: Machine) -> Iterator[Finding]:
     if parent is None:
         name = request.parent
         called = next((link.ifname for link in machine.links if name in link.altnames), None)
-        fix = f"{name} is an alternative name of {called}: use {called}" if called else others(machine.links)
+        fix = others(link.ifname for link in machine.links)
+        if called:
+            fix = f"{name} is an alternative name of {called}: use {called}"
         yield Finding("no-link", "error", f"no such interface: {name}", fix)
         return
     yield from _state(parent)
@@ -199,12 +202,6 @@ def _parent(request: Request, machine: Machine) -> Iterator[Finding]:
     yield from _mtus(request, parent)
     yield from _kernel(request, parent, machine)
     yield from _cloud(request, parent, machine)
-
-
-def others(links: Iterable[Link]) -> str:
-    """Return the hint with the names of `links`, for a name that does not exist."""
-    names = ", ".join(sorted(link.ifname for link in links if link.ifname != "lo"))
-    return f"choose from {names}" if names else "lo is the only interface"
 
 
 def _state(parent: Link) -> Iterator[Finding]:
