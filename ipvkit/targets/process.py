@@ -4,6 +4,7 @@ import ctypes
 import fcntl
 import os
 import re
+import select
 import signal
 import sys
 import termios
@@ -207,8 +208,16 @@ def nudge(pid: int) -> None:
 
 
 def _wait(running: sh.RunningCommand, timeout_s: float | None = None) -> None:
-    with suppress(sh.ErrorReturnCode, sh.TimeoutException):
-        running.wait(timeout=timeout_s)
+    """Wait until a process has ended, or `timeout_s` seconds: with a timeout sh looks every 0.1 s only."""
+    with suppress(ProcessLookupError):
+        process = os.pidfd_open(running.pid)
+        try:
+            if not select.select([process], [], [], timeout_s)[0]:
+                return
+        finally:
+            os.close(process)
+    with suppress(sh.ErrorReturnCode):
+        running.wait()
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -229,3 +229,14 @@ def test_all_that_runs_ends_with_ipvkit_however_that_ends(
     father.send_signal(number)
     father.wait()
     until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+def test_an_agent_is_over_as_soon_as_its_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sh waits with a timeout by looking every 0.1 s, which each run would take longer."""
+
+    def never(seconds: float) -> None:
+        raise AssertionError(f"waited for {seconds} s")
+
+    with Agent(Local(), SimpleQueue()) as agent:
+        assert run(agent, [{"x": sh("echo out")}])["x"] is not None
+        monkeypatch.setattr(time, "sleep", never)
