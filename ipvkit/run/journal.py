@@ -105,11 +105,12 @@ class Journal:
         self.entries |= {entry.id: entry for entry in entries}
 
     def end(self, done: Iterable[str], undone: Iterable[str]) -> None:
-        """Record that the steps `done` have happened, and that those `undone` have left nothing.
+        """Record that the steps `done` have happened, and that those `undone`, some of them, have left nothing.
 
         If that cannot be written, the state of the machine will show it.
         """
-        done, undone = list(done), [id for id in undone if id in self.entries]
+        undone = [id for id in undone if id in self.entries]
+        done = [id for id in done if id not in undone]
         for id in done:
             entry = self.entries[id]
             self.entries[id] = replace(entry, certain=True, mark=_mark_of(entry.resource))

@@ -51,6 +51,17 @@ def interrupted(lab: str, *entries: Entry) -> None:
         ledger.end([e.id for e in entries], [])
 
 
+def test_what_was_made_and_deleted_at_once_has_left_nothing(folder: Path) -> None:
+    """One process can do both: a batch of a stage that adds a link and one that deletes it."""
+    with started("lab") as ledger:
+        ledger.begin([A, B])
+        ledger.end(["x.1", "x.2"], ["x.1"])
+        assert list(ledger.entries) == ["x.2"]
+    with taken_over("lab") as left:
+        assert left is not None
+        assert list(left.entries) == ["x.2"]
+
+
 # --- what is on paper --------------------------------------------------------------------------------------
 
 
