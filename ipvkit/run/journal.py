@@ -105,7 +105,7 @@ class Journal:
         self.entries |= {entry.id: entry for entry in entries}
 
     def end(self, done: Iterable[str], undone: Iterable[str]) -> None:
-        """Record that the steps `done` have happened, and that those `undone`, some of them, have left nothing.
+        """Record that the steps `done` have happened; those `undone`, some of them too, have left nothing.
 
         If that cannot be written, the state of the machine will show it.
         """

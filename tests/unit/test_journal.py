@@ -51,7 +51,7 @@ def interrupted(lab: str, *entries: Entry) -> None:
         ledger.end([e.id for e in entries], [])
 
 
-def test_what_was_made_and_deleted_at_once_has_left_nothing(folder: Path) -> None:
+def test_what_was_made_and_deleted_at_once_has_left_nothing() -> None:
     """One process can do both: a batch of a stage that adds a link and one that deletes it."""
     with started("lab") as ledger:
         ledger.begin([A, B])
