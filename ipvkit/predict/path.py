@@ -117,7 +117,10 @@ class Path:
         self._hop(at, f"uses route {way.to or 'default'}{via} dev {way.dev}")
         if way.dev == "lo":
             raise self._lost(at, f"{_the(at)}'s route to {destination} leads to its loopback, for proxy ARP")
-        link, next_hop = node.link(way.dev), way.via or destination
+        return self._through(node.link(way.dev), way.via or destination, destination, source)
+
+    def _through(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
+        """Return the next host of the packet out of a link of any kind."""
         self._fits_out_of(link)
         if link.kind != "ipvlan":
             return self._onto_segment(link, next_hop, destination, source)
@@ -151,10 +154,10 @@ class Path:
         way = self._way(host, destination, self.world.nic(parent).dev if destination.version == 4 else None)
         if sibling is not None and way.via is None:
             raise self._lost(HOST, _siblings("vepa"))
-        nic = host.link(way.dev)
-        self._hop(HOST, f"{link.dev} uses the routes of the host: out of {nic.dev}")
-        self._fits_out_of(nic)
-        return self._onto_segment(nic, way.via or destination, destination, source)
+        out = host.link(way.dev)
+        self._hop(HOST, f"{link.dev} uses the routes of the host: out of {out.dev}")
+        # It may be the shim on another parent.
+        return self._through(out, way.via or destination, destination, source)
 
     def _to_sibling(self, link: Link, destination: Address) -> str:
         parent, flag = link.parent, self.world.settings[link.parent].flag
@@ -186,7 +189,7 @@ class Path:
         of_host = link.node == HOST or bool(link.parent)
         # The filter is for IPv4 in plain frames; frames with a VLAN tag pass it.
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
-        filtered = source.version == 4 and not tagged and of_host
+        filtered = source.version == 4 and not tagged and of_host and not self._stays_inside(link, target)
         if passing is not None and filtered and source not in passing:
             more = (f"{len(allowed) - _MOST_NAMED} more",) if len(allowed) > _MOST_NAMED else ()
             named = " and ".join((*allowed[:_MOST_NAMED], *more))
@@ -198,6 +201,13 @@ class Path:
             return target.node
         self._hop(HOST, f"{target.dev} passes it to {upper.node}, which has that address")
         return upper.node
+
+    def _stays_inside(self, link: Link, target: Link) -> bool:
+        """Return whether the host itself passes frames from one to the other: by its bridge or macvlan."""
+        if link.segment != target.segment or any(x.node != HOST and not x.parent for x in (link, target)):
+            return False
+        setting, of_host = self.world.settings[link.segment], HOST in (link.node, target.node)
+        return setting.kind == "veth" or (setting.kind, setting.flag, of_host) == ("macvlan", "bridge", False)
 
     def _fits_out_of(self, link: Link) -> None:
         """Lose a request above the MTU of the sending link; a reply is fragmented instead."""

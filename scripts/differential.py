@@ -1,0 +1,58 @@
+"""Run random labs on uml kernels, and compare what is predicted with what happens: scripts/differential [N].
+
+Hypothesis draws labs over the whole format from a seed. Of each lab in which a check differs, parts are
+taken away as long as the same check still differs; what is left is written as a lab file.
+"""
+
+import argparse
+import secrets
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from differential import AT_ONCE, Comparison, compared, random_labs, smallest  # noqa: E402
+from ipvkit.lab.format import dump  # noqa: E402
+
+
+def main() -> None:
+    """Run labs until they are all done, or time is up; exit with 1 where one differs."""
+    parser = argparse.ArgumentParser(prog="scripts/differential", description=__doc__.split("\n")[0])
+    parser.add_argument("labs", nargs="?", type=int, default=100, metavar="N", help="how many (100)")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), metavar="S", help="which")
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin no lab after that")
+    parser.add_argument("--no-shrink", action="store_true", help="leave labs that differ as they are")
+    parser.add_argument("--output-dir", type=Path, default=Path("differences"), metavar="D")
+    options = parser.parse_args()
+    began, ran, checks, found = time.monotonic(), 0, 0, []
+    drawn = random_labs(options.labs, options.seed)
+    print(f"--seed {options.seed}", flush=True)
+    while drawn and not (options.minutes and time.monotonic() > began + 60 * options.minutes):
+        part, drawn = drawn[: 4 * AT_ONCE], drawn[4 * AT_ONCE :]
+        comparisons = compared(part)
+        ran, checks = ran + len(comparisons), checks + sum(one.checks for one in comparisons)
+        found += [one for one in comparisons if not one.agrees]
+        rate = 60 * ran / (time.monotonic() - began)
+        print(f"{ran} labs, {checks} checks, {len(found)} differ; {rate:.0f} labs a minute", flush=True)
+    for one in found:
+        show(one if options.no_shrink or one.failure else smallest(one), options.output_dir)
+    sys.exit(bool(found))
+
+
+def show(one: Comparison, folder: Path) -> None:
+    """Write a lab that differs, and print what does."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{one.lab.name}.yaml"
+    path.write_text(dump(one.lab), encoding="utf-8")
+    print(path)
+    for verdict in one.differing:
+        probe = verdict.probe
+        print(f"  {probe.check}: predicted {probe.expected}, observed {verdict.observed}: {probe.reason}")
+    if one.failure is not None:
+        print(f"  {one.failure}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
