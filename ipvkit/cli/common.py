@@ -1,13 +1,14 @@
 """What commands of all sorts share."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from functools import wraps
 from ipaddress import IPv4Address
 from math import isnan
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
@@ -16,10 +17,15 @@ from typer.core import TyperGroup
 from ipvkit.cli import SUMMARIES, emit
 from ipvkit.cli.hints import unknown_command
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import Address, any_address
+from ipvkit.core.values import Address, TargetKind, any_address
+
+if TYPE_CHECKING:
+    from ipvkit.targets.sandbox import Sandbox
+    from ipvkit.targets.uml import Uml
 
 Json = Annotated[bool, Option("--json", help="Print one JSON document.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Print the commands, execute nothing.")]
+Target = Annotated[TargetKind, Option(help="Where to run it.")]
 Netns = Annotated[
     str | None, Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
 ]
@@ -74,6 +80,23 @@ def one_form(*, dry_run: bool, json_: bool) -> None:
     """Raise UsageError where a preview is wanted as JSON."""
     if dry_run and json_:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
+
+
+def refuse_local(kind: TargetKind) -> None:
+    """Raise UsageError for target local, which has no simulated LAN."""
+    if kind == "local":
+        raise UsageError("--target local has no simulated LAN", "omit --target, or give sandbox or uml")
+
+
+def chosen(kind: TargetKind) -> "Sandbox | Uml":
+    """Return the target of that kind; for auto, print on stderr which it is, and why."""
+    # A preview needs no target.
+    from ipvkit.targets.choice import choose
+
+    target, why = choose(kind)
+    if why:
+        print(why, file=sys.stderr)
+    return target
 
 
 def ipv4(text: str, hint: str, read: Callable[[str], Address] = any_address) -> IPv4Address:

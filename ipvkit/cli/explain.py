@@ -6,13 +6,11 @@ from typing import Annotated
 from typer import Argument, Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import Json, Timeout
+from ipvkit.cli.common import Json, Target, Timeout, chosen, refuse_local
 from ipvkit.cli.options import LabName
-from ipvkit.cli.target import Target, chosen, refuse_local
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import Check, Family, gallery
 from ipvkit.report.explanation import render, render_json
-from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs import explain as verb
 from ipvkit.verbs.lab_file import is_lab, load_lab
 
@@ -26,7 +24,7 @@ def explain(
     phase: Annotated[str | None, Option(metavar="NAME", help="Only this phase.")] = None,
     family: Annotated[Family | None, Option(help="Default: the first that both have.")] = None,
     run: Annotated[bool, Option("--run", help="Test on a real kernel, before and after each fix.")] = False,
-    target: Target = TargetKind.AUTO,
+    target: Target = "auto",
     json_: Json = False,
     timeout: Timeout = 120,
 ) -> int:

@@ -8,8 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import Json, OutputFile, Timeout
-from ipvkit.cli.target import Target, chosen, refuse_local
+from ipvkit.cli.common import Json, OutputFile, Target, Timeout, chosen, refuse_local
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Family
@@ -17,7 +16,6 @@ from ipvkit.report import matrix as report
 from ipvkit.report.files import refuse_unwritable, write
 from ipvkit.report.progress import Progress
 from ipvkit.targets.choice import KERNELS_AT_ONCE
-from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs import matrix as matrix_
 from ipvkit.verbs.run_lab import judged
 
@@ -29,7 +27,7 @@ def matrix(
     strategy: Annotated[
         str | None, Option(metavar="NAME", help=f"Only one of {', '.join(matrix_.STRATEGIES)}.")
     ] = None,
-    target: Target = TargetKind.AUTO,
+    target: Target = "auto",
     predict: Annotated[bool, Option("--predict", help="Print the predictions, run nothing.")] = False,
     kernels: Annotated[
         int | None,

@@ -6,13 +6,11 @@ from typer import Option
 
 from ipvkit import export
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, one_form
-from ipvkit.cli.target import Target, chosen, refuse_local
+from ipvkit.cli.common import DryRun, Json, Target, chosen, one_form, refuse_local
 from ipvkit.core.values import duration
 from ipvkit.report.measure_arp import render_json, render_table
 from ipvkit.report.progress import Progress
 from ipvkit.run import engine
-from ipvkit.targets.kinds import TargetKind
 from ipvkit.targets.programs import require
 from ipvkit.tools import arping
 from ipvkit.verbs.measure_arp import Measurement, measured
@@ -22,7 +20,7 @@ from ipvkit.verbs.single import on_lan, require_iputils, version
 def measure_arp(
     fast: Annotated[bool, Option("--fast", help="Shorten the neighbour's ARP timers.")] = False,
     idle: Annotated[str, Option(metavar="TIME", help="Wait before the first use of the entry.")] = "0s",
-    target: Target = TargetKind.AUTO,
+    target: Target = "auto",
     json_: Json = False,
     dry_run: DryRun = False,
 ) -> int:

@@ -11,12 +11,10 @@ from typer import Option
 
 from ipvkit import export
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, OutputFile, Timeout, one_form
+from ipvkit.cli.common import DryRun, Json, OutputFile, Target, Timeout, chosen, one_form
 from ipvkit.cli.options import LabOptions
-from ipvkit.cli.target import Target, chosen
 from ipvkit.core.errors import UsageError
 from ipvkit.plan.make import make_plan
-from ipvkit.targets.kinds import TargetKind
 
 if TYPE_CHECKING:
     from ipvkit.run.engine import Run
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 def run_lab(
     options: LabOptions,
     *,
-    target: Target = TargetKind.AUTO,
+    target: Target = "auto",
     dry_run: DryRun = False,
     json_: Json = False,
     keep: Annotated[bool, Option("--keep", help="Keep what was built (target local).")] = False,
@@ -39,7 +37,7 @@ def run_lab(
     failed and the run was undone, 130 interrupted and undone.
     """
     network, described = options.network(), options.described()
-    local = target is TargetKind.LOCAL or (target is TargetKind.AUTO and bool(network.parent))
+    local = target == "local" or (target == "auto" and bool(network.parent))
     if local and not network.parent:
         raise UsageError("--target local needs a network interface", "give --parent eth0")
     if network.parent and not local:
@@ -88,6 +86,6 @@ def _print(run: "Run", *, as_json: bool, output: Path | None) -> int:
         print(f"kept; to take it down, type: ipvkit down {lab}", file=sys.stderr)
     if result.failure is not None:
         print(result.failure, file=sys.stderr)
-    if result.run.target == TargetKind.LOCAL and result.run.residue:
+    if result.run.target == "local" and result.run.residue:
         print(f"to clean up again, type: ipvkit cleanup {lab}", file=sys.stderr)
     return result.exit_code

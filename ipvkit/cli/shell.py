@@ -8,10 +8,8 @@ from typing import Annotated
 
 from typer import Argument
 
-from ipvkit.cli.common import Timeout
-from ipvkit.cli.target import Target, chosen, refuse_local
+from ipvkit.cli.common import Target, Timeout, chosen, refuse_local
 from ipvkit.core.errors import UsageError
-from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs import shell as lan_shell
 from ipvkit.verbs.single import on_lan
 
@@ -20,7 +18,7 @@ def shell(
     file: Annotated[
         str | None, Argument(metavar="FILE", help="A bash script to run there; - is stdin.")
     ] = None,
-    target: Target = TargetKind.AUTO,
+    target: Target = "auto",
     timeout: Timeout = 600,
 ) -> int:
     """The LAN is that of the walkthrough: eth0 on the host, a gateway and a neighbour. You are root there.

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, Netns, one_form
-from ipvkit.cli.target import chosen
+from ipvkit.cli.common import DryRun, Json, Netns, chosen, one_form
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed
+from ipvkit.core.values import TargetKind
 from ipvkit.report.outputs import Output, command_document, commented
-from ipvkit.targets.kinds import TargetKind
 from ipvkit.verbs.single import TIMEOUT_S, execute, execute_on_lan, on_lan, placed
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ P = TypeVar("P", bound="ArpingReport | PingReport")
 class Action:
     """On which target a command is executed, and how its result is shown."""
 
-    target: Target = TargetKind.LOCAL
+    target: Target = "local"
     dry_run: DryRun = False
     json_: Json = False
     netns: str | None = field(default=None, init=False)
@@ -49,7 +48,7 @@ def perform(
 ) -> list[Completed] | None:
     """Execute `commands`, by purpose, in order; None for a preview; raise IpvkitError at a failure."""
     typed = {purpose: placed(where.netns, command) for purpose, command in commands.items()}
-    if where.target is TargetKind.LOCAL:
+    if where.target == "local":
         if not where.dry_run:
             return execute(typed.values(), timeout_s)
         emit(commented(typed))

@@ -14,6 +14,9 @@ Mode = Literal["l2", "l3", "l3s"]
 Flag = Literal["bridge", "private", "vepa"]
 """The kernel's words for ipvlan (Documentation/networking/ipvlan.rst)."""
 
+TargetKind = Literal["auto", "local", "sandbox", "uml"]
+"""Where commands run."""
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 InterfaceAddress = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -3,7 +3,7 @@
 import os
 
 from ipvkit.core.errors import MissingRequirement
-from ipvkit.targets.kinds import TargetKind
+from ipvkit.core.values import TargetKind
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
@@ -16,8 +16,8 @@ def choose(kind: TargetKind) -> tuple[Sandbox | Uml, str]:
 
     Raise MissingRequirement where it does not work on this machine.
     """
-    if kind in (TargetKind.SANDBOX, TargetKind.UML):
-        chosen = Sandbox() if kind is TargetKind.SANDBOX else Uml()
+    if kind in ("sandbox", "uml"):
+        chosen = Sandbox() if kind == "sandbox" else Uml()
         chosen.check()
         return chosen, ""
     reasons = []
