@@ -5,8 +5,7 @@ A lab creates no other kind on a real machine, and a journal holds no other.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
-from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from ipvkit.core import values
 from ipvkit.core.command import Command, Completed, in_netns
@@ -91,20 +90,14 @@ KERNELS_OWN_LINKS = frozenset("lo tunl0 sit0 gre0 gretap0 erspan0 ip_vti0 ip6_vt
 """What the kernel itself puts into each new namespace (net.core.fb_tunnels_only_for_init_net)."""
 
 
-class ResourceState(StrEnum):
-    """The state of a resource: it exists, is gone, was changed by another user, or is in use by one."""
-
-    STANDS = "stands"
-    GONE = "gone"
-    CHANGED = "changed"
-    HELD = "held"
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The state of a resource; `why` describes what another user has changed."""
+    """The state of a resource: it exists, is gone, was changed by another user, or is in use by one.
 
-    state: ResourceState
+    `why` describes what that user has changed.
+    """
+
+    state: Literal["stands", "gone", "changed", "held"]
     why: str = ""
 
 
@@ -198,8 +191,7 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.removeprefix("-").isdigit()
 
 
-_STANDS, _GONE = Finding(ResourceState.STANDS), Finding(ResourceState.GONE)
-_CHANGED, _HELD = ResourceState.CHANGED, ResourceState.HELD
+_STANDS, _GONE = Finding("stands"), Finding("gone")
 
 
 def state_of(resource: Resource, seen: Observation, mark: int | None = None, former: str = "") -> Finding:
@@ -210,7 +202,8 @@ def state_of(resource: Resource, seen: Observation, mark: int | None = None, for
     """
     match resource:
         case Link(netns=str(netns)) | Sysctl(netns=str(netns)) if _differ(mark, seen.namespaces.get(netns)):
-            return Finding(_CHANGED, f"{resource} was deleted with its namespace: netns {netns} was replaced")
+            why = f"{resource} was deleted with its namespace: netns {netns} was replaced"
+            return Finding("changed", why)
         case Netns():
             return _state_of_netns(resource, seen, mark)
         case Link(netns=netns):
@@ -218,7 +211,7 @@ def state_of(resource: Resource, seen: Observation, mark: int | None = None, for
         case Sysctl(value=value):
             now = seen.sysctls.get(resource.name, former)
             if now != former and now != str(value):
-                return Finding(_CHANGED, f"{resource.name} was set to {value} and is {now} now")
+                return Finding("changed", f"{resource.name} was set to {value} and is {now} now")
             found = now != former
         case Proxy(to, dev):
             found = any((entry.dst, entry.dev) == (to, dev) for entry in seen.proxies)
@@ -234,10 +227,10 @@ def _state_of_netns(netns: Netns, seen: Observation, mark: int | None) -> Findin
     if netns.name not in seen.namespaces:
         return _GONE
     if _differ(mark, seen.namespaces[netns.name]):
-        return Finding(_CHANGED, f"{netns} was replaced")
+        return Finding("changed", f"{netns} was replaced")
     ours = KERNELS_OWN_LINKS.union(netns.links)
     others = [link.ifname for link in seen.links.get(netns.name, ()) if link.ifname not in ours]
-    return Finding(_HELD, f"{netns} has links of another user: {', '.join(others)}") if others else _STANDS
+    return Finding("held", f"{netns} has links of another user: {', '.join(others)}") if others else _STANDS
 
 
 def _state_of_link(link: Link, seen: Observation, ifindex: int | None) -> Finding:
@@ -245,10 +238,10 @@ def _state_of_link(link: Link, seen: Observation, ifindex: int | None) -> Findin
     found = next((other for other in there if other.ifname == link.name), None)
     if found is None:
         renamed = [other.ifname for other in there if ifindex is not None and other.ifindex == ifindex]
-        return Finding(_HELD, f"{link} was renamed to {renamed[0]}") if renamed else _GONE
+        return Finding("held", f"{link} was renamed to {renamed[0]}") if renamed else _GONE
     if found.kind != link.kind:
-        return Finding(_CHANGED, f"{link} was replaced by one of kind {found.kind}")
-    return Finding(_CHANGED, f"{link} was replaced") if _differ(ifindex, found.ifindex) else _STANDS
+        return Finding("changed", f"{link} was replaced by one of kind {found.kind}")
+    return Finding("changed", f"{link} was replaced") if _differ(ifindex, found.ifindex) else _STANDS
 
 
 def _differ(mark: int | None, now: int | None) -> bool:

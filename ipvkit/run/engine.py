@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, UsageError
 from ipvkit.lab import Prober
-from ipvkit.plan.resources import ResourceState, is_new, is_number, observe, state_of
+from ipvkit.plan.resources import is_new, is_number, observe, state_of
 from ipvkit.plan.steps import Plan, Step, Undo
 from ipvkit.run import execution
 from ipvkit.run.batches import Job, jobs_of
@@ -184,7 +184,7 @@ class _Engine:
         """Raise UsageError if a resource that the plan creates exists already: it belongs to another user."""
         made = [resource for resource in self.result.plan.resources if is_new(resource)]
         found = observe(made, seen)
-        there = [str(one) for one in made if state_of(one, found).state is not ResourceState.GONE]
+        there = [str(one) for one in made if state_of(one, found).state != "gone"]
         if there:
             raise UsageError(f"already in use: {', '.join(dict.fromkeys(there))}", "choose other names")
 

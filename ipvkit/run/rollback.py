@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.plan import resources
-from ipvkit.plan.resources import Finding, Observation, Resource, ResourceState
+from ipvkit.plan.resources import Finding, Observation, Resource
 from ipvkit.run.batches import Job, undo_jobs
 from ipvkit.run.execution import OnSignal, Signal, in_order, interrupted
 from ipvkit.run.journal import Entry, Journal, mark_of_netns
@@ -100,12 +100,12 @@ class Rollback:
 
     def _is_to_undo(self, entry: Entry, seen: Finding) -> bool:
         match seen.state:
-            case ResourceState.HELD:
+            case "held":
                 self.left.append(seen.why)
-            case ResourceState.CHANGED:
+            case "changed":
                 self.alone[str(entry.resource)] = seen.why
                 self.journal.end((), (entry.id,))
-            case ResourceState.GONE if not entry.certain:
+            case "gone" if not entry.certain:
                 self.journal.end((), (entry.id,))
             case _:
                 return True
@@ -129,7 +129,7 @@ class Rollback:
             completed = self._tried[entry.id]
             there = completed.exit_code != 0
             if observation is not None and not isinstance(entry.resource, Command):
-                there = entry.state_in(observation).state in (ResourceState.STANDS, ResourceState.HELD)
+                there = entry.state_in(observation).state in ("stands", "held")
             if there:
                 why = completed.stderr.strip() or "it still exists"
                 self.left.append(f"could not undo: {entry.undo}: {why}")

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 
 from ipvkit.core.errors import CommandFailed, UsageError
-from ipvkit.plan.resources import ResourceState
 from ipvkit.run.execution import signals_into
 from ipvkit.run.journal import Journal, title
 from ipvkit.run.rollback import Listener, Rollback, look_for
@@ -27,10 +26,10 @@ def previewed(found: Journal) -> Iterator[str]:
         observation = look_for([entry.resource for entry in found.entries.values()], agent)
     for entry in reversed(found.entries.values()):
         seen = entry.state_in(observation)
-        if seen.state is ResourceState.STANDS:
+        if seen.state == "stands":
             yield str(entry.undo)
         elif seen.why:
-            yield f"# {'in use' if seen.state is ResourceState.HELD else 'kept'}: {seen.why}"
+            yield f"# {'in use' if seen.state == 'held' else 'kept'}: {seen.why}"
 
 
 def undo(found: Journal, show: Listener) -> list[str]:
