@@ -9,7 +9,6 @@ from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun
 from ipvkit.core.errors import IpvkitError, UsageError
 from ipvkit.run import journal
-from ipvkit.run.journal import State
 from ipvkit.run.rollback import Began, Finished, Stopping
 from ipvkit.verbs.cleanup import previewed, require_undoable, undo
 
@@ -25,7 +24,7 @@ def cleanup(
 
     Exit code: 0 all undone, 2 wrong usage, 3 not permitted, 4 cleanup incomplete.
     """
-    names = [record.lab for record in journal.records() if record.state in (State.INTERRUPTED, State.DAMAGED)]
+    names = [record.lab for record in journal.records() if record.state in ("interrupted", "damaged")]
     if all_ == bool(labs):
         hint = f"interrupted: {', '.join(names)}" if names else "no run was interrupted"
         raise UsageError("name a lab, or give --all" if not all_ else "--all takes no names", hint)

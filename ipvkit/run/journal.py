@@ -16,9 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement, UsageError
@@ -256,21 +255,15 @@ def taken_over(lab: str) -> Iterator[Journal | None]:
         yield journal
 
 
-class State(StrEnum):
-    """The state of a run: running, up (kept), interrupted, or unknown since its journal is damaged."""
-
-    RUNNING = "running"
-    UP = "up"
-    INTERRUPTED = "interrupted"
-    DAMAGED = "damaged"
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a journal records of a run: its process, its start (UTC), and what it may have created."""
+    """What a journal records of a run: its process, its start (UTC), and what it may have created.
+
+    A run is `up` if it was kept; its state is unknown where the journal is `damaged`.
+    """
 
     lab: str
-    state: State
+    state: Literal["running", "up", "interrupted", "damaged"]
     pid: int | None = None
     started: str | None = None
     entries: tuple[Entry, ...] = ()
@@ -302,13 +295,12 @@ def _record(place: int, lab: str) -> Record | None:
         except FileNotFoundError:
             return None
         except (OSError, MissingRequirement, CommandFailed):
-            return Record(lab, State.DAMAGED)
+            return Record(lab, "damaged")
         if not (running or read.entries):
             _remove(place, lab)
             return None
-    state = State.RUNNING if running else State.UP if read.kept else State.INTERRUPTED
-    header = read.header
-    return Record(lab, state, header.get("pid"), header.get("started"), tuple(read.entries.values()))
+    pid, since, entries = read.header.get("pid"), read.header.get("started"), tuple(read.entries.values())
+    return Record(lab, "running" if running else "up" if read.kept else "interrupted", pid, since, entries)
 
 
 def _remove(place: int, lab: str) -> None:

@@ -135,6 +135,6 @@ def _held(request: checks.Request) -> str:
         made = [entry.resource for entry in record.entries if isinstance(entry.resource, Netns | Link)]
         held = [str(resource) for resource in made if resource.name in names]
         if held:
-            what = "down" if record.state is journal.State.UP else "cleanup"
+            what = "down" if record.state == "up" else "cleanup"
             return f"{journal.title(record.lab)} holds {checks.some(held)}: ipvkit {what} {record.lab}"
     return ""
