@@ -11,7 +11,6 @@ from ipvkit.cli.single import Where, change, show
 from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.core.values import Flag, Mode
 from ipvkit.report.ip import LINK, LinkIn, links_in
-from ipvkit.targets.modules import ipvlan_hint
 from ipvkit.tools import ip
 
 LinkType = Literal["ipvlan", "macvlan", "vlan", "veth", "bridge"]
@@ -46,6 +45,8 @@ def add(
         change(where, f"add {dev}, a link of type {type_}", ip.link_add(dev, kind, netns=to_netns, up=up))
     except CommandFailed as problem:
         if type_ == "ipvlan" and "Unknown device type" in problem.stderr:
+            from ipvkit.targets.ipvlan import ipvlan_hint
+
             problem.hint = f"this kernel has no ipvlan: {ipvlan_hint()}"
         raise
 

@@ -1,8 +1,13 @@
-"""Whether a kernel has ipvlan."""
+"""Whether a kernel has ipvlan, and the hint where it has not."""
+
+import platform
+import re
+from pathlib import Path
 
 from ipvkit.core.errors import CommandFailed, MissingRequirement
-from ipvkit.targets.modules import ipvlan_hint
 from ipvkit.targets.process import output_of
+
+MODULES = Path("/lib/modules")
 
 
 def require_ipvlan(*wrapper: str) -> None:
@@ -19,3 +24,13 @@ def require_ipvlan(*wrapper: str) -> None:
     if probe.stderr.startswith("unshare:"):
         what = f"this machine has no user namespaces ({probe.stderr.strip()})"
         raise MissingRequirement(what, "see user_namespaces(7)")
+
+
+def ipvlan_hint() -> str:
+    """Return how to get ipvlan on a kernel that has none: modprobe only where its module is installed."""
+    try:
+        index = (MODULES / platform.release() / "modules.dep").read_text(encoding="utf-8")
+    except OSError:
+        index = ""
+    found = re.search(r"(^|/)ipvlan\.ko[.\w]*:", index, re.MULTILINE)
+    return "sudo modprobe ipvlan, or --target uml" if found else "use --target uml"

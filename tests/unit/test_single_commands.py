@@ -21,7 +21,7 @@ from command_line import Called, assert_mistake, assert_one_line, commands_in, e
 from ipvkit.cli.commands import loaded_command
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Flag, Mode
-from ipvkit.targets import modules
+from ipvkit.targets import ipvlan
 from ipvkit.tools import arping, ip, ping
 from recorder import Answer, Recorder
 from strategies import addresses, hostile_names, interface_addresses, interface_names, netns_names
@@ -841,7 +841,7 @@ def test_a_command_that_fails_is_shown_with_its_words(
 def test_the_hint_names_a_target_with_ipvlan_where_the_kernel_has_none(
     call: Callable[..., Called], recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(modules, "MODULES", tmp_path)
+    monkeypatch.setattr(ipvlan, "MODULES", tmp_path)
     recorder.answer(
         {
             f"ip link add test1 link eth0 type {kind}": Answer(
