@@ -3,14 +3,10 @@
 import os
 import resource
 import signal
-from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.targets.ipvlan import require_ipvlan
 from ipvkit.targets.process import Process, memory_file
-
-if TYPE_CHECKING:
-    from ipvkit.plan.steps import Plan
 
 
 class Local:
@@ -38,7 +34,7 @@ class Local:
         if ipvlan:
             require_ipvlan()
 
-    def start(self, script: str, _: "Plan | None" = None, mailbox: int | None = None) -> Process:
+    def start(self, script: str, _: object = None, mailbox: int | None = None) -> Process:
         """Start bash with `script` in a separate session."""
         with memory_file(script.encode()) as file:
             files = [file] if mailbox is None else [file, mailbox]

@@ -1,14 +1,10 @@
 """`sandbox`: new user, mount, network and process namespaces on this kernel (unshare(1))."""
 
 import os
-from typing import TYPE_CHECKING
 
 from ipvkit.targets.ipvlan import require_ipvlan
 from ipvkit.targets.process import Process, in_foreground, memory_file
 from ipvkit.targets.programs import require
-
-if TYPE_CHECKING:
-    from ipvkit.plan.steps import Plan
 
 _UNSHARE = "unshare --user --map-root-user --net --mount --pid --fork --kill-child=KILL".split()
 
@@ -33,7 +29,7 @@ class Sandbox:
         require("unshare", "bash", "mount", "ip")
         require_ipvlan(*_UNSHARE)
 
-    def start(self, script: str, _: "Plan | None" = None, mailbox: int | None = None) -> Process:
+    def start(self, script: str, _: object = None, mailbox: int | None = None) -> Process:
         """Start bash with `script` in new namespaces, with an empty /run and the loopback up."""
         with memory_file(f"{_PROLOGUE}{script}".encode()) as file:
             files = [file] if mailbox is None else [file, mailbox]

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipvkit.core.command import Command, Completed
-from ipvkit.plan.steps import Plan
 from ipvkit.targets.agent import KILLED, Agent, Ended, Inbox
 from ipvkit.targets.local import Local
 from ipvkit.targets.process import Process
@@ -60,7 +59,7 @@ def test_the_kernel_is_reported(agent: Agent) -> None:
 class _Late(Local):
     """Its agent starts half a second late, and ends where something was written to it before."""
 
-    def start(self, script: str, _: Plan | None = None, mailbox: int | None = None) -> Process:
+    def start(self, script: str, _: object = None, mailbox: int | None = None) -> Process:
         return super().start(f"! read -r -t 0.5 || exit 3\n{script}", mailbox=mailbox)
 
 
@@ -79,7 +78,7 @@ def test_nothing_is_written_before_the_agent_has_started() -> None:
 class _Brief(Local):
     """Its agent ends when it has started."""
 
-    def start(self, script: str, _: Plan | None = None, mailbox: int | None = None) -> Process:
+    def start(self, script: str, _: object = None, mailbox: int | None = None) -> Process:
         return super().start(f"echo started 6.12.0; exit 3\n{script}", mailbox=mailbox)
 
 
