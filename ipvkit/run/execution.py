@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count, islice
-from queue import Empty, SimpleQueue
+from queue import Empty
 from select import POLLIN, poll
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
 from ipvkit.core.interrupts import EARLIER
-from ipvkit.targets.agent import Agent, Ended, Inbox, Target
+from ipvkit.targets.agent import Agent, Ended, Inbox
 from ipvkit.targets.process import ENDED
 from ipvkit.targets.programs import require
 from ipvkit.tools.ip import LINES_A_S
@@ -190,19 +190,12 @@ def look(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
     return seen
 
 
-def execute(target: Target, command: Command, *, timeout_s: float) -> Completed:
+def carry_out(agent: Agent, command: Command, *, timeout_s: float = BOUND_S) -> Completed:
     """Return what one command did; it has ended when this returns or raises.
 
     Raise CommandFailed where it fails or does not end in time, Interrupted where a signal comes, and
-    MissingRequirement where this user may not.
+    MissingRequirement where this user may not. A signal, and a command that is late, kill the agent.
     """
-    inbox: Inbox = SimpleQueue()
-    with signals_into(inbox), Agent(target, inbox) as agent:
-        return carry_out(agent, command, timeout_s=timeout_s)
-
-
-def carry_out(agent: Agent, command: Command, *, timeout_s: float = BOUND_S) -> Completed:
-    """Return what one command did, as `execute` does, through `agent`; a signal kills the agent."""
     require_for([command])
     agent.start([{"command": command}])
     deadline = time.monotonic() + timeout_s

@@ -4,6 +4,7 @@ A preview needs no process, and this machine no lab: both are loaded where they 
 """
 
 from collections.abc import Iterable, Mapping
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from ipvkit.core.command import Command, Completed, in_netns
@@ -28,10 +29,13 @@ def placed(netns: str | None, command: Command) -> Command:
 
 def execute(commands: Iterable[Command], timeout_s: float = TIMEOUT_S) -> list[Completed]:
     """Execute `commands` on this machine, one after another; raise IpvkitError at the first that fails."""
-    from ipvkit.run import execution
+    from ipvkit.run.execution import carry_out, signals_into
+    from ipvkit.targets.agent import Agent, Inbox
     from ipvkit.targets.local import Local
 
-    return [execution.execute(Local(), command, timeout_s=timeout_s) for command in commands]
+    inbox: Inbox = SimpleQueue()
+    with signals_into(inbox), Agent(Local(), inbox) as agent:
+        return [carry_out(agent, command, timeout_s=timeout_s) for command in commands]
 
 
 def version(command: Command) -> str:

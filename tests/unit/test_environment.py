@@ -10,11 +10,10 @@ import pytest
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import MissingRequirement
-from ipvkit.run.execution import execute
 from ipvkit.targets import ipvlan
-from ipvkit.targets.local import Local
 from ipvkit.targets.programs import PASSED_ON, SEARCH_PATH, environment, find_program, require, roots_folders
 from ipvkit.targets.uml import _block_device, guest_of
+from ipvkit.verbs.single import execute
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of root's")
@@ -96,7 +95,7 @@ def test_root_runs_nothing_from_a_folder_that_others_can_write(
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     assert str(folder) not in environment()["PATH"].split(os.pathsep)
     assert find_program("ip") not in (None, str(folder / "ip"), str((folder / "ip").resolve()))
-    said = execute(Local(), Command(("ip", "-V")), timeout_s=60).stdout
+    said = execute([Command(("ip", "-V"))], 60)[0].stdout
     assert "wrong one" not in said
     assert said.startswith("ip utility")
 
@@ -128,7 +127,7 @@ def test_root_runs_programs_from_a_folder_of_roots(
     folder.chmod(mode)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin")
     assert find_program("ip") == str(folder / "ip")
-    assert execute(Local(), Command(("ip", "-V")), timeout_s=60).stdout == "started the wrong one\n"
+    assert execute([Command(("ip", "-V"))], 60)[0].stdout == "started the wrong one\n"
 
 
 @needs_root
@@ -224,7 +223,7 @@ CHANGES_WHAT_A_PROGRAM_DOES = {
 def test_a_command_sees_what_is_passed_on_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**CHANGES_WHAT_A_PROGRAM_DOES, **dict.fromkeys(PASSED_ON, "a word")}.items():
         monkeypatch.setenv(name, value)
-    said = execute(Local(), Command(("env",)), timeout_s=60).stdout
+    said = execute([Command(("env",))], 60)[0].stdout
     seen = dict(entry.split("=", 1) for entry in said.splitlines() if entry)
     for own in ("SHLVL", "_"):  # of bash, which starts it
         seen.pop(own, None)
@@ -235,7 +234,7 @@ def test_a_function_that_a_shell_exported_is_no_ip(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("BASH_FUNC_ip%%", "() { echo wrong; }")
     words = ["/bin/bash", "-c", "ip -V"]
     assert "wrong" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    said = execute(Local(), Command(("bash", "-c", "ip -V")), timeout_s=60).stdout
+    said = execute([Command(("bash", "-c", "ip -V"))], 60)[0].stdout
     assert said.startswith("ip utility")
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
-from ipvkit.run.execution import execute, signals_into
-from ipvkit.targets.local import Local
+from ipvkit.run.execution import signals_into
 from ipvkit.targets.process import nudge
+from ipvkit.verbs.single import execute
 
 
 def bash(text: str, ok: tuple[int, ...] = (0,)) -> Command:
@@ -33,13 +33,13 @@ def wait_until(condition: object, bound_s: float = 5.0) -> None:
 
 
 def test_what_it_printed_and_how_it_ended_is_told() -> None:
-    completed = execute(Local(), bash("echo out; echo err >&2; exit 3", ok=(0, 3)), timeout_s=10)
+    completed = execute([bash("echo out; echo err >&2; exit 3", ok=(0, 3))], 10)[0]
     assert (completed.exit_code, completed.stdout, completed.stderr) == (3, "out\n", "err\n")
 
 
 def test_a_failure_carries_the_command_and_its_words() -> None:
     with pytest.raises(CommandFailed, match="bash failed with exit code 3") as problem:
-        execute(Local(), bash("echo no such thing >&2; exit 3"), timeout_s=10)
+        execute([bash("echo no such thing >&2; exit 3")], 10)
     assert problem.value.command == "bash -c 'echo no such thing >&2; exit 3'"
     assert problem.value.stderr == "no such thing"
     assert problem.value.exit_code == 4
@@ -47,26 +47,26 @@ def test_a_failure_carries_the_command_and_its_words() -> None:
 
 def test_death_by_a_signal_is_named() -> None:
     with pytest.raises(CommandFailed, match="died of SIGTERM"):
-        execute(Local(), bash("kill -TERM $$"), timeout_s=10)
+        execute([bash("kill -TERM $$")], 10)
 
 
 @pytest.mark.parametrize("said", ["RTNETLINK answers: Operation not permitted", "x: Permission denied"])
 def test_what_this_user_may_not_do_says_so(said: str) -> None:
     with pytest.raises(MissingRequirement, match="permission denied") as problem:
-        execute(Local(), bash(f"echo '{said}' >&2; exit 2"), timeout_s=10)
+        execute([bash(f"echo '{said}' >&2; exit 2")], 10)
     assert problem.value.hint == "use sudo"
     assert problem.value.stderr == said
 
 
 def test_a_program_that_is_not_there_is_named() -> None:
     with pytest.raises(MissingRequirement, match="ipvkit-no-such is not installed"):
-        execute(Local(), Command(("ipvkit-no-such",)), timeout_s=10)
+        execute([Command(("ipvkit-no-such",))], 10)
 
 
 def test_what_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     with pytest.raises(CommandFailed, match=r"bash did not end within 0\.5 s"):
-        execute(Local(), bash(f"sleep 60 & echo $! >{pid}; wait"), timeout_s=0.5)
+        execute([bash(f"sleep 60 & echo $! >{pid}; wait")], 0.5)
     wait_until(lambda: not lives(pid))
 
 
@@ -82,7 +82,7 @@ def test_a_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
     helper = threading.Thread(target=interrupt)
     helper.start()
     with pytest.raises(Interrupted, match=number.name) as problem:
-        execute(Local(), bash(f"sleep 60 & echo $! >{pid}; wait"), timeout_s=30)
+        execute([bash(f"sleep 60 & echo $! >{pid}; wait")], 30)
     helper.join()
     assert problem.value.exit_code == 130
     assert signal.getsignal(number) == former
