@@ -102,32 +102,27 @@ def _batch(netns: str | None, found: Sequence[tuple[Step, str]]) -> Job:
 
 def _with_fping(stage: list[Job], lab: Lab) -> list[Job]:
     """Return `stage` with the pings of each source that differ in their destination only in one process."""
-    together: dict[object, list[Job]] = {}
+    together: dict[str | tuple[str, int, int | None], list[Job]] = {}
     for job in stage:
-        key: object = job.id
+        key: str | tuple[str, int, int | None] = job.id
         match job.probes:
             # Only ping prints the timestamps that show how long a watched path lived.
-            case [Probe(Check(watch=None) as check)]:
-                key = (check.source, check.count, check.size)
+            case [Probe(Check(source, watch=None, count=count, size=size))]:
+                key = (source, count, size)
         together.setdefault(key, []).append(job)
     return [
-        some[0] if isinstance(key, str) else _fping(some, lab)
+        some[0] if isinstance(key, str) else _fping(some, *key, lab)
         for key, found in together.items()
         for some in _split(found, _HOSTS_A_PROCESS)
     ]
 
 
-def _fping(jobs: Sequence[Job], lab: Lab) -> Job:
-    probes = [probe for job in jobs for probe in job.probes]
-    check = probes[0].check
-    if not isinstance(check, Check):
-        raise TypeError(f"{check} is not a check")
-    hosts = [probe.address for probe in probes if probe.address is not None]
-    wait, interval = wait_s(lab), PING_INTERVAL_S
-    command = fping.fping(hosts, count=check.count, interval=interval, wait=wait, size=check.size)
+def _fping(jobs: Sequence[Job], source: str, count: int, size: int | None, lab: Lab) -> Job:
+    hosts = [probe.address for job in jobs for probe in job.probes if probe.address is not None]
+    command = fping.fping(hosts, count=count, interval=PING_INTERVAL_S, wait=wait_s(lab), size=size)
     others = "" if len(jobs) == 1 else f" and {len(jobs) - 1} others"
     steps = tuple(step for job in jobs for step in job.steps)
-    return Job(_id(jobs), f"ping {check}{others}", in_netns(lab.netns(check.source), command), steps)
+    return Job(_id(jobs), f"{jobs[0].purpose}{others}", in_netns(lab.netns(source), command), steps)
 
 
 def undo_jobs(entries: Iterable[Entry]) -> list[tuple[Sequence[Entry], Job]]:
