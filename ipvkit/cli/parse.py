@@ -13,8 +13,7 @@ from typer import Argument, Option
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.core.errors import UnparsableOutput, UsageError
-from ipvkit.report.outputs import event_line
-from ipvkit.report.reading import Kind, reader_of
+from ipvkit.report.reading import Kind, event_line, reader_of
 
 
 def parse(

@@ -11,7 +11,7 @@ from ipvkit.cli.common import DryRun, Json, Netns, chosen, one_form
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed
 from ipvkit.core.values import TargetKind
-from ipvkit.report.outputs import Output, command_document, commented
+from ipvkit.report.plain import Output, command_document, commented
 from ipvkit.verbs.single import TIMEOUT_S, execute, execute_on_lan, on_lan, placed
 
 if TYPE_CHECKING:

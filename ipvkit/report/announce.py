@@ -1,7 +1,6 @@
 """The events of `ipvkit announce`: a line for each, or a JSON line, ``ipvkit/announce/v1``."""
 
-from ipvkit.report.outputs import commented
-from ipvkit.report.plain import chosen, error
+from ipvkit.report.plain import chosen, commented, error
 from ipvkit.report.plain import json_line as line_of
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.verbs.announce import Announcement, Began, Event, Failed, Reason, Recovered, Round, Stopped

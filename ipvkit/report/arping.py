@@ -1,7 +1,6 @@
 """The output of arping, as a table and as JSON."""
 
-from ipvkit.report.outputs import Output, columns, not_understood, shown
-from ipvkit.report.plain import plain
+from ipvkit.report.plain import Output, columns, not_understood, plain, shown
 from ipvkit.tools.arping import ArpingReport
 
 

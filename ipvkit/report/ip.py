@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ipvkit.report.outputs import Output, Rows, columns, not_understood
-from ipvkit.report.plain import plain
+from ipvkit.report.plain import Output, Rows, columns, not_understood, plain
 from ipvkit.tools.ip import Link, Neighbour, Netns, Route, by_netns, parse_addresses
 
 

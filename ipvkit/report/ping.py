@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from ipvkit.report.outputs import Output, columns, not_understood, shown
-from ipvkit.report.plain import plain
+from ipvkit.report.plain import Output, columns, not_understood, plain, shown
 from ipvkit.tools import ping
 
 

@@ -1,11 +1,27 @@
 """Results as tables and as JSON, and the words of a verdict."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Generic
 
+from ipvkit.core.command import Command, Completed, T
 from ipvkit.core.errors import IpvkitError
+
+Rows = Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Output(Generic[T]):
+    """How outputs of one kind are shown: as a table, and as the document ``ipvkit/WHAT/v1``."""
+
+    what: str
+    table: Callable[[T], str]
+    fields: Callable[[T], dict[str, Any]]
+
+    def document(self, found: T) -> str:
+        """Return the JSON document of what was `found`."""
+        return document(self.what, **self.fields(found))
 
 
 def grid(rows: Iterable[Iterable[object]], headers: Sequence[str], **options: Any) -> str:  # noqa: ANN401
@@ -14,6 +30,25 @@ def grid(rows: Iterable[Iterable[object]], headers: Sequence[str], **options: An
     from tabulate import tabulate
 
     return tabulate(rows, headers, disable_numparse=True, **options)
+
+
+def columns(rows: Rows, headers: Sequence[str], needed: int = 1, empty: str = "") -> str:
+    """Return a table without the columns that are empty, but for the first `needed`; `empty` without rows."""
+    if not rows:
+        return empty
+    texts = [["" if cell is None else shown(str(cell)) for cell in row] for row in rows]
+    kept = [i for i in range(len(headers)) if i < needed or any(row[i] for row in texts)]
+    return grid([[row[i] for i in kept] for row in texts], [headers[i] for i in kept]) + "\n"
+
+
+def shown(text: str) -> str:
+    """Return `text`, which may come from another host, with what does not print escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def not_understood(lines: Iterable[str]) -> str:
+    """Return the lines that a parser did not understand, marked as such."""
+    return "".join(f"not understood: {shown(line)}\n" for line in lines)
 
 
 def prediction_word(held: bool | None) -> str:
@@ -60,3 +95,21 @@ def error(problem: IpvkitError) -> dict[str, Any]:
     """Return the fields of an error, and its exit code."""
     fields = chosen(problem, "message hint command stderr exit_code")
     return {**fields, "hint": problem.hint or None, "command": problem.command or None}
+
+
+def commented(commands: Mapping[str, Command]) -> str:
+    """Return `commands` as they are typed, each under its purpose."""
+    return "".join(f"# {purpose}\n{command}\n" for purpose, command in commands.items())
+
+
+def command_document(command: Command, completed: Completed) -> str:
+    """Return the JSON document of a command that was executed."""
+    return document(
+        "command",
+        command=str(command),
+        argv=command.argv,
+        exit_code=completed.exit_code,
+        duration_s=round(completed.duration_s, 6),
+        stdout=completed.stdout,
+        stderr=completed.stderr,
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from ipvkit.report.outputs import Output
+from ipvkit.report.plain import Output, json_line, plain
 
 Kind = Literal["ping", "arping", "link", "addr", "route", "neigh", "netns"]
 
@@ -34,3 +34,18 @@ def reader_of(
     }
     output, whole = readers[kind]
     return output, whole, lambda lines: ip.read_outputs(lines, whole)
+
+
+def event_line(kind: str, value: object) -> str:
+    """Return the JSON line of one event in the output of a tool of that `kind`."""
+    fields, event = plain(value), kind
+    if kind == "link":
+        fields = {"netns": fields["netns"], **fields["link"]}
+    elif kind in ("ping", "arping"):
+        name = type(value).__name__
+        event = _EVENTS.get(name, name.lower())
+    return json_line("event", tool=kind, event=event, **fields)
+
+
+_EVENTS = {"ArpReply": "reply", "PingError": "error", "ArpingError": "error", "NoAnswer": "no_answer"}
+"""The names in JSON of the parsers' types that are not just the type's."""

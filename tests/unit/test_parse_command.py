@@ -24,9 +24,9 @@ from documents import REFERENCE
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.arping import ARPING
 from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn
-from ipvkit.report.outputs import event_line
 from ipvkit.report.ping import PING
 from ipvkit.report.plain import plain
+from ipvkit.report.reading import event_line
 from ipvkit.tools import arping, ip, ping
 from strategies import mutated_text
 

@@ -54,10 +54,9 @@ from ipvkit.report.explanation import render_json as render_explanations
 from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn
 from ipvkit.report.matrix import render_json as render_matrix
 from ipvkit.report.measure_arp import render_json as render_measured
-from ipvkit.report.outputs import Output, command_document, event_line
 from ipvkit.report.ping import PING
-from ipvkit.report.plain import error, plain
-from ipvkit.report.reading import Kind
+from ipvkit.report.plain import Output, command_document, error, plain
+from ipvkit.report.reading import Kind, event_line
 from ipvkit.run import journal
 from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
