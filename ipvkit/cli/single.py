@@ -8,7 +8,7 @@ from typer import Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, Netns, chosen, one_form
-from ipvkit.core.command import Command, Completed
+from ipvkit.core.command import Command, Completed, T
 from ipvkit.core.errors import CommandFailed
 from ipvkit.core.values import TargetKind
 from ipvkit.report.plain import Output, command_document, commented
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ipvkit.tools.arping import ArpingReport
     from ipvkit.tools.ping import PingReport
 
-T = TypeVar("T")
 Target = Annotated[TargetKind, Option(help="This machine, or a simulated LAN that ends with the command.")]
 P = TypeVar("P", bound="ArpingReport | PingReport")
 

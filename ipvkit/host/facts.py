@@ -19,7 +19,6 @@ from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
 from ipvkit.targets.programs import PACKAGES, find_program
 from ipvkit.tools import arping, ip
-from ipvkit.tools.ip import Link
 from ipvkit.tools.nsenter import in_net_of
 
 _NETNS = Path("/run/netns")
@@ -128,7 +127,7 @@ def _inode(path: Path) -> Inode | None:
     return found.st_dev, found.st_ino
 
 
-def _elsewhere(spaces: _Spaces, agent: Agent) -> tuple[dict[Namespace, tuple[Link, ...]], list[Finding]]:
+def _elsewhere(spaces: _Spaces, agent: Agent) -> tuple[dict[Namespace, tuple[ip.Link, ...]], list[Finding]]:
     """Return the links of each other namespace, and what could not be read."""
     show = ip.addr_show(details=True)
     shown: dict[Namespace, str] = {}
@@ -139,10 +138,10 @@ def _elsewhere(spaces: _Spaces, agent: Agent) -> tuple[dict[Namespace, tuple[Lin
     entered = {str(pid): in_net_of(pid, show) for pid in spaces.nameless} if find_program("nsenter") else {}
     printed = {pid: done.stdout for pid, done in ask(agent, entered).items()}
     shown |= {Namespace(pid=pid): printed.get(str(pid), "") for pid in spaces.nameless}
-    found: dict[Namespace, tuple[Link, ...]] = {}
+    found: dict[Namespace, tuple[ip.Link, ...]] = {}
     missed = []
     for namespace, text in shown.items():
-        links: tuple[Link, ...] = ()
+        links: tuple[ip.Link, ...] = ()
         with suppress(IpvkitError):
             links = ip.parse_addresses(text)
         # Each namespace has a loopback.
@@ -154,8 +153,8 @@ def _elsewhere(spaces: _Spaces, agent: Agent) -> tuple[dict[Namespace, tuple[Lin
 
 
 def _with_their_netns(
-    namespace: Namespace, links: tuple[Link, ...], spaces: _Spaces, agent: Agent
-) -> tuple[Link, ...]:
+    namespace: Namespace, links: tuple[ip.Link, ...], spaces: _Spaces, agent: Agent
+) -> tuple[ip.Link, ...]:
     """Return `links` with the name of the namespace of each one's lower device, where that is another.
 
     ``ip -json`` prints only its number, which is valid in the namespace of the link. The names are read only

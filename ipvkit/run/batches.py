@@ -3,17 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
-from typing import TypeVar
 
-from ipvkit.core.command import Command, in_netns
+from ipvkit.core.command import Command, T, in_netns
 from ipvkit.lab import BATCH_FROM, LAN, PING_INTERVAL_S, Check, Lab, Prober
 from ipvkit.plan.acts import wait_s
 from ipvkit.plan.steps import Plan, Probe, Stage, Step
 from ipvkit.run.journal import Entry
 from ipvkit.tools import fping
 from ipvkit.tools.ip import batch, line_of
-
-T = TypeVar("T")
 
 _LINES_A_PROCESS = 500
 """How many lines one ip reads: longer input than a pipe holds would go through a file."""

@@ -8,7 +8,6 @@ from itertools import zip_longest
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed
 from ipvkit.plan import resources
-from ipvkit.plan.resources import Link, Netns
 from ipvkit.plan.steps import Plan
 from ipvkit.run.execution import BOUND_S, OnSignal, ask
 from ipvkit.targets.agent import Agent
@@ -98,7 +97,7 @@ def words_of(plan: Plan) -> frozenset[str]:
     """Return the words that make a line of `Snapshot` concern `plan`: names, addresses, sysctls."""
     names = {parent.name for parent in plan.lab.parents}
     names |= {name for endpoint in plan.lab.endpoints for name in (endpoint.name, endpoint.netns)}
-    names |= {resource.name for resource in plan.resources if isinstance(resource, Netns | Link)}
+    names |= {one.name for one in plan.resources if isinstance(one, resources.Netns | resources.Link)}
     addresses = {str(own.ip) for endpoint in plan.lab.endpoints for own in endpoint.addresses}
     return frozenset(names | addresses | set(plan.sysctls))
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
-from ipvkit.core.command import Command, option
+from ipvkit.core.command import Command, T, option
 from ipvkit.core.errors import MissingRequirement, UnparsableOutput
 from ipvkit.core.values import Address, interface_name
 
@@ -22,7 +22,6 @@ __all__ = ["VERSION", "Header", "Implementation", "NoAnswer", "Note", "PingError
 __all__ += ["PingReport", "Reply", "Rtt", "Summary", "Times", "Unrecognised", "implementation"]
 __all__ += ["parse_ping", "ping", "ping_until_lost", "read_ping"]
 
-T = TypeVar("T")
 Implementation = Literal["iputils", "busybox", "inetutils"]
 
 VERSION = Command(("ping", "-V"), ok=(0, 1))

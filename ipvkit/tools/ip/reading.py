@@ -166,10 +166,7 @@ def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
     Old iproute2 printed the keys of a route's encapsulation, `dst` too, after those of the route.
     """
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        found.setdefault(key, value)
-    return found
+    return dict(pairs) | dict(reversed(pairs))
 
 
 def _finite(digits: str) -> float:
