@@ -1,9 +1,9 @@
 """``ipvkit export-script``."""
 
-from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.options import LabOptions
 from ipvkit.core.errors import UsageError
+from ipvkit.export.script import exported
 from ipvkit.plan.make import make_plan
 
 
@@ -17,4 +17,4 @@ def export_script(options: LabOptions) -> None:
     """
     if options.prober == "fping":
         raise UsageError("an exported script pings with ping only", "omit --prober")
-    emit(export.exported(make_plan(options.network().previewed(options.described()))))
+    emit(exported(make_plan(options.network().previewed(options.described()))))

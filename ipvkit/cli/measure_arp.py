@@ -4,10 +4,10 @@ from typing import Annotated
 
 from typer import Option
 
-from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, Target, chosen, one_form, refuse_local
 from ipvkit.core.values import duration
+from ipvkit.export.preview import preview
 from ipvkit.report.measure_arp import render_json, render_table
 from ipvkit.report.progress import Progress
 from ipvkit.run import engine
@@ -34,7 +34,7 @@ def measure_arp(
     one_form(dry_run=dry_run, json_=json_)
     measurement = Measurement(fast, duration(idle))
     if dry_run:
-        emit(export.preview(on_lan(measurement.commands("iputils"))))
+        emit(preview(on_lan(measurement.commands("iputils"))))
         return 0
     require("arping", "ping")
     require_iputils("timestamps")

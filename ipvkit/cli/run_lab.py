@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from ipvkit import export
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, OutputFile, Target, Timeout, chosen, one_form
 from ipvkit.cli.options import LabOptions
 from ipvkit.core.errors import UsageError
+from ipvkit.export.preview import preview
 from ipvkit.plan.make import make_plan
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run_lab(
         raise UsageError("--keep needs --target local", "a sandbox or a uml kernel ends with ipvkit")
     one_form(dry_run=dry_run, json_=json_)
     if dry_run:
-        emit(export.preview(make_plan(network.previewed(described))))
+        emit(preview(make_plan(network.previewed(described))))
         return 0
     # A preview needs none of these.
     from ipvkit.host.interfaces import require_interface

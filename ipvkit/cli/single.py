@@ -55,9 +55,9 @@ def perform(
     plan = on_lan(typed)
     if not where.dry_run:
         return execute_on_lan(plan, chosen(where.target), timeout_s)
-    from ipvkit import export
+    from ipvkit.export.preview import preview
 
-    emit(export.preview(plan))
+    emit(preview(plan))
     return None
 
 

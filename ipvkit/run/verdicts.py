@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ipvkit.core.errors import CommandFailed, IpvkitError, UnparsableOutput
-from ipvkit.export import LOST_AFTER, NO_ROUTE
+from ipvkit.export.script import LOST_AFTER, NO_ROUTE
 from ipvkit.lab import Attempt, Check, Outcome
 from ipvkit.plan.steps import Probe
 from ipvkit.run.batches import Job

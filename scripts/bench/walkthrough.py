@@ -7,7 +7,7 @@ from statistics import median
 
 from tabulate import tabulate
 
-from ipvkit import export
+from ipvkit.export.preview import preview
 from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
@@ -27,7 +27,7 @@ def run_lab(plan: Plan) -> tuple[float, str]:
 def typed(plan: Plan) -> tuple[float, str]:
     """Return the seconds that the preview's lines take one after another, the undo included."""
     started = time.monotonic()
-    running = Uml().start(export.preview(plan))
+    running = Uml().start(preview(plan))
     output = b""
     while chunk := running.read():
         output += chunk

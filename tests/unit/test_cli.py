@@ -16,7 +16,8 @@ from command_line import Called, assert_mistake
 from ipvkit import __version__, cli
 from ipvkit.cli import main, overview
 from ipvkit.core.command import Completed
-from ipvkit.export import exported, preview
+from ipvkit.export.preview import preview
+from ipvkit.export.script import exported
 from ipvkit.lab import Setting, gallery
 from ipvkit.lab.format import load
 from ipvkit.lab.new import new_lab

@@ -8,7 +8,8 @@ from typing import TypeVar
 import pytest
 
 from ipvkit.core.command import Completed
-from ipvkit.export import exported, preview
+from ipvkit.export.preview import preview
+from ipvkit.export.script import exported
 from ipvkit.lab import Act, Lab, Outcome, Setting, on_parent
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.new import new_lab

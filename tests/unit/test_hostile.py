@@ -27,7 +27,8 @@ from ipvkit.cli import main
 from ipvkit.core import values
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.errors import MissingRequirement, UsageError
-from ipvkit.export import exported, preview
+from ipvkit.export.preview import preview
+from ipvkit.export.script import exported
 from ipvkit.lab import Lab, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan

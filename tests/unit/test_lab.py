@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import Mode
-from ipvkit.export import exported, preview
+from ipvkit.export.preview import preview
+from ipvkit.export.script import exported
 from ipvkit.lab import (
     FAR,
     Act,

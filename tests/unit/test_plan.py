@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ipvkit.core.command import Command
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import InterfaceAddress
-from ipvkit.export import preview
+from ipvkit.export.preview import preview
 from ipvkit.lab import (
     GATEWAY,
     HOST,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
-from ipvkit.export import LOST_AFTER
+from ipvkit.export.script import LOST_AFTER
 from ipvkit.host.checks import Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
 from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, gallery, on_parent

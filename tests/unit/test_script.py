@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import InvalidLab
-from ipvkit.export import LOST_AFTER, NO_ROUTE, exported, preview
+from ipvkit.export.preview import preview
+from ipvkit.export.script import LOST_AFTER, NO_ROUTE, exported
 from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import IpvkitError
-from ipvkit.export import exported
+from ipvkit.export.script import exported
 from ipvkit.lab import Act, AddLink, Attempt, Check, Endpoint, Lab, Parent, Phase, Setting, on_parent
 from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
