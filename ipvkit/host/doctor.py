@@ -28,18 +28,18 @@ class TargetHealth:
 
     kind: str
     works: bool
-    kernel: str
-    reason: str
-    hint: str
+    kernel: str | None
+    reason: str | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program: its `path` and `version`, both empty where it is not installed; its Debian package."""
+    """A program: its `path` and `version`, both None where it is not installed; its Debian package."""
 
     name: str
-    path: str
-    version: str
+    path: str | None
+    version: str | None
     package: str
 
 
@@ -71,13 +71,13 @@ def examine() -> Health:
 
 
 def _health_of(target: Local | Sandbox | Uml) -> TargetHealth:
-    kernel = platform.release() if isinstance(target, Local) else ""
+    kernel = platform.release() if isinstance(target, Local) else None
     try:
         target.check()
         kernel = kernel or _kernel_of(target)
     except IpvkitError as problem:
-        return TargetHealth(target.kind, False, kernel, problem.message, problem.hint)
-    return TargetHealth(target.kind, True, kernel, "", "")
+        return TargetHealth(target.kind, False, kernel, problem.message, problem.hint or None)
+    return TargetHealth(target.kind, True, kernel)
 
 
 def _kernel_of(target: Target) -> str:
@@ -93,11 +93,11 @@ def _kernel_of(target: Target) -> str:
 def _tool(name: str, option: str) -> Tool:
     path = find_program(name)
     if path is None:
-        return Tool(name, "", "", PACKAGES[name])
+        return Tool(name, None, None, PACKAGES[name])
     try:
         done = output_of([path, option], bound_s=20.0)
         printed = done.stdout + done.stderr
     except IpvkitError as problem:
         printed = problem.message
     version, *_ = printed.strip().splitlines() or [""]
-    return Tool(name, path, version.strip(), PACKAGES[name])
+    return Tool(name, path, version.strip() or None, PACKAGES[name])

@@ -1,11 +1,8 @@
 """The result of `ipvkit doctor`, as tables and as one JSON document, ``ipvkit/doctor/v1``."""
 
-from dataclasses import asdict
-from typing import Any
-
 from ipvkit.host.checks import Findings
 from ipvkit.host.doctor import Health
-from ipvkit.report.plain import chosen, document, grid
+from ipvkit.report.plain import chosen, document, grid, plain
 
 
 def render_table(health: Health, found: Findings | None = None) -> str:
@@ -32,12 +29,8 @@ def render_json(health: Health, found: Findings | None = None) -> str:
     return document(
         "doctor",
         works=health.works,
-        targets=[_with_null(asdict(target)) for target in health.targets],
-        tools=[_with_null(asdict(tool)) for tool in health.tools],
+        targets=plain(health.targets),
+        tools=plain(health.tools),
         mend=health.fix or None,
         parent=None if found is None else {"dev": found.parent, "findings": findings},
     )
-
-
-def _with_null(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if value == "" else value for key, value in values.items()}

@@ -460,13 +460,13 @@ def test_what_a_ping_saw_is_told_whole(report: PingReport) -> None:
     assert check["address"] == str(IPv4Address(ADDRESS))
 
 
-UML = TargetHealth("uml", True, "6.12", "", "")
+UML = TargetHealth("uml", True, "6.12")
 LOCAL = TargetHealth("local", False, "6.12", "only root can", "use sudo")
 HEALTHS = (
-    Health((LOCAL,), (Tool("ip", "", "", "iproute2"),)),
+    Health((LOCAL,), (Tool("ip", None, None, "iproute2"),)),
     Health(
         (LOCAL, UML),
-        (Tool("ip", "/sbin/ip", "6.15", "iproute2"), Tool("arping", "", "", "iputils-arping")),
+        (Tool("ip", "/sbin/ip", "6.15", "iproute2"), Tool("arping", None, None, "iputils-arping")),
     ),
     Health(
         (UML,), tuple(Tool(name, f"/bin/{name}", "1", name) for name in ("ip", "ping", "arping", "sysctl"))

@@ -215,12 +215,12 @@ ERRORS = [
     IpvkitError("ipvkit itself failed", "--debug shows where", stderr="two\nlines"),
 ]
 TOOL = Tool("ip", "/usr/sbin/ip", "ip utility, iproute2-6.15.0, libbpf 1.5.0", "iproute2")
-ABSENT = Tool("arping", "", "", "iputils-arping")
-UML = TargetHealth("uml", True, "6.12.113", "", "")
+ABSENT = Tool("arping", None, None, "iputils-arping")
+UML = TargetHealth("uml", True, "6.12.113")
 LOCAL = TargetHealth("local", False, "6.12.113", "this kernel has no ipvlan", "modprobe ipvlan")
 HEALTHS = [
     Health((LOCAL, UML), (TOOL,)),
-    Health((LOCAL, TargetHealth("sandbox", False, "", "no user namespaces", "")), (TOOL, ABSENT)),
+    Health((LOCAL, TargetHealth("sandbox", False, None, "no user namespaces")), (TOOL, ABSENT)),
 ]
 INSPECTIONS = [
     None,
