@@ -49,7 +49,8 @@ class Target(Protocol):
         """
 
     def files(self, slot: int) -> tuple[str, str]:
-        """Return the paths of the files for stdout and stderr of the row in `slot`."""
+        """Return the paths of the files for stdout and stderr of a row, here in a private /run."""
+        return f"/run/{slot}.out", f"/run/{slot}.err"
 
 
 @cache
@@ -95,7 +96,6 @@ class Agent:
         self._mailbox = -1
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:

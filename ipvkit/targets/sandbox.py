@@ -2,6 +2,7 @@
 
 import os
 
+from ipvkit.targets.agent import Target
 from ipvkit.targets.ipvlan import require_ipvlan
 from ipvkit.targets.process import Process, in_foreground, memory_file
 from ipvkit.targets.programs import require
@@ -17,7 +18,7 @@ ip link set lo up
 """
 
 
-class Sandbox:
+class Sandbox(Target):
     """Runs bash as root of a user namespace; everything in it ends with its last process."""
 
     kind = "sandbox"
@@ -34,10 +35,6 @@ class Sandbox:
         with memory_file(f"{_PROLOGUE}{script}".encode()) as file:
             files = [file] if mailbox is None else [file, mailbox]
             return Process(_bash(*files), passed=files)
-
-    def files(self, slot: int) -> tuple[str, str]:
-        """Return two paths in /run, which is empty and private."""
-        return f"/run/{slot}.out", f"/run/{slot}.err"
 
     def interact(self, script: str) -> int:
         """Run bash with `script` in new namespaces, on this process's terminal, until it ends."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import MissingRequirement
-from ipvkit.targets.agent import MAILBOX_BYTES
+from ipvkit.targets.agent import MAILBOX_BYTES, Target
 from ipvkit.targets.process import Process, in_foreground, memory_file
 from ipvkit.targets.programs import environment, find_program, require
 
@@ -97,7 +97,7 @@ def guest_of(plan: "Plan | None") -> Guest:
     return Guest(tuple(sorted(modules)), memory, on_demand=plan is None)
 
 
-class Uml:
+class Uml(Target):
     """Runs bash as root of a separate kernel."""
 
     kind = "uml"
@@ -124,10 +124,6 @@ class Uml:
         with _block_device(guest, f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}") as file:
             passed = [file] if mailbox is None else [file, mailbox]
             return _Kernel(_kernel(guest, file, *devices), passed=passed, variables=variables)
-
-    def files(self, slot: int) -> tuple[str, str]:
-        """Return two paths in the guest's /run."""
-        return f"/run/{slot}.out", f"/run/{slot}.err"
 
     def interact(self, script: str) -> int:
         """Run bash with `script` on a kernel with this process's terminal as its console, until it ends."""

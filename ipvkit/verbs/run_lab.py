@@ -17,11 +17,9 @@ from ipvkit.run import engine, journal
 from ipvkit.run.execution import look, signals_into
 from ipvkit.run.rollback import Listener
 from ipvkit.run.verdicts import Result, judge
-from ipvkit.targets.agent import Agent, Inbox
+from ipvkit.targets.agent import Agent, Inbox, Target
 from ipvkit.targets.local import Local
 from ipvkit.targets.programs import find_program, require
-from ipvkit.targets.sandbox import Sandbox
-from ipvkit.targets.uml import Uml
 from ipvkit.tools import arping, ip
 from ipvkit.verbs.lab_file import RealNetwork
 from ipvkit.verbs.single import require_iputils, version
@@ -62,7 +60,7 @@ def on_machine(
 
 
 def on_simulated_lan(
-    lab: Lab, target: Sandbox | Uml, prober: Prober, progress: Progress, *, timeout_s: float
+    lab: Lab, target: Target, prober: Prober, progress: Progress, *, timeout_s: float
 ) -> engine.Run:
     """Run `lab` on a LAN that ends with the run."""
     plan = _planned(lab, prober)
@@ -71,7 +69,7 @@ def on_simulated_lan(
 
 
 def judged(
-    plans: Sequence[Plan], target: Sandbox | Uml, show: Listener, *, at_once: int, timeout_s: float
+    plans: Sequence[Plan], target: Target, show: Listener, *, at_once: int, timeout_s: float
 ) -> list[Result]:
     """Return the results of `plans` with the same endpoints, a kernel each.
 
