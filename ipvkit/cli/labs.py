@@ -12,8 +12,7 @@ from ipvkit.lab import Setting, Strategy, gallery
 from ipvkit.lab.format import dump
 from ipvkit.lab.new import MOST_ENDPOINTS, new_lab
 from ipvkit.plan.make import make_plan
-from ipvkit.report.labs import predictions, summaries
-from ipvkit.report.schema import render_json, render_markdown
+from ipvkit.report.labs import predictions, schema_json, schema_markdown, summaries
 from ipvkit.verbs.lab_file import load_lab, subnet_of
 
 Endpoints = Annotated[int, Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Endpoints, test1 to testN.")]
@@ -61,7 +60,7 @@ def new(
 
 def schema(markdown: Markdown = False) -> None:
     """Print the JSON Schema of lab files, for editors."""
-    emit(render_markdown() if markdown else render_json())
+    emit(schema_markdown() if markdown else schema_json())
 
 
 labs = group(

@@ -28,7 +28,7 @@ from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.lab.table import schema
 from ipvkit.report import matrix as matrix_report
-from ipvkit.report.schema import render_markdown
+from ipvkit.report.labs import schema_markdown
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import arping, fping, ip, ping
 from ipvkit.verbs.matrix import Choice, plans, predicted
@@ -285,7 +285,7 @@ def test_the_parsers_load_nothing_but_pythons_own_library() -> None:
 
 def test_the_page_of_lab_files_has_the_tables_that_the_schema_makes() -> None:
     page = (REFERENCE / "lab-format.md").read_text()
-    assert render_markdown().rstrip("\n") in page
+    assert schema_markdown().rstrip("\n") in page
 
 
 def test_the_page_of_lab_files_has_each_strategy() -> None:
