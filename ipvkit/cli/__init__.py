@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         emit(f"ipvkit {__version__}\n")
         return 0
     try:
-        from ipvkit.cli.app import run
+        from ipvkit.cli.commands import run
 
         return run(arguments)
     except KeyboardInterrupt:

@@ -1,16 +1,30 @@
-"""The Typer commands: each is imported when it is typed, as Click documents lazy loading."""
+"""The Typer commands, each imported when it is typed, and the one place where errors become exit codes."""
 
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from inspect import getdoc
+from shutil import get_terminal_size
+from textwrap import TextWrapper
+from types import FrameType
 from typing import Any
 
 import typer
 from typer import Option
 from typer.core import TyperCommand
 
-from ipvkit.cli import SUMMARIES, overview
+from ipvkit.cli import SUMMARIES, emit, overview
 from ipvkit.cli.common import Group, expanded
+from ipvkit.cli.hints import wrong_usage
+from ipvkit.core.errors import Interrupted, IpvkitError, UsageError
+from ipvkit.core.interrupts import EARLIER
+from ipvkit.report.plain import document, error
 
 
 class LazyGroup(Group):
@@ -62,3 +76,74 @@ def loaded_command(name: str) -> Any:  # noqa: ANN401
 def group() -> Any:  # noqa: ANN401
     """Return the Typer command that is ipvkit itself; none of its commands is loaded."""
     return typer.main.get_command(_app)
+
+
+class _ControlC(BaseException):
+    """^C was typed; code that catches Exception does not catch this."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code; errors become lines on stderr."""
+    # Where stdin, stdout or stderr is closed, a pipe to a command would take its number.
+    while (file := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(file)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    try:
+        with _control_c():
+            code = group()(list(arguments), prog_name="ipvkit", standalone_mode=False)
+        return int(code or 0)
+    except SystemExit:
+        # Typer ends so when nothing reads its help any more.
+        return 0
+    except _ControlC:
+        return _report(Interrupted("interrupted", "nothing had begun, or all of it had ended"), arguments)
+    except Exception as problem:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return _report(_known(problem, arguments), arguments)
+
+
+@contextmanager
+def _control_c() -> Iterator[None]:
+    """Have ^C raise what Typer does not know: on KeyboardInterrupt it exits without a message."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        EARLIER.append(number)
+        raise _ControlC
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+        EARLIER.clear()
+
+
+def _known(problem: Exception, arguments: Sequence[str]) -> IpvkitError:
+    if isinstance(problem, IpvkitError):
+        return problem
+    if not isinstance(problem, typer.TyperException):
+        what = f"ipvkit itself failed ({type(problem).__name__}: {problem})"
+        return IpvkitError(what, "--debug shows where; please report it")
+    what = " ".join(problem.format_message().split()).rstrip(".")
+    context: Any = getattr(problem, "ctx", None)
+    if context is None:
+        return UsageError(what, "ipvkit --help lists the commands")
+    return UsageError(what, wrong_usage(context.command, context.command_path, arguments))
+
+
+def _report(problem: IpvkitError, arguments: Sequence[str]) -> int:
+    if "--json" in arguments:
+        emit(document("error", error=error(problem)))
+    lines = str(problem).splitlines()
+    if sys.stderr.isatty():
+        # A terminal breaks lines anywhere.
+        width = get_terminal_size().columns
+        wrapper = TextWrapper(width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        lines = [line if line.startswith(" ") else wrapper.fill(line) for line in lines]
+    print(*lines, sep="\n", file=sys.stderr)
+    return problem.exit_code

@@ -29,7 +29,7 @@ import ip_routes_output
 import ping_output
 from captures import FIXTURES, captures, short, text_of
 from documents import REFERENCE, Document
-from ipvkit.cli.app import run as run_command_line
+from ipvkit.cli.commands import run as run_command_line
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import (
     CommandFailed,
