@@ -43,12 +43,11 @@ def matrix(
     Exit code: 0 all cells as predicted, 1 a cell differs, 2 wrong usage, 3 this machine cannot,
     4 a command failed, 130 interrupted.
     """
-    choice = matrix_.Choice(mode, flag, family, strategy)
     refuse_local(target)
     if markdown and json_:
         raise UsageError("--markdown does not go with --json", "give one of the two")
     refuse_unwritable(output)
-    plans = matrix_.plans(choice, kernels or KERNELS_AT_ONCE)
+    plans = matrix_.plans(kernels or KERNELS_AT_ONCE, mode, flag, family, strategy)
     if predict:
         found = matrix_.predicted(plans)
     else:

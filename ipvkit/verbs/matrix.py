@@ -68,25 +68,6 @@ class Matrix:
     duration_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The chosen part of the matrix; None stands for all."""
-
-    mode: Mode | None = None
-    flag: Flag | None = None
-    family: Family | None = None
-    strategy: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.strategy not in (None, *STRATEGIES):
-            raise UsageError(f"unknown strategy {self.strategy!r}", f"choose from {', '.join(STRATEGIES)}")
-
-    def has(self, setting: Setting) -> bool:
-        """Return whether `setting` is in it."""
-        wanted = (self.mode, self.flag, self.strategy)
-        return all(want in (None, has) for want, has in zip(wanted, _words(setting), strict=True))
-
-
 def settings() -> list[Setting]:
     """Return every setting of the matrix: a strategy only in the modes in which it can work."""
     found = []
@@ -109,16 +90,29 @@ def _has(setting: Setting) -> strategies.Strategy:
     return strategies.BY_NAME[setting.strategy]
 
 
-def plans(choice: Choice, count: int) -> list[Plan]:
-    """Return the chosen part as about `count` plans of similar length; raise UsageError where it is empty."""
-    chosen = [setting for setting in settings() if choice.has(setting)]
+def plans(
+    count: int,
+    mode: Mode | None = None,
+    flag: Flag | None = None,
+    family: Family | None = None,
+    strategy: str | None = None,
+) -> list[Plan]:
+    """Return a part of the matrix, or with None all of it, as about `count` plans of similar length.
+
+    Raise UsageError for an unknown strategy, and where the part is empty.
+    """
+    if strategy not in (None, *STRATEGIES):
+        raise UsageError(f"unknown strategy {strategy!r}", f"choose from {', '.join(STRATEGIES)}")
+    wanted = (mode, flag, strategy)
+    of_each = [(setting, zip(wanted, _words(setting), strict=True)) for setting in settings()]
+    chosen = [setting for setting, both in of_each if all(want in (None, has) for want, has in both)]
     routed = [setting for setting in chosen if _has(setting).own_subnet]
     others = sorted((s for s in chosen if not _has(s).own_subnet), key=lambda s: not _has(s).announces)
     share = max(1, round(count * len(routed) / len(chosen))) if chosen else 1
     parts = [(_OWN_SUBNET, routed[i::share]) for i in range(share)]
     rest = max(1, count - share)
     parts += [(_SAME_SUBNET, others[i::rest]) for i in range(rest)]
-    families = FAMILIES if choice.family is None else (choice.family,)
+    families = FAMILIES if family is None else (family,)
     labs = [_lab(f"matrix-{i}", subnet, part, families) for i, (subnet, part) in enumerate(parts) if part]
     found = [make_plan(lab) for lab in labs if any(phase.acts for phase in lab.phases)]
     if not found:

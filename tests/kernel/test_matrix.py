@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from guest import in_guest
-from ipvkit.verbs.matrix import Choice, plans, predicted
+from ipvkit.verbs.matrix import plans, predicted
 from program import Program
 
 pytestmark = pytest.mark.kernel
@@ -49,7 +49,7 @@ def test_predicted_and_observed_agree_in_every_cell_with_each_other_and_with_pla
     cells = told(done.stdout)
     assert [cell for cell in cells if not cell["agrees"]] == []
     assert done.returncode == 0
-    assert len(cells) == len(predicted(plans(Choice(), 1)).cells)
+    assert len(cells) == len(predicted(plans(1)).cells)
     by_shell = measured((HERE / "matrix.tsv").read_text())
     assert [cell for cell in cells if by_shell[place(cell)] != cell["observed"]] == []
 

@@ -31,7 +31,7 @@ from ipvkit.report import matrix as matrix_report
 from ipvkit.report.labs import schema_markdown
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import arping, fping, ip, ping
-from ipvkit.verbs.matrix import Choice, plans, predicted
+from ipvkit.verbs.matrix import plans, predicted
 
 DOCUMENTS = documents()
 ALL_SHOWN = [shown for document in DOCUMENTS for shown in document.shown]
@@ -298,7 +298,7 @@ def test_the_page_of_lab_files_has_each_strategy() -> None:
 def test_the_page_of_the_matrix_has_what_is_predicted_and_was_observed_so() -> None:
     _, printed, _ = (REFERENCE / "matrix.md").read_text().split("\n---\n")
     *page, verdict = printed.strip("\n").split("\n")
-    matrix = predicted(plans(Choice(), 2))
+    matrix = predicted(plans(2))
     *lines, _ = matrix_report.render_markdown(matrix).strip("\n").split("\n")
     assert page == lines
     every = len(matrix.cells)

@@ -8,8 +8,10 @@ from itertools import combinations, product
 import pytest
 
 from ipvkit.core.command import Completed
+from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import FAMILIES, FAR, FLAGS, GATEWAY, HOST, MODES, NEIGHBOUR, Act, Check, Lab, Outcome, Phase
 from ipvkit.lab.format import dump, load
+from ipvkit.lab.parts import Family
 from ipvkit.plan.steps import Plan
 from ipvkit.predict import State, after, next_phase, world_of
 from ipvkit.report.matrix import render, verdict_line
@@ -20,7 +22,6 @@ from ipvkit.verbs.matrix import (
     PAIRS,
     STRATEGIES,
     Cell,
-    Choice,
     Matrix,
     observed,
     plans,
@@ -30,14 +31,14 @@ from ipvkit.verbs.matrix import (
 )
 from recorder import answered, unanswered
 
-ALL = Choice()
+Choice = tuple[Mode | None, Flag | None, Family | None, str | None]
 
-CHOICES = [
-    *(Choice(mode=mode) for mode in MODES),
-    *(Choice(flag=flag) for flag in FLAGS),
-    *(Choice(family=family) for family in FAMILIES),
-    *(Choice(strategy=strategy) for strategy in STRATEGIES),
-    *(Choice(mode, flag="vepa", family="ipv6", strategy="routed") for mode in MODES),
+CHOICES: list[Choice] = [
+    *((mode, None, None, None) for mode in MODES),
+    *((None, flag, None, None) for flag in FLAGS),
+    *((None, None, family, None) for family in FAMILIES),
+    *((None, None, None, strategy) for strategy in STRATEGIES),
+    *((mode, "vepa", "ipv6", "routed") for mode in MODES),
 ]
 """Each word of each dimension alone, and all dimensions together."""
 
@@ -50,7 +51,7 @@ def place(cell: Cell) -> Place:
 
 @cache
 def all_of_it() -> list[Plan]:
-    return plans(ALL, 4)
+    return plans(4)
 
 
 @cache
@@ -99,8 +100,9 @@ def test_cells_are_in_the_order_of_settings_families_and_pairs() -> None:
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_a_choice_is_that_part_of_the_whole(choice: Choice) -> None:
-    wanted = (choice.mode, choice.flag, choice.strategy, choice.family)
-    cells = predicted(plans(choice, 3)).cells
+    mode, flag, family, strategy = choice
+    wanted = (mode, flag, strategy, family)
+    cells = predicted(plans(3, *choice)).cells
     assert cells == tuple(
         cell
         for cell in whole().cells
@@ -110,7 +112,7 @@ def test_a_choice_is_that_part_of_the_whole(choice: Choice) -> None:
 
 @pytest.mark.parametrize("count", [2, 60])
 def test_in_however_many_plans_the_cells_are_the_same(count: int) -> None:
-    made = plans(ALL, count)
+    made = plans(count)
     assert abs(len(made) - min(count, len(settings()))) <= 1
     assert predicted(made).cells == whole().cells
 
@@ -168,7 +170,7 @@ def test_every_lab_is_one_that_could_be_written_by_hand() -> None:
 
 # --- what came of it ----------------------------------------------------------------------------------
 
-SMALL = Choice(mode="l3s", flag="bridge", family="ipv4")
+SMALL: Choice = ("l3s", "bridge", "ipv4", None)
 
 
 def results(made: Sequence[Plan], otherwise: Sequence[int] = (), missing: Sequence[int] = ()) -> list[Result]:
@@ -191,7 +193,7 @@ def results(made: Sequence[Plan], otherwise: Sequence[int] = (), missing: Sequen
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_what_kernels_did_is_told_beside_what_was_predicted(count: int) -> None:
-    made = plans(SMALL, count)
+    made = plans(count, *SMALL)
     matrix = observed(results(made), 12.0)
     assert list(map(place, matrix.cells)) == list(map(place, predicted(made).cells))
     assert all(cell.agrees for cell in matrix.cells)
@@ -200,11 +202,11 @@ def test_what_kernels_did_is_told_beside_what_was_predicted(count: int) -> None:
 
 
 def test_nothing_agrees_that_was_not_asked() -> None:
-    assert {cell.agrees for cell in predicted(plans(SMALL, 1)).cells} == {None}
+    assert {cell.agrees for cell in predicted(plans(1, *SMALL)).cells} == {None}
 
 
 def test_a_cell_that_came_out_otherwise_and_one_that_was_not_reached_are_told() -> None:
-    matrix = observed(results(plans(SMALL, 1), otherwise=[0], missing=[1]), 1.0)
+    matrix = observed(results(plans(1, *SMALL), otherwise=[0], missing=[1]), 1.0)
     as_predicted = len(matrix.cells) - 2
     assert Counter(cell.agrees for cell in matrix.cells) == {True: as_predicted, False: 1, None: 1}
     (wrong,) = (cell for cell in matrix.cells if cell.agrees is False)

@@ -991,7 +991,5 @@ def test_the_model_agrees_with_every_cell_that_plain_shell_measured() -> None:
     assert compared > 2500
 
 
-MATRIX = {
-    own: matrix.plans(matrix.Choice(strategy="routed" if own else "none"), 1)[0].lab for own in (False, True)
-}
+MATRIX = {own: matrix.plans(1, strategy="routed" if own else "none")[0].lab for own in (False, True)}
 """Labs with the addresses that were measured, the endpoints in the parent's subnet or in their own."""

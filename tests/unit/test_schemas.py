@@ -284,7 +284,7 @@ def test_healths_fit(document: dict[str, Any]) -> None:
 
 
 def matrices() -> Iterator[tuple[str, dict[str, Any]]]:
-    plans = matrix.plans(matrix.Choice(mode="l3", flag="bridge", strategy="none"), 2)
+    plans = matrix.plans(2, mode="l3", flag="bridge", strategy="none")
     yield "predicted", json.loads(render_matrix(matrix.predicted(plans)))
     runs = [as_predicted(plan) for plan in plans]
     yield "agrees", json.loads(render_matrix(matrix.observed([judge(run) for run in runs], 21.5)))
