@@ -11,7 +11,7 @@ from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
 from ipvkit.plan.steps import Steps, Undo
 from ipvkit.predict import FAST_TIMERS, PredictedAct, Probe
-from ipvkit.strategies.announce import ALLOW, announcement
+from ipvkit.strategies.announce import ALLOW
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
 
 FAST_VALUES = {
@@ -80,9 +80,11 @@ class Acts:
 
     def _announce(self, e: Endpoint, count: int) -> None:
         mode = self.phase.on(e.parent).mode
+        why = "" if mode == "l2" else f": in {mode} {e.name} sends no ARP"
         for own in e.addresses:
             if own.version == 4:
-                self.steps.add(*announcement(e.name, own.ip, e.parent, mode, count, self.arping_by))
+                command = arping.announce(own.ip, e.parent, count=count, by=self.arping_by)
+                self.steps.add(f"announce {e.name}'s address from the host{why}", command)
 
     def _secure(self, ports: list[str], roles: tuple[str, ...], *, filtered: bool) -> None:
         """Let the switch drop IPv4 at the host's ports if the source is not an address of `roles`."""

@@ -1,11 +1,7 @@
 """Gratuitous ARP, by which the host announces the endpoints' addresses while checks ping."""
 
-from ipaddress import IPv4Address
-
-from ipvkit.core.command import Command
-from ipvkit.core.values import Mode
 from ipvkit.strategies.base import Addition, Answering, Problem, Site, Sysctl
-from ipvkit.tools import arping, sysctl
+from ipvkit.tools import sysctl
 
 NONLOCAL_BIND = "net.ipv4.ip_nonlocal_bind"
 
@@ -33,12 +29,3 @@ class Announce(Answering):
             why = "ARP is for IPv4, and these endpoints have only IPv6"
             return self.cannot_work(site, why, "take static-neigh or l3s-proxy")
         return Answering.problem(self, site)
-
-
-def announcement(
-    name: str, address: IPv4Address, parent: str, mode: Mode, count: int, by: arping.Implementation
-) -> tuple[str, Command]:
-    """Return the purpose and the command of `count` announcements of an endpoint's address."""
-    why = "" if mode == "l2" else f": in {mode} {name} sends no ARP"
-    command = arping.announce(address, parent, count=count, by=by)
-    return f"announce {name}'s address from the host{why}", command
