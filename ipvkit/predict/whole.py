@@ -108,7 +108,7 @@ def _needed_by_strategies(lab: Lab, phase: Phase) -> dict[str, str]:
     for parent in lab.parents if not lab.simulated else ():
         site = lab.site(phase, parent)
         for helper in phase.on(parent.name).helpers if site.endpoints else ():
-            need = helper.needs_of_peers(site)
+            need = helper.of_peers.format(subnets=", ".join(map(str, site.subnets)))
             found |= {role: f"the {role} {need}" for role in PEERS if need}
     return found
 

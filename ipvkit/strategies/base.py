@@ -140,9 +140,9 @@ class Strategy:
 
     `modes` are those in which it works for both families, and `fix_mode` the one that `explain` proposes with
     it; `typed` describes its commands on the reference page, and `cost` its price in `explain`. `of_peers` is
-    what has to be done on peers, if anything. One that `needs_lladdr` needs the parent's MAC address. With
-    `own_subnet` the endpoints have a subnet apart from the parent's. One that `announces` has the host
-    announce their IPv4 addresses while checks ping.
+    what has to be done on peers, if anything, with ``{subnets}`` for those of the endpoints. One that
+    `needs_lladdr` needs the parent's MAC address. With `own_subnet` the endpoints have a subnet apart from
+    the parent's. One that `announces` has the host announce their IPv4 addresses while checks ping.
     """
 
     name = "none"
@@ -163,10 +163,6 @@ class Strategy:
     def stages(self, site: Site) -> list[list[Addition]]:  # noqa: ARG002
         """Return what it adds, in stages."""
         return []
-
-    def needs_of_peers(self, site: Site) -> str:
-        """Return what would have to be done on peers that are other machines, or nothing."""
-        return self.of_peers.format(subnets=", ".join(map(str, site.subnets)))
 
     def cannot_work(self, site: Site, why: str, fix: str = "") -> Problem:
         """Return the problem with the reason `why`."""

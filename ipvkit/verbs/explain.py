@@ -145,8 +145,7 @@ def _plan(before: Plan, after: Plan, candidate: _Candidate, commands: tuple[Comm
     """Return the plan that runs `before`, then `commands`, then the ping of `after`."""
     steps = Steps(candidate.name)
     for command in commands:
-        steps.add(f"{candidate.name}: {candidate.cost}", command)
-        steps.end_stage()
+        steps.add_stage([(f"{candidate.name}: {candidate.cost}", command)])
     ping = [step for step in after.steps if step.probe is not None][-1]
     steps.add(ping.purpose, ping.command, probe=ping.probe)
     steps.end_stage()
