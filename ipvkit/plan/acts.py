@@ -10,7 +10,8 @@ from ipvkit.plan.endpoints import read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
 from ipvkit.plan.steps import Steps, Undo
-from ipvkit.predict import FAST_TIMERS, PredictedAct, Probe
+from ipvkit.predict.whole import PredictedAct, Probe
+from ipvkit.predict.world import FAST_TIMERS
 from ipvkit.strategies.announce import ALLOW
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
 

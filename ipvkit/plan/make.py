@@ -8,7 +8,7 @@ from ipvkit.plan import endpoints
 from ipvkit.plan.acts import Acts
 from ipvkit.plan.lan import lan
 from ipvkit.plan.steps import Plan, Section, Steps
-from ipvkit.predict import PredictedPhase, predict_lab
+from ipvkit.predict.whole import PredictedPhase, predict_lab
 from ipvkit.tools import arping, ip
 
 COMMANDS = "commands"

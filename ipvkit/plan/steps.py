@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipvkit.core.command import Command
 from ipvkit.lab import Lab, Phase
 from ipvkit.plan.resources import Resource, Sysctl, undo_of
-from ipvkit.predict import Probe as Probe
+from ipvkit.predict.whole import Probe as Probe
 
 
 @dataclass(frozen=True, slots=True)

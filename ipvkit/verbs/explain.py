@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 
-from ipvkit import predict
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import InterfaceAddress
 from ipvkit.lab import HOST, Act, Check, Lab, Outcome, Phase, Setting
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Step, Steps
+from ipvkit.predict import predictions
+from ipvkit.predict.world import State, world_of
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import ip
 
@@ -29,7 +30,7 @@ class Fix:
     name: str
     cost: str
     commands: tuple[Command, ...]
-    prediction: predict.Prediction
+    prediction: predictions.Prediction
     plan: Plan
 
 
@@ -41,7 +42,7 @@ class Explanation:
     setting: Setting
     """That of the endpoints on the parent of the check."""
     check: Check
-    prediction: predict.Prediction
+    prediction: predictions.Prediction
     fixes: tuple[Fix, ...]
     plan: Plan
 
@@ -76,13 +77,13 @@ def _asking(lab: Lab, phase: Phase, check: Check, first: tuple[Act, ...] = ()) -
     return replace(lab, phases=(replace(phase, acts=(*first, Act(checks=(check,)))),))
 
 
-def _predicted(lab: Lab) -> predict.Prediction:
+def _predicted(lab: Lab) -> predictions.Prediction:
     """Return the prediction for the only check of a lab."""
     *acts, asking = lab.phases[0].acts
-    world = predict.world_of(lab, lab.phases[0], predict.State())
+    world = world_of(lab, lab.phases[0], State())
     for act in acts:
-        world = predict.after(world, act)
-    return predict.predict(world, asking.checks[0])
+        world = predictions.after(world, act)
+    return predictions.predict(world, asking.checks[0])
 
 
 @dataclass(frozen=True, slots=True)

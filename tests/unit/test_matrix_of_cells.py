@@ -13,7 +13,8 @@ from ipvkit.lab import FAMILIES, FAR, FLAGS, GATEWAY, HOST, MODES, NEIGHBOUR, Ac
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.parts import Family
 from ipvkit.plan.steps import Plan
-from ipvkit.predict import State, after, next_phase, world_of
+from ipvkit.predict.predictions import after, next_phase
+from ipvkit.predict.world import State, world_of
 from ipvkit.report.matrix import render, verdict_line
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import Result, judge

@@ -34,7 +34,8 @@ from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Sysctl
 from ipvkit.plan.steps import Plan, Probe, Stage, Step, Undo
-from ipvkit.predict import State, after, next_phase, world_of
+from ipvkit.predict.predictions import after, next_phase
+from ipvkit.predict.world import State, world_of
 from ipvkit.run.batches import jobs_of
 from machine import Machine, place
 from strategies import labs, labs_on_a_parent
