@@ -92,9 +92,9 @@ class Acts:
         steps = self.steps
         if filtered:
             remove = "remove the filters at the host's port"
-            steps.add_stage((remove, in_netns(SWITCH, tc.qdisc_del(port))) for port in ports)
+            steps.add_stage((remove, in_netns(SWITCH, tc.qdisc("del", port))) for port in ports)
         prepare = "prepare filters at the host's port"
-        steps.add_stage((prepare, in_netns(SWITCH, tc.qdisc_add(port))) for port in ports)
+        steps.add_stage((prepare, in_netns(SWITCH, tc.qdisc("add", port))) for port in ports)
         for port in ports:
             for address in self.lab.sources(roles):
                 if address.version == 4:

@@ -4,14 +4,9 @@ from ipvkit.core.command import Command
 from ipvkit.core.values import Address, interface_name
 
 
-def qdisc_add(dev: str) -> Command:
-    """Return ``tc qdisc add dev DEV clsact``: filters can be added to `dev` then."""
-    return Command(("tc", "qdisc", "add", "dev", interface_name(dev), "clsact"))
-
-
-def qdisc_del(dev: str) -> Command:
-    """Return ``tc qdisc del dev DEV clsact``: the filters are deleted too."""
-    return Command(("tc", "qdisc", "del", "dev", interface_name(dev), "clsact"))
+def qdisc(verb: str, dev: str) -> Command:
+    """Return ``tc qdisc add|del dev DEV clsact``: filters are added to it, and are deleted with it."""
+    return Command(("tc", "qdisc", verb, "dev", interface_name(dev), "clsact"))
 
 
 def filter_pass(dev: str, source: Address) -> Command:

@@ -58,8 +58,7 @@ TAKES_AN_INTERFACE: dict[str, Callable[[str], Command]] = {
         for build in (arping.announce, arping.probe, arping.find_duplicate)
         for by in get_args(arping.Implementation)
     },
-    "qdisc_add": tc.qdisc_add,
-    "qdisc_del": tc.qdisc_del,
+    **{f"qdisc {verb}": partial(tc.qdisc, verb) for verb in ("add", "del")},
     "filter_drop": tc.filter_drop,
     "ping from": lambda dev: ping.ping(ADDRESS, count=3, interval=0.2, wait=1, source=dev),
 }

@@ -182,7 +182,7 @@ def of_interfaces() -> Iterator[Take]:
     yield lambda dev: ip.neigh_add_proxy(plain, dev)
     yield lambda dev: ip.neigh_del_proxy(plain, dev)
     yield lambda dev: ip.neigh_del(plain, dev)
-    yield from (tc.qdisc_add, tc.qdisc_del, tc.filter_drop)
+    yield from (partial(tc.qdisc, "add"), partial(tc.qdisc, "del"), tc.filter_drop)
     yield lambda dev: tc.filter_pass(dev, plain)
     yield lambda dev: ping.ping(plain, count=1, interval=1, wait=1, source=dev)
     yield lambda dev: sysctl.get_value(
