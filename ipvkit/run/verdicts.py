@@ -91,11 +91,10 @@ def _verdicts(run: Run, job: Job) -> list[Verdict]:
 
 def _of_ping(probe: Probe, ping: PingReport) -> Verdict:
     """Return the verdict on a ping; a watched path is lost after errors, or when the last requests failed."""
-    if not isinstance(probe.check, Check):
-        raise TypeError(f"{probe.check} is not a check")
     if ping.received == 0:
         return Verdict(probe, Outcome.UNREACHABLE, ping)
-    if probe.check.watch is None or not ping.replies:
+    watched = isinstance(probe.check, Check) and probe.check.watch is not None
+    if not watched or not ping.replies:
         return Verdict(probe, Outcome.REACHABLE, ping)
     first, last = ping.replies[0], ping.replies[-1]
     if not ping.error_count and (ping.transmitted or 0) - last.seq < LOST_AFTER:
