@@ -5,14 +5,12 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeVar
 
 import yaml
 
+from ipvkit.core.command import T
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.lab.parts import LAB_HINT
-
-T = TypeVar("T")
 
 MOST_CHARACTERS, MOST_OF_ONE, MOST_NODES = 2_000_000, 1_000, 250_000
 MOST_OF_A_PART, MOST_ENDPOINTS, MOST_MOMENTS = 100, 10_000, 500_000

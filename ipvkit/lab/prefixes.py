@@ -1,11 +1,10 @@
 """Networks by the addresses in them."""
 
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic
 
+from ipvkit.core.command import T
 from ipvkit.core.values import Address, Network
-
-T = TypeVar("T")
 
 
 class Prefixes(Generic[T]):
