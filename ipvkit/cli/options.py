@@ -56,10 +56,13 @@ class LabOptions:
             raise UsageError("--endpoint, --gateway and --neighbour need --parent", "give --parent eth0")
         addresses: dict[str, InterfaceAddress] = {}
         for text in self.endpoint or ():
-            name, value = _endpoint(text)
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise UsageError(f"{text!r} is not NAME=ADDRESS/LEN", "such as test1=192.168.104.211/24")
+            name, own = interface_name(name), interface_address(value)
             if name in addresses:
                 raise UsageError(f"--endpoint {name} is given twice", "an endpoint has one address here")
-            addresses[name] = value
+            addresses[name] = own
         parent = "" if self.parent is None else interface_name(self.parent)
         texts = (self.gateway, self.neighbour)
         gateway, neighbour = (None if text is None else address(text) for text in texts)
@@ -82,10 +85,3 @@ class LabOptions:
             raise UsageError(what, "give one of the two")
         setting, subnet = Setting(self.mode or "l2"), subnet_of(self.subnet)
         return new_lab(f"endpoints-{count}", setting, count, subnet=subnet, checks=self.checks)
-
-
-def _endpoint(text: str) -> tuple[str, InterfaceAddress]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"{text!r} is not NAME=ADDRESS/LEN", "such as test1=192.168.104.211/24")
-    return interface_name(name), interface_address(value)
