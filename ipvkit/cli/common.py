@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from functools import wraps
+from functools import partial, wraps
 from ipaddress import IPv4Address
 from math import isnan
 from pathlib import Path
@@ -93,10 +93,7 @@ def chosen(kind: TargetKind) -> "Sandbox | Uml":
     # A preview needs no target.
     from ipvkit.targets.choice import choose
 
-    target, why = choose(kind)
-    if why:
-        print(why, file=sys.stderr)
-    return target
+    return choose(kind, partial(print, file=sys.stderr))
 
 
 def ipv4(text: str, hint: str, read: Callable[[str], Address] = any_address) -> IPv4Address:

@@ -1,6 +1,7 @@
 """Chooses the target."""
 
 import os
+from collections.abc import Callable
 
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.core.values import TargetKind
@@ -11,15 +12,15 @@ KERNELS_AT_ONCE = 3 * len(os.sched_getaffinity(0))
 """How many targets run concurrently: while one waits for a reply another has the CPU."""
 
 
-def choose(kind: TargetKind) -> tuple[Sandbox | Uml, str]:
-    """Return the target of that kind, and for `auto` a line with its name and the reason.
+def choose(kind: TargetKind, note: Callable[[str], None]) -> Sandbox | Uml:
+    """Return the target of that kind; for `auto`, `note` a line with its name and the reason.
 
     Raise MissingRequirement where it does not work on this machine.
     """
     if kind in ("sandbox", "uml"):
         chosen = Sandbox() if kind == "sandbox" else Uml()
         chosen.check()
-        return chosen, ""
+        return chosen
     reasons = []
     for target in (Sandbox(), Uml()):
         try:
@@ -28,6 +29,7 @@ def choose(kind: TargetKind) -> tuple[Sandbox | Uml, str]:
             reasons.append(problem)
             continue
         why = "".join(f", since {problem.message}" for problem in reasons)
-        return target, f"target: {target.kind}{why}"
+        note(f"target: {target.kind}{why}")
+        return target
     what = "; ".join(problem.message for problem in reasons)
     raise MissingRequirement(f"no target works here: {what}", reasons[-1].hint)
