@@ -110,9 +110,8 @@ class Lab:
 
     def sources(self, roles: Collection[str]) -> list[Address]:
         """Return the addresses from which `roles`, of endpoints and the host, send: of the host all."""
-        hosts = [own for parent in self.parents for own in parent.host] if HOST in roles else []
-        endpoints = (self.endpoint(role) for role in roles if role != HOST)
-        return [own.ip for own in (*hosts, *(own for e in endpoints for own in e.addresses))]
+        found = [own.ip for parent in self.parents for own in parent.host] if HOST in roles else []
+        return found + [own.ip for role in roles if role != HOST for own in self.endpoint(role).addresses]
 
     def pinged(self, check: parts.Check) -> Address | None:
         """Return the address that `check` pings, or None where it is unknown."""

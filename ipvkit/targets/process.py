@@ -221,8 +221,7 @@ def _wait(running: sh.RunningCommand, timeout_s: float | None = None) -> None:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    name = signal.Signals(number).name
-    raise Interrupted(f"interrupted by {name}", ENDED)
+    raise Interrupted(f"interrupted by {signal.Signals(number).name}", ENDED)
 
 
 @contextmanager
