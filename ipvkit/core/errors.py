@@ -20,12 +20,12 @@ class IpvkitError(Exception):
         lines += [f"  {line}" for line in self.stderr.splitlines()]
         if self.hint:
             lines.append(f"hint: {self.hint}")
-        return "\n".join(map(_printable, lines))
+        return "\n".join(printable(line, "\n\t") for line in lines)
 
 
-def _printable(text: str) -> str:
-    """Return `text` with escapes for what does not print: a terminal would act on control codes."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+def printable(text: str, kept: str = "") -> str:
+    """Return `text` with escapes for what neither prints nor is `kept`: a terminal would act on it."""
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
 
 class UsageError(IpvkitError):

@@ -1,6 +1,7 @@
 """The output of arping, as a table and as JSON."""
 
-from ipvkit.report.plain import Output, columns, not_understood, plain, shown
+from ipvkit.core.errors import printable
+from ipvkit.report.plain import Output, columns, not_understood, plain
 from ipvkit.tools.arping import ArpingReport
 
 
@@ -14,8 +15,8 @@ def _arping(report: ArpingReport) -> str:
     parts = [columns(rows, ("address", "lladdr", "replies", "fastest ms")) + "\n"] if rows else []
     if len(rows) > 1:
         parts.append(f"{len(rows)} hosts have this address\n")
-    parts += [f"{shown(error)}\n" for error in report.errors]
-    what = shown(f"arping {report.destination}") if report.destination else "arping"
+    parts += [f"{printable(error)}\n" for error in report.errors]
+    what = printable(f"arping {report.destination}") if report.destination else "arping"
     if report.complete and report.transmitted is None:
         # Habets' -D prints marks and no counts.
         parts.append(f"{what}: {len(report.replies)} answers, {report.no_answers} times none\n")

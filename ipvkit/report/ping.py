@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from ipvkit.report.plain import Output, columns, not_understood, plain, shown
+from ipvkit.core.errors import printable
+from ipvkit.report.plain import Output, columns, not_understood, plain
 from ipvkit.tools import ping
 
 
@@ -17,7 +18,7 @@ def _ping(report: ping.PingReport) -> str:
         said.setdefault(("", "no answer yet"), []).append(missing.seq)
     rows = [(*key, len(seqs), _ranges(seq for seq in seqs if seq is not None)) for key, seqs in said.items()]
     table = columns(rows, ("from", "said", "times", "icmp_seq")) + "\n" if rows else ""
-    return table + shown(_ping_line(report)) + "\n" + not_understood(report.unrecognised)
+    return table + printable(_ping_line(report)) + "\n" + not_understood(report.unrecognised)
 
 
 def _answer(reply: ping.Reply) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Generic
 
 from ipvkit.core.command import Command, Completed, T
-from ipvkit.core.errors import IpvkitError
+from ipvkit.core.errors import IpvkitError, printable
 
 Rows = Sequence[Sequence[object]]
 
@@ -36,19 +36,14 @@ def columns(rows: Rows, headers: Sequence[str], needed: int = 1, empty: str = ""
     """Return a table without the columns that are empty, but for the first `needed`; `empty` without rows."""
     if not rows:
         return empty
-    texts = [["" if cell is None else shown(str(cell)) for cell in row] for row in rows]
+    texts = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     kept = [i for i in range(len(headers)) if i < needed or any(row[i] for row in texts)]
     return grid([[row[i] for i in kept] for row in texts], [headers[i] for i in kept]) + "\n"
 
 
-def shown(text: str) -> str:
-    """Return `text`, which may come from another host, with what does not print escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def not_understood(lines: Iterable[str]) -> str:
     """Return the lines that a parser did not understand, marked as such."""
-    return "".join(f"not understood: {shown(line)}\n" for line in lines)
+    return "".join(f"not understood: {printable(line)}\n" for line in lines)
 
 
 def prediction_word(held: bool | None) -> str:
