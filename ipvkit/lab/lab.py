@@ -199,7 +199,8 @@ class Lab:
     def site(self, phase: Phase, parent: Parent) -> Site:
         """Return what a strategy sees of `parent` in `phase`."""
         setting = phase.on(parent.name)
-        peers = (Peer(role, self.dev_of(parent), parent.peer(role)) for role in PEERS if parent.peer(role))
+        versions = {role: frozenset(own.version for own in parent.peer(role)) for role in PEERS}
+        peers = (Peer(role, self.dev_of(parent), own) for role, own in versions.items() if own)
         endpoints = self.endpoints_of(phase, parent)
         return Site(
             parent=parent.name,

@@ -12,16 +12,11 @@ Problem = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A host beside the lab's host: its role, its link in the parent's network, and its addresses there."""
+    """A host beside the lab's host: its role, its link in the parent's network, and its IP versions there."""
 
     role: str
     dev: str
-    addresses: tuple[Address, ...]
-
-    @property
-    def versions(self) -> set[int]:
-        """The versions of IP that it has an address of."""
-        return {own.version for own in self.addresses}
+    versions: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
