@@ -118,7 +118,7 @@ def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: set[str]) -> None:
     `done` are the sysctls that are set already, also by earlier phases.
     """
     for every in (stage for parent in lab.parents for stage in lab.stages(phase, parent)):
-        stage = [a for a in every if lab.simulated or not a.at_peer]
+        stage = [a for a in every if lab.simulated or a.undo is None]
         set_sysctls(read_sysctls(stage, steps, done), steps)
         steps.add_stage((_helper(a) for a in stage if not isinstance(a.added, Sysctl)), at_end=True)
     steps.end_group()

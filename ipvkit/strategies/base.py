@@ -115,7 +115,8 @@ Added = Route | Neighbour | Proxy | Link | Sysctl
 class Addition:
     """A command, and what it adds; without an `undo_purpose` it goes with something that was added before.
 
-    `undo` is what deletes it at a peer; what it adds to the host is undone by its kind.
+    `undo` is what deletes it at a peer, which on a real network is another machine; what it adds to the host
+    is undone by its kind, and has none.
     """
 
     purpose: str
@@ -123,11 +124,6 @@ class Addition:
     added: Added | None = None
     undo_purpose: str = ""
     undo: Command | None = None
-
-    @property
-    def at_peer(self) -> bool:
-        """Whether it changes a peer, which on a real network is another machine."""
-        return isinstance(self.added, Neighbour) or (isinstance(self.added, Route) and bool(self.added.peer))
 
 
 class Strategy:
