@@ -311,7 +311,10 @@ def test_who_may_not_is_told_and_all_is_taken_back(machine: Machine) -> None:
     with Piped(*OFTEN) as keeper:
         code, out, err = keeper.end()
     assert code == 3
-    assert out.splitlines() == [BEGAN, f"stopped after 1 round (it failed); {RESTORED}"]
+    # On a slow machine another round begins before the first arping has failed.
+    began, stopped = out.splitlines()
+    assert began == BEGAN
+    assert re.fullmatch(rf"stopped after \d+ rounds? \(it failed\); {re.escape(RESTORED)}", stopped)
     assert err.splitlines()[0] == "error: permission denied"
     assert machine.nonlocal_bind == 0
 
