@@ -9,16 +9,13 @@ from itertools import groupby
 from ipvkit import __version__
 from ipvkit.core.command import Command
 from ipvkit.export import templates
-from ipvkit.lab import Attempt, Check
+from ipvkit.lab import LOST_AFTER, Attempt, Check
 from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, undo_of
 from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step
 from ipvkit.tools.ip import batch, line_of
 
 NO_ROUTE = "Network is unreachable"
 """What ping prints, and exits with 2, where its own host has no route."""
-
-LOST_AFTER = 5
-"""A watched path is lost when the last that many requests, or more, had no reply, or ping reported that."""
 
 _WIDTH = 140
 """How long a line may be with its purpose behind it; of a longer one the purpose is the line above."""
@@ -192,7 +189,8 @@ class _Script:
         yield from (f'wait "$other{n}"' for n in range(1, other + 1))
         yield "wait"
         for n, probe in enumerate(asked, 1):
-            yield _words("check", str(n), str(probe.check), str(probe.address), probe.expected, probe.reason)
+            outcomes = "|".join(probe.outcomes)
+            yield _words("check", str(n), str(probe.check), str(probe.address), outcomes, probe.reason)
 
     # --- in batches -------------------------------------------------------------------------------------
 

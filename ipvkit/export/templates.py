@@ -146,7 +146,7 @@ ours() { made; grep -qxF "$(identity "$@") $*" "$record"; } # UNDO COMMAND: did 
 
 def _judge(what: str, expected: str, why: str, more: str = "") -> str:
     return f"""\
-  if [[ $seen == "{expected}" ]]; then good=$((good + 1)); echo "as predicted  {what}: $seen{more} ({why})"
+  if [[ $seen == @({expected}) ]]; then good=$((good + 1)); echo "as predicted  {what}: $seen{more} ({why})"
   else echo "DIFFERS       {what}: predicted {expected}, observed $seen{more} ({why})"; fi >&3 || exit 130"""
 
 

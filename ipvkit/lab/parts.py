@@ -58,6 +58,9 @@ LAB_HINT = "docs/reference/lab-format.md shows what a lab file looks like"
 PING_COUNT, PING_INTERVAL_S, PING_WAIT_S = 6, 0.2, 0.5
 """How a check pings: enough requests to see a loss; on one machine a reply takes less than a millisecond."""
 
+LOST_AFTER = 5
+"""A watched path is lost when the last that many requests, or more, had no reply, or ping reported that."""
+
 
 class Outcome(StrEnum):
     """The outcome of a ping (answered, not answered, answered until the path was lost), or of a try."""

@@ -10,8 +10,9 @@ from ipvkit.plan.endpoints import read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
 from ipvkit.plan.steps import Steps, Undo
+from ipvkit.predict.neighbours import FAST_TIMERS
+from ipvkit.predict.predictions import announcements, lasts_s
 from ipvkit.predict.whole import PredictedAct, Probe
-from ipvkit.predict.world import FAST_TIMERS
 from ipvkit.strategies.announce import ALLOW
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
 
@@ -170,9 +171,9 @@ class Acts:
         if not found:
             return
         set_sysctls(read_sysctls([ALLOW], self.steps, self.sysctls), self.steps)
-        lasts_s = max(c.watch or (c.count - 1) * PING_INTERVAL_S + PING_WAIT_S for c in checks)
+        count = announcements(max(map(lasts_s, checks)))
         for e in found:
-            self._announce(e, int(lasts_s) + 2)
+            self._announce(e, count)
 
 
 def wait_s(lab: Lab) -> float:

@@ -35,13 +35,17 @@ def _phase(lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation
     endpoints.create(lab, phase, steps)
     endpoints.add_helpers(lab, phase, steps, done)
     acts = Acts(lab, phase, arping_by, steps, done)
-    skipped = [probe for act in predicted.acts for probe in acts.add(act)]
+    skipped, slices = [], []
+    for act in predicted.acts:
+        first = len(steps.stages)
+        skipped += acts.add(act)
+        slices.append(slice(first, len(steps.stages)))
     if phase is not lab.phases[-1]:
         acts.delete_links()
         steps.end_phase()
     others = "".join(f"; on {name} {setting}" for name, setting in phase.others)
     title = f"phase {phase.name}: {phase.setting}{others}"
-    return Section(phase.name, title, phase, tuple(steps.stages), tuple(skipped))
+    return Section(phase.name, title, phase, tuple(steps.stages), tuple(skipped), tuple(slices))
 
 
 def on_simulated_lan(lab: Lab, commands: Mapping[str, Command]) -> Plan:

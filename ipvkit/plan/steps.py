@@ -50,13 +50,17 @@ Draft = tuple[str, Command] | tuple[str, Command, Undo | None] | tuple[str, Comm
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the plan that reports name: the simulated LAN (`phase` None), or a phase."""
+    """A part of the plan that reports name: the simulated LAN (`phase` None), or a phase.
+
+    `acts` are the stages of each of its acts, from the first one up to another, by number.
+    """
 
     name: str
     title: str
     phase: Phase | None
     stages: tuple[Stage, ...]
     skipped: tuple[Probe, ...] = ()
+    acts: tuple[slice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

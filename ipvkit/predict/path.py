@@ -5,6 +5,7 @@ drivers/net/macvlan.c, net/ipv4/arp.c, net/ipv6/ndisc.c; Documentation/networkin
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ipvkit.core.values import Address
 from ipvkit.lab import FAR, HOST, PEERS
@@ -19,6 +20,9 @@ _VLAN_TAG = 4
 
 _MOST_NAMED = 5
 """How many roles a reason names."""
+
+Event = Literal["heard", "asked", "asked in vain", "used", "announced"]
+"""What happens to an entry: its peer hears from the host itself, asks it, uses what it knows, or is told."""
 
 UNTIL_IT_EXPIRES = ", until it expires"
 """The end of a reason that holds as long as a neighbour entry."""
@@ -42,8 +46,8 @@ class Lost(Exception):
 class Path:
     """The path of a ping there and back; `reason` is why it is lost, or why it works.
 
-    `asked` are the entries of peers that it needed, with whether a host answered for them; `used` the
-    entries that existed before and that no host confirms.
+    `events` are what happens to the entries of peers, in order; `used` are the entries that existed before
+    and that no host confirms.
     """
 
     def __init__(self, world: World, source: str, destination: Address, size: int | None = None) -> None:
@@ -53,7 +57,7 @@ class Path:
         self.bytes = 0 if size is None else size + _HEADERS[destination.version]
         self.hops: list[Hop] = []
         self.arrived = self.replied = False
-        self.asked: dict[Entry, bool] = {}
+        self.events: list[tuple[Entry, Event]] = []
         self.used: set[Entry] = set()
         self.notes: list[str] = []
         try:
@@ -238,26 +242,28 @@ class Path:
     def _resolve_upper(self, link: Link, upper: Link, address: Address) -> Link:
         """Return the parent's link, where another host has or gets an entry for the upper's address."""
         entry, mode = (link.node, address), self.world.settings[upper.parent].mode
+        knows = self._knows(entry)
         if address in self.world.nodes[link.node].permanent:
             self._note(link.node, f"{_the(link.node)} has a permanent neighbour entry for {upper.node}")
         elif mode == "l2":
-            self._asked(entry, answered=True)
+            self._happens(entry, "used" if knows else "asked")
             asked = "ARP" if address.version == 4 else "neighbour solicitations"
             self._note(link.node, f"in l2 {upper.node} answers {asked} itself, with the parent's MAC")
         elif self.world.is_proxied(upper, address):
-            self._asked(entry, answered=True)
+            self._happens(entry, "used" if knows else "asked")
             self._note(link.node, f"the host answers {self._arp(link, address)}, as its proxy")
         elif self.world.is_announced(upper, address):
-            self._asked(entry, answered=True)
+            self._happens(entry, "used" if knows else "announced")
             what = f"the host's announcements of {upper.node} update {_the(link.node)}'s entry"
             self._note(link.node, what)
-        elif entry in self.world.state.known:
+        elif knows:
             self.used.add(entry)
+            self._happens(entry, "used")
             kind = "an ARP" if address.version == 4 else "a neighbour"
-            known = f"{kind} entry for {upper.node} (from {self.world.state.known[entry]})"
+            known = f"{kind} entry for {upper.node} (from {self.world.state.known[entry].origin})"
             self._note(link.node, f"{_the(link.node)} still has {known}{UNTIL_IT_EXPIRES}")
         else:
-            self._asked(entry, answered=False)
+            self._happens(entry, "asked in vain")
             what = f"{upper.node} is NOARP"
             if address.version == 6:
                 what = "neighbour solicitations go to the host, which has another address"
@@ -299,7 +305,7 @@ class Path:
         self._hop(link.node, f"{_the(other.node)} answers for {address}")
         # It keeps an entry for the sender, and needs no other for its reply.
         if self.world.nodes[link.node].has(source) and self.world.upper(source) is not None:
-            self._asked((other.node, source), answered=True)
+            self._happens((other.node, source), "heard")
         return other
 
     def _why_apart(self, link: Link, other: Link) -> str:
@@ -322,9 +328,13 @@ class Path:
             return False
         return link.has(address) or (address.version == 4 and self.world.nodes[link.node].has(address))
 
-    def _asked(self, entry: Entry, *, answered: bool) -> None:
+    def _happens(self, entry: Entry, event: Event) -> None:
         if entry[0] in PEERS:
-            self.asked[entry] = answered
+            self.events.append((entry, event))
+
+    def _knows(self, entry: Entry) -> bool:
+        """Return whether a peer has the entry, from before or since this ping."""
+        return entry in self.world.state.known or any(entry == other for other, _ in self.events)
 
     def _unanswered(self, link: Link, address: Address, why: str) -> Lost:
         return self._lost(link.node, f"{why}, so {self._arp(link, address)} gets no answer")

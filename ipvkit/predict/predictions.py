@@ -1,34 +1,76 @@
 """Outcomes and their reasons, and the state after an act."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from ipvkit.core.errors import InvalidLab
-from ipvkit.core.values import Flag, Mode
-from ipvkit.lab import HOST, PEERS, PING_INTERVAL_S, PING_WAIT_S, Act, Attempt, Check, Lab, Outcome, Setting
+from ipvkit.core.values import Address, Flag, Mode
+from ipvkit.lab import (
+    HOST,
+    LOST_AFTER,
+    PEERS,
+    PING_INTERVAL_S,
+    PING_WAIT_S,
+    Act,
+    Attempt,
+    Check,
+    Lab,
+    Outcome,
+    Setting,
+)
 from ipvkit.lab.parts import AddAddress, AddLink, DeleteLink, SetMode, SetMtu
-from ipvkit.predict.path import UNTIL_IT_EXPIRES, Hop, Path
+from ipvkit.predict.neighbours import Known, Span
+from ipvkit.predict.path import UNTIL_IT_EXPIRES, Event, Hop, Path
 from ipvkit.predict.world import Entry, State, World
 
 _BESIDES_S = 0.1
 """The seconds that an act takes besides its waiting: processes start and end."""
 
+_NOTICED_S = LOST_AFTER * PING_INTERVAL_S
+"""How long a watched path has to be lost before its end, in seconds."""
+
 _KERNELS_MODE: Mode = "l3"
 """The mode of an ipvlan link that is added without one (ipvlan_link_new())."""
 
 
+_UNSURE_S = 0.3
+"""How far the times of a run may be off, in seconds: processes start, and timers are late."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """An outcome, its reason in one sentence, and for a ping its path, hop by hop."""
+    """An outcome, its reason in one sentence, and for a ping its path, hop by hop.
+
+    The outcomes `also` are possible too, where it depends on time, more exactly than that is known.
+    """
 
     outcome: Outcome
     reason: str
     hops: tuple[Hop, ...] = ()
+    also: tuple[Outcome, ...] = ()
 
 
 def predict(world: World, check: Check) -> Prediction:
-    """Return the outcome of the ping of `check` in `world`."""
-    return _predict(_path(world, check), check, world.state)
+    """Return the outcome of the ping of `check`, which begins now, in `world`."""
+    return _of_path(world, check, _path(world, check))
+
+
+def _of_path(world: World, check: Check, path: Path) -> Prediction:
+    state = world.state
+    found = _predict(path, check, state)
+    fails = {entry: state.fails(entry) for entry in path.used}
+    gone = {entry for entry, (first, _) in fails.items() if first <= state.now + _UNSURE_S}
+    if not gone:
+        return found
+    known = {entry: known for entry, known in state.known.items() if entry not in gone}
+    later = replace(state, known=known, failed=state.failed | gone)
+    other = _predict(_path(world.at(later), check), check, later)
+    if any(fails[entry][1] <= state.now for entry in gone):
+        found, other = other, found
+    every = dict.fromkeys((*found.also, other.outcome, *other.also))
+    return replace(found, also=tuple(outcome for outcome in every if outcome is not found.outcome))
 
 
 def _path(world: World, check: Check) -> Path:
@@ -42,14 +84,22 @@ def _predict(path: Path, check: Check, state: State) -> Prediction:
     hops = tuple(path.hops)
     if not path.replied:
         return Prediction(Outcome.UNREACHABLE, path.reason, hops)
-    dying = [entry for entry in path.used if check.watch is not None and check.watch > state.left_s(entry)]
-    if not dying:
+    end = state.now + lasts_s(check)
+    if any(event == "announced" for _, event in path.events):
+        # The next announcement is at most a second away.
+        soon = end - state.now < 1 + _UNSURE_S
+        return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.UNREACHABLE,) if soon else ())
+    entry = min(path.used, key=lambda entry: state.fails(entry, end), default=None)
+    if check.watch is None or entry is None or state.fails(entry, end)[0] >= end + _UNSURE_S:
         return Prediction(Outcome.REACHABLE, path.reason, hops)
-    peer = dying[0][0]
+    first, last = state.fails(entry, end)
     known = path.reason.removesuffix(UNTIL_IT_EXPIRES)
-    when = f"about {state.timers(peer).lifetime_s:g} s after its first use"
+    when = f"about {state.timers(entry[0]).lifetime_s:g} s after its first use"
     reason = f"{known}; it expires {when}, since no host answers its probes"
-    return Prediction(Outcome.EXPIRES, reason, hops)
+    if max(first, state.now) >= end:
+        return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.EXPIRES,))
+    unnoticed = last > end - _NOTICED_S - _UNSURE_S
+    return Prediction(Outcome.EXPIRES, reason, hops, (Outcome.REACHABLE,) if unnoticed else ())
 
 
 def predict_attempt(world: World, attempt: Attempt) -> Prediction:
@@ -147,45 +197,37 @@ def _mtus_after(world: World, change: SetMtu) -> dict[str, int]:
     return mtus
 
 
-def after(world: World, act: Act) -> World:
-    """Return the world after `act`. A flush wins over an announcement of the same act.
+def after(world: World, act: Act, end: float | None = None) -> World:
+    """Return the world after `act`, which ends at the time `end`, by default as soon as it can.
 
-    An announcement updates existing entries, failed ones too, and creates none (arp_accept=0); it does not
-    renew an entry that is valid (__neigh_update() in net/core/neighbour.c).
+    A flush wins over an announcement of the same act. An announcement updates existing entries, failed ones
+    too, and creates none (arp_accept=0); it does not renew an entry that is valid (__neigh_update()).
     """
     state = world.state
-    known, failed, age_s = dict(state.known), set(state.failed), dict(state.age_s)
+    known, failed = dict(state.known), set(state.failed)
     paths = [(check, _path(world, check)) for check in act.checks]
-    pinged = [(check, path, _predict(path, check, state).outcome) for check, path in paths]
-    for _, path, outcome in pinged:
-        for entry, answered in path.asked.items():
-            if answered:
-                known[entry] = f"phase {world.phase.name}"
-                failed.discard(entry)
-                age_s.setdefault(entry, 0.0)
-            else:
-                known.pop(entry, None)
-                failed.add(entry)
-        for entry in path.used:
-            age_s.setdefault(entry, 0.0)
-            if outcome is not Outcome.REACHABLE:
-                known.pop(entry, None)
-                failed.add(entry)
+    for check, path in paths:
+        for entry, event in path.events:
+            _note(world, known, failed, entry, event, state.now + lasts_s(check))
+    end = state.now + _act_lasts_s(world, act, paths) if end is None else end
     endpoints = map(world.lab.endpoint, act.announce)
     announced = {own.ip for endpoint in endpoints for own in endpoint.addresses if own.version == 4}
     for entry in [(peer, address) for peer in PEERS for address in announced]:
-        if entry in known or entry in failed:
-            known.setdefault(entry, "the announcement")
+        if entry in failed:
+            known[entry] = Known("the announcement")
             failed.discard(entry)
-    _grow_old(world, _lasts_s(world, act, pinged), known, failed, age_s)
+        elif entry in known and (fails := state.fails(entry))[0] <= end:
+            # It may have failed before, and be a new one.
+            known[entry] = replace(known[entry], doubted=(fails[0], math.inf))
+    _grow_old(world, known, failed, end, _announced_during(world, act))
     for entry in [entry for entry in (*known, *failed) if entry[0] in act.flush]:
         known.pop(entry, None)
         failed.discard(entry)
     changed = _changed(world, act)
     later = replace(
         changed.state,
+        now=end,
         known=known,
-        age_s={entry: age for entry, age in age_s.items() if entry in known},
         failed=frozenset(failed),
         fast=state.fast | set(act.fast_ageing),
         hairpin=state.hairpin if act.hairpin is None else act.hairpin,
@@ -194,29 +236,79 @@ def after(world: World, act: Act) -> World:
     return changed.at(later)
 
 
-def _grow_old(
-    world: World, lasts_s: float, known: dict[Entry, str], failed: set[Entry], age_s: dict[Entry, float]
+def _note(
+    world: World, known: dict[Entry, Known], failed: set[Entry], entry: Entry, event: Event, until: float
 ) -> None:
-    """Add `lasts_s` to the age of entries in use; unconfirmed ones expire, confirmed ones are renewed."""
-    for entry in list(age_s):
-        age_s[entry] += lasts_s
+    """Note what a ping that begins now, and lasts `until` a time, does to an entry."""
+    now, timers = world.state.now, world.state.timers(entry[0])
+    if event == "asked in vain":
+        known.pop(entry, None)
+        failed.add(entry)
+        return
+    origin = f"phase {world.phase.name}"
+    if entry not in known:
+        known[entry] = Known(origin, confirmed=(now, now) if event == "asked" else None)
+        failed.discard(entry)
+    if event != "heard":
+        known[entry] = known[entry].used(now, until, timers)
+
+
+def _announced_during(world: World, act: Act) -> dict[Address, Span]:
+    """Return which addresses the host announces during checks: when pings end, and its last announcement.
+
+    It announces once a second, as long as the longest ping and a little longer.
+    """
+    now = world.state.now
+    longest = max((lasts_s(check) for check in act.checks), default=0.0)
+    ends = {role for check in act.checks for role in (check.source, check.destination)}
+    own = [own.ip for e in world.lab.endpoints if e.name in ends for own in e.addresses]
+    uppers = [(address, world.upper(address)) for address in own]
+    told = [address for address, upper in uppers if upper and world.is_announced(upper, address)]
+    return dict.fromkeys(told, (now + longest, now + announcements(longest) - 1))
+
+
+def announcements(longest_s: float) -> int:
+    """Return how often the host announces, once a second, during pings of which the longest takes that."""
+    return int(longest_s) + 2
+
+
+def _grow_old(
+    world: World, known: dict[Entry, Known], failed: set[Entry], now: float, told: Mapping[Address, Span]
+) -> None:
+    """Bring entries to the time `now`: those of hosts that answer are confirmed, others fail.
+
+    One that is `told` of by announcements becomes valid with the next, and pings use it until they end.
+    """
+    for entry, of_peer in list(known.items()):
         timers = world.state.timers(entry[0])
         if _is_confirmed(world, entry):
-            if age_s[entry] >= timers.delay_first_probe_s:
-                # Its probe was answered, so it is renewed, and the time of its first use is unknown.
-                del age_s[entry]
-        elif age_s[entry] >= timers.lifetime_s and entry in known:
+            known[entry] = of_peer.answered(now, timers)
+            continue
+        pinged_until, told_until = told.get(entry[1], (-math.inf, -math.inf))
+        first, _ = of_peer.fails(timers)
+        if first <= min(now, told_until):
+            # It fails before the last announcement, which makes it valid again, and may be in use since.
+            doubted = max(first, told_until - timers.lifetime_s - _UNSURE_S)
+            in_use = (doubted, math.inf) if doubted <= pinged_until else None
+            known[entry] = Known("the announcement", doubted=in_use)
+        if known[entry].fails(timers)[1] + _UNSURE_S <= now:
             del known[entry]
             failed.add(entry)
 
 
 def _is_confirmed(world: World, entry: Entry) -> bool:
-    """Return whether a host answers a peer's probes of `entry`, or an announcement renews it."""
+    """Return whether a host answers a peer's probes of `entry`."""
     upper = world.upper(entry[1])
     if upper is None:
         return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links_with(entry[1]))
-    held = world.is_proxied(upper, entry[1]) or world.is_announced(upper, entry[1])
-    return held or world.settings[upper.parent].mode == "l2"
+    return world.is_proxied(upper, entry[1]) or world.settings[upper.parent].mode == "l2"
+
+
+def at_time(world: World, now: float) -> World:
+    """Return the world when nothing has happened until the time `now`."""
+    known, failed = dict(world.state.known), set(world.state.failed)
+    _grow_old(world, known, failed, now, {})
+    return world.at(replace(world.state, now=now, known=known, failed=frozenset(failed)))
 
 
 def _changed(world: World, act: Act) -> World:
@@ -248,16 +340,20 @@ def next_phase(lab: Lab, state: State) -> State:
     return replace(state, flipped={}, links=(), addresses=(), mtus=mtus)
 
 
-def _lasts_s(world: World, act: Act, pinged: list[tuple[Check, Path, Outcome]]) -> float:
-    """Return how long an act takes, in seconds: its longest ping, its wait, or its two announcements."""
-    state, twice = world.state, bool(act.announce) and not world.lab.simulated
-    seconds = [1.0 if twice else 0.0, float(act.wait or 0)]
-    for check, path, outcome in pinged:
+def lasts_s(check: Check) -> float:
+    """Return how long a ping lasts, in seconds: until its last request, and the wait for the reply."""
+    return check.watch or (check.count - 1) * PING_INTERVAL_S + PING_WAIT_S
+
+
+def _act_lasts_s(world: World, act: Act, paths: Sequence[tuple[Check, Path]]) -> float:
+    """Return how long an act takes at least, in seconds: its longest ping, its wait, or its announcements."""
+    seconds = [1.0 if act.announce and not world.lab.simulated else 0.0, float(act.wait or 0)]
+    for check, path in paths:
+        outcome = _of_path(world, check, path).outcome
         if outcome is Outcome.EXPIRES:
-            seconds.append(min(state.left_s(entry) for entry in path.used))
-        elif check.watch is not None:
-            seconds.append(check.watch)
+            lives = (world.state.fails(entry, math.inf)[1] - world.state.now for entry in path.used)
+            seconds.append(min(lasts_s(check), *lives))
         else:
-            last_reply = PING_WAIT_S if outcome is Outcome.UNREACHABLE else 0.0
-            seconds.append((check.count - 1) * PING_INTERVAL_S + last_reply)
+            answered = check.watch is None and outcome is Outcome.REACHABLE
+            seconds.append(lasts_s(check) - (PING_WAIT_S if answered else 0.0))
     return max(seconds) + _BESIDES_S

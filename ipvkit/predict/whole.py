@@ -1,23 +1,34 @@
 """A whole lab predicted: each act of each phase in order, and what of it cannot be done here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from ipvkit.core.values import Address
 from ipvkit.lab import HOST, PARALLEL, PEERS, SWITCH, Act, Attempt, Check, Lab, Outcome, Parent, Phase
-from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
+from ipvkit.predict.neighbours import Span
+from ipvkit.predict.predictions import Prediction, after, at_time, next_phase, predict, predict_attempt
 from ipvkit.predict.world import State, World, world_of
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A check or a try: the address that is pinged, the expected outcome and why, or why it is `skipped`."""
+    """A check or a try: the address that is pinged, the expected outcome and why, or why it is `skipped`.
+
+    The outcomes `also` are possible too, where it depends on time.
+    """
 
     check: Check | Attempt
     address: Address | None
     expected: Outcome
     reason: str
     skipped: str = ""
+    also: tuple[Outcome, ...] = ()
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """The outcomes that are possible, the likeliest first."""
+        return self.expected, *self.also
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +52,39 @@ class PredictedPhase:
     acts: tuple[PredictedAct, ...]
 
 
-def predict_lab(lab: Lab) -> tuple[PredictedPhase, ...]:
-    """Return what is predicted of `lab`; what one phase leaves in neighbour tables, the next one finds."""
+Times = Mapping[tuple[str, int], Span | None]
+"""When the acts of a phase began and ended, by its name and their numbers, in seconds of one clock."""
+
+_SETUP_S = 0.5
+"""How long it takes at least to create the endpoints of a phase, in seconds."""
+
+
+def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[PredictedPhase, ...]:
+    """Return what is predicted of `lab`; what one phase leaves in neighbour tables, the next one finds.
+
+    With the `times` of a run, what depends on time is predicted for these; without, for a run that is as
+    short as it can be.
+    """
     state, former = State(), None
     # By role, what would have to be done on a machine that is not ours, and is not done.
     undone: dict[str, str] = {}
     found = []
     for phase in lab.phases:
-        world = world_of(lab, phase, state)
+        world = at_time(world_of(lab, phase, state), state.now + (0 if times else _SETUP_S))
         flushed = tuple(_flushed(lab, former, phase))
         for role, _ in flushed:
             world = after(world, Act(flush=(role,)))
         undone |= _needed_by_strategies(lab, phase)
-        acts = []
+        acts: list[PredictedAct] = []
         for act in (part for whole in phase.acts for part in _parts(lab, whole)):
             undone |= _needed_by_act(act)
+            span = times.get((phase.name, len(acts)))
+            if span is not None:
+                world = at_time(world, span[0])
             predicted = _predicted(lab, world, act, undone)
             acts.append(predicted)
             run = tuple(p.check for p in predicted.probes if isinstance(p.check, Check) and not p.skipped)
-            world = after(world, replace(predicted.act, checks=run))
+            world = after(world, replace(predicted.act, checks=run), None if span is None else span[1])
         found.append(PredictedPhase(phase, flushed, tuple(acts)))
         state, former = next_phase(lab, world.state), phase
     return tuple(found)
@@ -100,7 +125,8 @@ def _probe(of: Check | Attempt, address: Address | None, predicted: Prediction, 
     if of.expect is not None and of.expect != predicted.outcome:
         because = f" ({of.why})" if of.why else ""
         reason = f"the lab expects this{because}; the model predicts {predicted.outcome}: {reason}"
-    return Probe(of, address, of.expect or predicted.outcome, reason, skipped)
+    also = () if of.expect else predicted.also
+    return Probe(of, address, of.expect or predicted.outcome, reason, skipped, also)
 
 
 def _needed_by_strategies(lab: Lab, phase: Phase) -> dict[str, str]:

@@ -9,26 +9,9 @@ from typing import Literal
 from ipvkit import strategies
 from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
 from ipvkit.lab import BRIDGE, DEFAULT_MTU, FAR, GATEWAY, HOST, PEERS, AddLink, Lab, Phase, Prefixes, Setting
+from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, Known, Span, Timers
 
 _ALL = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
-
-
-@dataclass(frozen=True, slots=True)
-class Timers:
-    """When a neighbour entry expires that no host confirms (net/core/neighbour.c, arp(7))."""
-
-    delay_first_probe_s: int = 5
-    probes: int = 3
-    retrans_ms: int = 1000
-
-    @property
-    def lifetime_s(self) -> float:
-        """How long a stale entry is valid after its first use, in seconds."""
-        return self.delay_first_probe_s + self.probes * self.retrans_ms / 1000
-
-
-KERNEL_TIMERS = Timers()
-FAST_TIMERS = Timers(delay_first_probe_s=1, retrans_ms=100)
 
 Entry = tuple[str, Address]
 """A peer, and the address of an endpoint that it has an entry for."""
@@ -38,15 +21,15 @@ Entry = tuple[str, Address]
 class State:
     """The state when an act begins.
 
-    `known` has how each entry with a link-layer address was learned, `age_s` the seconds since the first use
-    of those in use; `failed` are entries without an answer, which an announcement can fill; `fast` are peers
-    with `FAST_TIMERS`. `flipped` are parents with another mode and flag than the phase's; `links`,
-    `addresses` and `mtus` what was added and set; `hairpin` whether the switch sends frames back to their
-    port; `allowed` the roles that it accepts source addresses of at the host's port, None for all.
+    `now` is its time in seconds, `known` the valid entries, some of which may have failed by now; `failed`
+    are entries without an answer, which an announcement can fill; `fast` are peers with `FAST_TIMERS`.
+    `flipped` are parents with another mode and flag than the phase's; `links`, `addresses` and `mtus` what
+    was added and set; `hairpin` whether the switch sends frames back to their port; `allowed` the roles that
+    it accepts source addresses of at the host's port, None for all.
     """
 
-    known: Mapping[Entry, str] = field(default_factory=dict)
-    age_s: Mapping[Entry, float] = field(default_factory=dict)
+    now: float = 0.0
+    known: Mapping[Entry, Known] = field(default_factory=dict)
     failed: frozenset[Entry] = frozenset()
     fast: frozenset[str] = frozenset()
     flipped: Mapping[str, tuple[Mode, Flag]] = field(default_factory=dict)
@@ -60,9 +43,11 @@ class State:
         """Return the timers of the entries of `peer`."""
         return FAST_TIMERS if peer in self.fast else KERNEL_TIMERS
 
-    def left_s(self, entry: Entry) -> float:
-        """Return for how many seconds a known entry without an answer is valid if it is used from now on."""
-        return self.timers(entry[0]).lifetime_s - self.age_s.get(entry, 0.0)
+    def fails(self, entry: Entry, until: float | None = None) -> Span:
+        """Return when a known entry fails that no host confirms, if it is used from now `until` a time."""
+        timers = self.timers(entry[0])
+        known = self.known[entry]
+        return (known if until is None else known.used(self.now, until, timers)).fails(timers)
 
 
 @dataclass(frozen=True, slots=True)

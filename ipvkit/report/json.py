@@ -90,7 +90,7 @@ def _check(verdict: Verdict, check: Check) -> dict[str, Any]:
         **chosen(check, "source destination"),
         "address": str(probe.address) if probe.address else None,
         "family": family_of(probe.address) if probe.address else None,
-        "expected": probe.expected,
+        **chosen(probe, "expected also"),
         **chosen(verdict, "observed passed"),
         "skipped": probe.skipped or None,
         "reason": probe.reason,

@@ -20,7 +20,9 @@ def predictions(plan: Plan) -> str:
     for section in plan.sections:
         probes = (step.probe for stage in section.stages for step in stage if step.probe is not None)
         for p in (*probes, *section.skipped):
-            rows.append((section.name, p.check, p.address or "", p.expected, p.skipped or p.reason))
+            rows.append(
+                (section.name, p.check, p.address or "", " or ".join(p.outcomes), p.skipped or p.reason)
+            )
     headers = ("phase", "check", "address", "predicted", "reason")
     return f"{grid(rows, headers)}\n\n{plan.lab.name}: {len(rows)} checks\n"
 

@@ -48,7 +48,7 @@ def _row(verdict: Verdict, colour: bool) -> list[str]:
     if verdict.lifetime_s is not None:
         observed += f" after {verdict.lifetime_s:.1f} s"
     reason = probe.skipped or probe.reason
-    expected = "" if probe.skipped else str(probe.expected)
+    expected = "" if probe.skipped else " or ".join(probe.outcomes)
     if probe.check.expect is not None:
         expected += " (lab)"
     return [str(probe.check), str(probe.address or ""), expected, observed, shown, reason]

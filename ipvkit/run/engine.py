@@ -28,7 +28,7 @@ _NOT_ALL_UNDONE = "not all that was done has been undone: the report lists the l
 
 @dataclass(slots=True)
 class Run:
-    """The result of a plan: how each of its `jobs` ended by its id, its leftovers, and its failure.
+    """The result of a plan: how and when each of its `jobs` ended by its id, its leftovers, and its failure.
 
     `jobs` are those of each section by its name, in stages. `left_alone` lists what another user has
     changed since, and so was not undone.
@@ -44,6 +44,7 @@ class Run:
     failure: IpvkitError | None = None
     duration_s: float = 0.0
     kept: bool = False
+    ended_s: dict[str, float] = field(default_factory=dict)
     jobs: Mapping[str, Sequence[Sequence[Job]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -232,6 +233,7 @@ class _Engine:
                     if is_quick(job.command):
                         self.listener(Began(job))
                     self.result.completed[key] = completed
+                    self.result.ended_s[key] = time.monotonic()
                     self.listener(Finished(job, completed))
                     if completed.exit_code not in job.command.ok and failure is None:
                         failure = self._failed(job, completed)

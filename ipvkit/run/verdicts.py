@@ -1,11 +1,14 @@
 """The verdicts of a run: each check's prediction compared with what was observed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipvkit.core.errors import CommandFailed, IpvkitError, UnparsableOutput
-from ipvkit.export.script import LOST_AFTER, NO_ROUTE
-from ipvkit.lab import Attempt, Check, Outcome
+from ipvkit.export.script import NO_ROUTE
+from ipvkit.lab import LOST_AFTER, Attempt, Check, Outcome
 from ipvkit.plan.steps import Probe
+from ipvkit.predict.neighbours import Span
+from ipvkit.predict.whole import predict_lab
 from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
 from ipvkit.tools.fping import parse_fping
@@ -26,8 +29,8 @@ class Verdict:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the observation equals the prediction; None where the check did not run."""
-        return None if self.observed is None else self.observed == self.probe.expected
+        """Whether the observation is one of what was predicted; None where the check did not run."""
+        return None if self.observed is None else self.observed in self.probe.outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +63,57 @@ def judge(run: Run) -> Result:
     """Return the verdicts of `run`; output that cannot be parsed is its failure."""
     failure = run.failure
     verdicts = {}
+    probes = _at_times_of(run)
     for section in run.plan.sections:
         found = []
         for job in (job for stage in run.jobs[section.name] for job in stage if job.probes):
+            predicted = [probes[step.id] for step in job.steps if step.probe is not None]
             try:
-                found += _verdicts(run, job)
+                found += _verdicts(run, job, predicted)
             except IpvkitError as problem:
                 failure = failure or problem
-                found += map(Verdict, job.probes)
+                found += map(Verdict, predicted)
         verdicts[section.name] = (*found, *map(Verdict, section.skipped))
     if run.residue and failure is None:
         failure = CommandFailed("not all that was done has been undone", "the report lists the leftovers")
     return Result(run, verdicts, failure)
 
 
-def _verdicts(run: Run, job: Job) -> list[Verdict]:
+def _at_times_of(run: Run) -> dict[str, Probe]:
+    """Return the probes of the steps, predicted for the times at which the acts of `run` began and ended."""
+    jobs = [job for stages in run.jobs.values() for stage in stages for job in stage]
+    job_of = {step.id: job for job in jobs for step in job.steps}
+    probes = {step.id: step.probe for step in run.plan.steps if step.probe is not None}
+    steps = {
+        (section.name, number): [step for stage in section.stages[act] for step in stage]
+        for section in run.plan.sections
+        for number, act in enumerate(section.acts)
+    }
+    times = {act: _span(run, [job_of[step.id] for step in own]) for act, own in steps.items()}
+    for phase in predict_lab(run.plan.lab, times) if times else ():
+        for number, act in enumerate(phase.acts):
+            own = [step for step in steps[phase.phase.name, number] if step.probe is not None]
+            predicted = (probe for probe in act.probes if not probe.skipped)
+            probes |= {step.id: probe for step, probe in zip(own, predicted, strict=True)}
+    return probes
+
+
+def _span(run: Run, jobs: Sequence[Job]) -> Span | None:
+    """Return when the first of `jobs`, if they ping the first ping, began, and when the last one ended."""
+    ended = [job for job in jobs if job.id in run.ended_s]
+    pings = [job for job in ended if any(isinstance(probe.check, Check) for probe in job.probes)]
+    began = [run.ended_s[job.id] - run.completed[job.id].duration_s for job in pings or ended]
+    return (min(began), max(run.ended_s[job.id] for job in ended)) if ended else None
+
+
+def _verdicts(run: Run, job: Job, probes: Sequence[Probe]) -> list[Verdict]:
     completed = run.completed.get(job.id)
     if completed is None or completed.exit_code not in job.command.ok:
-        return [Verdict(probe) for probe in job.probes]
+        return [Verdict(probe) for probe in probes]
     if "fping" in job.command.argv:
-        reports = _read_fping(job, completed.stderr)
-        return [_of_ping(probe, report) for probe, report in zip(job.probes, reports, strict=True)]
-    [probe] = job.probes
+        reports = _read_fping(probes, completed.stderr)
+        return [_of_ping(probe, report) for probe, report in zip(probes, reports, strict=True)]
+    [probe] = probes
     if isinstance(probe.check, Attempt):
         return [Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)]
     if NO_ROUTE in completed.stderr:
@@ -104,10 +136,10 @@ def _of_ping(probe: Probe, ping: PingReport) -> Verdict:
     return Verdict(probe, Outcome.EXPIRES, ping, last.timestamp - first.timestamp)
 
 
-def _read_fping(job: Job, stderr: str) -> tuple[PingReport, ...]:
-    """Return what fping counted of each host that `job` asks: it reports all of them, or it has failed."""
+def _read_fping(probes: Sequence[Probe], stderr: str) -> tuple[PingReport, ...]:
+    """Return what fping counted of each host that it asks: it reports all of them, or it has failed."""
     report = parse_fping(stderr)
-    if [host.address for host in report.hosts] != [probe.address for probe in job.probes]:
+    if [host.address for host in report.hosts] != [probe.address for probe in probes]:
         lines = stderr.rstrip("\n").split("\n")
         raise UnparsableOutput("fping", len(lines), (*report.unrecognised, lines[-1])[0])
     return report.hosts

@@ -12,7 +12,7 @@ from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.lab import NEIGHBOUR
 from ipvkit.plan.acts import FAST_VALUES
 from ipvkit.plan.lan import PEER_DEV
-from ipvkit.predict.world import Timers
+from ipvkit.predict.neighbours import Timers
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.tools import arping, ip, ping, sysctl
 

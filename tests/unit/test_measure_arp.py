@@ -14,7 +14,7 @@ from ipvkit.core.errors import CommandFailed, UnparsableOutput
 from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import on_simulated_lan
-from ipvkit.predict.world import FAST_TIMERS, KERNEL_TIMERS, Timers
+from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, Timers
 from ipvkit.report.measure_arp import render_json, render_table
 from ipvkit.run.engine import Run
 from ipvkit.tools import sysctl

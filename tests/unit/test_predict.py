@@ -43,7 +43,8 @@ from ipvkit.lab import (
 )
 from ipvkit.lab.format import load
 from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
-from ipvkit.predict.world import FAST_TIMERS, KERNEL_TIMERS, State, world_of
+from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS
+from ipvkit.predict.world import State, world_of
 from ipvkit.verbs import matrix
 from strategies import l2, labs, peaceful
 
@@ -122,6 +123,11 @@ def doing(phase: Phase, *acts: Act, state: State = NOTHING, lab: Lab = LAB) -> S
     for act in acts:
         state = after(world_of(lab, phase, state), act).state
     return state
+
+
+def at_start(state: State) -> State:
+    """Return a state as it would be if no time had passed."""
+    return replace(state, now=0.0)
 
 
 def trying(phase: Phase, *changes: Change, state: State = NOTHING, lab: Lab = LAB) -> State:
@@ -267,7 +273,7 @@ def test_a_path_expires_only_where_it_is_watched(lab: Lab) -> None:
 def test_an_entry_is_known_or_failed_and_never_both(lab: Lab) -> None:
     for *_, state in predictions(lab):
         assert not state.failed & set(state.known)
-        assert set(state.age_s) <= set(state.known)
+        assert all(one.doubted is None or one.doubted[0] <= one.doubted[1] for one in state.known.values())
 
 
 @given(labs())
@@ -632,19 +638,19 @@ def test_a_flip_changes_no_route_of_an_endpoint() -> None:
 
 def test_a_flip_ends_with_its_phase() -> None:
     flipped = trying(L2, SetMode("one", "l3"), AddLink("late", "ipvlan", "eth0"))
-    assert next_phase(LAB, flipped) == NOTHING
+    assert at_start(next_phase(LAB, flipped)) == NOTHING
 
 
 @pytest.mark.parametrize("kind", ["macvlan", "veth"])
 def test_other_kinds_have_no_mode_of_ipvlan(kind: str) -> None:
     phase = replace(L2, setting=Setting(kind=kind))  # type: ignore[arg-type]
     assert told(phase, SetMode("one", "l3")).outcome is REFUSED
-    assert trying(phase, SetMode("one", "l3")) == NOTHING
+    assert at_start(trying(phase, SetMode("one", "l3"))) == NOTHING
 
 
 def test_what_is_refused_changes_nothing() -> None:
     refused = (AddAddress(TWO.addresses[0], "one"), AddLink("x", "macvlan", "eth0"), DeleteLink("x"))
-    assert trying(L2, *refused) == NOTHING
+    assert at_start(trying(L2, *refused)) == NOTHING
 
 
 # --- attempts: MTUs, and sizes --------------------------------------------------------------------------
@@ -765,7 +771,7 @@ def test_an_announcement_fills_no_entry_of_ipv6(peer: str) -> None:
 @pytest.mark.parametrize("peer", PEERS)
 def test_an_announcement_makes_no_entry(peer: str) -> None:
     state = doing(L3, Act(announce=("one", "two")))
-    assert state == NOTHING
+    assert at_start(state) == NOTHING
     for check in both_ways(peer, "one"):
         assert of_one(L3, check, state).outcome is UNREACHABLE
 
@@ -801,9 +807,9 @@ def test_a_watched_entry_expires_when_it_is_watched_longer_than_it_lives(
 ) -> None:
     state = doing(L3, Act(fast_ageing=(peer,) if fast else ()), state=known(peer))
     lives = (FAST_TIMERS if fast else KERNEL_TIMERS).lifetime_s
-    left = lives - state.age_s[peer, ONE.addresses[0].ip]
     for check in both_ways(peer, "one", watch):
         prediction = of_one(L3, check, state)
+        left = state.fails((peer, ONE.addresses[0].ip), state.now + watch)[0] - state.now
         assert prediction.outcome is (EXPIRES if watch > left else REACHABLE)
         assert (f"{lives:g} s" in prediction.reason) == (prediction.outcome is EXPIRES)
 
@@ -837,8 +843,8 @@ def test_the_next_phase_knows_what_peers_and_the_switch_know_and_nothing_of_the_
         for act in phase.acts:
             state = after(world_of(lab, phase, state), act).state
         later = next_phase(lab, state)
-        kept = (later.known, later.age_s, later.failed, later.fast, later.hairpin, later.allowed)
-        assert kept == (state.known, state.age_s, state.failed, state.fast, state.hairpin, state.allowed)
+        kept = (later.now, later.known, later.failed, later.fast, later.hairpin, later.allowed)
+        assert kept == (state.now, state.known, state.failed, state.fast, state.hairpin, state.allowed)
         assert (dict(later.flipped), later.links, later.addresses) == ({}, (), ())
         parents = {parent.name for parent in lab.parents}
         assert later.mtus == {link: mtu for link, mtu in state.mtus.items() if link in parents}
@@ -932,7 +938,8 @@ def test_an_announcement_does_not_make_an_entry_in_use_younger(peer: str) -> Non
     used = doing(L3, Act(announce=("one",)), Act(checks=(Check(peer, "one"),)), state=failed(peer))
     again = doing(L3, Act(announce=("one",)), state=used)
     entry = (peer, ONE.addresses[0].ip)
-    assert again.left_s(entry) < used.left_s(entry)
+    assert again.now > used.now
+    assert again.fails(entry) == used.fails(entry)
 
 
 @pytest.mark.parametrize("peer", PEERS)

@@ -293,7 +293,7 @@ def verdicts_of_report(outputs: Sequence[str]) -> list[str]:
     found = []
     for step, output in zip(steps, outputs, strict=True):
         stderr = output if output.startswith("ping: ") else ""
-        one = replace(plan, sections=(replace(plan.sections[-1], stages=((step,),)),))
+        one = replace(plan, sections=(replace(plan.sections[-1], stages=((step,),), acts=()),))
         [verdict] = judge(Run(one, "uml", completed={step.id: Completed(0, output, stderr, 0.1)})).checks
         observed = verdict.observed
         lived = "" if verdict.lifetime_s is None else f" after {int(verdict.lifetime_s * 10 + 1e-6) / 10} s"

@@ -1,0 +1,57 @@
+"""How a neighbour entry ages, by the kernel's rules for REACHABLE, STALE, DELAY and PROBE."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, NEVER, Known, Timers
+
+TIMERS = st.sampled_from((KERNEL_TIMERS, FAST_TIMERS))
+TIMES = st.floats(0, 1000)
+LASTING = st.floats(0, 60)
+
+
+@given(TIMERS)
+def test_an_entry_that_is_not_used_does_not_fail(timers: Timers) -> None:
+    for known in (Known("heard"), Known("asked", confirmed=(0.0, 0.0))):
+        assert known.fails(timers) == NEVER
+        assert known.answered(1e6, timers) == known
+
+
+@given(TIMERS, TIMES, LASTING, LASTING)
+def test_an_entry_that_was_heard_fails_after_its_first_use(
+    timers: Timers, first: float, lasting: float, later: float
+) -> None:
+    used = Known("heard").used(first, first + lasting, timers)
+    assert used.fails(timers) == (first + timers.lifetime_s,) * 2
+    again = used.used(first + later, first + later + lasting, timers)
+    assert again == used, "a second use is not the first one"
+
+
+@given(TIMERS, TIMES, LASTING, LASTING)
+def test_an_entry_that_was_asked_for_is_not_doubted_at_first(
+    timers: Timers, asked: float, since: float, lasting: float
+) -> None:
+    first = asked + since
+    used = Known("asked", confirmed=(asked, asked)).used(first, first + lasting, timers)
+    soonest, latest = asked + timers.base_reachable_s / 2, asked + 1.5 * timers.base_reachable_s
+    if first + lasting < soonest:
+        assert used.doubted is None
+    elif first >= latest:
+        assert used.doubted == (first, first)
+    else:
+        assert used.doubted is not None
+        assert used.doubted[0] == max(first, soonest)
+        assert used.doubted[1] in (max(first, latest), math.inf)
+
+
+@given(TIMERS, TIMES, LASTING)
+def test_a_doubt_ends_with_an_answer(timers: Timers, first: float, later: float) -> None:
+    used = Known("heard").used(first, first, timers)
+    answered = used.answered(first + later, timers)
+    probed = first + timers.delay_first_probe_s
+    if first + later < probed:
+        assert answered == used
+    else:
+        assert (answered.confirmed, answered.doubted) == ((probed, probed), None)
