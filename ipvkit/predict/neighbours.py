@@ -1,4 +1,4 @@
-"""How a neighbour entry ages: what net/core/neighbour.c does with one, whoever uses it.
+"""How a neighbour entry expires: what net/core/neighbour.c does with one, whoever uses it.
 
 A kernel confirms an entry by asking, and then does not doubt it for a while (REACHABLE). After that, and from
 the start where it has only heard of the address (STALE), the first use makes it doubt (DELAY): some seconds
@@ -6,7 +6,7 @@ later it asks the host again (PROBE). An answer confirms the entry; without one 
 announcement, or a question of the host itself, changes nothing of a valid entry (__neigh_update()), and makes
 a failed one stale.
 
-Times are in seconds of one clock. One that is not known exactly is a `Span`.
+Times are in seconds of one clock. One of which only bounds are certain is a `Span`.
 """
 
 import math

@@ -22,7 +22,7 @@ _MOST_NAMED = 5
 """How many roles a reason names."""
 
 Event = Literal["heard", "asked", "asked in vain", "used", "announced"]
-"""What happens to an entry: its peer hears from the host itself, asks it, uses what it knows, or is told."""
+"""What happens to an entry: its peer hears from the host, asks it, uses it, or gets an announcement."""
 
 UNTIL_IT_EXPIRES = ", until it expires"
 """The end of a reason that holds as long as a neighbour entry."""

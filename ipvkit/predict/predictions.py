@@ -263,8 +263,8 @@ def _announced_during(world: World, act: Act) -> dict[Address, Span]:
     ends = {role for check in act.checks for role in (check.source, check.destination)}
     own = [own.ip for e in world.lab.endpoints if e.name in ends for own in e.addresses]
     uppers = [(address, world.upper(address)) for address in own]
-    told = [address for address, upper in uppers if upper and world.is_announced(upper, address)]
-    return dict.fromkeys(told, (now + longest, now + announcements(longest) - 1))
+    found = [address for address, upper in uppers if upper and world.is_announced(upper, address)]
+    return dict.fromkeys(found, (now + longest, now + announcements(longest) - 1))
 
 
 def announcements(longest_s: float) -> int:
@@ -273,22 +273,23 @@ def announcements(longest_s: float) -> int:
 
 
 def _grow_old(
-    world: World, known: dict[Entry, Known], failed: set[Entry], now: float, told: Mapping[Address, Span]
+    world: World, known: dict[Entry, Known], failed: set[Entry], now: float, announced: Mapping[Address, Span]
 ) -> None:
     """Bring entries to the time `now`: those of hosts that answer are confirmed, others fail.
 
-    One that is `told` of by announcements becomes valid with the next, and pings use it until they end.
+    One that is announced becomes valid with the next announcement, and pings use it until they end.
     """
     for entry, of_peer in list(known.items()):
         timers = world.state.timers(entry[0])
         if _is_confirmed(world, entry):
             known[entry] = of_peer.answered(now, timers)
             continue
-        pinged_until, told_until = told.get(entry[1], (-math.inf, -math.inf))
-        first, _ = of_peer.fails(timers)
-        if first <= min(now, told_until):
-            # It fails before the last announcement, which makes it valid again, and may be in use since.
-            doubted = max(first, told_until - timers.lifetime_s - _UNSURE_S)
+        pinged_until, announced_until = announced.get(entry[1], (-math.inf, -math.inf))
+        first, last = of_peer.fails(timers)
+        if of_peer.doubted and first <= min(now, announced_until + _UNSURE_S):
+            # If it fails before the last announcement, that makes it valid again, and it may be in use since.
+            soonest = first if last < announced_until - _UNSURE_S else of_peer.doubted[0]
+            doubted = max(soonest, announced_until - timers.lifetime_s - _UNSURE_S)
             in_use = (doubted, math.inf) if doubted <= pinged_until else None
             known[entry] = Known("the announcement", doubted=in_use)
         if known[entry].fails(timers)[1] + _UNSURE_S <= now:

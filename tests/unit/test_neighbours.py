@@ -1,4 +1,4 @@
-"""How a neighbour entry ages, by the kernel's rules for REACHABLE, STALE, DELAY and PROBE."""
+"""How a neighbour entry expires, by the kernel's rules for REACHABLE, STALE, DELAY and PROBE."""
 
 import math
 

@@ -42,8 +42,8 @@ from ipvkit.lab import (
     gallery,
 )
 from ipvkit.lab.format import load
-from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
 from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS
+from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
 from ipvkit.predict.world import State, world_of
 from ipvkit.verbs import matrix
 from strategies import l2, labs, peaceful

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
-from ipvkit.export.script import LOST_AFTER
 from ipvkit.host.checks import Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
-from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, gallery, on_parent
+from ipvkit.lab import LOST_AFTER, Act, Attempt, Check, Lab, Outcome, SetMtu, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Step

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import InvalidLab
 from ipvkit.export.preview import preview
-from ipvkit.export.script import LOST_AFTER, NO_ROUTE, exported
-from ipvkit.lab import Act, Attempt, Check, Lab, Outcome, SetMtu, gallery, on_parent
+from ipvkit.export.script import NO_ROUTE, exported
+from ipvkit.lab import LOST_AFTER, Act, Attempt, Check, Lab, Outcome, SetMtu, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
