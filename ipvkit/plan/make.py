@@ -30,7 +30,7 @@ def _phase(lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation
     steps = Steps(phase.name)
     for role, parent in predicted.flushed:
         flush = in_netns(role, ip.neigh_flush(lab.dev_of(parent)))
-        steps.add(f"flush the {role}'s neighbour table: another kind of link has other MAC addresses", flush)
+        steps.add(f"flush the {role}'s neighbour table: the endpoints have other MAC addresses now", flush)
     steps.end_stage()
     endpoints.create(lab, phase, steps)
     endpoints.add_helpers(lab, phase, steps, done)

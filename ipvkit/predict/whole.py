@@ -91,9 +91,12 @@ def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[Predicte
 
 
 def _flushed(lab: Lab, former: Phase | None, phase: Phase) -> Iterator[tuple[str, Parent]]:
-    """Yield the peers that would keep MAC addresses which are no longer those of the endpoints."""
+    """Yield the peers that would keep the MAC addresses of former endpoints; ipvlan has the parent's."""
     for parent in lab.parents if lab.simulated else ():
-        if former is not None and former.on(parent.name).kind != phase.on(parent.name).kind:
+        kinds = (
+            {phase.on(parent.name).kind, former.on(parent.name).kind} if former is not None else {"ipvlan"}
+        )
+        if kinds != {"ipvlan"}:
             yield from ((role, parent) for role in PEERS if parent.peer(role))
 
 
