@@ -5,11 +5,14 @@ By default nothing is drawn anew: what fails does so because of a change. --slow
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from ipvkit.core.interrupts import ENDING, heeded
 
 settings.register_profile(
     "fast",
@@ -37,6 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Set once: the workers of xdist are given the options of the process that starts them.
     if option.faults_seed is None:
         option.faults_seed = random.randrange(1_000_000) if option.slow else 0
+    # What nohup, or a shell's `&`, ignores here must not be ignored in the processes of tests.
+    for number in set(ENDING) - set(heeded()):
+        signal.signal(number, lambda _number, _frame: None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

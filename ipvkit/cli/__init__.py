@@ -1,12 +1,16 @@
 """The command line. `main` answers `--help` and `--version` itself: Typer takes ten times as long to load."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
+from types import FrameType
 
 from ipvkit import __version__
 from ipvkit.core.errors import IpvkitError
+from ipvkit.core.interrupts import EARLIER, Stopped, heeded
 
 SUMMARIES = {
     "run-lab": "Run a lab on a real kernel and compare it with the prediction.",
@@ -77,7 +81,28 @@ def emit(text: str | Iterable[str]) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's) and return the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    former = {}
+    try:
+        # Only the main thread has signals.
+        with suppress(ValueError):
+            former = {number: signal.signal(number, _interrupt) for number in heeded()}
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except Stopped:
+        if sys.stderr is not None:
+            sys.stderr.write("error: interrupted; nothing had begun, or all of it had ended\n")
+        return 130
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        EARLIER.clear()
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    EARLIER.append(number)
+    raise Stopped
+
+
+def _run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # What the terminal's character set lacks is shown as its code.
@@ -89,10 +114,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         emit(f"ipvkit {__version__}\n")
         return 0
-    try:
-        from ipvkit.cli.commands import run
+    from ipvkit.cli.commands import run
 
-        return run(arguments)
-    except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted; nothing had begun, or all of it had ended\n")
-        return 130
+    return run(arguments)

@@ -1,18 +1,14 @@
 """The Typer commands, each imported when it is typed, and the one place where errors become exit codes."""
 
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from inspect import getdoc
 from shutil import get_terminal_size
 from textwrap import TextWrapper
-from types import FrameType
 from typing import Any
 
 import typer
@@ -23,7 +19,7 @@ from ipvkit.cli import SUMMARIES, emit, overview
 from ipvkit.cli.common import Group, expanded
 from ipvkit.cli.hints import wrong_usage
 from ipvkit.core.errors import Interrupted, IpvkitError, UsageError
-from ipvkit.core.interrupts import EARLIER
+from ipvkit.core.interrupts import Stopped
 from ipvkit.report.plain import document, error
 
 
@@ -78,10 +74,6 @@ def group() -> Any:  # noqa: ANN401
     return typer.main.get_command(_app)
 
 
-class _ControlC(BaseException):
-    """^C was typed; code that catches Exception does not catch this."""
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors become lines on stderr."""
     # Where stdin, stdout or stderr is closed, a pipe to a command would take its number.
@@ -90,37 +82,16 @@ def run(arguments: Sequence[str]) -> int:
     os.close(file)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
     try:
-        with _control_c():
-            code = group()(list(arguments), prog_name="ipvkit", standalone_mode=False)
-        return int(code or 0)
+        return int(group()(list(arguments), prog_name="ipvkit", standalone_mode=False) or 0)
     except SystemExit:
         # Typer ends so when nothing reads its help any more.
         return 0
-    except _ControlC:
+    except Stopped:
         return _report(Interrupted("interrupted", "nothing had begun, or all of it had ended"), arguments)
     except Exception as problem:
         if "--debug" in arguments:
             traceback.print_exc()
         return _report(_known(problem, arguments), arguments)
-
-
-@contextmanager
-def _control_c() -> Iterator[None]:
-    """Have ^C raise what Typer does not know: on KeyboardInterrupt it exits without a message."""
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        EARLIER.append(number)
-        raise _ControlC
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-        EARLIER.clear()
 
 
 def _known(problem: Exception, arguments: Sequence[str]) -> IpvkitError:

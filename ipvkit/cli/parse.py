@@ -13,6 +13,7 @@ from typer import Argument, Option
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.core.errors import UnparsableOutput, UsageError
+from ipvkit.core.interrupts import heeded
 from ipvkit.report.reading import Kind, event_line, reader_of
 
 
@@ -61,7 +62,7 @@ def _opened(file: str) -> Iterator[TextIO]:
 @contextmanager
 def _patient(text: TextIO) -> Iterator[None]:
     """Let the first ^C pass while a pipe is read: the ping at its other end got it too, and sums up."""
-    if text.isatty():
+    if text.isatty() or signal.SIGINT not in heeded():
         yield
         return
     former = signal.getsignal(signal.SIGINT)

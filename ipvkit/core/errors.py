@@ -63,6 +63,6 @@ class UnparsableOutput(IpvkitError):
 
 
 class Interrupted(IpvkitError):
-    """A signal stopped ipvkit: ^C, TERM or HUP."""
+    """A signal stopped ipvkit: ^C, TERM, HUP or QUIT."""
 
     exit_code = 130

@@ -66,8 +66,8 @@ def run(
 
     With `keep` everything stays when all steps succeeded. Each undo is in `journal` before its step begins;
     an undo that failed stays there. A failure is in the Run's `failure`: CommandFailed, Interrupted or
-    MissingRequirement. ^C, TERM and HUP end a run early; outside the main thread, a `Signal` put into `inbox`
-    does. An ephemeral target is then ended at once, without an undo.
+    MissingRequirement. ^C, TERM, HUP and QUIT end a run early; outside the main thread, a `Signal` put into
+    `inbox` does. An ephemeral target is then ended at once, without an undo.
     """
     result = Run(plan, target.kind, jobs=jobs_of(plan, prober))
     inbox, journal = inbox or SimpleQueue(), journal or Journal()

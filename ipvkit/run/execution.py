@@ -12,7 +12,7 @@ from select import POLLIN, poll
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
-from ipvkit.core.interrupts import EARLIER
+from ipvkit.core.interrupts import EARLIER, heeded
 from ipvkit.targets.agent import Agent, Ended, Inbox
 from ipvkit.targets.process import ENDED
 from ipvkit.targets.programs import require
@@ -34,7 +34,7 @@ _QUESTIONS = count(1)
 
 @contextmanager
 def signals_into(inbox: Inbox) -> Iterator[None]:
-    """Put ^C, TERM and HUP into the inbox, so that they take effect only between two steps.
+    """Put the signals that end ipvkit into the inbox, so that they take effect only between two steps.
 
     A thread looks for them too: Python would not run the handler of one that comes just before a wait for
     the inbox until that wait ends.
@@ -42,7 +42,7 @@ def signals_into(inbox: Inbox) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = heeded()
     come, comes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     one_at_a_time = threading.RLock()
     arrivals = poll()

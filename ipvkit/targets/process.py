@@ -20,6 +20,7 @@ import sh
 
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted
+from ipvkit.core.interrupts import heeded
 from ipvkit.targets.programs import environment, find_program, missing
 
 _LIBC = ctypes.CDLL(None)
@@ -170,11 +171,11 @@ def output_of(argv: Sequence[str], bound_s: float) -> Completed:
 def in_foreground(argv: Sequence[str], passed: int, variables: Mapping[str, str] | None = None) -> int:
     """Run `argv` on this process's terminal until it ends, and return its exit code.
 
-    It ends with this process, and on TERM and HUP: raise Interrupted then. The terminal is restored;
+    It ends with this process, and on TERM, HUP and QUIT: raise Interrupted then. The terminal is restored;
     this process ignores ^C. Its stderr is not shown: uml reports its start there.
     """
     # A handler, since an ignored signal would stay ignored in the child.
-    handlers = {signal.SIGINT: lambda _number, _frame: None, signal.SIGTERM: _end, signal.SIGHUP: _end}
+    handlers = {**dict.fromkeys(heeded(), _end), signal.SIGINT: lambda _number, _frame: None}
     former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         with _terminal_kept(), Path(os.devnull).open("wb") as nowhere:

@@ -30,7 +30,7 @@ _SET = "nonlocal-bind"
 Sysctl = Literal["untouched", "restored", "changed", "failed"]
 """The state of ip_nonlocal_bind: `changed` by another process meanwhile, or `failed` to be restored."""
 
-Reason = Literal["time", "reader", "error", "SIGINT", "SIGTERM", "SIGHUP"]
+Reason = Literal["time", "reader", "error", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]
 """Why it stopped: `time` is up, stdout was closed (`reader`), or the name of a signal."""
 
 

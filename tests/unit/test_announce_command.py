@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from captures import FIXTURES, text_of
 from command_line import BOUND_S, IPVKIT, Called, Piped, assert_one_line, commands_in, executed, wait_until
 from ipvkit.core.errors import UsageError
+from ipvkit.core.interrupts import ENDING
 from ipvkit.core.values import duration
 from ipvkit.report.announce import json_line, line
 from ipvkit.report.systemd import unit
@@ -211,7 +212,7 @@ def test_it_announces_in_rounds_and_takes_back_what_it_set(machine: Machine) -> 
     assert machine.nonlocal_bind == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize("hangs", [False, True])
 def test_a_signal_ends_it_and_all_is_taken_back(
     machine: Machine, number: signal.Signals, hangs: bool

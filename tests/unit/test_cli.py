@@ -4,6 +4,7 @@ import io
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from command_line import Called, assert_mistake
 from ipvkit import __version__, cli
 from ipvkit.cli import main, overview
 from ipvkit.core.command import Completed
+from ipvkit.core.interrupts import ENDING
 from ipvkit.export.preview import preview
 from ipvkit.export.script import exported
 from ipvkit.lab import Setting, gallery
@@ -401,6 +403,28 @@ def test_a_stderr_that_has_gone_ends_the_showing_and_nothing_else(monkeypatch: p
         monkeypatch.setattr(sys, "stderr", Gone())
         for step in plan.steps:
             progress(Began(job_of(step)))
+
+
+BEGINS = """\
+import os, signal, sys
+from ipvkit.cli import main
+class Sender:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+sys.meta_path.insert(0, Sender())
+sys.exit(main(["labs", "list"]))
+"""
+
+
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("module", ["ipvkit.cli.commands", "ipvkit.cli.labs"])
+def test_a_signal_while_ipvkit_loads_ends_it_as_ever(module: str, number: signal.Signals) -> None:
+    words = [sys.executable, "-c", BEGINS, module, number.name]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.splitlines()[0].startswith("error: interrupted")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

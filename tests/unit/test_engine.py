@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
+from ipvkit.core.interrupts import ENDING
 from ipvkit.lab import Lab, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
@@ -299,7 +300,7 @@ def raises_on(line: str, number: int) -> Callable[[str], None]:
     return on_start
 
 
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+SIGNALS = pytest.mark.parametrize("number", ENDING)
 
 
 @SIGNALS
@@ -372,9 +373,9 @@ def test_a_signal_during_the_last_undo_does_not_break_it() -> None:
 
 
 def test_after_a_run_signals_do_what_they_did_before() -> None:
-    former = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    former = [signal.getsignal(number) for number in ENDING]
     run(THREE, Told(answers={"do b1": FAILED}))
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == former
+    assert [signal.getsignal(n) for n in ENDING] == former
 
 
 # --- what stays ------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
+from ipvkit.core.interrupts import ENDING
 from ipvkit.run.execution import signals_into
 from ipvkit.targets.process import nudge
 from ipvkit.verbs.single import execute
@@ -70,7 +71,7 @@ def test_what_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
     wait_until(lambda: not lives(pid))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
 
@@ -89,7 +90,7 @@ def test_a_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
     wait_until(lambda: not lives(pid))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_is_seen_by_a_thread_that_already_waits(number: signal.Signals) -> None:
     inbox: SimpleQueue[signal.Signals] = SimpleQueue()
     waiting = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
@@ -107,6 +108,23 @@ def test_a_signal_is_seen_by_a_thread_that_already_waits(number: signal.Signals)
     helper.join()
     assert signal.getsignal(number) == former
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_that_is_ignored_at_the_start_stays_ignored(number: signal.Signals) -> None:
+    """As by nohup, and by a shell for what it starts with ``&``."""
+    inbox: SimpleQueue[signal.Signals] = SimpleQueue()
+    other = next(each for each in ENDING if each is not number)
+    former = signal.signal(number, signal.SIG_IGN)
+    try:
+        with signals_into(inbox):
+            signal.raise_signal(number)
+            signal.raise_signal(other)
+            assert inbox.get(timeout=60) == other
+        assert inbox.empty()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, former)
 
 
 def test_only_a_process_that_handles_sigio_is_nudged() -> None:

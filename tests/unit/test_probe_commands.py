@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from captures import FIXTURES, text_of
 from command_line import IPVKIT, Called, assert_one_line, commands_in, executed, fakes_on_path, wait_until
 from documents import REFERENCE
+from ipvkit.core.interrupts import ENDING
 from ipvkit.report.arping import ARPING
 from ipvkit.report.ping import PING
 from ipvkit.tools import arping, ping
@@ -400,7 +401,7 @@ def test_an_arping_that_cannot_send_is_an_error(
 # --- signals --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize("asked", [False, True], ids=["while it pings", "while it is asked for its version"])
 def test_a_signal_ends_the_ping_with_ipvkit(recorder: Recorder, number: signal.Signals, asked: bool) -> None:
     waits = "'ping -V'" if asked else "'ping -c '*"
