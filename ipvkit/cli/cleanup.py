@@ -28,6 +28,8 @@ def cleanup(
     if all_ == bool(labs):
         hint = f"interrupted: {', '.join(names)}" if names else "no run was interrupted"
         raise UsageError("name a lab, or give --all" if not all_ else "--all takes no names", hint)
+    if all_ and not names:
+        print("nothing to clean up", file=sys.stderr)
     return _undo_each(names if all_ else list(labs or ()), dry_run=dry_run, kept=False)
 
 
@@ -47,7 +49,10 @@ def _undo_each(labs: list[str], *, dry_run: bool, kept: bool) -> int:
     for lab in dict.fromkeys(labs):
         try:
             with journal.taken_over(lab) as found:
-                if found is None or not found.entries:
+                if found is None:
+                    what = f"no run of {journal.title(lab)} is on record"
+                    raise UsageError(what, "`ipvkit status` lists the runs")
+                if not found.entries:
                     print(f"{journal.title(lab)}: nothing to clean up", file=sys.stderr)
                     continue
                 require_undoable(found, kept=kept)

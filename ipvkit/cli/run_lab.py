@@ -68,6 +68,7 @@ def run_lab(
 def _print(run: "Run", *, as_json: bool, output: Path | None) -> int:
     from ipvkit.report import json, table
     from ipvkit.report.files import write
+    from ipvkit.run import journal
     from ipvkit.run.verdicts import judge
 
     result = judge(run)
@@ -86,6 +87,6 @@ def _print(run: "Run", *, as_json: bool, output: Path | None) -> int:
         print(f"kept; to take it down, type: ipvkit down {lab}", file=sys.stderr)
     if result.failure is not None:
         print(result.failure, file=sys.stderr)
-    if result.run.target == "local" and result.run.residue:
+    if result.run.target == "local" and lab in journal.interrupted():
         print(f"to clean up again, type: ipvkit cleanup {lab}", file=sys.stderr)
     return result.exit_code

@@ -32,12 +32,16 @@ _NETNS = Path("/run/netns")
 _OWN_NETNS = Path("/proc/self/ns/net")
 _SUFFIX = ".jsonl"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,200}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 _PEEK_S = 1.0
 """How long to wait for a lock of a living process, in seconds: it may only be reading."""
 
 _LINGER_S = 10.0
 """How long to wait for a lock of a dead process, in seconds: its commands were killed with it."""
+
+_INVALID = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, UsageError)
+"""What a line that ipvkit did not write can raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +64,33 @@ class Entry:
         """The command that undoes the step."""
         return undo_of(self.resource, self.former)
 
-    def state_in(self, seen: Observation) -> Finding:
-        """Return the state of the resource in `seen`."""
-        return resources.state_of(self.resource, seen, self.mark, self.former)
-
 
 class Journal:
     """What a run has to undo, in the order in which it began; `kept` is whether it is to stay.
 
-    `header` identifies the run. `place` and `file` are the open folder and the open, locked file, closed with
-    it; a journal without them is in memory alone.
+    `header` identifies the run, `restarted` is whether the machine has restarted since. `place` and `file`
+    are the open folder and the open, locked file, closed with it; a journal without them is in memory alone.
     """
 
     def __init__(self, lab: str = "", place: int | None = None, file: int | None = None) -> None:
         self.lab, self.place, self.file = lab, place, file
         self.header: Mapping[str, Any] = {}
         self.entries: dict[str, Entry] = {}
-        self.kept = False
+        self.kept = self.restarted = False
 
     @property
     def elsewhere(self) -> bool:
         """Whether its run was in another network namespace than this process."""
-        return bool(self.header["netns"] != _OWN_NETNS.stat().st_ino)
+        return not self.restarted and bool(self.header["netns"] != _OWN_NETNS.stat().st_ino)
+
+    def state_of(self, entry: Entry, seen: Observation) -> Finding:
+        """Return the state of `entry` in `seen`; what exists after a restart is not the run's."""
+        # A restart begins with ifindex 1 again.
+        mark = None if self.restarted else entry.mark
+        found = resources.state_of(entry.resource, seen, mark, entry.former)
+        if self.restarted and found.state in ("stands", "held"):
+            return Finding("changed", f"{entry.resource}, since the machine has restarted")
+        return found
 
     def sign(self) -> None:
         """Write the header that identifies this run; raise OSError where it cannot be written."""
@@ -150,7 +159,7 @@ class Journal:
     def load(self) -> int:
         """Read the file, and return its length in bytes, without an incomplete last line.
 
-        Raise CommandFailed for an invalid journal. What a run before the last restart did is gone.
+        Raise CommandFailed for an invalid journal.
         """
         if self.file is None:
             return 0
@@ -163,14 +172,17 @@ class Journal:
                     self._take(record)
                     continue
                 types = {"pid": int, "started": str, "boot": str, "netns": int}
-                if record["schema"] != SCHEMA or not all(isinstance(record[k], types[k]) for k in types):
+                valid = record["schema"] == SCHEMA and _TIME.fullmatch(record["started"])
+                if not valid or not all(isinstance(record[k], types[k]) for k in types):
                     raise UsageError("invalid header")
                 self.header = record
-                if record["boot"] != _boot():
-                    break
-            except (AttributeError, KeyError, TypeError, ValueError, UsageError):
+            except _INVALID:
                 what = f"{folder() / self.lab}{_SUFFIX} is not a valid journal: line {number}"
                 raise CommandFailed(what, "undo by hand what it records, then remove it") from None
+        # A container can show another boot than the host. A namespace of the run proves that it is the same.
+        other_boot = bool(self.header) and self.header["boot"] != _boot()
+        self.restarted = other_boot and not any(map(_is_in_its_netns, self.entries.values()))
+        self.kept = self.kept and not self.restarted
         return length
 
     def _take(self, record: Mapping[str, Any]) -> None:
@@ -276,12 +288,17 @@ def records() -> list[Record]:
         opened.callback(os.close, place)
         names = sorted(entry.name for entry in os.scandir(place))
         labs = [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
-        return [found for lab in labs if (found := _record(place, lab)) is not None]
+        return [found for lab in labs if _NAME.fullmatch(lab) and (found := _record(place, lab)) is not None]
     return []
 
 
+def interrupted() -> list[str]:
+    """Return the names of the runs that have ended without undoing all, and can be undone."""
+    return [record.lab for record in records() if record.state == "interrupted"]
+
+
 def _record(place: int, lab: str) -> Record | None:
-    """Return what the journal of `lab` records; remove one that is empty and not locked."""
+    """Return what the journal of `lab` records; None for one that is empty and not locked."""
     running = True
     with ExitStack() as opened:
         try:
@@ -297,7 +314,6 @@ def _record(place: int, lab: str) -> Record | None:
         except (OSError, MissingRequirement, CommandFailed):
             return Record(lab, "damaged")
         if not (running or read.entries):
-            _remove(place, lab)
             return None
     pid, since, entries = read.header.get("pid"), read.header.get("started"), tuple(read.entries.values())
     return Record(lab, "running" if running else "up" if read.kept else "interrupted", pid, since, entries)
@@ -348,7 +364,12 @@ def _place(*, make: bool) -> int:
     """Return the open folder; raise OSError without one, MissingRequirement where others could write it."""
     if make:
         folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    return _own(os.open(folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), folder())
+    try:
+        return _own(os.open(folder(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), folder())
+    except (NotADirectoryError, PermissionError) as problem:
+        why = "it is a symbolic link" if folder().is_symlink() else problem.strerror
+        hint = "check that folder, or set XDG_STATE_HOME to another"
+        raise MissingRequirement(f"the journals in {folder()} cannot be read: {why}", hint) from None
 
 
 def _open(place: int, lab: str, how: int) -> int:
@@ -366,6 +387,12 @@ def _own(file: int, path: Path) -> int:
     os.close(file)
     hint = "check its owner and mode: ipvkit undoes nothing that others could have written"
     raise MissingRequirement(f"{path} could have been written by another user", hint)
+
+
+def _is_in_its_netns(entry: Entry) -> bool:
+    """Return whether the namespace that `entry` is, or is in, is the one of its run."""
+    netns = resources.netns_of(entry.resource)
+    return None not in (netns, entry.mark) and mark_of_netns(str(netns)) == entry.mark
 
 
 def _mark_of(resource: Resource) -> int | None:

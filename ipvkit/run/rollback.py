@@ -95,7 +95,8 @@ class Rollback:
             unknown = [f"unknown whether it exists: {e.resource}" for e in entries if not e.certain]
             self.left += [f"{line} ({' '.join(why.split())})" for line in unknown]
             return
-        self._undo([entry for entry in entries if self._is_to_undo(entry, entry.state_in(seen))])
+        found = [(entry, self.journal.state_of(entry, seen)) for entry in entries]
+        self._undo([entry for entry, state in found if self._is_to_undo(entry, state)])
         self._look_again()
 
     def _is_to_undo(self, entry: Entry, seen: Finding) -> bool:
@@ -129,7 +130,7 @@ class Rollback:
             completed = self._tried[entry.id]
             there = completed.exit_code != 0
             if observation is not None and not isinstance(entry.resource, Command):
-                there = entry.state_in(observation).state in ("stands", "held")
+                there = self.journal.state_of(entry, observation).state in ("stands", "held")
             if there:
                 why = completed.stderr.strip() or "it still exists"
                 self.left.append(f"could not undo: {entry.undo}: {why}")

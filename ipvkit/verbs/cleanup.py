@@ -25,7 +25,7 @@ def previewed(found: Journal) -> Iterator[str]:
     with Agent(Local(), SimpleQueue()) as agent:
         observation = look_for([entry.resource for entry in found.entries.values()], agent)
     for entry in reversed(found.entries.values()):
-        seen = entry.state_in(observation)
+        seen = found.state_of(entry, observation)
         if seen.state == "stands":
             yield str(entry.undo)
         elif seen.why:

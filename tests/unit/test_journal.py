@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,6 +21,8 @@ from ipvkit.plan import resources
 from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl, undo_of
 from ipvkit.run import journal
 from ipvkit.run.journal import Entry, Journal, started, taken_over
+from ipvkit.strategies.announce import NONLOCAL_BIND
+from ipvkit.tools.ip import parse_links
 from strategies import addresses, interface_addresses, interface_names, ipv6_addresses, netns_names
 
 NAMES, SPACES = interface_names(), netns_names()
@@ -135,11 +139,15 @@ def test_a_line_in_the_middle_that_is_none_is_told_and_nothing_is_undone(
 ) -> None:
     lines = whole.splitlines(keepends=True)
     file = folder / "mine.jsonl"
-    for wrong in (b"\0\0\0\n", b"{}\n", b"[]\n", b'{"begin": [{}]}\n', b'{"done": {"y": 1}, "undone": []}\n'):
+    not_there, endless = b'{"done": {"y": 1}, "undone": []}\n', b'{"done": {"x.1": Infinity}, "undone": []}\n'
+    for wrong in (
+        *(b"\0\0\0\n", b"{}\n", b"[]\n", b"[" * 100_000 + b"\n", b'{"begin": [{}]}\n', not_there),
+        lines[1] + endless,
+    ):
         file.write_bytes(lines[0] + wrong + lines[1])
         assert [record.state for record in journal.records()] == ["damaged"]
         with (
-            pytest.raises(CommandFailed, match=r"mine\.jsonl is not a valid journal: line 2"),
+            pytest.raises(CommandFailed, match=r"mine\.jsonl is not a valid journal: line [23]"),
             taken_over("mine"),
         ):
             pass
@@ -149,13 +157,81 @@ def test_a_line_in_the_middle_that_is_none_is_told_and_nothing_is_undone(
         assert file.read_bytes() == lines[0] + wrong + lines[1]
 
 
-def test_what_was_begun_before_the_machine_was_started_is_gone(whole: bytes, folder: Path) -> None:
-    header, rest = whole.split(b"\n", 1)
-    other = {**json.loads(header), "boot": "another"}
-    (folder / "mine.jsonl").write_bytes(json.dumps(other).encode() + b"\n" + rest)
-    with started("mine") as ledger:
-        assert ledger.entries == {}
-    assert journal.records() == []
+def of_another_boot(folder: Path, **changed: object) -> bytes:
+    """Have the journal of lab mine be that of another boot; return what is in it."""
+    file = folder / "mine.jsonl"
+    header, rest = file.read_bytes().split(b"\n", 1)
+    file.write_bytes(json.dumps({**json.loads(header), "boot": "another", **changed}).encode() + b"\n" + rest)
+    return file.read_bytes()
+
+
+@pytest.mark.usefixtures("whole")
+def test_a_look_deletes_no_journal_of_another_boot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = of_another_boot(folder, netns=1)
+    assert [record.state for record in journal.records()] == ["interrupted"]
+    assert main(["status"]) == 0
+    assert main(["cleanup", "mine", "--dry-run"]) == 0
+    assert "mine" in capsys.readouterr().out
+    assert (folder / "mine.jsonl").read_bytes() == before
+    with pytest.raises(UsageError, match="is not undone"), started("mine"):
+        pass
+    assert (folder / "mine.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("stands", [True, False], ids=["it stands", "it has gone"])
+def test_a_namespace_that_stands_proves_that_the_machine_has_not_restarted(
+    folder: Path, stands: bool
+) -> None:
+    """As where a container shows another boot than the host."""
+    with patch("ipvkit.run.journal.mark_of_netns", lambda _: 17), started("mine") as ledger:
+        ledger.begin([A, entry("x.2", Link("b", "ipvlan", "a"))])
+        ledger.end(["x.1", "x.2"], [])
+        ledger.keep()
+    of_another_boot(folder, netns=1)
+    with (
+        patch("ipvkit.run.journal.mark_of_netns", lambda _: 17 if stands else 18),
+        taken_over("mine") as read,
+    ):
+        assert read is not None
+        assert read.restarted is not stands
+        assert read.kept is stands
+        assert read.elsewhere is stands, "an inode is compared only within a boot"
+
+
+def test_what_exists_after_a_restart_is_of_another_user(folder: Path) -> None:
+    interrupted("mine", A, B)
+    of_another_boot(folder)
+    with taken_over("mine") as read:
+        assert read is not None
+        seen = resources.Observation({"a": 17}, {}, (), (), (), {NONLOCAL_BIND: "1"})
+        found = [read.state_of(each, seen) for each in read.entries.values()]
+        assert {each.state for each in found} == {"changed"}
+        assert [each.why for each in found] == [
+            "netns a, since the machine has restarted",
+            f"{NONLOCAL_BIND} = 1, since the machine has restarted",
+        ]
+        shim = replace(entry("x.3", Link("shim0", "ipvlan")), mark=5)
+        other = resources.Observation(
+            {}, {None: parse_links('[{"ifname": "eth1", "ifindex": 5}]')}, (), (), (), {}
+        )
+        assert read.state_of(shim, other).state == "gone", "not renamed"
+        gone = resources.Observation({}, {}, (), (), (), {NONLOCAL_BIND: "0"})
+        assert {read.state_of(each, gone).state for each in read.entries.values()} == {"gone"}
+
+
+@pytest.mark.usefixtures("whole")
+def test_no_text_of_a_journal_acts_on_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = folder / "mine.jsonl"
+    text = file.read_text()
+    (folder / "\x1b[31mred.jsonl").write_text(text)
+    for name in ("purpose", "id", "started", "name"):
+        file.write_text(re.sub(rf'("{name}": ")', r"\1\\u001b[2J", text))
+        main(["status"])
+        main(["cleanup", "mine", "--dry-run"])
+        main(["cleanup", "--all", "--dry-run"])
+        out, err = capsys.readouterr()
+        assert "mine" in out + err
+        assert "\x1b" not in out + err
 
 
 # --- who has it ------------------------------------------------------------------------------------------
@@ -296,6 +372,35 @@ def test_what_somebody_else_could_have_written_is_not_trusted(
         pass
     if change is not _open_folder:
         assert [record.state for record in journal.records()] == ["damaged"]
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_folder_that_is_none_is_refused_by_each_command(
+    kind: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind == "link":
+        interrupted("mine", A)
+        folder.rename(tmp_path / "real")
+        folder.symlink_to("real")
+    else:
+        folder.write_text("")
+    for words in (["status"], ["cleanup", "--all"], ["cleanup", "mine"], ["down", "mine"]):
+        assert main(words) == 3
+        why = "it is a symbolic link" if kind == "link" else "Not a directory"
+        assert f"error: the journals in {folder} cannot be read: {why}\n" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_on_record_is_an_error_and_with_all_it_is_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words in (["cleanup", "mine"], ["down", "mine"], ["cleanup", "mine", "--dry-run"]):
+        assert main(words) == 2
+        assert capsys.readouterr().err == (
+            "error: no run of lab mine is on record\nhint: `ipvkit status` lists the runs\n"
+        )
+    for words in (["cleanup", "--all"], ["cleanup", "--all", "--dry-run"]):
+        assert main(words) == 0
+        assert capsys.readouterr() == ("", "nothing to clean up\n")
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_else(tmp_path: Path) -> None:

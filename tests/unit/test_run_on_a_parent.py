@@ -290,6 +290,7 @@ def test_what_stands_in_the_way_is_told_before_anything_is_changed(
     assert (code, out) == (exit_code, "")
     assert says in err
     assert err.startswith("error: ")
+    assert "ipvkit cleanup" not in err, "nothing is on record"
     assert changes(recorder) == []
 
 
