@@ -1,10 +1,40 @@
-"""A systemd unit that keeps addresses announced: systemd.service(5), systemd.exec(5)."""
+"""Systemd units that keep addresses announced, and clean up at boot: systemd.service(5), systemd.exec(5)."""
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from ipvkit.core.values import netns_name
 from ipvkit.verbs.announce import Announcement
+
+CLEANUP_UNIT = Path("/etc/systemd/system/ipvkit-cleanup.service")
+
+
+def cleanup_unit(program: Sequence[str], state_home: str) -> str:
+    """Return the unit in which `program` undoes interrupted runs at boot; `state_home` may be empty.
+
+    >>> print(cleanup_unit(["/usr/bin/ipvkit"], "/var/lib").partition("[Service]")[2])
+    <BLANKLINE>
+    Type=oneshot
+    Environment=XDG_STATE_HOME=/var/lib
+    ExecStart=/usr/bin/ipvkit cleanup --all
+    <BLANKLINE>
+    [Install]
+    WantedBy=multi-user.target
+    <BLANKLINE>
+    """
+    place = f"Environment={_quoted(f'XDG_STATE_HOME={state_home}')}\n" if state_home else ""
+    return f"""\
+[Unit]
+Description=Undo interrupted runs of ipvkit
+
+[Service]
+Type=oneshot
+{place}ExecStart={" ".join(map(_quoted, [*program, "cleanup", "--all"]))}
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 def unit(announcement: Announcement, program: Sequence[str]) -> str:

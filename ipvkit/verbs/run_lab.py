@@ -46,6 +46,9 @@ def on_machine(
     """
     began = time.monotonic()
     Local().check(ipvlan=lab.has_ipvlan)
+    for other in journal.interrupted():
+        if other != lab.name:
+            note(f"note: {journal.title(other)} was interrupted and is not undone: ipvkit cleanup {other}")
     inbox: Inbox = SimpleQueue()
     with signals_into(inbox), journal.started(lab.name) as ledger:
         here = Local(ledger.file)

@@ -21,7 +21,7 @@ from ipvkit.core.errors import UsageError
 from ipvkit.core.interrupts import ENDING
 from ipvkit.core.values import duration
 from ipvkit.report.announce import json_line, line
-from ipvkit.report.systemd import unit
+from ipvkit.report.systemd import cleanup_unit, unit
 from ipvkit.targets.local import Local
 from ipvkit.verbs.announce import Announcement, Began, Event, Failed, Recovered, Round, Stopped, keep
 from recorder import Answer, Recorder
@@ -549,6 +549,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(
 ) -> None:
     text = unit(announcement, [str(odd_program)])
     assert verified(tmp_path, text) == ""
+    assert verified(tmp_path, cleanup_unit([str(odd_program)], "/var/my 50% lib")) == ""
     # It does find what is wrong.
     assert "no-such" in verified(tmp_path, text.replace("ExecStart=", "ExecStart=/no-such/program "))
     assert "Unknown key" in verified(tmp_path, text.replace("KillMode", "KilMode"))

@@ -403,6 +403,31 @@ def test_a_run_that_is_not_on_record_is_an_error_and_with_all_it_is_none(
         assert capsys.readouterr() == ("", "nothing to clean up\n")
 
 
+# --- at boot ---------------------------------------------------------------------------------------------
+
+
+def test_the_unit_for_the_boot_is_written_and_not_enabled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unit = tmp_path / "units" / "ipvkit-cleanup.service"
+    with patch("ipvkit.report.systemd.CLEANUP_UNIT", unit):
+        assert main(["cleanup", "--install-unit"]) == 3
+        unit.parent.mkdir()
+        capsys.readouterr()
+        assert main(["cleanup", "--install-unit", "--dry-run"]) == 0
+        shown = capsys.readouterr().out
+        assert not unit.exists()
+        assert main(["cleanup", "--install-unit"]) == 0
+    assert unit.read_text() == shown
+    assert "ipvkit cleanup --all\n" in shown
+    assert f"XDG_STATE_HOME={tmp_path}\n" in shown, "where the journals are"
+    out, err = capsys.readouterr()
+    assert out == f"{unit}: written\n"
+    assert err == "to enable it, type: systemctl daemon-reload && systemctl enable ipvkit-cleanup\n"
+    for words in (["--all"], ["mine"]):
+        assert main(["cleanup", "--install-unit", *words]) == 2
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_anything_else(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (

@@ -268,6 +268,18 @@ def test_what_another_lab_holds_is_told_with_what_to_type(run: Callable[..., Ran
     assert err.splitlines()[-1] == "hint: lab other holds netns test1: ipvkit cleanup other"
 
 
+def test_the_leftovers_of_a_crashed_run_come_with_the_command_before_the_run(run: Callable[..., Ran]) -> None:
+    with journal.started("other") as ledger:
+        ledger.begin([Entry("x", "make it", Netns("theirs"))])
+    with journal.started("up") as ledger:
+        ledger.begin([Entry("x", "make it", Netns("kept"))])
+        ledger.keep()
+    code, _, err = run()
+    assert code == 0
+    assert err.splitlines()[0] == "note: lab other was interrupted and is not undone: ipvkit cleanup other"
+    assert err.count("cleanup") == 1
+
+
 @pytest.mark.parametrize(
     ("line", "answer", "exit_code", "says"),
     [
