@@ -28,6 +28,7 @@ def announce(
         str | None, Option("--for", metavar="TIME", help="The duration. Default: until stopped.")
     ] = None,
     netns: Netns = None,
+    force: Annotated[bool, Option("--force", help="Announce addresses of no endpoint, too.")] = False,
     json_: Annotated[bool, Option("--json", help="Print one JSON line per change.")] = False,
     unit: Annotated[bool, Option("--unit", help="Print a systemd unit for it, execute nothing.")] = False,
     dry_run: DryRun = False,
@@ -37,8 +38,8 @@ def announce(
     It prints a line per change: started, an address fails, it is announced again, stopped. It sets
     net.ipv4.ip_nonlocal_bind if needed, and restores it at the end.
 
-    Exit code: 0 --for is over, 3 the parent is missing or down, or not permitted, 4 a command failed,
-    130 stopped by ^C, TERM or HUP, and restored.
+    Exit code: 0 --for is over, 2 wrong usage, or an address of no endpoint, 3 the parent is missing or
+    down, or not permitted, 4 a command failed, 130 stopped by ^C, TERM, HUP or QUIT, and restored.
     """
     one_form(dry_run=dry_run, json_=json_)
     for given, name in ((json_, "--json"), (dry_run, "--dry-run"), (for_ is not None, "--for")):
@@ -47,7 +48,7 @@ def announce(
     announced = tuple(ipv4(text, "IPv6 uses neighbour discovery", address) for text in addresses)
     dev, every_s = interface_name(parent), duration(every)
     for_s = None if for_ is None else duration(for_)
-    announcement = Announcement(announced, dev, every_s, for_s, netns)
+    announcement = Announcement(announced, dev, every_s, for_s, netns, force)
     if unit:
         emit(unit_of(announcement, program.words()))
         if closed := program.closed_folder():

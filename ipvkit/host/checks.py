@@ -259,6 +259,11 @@ def _uppers(parent: Link, machine: Machine) -> dict[str, Link]:
     return {name: link for name, link in found.items() if link.kind in UPPER_KINDS}
 
 
+def endpoints_on(parent: Link, machine: Machine) -> dict[str, Link]:
+    """Return the ipvlan links on `parent` by their names, elsewhere with the namespace."""
+    return {name: link for name, link in _uppers(parent, machine).items() if link.kind in _IPVLAN}
+
+
 def _is_on(link: Link, lower: Link) -> bool:
     """Return whether a link of another namespace is on `lower`.
 

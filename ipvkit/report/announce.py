@@ -3,7 +3,17 @@
 from ipvkit.report.plain import chosen, commented, error
 from ipvkit.report.plain import json_line as line_of
 from ipvkit.strategies.announce import NONLOCAL_BIND
-from ipvkit.verbs.announce import Announcement, Began, Event, Failed, Reason, Recovered, Round, Stopped
+from ipvkit.verbs.announce import (
+    LOOK_ELSEWHERE,
+    Announcement,
+    Began,
+    Event,
+    Failed,
+    Reason,
+    Recovered,
+    Round,
+    Stopped,
+)
 
 _WHY: dict[Reason, str] = {"time": "time is up", "reader": "the output was closed", "error": "it failed"}
 
@@ -11,8 +21,10 @@ _WHY: dict[Reason, str] = {"time": "time is up", "reader": "the output was close
 def preview(announcement: Announcement) -> str:
     """Return every command with its purpose; the machine decides which of them are needed."""
     parent, every = announcement.parent, f"every {announcement.every_s:g} s"
-    before = {
-        f"check that {parent} is up, and which addresses the host has": announcement.look,
+    before = {f"check that {parent} is up, and which addresses the host has": announcement.look}
+    if not announcement.force:
+        before["check that the others are those of endpoints"] = LOOK_ELSEWHERE
+    before |= {
         f"unless the host has all of them, read {NONLOCAL_BIND}": announcement.read,
         "if that is 0, let arping send from an address that the host does not have": announcement.write(1),
     }

@@ -44,7 +44,8 @@ def unit(announcement: Announcement, program: Sequence[str]) -> str:
     """
     addresses = [str(address) for address in announcement.addresses]
     words = [*program, "announce", *addresses, "--parent", announcement.parent]
-    words += ["--every", f"{announcement.every_s:g}s"]
+    # It may not look into other namespaces, and the endpoints may come later.
+    words += ["--every", f"{announcement.every_s:g}s", "--force"]
     netns = announcement.netns
     place = "" if netns is None else f"NetworkNamespacePath=/run/netns/{netns_name(netns)}\n"
     return f"""\

@@ -16,6 +16,7 @@ from typing import Literal, cast
 
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
+from ipvkit.host.checks import Machine, Namespace, endpoints_on, some
 from ipvkit.host.interfaces import others
 from ipvkit.plan import resources
 from ipvkit.run import execution, journal
@@ -27,6 +28,9 @@ from ipvkit.verbs.single import placed
 
 _SET = "nonlocal-bind"
 
+LOOK_ELSEWHERE = ip.at_each(ip.addr_show(details=True))
+"""The command that shows the links and the addresses of each namespace that has a name."""
+
 Sysctl = Literal["untouched", "restored", "changed", "failed"]
 """The state of ip_nonlocal_bind: `changed` by another process meanwhile, or `failed` to be restored."""
 
@@ -36,13 +40,17 @@ Reason = Literal["time", "reader", "error", "SIGINT", "SIGTERM", "SIGHUP", "SIGQ
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What is announced: `addresses` out of `parent`, every `every_s` seconds, for `for_s` or without end."""
+    """What is announced: `addresses` out of `parent`, every `every_s` seconds, for `for_s` or without end.
+
+    With `force` they need not be those of endpoints.
+    """
 
     addresses: tuple[IPv4Address, ...]
     parent: str
     every_s: float = 3.0
     for_s: float | None = None
     netns: str | None = None
+    force: bool = False
     by: arping.Implementation = "iputils"
     bound_s: float = 10.0
     """An arping that takes longer, in seconds, is killed."""
@@ -66,7 +74,7 @@ class Announcement:
     @property
     def look(self) -> Command:
         """The command that shows the links and the addresses of the namespace."""
-        return placed(self.netns, ip.addr_show())
+        return placed(self.netns, ip.addr_show(details=True))
 
     @property
     def read(self) -> Command:
@@ -200,10 +208,32 @@ def _prepared(announcement: Announcement, agent: Agent) -> bool:
     if not parent.up:
         raise MissingRequirement(f"{dev} is down", str(placed(announcement.netns, ip.link_set(dev, up=True))))
     own = {address.ip for link in links for address in link.ipv4}
+    foreign = set(announcement.addresses) - own
+    if foreign and not announcement.force:
+        _require_endpoints(foreign, parent, links, agent)
     # Habets' arping does not bind to the address that it announces.
-    if announcement.by == "habets" or own.issuperset(announcement.addresses):
+    if announcement.by == "habets" or not foreign:
         return False
     return _value(announcement, agent) == 0
+
+
+def _require_endpoints(
+    wanted: set[IPv4Address], parent: ip.Link, links: tuple[ip.Link, ...], agent: Agent
+) -> None:
+    """Raise UsageError where no endpoint of `parent` has one of `wanted`: its owner would lose packets."""
+    shown = ip.by_netns(execution.ask(agent, {"each": LOOK_ELSEWHERE})["each"].stdout)
+    elsewhere = {}
+    for netns, text in shown.items():
+        # That of a deleted namespace is empty.
+        with suppress(IpvkitError):
+            elsewhere[Namespace(netns)] = ip.parse_addresses(text)
+    endpoints = endpoints_on(parent, Machine(links, elsewhere))
+    held = {address.ip: name for name, link in endpoints.items() for address in link.ipv4}
+    if unknown := sorted(wanted - held.keys()):
+        there = some(f"{address} ({name})" for address, name in sorted(held.items()))
+        hint = f"choose from {there}" if there else "no namespace with a name has an endpoint of it"
+        what = f"no endpoint of {parent.ifname} has {some(map(str, unknown))}"
+        raise UsageError(what, f"{hint}; --force announces it anyway")
 
 
 def _value(announcement: Announcement, agent: Agent) -> int:

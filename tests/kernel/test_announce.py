@@ -65,7 +65,7 @@ def test_an_announced_endpoint_is_reached_for_longer_than_any_entry_lives() -> N
 def test_a_signal_ends_it_and_the_sysctl_is_as_it_was() -> None:
     lines = guest(
         "for name in INT TERM HUP; do\n"
-        "announce 192.168.104.211 192.168.104.212 --parent eth0 --every 200ms; bind\n"
+        "announce 192.168.104.211 192.168.104.212 --parent eth0 --force --every 200ms; bind\n"
         "kill -$name $pid; ended\n"
         "done\n"
     )
@@ -76,6 +76,21 @@ def test_a_signal_ends_it_and_the_sysctl_is_as_it_was() -> None:
         assert stopped(told, f"interrupted by SIG{name}")
         assert told[4] == "bind 0"
     assert len(lines) == 15
+
+
+def test_an_address_that_no_endpoint_has_is_refused_and_the_endpoints_are_named() -> None:
+    said = in_guest(
+        f"{simulated_lan()}{ENDPOINT}{IPVKIT} announce 192.168.104.212 --parent eth0; echo exits $?\n"
+        f"ip netns exec gateway {IPVKIT} announce 192.168.104.211 --parent eth0; echo exits $?\n"
+    )
+    assert said.output.splitlines() == [
+        "error: no endpoint of eth0 has 192.168.104.212",
+        "hint: choose from 192.168.104.211 (test1 in netns test1); --force announces it anyway",
+        "exits 2",
+        "error: no endpoint of eth0 has 192.168.104.211",
+        "hint: no namespace with a name has an endpoint of it; --force announces it anyway",
+        "exits 2",
+    ]
 
 
 def test_a_parent_that_goes_down_is_told_once_and_so_is_its_return() -> None:
@@ -111,10 +126,10 @@ def test_root_needs_no_more_than_the_unit_leaves_it() -> None:
     lines = guest(
         "as='setpriv --bounding-set -all,+net_raw --inh-caps -all --no-new-privs'\n"
         "ip netns exec neighbour ping -c 1 -W 10 192.168.104.211 >/dev/null\n"
-        "announce 192.168.104.211 --parent eth0 --for 500ms; ended\n"
+        "announce 192.168.104.211 --parent eth0 --force --for 500ms; ended\n"
         "ip -n neighbour neigh show 192.168.104.211 | grep -o STALE\n"
         "as='setpriv --bounding-set -all --inh-caps -all --no-new-privs'\n"
-        "announce 192.168.104.211 --parent eth0 --for 500ms; ended\n"
+        "announce 192.168.104.211 --parent eth0 --force --for 500ms; ended\n"
     )
     assert lines[0] == "exits 0"
     assert lines[2:5] == [
@@ -130,7 +145,7 @@ def test_root_needs_no_more_than_the_unit_leaves_it() -> None:
 def test_in_a_namespace_its_own_sysctl_is_set_and_its_own_link_sends() -> None:
     lines = guest(
         "ip netns exec gateway sysctl -qw net.ipv4.conf.eth0.arp_accept=1\n"
-        "announce 192.168.104.50 --parent eth0 --netns neighbour --every 200ms; bind\n"
+        "announce 192.168.104.50 --parent eth0 --netns neighbour --force --every 200ms; bind\n"
         "ip netns exec neighbour sysctl -n net.ipv4.ip_nonlocal_bind\n"
         "for _ in $(seq 2000); do ip -n gateway neigh show 192.168.104.50 | grep -q . && break; done\n"
         "ip -n gateway neigh show 192.168.104.50 | grep -o '[0-9a-f:]\\{17\\}'\n"

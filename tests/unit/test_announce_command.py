@@ -29,13 +29,15 @@ from recorder import Answer, Recorder
 call = test_cli.call
 
 ADDRESS = IPv4Address("192.168.104.211")
+LLADDR = "02:00:00:00:00:01"
 OTHER = IPv4Address("192.168.104.212")
 OF_ETH0 = ("announce", str(ADDRESS), "--parent", "eth0")
 ONCE = f"arping -c 1 -U -I eth0 {ADDRESS}"
 READ = "sysctl -n net.ipv4.ip_nonlocal_bind"
 SET = "sysctl -w net.ipv4.ip_nonlocal_bind=1"
 RESTORE = "sysctl -w net.ipv4.ip_nonlocal_bind=0"
-LOOK = "ip -json addr show"
+LOOK = "ip -json -details addr show"
+ELSEWHERE = f"ip -all netns exec {LOOK}"
 
 # --- times ----------------------------------------------------------------------------------------------
 
@@ -96,13 +98,15 @@ def test_a_mistake_is_one_clear_line(call: Callable[..., Called], words: str, sa
 def test_a_dry_run_shows_every_command(call: Callable[..., Called]) -> None:
     code, out, err = call(*OF_ETH0, str(OTHER), "--every", "500ms", "--dry-run")
     assert (code, err) == (0, "")
-    assert commands_in(out) == [LOOK, READ, SET, ONCE, f"arping -c 1 -U -I eth0 {OTHER}", RESTORE]
+    assert commands_in(out) == [LOOK, ELSEWHERE, READ, SET, ONCE, f"arping -c 1 -U -I eth0 {OTHER}", RESTORE]
+    forced = call(*OF_ETH0, str(OTHER), "--every", "500ms", "--dry-run", "--force")[1]
+    assert commands_in(forced) == [each for each in commands_in(out) if each != ELSEWHERE]
 
 
 def test_in_a_namespace_all_of_it_is_there(call: Callable[..., Called]) -> None:
     lines = commands_in(call(*OF_ETH0, "--netns", "lab", "--dry-run")[1])
     inside = [f"ip netns exec lab {each}" for each in (READ, SET, ONCE, RESTORE)]
-    assert lines == ["ip -n lab -json addr show", *inside]
+    assert lines == ["ip -n lab -json -details addr show", ELSEWHERE, *inside]
 
 
 # --- a machine of fakes ---------------------------------------------------------------------------------
@@ -131,8 +135,17 @@ esac"""
 def links(**changed: object) -> Answer:
     """Return what `ip` shows of a machine with eth0 and its address 192.168.104.110."""
     own = {"family": "inet", "local": "192.168.104.110", "prefixlen": 24}
-    eth0 = {"ifname": "eth0", "flags": ["BROADCAST", "UP"], "addr_info": [own], **changed}
-    return Answer(json.dumps([{"ifname": "lo", "flags": ["LOOPBACK", "UP"]}, eth0]))
+    eth0 = {"ifname": "eth0", "ifindex": 2, "address": LLADDR, "flags": ["BROADCAST", "UP"]}
+    shown = [{"ifname": "lo", "flags": ["LOOPBACK", "UP"]}, {**eth0, "addr_info": [own], **changed}]
+    return Answer(json.dumps(shown))
+
+
+def endpoint(name: str, has: IPv4Address, **changed: object) -> str:
+    """Return what `ip` shows of a namespace with an endpoint of eth0, after its name."""
+    own = {"family": "inet", "local": str(has), "prefixlen": 24}
+    info = {"info_kind": "ipvlan", "info_data": {"mode": "l3"}}
+    link = {"ifname": name, "link_index": 2, "address": LLADDR, "flags": ["NOARP", "UP"], "linkinfo": info}
+    return f"netns: {name}\n{json.dumps([link | {'addr_info': [own]} | changed])}\n"
 
 
 class Machine:
@@ -147,7 +160,8 @@ class Machine:
 
     def answer(self, answers: Mapping[str, Answer]) -> None:
         act = _ACT.replace("FOLDER", str(self.folder))
-        self.recorder.answer({LOOK: links(), **answers}, before_the_end=act)
+        elsewhere = Answer(endpoint("test1", ADDRESS) + endpoint("test2", OTHER))
+        self.recorder.answer({LOOK: links(), ELSEWHERE: elsewhere, **answers}, before_the_end=act)
 
     @property
     def nonlocal_bind(self) -> int:
@@ -278,7 +292,7 @@ def test_what_habets_complains_of_is_a_failure_though_it_exits_as_ever(machine: 
     said = Answer(stderr=text_of(capture / "arping-device-down.txt"), exit_code=1)
     line = f"arping -c 1 -U -i eth0 -S {ADDRESS} {ADDRESS}"
     machine.recorder.answer({LOOK: links(), "arping -V": HABETS, line: said})
-    with Piped(*OFTEN, "--for", "300ms") as keeper:
+    with Piped(*OFTEN, "--force", "--for", "300ms") as keeper:
         out = keeper.end()[1]
     assert out.splitlines()[1].startswith(f"{ADDRESS}: arping failed: libnet_init(LIBNET_LINK, down0)")
 
@@ -325,7 +339,7 @@ def test_who_may_not_set_it_is_told_before_anything_is_sent(
 ) -> None:
     said = Answer(stderr='sysctl: permission denied on key "net.ipv4.ip_nonlocal_bind"\n', exit_code=1)
     machine.recorder.answer({LOOK: links(), SET: said})
-    code, out, err = call(*OFTEN)
+    code, out, err = call(*OFTEN, "--force")
     assert (code, out) == (3, "")
     assert err.splitlines()[-1] == "hint: use sudo"
     assert machine.executed("arping -c") == []
@@ -376,8 +390,49 @@ def test_a_parent_that_cannot_send_is_refused_before_anything_is_changed(
     assert machine.executed("sysctl") == []
 
 
+NO_ENDPOINT = {
+    "another address": (endpoint("test2", OTHER), f"choose from {OTHER} (test2 in netns test2)"),
+    "none at all": ("", "no namespace with a name has an endpoint of it"),
+    "on another link": (endpoint("test1", ADDRESS, link_index=3), "no namespace with a name"),
+    "on another machine's NIC": (endpoint("test1", ADDRESS, address="02:00:00:00:00:09"), "no namespace"),
+    "not an endpoint": (endpoint("test1", ADDRESS, linkinfo={"info_kind": "veth"}), "no namespace"),
+    "a namespace that was deleted": (f"netns: old\n{endpoint('test2', OTHER)}", f"choose from {OTHER}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("elsewhere", "hint"), NO_ENDPOINT.values(), ids=NO_ENDPOINT)
+def test_an_address_that_no_endpoint_has_is_refused_before_anything_is_changed(
+    call: Callable[..., Called], machine: Machine, elsewhere: str, hint: str
+) -> None:
+    machine.answer({ELSEWHERE: Answer(elsewhere)})
+    code, out, err = call(*OF_ETH0)
+    assert (code, out) == (2, "")
+    assert_one_line(err, f"no endpoint of eth0 has {ADDRESS}", hint)
+    assert err.endswith("; --force announces it anyway\n")
+    assert machine.executed("sysctl") + machine.executed("arping -c") == []
+
+
+def test_an_endpoint_in_this_namespace_is_one_too(machine: Machine) -> None:
+    here = json.loads(endpoint("test1", ADDRESS).partition("\n")[2])
+    del here[0]["link_index"]
+    shown = [*json.loads(links().stdout), {**here[0], "link": "eth0"}]
+    machine.answer({LOOK: Answer(json.dumps(shown)), ELSEWHERE: Answer()})
+    with Piped(*OF_ETH0, "--for", "200ms") as keeper:
+        code, _, err = keeper.end()
+    assert (code, err) == (0, "")
+
+
+def test_with_force_an_address_of_no_endpoint_is_announced(machine: Machine) -> None:
+    machine.answer({ELSEWHERE: Answer()})
+    with Piped(*OF_ETH0, "--force", "--for", "200ms") as keeper:
+        code, _, err = keeper.end()
+    assert (code, err) == (0, "")
+    assert ONCE in machine.executed("arping -c")
+    assert ELSEWHERE not in machine.executed()
+
+
 def test_in_a_namespace_the_hint_is_a_command_there(call: Callable[..., Called], machine: Machine) -> None:
-    machine.answer({"ip -n lab -json addr show": links(flags=["BROADCAST"])})
+    machine.answer({"ip -n lab -json -details addr show": links(flags=["BROADCAST"])})
     code, _, err = call(*OF_ETH0, "--netns", "lab")
     assert code == 3
     assert_one_line(err, "eth0 is down", "ip -n lab link set eth0 up")
@@ -447,7 +502,7 @@ def test_all_addresses_are_announced_side_by_side(machine: Machine) -> None:
         return isinstance(event, Round) and bool(seen) and not machine.left()
 
     told = Told(enough)
-    announcement = Announcement(addresses, "eth0", 0.2, for_s=BOUND_S)
+    announcement = Announcement(addresses, "eth0", 0.2, for_s=BOUND_S, force=True)
     stopped = keep(announcement, Local(), told)
     assert stopped.reason == "reader"
     assert sorted(set(machine.executed("arping -c"))) == sorted(
@@ -494,7 +549,7 @@ def test_it_can_go_on_for_long() -> None:
         return len(counts) == 12
 
     addresses = tuple(ADDRESS + number for number in range(3))
-    keep(Announcement(addresses, "eth0", 0.2), Local(), Told(enough))
+    keep(Announcement(addresses, "eth0", 0.2, force=True), Local(), Told(enough))
     early, late = (max(part) for part in (counts[2:6], counts[-4:]))
     assert late[0] <= early[0] + 3
     assert late[1] <= early[1] + 3
@@ -559,7 +614,8 @@ def test_the_unit_starts_this_ipvkit_with_what_was_given(call: Callable[..., Cal
     code, out, _ = call(*OF_ETH0, "--every", "500ms", "--netns", "lab", "--unit")
     assert code == 0
     [start] = re.findall(r"^ExecStart=(/.*)$", out, re.MULTILINE)
-    assert start.endswith(f" -m ipvkit announce {ADDRESS} --parent eth0 --every 0.5s")
+    # Without a capability it cannot look into namespaces.
+    assert start.endswith(f" -m ipvkit announce {ADDRESS} --parent eth0 --every 0.5s --force")
     assert Path(start.split()[0]).is_absolute()
     # systemd enters the namespace, which would need CAP_SYS_ADMIN.
     assert "NetworkNamespacePath=/run/netns/lab\n" in out
