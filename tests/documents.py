@@ -34,7 +34,7 @@ NOT_RUN = {
 }
 """Command lines that the documents show and that no test runs, with the reason."""
 
-OF_THE_MACHINE = ("ipvkit doctor", "ipvkit doctor --json")
+OF_THE_MACHINE = ("ipvkit doctor", "ipvkit doctor --json", "ipvkit kernels")
 """Command lines whose output depends on the machine: their exit code is compared, and nothing else."""
 
 _FENCE = re.compile(r"(?P<fence>```+|~~~+)(?P<language>\S*) *(?P<name>.*)")
@@ -55,10 +55,14 @@ class Shown:
 
     @property
     def runs_in(self) -> str:
-        """Where it is run: nowhere, in a guest (root or ipvlan), in a session, with a kernel, or fast."""
+        """Where it is run: nowhere, on a fetched kernel, in a guest (root or ipvlan), in a session, with a
+        kernel, or fast.
+        """
         line = self.command
         if line in NOT_RUN:
             return "nowhere"
+        if re.search(r" --kernel |kernels fetch \d|IPVKIT_KERNEL=", line) and self.exit_code in (0, 1):
+            return "fetched"
         if self.typed or re.fullmatch(r"ipvkit shell( --target \w+)?", line):
             return "session"
         if line.startswith(("sudo ", "bash lab.sh")):

@@ -32,6 +32,7 @@ SUMMARIES = {
     "announce": "Send gratuitous ARP periodically for l3 endpoints.",
     "measure-arp": "Measure how long a neighbour keeps an announced address.",
     "parse": "Convert output of ping, arping or ip to a table or JSON.",
+    "kernels": "List the kernels of target uml, and fetch others.",
     "doctor": "Check which targets work here, and how to fix the others.",
 }
 """What each command does, for the overview and for its own help."""

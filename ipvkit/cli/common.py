@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial, wraps
 from ipaddress import IPv4Address
 from math import isnan
@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, Option("--json", help="Print one JSON document.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Print the commands, execute nothing.")]
+
+
+def _releases(incomplete: str) -> list[str]:
+    from ipvkit.targets.kernels import kernels
+
+    return [kernel.release for kernel in kernels() if kernel.release.startswith(incomplete)]
+
+
+KERNEL_HELP = "The kernel of target uml. Default: $IPVKIT_KERNEL, or the installed one."
 Target = Annotated[TargetKind, Option(help="Where to run it.")]
+Kernel = Annotated[str | None, Option(metavar="VERSION|PATH", help=KERNEL_HELP, autocompletion=_releases)]
 Netns = Annotated[
     str | None, Option("-n", "--netns", metavar="NETNS", help="The network namespace to act in.")
 ]
@@ -82,18 +92,33 @@ def one_form(*, dry_run: bool, json_: bool) -> None:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
 
 
-def refuse_local(kind: TargetKind) -> None:
-    """Raise UsageError for target local, which has no simulated LAN."""
-    if kind == "local":
-        raise UsageError("--target local has no simulated LAN", "omit --target, or give sandbox or uml")
+def refuse_kernel(kind: TargetKind, kernel: str | None) -> None:
+    """Raise UsageError where a `kernel` is given for a target that has one."""
+    if kernel is not None and kind in ("local", "sandbox"):
+        raise UsageError("--kernel needs --target uml", "give --target uml, or omit --kernel")
 
 
-def chosen(kind: TargetKind) -> "Sandbox | Uml":
-    """Return the target of that kind; for auto, print on stderr which it is, and why."""
-    # A preview needs no target.
-    from ipvkit.targets.choice import choose
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to run: a target, and its kernel."""
 
-    return choose(kind, partial(print, file=sys.stderr))
+    target: Target = "auto"
+    kernel: Kernel = None
+
+    def __post_init__(self) -> None:
+        refuse_kernel(self.target, self.kernel)
+
+    def refuse_local(self) -> None:
+        """Raise UsageError for target local, which has no simulated LAN."""
+        if self.target == "local":
+            raise UsageError("--target local has no simulated LAN", "omit --target, or give sandbox or uml")
+
+    def chosen(self) -> "Sandbox | Uml":
+        """Return the target; for auto, print on stderr which it is, and why."""
+        # A preview needs no target.
+        from ipvkit.targets.choice import choose
+
+        return choose(self.target, partial(print, file=sys.stderr), self.kernel)
 
 
 def ipv4(text: str, hint: str, read: Callable[[str], Address] = any_address) -> IPv4Address:

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import Json, Target, Timeout, chosen, refuse_local
+from ipvkit.cli.common import Json, Place, Timeout
 from ipvkit.cli.options import LabName
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import Check, Family, gallery
@@ -24,7 +24,8 @@ def explain(
     phase: Annotated[str | None, Option(metavar="NAME", help="Only this phase.")] = None,
     family: Annotated[Family | None, Option(help="Default: the first that both have.")] = None,
     run: Annotated[bool, Option("--run", help="Test on a real kernel, before and after each fix.")] = False,
-    target: Target = "auto",
+    *,
+    place: Place,
     json_: Json = False,
     timeout: Timeout = 120,
 ) -> int:
@@ -46,8 +47,8 @@ def explain(
     from ipvkit.targets.choice import KERNELS_AT_ONCE
     from ipvkit.verbs.run_lab import judged
 
-    refuse_local(target)
-    where = chosen(target)
+    place.refuse_local()
+    where = place.chosen()
     plans = {(each.phase.name, fix): plan for each in explanations for fix, plan in each.plans.items()}
     with Progress(*plans.values(), verbose=False) as progress:
         results = judged([*plans.values()], where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout)

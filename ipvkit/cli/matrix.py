@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import Json, OutputFile, Target, Timeout, chosen, refuse_local
+from ipvkit.cli.common import Json, OutputFile, Place, Timeout
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Family
@@ -27,7 +27,8 @@ def matrix(
     strategy: Annotated[
         str | None, Option(metavar="NAME", help=f"Only one of {', '.join(matrix_.STRATEGIES)}.")
     ] = None,
-    target: Target = "auto",
+    *,
+    place: Place,
     predict: Annotated[bool, Option("--predict", help="Print the predictions, run nothing.")] = False,
     kernels: Annotated[
         int | None,
@@ -43,7 +44,7 @@ def matrix(
     Exit code: 0 all cells as predicted, 1 a cell differs, 2 wrong usage, 3 this machine cannot,
     4 a command failed, 130 interrupted.
     """
-    refuse_local(target)
+    place.refuse_local()
     if markdown and json_:
         raise UsageError("--markdown does not go with --json", "give one of the two")
     refuse_unwritable(output)
@@ -51,7 +52,7 @@ def matrix(
     if predict:
         found = matrix_.predicted(plans)
     else:
-        where = chosen(target)
+        where = place.chosen()
         started = time.monotonic()
         with Progress(*plans, verbose=False) as progress:
             results = judged(plans, where, progress, at_once=len(plans), timeout_s=timeout)

@@ -5,7 +5,7 @@ from typing import Annotated
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, Target, chosen, one_form, refuse_local
+from ipvkit.cli.common import DryRun, Json, Place, one_form
 from ipvkit.core.values import duration
 from ipvkit.export.preview import preview
 from ipvkit.report.measure_arp import render_json, render_table
@@ -20,7 +20,8 @@ from ipvkit.verbs.single import on_lan, require_iputils, version
 def measure_arp(
     fast: Annotated[bool, Option("--fast", help="Shorten the neighbour's ARP timers.")] = False,
     idle: Annotated[str, Option(metavar="TIME", help="Wait before the first use of the entry.")] = "0s",
-    target: Target = "auto",
+    *,
+    place: Place,
     json_: Json = False,
     dry_run: DryRun = False,
 ) -> int:
@@ -30,7 +31,7 @@ def measure_arp(
 
     Exit code: 0 as predicted, 1 not as predicted.
     """
-    refuse_local(target)
+    place.refuse_local()
     one_form(dry_run=dry_run, json_=json_)
     measurement = Measurement(fast, duration(idle))
     if dry_run:
@@ -39,7 +40,7 @@ def measure_arp(
     require("arping", "ping")
     require_iputils("timestamps")
     plan = on_lan(measurement.commands(arping.implementation(version(arping.VERSION))))
-    where = chosen(target)
+    where = place.chosen()
     with Progress(plan, verbose=False) as progress:
         run = engine.run(plan, where, progress, timeout_s=measurement.bound_s)
     if run.failure is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, OutputFile, Target, Timeout, chosen, one_form
+from ipvkit.cli.common import DryRun, Json, OutputFile, Place, Timeout, one_form, refuse_kernel
 from ipvkit.cli.options import LabOptions
 from ipvkit.core.errors import UsageError
 from ipvkit.export.preview import preview
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def run_lab(
     options: LabOptions,
     *,
-    target: Target = "auto",
+    place: Place,
     dry_run: DryRun = False,
     json_: Json = False,
     keep: Annotated[bool, Option("--keep", help="Keep what was built (target local).")] = False,
@@ -36,12 +36,15 @@ def run_lab(
     Exit code: 0 all as predicted, 1 a check differs, 2 wrong usage, 3 this machine cannot, 4 a command
     failed and the run was undone, 130 interrupted and undone.
     """
+    target = place.target
     network, described = options.network(), options.described()
     local = target == "local" or (target == "auto" and bool(network.parent))
     if local and not network.parent:
         raise UsageError("--target local needs a network interface", "give --parent eth0")
     if network.parent and not local:
         raise UsageError(f"--parent does not go with --target {target}", "omit --target, or give local")
+    if local:
+        refuse_kernel("local", place.kernel)
     if keep and not local:
         raise UsageError("--keep needs --target local", "a sandbox or a uml kernel ends with ipvkit")
     one_form(dry_run=dry_run, json_=json_)
@@ -61,7 +64,7 @@ def run_lab(
         require_interface(network.parent)
         run = whole.on_machine(described, network, prober, progress, note, keep=keep, timeout_s=timeout)
     else:
-        run = whole.on_simulated_lan(described, chosen(target), prober, progress, timeout_s=timeout)
+        run = whole.on_simulated_lan(described, place.chosen(), prober, progress, timeout_s=timeout)
     return _print(run, as_json=json_, output=output)
 
 

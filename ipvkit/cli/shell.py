@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from ipvkit.cli.common import Target, Timeout, chosen, refuse_local
+from ipvkit.cli.common import Place, Timeout
 from ipvkit.core.errors import UsageError
 from ipvkit.verbs import shell as lan_shell
 from ipvkit.verbs.single import on_lan
@@ -18,7 +18,8 @@ def shell(
     file: Annotated[
         str | None, Argument(metavar="FILE", help="A bash script to run there; - is stdin.")
     ] = None,
-    target: Target = "auto",
+    *,
+    place: Place,
     timeout: Timeout = 600,
 ) -> int:
     """The LAN is that of the walkthrough: eth0 on the host, a gateway and a neighbour. You are root there.
@@ -28,16 +29,16 @@ def shell(
 
     Exit code: that of the commands, 3 this machine cannot, 4 timeout, 130 interrupted.
     """
-    refuse_local(target)
+    place.refuse_local()
     plan = on_lan({})
     if sys.stdin is None or sys.stdout is None:
         raise UsageError("stdin or stdout is closed", "give it /dev/null")
     if file is None and sys.stdin.isatty():
         if not sys.stdout.isatty():
             raise UsageError("an interactive shell needs a terminal as stdout", "give a FILE, or - for stdin")
-        return lan_shell.interact(plan, chosen(target))
+        return lan_shell.interact(plan, place.chosen())
     script = _read("-" if file is None else file)
-    where = chosen(target)
+    where = place.chosen()
     try:
         return lan_shell.run(plan, where, script, _write, timeout)
     except BrokenPipeError:

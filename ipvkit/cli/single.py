@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, Netns, chosen, one_form
+from ipvkit.cli.common import DryRun, Json, Kernel, Netns, Place, one_form, refuse_kernel
 from ipvkit.core.command import Command, Completed, T
 from ipvkit.core.errors import CommandFailed
 from ipvkit.core.values import TargetKind
@@ -27,11 +27,13 @@ class Action:
     """On which target a command is executed, and how its result is shown."""
 
     target: Target = "local"
+    kernel: Kernel = None
     dry_run: DryRun = False
     json_: Json = False
     netns: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        refuse_kernel(self.target, self.kernel)
         one_form(dry_run=self.dry_run, json_=self.json_)
 
 
@@ -54,7 +56,7 @@ def perform(
         return None
     plan = on_lan(typed)
     if not where.dry_run:
-        return execute_on_lan(plan, chosen(where.target), timeout_s)
+        return execute_on_lan(plan, Place(where.target, where.kernel).chosen(), timeout_s)
     from ipvkit.export.preview import preview
 
     emit(preview(plan))

@@ -9,6 +9,7 @@ from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, IpvkitError
 from ipvkit.run.execution import look
 from ipvkit.targets.agent import Agent, Target
+from ipvkit.targets.kernels import Kernel, kernels
 from ipvkit.targets.local import Local
 from ipvkit.targets.process import output_of
 from ipvkit.targets.programs import PACKAGES, find_program
@@ -45,10 +46,11 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of every target and every tool."""
+    """The state of every target and every tool, and the kernels of target uml."""
 
     targets: tuple[TargetHealth, ...]
     tools: tuple[Tool, ...]
+    kernels: tuple[Kernel, ...] = ()
 
     @property
     def works(self) -> bool:
@@ -67,7 +69,8 @@ class Health:
 def examine() -> Health:
     """Return what works here; it starts a sandbox and a uml kernel, and ends them."""
     targets = (_health_of(Local()), _health_of(Sandbox()), _health_of(Uml()))
-    return Health(targets, tuple(_tool(name, option) for name, option in TOOLS.items()))
+    tools = tuple(_tool(name, option) for name, option in TOOLS.items())
+    return Health(targets, tools, tuple(kernels()))
 
 
 def _health_of(target: Local | Sandbox | Uml) -> TargetHealth:

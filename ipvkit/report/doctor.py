@@ -2,6 +2,7 @@
 
 from ipvkit.host.checks import Findings
 from ipvkit.host.doctor import Health
+from ipvkit.report import kernels
 from ipvkit.report.plain import chosen, document, grid, plain
 
 
@@ -11,6 +12,8 @@ def render_table(health: Health, found: Findings | None = None) -> str:
     tools = [[t.name, t.version or "not installed", t.path, t.package] for t in health.tools]
     parts = [grid(targets, ("target", "works", "kernel", "why not", "what to do")), ""]
     parts += [grid(tools, ("tool", "version", "path", "Debian package")), ""]
+    if health.kernels:
+        parts += [kernels.table(health.kernels), ""]
     if health.fix:
         parts += [f"to install what is missing: {health.fix}"]
     parts += ["labs run here" if health.works else "labs do not run here"]
@@ -31,6 +34,7 @@ def render_json(health: Health, found: Findings | None = None) -> str:
         works=health.works,
         targets=plain(health.targets),
         tools=plain(health.tools),
+        kernels=[kernels.fields(kernel) for kernel in health.kernels],
         mend=health.fix or None,
         parent=None if found is None else {"dev": found.parent, "findings": findings},
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.core.values import TargetKind
+from ipvkit.targets import kernels
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
@@ -12,15 +13,20 @@ KERNELS_AT_ONCE = 3 * len(os.sched_getaffinity(0))
 """How many targets run concurrently: while one waits for a reply another has the CPU."""
 
 
-def choose(kind: TargetKind, note: Callable[[str], None]) -> Sandbox | Uml:
+def choose(kind: TargetKind, note: Callable[[str], None], kernel: str | None = None) -> Sandbox | Uml:
     """Return the target of that kind; for `auto`, `note` a line with its name and the reason.
 
-    Raise MissingRequirement where it does not work on this machine.
+    Where the user wants a certain kernel, `auto` is uml. Raise MissingRequirement where the target does not
+    work on this machine.
     """
-    if kind in ("sandbox", "uml"):
-        chosen = Sandbox() if kind == "sandbox" else Uml()
-        chosen.check()
-        return chosen
+    if kind == "uml" or (kind == "auto" and kernels.wanted(kernel)):
+        uml = Uml(kernels.find(kernel))
+        uml.check()
+        return uml
+    if kind == "sandbox":
+        sandbox = Sandbox()
+        sandbox.check()
+        return sandbox
     reasons = []
     for target in (Sandbox(), Uml()):
         try:

@@ -9,7 +9,7 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -150,15 +150,24 @@ def signed(code: int) -> int:
     return 128 - code if 128 < code <= 128 + signal.SIGRTMAX else code
 
 
-def output_of(argv: Sequence[str], bound_s: float) -> Completed:
-    """Return the result of a short process; one that does not end within `bound_s` seconds is killed.
+def output_of(
+    argv: Sequence[str], bound_s: float, *, folder: str = ".", heard: Callable[[str], None] | None = None
+) -> Completed:
+    """Return the result of a process; one that does not end within `bound_s` seconds is killed.
 
+    It runs in `folder`, by default that of this process; each line of its stdout is passed to `heard`.
     Raise MissingRequirement where the program is not installed, CommandFailed where it does not start or end.
     """
-    env = environment()
+    options: dict[str, Any] = {} if heard is None else {"_out": heard, "_tee": True}
     try:
         done: sh.RunningCommand | sh.ErrorReturnCode = _started(
-            argv, _in=b"", _timeout=bound_s, _tty_out=False, _env=env, _ok_code=range(256), _return_cmd=True
+            argv,
+            **{"_in": b"", "_tty_out": False, "_ok_code": range(256), "_return_cmd": True},
+            _timeout=bound_s,
+            _env=environment(),
+            _cwd=folder,
+            _preexec_fn=partial(_end_with, os.getpid(), signal.SIGKILL),
+            **options,
         )
     except sh.TimeoutException:
         raise CommandFailed(f"{argv[0]} did not end within {bound_s:g} s") from None

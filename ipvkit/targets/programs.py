@@ -29,6 +29,8 @@ PACKAGES = {
     "nsenter": "util-linux",
     "taskset": "util-linux",
     "mount": "mount",
+    "apt-get": "apt",
+    "dpkg-deb": "dpkg",
     "bash": "bash",
 }
 """The Debian package of each program."""
@@ -74,6 +76,11 @@ def roots_folders(folders: Sequence[str]) -> tuple[str, ...]:
         if Path(folder).is_absolute() and above and closed and os.pathsep not in str(real):
             found[str(real)] = None
     return tuple(found)
+
+
+def may_run(program: Path) -> bool:
+    """Return whether this user runs `program` by its path: root only where no other user can change it."""
+    return 0 not in os.getresuid() or bool(roots_folders((str(program.parent),)))
 
 
 def _others_write(state: os.stat_result) -> bool:

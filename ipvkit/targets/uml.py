@@ -5,23 +5,23 @@ on memory files, and two serial lines carry requests in and reports out: nothing
 """
 
 import os
+import re
 import shlex
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import MissingRequirement
+from ipvkit.targets import kernels
 from ipvkit.targets.agent import MAILBOX_BYTES, Target
+from ipvkit.targets.kernels import Kernel
 from ipvkit.targets.process import Process, in_foreground, memory_file
 from ipvkit.targets.programs import environment, find_program, require
 
 if TYPE_CHECKING:
     from ipvkit.plan.steps import Plan
-
-KERNELS = ("linux.uml", "linux")
-MODULES = Path("/usr/lib/uml/modules")
 
 _MEMORY_MIB = 96
 """What a guest and the commands that run concurrently in it use at most."""
@@ -98,16 +98,23 @@ def guest_of(plan: "Plan | None") -> Guest:
 
 
 class Uml(Target):
-    """Runs bash as root of a separate kernel."""
+    """Runs bash as root of a separate kernel, by default the one that `kernels.find` returns."""
 
     kind = "uml"
     ephemeral = True
     cpus = 1
 
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        self._kernel = kernel
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """Its kernel; raise MissingRequirement where none is installed."""
+        return self._kernel or kernels.find()
+
     def check(self) -> None:
         """Raise MissingRequirement where the kernel or what it needs is not installed."""
-        if not any(find_program(name) for name in KERNELS) or not MODULES.is_dir():
-            raise MissingRequirement("User-Mode Linux is not installed", "apt install user-mode-linux")
+        self.kernel  # noqa: B018
         require("taskset", "bash", "mount", "modprobe", "ip")
         _memory_folder(_MEMORY_MIB)
 
@@ -121,9 +128,10 @@ class Uml(Target):
             os.truncate(mailbox, MAILBOX_BYTES)
             devices.append(f"ubd1r=/proc/self/fd/{mailbox}")
         variables = {"TMPDIR": _memory_folder(guest.memory_mib)}
-        with _block_device(guest, f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}") as file:
+        payload = f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}"
+        with _block_device(self.kernel, guest, payload) as file:
             passed = [file] if mailbox is None else [file, mailbox]
-            return _Kernel(_kernel(guest, file, *devices), passed=passed, variables=variables)
+            return _Process(_argv(self.kernel, guest, file, *devices), passed=passed, variables=variables)
 
     def interact(self, script: str) -> int:
         """Run bash with `script` on a kernel with this process's terminal as its console, until it ends."""
@@ -132,12 +140,12 @@ class Uml(Target):
         console = f"stty rows {size.lines} cols {size.columns} </dev/tty1"
         wrapped = f"exec setsid --ctty --wait bash -c {shlex.quote(f'{console}; {script}')}"
         variables = {"TMPDIR": _memory_folder(guest.memory_mib)}
-        with _block_device(guest, f"({wrapped}) </dev/tty1 >/dev/tty1 2>&1\n") as file:
-            argv = _kernel(guest, file, "con0=null,null", "con1=fd:0,fd:1")
+        with _block_device(self.kernel, guest, f"({wrapped}) </dev/tty1 >/dev/tty1 2>&1\n") as file:
+            argv = _argv(self.kernel, guest, file, "con0=null,null", "con1=fd:0,fd:1")
             return in_foreground(argv, file, variables)
 
 
-class _Kernel(Process):
+class _Process(Process):
     """A running kernel; its serial line puts a carriage return before each line feed, which is removed."""
 
     _held = b""
@@ -152,17 +160,19 @@ class _Kernel(Process):
         return b""
 
 
-def _block_device(guest: Guest, payload: str) -> AbstractContextManager[int]:
+def _block_device(kernel: Kernel, guest: Guest, payload: str) -> AbstractContextManager[int]:
     """Hold a memory file that the guest's first process, bash, reads as a block device."""
     prologue = _PROLOGUE.replace("SEARCHED", shlex.quote(environment()["PATH"]))
-    prologue = prologue.replace("MODULES", str(MODULES))
-    modules = f"modprobe --all --dirname /run/modules {' '.join(guest.modules)} || exit 3\n"
-    content = f"{prologue}{modules}{_ON_DEMAND if guest.on_demand else ''}{payload}".encode()
+    # As fstab(5) writes what is not plain.
+    modules = re.sub(rb"[^\w/.+-]", lambda byte: b"\\%03o" % byte[0][0], os.fsencode(kernel.modules)).decode()
+    prologue = prologue.replace("MODULES", modules)
+    load = f"modprobe --all --dirname /run/modules {' '.join(guest.modules)} || exit 3\n"
+    content = f"{prologue}{load}{_ON_DEMAND if guest.on_demand else ''}{payload}".encode()
     return memory_file(content.ljust(-(-len(content) // 512) * 512, b"\n"))
 
 
-def _kernel(guest: Guest, file: int, *consoles: str) -> list[str]:
-    """Return the argv of a kernel that runs what is in `file`, on one CPU with its helper processes.
+def _argv(kernel: Kernel, guest: Guest, file: int, *consoles: str) -> list[str]:
+    """Return the argv of `kernel`, which runs what is in `file`, on one CPU with its helper processes.
 
     They take turns and never run at once; on two CPUs each turn costs a wake-up, and a command in the
     guest takes more than twice as long. Concurrent kernels are spread over the CPUs.
@@ -170,7 +180,7 @@ def _kernel(guest: Guest, file: int, *consoles: str) -> list[str]:
     cpus = sorted(os.sched_getaffinity(0))
     return [
         *(str(find_program("taskset")), "--cpu-list", str(cpus[next(_STARTED) % len(cpus)])),
-        next(path for name in KERNELS if (path := find_program(name))),
+        kernel.program,
         f"mem={guest.memory_mib}M",
         *("rootfstype=hostfs", "rootflags=/", "ro"),
         *("con=null", *consoles),

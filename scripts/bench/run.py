@@ -16,7 +16,7 @@ from comparison.figures import Series, Target, cost_table, plot, ratio, replaced
 from comparison.measures import NATIVE, UML
 from comparison.peers import Peers
 from ipvkit import __version__
-from ipvkit.targets.uml import MODULES
+from ipvkit.targets.kernels import MODULES
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 

@@ -30,15 +30,15 @@ def gallery_labs() -> list[Lab]:
     return [load(gallery.text(name), name) for name in gallery.names() if name != gallery.WALKTHROUGH]
 
 
-def results_of(labs: Iterable[Lab]) -> list[Result]:
+def results_of(labs: Iterable[Lab], target: Uml | None = None) -> list[Result]:
     """Return what became of `labs`, each run in a kernel of its own."""
-    return results([make_plan(lab) for lab in labs])
+    return results([make_plan(lab) for lab in labs], target=target)
 
 
-def results(plans: list[Plan], prober: Prober = "ping") -> list[Result]:
+def results(plans: list[Plan], prober: Prober = "ping", target: Uml | None = None) -> list[Result]:
     """Return what became of `plans`, each run in a kernel of its own."""
     runs = engine.run_concurrently(
-        plans, Uml(), lambda _event: None, at_once=KERNELS_AT_ONCE, timeout_s=600, prober=prober
+        plans, target or Uml(), lambda _event: None, at_once=KERNELS_AT_ONCE, timeout_s=600, prober=prober
     )
     return [judge(run) for run in runs]
 
@@ -59,12 +59,16 @@ def turned_round(lab: Lab) -> tuple[Lab, Check | Attempt]:
     return replace(lab, phases=(replace(phase, acts=(*phase.acts[:at], act)),)), wrong
 
 
+def assert_as_predicted(result: Result) -> None:
+    name = result.run.plan.lab.name
+    assert result.failure is None, f"{name}: {result.failure}"
+    assert [check for check in result.checks if not check.passed] == [], name
+    assert (result.verdict, result.exit_code, result.run.residue) == ("pass", 0, ()), name
+
+
 def test_each_lab_comes_out_as_predicted() -> None:
     for result in results_of(gallery_labs()):
-        name = result.run.plan.lab.name
-        assert result.failure is None, f"{name}: {result.failure}"
-        assert [check for check in result.checks if not check.passed] == [], name
-        assert (result.verdict, result.exit_code, result.run.residue) == ("pass", 0, ()), name
+        assert_as_predicted(result)
 
 
 def test_a_lab_of_three_parents_that_was_written_from_the_reference_alone() -> None:

@@ -15,7 +15,8 @@ from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.run import engine
 from ipvkit.run.verdicts import judge
-from ipvkit.targets.uml import KERNELS, Uml
+from ipvkit.targets.kernels import PROGRAMS
+from ipvkit.targets.uml import Uml
 from program import Program
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -208,9 +209,9 @@ def test_the_doctor_has_started_a_uml_kernel(program: Program) -> None:
 @pytest.mark.parametrize(
     ("command", "hidden", "mend"),
     [
-        (["run-lab", "--target", "uml"], KERNELS, "apt install user-mode-linux"),
-        (["run-lab"], KERNELS, "apt install user-mode-linux"),
-        (["doctor"], KERNELS, "apt install user-mode-linux"),
+        (["run-lab", "--target", "uml"], PROGRAMS, "apt install user-mode-linux"),
+        (["run-lab"], PROGRAMS, "apt install user-mode-linux"),
+        (["doctor"], PROGRAMS, "apt install user-mode-linux"),
         (["run-lab"], ("arping",), "apt install iputils-arping"),
         (["run-lab", "--prober", "fping"], ("fping",), "apt install fping"),
         (["doctor"], ("ping",), "apt install iputils-ping"),

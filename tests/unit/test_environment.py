@@ -11,6 +11,7 @@ import pytest
 from ipvkit.core.command import Command
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.targets import ipvlan
+from ipvkit.targets.kernels import MODULES, Kernel
 from ipvkit.targets.programs import PASSED_ON, SEARCH_PATH, environment, find_program, require, roots_folders
 from ipvkit.targets.uml import _block_device, guest_of
 from ipvkit.verbs.single import execute
@@ -186,7 +187,8 @@ def test_what_is_found_is_what_a_command_of_that_name_starts(program: str) -> No
 def test_a_uml_guest_has_the_same_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = given_away(tmp_path / "folder")
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    with _block_device(guest_of(None), "") as file:
+    kernel = Kernel("6.12.113", "/usr/bin/linux.uml", MODULES, "installed")
+    with _block_device(kernel, guest_of(None), "") as file:
         first = Path(f"/proc/self/fd/{file}").read_text().splitlines(keepends=True)[0]
     assert first == f"export PATH={environment()['PATH']} HOME=/run TMPDIR=/run\n"
     assert str(folder) not in first

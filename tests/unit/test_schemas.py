@@ -52,6 +52,7 @@ from ipvkit.report.arping import ARPING
 from ipvkit.report.doctor import render_json
 from ipvkit.report.explanation import render_json as render_explanations
 from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn
+from ipvkit.report.kernels import render_json as render_kernels
 from ipvkit.report.matrix import render_json as render_matrix
 from ipvkit.report.measure_arp import render_json as render_measured
 from ipvkit.report.ping import PING
@@ -62,6 +63,7 @@ from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
 from ipvkit.run.rollback import Finished
 from ipvkit.run.verdicts import judge
+from ipvkit.targets.kernels import Kernel
 from ipvkit.tools import arping, ip, ping
 from ipvkit.verbs import announce, matrix, measure_arp
 from ipvkit.verbs.explain import explain
@@ -87,7 +89,16 @@ PARSERS: dict[Kind, Callable[[str], Any]] = {
 }
 NAMES = (
     *("run-v1", *(f"{kind}-v1" for kind in OUTPUTS), "event-v1", "command-v1"),
-    *("matrix-v1", "explain-v1", "announce-v1", "measure-arp-v1", "status-v1", "doctor-v1", "error-v1"),
+    *(
+        "matrix-v1",
+        "explain-v1",
+        "announce-v1",
+        "measure-arp-v1",
+        "status-v1",
+        "kernels-v1",
+        "doctor-v1",
+        "error-v1",
+    ),
 )
 WALKTHROUGH = load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
 CONFLICT = load(gallery.text("macvlan-conflict"), "macvlan-conflict.yaml")
@@ -217,9 +228,14 @@ ERRORS = [
 TOOL = Tool("ip", "/usr/sbin/ip", "ip utility, iproute2-6.15.0, libbpf 1.5.0", "iproute2")
 ABSENT = Tool("arping", None, None, "iputils-arping")
 UML = TargetHealth("uml", True, "6.12.113")
+INSTALLED = Kernel("6.12.113", "/usr/bin/linux.uml", Path("/usr/lib/uml/modules"), "installed")
+FETCHED = Kernel("6.1.176", "/k/6.1.176/usr/bin/linux.uml", Path("/k/6.1.176/usr/lib/uml/modules"), "fetched")
+KERNELS = [
+    json.loads(text) for text in (render_kernels([INSTALLED, FETCHED], INSTALLED), render_kernels([], None))
+]
 LOCAL = TargetHealth("local", False, "6.12.113", "this kernel has no ipvlan", "modprobe ipvlan")
 HEALTHS = [
-    Health((LOCAL, UML), (TOOL,)),
+    Health((LOCAL, UML), (TOOL,), (INSTALLED, FETCHED)),
     Health((LOCAL, TargetHealth("sandbox", False, None, "no user namespaces")), (TOOL, ABSENT)),
 ]
 INSPECTIONS = [
@@ -612,6 +628,7 @@ DOCUMENTS = [
     *(("announce-v1", json.loads(json_line(change))) for change in CHANGES),
     *(("measure-arp-v1", measured(found)) for found in MEASURED),
     *(("status-v1", document) for document in STATUSES.values()),
+    *(("kernels-v1", document) for document in KERNELS),
     *(("doctor-v1", json.loads(render_json(health))) for health in HEALTHS),
 ]
 
@@ -867,6 +884,8 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("status-v1", {"runs": [{**A_RUN, "started": None}]}),
     ("status-v1", {"runs": [{**A_RUN, "started": "yesterday"}]}),
     ("status-v1", {"runs": [{**A_RUN, "lab": ""}]}),
+    ("kernels-v1", {"default": ""}),
+    ("kernels-v1", {"kernels": [{**first("kernels-v1", "kernels"), "origin": "built"}]}),
     ("command-v1", {"argv": []}),
     ("command-v1", {"exit_code": -1}),
     ("error-v1", {"error": {**error(ERRORS[0]), "exit_code": 0}}),
@@ -915,6 +934,7 @@ TABLES = {
     "A route": ("route-v1", "route"),
     "A neighbour": ("neigh-v1", "neighbour"),
     "A run": ("status-v1", "run"),
+    "A kernel": ("kernels-v1", "kernel"),
     "A finding": ("doctor-v1", "finding"),
     "A timer": ("measure-arp-v1", "timers"),
     "An error": ("error-v1", "error"),

@@ -30,6 +30,7 @@ def after(start: str) -> str:
 
 OF_A_LAB = quoted(after("A lab runs "))
 OF_TARGETS = quoted(after("Its target runs "))
+OF_A_FETCH = quoted(after("`ipvkit kernels fetch` runs "))
 
 
 def all_commands(lab: Lab) -> Iterator[tuple[str, ...]]:
@@ -54,7 +55,7 @@ def test_a_lab_runs_the_programs_that_are_listed(lab: Lab) -> None:
 
 def test_every_program_that_ipvkit_knows_is_listed() -> None:
     assert sorted(OF_A_LAB) == ["arping", "fping", "ip", "ping", "sleep", "sysctl", "tc"]
-    assert set(PACKAGES) == {*OF_A_LAB, *OF_TARGETS, "nsenter"}
+    assert set(PACKAGES) == {*OF_A_LAB, *OF_TARGETS, "nsenter", *OF_A_FETCH}
 
 
 _ROW = re.compile(r"\| `[a-zA-Z0-9_.]+`.* \| (this machine|the simulated \w+) \| ")

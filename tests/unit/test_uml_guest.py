@@ -11,7 +11,8 @@ from ipvkit.lab import Lab, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
-from ipvkit.targets.uml import MODULES, guest_of
+from ipvkit.targets.kernels import MODULES
+from ipvkit.targets.uml import guest_of
 from strategies import labs
 
 KINDS = {"bridge", "dummy", "ipvlan", "macvlan", "veth", "vlan"}

@@ -1,0 +1,123 @@
+"""The User-Mode Linux kernels of this machine: the installed one, and those in the cache."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ipvkit.core.errors import MissingRequirement, UsageError
+from ipvkit.targets.process import output_of
+from ipvkit.targets.programs import find_program, may_run
+
+PROGRAMS = ("linux.uml", "linux")
+MODULES = Path("/usr/lib/uml/modules")
+
+IN_PACKAGE = Path("usr", "bin", PROGRAMS[0])
+"""The program in the folder of an unpacked package."""
+
+VARIABLE = "IPVKIT_KERNEL"
+"""The variable with the kernel that is used where none is named."""
+
+SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie", "7.2": "forky"}
+"""The suite of Debian that has each series."""
+
+
+Origin = Literal["installed", "fetched", "path"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel: its release, its program, and the folder with a folder of modules for that release."""
+
+    release: str
+    program: str
+    modules: Path
+    origin: Origin
+
+
+def cache() -> Path:
+    """Return the folder with a folder for each fetched kernel."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home() / ".cache") / "ipvkit" / "kernels"
+
+
+def kernels() -> list[Kernel]:
+    """Return the kernels that there are, one of each release: the installed one, then the newest first."""
+    program = next((path for name in PROGRAMS if (path := find_program(name))), None)
+    found = [_kernel(program, MODULES, "installed")] if program and _releases(MODULES) else []
+    fetched = filter(None, (beside(folder / IN_PACKAGE, "fetched") for folder in cache().glob("[0-9]*")))
+    own = [kernel.release for kernel in found]
+    others = [kernel for kernel in fetched if kernel.release not in own]
+    return found + sorted(others, key=lambda kernel: numbers(kernel.release), reverse=True)
+
+
+def wanted(name: str | None) -> str | None:
+    """Return the name of the kernel that the user wants, None where any will do."""
+    return name or os.environ.get(VARIABLE) or None
+
+
+def find(name: str | None = None) -> Kernel:
+    """Return the kernel `name`: a release, its beginning, or the path of a program or a folder.
+
+    Raise UsageError for an unknown one, MissingRequirement where it is not there.
+    """
+    name = wanted(name)
+    if name is not None and "/" in name:
+        return _at(Path(name))
+    there = kernels()
+    if fit := [kernel for kernel in there if name is None or f"{kernel.release}.".startswith(f"{name}.")]:
+        return fit[0]
+    if name is None:
+        hint = "apt install user-mode-linux, or without root: ipvkit kernels fetch 6.12"
+        raise MissingRequirement("User-Mode Linux is not installed", hint)
+    if name in SUITES:
+        raise MissingRequirement(f"kernel {name} is not installed", f"ipvkit kernels fetch {name}")
+    releases = ", ".join(kernel.release for kernel in there) or "the path of a kernel"
+    hint = f"choose from {releases}; `ipvkit kernels fetch` gets {', '.join(SUITES)}"
+    raise UsageError(f"unknown kernel {name!r}", hint)
+
+
+def _at(path: Path) -> Kernel:
+    """Return the kernel at a path: a program with modules beside it, or a folder with an unpacked package."""
+    program = (path / IN_PACKAGE if path.is_dir() else path).absolute()
+    if not program.is_file():
+        hint = "give the path of a program, or the folder of an unpacked package"
+        raise UsageError(f"no kernel {str(program)!r}", hint)
+    if not may_run(program):
+        raise MissingRequirement(f"root does not run {program}, which others could change")
+    found = beside(program, "path")
+    if found is None:
+        hint = f"install them: make ARCH=um INSTALL_MOD_PATH={program.parent} modules_install"
+        raise UsageError(f"no modules beside the kernel {str(program)!r}", hint)
+    if _printed(program) != found.release:
+        what = f"{str(program)!r} is not the User-Mode Linux kernel {found.release}, which has modules there"
+        raise UsageError(what, "see what it prints with --version")
+    return found
+
+
+def beside(program: Path, origin: Origin) -> Kernel | None:
+    """Return the kernel `program`, if it may run and has modules beside it, as packed or as built."""
+    for modules in (program.parent.parent / "lib" / "uml" / "modules", program.parent / "lib" / "modules"):
+        if program.is_file() and may_run(program) and _releases(modules):
+            return _kernel(str(program), modules, origin)
+    return None
+
+
+def _kernel(program: str, modules: Path, origin: Origin) -> Kernel:
+    names = _releases(modules)
+    release = names[0] if len(names) == 1 else _printed(Path(program))
+    return Kernel(release, program, modules, origin)
+
+
+def _printed(program: Path) -> str:
+    return output_of([str(program), "--version"], bound_s=10.0).stdout.strip()
+
+
+def _releases(modules: Path) -> list[str]:
+    return [path.name for path in modules.iterdir()] if modules.is_dir() else []
+
+
+def numbers(release: str) -> list[int]:
+    """Return the numbers in a release, to sort by."""
+    return [int(number) for number in re.findall(r"\d+", release)]

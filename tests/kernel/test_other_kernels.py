@@ -1,0 +1,51 @@
+"""Debian's kernels from 5.10 on: each is fetched, and the gallery comes out on it as predicted."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ipvkit.report.kernels import absent
+from ipvkit.targets.kernels import SUITES, find, kernels
+from ipvkit.targets.uml import Uml
+from program import Program
+from test_gallery import assert_as_predicted, gallery_labs, results_of
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(autouse=True)
+def _with_slow_only(pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.option.slow:
+        pytest.skip("it downloads 40 MB a kernel; --slow runs it")
+
+
+@pytest.fixture(scope="module")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.mark.usefixtures("_cache")
+@pytest.mark.parametrize("series", SUITES)
+def test_the_gallery_comes_out_as_predicted_on(series: str, tmp_path: Path) -> None:
+    if series in dict(absent(kernels())):
+        program = Program(tmp_path, environment={"XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]})
+        done = program.run("kernels", "fetch", series)
+        assert done.returncode == 0, done.stderr
+    kernel = find(series)
+    assert f"{kernel.release}.".startswith(f"{series}.")
+    for result in results_of(gallery_labs(), Uml(kernel)):
+        assert result.run.kernel == kernel.release
+        assert_as_predicted(result)
+
+
+def test_an_ordinary_user_fetches_a_kernel_and_runs_a_lab_on_it(users_program: Program) -> None:
+    done = users_program.run("kernels", "fetch", "6.1")
+    assert done.returncode == 0, done.stderr
+    home = users_program.places[0] / ".cache" / "ipvkit" / "kernels"
+    assert [path.name.rpartition(".")[0] for path in home.iterdir()] == ["6.1"]
+    done = users_program.run("run-lab", "l2", "--kernel", "6.1")
+    assert done.returncode == 0, done.stderr

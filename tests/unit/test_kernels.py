@@ -1,0 +1,212 @@
+"""Which User-Mode Linux kernel is chosen by which name, and what is refused."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from command_line import Called
+from ipvkit.cli import main
+from ipvkit.core.errors import IpvkitError, MissingRequirement, UsageError
+from ipvkit.core.values import TargetKind
+from ipvkit.targets import kernels
+from ipvkit.targets.choice import choose
+from ipvkit.targets.kernels import SUITES, find
+from ipvkit.targets.uml import Uml, _block_device, guest_of
+
+
+def unpacked(folder: Path, release: str, prints: str = "") -> Path:
+    """Make what is unpacked from the package of a kernel, which prints its release."""
+    program, modules = folder / "usr" / "bin" / "linux.uml", folder / "usr" / "lib" / "uml" / "modules"
+    program.parent.mkdir(parents=True)
+    (modules / release).mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho {prints or release}\n")
+    program.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have this machine have one installed kernel or none, and these in its cache."""
+    monkeypatch.delenv(kernels.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def have(release: str | None, *fetched: str) -> None:
+        there = unpacked(tmp_path / "root", release) if release else tmp_path / "nowhere"
+        monkeypatch.setattr(kernels, "MODULES", there / "usr" / "lib" / "uml" / "modules")
+        monkeypatch.setattr(kernels, "find_program", lambda name: str(there / "usr" / "bin" / name))
+        for each in fetched:
+            unpacked(tmp_path / "cache" / "ipvkit" / "kernels" / each, each)
+
+    return have
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Called]:
+    def call(*words: str) -> Called:
+        code = main(words)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+Have = Callable[..., None]
+
+
+def test_the_installed_kernel_comes_first_then_the_newest(installed: Have) -> None:
+    installed("6.12.113", "5.10.46", "6.1.176", "6.1.9", "6.12.113", "7.2.7")
+    found = [(kernel.release, kernel.origin) for kernel in kernels.kernels()]
+    assert found[0] == ("6.12.113", "installed")
+    assert found[1:] == [(release, "fetched") for release in ("7.2.7", "6.1.176", "6.1.9", "5.10.46")]
+    assert find().release == "6.12.113"
+
+
+def test_without_an_installed_kernel_the_newest_in_the_cache_is_used(installed: Have) -> None:
+    installed(None, "5.10.46", "6.1.176")
+    assert find().release == "6.1.176"
+    assert Uml().kernel.release == "6.1.176"
+
+
+@pytest.mark.parametrize(
+    ("name", "release"),
+    {"6.1": "6.1.176", "6.1.9": "6.1.9", "6.12": "6.12.113", "6": "6.12.113", "7.2": "7.2.7"}.items(),
+)
+def test_a_kernel_is_found_by_its_release_or_the_beginning_of_it(
+    installed: Have, monkeypatch: pytest.MonkeyPatch, name: str, release: str
+) -> None:
+    installed("6.12.113", "6.1.9", "6.1.176", "7.2.7")
+    assert find(name).release == release
+    monkeypatch.setenv("IPVKIT_KERNEL", name)
+    assert find().release == release
+    assert find("7").release == "7.2.7"
+
+
+def test_a_kernel_is_found_by_its_path(installed: Have, tmp_path: Path) -> None:
+    installed("6.12.113")
+    folder = unpacked(tmp_path / "a b'\\c", "6.1.176")
+    for path in (folder, folder / "usr" / "bin" / "linux.uml"):
+        found = find(str(path))
+        assert (found.release, found.origin) == ("6.1.176", "path")
+    with _block_device(found, guest_of(None), "") as file:
+        content = Path(f"/proc/self/fd/{file}").read_text()
+    assert r"/a\040b\047\134c/usr/lib/uml/modules /run/modules/lib/modules" in content
+
+
+def test_a_kernel_is_found_where_it_was_built(installed: Have, tmp_path: Path) -> None:
+    installed(None)
+    (tmp_path / "lib" / "modules" / "7.3.0-rc1").mkdir(parents=True)
+    (tmp_path / "linux").write_text("#!/bin/sh\necho 7.3.0-rc1\n")
+    (tmp_path / "linux").chmod(0o755)
+    assert find(str(tmp_path / "linux")).release == "7.3.0-rc1"
+
+
+def test_of_several_folders_of_modules_the_program_names_its_own(installed: Have, tmp_path: Path) -> None:
+    installed("6.12.113")
+    (tmp_path / "root" / "usr" / "lib" / "uml" / "modules" / "6.12.95").mkdir()
+    assert find().release == "6.12.113"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "what", "hint"),
+    [
+        ("6.1", MissingRequirement, "kernel 6.1 is not installed", "ipvkit kernels fetch 6.1"),
+        (
+            "6.1.200",
+            UsageError,
+            "unknown kernel '6.1.200'",
+            "choose from 6.12.113, 7.2.7; `ipvkit",
+        ),
+        ("6.", UsageError, "unknown kernel '6.'", "choose from"),
+        ("all", UsageError, "unknown kernel 'all'", "choose from"),
+        ("/no/such", UsageError, "no kernel '/no/such'", "give the path of a program"),
+        ("MODULELESS", UsageError, "no modules beside the kernel", "modules_install"),
+        ("OTHER", UsageError, "is not the User-Mode Linux kernel 6.1.176", "--version"),
+    ],
+)
+def test_another_name_is_refused(
+    installed: Have, tmp_path: Path, name: str, kind: type[IpvkitError], what: str, hint: str
+) -> None:
+    installed("6.12.113", "7.2.7")
+    if name == "MODULELESS":
+        name = str(tmp_path / "linux")
+        Path(name).write_text("")
+    elif name == "OTHER":
+        name = str(unpacked(tmp_path / "other", "6.1.176", prints="true, of coreutils"))
+    with pytest.raises(kind) as found:
+        find(name)
+    assert what in found.value.message
+    assert hint in found.value.hint
+
+
+def test_without_any_kernel_it_names_both_remedies(installed: Have) -> None:
+    installed(None)
+    with pytest.raises(MissingRequirement, match="User-Mode Linux is not installed") as found:
+        Uml().check()
+    assert "apt install user-mode-linux" in found.value.hint
+    assert f"ipvkit kernels fetch {[*SUITES][-2]}" in found.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_root_runs_no_kernel_that_others_could_change(installed: Have, tmp_path: Path) -> None:
+    installed(None, "6.1.176")
+    os.chown(tmp_path / "cache" / "ipvkit" / "kernels" / "6.1.176" / "usr" / "bin", 65534, 65534)
+    assert kernels.kernels() == []
+    with pytest.raises(MissingRequirement, match="which others could change"):
+        find(str(tmp_path / "cache" / "ipvkit" / "kernels" / "6.1.176"))
+    with patch("os.getresuid", lambda: (1000, 1000, 1000)):
+        assert find().release == "6.1.176"
+
+
+def test_a_wanted_kernel_makes_auto_uml(installed: Have, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed("6.12.113", "7.2.7")
+    monkeypatch.setattr(Uml, "check", lambda _: None)
+    told: list[str] = []
+    kinds: tuple[TargetKind, ...] = ("auto", "uml")
+    for kind in kinds:
+        target = choose(kind, told.append, "7.2")
+        assert isinstance(target, Uml)
+        assert (target.kernel.release, told) == ("7.2.7", [])
+    monkeypatch.setenv("IPVKIT_KERNEL", "7.2")
+    target = choose("auto", told.append)
+    assert isinstance(target, Uml)
+    assert target.kernel.release == "7.2.7"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run-lab", "--target", "sandbox", "--kernel", "6.1"),
+        ("run-lab", "--parent", "eth0", "--kernel", "6.1"),
+        ("matrix", "--target", "sandbox", "--kernel", "6.1"),
+        ("ping", "192.0.2.1", "--kernel", "6.1"),
+        ("link", "list", "--target", "sandbox", "--kernel", "6.1"),
+    ],
+)
+def test_a_kernel_is_refused_for_another_target(call: Callable[..., Called], words: tuple[str, ...]) -> None:
+    code, printed, complaint = call(*words)
+    assert (code, printed) == (2, "")
+    assert complaint == "error: --kernel needs --target uml\nhint: give --target uml, or omit --kernel\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run-lab",),
+        ("matrix",),
+        ("explain", "host", "test1", "--run"),
+        ("measure-arp",),
+        ("link", "list", "--target", "uml"),
+        ("shell", "/dev/null"),
+    ],
+)
+def test_each_command_that_runs_on_uml_takes_a_kernel(
+    call: Callable[..., Called], installed: Have, words: tuple[str, ...]
+) -> None:
+    installed("6.12.113")
+    code, _, complaint = call(*words, "--kernel", "9.9")
+    assert code == 2
+    assert re.search(r"^error: unknown kernel '9.9'$", complaint, re.MULTILINE)
