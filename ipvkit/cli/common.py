@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from functools import partial, wraps
 from ipaddress import IPv4Address
 from math import isnan
@@ -32,6 +32,9 @@ def _releases(incomplete: str) -> list[str]:
 
     return [kernel.release for kernel in kernels() if kernel.release.startswith(incomplete)]
 
+
+ALL = "all"
+"""The name that stands for every kernel, where a command compares them."""
 
 KERNEL_HELP = "The kernel of target uml. Default: $IPVKIT_KERNEL, or the installed one."
 Target = Annotated[TargetKind, Option(help="Where to run it.")]
@@ -119,6 +122,15 @@ class Place:
         from ipvkit.targets.choice import choose
 
         return choose(self.target, partial(print, file=sys.stderr), self.kernel)
+
+    def each(self) -> "list[Sandbox | Uml]":
+        """Return the target, or with `ALL` as the kernel one for each that there is, the oldest first."""
+        if self.kernel != ALL:
+            return [self.chosen()]
+        from ipvkit.targets.kernels import kernels, numbers
+
+        names: list[str | None] = [*sorted((kernel.release for kernel in kernels()), key=numbers)]
+        return [replace(self, kernel=name).chosen() for name in names or [None]]
 
 
 def ipv4(text: str, hint: str, read: Callable[[str], Address] = any_address) -> IPv4Address:

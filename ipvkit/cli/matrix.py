@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from functools import partial
 from typing import Annotated
 
 from typer import Option
@@ -41,6 +42,8 @@ def matrix(
 ) -> int:
     """Each pair is pinged with empty neighbour tables, in IPv4 and IPv6, and compared with the prediction.
 
+    With `--kernel all` it runs on each kernel that `ipvkit kernels` lists.
+
     Exit code: 0 all cells as predicted, 1 a cell differs, 2 wrong usage, 3 this machine cannot,
     4 a command failed, 130 interrupted.
     """
@@ -52,10 +55,11 @@ def matrix(
     if predict:
         found = matrix_.predicted(plans)
     else:
-        where = place.chosen()
+        places = place.each()
         started = time.monotonic()
-        with Progress(*plans, verbose=False) as progress:
-            results = judged(plans, where, progress, at_once=len(plans), timeout_s=timeout)
+        with Progress(*plans * len(places), verbose=False) as progress:
+            run = partial(judged, plans, show=progress, at_once=len(plans), timeout_s=timeout)
+            results = [result for where in places for result in run(where)]
         found = matrix_.observed(results, time.monotonic() - started)
     if json_:
         text = report.render_json(found)

@@ -1,5 +1,6 @@
 """The matrix as a table, as Markdown, and as one JSON document, ``ipvkit/matrix/v1``."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -20,27 +21,33 @@ namespace; gw: the gateway; nb: another host of the subnet; far: a host behind t
 hold for IPv4 and IPv6; 4 or 6: for that family only; -: not asked. An exclamation mark: the kernel did
 not do what was predicted.
 """
+OF_KERNELS = "Where kernels differ, those that differ from most follow in parentheses.\n"
+"""What the legend has besides where there are several kernels."""
 
 
 def render(matrix: Matrix, *, colour: bool = False) -> str:
     """Return the table, the cells that disagree with their reasons, and the verdict."""
     table = grid(_rows(matrix.cells, colour=colour), _HEADERS)
-    return "\n".join([table, "", LEGEND, *_disagreements(matrix), verdict_line(matrix)]) + "\n"
+    return "\n".join([table, "", _legend(matrix), *_disagreements(matrix), verdict_line(matrix)]) + "\n"
 
 
 def render_markdown(matrix: Matrix) -> str:
     """Return the table for a page of Markdown."""
     table = grid(_rows(matrix.cells, colour=False), _HEADERS, tablefmt="github")
-    return "\n".join([LEGEND, table, "", *_disagreements(matrix), verdict_line(matrix)]) + "\n"
+    return "\n".join([_legend(matrix), table, "", *_disagreements(matrix), verdict_line(matrix)]) + "\n"
+
+
+def _legend(matrix: Matrix) -> str:
+    return LEGEND + (OF_KERNELS if len(matrix.kernels) > 1 else "")
 
 
 def render_json(matrix: Matrix) -> str:
     """Return the document of a matrix."""
-    fields = "mode flag family strategy source destination predicted observed agrees reason"
+    fields = "mode flag family strategy source destination predicted observed agrees reason kernel"
     return document(
         "matrix",
         target=matrix.target,
-        kernel=matrix.kernel or None,
+        kernel=matrix.kernels[0] or None if len(matrix.kernels) == 1 else None,
         duration_s=round(matrix.duration_s, 3),
         cells=[chosen(cell, fields) for cell in matrix.cells],
     )
@@ -52,7 +59,8 @@ def verdict_line(matrix: Matrix) -> str:
     if matrix.target is None:
         return f"{count} cells, predicted; nothing was run"
     agree = sum(cell.agrees is True for cell in matrix.cells)
-    where = f"{matrix.target}, kernel {matrix.kernel}" if matrix.kernel else matrix.target
+    names = ", ".join(filter(None, matrix.kernels))
+    where = f"{matrix.target}, kernel{'s' * (len(matrix.kernels) > 1)} {names}" if names else matrix.target
     return f"{agree} of {count} cells as predicted; {where}; {matrix.duration_s:.1f} s"
 
 
@@ -69,12 +77,24 @@ def _column(cell: Cell) -> tuple[str, str]:
 
 
 def _shown(cells: Sequence[Cell]) -> str:
-    """Return what the cells of one pair came to: as observed, or as predicted where nothing was run."""
+    """Return what the cells of one pair came to, and on which kernels they came to another result."""
+    if not cells:
+        return "-"
+    words = {kernel: _word([cell for cell in cells if cell.kernel == kernel]) for kernel in _kernels(cells)}
+    usual = Counter(words.values()).most_common(1)[0][0]
+    others = ", ".join(f"{kernel} {word}" for kernel, word in words.items() if word != usual)
+    return f"{usual} ({others})" if others else usual
+
+
+def _kernels(cells: Sequence[Cell]) -> list[str | None]:
+    return list(dict.fromkeys(cell.kernel for cell in cells))
+
+
+def _word(cells: Sequence[Cell]) -> str:
+    """Return what the cells of one pair on one kernel came to: as observed, or as predicted."""
     mark = "!" if any(cell.agrees is False for cell in cells) else ""
     reached = {cell.family for cell in cells if (cell.observed or cell.predicted) == "reachable"}
     lost = {cell.family for cell in cells if (cell.observed or cell.predicted) != "reachable"}
-    if not cells:
-        return "-"
     word = "no" if lost else "yes"
     if lost and reached:
         word = "".join(family.removeprefix("ipv") for family in sorted(reached - lost)) or "?"
@@ -82,7 +102,7 @@ def _shown(cells: Sequence[Cell]) -> str:
 
 
 def _coloured(word: str) -> str:
-    code = "1;30;43" if word.endswith("!") else _COLOURS.get(word)
+    code = "1;30;43" if "!" in word else _COLOURS.get(word)
     return f"\x1b[{code}m{word:^4}\x1b[0m" if code else word
 
 
@@ -90,6 +110,7 @@ def _disagreements(matrix: Matrix) -> Iterator[str]:
     wrong = [cell for cell in matrix.cells if cell.agrees is False]
     for c in wrong:
         where = f"{c.mode} {c.flag} {c.strategy} {c.family}: {c.source} -> {c.destination}"
+        where += f" on kernel {c.kernel}" if len(matrix.kernels) > 1 else ""
         yield f"{where}: predicted {c.predicted}, observed {c.observed} ({c.reason})"
     if wrong:
         yield ""

@@ -40,7 +40,10 @@ _OWN_SUBNET = ("10.104.0.{}/24", "2001:db8:a::{}/64", 11)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One pair under one setting; `observed` is None where the run ended before it."""
+    """One pair under one setting; `observed` and `kernel` are None where nothing was run.
+
+    A run that ended before it has a kernel and no `observed`.
+    """
 
     mode: str
     flag: str
@@ -51,6 +54,7 @@ class Cell:
     predicted: Outcome
     observed: Outcome | None
     reason: str
+    kernel: str | None = None
 
     @property
     def agrees(self) -> bool | None:
@@ -60,11 +64,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """The cells, and the target and kernel that they were observed on: None where nothing was run."""
+    """The cells, and the target and kernels that they were observed on: none where nothing was run."""
 
     cells: tuple[Cell, ...]
     target: str | None = None
-    kernel: str | None = None
+    kernels: tuple[str, ...] = ()
     duration_s: float = 0.0
 
 
@@ -160,25 +164,29 @@ def predicted(plans: Iterable[Plan]) -> Matrix:
     """Return the predicted matrix; nothing is run."""
     sections = [section for plan in plans for section in plan.sections]
     steps = [(section, step) for section in sections for stage in section.stages for step in stage]
-    return Matrix(_cells((section, Verdict(step.probe)) for section, step in steps if step.probe is not None))
+    probes = ((section, step.probe) for section, step in steps if step.probe is not None)
+    return Matrix(_cells((section, Verdict(probe), None) for section, probe in probes))
 
 
 def observed(results: Sequence[Result], duration_s: float) -> Matrix:
     """Return the matrix as observed on kernels."""
-    found = [(s, verdict) for r in results for s in r.run.plan.sections for verdict in r.verdicts[s.name]]
-    run = results[0].run
-    return Matrix(_cells(found), run.target, run.kernel, duration_s)
+    runs = [(result, result.run) for result in results]
+    found = [
+        (s, v, run.kernel) for result, run in runs for s in run.plan.sections for v in result.verdicts[s.name]
+    ]
+    kernels = dict.fromkeys(run.kernel for _, run in runs)
+    return Matrix(_cells(found), results[0].run.target, tuple(kernels), duration_s)
 
 
-def _cells(verdicts: Iterable[tuple[Section, Verdict]]) -> tuple[Cell, ...]:
-    """Return the cells in the order of `settings`, the families, and `PAIRS`."""
+def _cells(verdicts: Iterable[tuple[Section, Verdict, str | None]]) -> tuple[Cell, ...]:
+    """Return the cells in the order of `settings`, the families, `PAIRS`, and the kernels."""
     order = [_words(setting) for setting in settings()]
     found = []
-    for section, verdict in verdicts:
+    for section, verdict, kernel in verdicts:
         check, phase, probe = verdict.probe.check, section.phase, verdict.probe
         if phase is None or not isinstance(check, Check) or check.family is None:
             raise ValueError(f"not a cell of the matrix: {check}")
         words, pair = _words(phase.setting), (check.source, check.destination)
-        cell = Cell(*words, check.family, *pair, probe.expected, verdict.observed, probe.reason)
+        cell = Cell(*words, check.family, *pair, probe.expected, verdict.observed, probe.reason, kernel)
         found.append((order.index(words), check.family, PAIRS.index(pair), cell))
     return tuple(cell for *_, cell in sorted(found, key=lambda item: item[:3]))

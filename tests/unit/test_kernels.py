@@ -10,6 +10,7 @@ import pytest
 
 from command_line import Called
 from ipvkit.cli import main
+from ipvkit.cli.common import ALL, Place
 from ipvkit.core.errors import IpvkitError, MissingRequirement, UsageError
 from ipvkit.core.values import TargetKind
 from ipvkit.targets import kernels
@@ -174,6 +175,16 @@ def test_a_wanted_kernel_makes_auto_uml(installed: Have, monkeypatch: pytest.Mon
     target = choose("auto", told.append)
     assert isinstance(target, Uml)
     assert target.kernel.release == "7.2.7"
+
+
+def test_all_kernels_are_targets_the_oldest_first(installed: Have, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed("6.12.113", "5.10.46", "7.2.7")
+    monkeypatch.setattr(Uml, "check", lambda _: None)
+    targets = [target for target in Place(kernel=ALL).each() if isinstance(target, Uml)]
+    assert [target.kernel.release for target in targets] == ["5.10.46", "6.12.113", "7.2.7"]
+    (one,) = Place(kernel="7").each()
+    assert isinstance(one, Uml)
+    assert one.kernel.release == "7.2.7"
 
 
 @pytest.mark.parametrize(

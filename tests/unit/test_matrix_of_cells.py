@@ -1,5 +1,6 @@
 """The matrix: each cell is asked once, with cold neighbour tables, and told in order."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -174,11 +175,16 @@ def test_every_lab_is_one_that_could_be_written_by_hand() -> None:
 SMALL: Choice = ("l3s", "bridge", "ipv4", None)
 
 
-def results(made: Sequence[Plan], otherwise: Sequence[int] = (), missing: Sequence[int] = ()) -> list[Result]:
+def results(
+    made: Sequence[Plan],
+    otherwise: Sequence[int] = (),
+    missing: Sequence[int] = (),
+    kernel: str = "6.12.0",
+) -> list[Result]:
     """Return results in which all came out as predicted, but for the pings with these numbers."""
     found, number = [], 0
     for plan in made:
-        run = Run(plan, "uml", "6.12.0", {step.id: Completed(0, "", "", 0.0) for step in plan.steps})
+        run = Run(plan, "uml", kernel, {step.id: Completed(0, "", "", 0.0) for step in plan.steps})
         for step in plan.steps:
             if step.probe is None:
                 continue
@@ -198,7 +204,7 @@ def test_what_kernels_did_is_told_beside_what_was_predicted(count: int) -> None:
     matrix = observed(results(made), 12.0)
     assert list(map(place, matrix.cells)) == list(map(place, predicted(made).cells))
     assert all(cell.agrees for cell in matrix.cells)
-    assert (matrix.target, matrix.kernel, matrix.duration_s) == ("uml", "6.12.0", 12.0)
+    assert (matrix.target, matrix.kernels, matrix.duration_s) == ("uml", ("6.12.0",), 12.0)
     assert verdict_line(matrix).startswith(f"{len(matrix.cells)} of {len(matrix.cells)} cells")
 
 
@@ -216,6 +222,24 @@ def test_a_cell_that_came_out_otherwise_and_one_that_was_not_reached_are_told() 
     assert "!" in text.partition("\n\n")[0]
     assert f"{wrong.source} -> {wrong.destination}: predicted {wrong.predicted}" in text
     assert verdict_line(matrix).startswith(f"{as_predicted} of ")
+
+
+def test_a_cell_names_the_kernels_only_where_they_differ() -> None:
+    made = plans(1, "l3s", "bridge", "ipv4", "none")
+    otherwise = {"5.10.46": (), "6.1.176": (0,), "6.12.113": (), "7.2.7": (1,)}
+    found = [each for kernel, these in otherwise.items() for each in results(made, these, kernel=kernel)]
+    matrix = observed(found, 1.0)
+    count = len(predicted(made).cells)
+    assert [cell.kernel for cell in matrix.cells] == [*otherwise] * count
+    row = render(matrix).splitlines()[2]
+    assert re.findall(r"(\w+) \((\S+) (\S+)\)", row) == [("no", "6.1.176", "yes!"), ("yes", "7.2.7", "?!")]
+    assert verdict_line(matrix).startswith(
+        f"{4 * count - 2} of {4 * count} cells as predicted; uml, kernels 5.10.46, "
+    )
+    wrong = [line for line in render(matrix).splitlines() if ": predicted " in line]
+    assert [line.partition(" on kernel ")[2].partition(":")[0] for line in wrong] == ["6.1.176", "7.2.7"]
+    same = observed([each for kernel in otherwise for each in results(made, kernel=kernel)], 1.0)
+    assert "(" not in render(same).splitlines()[2]
 
 
 def test_the_table_has_a_row_for_each_setting() -> None:

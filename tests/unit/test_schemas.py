@@ -886,6 +886,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("status-v1", {"runs": [{**A_RUN, "lab": ""}]}),
     ("kernels-v1", {"default": ""}),
     ("kernels-v1", {"kernels": [{**first("kernels-v1", "kernels"), "origin": "built"}]}),
+    ("matrix-v1", {"cells": [{**first("matrix-v1", "cells"), "kernel": ""}]}),
     ("command-v1", {"argv": []}),
     ("command-v1", {"exit_code": -1}),
     ("error-v1", {"error": {**error(ERRORS[0]), "exit_code": 0}}),
