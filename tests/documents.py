@@ -28,6 +28,7 @@ NOT_RUN = {
     "pip install .": "it changes the machine",
     "pipx install .": "it changes the machine",
     "ipvkit matrix --target uml --markdown": "tests/kernel/test_matrix.py does, with --json",
+    "ipvkit matrix --kernel all --markdown": "scripts/kernels-page does",
     "sudo apt install user-mode-linux iproute2 iputils-ping iputils-arping procps kmod util-linux": (
         "it changes the machine"
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from documents import documents, problem, run
 from ipvkit.report.kernels import absent
 from ipvkit.targets.kernels import SUITES, find, kernels
 from ipvkit.targets.uml import Uml
@@ -41,6 +42,22 @@ def test_the_gallery_comes_out_as_predicted_on(series: str, tmp_path: Path) -> N
     for result in results_of(gallery_labs(), Uml(kernel)):
         assert result.run.kernel == kernel.release
         assert_as_predicted(result)
+
+
+SHOWN = [
+    (document, shown) for document in documents() for shown in document.shown if shown.runs_in == "fetched"
+]
+
+
+@pytest.mark.usefixtures("_cache")
+def test_the_documents_show_what_is_printed_on_other_kernels(tmp_path: Path) -> None:
+    """The home of the commands has the kernels that were fetched for the tests above, or by them."""
+    (tmp_path / ".cache").symlink_to(os.environ["XDG_CACHE_HOME"])
+    problems = []
+    for document, shown in sorted(SHOWN, key=lambda each: "fetch" not in each[1].command):
+        document.write_files(tmp_path)
+        problems.append(problem(shown, *run(shown.command, tmp_path)))
+    assert not any(problems), "\n\n".join(filter(None, problems))
 
 
 def test_an_ordinary_user_fetches_a_kernel_and_compares_it(users_program: Program) -> None:

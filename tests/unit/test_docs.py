@@ -27,6 +27,7 @@ from ipvkit.cli.commands import group, loaded_command
 from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.lab.table import schema
+from ipvkit.plan.make import make_plan
 from ipvkit.report import matrix as matrix_report
 from ipvkit.report.labs import schema_markdown
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
@@ -303,6 +304,34 @@ def test_the_page_of_the_matrix_has_what_is_predicted_and_was_observed_so() -> N
     assert page == lines
     every = len(matrix.cells)
     assert re.fullmatch(rf"{every} of {every} cells as predicted; uml, kernel \S+; [\d.]+ s", verdict)
+
+
+def part_of_kernels(name: str) -> list[str]:
+    """Return the lines that scripts/kernels-page wrote into a part of its page."""
+    page = (REFERENCE / "kernels.md").read_text()
+    return (
+        page.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0].strip("\n").split("\n")
+    )
+
+
+def test_the_page_of_kernels_has_what_is_predicted_and_was_observed_so_on_each() -> None:
+    *page, verdict = part_of_kernels("matrix")
+    matrix = predicted(plans(2))
+    *lines, _ = matrix_report.render_markdown(matrix).strip("\n").split("\n")
+    legend = matrix_report.LEGEND.count("\n")
+    assert page == [*lines[:legend], matrix_report.OF_KERNELS.strip(), *lines[legend:]]
+    every = 4 * len(matrix.cells)
+    releases = r"5\.10\.\d+, 6\.1\.\d+, 6\.12\.\d+, 7\.2\.\d+"
+    assert re.fullmatch(rf"{every} of {every} cells as predicted; uml, kernels {releases}; [\d.]+ s", verdict)
+
+
+def test_the_page_of_kernels_has_the_gallery_as_predicted_on_each() -> None:
+    _, _, *rows = (line.strip("|").split("|") for line in part_of_kernels("gallery"))
+    assert [row[0].strip() for row in rows] == list(gallery.names())
+    for name, *counts in rows:
+        plan = make_plan(load(gallery.text(name.strip()), name.strip()))
+        checks = sum(step.probe is not None for step in plan.steps)
+        assert [count.strip() for count in counts] == 4 * [f"{checks} of {checks}"]
 
 
 def test_every_lab_of_the_gallery_is_named_in_the_pages_about_its_rule() -> None:

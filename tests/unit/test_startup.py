@@ -116,6 +116,7 @@ def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
         "ipvkit link ": ["add", "list", "set", "del"],
         "ipvkit parse --j": ["--json"],
         "ipvkit run-lab --target ": ["auto", "local", "sandbox", "uml"],
+        "ipvkit kernels fetch 6": ["6.1", "6.12"],
     }.items(),
 )
 def test_a_shell_completes_what_is_typed(typed: str, completed: list[str]) -> None:
