@@ -22,7 +22,6 @@ VARIABLE = "IPVKIT_KERNEL"
 SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie", "7.2": "forky"}
 """The suite of Debian that has each series."""
 
-
 Origin = Literal["installed", "fetched", "path"]
 
 
@@ -39,14 +38,16 @@ class Kernel:
 def cache() -> Path:
     """Return the folder with a folder for each fetched kernel."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".cache") / "ipvkit" / "kernels"
+    # Without a home it is a path that does not exist.
+    return Path(home if home.startswith("/") else os.path.expanduser("~/.cache"), "ipvkit", "kernels")  # noqa: PTH111
 
 
 def kernels() -> list[Kernel]:
     """Return the kernels that there are, one of each release: the installed one, then the newest first."""
     program = next((path for name in PROGRAMS if (path := find_program(name))), None)
-    found = [_kernel(program, MODULES, "installed")] if program and _releases(MODULES) else []
-    fetched = filter(None, (beside(folder / IN_PACKAGE, "fetched") for folder in cache().glob("[0-9]*")))
+    found = [_kernel(program, MODULES, "installed")] if program and _names(MODULES) else []
+    folders = (cache() / name for name in _names(cache()) if name[0].isdigit())
+    fetched = filter(None, (beside(folder / IN_PACKAGE, "fetched") for folder in folders))
     own = [kernel.release for kernel in found]
     others = [kernel for kernel in fetched if kernel.release not in own]
     return found + sorted(others, key=lambda kernel: numbers(kernel.release), reverse=True)
@@ -80,8 +81,8 @@ def find(name: str | None = None) -> Kernel:
 
 def _at(path: Path) -> Kernel:
     """Return the kernel at a path: a program with modules beside it, or a folder with an unpacked package."""
-    program = (path / IN_PACKAGE if path.is_dir() else path).absolute()
-    if not program.is_file():
+    program = (path / IN_PACKAGE if os.path.isdir(path) else path).absolute()  # noqa: PTH112
+    if not os.path.isfile(program):  # noqa: PTH113
         hint = "give the path of a program, or the folder of an unpacked package"
         raise UsageError(f"no kernel {str(program)!r}", hint)
     if not may_run(program):
@@ -99,13 +100,13 @@ def _at(path: Path) -> Kernel:
 def beside(program: Path, origin: Origin) -> Kernel | None:
     """Return the kernel `program`, if it may run and has modules beside it, as packed or as built."""
     for modules in (program.parent.parent / "lib" / "uml" / "modules", program.parent / "lib" / "modules"):
-        if program.is_file() and may_run(program) and _releases(modules):
+        if os.path.isfile(program) and may_run(program) and _names(modules):  # noqa: PTH113
             return _kernel(str(program), modules, origin)
     return None
 
 
 def _kernel(program: str, modules: Path, origin: Origin) -> Kernel:
-    names = _releases(modules)
+    names = _names(modules)
     release = names[0] if len(names) == 1 else _printed(Path(program))
     return Kernel(release, program, modules, origin)
 
@@ -114,8 +115,12 @@ def _printed(program: Path) -> str:
     return output_of([str(program), "--version"], bound_s=10.0).stdout.strip()
 
 
-def _releases(modules: Path) -> list[str]:
-    return [path.name for path in modules.iterdir()] if modules.is_dir() else []
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder, none where it cannot be read."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def numbers(release: str) -> list[int]:

@@ -151,7 +151,11 @@ def signed(code: int) -> int:
 
 
 def output_of(
-    argv: Sequence[str], bound_s: float, *, folder: str = ".", heard: Callable[[str], None] | None = None
+    argv: Sequence[str],
+    bound_s: float,
+    *,
+    folder: str | None = None,
+    heard: Callable[[str], None] | None = None,
 ) -> Completed:
     """Return the result of a process; one that does not end within `bound_s` seconds is killed.
 

@@ -54,6 +54,8 @@ def fetch(name: str, mirror: str, show: Show, timeout_s: float) -> Fetched:
     if keyring is None:
         what = "the keys of Debian's archive are missing"
         raise MissingRequirement(what, "apt install debian-archive-keyring")
+    if not cache().is_absolute():
+        raise MissingRequirement("this user has no home folder", "set XDG_CACHE_HOME to a folder")
     try:
         cache().mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".fetch-", dir=cache()) as place:

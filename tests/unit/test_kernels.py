@@ -162,6 +162,22 @@ def test_root_runs_no_kernel_that_others_could_change(installed: Have, tmp_path:
         assert find().release == "6.1.176"
 
 
+def test_a_user_without_a_home_or_a_cache_that_can_be_read_has_the_installed_kernel(
+    installed: Have, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed("6.12.113")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    for home in ("~", "/dev/null"):
+        monkeypatch.setattr("os.path.expanduser", lambda path, home=home: path.replace("~", home))
+        assert [kernel.release for kernel in kernels.kernels()] == ["6.12.113"]
+
+    def refused(_: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert kernels.kernels() == []
+
+
 def test_a_wanted_kernel_makes_auto_uml(installed: Have, monkeypatch: pytest.MonkeyPatch) -> None:
     installed("6.12.113", "7.2.7")
     monkeypatch.setattr(Uml, "check", lambda _: None)
