@@ -16,6 +16,7 @@ from ipvkit.core.values import TargetKind
 from ipvkit.targets import kernels
 from ipvkit.targets.choice import choose
 from ipvkit.targets.kernels import SUITES, find
+from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml, _block_device, guest_of
 
 
@@ -180,17 +181,20 @@ def test_a_user_without_a_home_or_a_cache_that_can_be_read_has_the_installed_ker
 
 def test_a_wanted_kernel_makes_auto_uml(installed: Have, monkeypatch: pytest.MonkeyPatch) -> None:
     installed("6.12.113", "7.2.7")
-    monkeypatch.setattr(Uml, "check", lambda _: None)
+    for each in (Sandbox, Uml):
+        monkeypatch.setattr(each, "check", lambda _: None)
     told: list[str] = []
+    assert isinstance(choose("auto", told.append), Sandbox)
     kinds: tuple[TargetKind, ...] = ("auto", "uml")
     for kind in kinds:
         target = choose(kind, told.append, "7.2")
         assert isinstance(target, Uml)
-        assert (target.kernel.release, told) == ("7.2.7", [])
+        assert target.kernel.release == "7.2.7"
     monkeypatch.setenv("IPVKIT_KERNEL", "7.2")
     target = choose("auto", told.append)
     assert isinstance(target, Uml)
     assert target.kernel.release == "7.2.7"
+    assert told == ["target: sandbox"]
 
 
 def test_all_kernels_are_targets_the_oldest_first(installed: Have, monkeypatch: pytest.MonkeyPatch) -> None:
