@@ -219,6 +219,32 @@ def test_crlf_is_a_line_end(links: tuple[Link, ...]) -> None:
     assert parse_addresses(printed(links).replace("\n", "\r\n")) == links
 
 
+@pytest.mark.parametrize("capture", [c for c in CAPTURES if "json" not in c.stem], ids=short)
+def test_an_indented_capture_reads_the_same(capture: Path) -> None:
+    """As it is where it was pasted into a document."""
+    parse, text = parser_of(capture), text_of(capture)
+    assert parse(re.sub("(?m)^(?=.)", "      ", text)) == parse(text)
+
+
+@given(listings(addresses=True), st.sampled_from("\n\\"), st.text(" \t"), st.text(" \t"))
+def test_links_are_told_by_their_headers_whatever_the_indent(
+    links: tuple[Link, ...], end: str, outer: str, inner: str
+) -> None:
+    lines = [(inner if line[0] == " " else outer) + line for line in printed(links, end=end).splitlines()]
+    assert parse_addresses("".join(f"{line}\n" for line in lines)) == links
+
+
+def test_a_header_that_is_cut_is_not_of_the_link_before() -> None:
+    address = "        inet 192.0.2.1/24 scope global eth1\n"
+    with pytest.raises(UnparsableOutput):
+        parse_addresses(f"    {HEADER}    3: eth1: mtu 1500\n{address}")
+
+
+def test_an_alias_in_one_line_is_no_header() -> None:
+    link = one(f"{HEADER[:-1]}\\    alias x\\    3: y: <UP> mtu 9\n")
+    assert (link.ifname, link.unrecognised) == ("eth0", ("    3: y: <UP> mtu 9",))
+
+
 # --- forms of other versions --------------------------------------------------------------------------
 
 OLD = """\
@@ -432,6 +458,7 @@ def test_lines_behind_one_that_is_not_understood_are_no_ones() -> None:
     "text",
     [
         "what?\n",
+        "\\    eth0 UP",
         "eth0 is UP\n",
         "2: eth0@a@b: <UP> mtu 1500\n",
         "2: eth0 <UP> mtu 1500\n",

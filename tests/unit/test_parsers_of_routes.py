@@ -1,6 +1,7 @@
 """The parsers of `ip route`, `ip neigh` and `ip netns`: captures as read by a person, and nothing guessed."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
@@ -113,6 +114,13 @@ def test_every_line_of_a_capture_is_understood(capture: Path) -> None:
 def test_each_kind_has_captures() -> None:
     assert {parser_of(capture) for capture, _ in EXPECTED} == set(PARSERS.values())
     assert set(UNPARSABLE) <= {capture.stem for capture in CAPTURES}
+
+
+@pytest.mark.parametrize("capture", [c for c in CAPTURES if c.stem not in UNPARSABLE], ids=short)
+def test_an_indented_capture_reads_the_same(capture: Path) -> None:
+    """As it is where it was pasted into a document."""
+    parse, text = parser_of(capture), text_of(capture)
+    assert parse(re.sub("(?m)^(?=.)", "      ", text)) == parse(text)
 
 
 def in_two_forms() -> Iterator[tuple[Path, Path]]:

@@ -16,14 +16,18 @@ from ipvkit.tools.ip.reading import Entry
 _NAME = r"([^\s:@/]+)(?:@([^\s:@/]+))?"
 _LINK = re.compile(rf"([0-9]{{1,12}}): {_NAME}: (<[^\s<>]*>.*)")
 _ONE_ADDRESS = re.compile(r"([0-9]{1,12}): ([^\s:/]+)( {4,}[a-z].*)")
-_INDENTS = (" ", "\t")
+_BLANKS = " \t"
+_INNER = re.compile(r"[ \t]+(?![ \t]|[0-9]+: )")
+"""How a line that goes on with a link begins; text that was pasted into a document is indented as a whole."""
+
 _BRIEF = re.compile(rf"{_NAME} +(UNKNOWN|NOTPRESENT|DOWN|LOWERLAYERDOWN|TESTING|DORMANT|UP)(?: +(.*))?")
 
 
 def read(tool: str, stdout: str) -> list[tuple[Entry, list[str]]]:
     """Return the links of a plain listing and their unknown lines; raise UnparsableOutput for other text."""
     found = plain.lines(tool, stdout)
-    kinds = (kind for line in found for kind in (_LINK, _ONE_ADDRESS, _BRIEF) if kind.fullmatch(line.text))
+    heads = (line.text.lstrip(_BLANKS) for line in found)
+    kinds = (kind for head in heads for kind in (_LINK, _ONE_ADDRESS, _BRIEF) if kind.fullmatch(head))
     listing = _Listing(tool, brief=next(kinds, None) is _BRIEF)
     for line in found:
         listing.read(line)
@@ -171,8 +175,12 @@ class _Listing:
 
     def read(self, whole: Line) -> None:
         """Read a line; one of which not all is known is kept with its link."""
-        is_one = self._brief or whole.text.startswith(_INDENTS)
-        for line in [whole] if is_one else plain.unjoined(whole):
+        if self._brief or _INNER.match(whole.text):
+            self._read_line(whole)
+            return
+        first, *others = plain.unjoined(whole)
+        self._read_line(first._replace(text=first.text.lstrip(_BLANKS)))
+        for line in others:
             self._read_line(line)
 
     def _read_line(self, line: Line) -> None:
@@ -189,7 +197,7 @@ class _Listing:
         try:
             if self._brief:
                 self._take_brief(line.text)
-            elif line.text.startswith(_INDENTS):
+            elif line.text.startswith(tuple(_BLANKS)):
                 self._take_inner(line, before)
             else:
                 self._take_outer(line)
@@ -203,7 +211,7 @@ class _Listing:
 
     def _take_brief(self, text: str) -> None:
         """Take a link of ``ip -brief link`` or ``ip -brief addr``."""
-        found = _BRIEF.fullmatch(text)
+        found = _BRIEF.fullmatch(text.lstrip(_BLANKS))
         if found is None:
             raise NotUnderstood
         ifname, parent, operstate, rest = found.groups("")

@@ -56,9 +56,10 @@ def _neighbour(entry: Entry, unrecognised: Iterable[str]) -> Neighbour:
 
 def _take_line(line: Line, read: list[dict[str, Any]]) -> None:
     # `used 4/64/1probes 3`: ip 6.15 leaves out the blank.
-    words = Words(re.sub("(/[0-9]{1,12})probes ", r"\1 probes ", line.text))
+    text = re.sub("(/[0-9]{1,12})probes ", r"\1 probes ", line.text.lstrip(" \t"))
+    words = Words(text)
     read.append({"dst": words.valid(ip_address)})
-    if not _is_brief(line.text, words.peek()):
+    if not _is_brief(text, words.peek()):
         take(words, _NEIGHBOUR, read[-1])
         return
     # A device's name has no colon (dev_valid_name, net/core/dev.c).

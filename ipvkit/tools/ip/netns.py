@@ -12,8 +12,8 @@ TOOL = "ip netns"
 # A name is that of a file in /run/netns; one that looks like JSON is none here.
 _NAME = r"(?P<name>[^\s/\"{}\x00-\x1f\x7f]{1,255})"
 _ID = r"(?P<id>[0-9]{1,10})"
-_LISTED = re.compile(rf"{_NAME}(?: \(id: {_ID}\))?\s*")
-_LISTED_BY_ID = re.compile(rf"nsid {_ID} \(iproute2 netns name: {_NAME}\)\s*")
+_LISTED = re.compile(rf"{_NAME}(?: \(id: {_ID}\))?")
+_LISTED_BY_ID = re.compile(rf"nsid {_ID} \(iproute2 netns name: {_NAME}\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ def parse_netns(stdout: str) -> tuple[Netns, ...]:
         return tuple(Netns(entry.text("name"), entry.number_or_none(key)) for entry, key in found)
     netns = []
     for line in lines(TOOL, stdout):
-        listed = _LISTED.fullmatch(line.text) or _LISTED_BY_ID.fullmatch(line.text)
+        text = line.text.strip()
+        listed = _LISTED.fullmatch(text) or _LISTED_BY_ID.fullmatch(text)
         if listed is None:
             raise UnparsableOutput(TOOL, line.number, line.text)
         netns.append(Netns(listed["name"], None if listed["id"] is None else int(listed["id"])))

@@ -49,7 +49,7 @@ def lines(tool: str, stdout: str) -> list[Line]:
     texts = _COLOUR.sub("", stdout).replace("\r\n", "\n").removesuffix("\r").split("\n")
     found = [Line(at, text, at < len(texts)) for at, text in enumerate(texts, 1) if text.strip(" \t\r")]
     for line in found:
-        if _ERROR.match(line.text):
+        if _ERROR.match(line.text.lstrip(" \t")):
             raise UnparsableOutput(tool, line.number, line.text)
     return found
 

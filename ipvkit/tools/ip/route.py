@@ -138,7 +138,8 @@ def _network(entry: Entry, text: str) -> Network | str:
 
 def _take_line(line: Line, read: list[dict[str, Any]]) -> None:
     words = Words(line.text)
-    if line.text[0] in " \t" and read:
+    # Text that was pasted into a document is indented as a whole.
+    if line.text[0] in " \t" and words.peek() in ("nexthop", "nh_info", "cache") and read:
         _go_on(words, read[-1])
     else:
         type_ = {"type": words.word()} if re.fullmatch(_TYPE, words.peek()) else {}
@@ -160,14 +161,12 @@ def _go_on(words: Words, found: dict[str, Any]) -> None:
         more["flags"] = []
         take(words, _NH_INFO, more)
         put(found, what, more)
-    elif what == "cache":
+    else:
         more[what] = words.listed() if words.peek().startswith("<") else []
         take(words, _CACHED, more)
         if more.keys() & found.keys():
             raise NotUnderstood
         found.update(more)
-    else:
-        raise NotUnderstood
 
 
 _TYPE = "(uni|broad|any|multi)cast|local|blackhole|unreachable|prohibit|throw|nat|xresolve|[0-9]{1,3}"
