@@ -14,7 +14,7 @@ from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.core.errors import UnparsableOutput, UsageError
 from ipvkit.core.interrupts import heeded
-from ipvkit.report.reading import Kind, event_line, reader_of
+from ipvkit.report.reading import Kind, event_line, is_complete, reader_of
 
 
 def parse(
@@ -32,18 +32,40 @@ def parse(
     if json_ and stream:
         raise UsageError("--stream does not go with --json", "--stream alone prints JSON lines")
     output, whole, events = reader_of(kind)
+    lines = _Lines()
     try:
         with _opened(file) as text, _patient(text):
             if stream:
-                for found in events(text):
+                for found in events(lines.of(text)):
                     if not emit(event_line(kind, found)):
-                        break
+                        return
             else:
-                found = whole(text.read())
-                emit(output.document(found) if json_ else output.table(found))
+                found = whole("".join(lines.of(text)))
+                complete = is_complete(kind, lines.last)
+                emit(output.document(found, complete=complete) if json_ else output.table(found))
     except UnparsableOutput as problem:
         problem.exit_code = 1
+        if not lines.last:
+            problem.message, problem.hint = "nothing was read", _NO_STDERR
         raise
+    if not lines.last:
+        print(f"note: nothing was read; {_NO_STDERR}", file=sys.stderr)
+    elif not is_complete(kind, lines.last):
+        print("warning: no newline ends the last line; its last value may have been longer", file=sys.stderr)
+
+
+_NO_STDERR = "did the tool complain on stderr? try `2>&1 |`"
+
+
+class _Lines:
+    """Lines as they come, and the `last` of them."""
+
+    last = ""
+
+    def of(self, text: TextIO) -> Iterator[str]:
+        """Yield the lines of `text`."""
+        for self.last in text:
+            yield self.last
 
 
 @contextmanager

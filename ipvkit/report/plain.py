@@ -19,9 +19,10 @@ class Output(Generic[T]):
     table: Callable[[T], str]
     fields: Callable[[T], dict[str, Any]]
 
-    def document(self, found: T) -> str:
-        """Return the JSON document of what was `found`."""
-        return document(self.what, **self.fields(found))
+    def document(self, found: T, *, complete: bool = True) -> str:
+        """Return the JSON document of what was `found`; `complete` where the tool marks no end."""
+        fields = self.fields(found)
+        return document(self.what, **fields, **({} if "complete" in fields else {"complete": complete}))
 
 
 def grid(rows: Iterable[Iterable[object]], headers: Sequence[str], **options: Any) -> str:  # noqa: ANN401

@@ -36,6 +36,15 @@ def reader_of(
     return output, whole, lambda lines: ip.read_outputs(lines, whole)
 
 
+def is_complete(kind: Kind, last: str) -> bool:
+    """Return whether the `last` line of an output is as it was printed; ping and arping mark their end."""
+    if kind in ("ping", "arping"):
+        return True
+    from ipvkit.tools import ip
+
+    return ip.is_complete(last)
+
+
 def event_line(kind: str, value: object) -> str:
     """Return the JSON line of one event in the output of a tool of that `kind`."""
     fields, event = plain(value), kind

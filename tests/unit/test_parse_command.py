@@ -86,7 +86,7 @@ def text(name: str) -> str:
 
 def document(kind: str, printed: str) -> dict[str, Any]:
     """Return the document that `printed`, the output of a tool, has to become."""
-    return {"schema": f"ipvkit/{kind}/v1", **FIELDS[kind](printed)}
+    return {"schema": f"ipvkit/{kind}/v1", "complete": True, **FIELDS[kind](printed)}
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def feed(call: Callable[..., Called], monkeypatch: pytest.MonkeyPatch) -> Callab
 @pytest.mark.parametrize(("kind", "name"), EACH_CAPTURE)
 def test_a_capture_becomes_a_document(call: Callable[..., Called], kind: str, name: str) -> None:
     code, out, err = call("parse", kind, str(path(name)), "--json")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "" if text(name) else f"note: {NOTHING_READ}\n")
     assert json.loads(out) == document(kind, text(name))
 
 
@@ -369,13 +369,54 @@ EMPTY = {
 }
 
 
+NOTHING_READ = "nothing was read; did the tool complain on stderr? try `2>&1 |`"
+CUT = "warning: no newline ends the last line; its last value may have been longer\n"
+
+
 @pytest.mark.parametrize("printed", ["", "\n", "[]\n", "[ ]\n", "[{},{}]\n"], ids=repr)
 @pytest.mark.parametrize("kind", EMPTY)
 def test_an_empty_list_is_told_in_words(feed: Callable[..., Called], kind: str, printed: str) -> None:
-    assert feed(printed, kind) == (0, EMPTY[kind], "")
-    code, out, _ = feed(printed, kind, "--json")
-    assert code == 0
-    assert list(json.loads(out).values()) == [f"ipvkit/{kind}/v1", []]
+    note = "" if printed else f"note: {NOTHING_READ}\n"
+    assert feed(printed, kind) == (0, EMPTY[kind], note)
+    code, out, err = feed(printed, kind, "--json")
+    assert (code, err) == (0, note)
+    assert list(json.loads(out).values()) == [f"ipvkit/{kind}/v1", [], True]
+
+
+@pytest.mark.parametrize("kind", ["ping", "arping"])
+@pytest.mark.parametrize("mode", [[], ["--stream"]])
+def test_nothing_of_a_tool_that_always_prints_is_an_error(
+    feed: Callable[..., Called], kind: str, mode: list[str]
+) -> None:
+    error, hint = NOTHING_READ.split("; ")
+    assert feed("", kind, *mode) == (1, "", f"error: {error}\nhint: {hint}\n")
+
+
+CUT_IN_A_VALUE = {
+    "link": "2: eth0: <UP> mtu 65",
+    "addr": "    inet 192.0.2.1/2",
+    "route": "default via 192.0.2.2",
+    "neigh": "192.0.2.1 dev eth",
+    "netns": "test",
+}
+CUT_BEHIND_ONE = {
+    "link": "2: eth0: <UP>",
+    "addr": "    inet 192.0.2.1/24\n       valid_lft forever preferred_lft forever",
+    "route": "default via 192.0.2.2 ",
+    "neigh": "192.0.2.1 dev eth0 STALE",
+    "netns": "test1 (id: 0)",
+}
+
+
+@pytest.mark.parametrize("kind", CUT_IN_A_VALUE)
+def test_a_last_value_that_may_have_been_longer_is_told(feed: Callable[..., Called], kind: str) -> None:
+    for printed, complete in ((CUT_IN_A_VALUE[kind], False), (CUT_BEHIND_ONE[kind], True)):
+        for ended in (printed, f"{printed}\n"):
+            whole = complete or ended != printed
+            code, out, err = feed(ended, kind, "--json")
+            assert (code, json.loads(out)["complete"], err) == (0, whole, "" if whole else CUT)
+            assert feed(ended, kind, "--stream")[2] == ("" if whole else CUT)
+            assert feed(ended, kind)[2] == ("" if whole else CUT)
 
 
 TABLE: dict[str, Callable[[str], str]] = {
@@ -435,8 +476,8 @@ LAST_LINES_THAT_COUNT = (
 def test_the_last_newline_may_be_missing(feed: Callable[..., Called], kind: str, name: str) -> None:
     cut = text(name).rstrip("\n")
     assert cut != text(name)
-    code, out, _ = feed(cut, kind, "--json")
-    assert code == 0
+    code, out, err = feed(cut, kind, "--json")
+    assert (code, err) == (0, "")
     assert json.loads(out) == document(kind, text(name))
 
 
@@ -496,10 +537,12 @@ def test_whatever_is_read_is_understood_or_refused(
     elif mode == ("--stream",):
         assert all(json.loads(line)["tool"] == kind for line in out.splitlines())
     if code == 0:
-        assert err == ""
+        assert err in ("", CUT, f"note: {NOTHING_READ}\n")
     else:
         assert code == 1
-        assert re.match(r"error: the output of [a-z ]+ was not understood at line \d+: ", err)
+        assert re.match(
+            r"error: (the output of [a-z ]+ was not understood at line \d+: |nothing was read\n)", err
+        )
 
 
 # --- errors ---------------------------------------------------------------------------------------------
@@ -510,7 +553,6 @@ FRENCH_REPLY = "64 octets de 192.0.2.3 : icmp_seq=1 ttl=64 temps=0,436 ms"
 GERMAN_REPLY = "Unicast-Antwort von 192.0.2.2 [02:00:00:00:00:02]  0,562ms"
 
 NOT_UNDERSTOOD = {
-    "nothing, of ping": ("ping", "", "ping", 1, ""),
     "the version of ping": (
         *("ping", text(f"{IPUTILS}/ping-version"), "ping", 1),
         "ping from iputils 20240905",
@@ -520,7 +562,6 @@ NOT_UNDERSTOOD = {
         FRENCH_REPLY,
     ),
     "two pings": ("ping", PLAIN_PING * 2, "ping", 9, PLAIN_PING.splitlines()[0]),
-    "nothing, of arping": ("arping", "", "arping", 1, ""),
     "a ping for an arping": ("arping", PLAIN_PING, "arping", 1, PLAIN_PING.splitlines()[0]),
     "arping in German": (
         *("arping", f"ARPING 192.0.2.2 from 192.0.2.1 eth0\n{GERMAN_REPLY}\n", "arping", 2),
@@ -781,8 +822,9 @@ def test_outputs_one_after_another_are_each_what_they_are_alone(
 ) -> None:
     chosen = data.draw(st.lists(st.sampled_from(STREAMS[kind]), min_size=1, max_size=4))
     expected = [event for name in chosen for event in events_of(kind, text(name))]
-    code, out, err = feed("".join(map(text, chosen)), kind, "--stream")
-    assert (code, err) == (0, "")
+    read = "".join(map(text, chosen))
+    code, out, err = feed(read, kind, "--stream")
+    assert (code, err) == (0, "" if read else f"note: {NOTHING_READ}\n")
     assert out.splitlines(keepends=True) == expected
 
 
@@ -819,7 +861,7 @@ def test_an_error_in_a_stream_counts_all_its_lines(
 
 
 def test_a_stream_of_nothing_of_ip_is_nothing(feed: Callable[..., Called]) -> None:
-    assert [feed("", kind, "--stream") for kind in EMPTY] == [(0, "", "")] * len(EMPTY)
+    assert [feed("", kind, "--stream") for kind in EMPTY] == [(0, "", f"note: {NOTHING_READ}\n")] * len(EMPTY)
 
 
 def test_json_of_another_printer_can_be_streamed(feed: Callable[..., Called]) -> None:

@@ -447,7 +447,7 @@ def test_a_list_of_nothing_is_told_in_words(
     assert call(*typed.split()) == (0, LISTS[typed], "")
     code, out, err = call(*typed.split(), "--json")
     assert (code, err) == (0, "")
-    assert list(json.loads(out).values()) == [f"ipvkit/{typed.split()[0]}/v1", []]
+    assert list(json.loads(out).values()) == [f"ipvkit/{typed.split()[0]}/v1", [], True]
     assert len(executed(recorder)) == 2 * len(EVERYTHING[typed])
 
 

@@ -6,10 +6,11 @@ from ipvkit.tools.ip.build import *  # noqa: F403
 from ipvkit.tools.ip.link import Address, Link, parse_addresses, parse_links
 from ipvkit.tools.ip.neigh import Neighbour, parse_neighbours
 from ipvkit.tools.ip.netns import Netns, parse_netns
+from ipvkit.tools.ip.plain import is_complete
 from ipvkit.tools.ip.reading import read_outputs
 from ipvkit.tools.ip.route import NextHop, Route, gateway_of, parse_routes
 
 __all__ = ["LINES_A_S", "Address", "Failed", "Link", "Neighbour", "Netns", "NextHop", "Route", "batch"]
-__all__ += ["failed_lines", "gateway_of", "line_of", "lists_in", "parse_addresses", "parse_links"]
-__all__ += ["parse_neighbours", "parse_netns", "parse_routes", "read_outputs", "show_in_one"]
+__all__ += ["failed_lines", "gateway_of", "is_complete", "line_of", "lists_in", "parse_addresses"]
+__all__ += ["parse_links", "parse_neighbours", "parse_netns", "parse_routes", "read_outputs", "show_in_one"]
 __all__ += build.__all__

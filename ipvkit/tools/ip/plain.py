@@ -44,6 +44,18 @@ def is_json(stdout: str) -> bool:
     return stdout.lstrip(" \t\r\n").startswith("[")
 
 
+_END = re.compile(r"[\s>)\]]\Z|\b(?:forever|[0-9]sec|REACHABLE|STALE|DELAY|PROBE|FAILED|NOARP|PERMANENT)\Z")
+
+
+def is_complete(stdout: str) -> bool:
+    """Return whether the last value that ``ip`` printed cannot have been longer: mostly, a newline ends it.
+
+    >>> is_complete("2: eth0: <UP> mtu 15")
+    False
+    """
+    return not stdout or _END.search(stdout, max(0, len(stdout) - 20)) is not None
+
+
 def lines(tool: str, stdout: str) -> list[Line]:
     """Return the lines that are not blank, without colours; raise UnparsableOutput at an error of `ip`."""
     texts = _COLOUR.sub("", stdout).replace("\r\n", "\n").removesuffix("\r").split("\n")
