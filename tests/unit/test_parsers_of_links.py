@@ -97,6 +97,8 @@ PLAIN_LEAVES_OUT = {
     "vxlan": {"external", "learning", "proxy", "rsc", "l2miss", "l3miss", "udp_csum", "udp_zero_csum6_tx"}
     | {"udp_zero_csum6_rx", "remcsum_tx", "remcsum_rx", "localbypass", "df"},
     "tun": {"multi_queue"},
+    "geneve": {"df"},
+    **{kind: {"pmtudisc"} for kind in ("gre", "gretap", "erspan")},
 }
 """The switches of which the plain form tells only where they are not as at first."""
 
@@ -125,7 +127,12 @@ def steady(link: Link) -> Link:
         # The plain form has the name of a namespace where it has one, ip -json always its id.
         link_netns=None,
         link_netnsid=None,
-        info_data={k: v for k, v in link.info_data.items() if k not in (*LIVE, *silent)},
+        # ip -json leaves out the ttl of a vxlan or geneve that is the inner packet's.
+        info_data={
+            k: v
+            for k, v in link.info_data.items()
+            if k not in (*LIVE, *silent) and (k, v) != ("ttl", "inherit")
+        },
         details=details | {f"port {k}": v for k, v in slave.items() if k not in LIVE},
         # With one -s the plain form has missed_errors where ip -json has over_errors.
         stats={way: dict.fromkeys(counters.keys() - MISSED, 0) for way, counters in link.stats.items()},
@@ -371,7 +378,7 @@ def test_what_a_kind_of_link_has(line: str, data: dict[str, Any]) -> None:
         (f"{HEADER[:-1]} colour blue\n", HEADER[:-1] + " colour blue", {"txqlen": 1000}),
         (HEADER.replace("state UP", "state 0x9mode"), "", {"qdisc": "mq", "operstate": None, "group": None}),
         (HEADER.replace("mtu 1500", "mtu many"), "", {"mtu": None, "qdisc": None, "flags": ("UP",)}),
-        (f"{DETAILED}    geneve id 7 numtxqueues 4\n", "    geneve id 7 numtxqueues 4", {"kind": "geneve"}),
+        (f"{DETAILED}    gtp role sgsn numtxqueues 4\n", "    gtp role sgsn numtxqueues 4", {"kind": "gtp"}),
         (f"{DETAILED}    ipvlan  mode l2 bridge blue\n", "", {"mode": "l2", "flag": "bridge"}),
         (f"{DETAILED}    macvlan mode source remotes (2) 02:00:00:00:00:aa\n", "", {"mode": "source"}),
         (f"{NIC}    vf 0     link/ether 02:00:00:00:00:0a, vlan 5\n", "", {"kind": None}),
@@ -409,6 +416,13 @@ def test_the_counters_that_fit_no_columns_are_kept_with_their_columns() -> None:
         link = one(f"{HEADER}{title}\n{line}\n")
         assert link.stats.get("rx", {}) == {}
         assert link.unrecognised[0] == title
+
+
+def test_a_counter_that_ip_has_rounded_is_not_taken_for_what_was_counted() -> None:
+    link = one(f"{HEADER}    RX:  bytes packets errors\n       1.47M    1.1ki      7\n")
+    assert link.stats == {"rx": {"errors": 7}}
+    assert link.details["rounded"] == {"rx": {"bytes": "1.47M", "packets": "1.1ki"}}
+    assert link.unrecognised == ()
 
 
 def test_counters_that_come_twice_are_kept_the_second_time() -> None:

@@ -280,9 +280,10 @@ def test_a_default_route_leads_everywhere(dst: str, is_default: bool) -> None:
         "a metric without a name": ("default via 192.0.2.1 dev eth0 metric 18 5", {"metric": None}),
         "a metric without a name, locked": ("default via 192.0.2.1 metric 18 lock 5", {"metric": None}),
         "an encapsulation": (
-            "default encap seg6 mode encap segs 1 [ 2001:db8::7 ] via 192.0.2.1 dev eth0 table 7",
+            "default encap rpl segs 1 [ 2001:db8::7 ] via 192.0.2.1 dev eth0 table 7",
             {"via": None, "table": None},
         ),
+        "fewer segments than counted": ("default encap seg6 segs 2 [ ::1 ] dev a", {"dev": None}),
         "an encapsulation that is cut": ("default encap ip id 7 src", {"via": None}),
         "a number that is none": ("default via 192.0.2.1 metric x", {"metric": None}),
         "an address that is none": ("default via 192.0.2.256 dev eth0", {"via": None, "dev": None}),

@@ -125,6 +125,7 @@ _BOND_PORT: Form = (
     | form("perm_hwaddr", hardware_address)
     | form("link_failure_count queue_id prio ad_aggregator_id", Words.number)
     | form("ad_actor_oper_port_state ad_partner_oper_port_state", Words.number)
+    | form("ad_actor_oper_port_state_str ad_partner_oper_port_state_str", Words.listed)
 )
 
 
@@ -134,6 +135,18 @@ def _take_endpoint(key: str, words: Words, into: dict[str, Any]) -> None:
     put(into, f"{key}6" if ":" in word else key, word)
 
 
+_HEX = "0x[0-9a-f]{1,16}"
+
+
+def _hex(words: Words) -> str:
+    return words.match(_HEX)[0]
+
+
+def _tos(words: Words) -> str:
+    return "0x1" if words.peek() == "inherit" and words.word() else _hex(words)
+
+
+_TTL = named({"auto": 0, "inherit": "inherit"}, Words.number)
 _VXLAN_SWITCHES = (
     "external vnifilter learning proxy rsc l2miss l3miss udp_csum udp_zero_csum6_tx udp_zero_csum6_rx"
     " remcsum_tx remcsum_rx localbypass udpcsum=udp_csum udp6zerocsumtx=udp_zero_csum6_tx"
@@ -142,14 +155,61 @@ _VXLAN_SWITCHES = (
 _VXLAN: Form = (
     form("id dstport=port maxaddr=limit", Words.number)
     | form("dev=link df flowlabel=label", Words.word)
+    | form("tos", _tos)
+    | form("reserved_bits", _hex)
     | form("srcport=port_range", lambda words: {"low": words.number(), "high": words.number()})
-    | form("ttl", named({"auto": 0}, Words.number))
+    | form("ttl", _TTL)
     | form("ageing", named({"none": 0}, Words.number))
     | flags("gbp gpe")
     | flags(_VXLAN_SWITCHES)
     | {f"no{name}": taken for name, taken in flags(_VXLAN_SWITCHES, False).items()}
     | {end: partial(_take_endpoint, end) for end in ("group", "remote", "local")}
 )
+_GENEVE: Form = (
+    form("id dstport=port", Words.number)
+    | form("ttl", _TTL)
+    | form("tos", _tos)
+    | form("df", Words.word)
+    | form("flowlabel=label", _hex)
+    | flags("external innerprotoinherit=inner_proto_inherit")
+    | {end: partial(_take_endpoint, end) for end in ("remote", "local")}
+)
+for _value, _no in ((True, ""), (False, "no")):
+    _CHECKSUMS = ("udpcsum=udp_csum", "udp6zerocsumtx=udp_zero_csum6_tx", "udp6zerocsumrx=udp_zero_csum6_rx")
+    _GENEVE |= flags(" ".join(f"{_no}{name}" for name in _CHECKSUMS), _value)
+
+
+def _take_inherited(key: str, flag: str, words: Words, into: dict[str, Any]) -> None:
+    """Take a number in hexadecimal, or that it is the inner packet's, for which `flag` is set."""
+    if words.peek() in ("inherit", "none"):
+        words.word()
+        put(into, f"ip6_tnl_f_{flag}", True)
+    else:
+        put(into, key, words.number() if key == "encap_limit" else _hex(words))
+
+
+_TUNNEL: Form = (
+    form("remote local", named({"any": "any"}, lambda words: words.valid(ip)))
+    | form("dev=link erspan_dir", Words.word)
+    | form("ttl hoplimit=ttl", named({"inherit": 0}, Words.number))
+    | form("tos", _tos)
+    | form("ikey okey", lambda words: words.valid(ip))
+    | form("erspan_index erspan_ver", Words.number)
+    | form("erspan_hwid", _hex)
+    | flags("external pmtudisc ignore-df=ignore_df iseq oseq icsum ocsum isatap")
+    | flags("allow-localremote=ip6_tnl_f_allow_local_remote mip6=ip6_tnl_f_mip6_dev")
+    | flags("nopmtudisc=pmtudisc", False)
+    | {
+        "encaplimit": partial(_take_inherited, "encap_limit", "ign_encap_limit"),
+        "tclass": partial(_take_inherited, "tclass", "use_orig_tclass"),
+        "flowlabel": partial(_take_inherited, "flowlabel", "use_orig_flowlabel"),
+        "dscp": partial(_take_inherited, "dscp", "rcv_dscp_copy"),
+        "fwmark": partial(_take_inherited, "fwmark", "use_orig_fwmark"),
+    }
+)
+for _proto in ("any", "ipip", "ip6ip", "mplsip", "ipip6", "ip6ip6"):
+    _TUNNEL |= flags(f"{_proto}=proto", _proto)
+_TUNNELS = "gre gretap erspan ip6gre ip6gretap ip6erspan ip6tnl ipip sit vti vti6"
 _TUN: Form = (
     form("type", Words.word)
     | form("pi vnet_hdr persist", Words.on_off)
@@ -162,6 +222,7 @@ _VRF: Form = form("table", Words.number)
 
 KINDS = {"bond": _BOND, "bridge": _BRIDGE, "tun": _TUN, "vlan": _VLAN, "vrf": _VRF, "vxlan": _VXLAN}
 KINDS |= {"ipvlan": _IPVLAN, "ipvtap": _IPVLAN, "macvlan": _MACVLAN, "macvtap": _MACVLAN}
+KINDS |= {"geneve": _GENEVE} | dict.fromkeys(_TUNNELS.split(), _TUNNEL)
 """The attributes of each kind of link that has any."""
 
 PORTS = {"bond": _BOND_PORT, "bridge": _BRIDGE_PORT, "vrf": _VRF}

@@ -181,7 +181,8 @@ def _link(entry: Entry, names: set[str | None], unrecognised: Sequence[str]) -> 
         kind=kind,
         mode=data.text_or_none("mode") if own else None,
         flag=next((flag for flag in own[1:] if data.value.get(flag) is True), None),
-        info_data=data.rest(*own),
+        # iproute2 has null for these two, which are there or not.
+        info_data={**data.rest(*own), **{key: True for key in ("gbp", "gpe") if key in data.value}},
         stats={direction: stats.numbers(direction) for direction in stats.value},
         addresses=tuple(_address(info) for info, is_ip in infos if is_ip),
         details={**entry.rest(*_KEYS), **info.rest("info_kind", "info_data")},

@@ -158,6 +158,8 @@ _COUNTERS = {
     | plain.keys("transns=carrier_changes"),
 }
 """The columns of the statistics, and their keys in `ip -json`."""
+_ROUNDED = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?[kMGTPE]i?")
+"""A counter that `-h` has rounded."""
 
 
 class _Listing:
@@ -328,11 +330,15 @@ class _Listing:
         self._left.append(text)
 
     def _take_counters(self, words: Words, direction: str, names: list[str]) -> None:
-        counts = [number(word, digits=20) for word in words]
+        found = dict(zip(names, words, strict=False))
+        rounded = {name: word for name, word in found.items() if _ROUNDED.fullmatch(word)}
+        counts = {name: number(word, digits=20) for name, word in found.items() if name not in rounded}
         counters = self._into.setdefault("stats64", {}).setdefault(direction, {})
-        if len(counts) != len(names) or counters.keys() & set(names):
+        if len(words) != len(names) or counters.keys() & set(names):
             raise NotUnderstood
-        counters.update(zip(names, counts, strict=True))
+        counters.update(counts)
+        if rounded:
+            self._into.setdefault("rounded", {}).setdefault(direction, {}).update(rounded)
         self._left.pop()
 
 

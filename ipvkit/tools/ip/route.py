@@ -225,6 +225,18 @@ def _encap(words: Words, into: dict[str, Any]) -> None:
     put(into, "encap", encap)
 
 
+def _segments(words: Words) -> list[str]:
+    """Take ``2 [ 2001:db8::1 2001:db8::2 ]``."""
+    count, segments = words.number(), []
+    words.match(r"\[")
+    while words.peek() != "]":
+        segments.append(_host(words))
+    words.word()
+    if count != len(segments):
+        raise NotUnderstood
+    return segments
+
+
 def _features(words: Words, into: dict[str, Any]) -> None:
     while words.peek() in ("ecn", "tcp_usec_ts"):
         put(into, words.word(), True)
@@ -285,4 +297,9 @@ _ENCAPS = {
     "ip": _TUNNEL | form("ttl tos", Words.number),
     "ip6": _TUNNEL | form("hoplimit tc", Words.number),
     "mpls": form("ttl", Words.number),
+    "seg6": form("mode", Words.word) | form("tunsrc", _host) | form("segs", _segments),
+    "seg6local": form("action table vrftable iif oif", Words.word)
+    | form("nh4 nh6", _host)
+    | form("segs=srh", lambda words: {"segs": _segments(words)})
+    | form("flavors", lambda words: words.word().split(",")),
 }
