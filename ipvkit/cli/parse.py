@@ -14,33 +14,40 @@ from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.core.errors import UnparsableOutput, UsageError
 from ipvkit.core.interrupts import heeded
-from ipvkit.report.reading import Kind, event_line, is_complete, reader_of
+from ipvkit.report.reading import Kind, event_line, has_unrecognised, is_complete, reader_of
 
 
 def parse(
     kind: Annotated[
-        Kind, Argument(metavar="KIND", help="What printed it: ping, arping, or which ip command.")
+        Kind,
+        Argument(
+            metavar="KIND", help="What printed it: ping, fping, arping, bridge (fdb), or which ip command."
+        ),
     ],
     file: Annotated[str, Argument(metavar="FILE", help="The file; - is stdin.")] = "-",
     json_: Json = False,
     stream: Annotated[bool, Option("--stream", help="Print one JSON line per event, as it arrives.")] = False,
-) -> None:
+    strict: Annotated[bool, Option("--strict", help="Exit with 1 where a line was not understood.")] = False,
+) -> int:
     """It reads ip's text and JSON. For several outputs in one file, give --stream.
 
-    Exit code: 0 parsed, 1 not understood.
+    Exit code: 0 parsed, 1 not understood; with --strict, 1 also for a line among others.
     """
     if json_ and stream:
         raise UsageError("--stream does not go with --json", "--stream alone prints JSON lines")
     output, whole, events = reader_of(kind)
     lines = _Lines()
+    code = 0
     try:
         with _opened(file) as text, _patient(text):
             if stream:
                 for found in events(lines.of(text)):
+                    code |= strict and has_unrecognised(found)
                     if not emit(event_line(kind, found)):
-                        return
+                        return code
             else:
                 found = whole("".join(lines.of(text)))
+                code |= strict and has_unrecognised(found)
                 complete = is_complete(kind, lines.last)
                 emit(output.document(found, complete=complete) if json_ else output.table(found))
     except UnparsableOutput as problem:
@@ -52,6 +59,7 @@ def parse(
         print(f"note: nothing was read; {_NO_STDERR}", file=sys.stderr)
     elif not is_complete(kind, lines.last):
         print("warning: no newline ends the last line; its last value may have been longer", file=sys.stderr)
+    return code
 
 
 _NO_STDERR = "did the tool complain on stderr? try `2>&1 |`"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ipvkit.report.plain import Output, Rows, columns, not_understood, plain
-from ipvkit.tools.ip import Link, Neighbour, Netns, Route, by_netns, parse_addresses
+from ipvkit.tools.ip import Change, Link, Neighbour, Netns, Route, Rule, by_netns, parse_addresses
 
 
 class LinkIn(NamedTuple):
@@ -43,7 +43,7 @@ def _links(links: Sequence[LinkIn]) -> str:
 
 
 def _table(
-    entries: Iterable[Link | Route | Neighbour], rows: Rows, headers: str, what: str, needed: int = 1
+    entries: Iterable[Link | Route | Neighbour | Rule], rows: Rows, headers: str, what: str, needed: int = 1
 ) -> str:
     """Return the table of `rows`, and the lines of `entries` that were not understood."""
     left = (line for entry in entries for line in entry.unrecognised)
@@ -88,6 +88,42 @@ def _namespaces(namespaces: Sequence[Netns]) -> str:
     return columns(rows, ("netns", "id"), empty="no network namespaces\n")
 
 
+def _rules(rules: Sequence[Rule]) -> str:
+    rows = []
+    for rule in rules:
+        source = f"{'not ' if rule.inverted else ''}{rule.src or 'all'}"
+        does = rule.action or (f"goto {rule.goto}" if rule.goto is not None else None)
+        rows.append(
+            (
+                rule.priority,
+                source,
+                rule.dst,
+                rule.iif,
+                rule.oif,
+                rule.fwmark,
+                rule.table,
+                does,
+                rule.protocol,
+                _more(rule),
+            )
+        )
+    return _table(
+        rules, rows, "priority, from, to, iif, oif, fwmark, table, action, protocol, more", "rules", needed=2
+    )
+
+
+def _more(rule: Rule) -> str:
+    return _words(key if value is True else f"{key} {value}" for key, value in rule.details.items())
+
+
+def _changes(changes: Sequence[Change]) -> str:
+    rows = [
+        (c.time, c.nsid, "deleted" if c.deleted else "", c.object, c.text.partition("\n")[0]) for c in changes
+    ]
+    left = [line for c in changes for line in (*c.unrecognised, *(c.entry.unrecognised if c.entry else ()))]
+    return columns(rows, ("time", "nsid", "", "object", "entry"), 0, "no changes\n") + not_understood(left)
+
+
 def _words(values: Iterable[object]) -> str:
     return " ".join(str(value) for value in values)
 
@@ -98,4 +134,6 @@ LINK: Output[Sequence[LinkIn]] = Output(
 ADDR: Output[Sequence[Link]] = Output("addr", _addresses, lambda found: {"links": plain(found)})
 ROUTE: Output[Sequence[Route]] = Output("route", _routes, lambda found: {"routes": plain(found)})
 NEIGH: Output[Sequence[Neighbour]] = Output("neigh", _neighbours, lambda found: {"neighbours": plain(found)})
+RULE: Output[Sequence[Rule]] = Output("rule", _rules, lambda found: {"rules": plain(found)})
+MONITOR: Output[Sequence[Change]] = Output("monitor", _changes, lambda found: {"changes": plain(found)})
 NETNS: Output[Sequence[Netns]] = Output("netns", _namespaces, lambda found: {"namespaces": plain(found)})

@@ -2,15 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.core.values import Address
-from ipvkit.tools.ping import PingReport, Rtt, address_of
+from ipvkit.tools.ping import PingReport, Rtt, Unrecognised, address_of
 
-__all__ = ["FpingReport", "fping", "parse_fping"]
+__all__ = ["FpingReport", "fping", "parse_fping", "read_fping"]
 
 
 def fping(
@@ -57,20 +57,31 @@ def parse_fping(text: str) -> FpingReport:
     >>> report.hosts[0].received, report.hosts[0].rtt_ms
     (6, Rtt(min=0.076, avg=0.832, max=4.4, mdev=None))
     """
-    hosts: list[PingReport] = []
+    found = list(read_fping(re.findall(r"[^\n]+\n?|\n", text)))
+    hosts = tuple(event for event in found if isinstance(event, PingReport))
+    return FpingReport(hosts, tuple(event.line for event in found if isinstance(event, Unrecognised)))
+
+
+def read_fping(lines: Iterable[str]) -> Iterator[PingReport | Unrecognised]:
+    """Yield each host that an fping, or several, has counted, as the lines arrive, and each unknown line.
+
+    Raise UnparsableOutput at the end where there was no host.
+    """
+    first, counted = "", False
     duplicates: Counter[str] = Counter()
-    unrecognised: list[str] = []
-    *lines, cut_off = text.split("\n")
-    for line in filter(None, lines):
-        if counts := _COUNTS.fullmatch(line):
-            hosts.append(_host(counts, duplicates[counts[1]]))
-        elif duplicate := _DUPLICATE.fullmatch(line):
+    for line in lines:
+        text = line.removesuffix("\n").removesuffix("\r")
+        first = first or text
+        ended = line.endswith("\n")
+        if ended and (counts := _COUNTS.fullmatch(text)):
+            counted = True
+            yield _host(counts, duplicates.pop(counts[1], 0))
+        elif ended and (duplicate := _DUPLICATE.fullmatch(text)):
             duplicates[duplicate[1]] += 1
-        else:
-            unrecognised.append(line)
-    if not hosts:
-        raise UnparsableOutput("fping", 1, next(filter(None, [*lines, cut_off]), ""))
-    return FpingReport(tuple(hosts), (*unrecognised, *filter(None, [cut_off])))
+        elif text:
+            yield Unrecognised(text)
+    if not counted:
+        raise UnparsableOutput("fping", 1, first)
 
 
 def _host(counts: re.Match[str], duplicates: int) -> PingReport:

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154
 # ip on the kernel of this machine, for what the guest's has not: routes into segments (SRv6), the reserved bits
-# of a vxlan (Linux 6.14). Read by capture-fixtures.
+# of a vxlan (Linux 6.14), multicast addresses in ip monitor (6.16). Read by capture-fixtures.
 declare -A form=([plain]='' [details]=-d [oneline]=-o [json]=-json [json-details]='-json -details')
 folder[k]=iproute2-$(ip -V | sed 's/.*iproute2-\([0-9.]*\),.*/\1/; s/\.0$//')-on-linux-$(uname -r | cut -d . -f 1,2)
 command[k]=ip prefix[k]=
@@ -46,4 +46,17 @@ TABLE
 cases <<TABLE
 $(in_each_form 'plain details oneline json json-details' route-segments here -6 route show)
 $(in_each_form 'details json-details' link-vxlan-bits here link show dev vxlan-bits)
+TABLE
+
+changes() {
+  sleep 1
+  ip -n here link add here2 type veth peer name here3
+  ip -n here link set here2 up
+  ip -n here addr add 198.51.100.1/24 dev here2
+  ip -n here link set here3 up
+  ip -n here link del here2
+}
+changes &
+cases <<'TABLE'
+k monitor-groups here INT@3 monitor label
 TABLE

@@ -23,11 +23,15 @@ from command_line import IPVKIT, Called, Piped, needs_ping, wait_until
 from documents import REFERENCE
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.arping import ARPING
-from ipvkit.report.ip import ADDR, LINK, NEIGH, NETNS, ROUTE, LinkIn
+from ipvkit.report.bridge import FDB
+from ipvkit.report.fping import FPING, Host, hosts
+from ipvkit.report.ip import ADDR, LINK, MONITOR, NEIGH, NETNS, ROUTE, RULE, LinkIn
 from ipvkit.report.ping import PING
 from ipvkit.report.plain import plain
 from ipvkit.report.reading import event_line
 from ipvkit.tools import arping, ip, ping
+from ipvkit.tools.bridge import parse_fdb
+from ipvkit.tools.fping import parse_fping
 from strategies import mutated_text
 
 call = test_cli.call
@@ -44,8 +48,17 @@ FIELDS: dict[str, Callable[[str], dict[str, Any]]] = {
     "link": lambda text: {"links": [{"netns": None, **plain(link)} for link in ip.parse_links(text)]},
     "addr": lambda text: {"links": plain(ip.parse_addresses(text))},
     "route": lambda text: {"routes": plain(ip.parse_routes(text))},
+    "rule": lambda text: {"rules": plain(ip.parse_rules(text))},
     "neigh": lambda text: {"neighbours": plain(ip.parse_neighbours(text))},
     "netns": lambda text: {"namespaces": plain(ip.parse_netns(text))},
+    "fdb": lambda text: {"entries": plain(parse_fdb(text))},
+    "monitor": lambda text: {"changes": plain(ip.parse_monitor(text))},
+    "fping": lambda text: {
+        "hosts": [
+            {name: plain(getattr(host, name)) for name in Host._fields} for host in parse_fping(text).hosts
+        ],
+        "unrecognised": list(parse_fping(text).unrecognised),
+    },
 }
 """What a document of each kind holds beside its schema."""
 
@@ -65,6 +78,10 @@ CAPTURES = {
     "route": tuple(f"{IPROUTE2}/route-{name}" for name in ("json-details", "details", "6-json", "6-plain")),
     "neigh": tuple(f"{IPROUTE2}/neigh-{name}" for name in ("json", "plain", "statistics", "proxy-json")),
     "netns": tuple(f"{IPROUTE2}/netns-{name}" for name in ("json", "plain", "list-id-json", "none-plain")),
+    "rule": tuple(f"{IPROUTE2}/rule-{name}" for name in ("json", "plain", "many-plain", "many-json")),
+    "fdb": tuple(f"{IPROUTE2}/fdb-{name}" for name in ("json", "plain", "dev", "statistics")),
+    "monitor": tuple(f"{IPROUTE2}/monitor-{name}" for name in ("plain", "label", "oneline", "timestamps")),
+    "fping": tuple(f"fping-5.1/fping-{name}" for name in ("plain", "several", "odd-thrice", "every-reply")),
 }
 """Captures of each kind, in whatever form the tool has for it."""
 
@@ -366,6 +383,8 @@ EMPTY = {
     "route": "no routes\n",
     "neigh": "no neighbours\n",
     "netns": "no network namespaces\n",
+    "rule": "no rules\n",
+    "fdb": "no entries\n",
 }
 
 
@@ -383,7 +402,7 @@ def test_an_empty_list_is_told_in_words(feed: Callable[..., Called], kind: str, 
     assert list(json.loads(out).values()) == [f"ipvkit/{kind}/v1", [], True]
 
 
-@pytest.mark.parametrize("kind", ["ping", "arping"])
+@pytest.mark.parametrize("kind", ["ping", "arping", "fping"])
 @pytest.mark.parametrize("mode", [[], ["--stream"]])
 def test_nothing_of_a_tool_that_always_prints_is_an_error(
     feed: Callable[..., Called], kind: str, mode: list[str]
@@ -427,6 +446,10 @@ TABLE: dict[str, Callable[[str], str]] = {
     "route": lambda printed: ROUTE.table(ip.parse_routes(printed)),
     "neigh": lambda printed: NEIGH.table(ip.parse_neighbours(printed)),
     "netns": lambda printed: NETNS.table(ip.parse_netns(printed)),
+    "rule": lambda printed: RULE.table(ip.parse_rules(printed)),
+    "fdb": lambda printed: FDB.table(parse_fdb(printed)),
+    "monitor": lambda printed: MONITOR.table(ip.parse_monitor(printed)),
+    "fping": lambda printed: FPING.table(parse_fping(printed)),
 }
 
 
@@ -453,6 +476,27 @@ def test_lines_that_are_not_understood_are_shown_below_the_table(feed: Callable[
     code, out, _ = feed(text(f"{IPUTILS}/ping-plain") + "a line of another program\n", "ping")
     assert code == 0
     assert out.endswith(" (min/avg/max)\nnot understood: a line of another program\n")
+
+
+STRICT = {
+    "ping": f"{text(f'{IPUTILS}/ping-plain')}hm\n",
+    "link": "1: lo: <UP> mtu 65536 blue\n",
+    "route": "default dev eth0 blue\n",
+    "fping": f"{text('fping-5.1/fping-plain')}hm\n",
+    "fdb": "02:00:00:00:00:01 dev eth0 blue\n",
+    "monitor": "[ROUTE]default dev eth0 blue\n",
+}
+
+
+@pytest.mark.parametrize("kind", STRICT)
+@pytest.mark.parametrize("mode", [[], ["--json"], ["--stream"]])
+def test_strict_ends_with_1_where_a_line_is_not_understood(
+    feed: Callable[..., Called], kind: str, mode: list[str]
+) -> None:
+    loose, strict = feed(STRICT[kind], kind, *mode), feed(STRICT[kind], kind, "--strict", *mode)
+    assert (loose[0], strict[0]) == (0, 1)
+    assert loose[1:] == strict[1:]
+    assert feed(text(CAPTURES[kind][0]), kind, "--strict", *mode)[0] == 0
 
 
 # --- bytes ----------------------------------------------------------------------------------------------
@@ -619,7 +663,7 @@ MISTAKES = {
     "a file with an odd name": (["link", "/no\nsuch\x1b[31m"], r"'/no\nsuch\x1b[31m' cannot be read: "),
     "no file at all": (["link", ""], "''"),
     "--stream with --json": (["ping", "--stream", "--json"], "--stream does not go with --json"),
-    "an unknown kind": (["nosuch"], "'nosuch' is not one of 'ping', 'arping', 'link', "),
+    "an unknown kind": (["nosuch"], "'nosuch' is not one of 'ping', 'fping', 'arping', "),
     "no kind": ([], "Missing argument 'KIND'"),
     "two files": (["ping", "-", "-"], "-"),
     "an unknown option": (["ping", "--follow"], "No such option: --follow"),
@@ -747,6 +791,14 @@ ARRIVALS: dict[str, list[tuple[str, list[str]]]] = {
         ("192.0.2.4 dev eth0 FAILED\n", []),
         ("", ["neigh"]),
     ],
+    "monitor": [
+        ("[LINK]3: a0: <UP> mtu 1500\n", []),
+        ("    link/ether 02:00:00:00:00:01\n", []),
+        ("[NEIGH]192.0.2.9 dev a0 FAILED\n", ["change", "change"]),
+        ("198.51.100.0/24\n", []),
+        ("\tnexthop via 192.0.2.7 dev a0 weight 1\n", []),
+        ("", ["change"]),
+    ],
     "netns": [
         ("test1 (id: 0)\n", []),
         ("test2\n", ["netns"]),
@@ -809,6 +861,14 @@ def events_of(kind: str, printed: str) -> list[str]:
             found = iter(ip.parse_routes(printed))
         case "neigh":
             found = iter(ip.parse_neighbours(printed))
+        case "rule":
+            found = iter(ip.parse_rules(printed))
+        case "fdb":
+            found = iter(parse_fdb(printed))
+        case "monitor":
+            found = iter(ip.parse_monitor(printed))
+        case "fping":
+            found = hosts(lines_of(printed))
         case _:
             found = iter(ip.parse_netns(printed))
     return [event_line(kind, event) for event in found]

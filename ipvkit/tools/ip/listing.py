@@ -89,6 +89,9 @@ def _take_lifetimes(words: Words, into: dict[str, Any]) -> None:
 
 def _take_prefix(words: Words, into: dict[str, Any], family: str | None = None) -> None:
     """Take ``A/24`` or ``A peer B/24``."""
+    if words.peek() == "mcast":
+        _take_group(words, into, family)
+        return
     local, slash, length = words.word().partition("/")
     peer = ""
     if not slash and words.peek() == "peer":
@@ -101,6 +104,14 @@ def _take_prefix(words: Words, into: dict[str, Any], family: str | None = None) 
     except ValueError:
         raise NotUnderstood from None
     into |= {"family": family, "local": local, "address": peer or None, "prefixlen": prefixlen}
+
+
+def _take_group(words: Words, into: dict[str, Any], family: str | None) -> None:
+    """Take ``mcast A``, the address of a group that the link has joined, in `ip monitor`."""
+    words.word()
+    local = words.valid(lambda word: ip(word, family))
+    length = ip(local).max_prefixlen
+    into |= {"family": family, "local": local, "prefixlen": length, "multicast": True}
 
 
 # --- the lines of a link ------------------------------------------------------------------------------
@@ -126,6 +137,8 @@ _NETNS = (
     | form("protodown=proto_down", lambda words: bool(words.match("on")))
     | form("protodown_reason=proto_down_reason", Words.listed)
 )
+_SHORT = ("NONE", "REBOOT")
+"""The events of a link, in `ip monitor`, that are not two words."""
 _HEADER = (
     _FLAGS
     | form("mtu qlen=txqlen", Words.number)
@@ -133,6 +146,7 @@ _HEADER = (
     | form("state=operstate mode=linkmode", lambda words: words.match("[A-Z]+")[0])
     | {name: lambda _, into, mode=mode: put(into, "xdp", {"mode": mode}) for name, mode in _XDP_MODES.items()}
     | form(" ".join(f"{name}/=xdp" for name in _XDP_MODES), _xdp_with_id)
+    | form("event", lambda words: " ".join(words.word() for _ in range(1 if words.peek() in _SHORT else 2)))
     | _NETNS
 )
 _DETAILS = (

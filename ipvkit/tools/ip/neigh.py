@@ -94,11 +94,12 @@ def _used(words: Words, into: dict[str, Any]) -> None:
 
 
 _FLAGS = "router proxy extern_learn extern_valid offload managed".split()
+STATES = "INCOMPLETE REACHABLE STALE DELAY PROBE FAILED NOARP PERMANENT".split()
 _NEIGHBOUR = (
     form("dev proto=protocol", Words.word)
     | form("lladdr", _lladdr)
     | form("ref=refcnt probes", Words.number)
     | flags(" ".join(_FLAGS), None)
     | {"used": _used}
-    | collected("state", "INCOMPLETE REACHABLE STALE DELAY PROBE FAILED NOARP PERMANENT".split())
+    | collected("state", STATES)
 )

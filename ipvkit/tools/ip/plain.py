@@ -14,7 +14,7 @@ FAMILIES = {"inet": IPv4Address, "inet6": IPv6Address}
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # `-o` puts a backslash where a line ends otherwise; what follows begins with its indent (_SL_, utils.h).
-_JOINT = re.compile(r"\\(?=\t| {4})")
+JOINT = re.compile(r"\\(?=\t| {4})")
 _CUT_JOINT = re.compile(r"\\[ \t]*\Z")
 _WORD = re.compile(r"[^ \t]+")
 _INSIDE = re.compile(r"(?<=[</]).*")
@@ -56,9 +56,14 @@ def is_complete(stdout: str) -> bool:
     return not stdout or _END.search(stdout, max(0, len(stdout) - 20)) is not None
 
 
+def without_colours(text: str) -> str:
+    """Return the text without what ``-color`` adds."""
+    return _COLOUR.sub("", text)
+
+
 def lines(tool: str, stdout: str) -> list[Line]:
     """Return the lines that are not blank, without colours; raise UnparsableOutput at an error of `ip`."""
-    texts = _COLOUR.sub("", stdout).replace("\r\n", "\n").removesuffix("\r").split("\n")
+    texts = without_colours(stdout).replace("\r\n", "\n").removesuffix("\r").split("\n")
     found = [Line(at, text, at < len(texts)) for at, text in enumerate(texts, 1) if text.strip(" \t\r")]
     for line in found:
         if _ERROR.match(line.text.lstrip(" \t")):
@@ -68,7 +73,7 @@ def lines(tool: str, stdout: str) -> list[Line]:
 
 def unjoined(line: Line) -> list[Line]:
     """Return the lines that ``-o`` has joined to one."""
-    *texts, last = _JOINT.split(line.text if line.ended else _CUT_JOINT.sub("", line.text))
+    *texts, last = JOINT.split(line.text if line.ended else _CUT_JOINT.sub("", line.text))
     return [*(Line(line.number, text, True) for text in texts), line._replace(text=last)]
 
 

@@ -142,7 +142,7 @@ def _take_line(line: Line, read: list[dict[str, Any]]) -> None:
     if line.text[0] in " \t" and words.peek() in ("nexthop", "nh_info", "cache") and read:
         _go_on(words, read[-1])
     else:
-        type_ = {"type": words.word()} if re.fullmatch(_TYPE, words.peek()) else {}
+        type_ = {"type": words.word()} if re.fullmatch(TYPE, words.peek()) else {}
         read.append(type_ | {"dst": _prefix(words)})
         take(words, _ROUTE, read[-1])
 
@@ -169,7 +169,7 @@ def _go_on(words: Words, found: dict[str, Any]) -> None:
         found.update(more)
 
 
-_TYPE = "(uni|broad|any|multi)cast|local|blackhole|unreachable|prohibit|throw|nat|xresolve|[0-9]{1,3}"
+TYPE = "(uni|broad|any|multi)cast|local|blackhole|unreachable|prohibit|throw|nat|xresolve|[0-9]{1,3}"
 _HEX = re.compile(r"0x[0-9a-f]{1,8}")
 
 
