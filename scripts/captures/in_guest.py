@@ -8,6 +8,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "kernel")]
 
 from guest import in_guest  # noqa: E402
 
-said = in_guest(sys.argv[1], timeout_s=280)
+said = in_guest(sys.argv[1], timeout_s=480)
 sys.stdout.write(said.output)
 sys.exit(said.exit_code)
