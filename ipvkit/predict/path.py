@@ -47,7 +47,8 @@ class Path:
     """The path of a ping there and back; `reason` is why it is lost, or why it works.
 
     `events` are what happens to the entries of peers, in order; `used` are the entries that existed before
-    and that no host confirms.
+    and that no host confirms. `reflected` is whether the switch sends frames of a veth endpoint back to the
+    host's bridge, which then looks for the endpoint there until it sends again.
     """
 
     def __init__(self, world: World, source: str, destination: Address, size: int | None = None) -> None:
@@ -56,7 +57,7 @@ class Path:
         # A packet of 0 bytes fits everywhere.
         self.bytes = 0 if size is None else size + _HEADERS[destination.version]
         self.hops: list[Hop] = []
-        self.arrived = self.replied = False
+        self.arrived = self.replied = self.reflected = False
         self.events: list[tuple[Entry, Event]] = []
         self.used: set[Entry] = set()
         self.notes: list[str] = []
@@ -190,10 +191,13 @@ class Path:
     def _over_the_wire(self, link: Link, target: Link, destination: Address, source: Address) -> str:
         """Return the host that gets a frame from the switch and the receiving link."""
         passing, allowed = self.world.passing, self.world.state.allowed or ()
+        inside = self._stays_inside(link, target)
+        bridged = any(end.parent and end.kind == "nic" for end in (link, target))
+        self.reflected |= self.world.state.hairpin and bridged and not inside
         of_host = link.node == HOST or bool(link.parent)
         # The filter is for IPv4 in plain frames; frames with a VLAN tag pass it.
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
-        filtered = source.version == 4 and not tagged and of_host and not self._stays_inside(link, target)
+        filtered = source.version == 4 and not tagged and of_host and not inside
         if passing is not None and filtered and source not in passing:
             more = (f"{len(allowed) - _MOST_NAMED} more",) if len(allowed) > _MOST_NAMED else ()
             named = " and ".join((*allowed[:_MOST_NAMED], *more))

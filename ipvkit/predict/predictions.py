@@ -84,6 +84,10 @@ def _predict(path: Path, check: Check, state: State) -> Prediction:
     hops = tuple(path.hops)
     if not path.replied:
         return Prediction(Outcome.UNREACHABLE, path.reason, hops)
+    if path.reflected:
+        lost = "the switch sends the endpoint's frames back, and the host's bridge may look for it there"
+        also = (Outcome.UNREACHABLE, *((Outcome.EXPIRES,) if check.watch else ()))
+        return Prediction(Outcome.REACHABLE, f"{path.reason}; but {lost}", hops, also)
     end = state.now + lasts_s(check)
     if any(event == "announced" for _, event in path.events):
         # The next announcement is at most a second away.
