@@ -37,6 +37,8 @@ def cleanup(
     if all_ == bool(labs):
         hint = f"interrupted: {', '.join(names)}" if names else "no run was interrupted"
         raise UsageError("name a lab, or give --all" if not all_ else "--all takes no names", hint)
+    if all_ and not dry_run:
+        journal.remove_empty()
     if all_ and not names:
         print("nothing to clean up", file=sys.stderr)
     return _undo_each(names if all_ else list(labs or ()), dry_run=dry_run, kept=False)

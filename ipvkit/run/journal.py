@@ -271,11 +271,12 @@ def taken_over(lab: str) -> Iterator[Journal | None]:
 class Record:
     """What a journal records of a run: its process, its start (UTC), and what it may have created.
 
-    A run is `up` if it was kept; its state is unknown where the journal is `damaged`.
+    A run is `up` if it was kept; its state is unknown where the journal is `damaged`. The journal of one that
+    ended before its first step is `empty`.
     """
 
     lab: str
-    state: Literal["running", "up", "interrupted", "damaged"]
+    state: Literal["running", "up", "interrupted", "damaged", "empty"]
     pid: int | None = None
     started: str | None = None
     entries: tuple[Entry, ...] = ()
@@ -283,6 +284,18 @@ class Record:
 
 def records() -> list[Record]:
     """Return the record of each run that is running or not undone, sorted by lab."""
+    return [record for record in _all_records() if record.state != "empty"]
+
+
+def remove_empty() -> None:
+    """Remove the journals of runs that were killed before they created anything."""
+    for record in _all_records():
+        if record.state == "empty":
+            with suppress(IpvkitError), taken_over(record.lab):
+                pass
+
+
+def _all_records() -> list[Record]:
     with suppress(FileNotFoundError), ExitStack() as opened:
         place = _place(make=False)
         opened.callback(os.close, place)
@@ -298,7 +311,7 @@ def interrupted() -> list[str]:
 
 
 def _record(place: int, lab: str) -> Record | None:
-    """Return what the journal of `lab` records; None for one that is empty and not locked."""
+    """Return what the journal of `lab` records; None where there is none."""
     running = True
     with ExitStack() as opened:
         try:
@@ -314,7 +327,7 @@ def _record(place: int, lab: str) -> Record | None:
         except (OSError, MissingRequirement, CommandFailed):
             return Record(lab, "damaged")
         if not (running or read.entries):
-            return None
+            return Record(lab, "empty")
     pid, since, entries = read.header.get("pid"), read.header.get("started"), tuple(read.entries.values())
     return Record(lab, "running" if running else "up" if read.kept else "interrupted", pid, since, entries)
 

@@ -134,7 +134,7 @@ def test_a_failing_command_is_undone_and_told_with_its_own_words() -> None:
     make = next(step for step in plan.steps if "type ipvlan" in str(step.command))
     twice = (replace(make, id="l2.again"),)
     at = next(i for i, stage in enumerate(l2.stages) if make in stage) + 1
-    broken = replace(l2, stages=(*l2.stages[:at], twice, *l2.stages[at:]))
+    broken = replace(l2, stages=(*l2.stages[:at], twice, *l2.stages[at:]), acts=())
     result = judge(engine.run(replace(plan, sections=(lan, broken)), Uml(), lambda _event: None))
     assert (result.verdict, result.exit_code) == ("error", 4)
     assert result.failure is not None

@@ -471,3 +471,21 @@ def test_a_journal_tells_that_its_run_was_in_another_network_namespace() -> None
         assert not ledger.elsewhere
         ledger.header = {**ledger.header, "netns": 1}
         assert ledger.elsewhere
+
+
+def test_a_journal_without_entries_stays_for_a_look_and_goes_with_a_cleanup(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that is killed before its first step leaves one."""
+    file = folder / "mine.jsonl"
+    with started("mine"):
+        header = file.read_bytes()
+    for begun in (b"", header[:9], header):
+        folder.mkdir(exist_ok=True)
+        file.write_bytes(begun)
+        for words in (["status"], ["cleanup", "--all", "--dry-run"]):
+            assert main(words) == 0
+            assert file.read_bytes() == begun
+        assert main(["cleanup", "--all"]) == 0
+        assert not folder.exists()
+    capsys.readouterr()
