@@ -4,7 +4,7 @@ A fix is the commands that turn a phase into the same phase with another setting
 under that setting, and the plan of the fix measures it on a kernel.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 
@@ -13,11 +13,13 @@ from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import InterfaceAddress
 from ipvkit.lab import HOST, Act, Check, Lab, Outcome, Phase, Setting
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.steps import Plan, Step, Steps
+from ipvkit.plan.steps import Plan, Step, Steps, Undo
 from ipvkit.predict import predictions
 from ipvkit.predict.world import State, world_of
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import ip
+
+_Change = tuple[Command, Undo | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,40 +139,45 @@ def _fixes(asking: Lab, check: Check) -> Iterator[Fix]:
         prediction = _predicted(fixed)
         if prediction.outcome is Outcome.REACHABLE:
             after = make_plan(fixed)
-            commands = tuple(_difference(before, after, parent))
-            plan = _plan(before, after, candidate, commands)
+            changes = tuple(_difference(before, after, parent))
+            plan = _plan(before, after, candidate, changes)
+            commands = tuple(command for command, _ in changes)
             yield Fix(candidate.name, candidate.cost, commands, prediction, plan)
 
 
-def _plan(before: Plan, after: Plan, candidate: _Candidate, commands: tuple[Command, ...]) -> Plan:
-    """Return the plan that runs `before`, then `commands`, then the ping of `after`."""
+def _plan(before: Plan, after: Plan, candidate: _Candidate, changes: Sequence[_Change]) -> Plan:
+    """Return the plan that runs `before`, then the commands of `changes`, then the ping of `after`."""
     steps = Steps(candidate.name)
-    for command in commands:
-        steps.add_stage([(f"{candidate.name}: {candidate.cost}", command)])
+    for command, undo in changes:
+        steps.add_stage([(f"{candidate.name}: {candidate.cost}", command, undo)])
     ping = [step for step in after.steps if step.probe is not None][-1]
     steps.add(ping.purpose, ping.command, probe=ping.probe)
     steps.end_stage()
     *lan, section = after.sections
-    fixing = replace(section, stages=tuple(steps.stages))
+    fixing = replace(section, stages=tuple(steps.stages), acts=())
     return replace(before, sections=(*lan, before.sections[-1], fixing))
 
 
-def _difference(before: Plan, after: Plan, parent: str) -> Iterator[Command]:
+def _difference(before: Plan, after: Plan, parent: str) -> Iterator[_Change]:
     """Yield the commands that turn one phase into another, without pings and without new endpoints."""
-    yield from _changed_mode(before.lab, after.lab, parent)
+    yield from ((command, None) for command in _changed_mode(before.lab, after.lab, parent))
     done = {step.command for step in _phase(before)}
     defaults = {_place(command) for command in done} - {()}
     names = {endpoint.name for endpoint in after.lab.endpoints}
-    for command in (step.command for step in _phase(after) if _is_of_fix(step, names)):
+    for command, undo in ((step.command, step.undo) for step in _phase(after) if _is_of_fix(step, names)):
         if command in done:
             continue
+        # A former value is not read: the sysctl ends with the kernel.
+        undo = None if undo is not None and undo.reads else undo
         if (place := _place(command)) in defaults:
             # In place of `add`.
             command = replace(command, argv=(*place, "route", "replace", *command.argv[len(place) + 2 :]))
-        yield command
-    for old, new in zip(before.lab.endpoints, after.lab.endpoints, strict=True):
+            undo = None
+        yield command, undo
+    here = (tuple(lab.endpoints_of(lab.phases[0])) for lab in (before.lab, after.lab))
+    for old, new in zip(*here, strict=True):
         for address in set(old.addresses) - set(new.addresses):
-            yield in_netns(old.netns, ip.addr_del(address, old.name))
+            yield in_netns(old.netns, ip.addr_del(address, old.name)), None
 
 
 def _phase(plan: Plan) -> list[Step]:

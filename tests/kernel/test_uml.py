@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +145,16 @@ def test_a_failing_command_is_undone_and_told_with_its_own_words() -> None:
     undone = [str(finished.job.command) for finished in result.run.undone]
     assert undone[:2] == ["ip link delete test1", "ip netns del test1"]
     assert undone[-1] == "ip netns del switch"
+
+
+def test_the_fixes_of_the_seeds_own_question_work(program: Program) -> None:
+    """What a fix adds is undone like everything else, and the phase has one endpoint of the lab's two."""
+    done = program.run("explain", "neighbour", "test1", "--phase", "l3", "--run")
+    assert done.returncode == 0, done.stderr
+    fixes = re.findall(r"^fix \d+, ([\w-]+)", done.stdout, re.MULTILINE)
+    assert fixes == ["l3s-proxy", "announce", "mode-l2", "static-neigh", "routed"]
+    after = "on the kernel: before unreachable (as predicted), after reachable (as predicted)"
+    assert done.stdout.count(after) == len(fixes)
 
 
 def test_a_run_that_takes_too_long_is_ended(program: Program) -> None:
