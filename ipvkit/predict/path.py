@@ -203,7 +203,8 @@ class Path:
             named = " and ".join((*allowed[:_MOST_NAMED], *more))
             what = f"port security: the switch drops packets from {source} and allows {named}"
             raise self._lost("switch", what)
-        self._fits_into(target)
+        # macvlan compares a frame only with its parent's MTU (macvlan_queue_xmit(), macvlan_handle_frame()).
+        self._fits_into(self.world.nic(target.parent) if target.kind == "macvlan" else target)
         upper = self.world.upper(destination, target.segment) if target.node == HOST else None
         if upper is None or target.kind != "nic":
             return target.node
