@@ -261,7 +261,7 @@ class Path:
             self._happens(entry, "used" if knows else "announced")
             what = f"the host's announcements of {upper.node} update {_the(link.node)}'s entry"
             self._note(link.node, what)
-        elif knows:
+        elif entry in self.world.state.known:
             self.used.add(entry)
             self._happens(entry, "used")
             kind = "an ARP" if address.version == 4 else "a neighbour"
