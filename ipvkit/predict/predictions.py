@@ -356,8 +356,8 @@ def _act_lasts_s(world: World, act: Act, paths: Sequence[tuple[Check, Path]]) ->
     for check, path in paths:
         outcome = _of_path(world, check, path).outcome
         if outcome is Outcome.EXPIRES:
-            lives = (world.state.fails(entry, math.inf)[1] - world.state.now for entry in path.used)
-            seconds.append(min(lasts_s(check), *lives))
+            lives = min(world.state.fails(entry, math.inf)[1] for entry in path.used) - world.state.now
+            seconds.append(min(lasts_s(check), lives + _NOTICED_S))
         else:
             answered = check.watch is None and outcome is Outcome.REACHABLE
             seconds.append(lasts_s(check) - (PING_WAIT_S if answered else 0.0))

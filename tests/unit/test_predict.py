@@ -44,6 +44,7 @@ from ipvkit.lab import (
 from ipvkit.lab.format import load
 from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS
 from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
+from ipvkit.predict.whole import predict_lab
 from ipvkit.predict.world import State, world_of
 from ipvkit.verbs import matrix
 from strategies import l2, labs, peaceful
@@ -991,3 +992,10 @@ def test_the_model_agrees_with_every_cell_that_plain_shell_measured() -> None:
 
 MATRIX = {own: matrix.plans(1, strategy="routed" if own else "none")[0].lab for own in (False, True)}
 """Labs with the addresses that were measured, the endpoints in the parent's subnet or in their own."""
+
+
+@pytest.mark.parametrize("name", gallery.names())
+def test_each_check_of_the_gallery_has_one_outcome(name: str) -> None:
+    phases = predict_lab(load(gallery.text(name), name))
+    every = [probe for phase in phases for act in phase.acts for probe in act.probes]
+    assert [str(probe.check) for probe in every if probe.also] == []
