@@ -10,9 +10,9 @@ from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode, any_interface_address, interface_name
 from ipvkit.host.checks import Request
 from ipvkit.host.doctor import examine
-from ipvkit.host.facts import check
 from ipvkit.lab import Endpoint, Setting
 from ipvkit.report.doctor import render_json, render_table
+from ipvkit.verbs.doctor import check
 
 
 def doctor(

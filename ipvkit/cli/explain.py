@@ -24,6 +24,7 @@ def explain(
     phase: Annotated[str | None, Option(metavar="NAME", help="Only this phase.")] = None,
     family: Annotated[Family | None, Option(help="Default: the first that both have.")] = None,
     run: Annotated[bool, Option("--run", help="Test on a real kernel, before and after each fix.")] = False,
+    fix_all: Annotated[bool, Option("--all", help="Fix the whole phase, not only A and B.")] = False,
     *,
     place: Place,
     json_: Json = False,
@@ -38,7 +39,8 @@ def explain(
         hint = f"ipvkit explain {shlex.join((destination, lab, source))}"
         raise UsageError("LAB is the last argument", hint)
     described, check = load_lab(lab), Check(source, destination, family=family)
-    explanations = [verb.explain(described, each, check) for each in verb.phases_of(described, phase, check)]
+    phases = verb.phases_of(described, phase, check)
+    explanations = [verb.explain(described, each, check, fix_all=fix_all) for each in phases]
     if not run:
         emit(render_json(described, explanations) if json_ else render(explanations))
         return 0

@@ -19,7 +19,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 Code = Literal[
     "no-link", "link-down", "no-carrier", "loopback", "not-ethernet", "refused", "port", "on-ipvlan", "busy",
     "flips", "siblings", "name-taken", "netns-taken", "address-taken", "address-answers", "off-subnet", "mtu",
-    "wifi", "rp-filter", "forwarding", "neighbours", "port-security", "not-looked-at",
+    "wifi", "rp-filter", "forwarding", "neighbours", "port-security", "unreachable", "not-looked-at",
 ]
 # fmt: on
 """The kind of a finding, in JSON too."""
@@ -144,9 +144,9 @@ class Findings:
         return tuple(finding for finding in self.findings if finding.severity == severity)
 
 
-def check(request: Request, machine: Machine) -> Findings:
-    """Return all problems of creating `request` on `machine`."""
-    found = [*_names(request, machine), *_parent(request, machine), *machine.unseen]
+def check(request: Request, machine: Machine, predicted: Iterable[Finding] = ()) -> Findings:
+    """Return all problems of creating `request` on `machine`, with those that are `predicted` of its use."""
+    found = [*_names(request, machine), *_parent(request, machine), *machine.unseen, *predicted]
     return Findings(request.parent, tuple(sorted(found, key=lambda one: SEVERITIES.index(one.severity))))
 
 

@@ -9,14 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
-from queue import SimpleQueue
 
 from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.host import checks
-from ipvkit.host.checks import Finding, Findings, Machine, Namespace, Request
+from ipvkit.host.checks import Finding, Machine, Namespace, Request
 from ipvkit.run.execution import ask, look
 from ipvkit.targets.agent import Agent
-from ipvkit.targets.local import Local
 from ipvkit.targets.programs import PACKAGES, find_program
 from ipvkit.tools import arping, ip
 from ipvkit.tools.nsenter import in_net_of
@@ -30,17 +28,6 @@ _SUDO = 'only root can: sudo "$(command -v ipvkit)" …'
 
 Inode = tuple[int, int]
 """The identity of a network namespace: device and inode of its file (namespaces(7))."""
-
-
-def check(request: Request) -> Findings:
-    """Return all problems of creating `request` here; that the machine shows nothing is a finding too."""
-    try:
-        with Agent(Local(), SimpleQueue()) as agent:
-            return checks.check(request, gather(request, agent))
-    except IpvkitError as problem:
-        what = ": ".join(filter(None, (problem.message, problem.stderr.partition("\n")[0])))
-        fix = problem.hint or "see which tools are installed with `ipvkit doctor`"
-        return Findings(request.parent, (Finding("not-looked-at", "error", what, fix),))
 
 
 def gather(request: Request, agent: Agent) -> Machine:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
+from ipvkit.lab import BRIDGE, PORT, Endpoint, Family, Lab, Parent, Phase, Setting
 from ipvkit.plan.lan import give, to_gateways
 from ipvkit.plan.resources import Link, Netns, Resource, Route
 from ipvkit.plan.steps import Draft, Steps, Undo
@@ -104,12 +104,17 @@ def _configuration(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint]) -> Ite
     yield [at(e, f"add {e.name}'s address", give(own, e.name)) for e in endpoints for own in e.addresses]
     routes: list[Draft] = []
     for e in endpoints:
-        for family, route in lab.default_routes(phase.on(e.parent), e):
-            ipv6 = family == "ipv6" and route.to is None and route.via is None
-            what = "default route" if route.to is None else f"route to {route.to}"
-            add = ip.route_add(ip.RouteTo(route.to, route.via, e.name, ipv6=ipv6))
-            routes.append(at(e, f"add {e.name}'s {what}", add))
+        for _, to in routes_of(lab, phase.on(e.parent), e):
+            what = "default route" if to.dst is None else f"route to {to.dst}"
+            routes.append(at(e, f"add {e.name}'s {what}", ip.route_add(to)))
     yield routes
+
+
+def routes_of(lab: Lab, setting: Setting, e: Endpoint) -> Iterator[tuple[Family, ip.RouteTo]]:
+    """Yield the routes that an endpoint has under `setting`, each with its family."""
+    for family, route in lab.default_routes(setting, e):
+        ipv6 = family == "ipv6" and route.to is None and route.via is None
+        yield family, ip.RouteTo(route.to, route.via, e.name, ipv6=ipv6)
 
 
 def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: set[str]) -> None:
@@ -120,11 +125,12 @@ def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: set[str]) -> None:
     for every in (stage for parent in lab.parents for stage in lab.stages(phase, parent)):
         stage = [a for a in every if lab.simulated or a.undo is None]
         set_sysctls(read_sysctls(stage, steps, done), steps)
-        steps.add_stage((_helper(a) for a in stage if not isinstance(a.added, Sysctl)), at_end=True)
+        steps.add_stage((helper(a) for a in stage if not isinstance(a.added, Sysctl)), at_end=True)
     steps.end_group()
 
 
-def _helper(addition: Addition) -> Draft:
+def helper(addition: Addition) -> tuple[str, Command, Undo | None]:
+    """Return the purpose and the command of what a strategy adds, and its undo; a sysctl has none here."""
     resource: Resource | None = addition.undo
     match addition.added:
         case Proxy():

@@ -23,7 +23,7 @@ def render(explanations: Sequence[Explanation], proofs: Proofs | None = None) ->
 def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
     prediction = explanation.prediction
     yield f"phase {explanation.phase.name}: {explanation.setting}"
-    yield f"{explanation.check}: {prediction.outcome}, with empty neighbour tables"
+    yield f"{explanation.check}: {prediction.outcome}, with empty neighbour tables{_without(explanation)}"
     yield from wrap(prediction.reason, 100, initial_indent="  ", subsequent_indent="  ")
     yield ""
     yield "path:"
@@ -39,7 +39,16 @@ def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
         yield from wrap(f"then: {fix.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
         if proofs is not None:
             yield f"  {_observations(proofs, explanation, fix.name)}"
+    if explanation.fixes and len(explanation.fixed) < len(explanation.phase.endpoints):
+        yield ""
+        yield f"These fixes are for {' and '.join(explanation.fixed)}; --all prints them for all endpoints."
     yield ""
+
+
+def _without(explanation: Explanation) -> str:
+    """Return that the explanation leaves out what the phase changes, if it does."""
+    changes = any(act.changes for act in explanation.phase.acts)
+    return ", before the phase changes anything" if changes else ""
 
 
 def _observations(proofs: Proofs, explanation: Explanation, fix: str) -> str:
@@ -62,6 +71,7 @@ def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | 
             "observed": _observed(proofs, each, 0),
             **chosen(each.prediction, "reason hops"),
             "mends": [_fix(fix, each, proofs) for fix in each.fixes],
+            "fixed": each.fixed,
         }
         for each in explanations
     ]

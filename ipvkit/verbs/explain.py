@@ -1,25 +1,23 @@
 """Why one node of a lab can or cannot reach another, and how to fix it.
 
-A fix is the commands that turn a phase into the same phase with another setting. The model predicts the ping
-under that setting, and the plan of the fix measures it on a kernel.
+A fix is the commands that turn a phase into the same phase with another setting, for the two nodes or for all
+endpoints. The model predicts the ping under that setting, and the plan of the fix measures it on a kernel.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 
-from ipvkit.core.command import Command, in_netns
+from ipvkit.core.command import Command
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import InterfaceAddress
 from ipvkit.lab import HOST, Act, Check, Lab, Outcome, Phase, Setting
+from ipvkit.plan.difference import Change, difference, state_of
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.steps import Plan, Step, Steps, Undo
+from ipvkit.plan.steps import Plan, Steps
 from ipvkit.predict import predictions
 from ipvkit.predict.world import State, world_of
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
-from ipvkit.tools import ip
-
-_Change = tuple[Command, Undo | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,10 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The outcome of `check` in `phase` with empty neighbour tables, and its fixes, the cheapest first."""
+    """The outcome of `check` as `phase` begins, with empty neighbour tables, and its fixes.
+
+    The cheapest is first; they change the endpoints `fixed`, and what is around these.
+    """
 
     phase: Phase
     setting: Setting
@@ -46,6 +47,7 @@ class Explanation:
     check: Check
     prediction: predictions.Prediction
     fixes: tuple[Fix, ...]
+    fixed: tuple[str, ...]
     plan: Plan
 
     @property
@@ -64,14 +66,19 @@ def phases_of(lab: Lab, name: str | None, check: Check) -> list[Phase]:
     return [phase for phase in found if ends <= set(phase.endpoints)] or found[:1]
 
 
-def explain(lab: Lab, phase: Phase, check: Check) -> Explanation:
-    """Return the reason for the outcome of `check` in `phase`; raise InvalidLab for an impossible check."""
+def explain(lab: Lab, phase: Phase, check: Check, *, fix_all: bool = False) -> Explanation:
+    """Return the reason for the outcome of `check` in `phase`; raise InvalidLab for an impossible check.
+
+    Its fixes are for its endpoints, or with `fix_all` for all of the phase.
+    """
     valid = _asking(lab, phase, check)
     asking = replace(valid, phases=(replace(valid.phases[0], name="as-it-is"),))
     prediction = _predicted(asking)
-    fixes = () if prediction.outcome is Outcome.REACHABLE else tuple(_fixes(asking, check))
+    ends = (check.source, check.destination)
+    fixed = tuple(name for name in phase.endpoints if fix_all or name in ends)
+    fixes = () if prediction.outcome is Outcome.REACHABLE else tuple(_fixes(asking, check, fixed))
     setting = phase.on(lab.parent_of(check).name)
-    return Explanation(phase, setting, check, prediction, fixes, make_plan(asking))
+    return Explanation(phase, setting, check, prediction, fixes, fixed, make_plan(asking))
 
 
 def _asking(lab: Lab, phase: Phase, check: Check, first: tuple[Act, ...] = ()) -> Lab:
@@ -125,8 +132,11 @@ def _candidates(setting: Setting, check: Check) -> Iterator[_Candidate]:
     yield from dear
 
 
-def _fixes(asking: Lab, check: Check) -> Iterator[Fix]:
+def _fixes(asking: Lab, check: Check, names: Collection[str]) -> Iterator[Fix]:
+    """Yield the fixes of `check`, in which the endpoints called `names` change."""
     before, phase = make_plan(asking), asking.phases[0]
+    state = state_of(asking, phase, names)
+    kept = state_of(asking, phase, {*phase.endpoints}.difference(names))
     parent = asking.parent_of(check).name
     for candidate in _candidates(phase.on(parent), check):
         others = tuple((name, other) for name, other in phase.others if name != parent)
@@ -138,14 +148,14 @@ def _fixes(asking: Lab, check: Check) -> Iterator[Fix]:
             continue
         prediction = _predicted(fixed)
         if prediction.outcome is Outcome.REACHABLE:
-            after = make_plan(fixed)
-            changes = tuple(_difference(before, after, parent))
-            plan = _plan(before, after, candidate, changes)
+            (changed_phase,) = fixed.phases
+            changes = difference(state, state_of(fixed, changed_phase, names), kept)
+            plan = _plan(before, make_plan(fixed), candidate, changes)
             commands = tuple(command for command, _ in changes)
             yield Fix(candidate.name, candidate.cost, commands, prediction, plan)
 
 
-def _plan(before: Plan, after: Plan, candidate: _Candidate, changes: Sequence[_Change]) -> Plan:
+def _plan(before: Plan, after: Plan, candidate: _Candidate, changes: Sequence[Change]) -> Plan:
     """Return the plan that runs `before`, then the commands of `changes`, then the ping of `after`."""
     steps = Steps(candidate.name)
     for command, undo in changes:
@@ -156,57 +166,6 @@ def _plan(before: Plan, after: Plan, candidate: _Candidate, changes: Sequence[_C
     *lan, section = after.sections
     fixing = replace(section, stages=tuple(steps.stages), acts=())
     return replace(before, sections=(*lan, before.sections[-1], fixing))
-
-
-def _difference(before: Plan, after: Plan, parent: str) -> Iterator[_Change]:
-    """Yield the commands that turn one phase into another, without pings and without new endpoints."""
-    yield from ((command, None) for command in _changed_mode(before.lab, after.lab, parent))
-    done = {step.command for step in _phase(before)}
-    defaults = {_place(command) for command in done} - {()}
-    names = {endpoint.name for endpoint in after.lab.endpoints}
-    for command, undo in ((step.command, step.undo) for step in _phase(after) if _is_of_fix(step, names)):
-        if command in done:
-            continue
-        # A former value is not read: the sysctl ends with the kernel.
-        undo = None if undo is not None and undo.reads else undo
-        if (place := _place(command)) in defaults:
-            # In place of `add`.
-            command = replace(command, argv=(*place, "route", "replace", *command.argv[len(place) + 2 :]))
-            undo = None
-        yield command, undo
-    here = (tuple(lab.endpoints_of(lab.phases[0])) for lab in (before.lab, after.lab))
-    for old, new in zip(*here, strict=True):
-        for address in set(old.addresses) - set(new.addresses):
-            yield in_netns(old.netns, ip.addr_del(address, old.name)), None
-
-
-def _phase(plan: Plan) -> list[Step]:
-    """Return the steps of the plan's only phase."""
-    return [step for stage in plan.sections[-1].stages for step in stage]
-
-
-def _changed_mode(before: Lab, after: Lab, parent: str) -> Iterator[Command]:
-    """Yield the command that sets mode and flag of one endpoint, and so of all on its parent."""
-    former, setting = (lab.phases[0].on(parent) for lab in (before, after))
-    if (former.mode, former.flag) == (setting.mode, setting.flag):
-        return
-    endpoint = next(e for e in map(after.endpoint, after.phases[0].endpoints) if e.parent == parent)
-    # Without a flag ip(8) sets bridge.
-    flag = setting.flag if setting.flag != former.flag or setting.flag != "bridge" else None
-    yield in_netns(endpoint.netns, ip.link_set(endpoint.name, mode=setting.mode, flag=flag))
-
-
-def _is_of_fix(step: Step, names: set[str]) -> bool:
-    """Return whether a step changes something, and is not the one that creates an endpoint in `names`."""
-    argv = step.command.argv
-    creates_endpoint = argv[:3] == ("ip", "link", "add") and not names.isdisjoint(argv[3:5])
-    return step.probe is None and argv[:2] != ("sysctl", "-n") and not creates_endpoint
-
-
-def _place(command: Command) -> tuple[str, ...]:
-    """Return the namespace and the family of a command that adds a default route; nothing for another."""
-    argv = command.argv
-    return argv[: argv.index("route")] if "route" in argv and "default" in argv else ()
 
 
 def _renumbered(lab: Lab, parent: str) -> Lab:

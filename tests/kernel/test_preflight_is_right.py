@@ -100,7 +100,7 @@ SURVEYS = """\
 import json, sys
 from dataclasses import asdict
 from ipvkit.host.checks import Request
-from ipvkit.host.facts import check
+from ipvkit.verbs.doctor import check
 from ipvkit.lab import Setting
 found = {}
 for parent in sys.argv[1:]:

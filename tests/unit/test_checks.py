@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_interface
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipvkit.core.values import Mode
 from ipvkit.host.checks import (
     SEVERITIES,
     UPPER_KINDS,
@@ -27,6 +28,7 @@ from ipvkit.host.checks import (
 from ipvkit.lab import Endpoint, Setting, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.tools.ip import Address, Link
+from ipvkit.verbs.doctor import unreachable
 
 MAC = "02:00:00:00:00:01"
 OTHER_MAC = "02:00:00:00:00:02"
@@ -306,7 +308,58 @@ def test_each_obstacle_alone_is_reported_with_its_fix_and_nothing_else_is(obstac
 
 
 def test_every_code_has_an_obstacle() -> None:
-    assert {obstacle.code for obstacle in EVERY} == set(get_args(Code))
+    # What the model predicts is no obstacle.
+    assert {obstacle.code for obstacle in EVERY} == {*get_args(Code)} - {"unreachable"}
+
+
+V6 = IPv6Interface("2001:db8::211/64")
+SHIM, PROXY = "host-shim: add one ipvlan interface on the host", "l3s-proxy: change only the host"
+
+
+@pytest.mark.parametrize(
+    ("mode", "own", "host_addresses", "wanted"),
+    [
+        ("l2", [A], ["192.168.104.110/24"], [("this host cannot reach 192.168.104.211:", SHIM)]),
+        (
+            "l3",
+            [A, B],
+            ["192.168.104.110/24", "2001:db8::1/64"],
+            [
+                ("this host cannot reach 192.168.104.211, 192.168.104.212:", SHIM),
+                ("other hosts cannot reach 192.168.104.211, 192.168.104.212: in l3 endpoint is NOARP", PROXY),
+            ],
+        ),
+        (
+            "l3s",
+            [V6],
+            ["192.168.104.110/24", "2001:db8::1/64"],
+            [
+                ("this host cannot reach 2001:db8::211:", SHIM),
+                ("other hosts cannot reach 2001:db8::211:", PROXY),
+            ],
+        ),
+        # Without an address, a free one stands for all.
+        ("l2", [], ["192.0.2.1/29"], [("this host cannot reach 192.0.2.3:", SHIM)]),
+        # One in no subnet of the parent is another finding, and this subnet has room for the host only.
+        ("l3", [IPv4Interface("10.0.0.1/24")], ["192.168.104.110/24"], []),
+        ("l3", [], ["192.0.2.1/32"], []),
+        ("l3", [], [], []),
+    ],
+)
+def test_who_cannot_reach_a_planned_endpoint_is_predicted(
+    mode: Mode,
+    own: list[IPv4Interface | IPv6Interface],
+    host_addresses: list[str],
+    wanted: list[tuple[str, str]],
+) -> None:
+    request = Request("eth0", (Setting(mode),), tuple(endpoint("", address) for address in own))
+    addresses = tuple(Address(ip_interface(text), scope="global") for text in host_addresses)
+    found = list(unreachable(request, replace(PARENT, addresses=addresses)))
+    assert {(one.code, one.severity) for one in found} <= {("unreachable", "warning")}
+    assert len(found) == len(wanted)
+    for one, (what, fix) in zip(found, wanted, strict=True):
+        assert one.what.startswith(what)
+        assert one.fix.startswith(fix)
 
 
 @given(st.sets(st.sampled_from(range(len(TOGETHER)))))

@@ -16,7 +16,6 @@ import pytest
 from ipvkit.cli import main
 from ipvkit.core.values import address, interface_address
 from ipvkit.host.checks import Request
-from ipvkit.host.facts import check
 from ipvkit.lab import Endpoint, Outcome, Setting, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
@@ -26,6 +25,7 @@ from ipvkit.run import journal
 from ipvkit.run.journal import Entry
 from ipvkit.targets.ipvlan import require_ipvlan
 from ipvkit.targets.local import Local
+from ipvkit.verbs.doctor import check
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, answered, unanswered, watched_to_its_end
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "run-v1.schema.json"

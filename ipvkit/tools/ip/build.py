@@ -12,7 +12,7 @@ __all__ = ["Bridge", "Ipvlan", "Kind", "Macvlan", "RouteTo", "Veth", "Vlan", "ad
 __all__ += ["addr_show", "at", "at_each", "by_netns", "link_add", "link_delete", "link_set", "link_show"]
 __all__ += ["neigh_add_proxy", "neigh_del", "neigh_del_proxy", "neigh_flush", "neigh_replace"]
 __all__ += ["neigh_show", "neigh_show_permanent", "neigh_show_proxy", "netns_add", "netns_del"]
-__all__ += ["netns_list", "route_add", "route_del", "route_show", "route_show_all"]
+__all__ += ["netns_list", "route_add", "route_del", "route_replace", "route_show", "route_show_all"]
 
 # Words that `ip link` takes as keywords where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
@@ -141,12 +141,13 @@ def link_set(
     up: bool | None = None,
     mode: Mode | None = None,
     flag: Flag | None = None,
+    macvlan: Flag | None = None,
     hairpin: bool | None = None,
 ) -> Command:
     """Return ``ip link set DEV …``: into a namespace, under a bridge, its name, MTU, up or down.
 
-    `mode` and `flag` are an ipvlan's, and with it those of every ipvlan link on the same parent;
-    `hairpin` is a bridge port's: whether frames go back out of the port that they came from.
+    `mode` and `flag` are an ipvlan's, and with it those of every ipvlan link on the same parent, `macvlan` is
+    the mode of a macvlan; `hairpin` is a bridge port's: whether frames go back to it.
 
     >>> str(link_set("test1", netns="test1"))
     'ip link set test1 netns test1'
@@ -159,6 +160,8 @@ def link_set(
         words += ("up" if up else "down",)
     if mode is not None or flag is not None:
         words += ("type", "ipvlan", *option("mode", mode), *((flag,) if flag else ()))
+    if macvlan is not None:
+        words += ("type", "macvlan", "mode", macvlan)
     if hairpin is not None:
         words += ("type", "bridge_slave", "hairpin", "on" if hairpin else "off")
     if not words:
@@ -229,6 +232,11 @@ def route_add(to: RouteTo) -> Command:
 def route_del(to: RouteTo) -> Command:
     """Return ``ip route del …``."""
     return _route("del", to)
+
+
+def route_replace(to: RouteTo) -> Command:
+    """Return ``ip route replace …``: in place of the route to the same network, if there is one."""
+    return _route("replace", to)
 
 
 def _route(verb: str, to: RouteTo) -> Command:

@@ -1,0 +1,114 @@
+"""The state that a phase gives to some endpoints, and the commands that turn one such state into another."""
+
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ipvkit.core.command import Command, in_netns
+from ipvkit.lab import HOST, PING_COUNT, PING_INTERVAL_S, SWITCH, Lab, Phase
+from ipvkit.plan.endpoints import helper, routes_of
+from ipvkit.plan.lan import give
+from ipvkit.plan.steps import Undo
+from ipvkit.predict.predictions import announcements
+from ipvkit.strategies import Addition, Link, Route, Sysctl
+from ipvkit.strategies.announce import ALLOW
+from ipvkit.tools import arping, ip
+
+Change = tuple[Command, Undo | None]
+"""A command, and the undo of what it adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a state: its `value`, the command that gives it, and the undo of what that adds, if known.
+
+    `instead` gives it in place of another value; None: as the first does.
+    """
+
+    value: Hashable
+    command: Command
+    undo: Undo | None = None
+    instead: Command | None = None
+
+
+State = Mapping[Hashable, Part]
+"""The parts of a state by what they are, in the order in which they are given."""
+
+
+def state_of(lab: Lab, phase: Phase, names: Collection[str]) -> State:
+    """Return what `phase` gives to its endpoints called `names`, and to the hosts around them for these."""
+    of_these = replace(phase, endpoints=tuple(name for name in phase.endpoints if name in names))
+    found: dict[Hashable, Part] = {}
+    for parts in (_endpoints(lab, of_these), _switch(lab, phase), _helpers(lab, of_these)):
+        for key, part in parts:
+            found.setdefault(key, part)
+    return found
+
+
+def _endpoints(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
+    for e in lab.endpoints_of(phase):
+        setting = phase.on(e.parent)
+        if setting.kind == "ipvlan":
+            # One link's mode is that of all on its parent.
+            mode = ip.link_set(e.name, mode=setting.mode, flag=setting.flag)
+            yield ("mode", e.parent), Part((setting.mode, setting.flag), in_netns(e.netns, mode))
+        elif setting.kind == "macvlan":
+            mode = ip.link_set(e.name, macvlan=setting.flag)
+            yield ("mode", e.name), Part(setting.flag, in_netns(e.netns, mode))
+        for own in e.addresses:
+            add, delete = (in_netns(e.netns, c) for c in (give(own, e.name), ip.addr_del(own, e.name)))
+            yield ("address", e.name, own), Part(None, add, Undo(delete))
+        for family, to in routes_of(lab, setting, e):
+            add, change = (in_netns(e.netns, c) for c in (ip.route_add(to), ip.route_replace(to)))
+            undo = Undo(in_netns(e.netns, ip.route_del(to)))
+            yield ("route", e.name, family, to.dst), Part(to.via, add, undo, change)
+
+
+def _switch(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
+    """Yield what the acts of `phase` make of the switch's ports to the host."""
+    for hairpin in (act.hairpin for act in phase.acts if act.hairpin is not None):
+        for port in lab.ports(HOST):
+            yield ("hairpin", port), Part(hairpin, ip.at(SWITCH, ip.link_set(port, hairpin=hairpin)))
+
+
+def _helpers(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
+    """Yield what the strategies add; those that announce do it for as long as a ping takes."""
+    for parent in lab.parents:
+        for addition in (a for stage in lab.stages(phase, parent) for a in stage):
+            yield _part(addition)
+        if any(helper.announces for helper in phase.on(parent.name).helpers):
+            yield _part(ALLOW)
+            count = announcements(PING_COUNT * PING_INTERVAL_S)
+            for e in lab.endpoints_of(phase, parent):
+                for own in (own for own in e.addresses if own.version == 4):
+                    command = arping.announce(own.ip, parent.name, count=count)
+                    yield ("announced", own.ip), Part(None, command)
+
+
+def _part(addition: Addition) -> tuple[Hashable, Part]:
+    _, command, undo = helper(addition)
+    match addition.added:
+        case Link(dev):
+            return ("link", dev), Part(None, command, undo)
+        case Route(to, dev, via, peer):
+            instead = ip.route_replace(ip.RouteTo(to, via, dev))
+            instead = ip.at(peer, instead) if peer else instead
+            return ("route", peer, to), Part((dev, via), command, undo, instead)
+        case Sysctl(key, value, netns):
+            # Its former value is unknown here.
+            return ("sysctl", key, netns), Part(value, command)
+    return addition.added or command, Part(None, command, undo)
+
+
+def difference(before: State, after: State, kept: State) -> list[Change]:
+    """Return the commands that turn one state into another: what it adds or changes, then what it deletes.
+
+    What is `kept` for others stays, and a part without an undo.
+    """
+    found: list[Change] = []
+    for key, part in after.items():
+        if key not in before:
+            found.append((part.command, part.undo))
+        elif before[key].value != part.value:
+            found.append((part.instead or part.command, None))
+    gone = [part.undo for key, part in reversed([*before.items()]) if key not in {*after, *kept}]
+    return found + [(undo.command(), None) for undo in gone if undo is not None]
