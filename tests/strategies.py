@@ -526,8 +526,9 @@ def _changes(lab: Lab, here: tuple[Endpoint, ...], *, real: bool) -> list[Change
     """Return changes that can be tried in a phase with the endpoints `here`; the kernel refuses some."""
     first, parents = here[0], [parent.name for parent in lab.parents]
     taken = [a for e in here for a in e.addresses] + [a for p in lab.parents for a in p.host]
+    taken += [p.beside(address) for p in lab.parents for role in PEERS for address in p.peer(role)]
     return [
-        *(AddAddress(address, first.name) for address in taken),
+        *(AddAddress(address, e.name) for address in taken for e in {first, here[-1]}),
         AddLink("extra", "ipvlan", parents[0]),
         AddLink("extra", "ipvlan", parents[-1], "l3s", "private"),
         AddLink("other", "macvlan", parents[0]),

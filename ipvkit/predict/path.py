@@ -47,8 +47,10 @@ class Path:
     """The path of a ping there and back; `reason` is why it is lost, or why it works.
 
     `events` are what happens to the entries of peers, in order; `used` are the entries that existed before
-    and that no host confirms. `reflected` is whether the switch sends frames of a veth endpoint back to the
-    host's bridge, which then looks for the endpoint there until it sends again.
+    and that no host confirms. `learned` are the hosts of which endpoints in l2 learn the MAC address;
+    `disputed` are those of their entries for which several hosts answer, and that did not exist before.
+    `reflected` is whether the switch sends frames of a veth endpoint back to the host's bridge, which then
+    looks for the endpoint there until it sends again.
     """
 
     def __init__(self, world: World, source: str, destination: Address, size: int | None = None) -> None:
@@ -60,10 +62,13 @@ class Path:
         self.arrived = self.replied = self.reflected = False
         self.events: list[tuple[Entry, Event]] = []
         self.used: set[Entry] = set()
+        self.learned: dict[Entry, str] = {}
+        self.disputed: set[Entry] = set()
         self.notes: list[str] = []
+        self.decided = ""
         try:
             self._ping(source, destination)
-            self.reason = self.notes[0] if self.notes else "both have a route to the other"
+            self.reason = (self.notes[0] if self.notes else "both have a route to the other") + self.decided
         except Lost as lost:
             self.reason = f"the reply is lost: {lost}" if self.arrived else str(lost)
 
@@ -80,7 +85,7 @@ class Path:
         self.arrived = True
         back = self._carry(there, own, destination)
         if back != source:
-            raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply")
+            raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply{self.decided}")
         self.replied = True
 
     def _way(self, node: Node, destination: Address, dev: str | None = None) -> Way:
@@ -241,10 +246,10 @@ class Path:
         if upper is not None:
             if link == self.world.nic(upper.parent):
                 return self._ask_from_parent(link, upper, source)
-            return self._resolve_upper(link, upper, address)
+            return self._resolve_upper(link, upper, address, source)
         raise self._unanswered(link, address, f"no host there has {address}")
 
-    def _resolve_upper(self, link: Link, upper: Link, address: Address) -> Link:
+    def _resolve_upper(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
         """Return the parent's link, where another host has or gets an entry for the upper's address."""
         entry, mode = (link.node, address), self.world.settings[upper.parent].mode
         knows = self._knows(entry)
@@ -252,6 +257,9 @@ class Path:
             self._note(link.node, f"{_the(link.node)} has a permanent neighbour entry for {upper.node}")
         elif mode == "l2":
             self._happens(entry, "used" if knows else "asked")
+            if not knows and self.world.nodes[link.node].has(source):
+                # The request names its sender (arp_process(), ndisc_recv_ns()).
+                self.learned[upper.node, source] = link.node
             asked = "ARP" if address.version == 4 else "neighbour solicitations"
             self._note(link.node, f"in l2 {upper.node} answers {asked} itself, with the parent's MAC")
         elif self.world.is_proxied(upper, address):
@@ -284,16 +292,26 @@ class Path:
         raise self._lost(HOST, f"{_STAY_APART}: {lost}")
 
     def _resolve_in_l2(self, link: Link, address: Address, source: Address) -> Link:
-        """Return the link that has the MAC for `address`: siblings and the wire get an endpoint's request."""
-        parent, nic = link.parent, self.world.nic(link.parent)
-        for sibling in self.world.links_with(address):
-            # The shim answers for any IPv4 address of the host.
-            answers = sibling.has(address) or (sibling.node == HOST and address.version == 4)
-            if answers and sibling.kind == "ipvlan" and sibling.parent == parent and sibling != link:
-                return sibling
-        for other in self.world.links_with(address):
-            if other.segment == parent and other not in (nic, link) and self._answers(other, address):
-                return self._ask_nic(link, other, address, source)
+        """Return the link that has the MAC for `address`: siblings and the wire get an endpoint's request.
+
+        A sibling answers first. In IPv4 that decides for a second (neigh locktime), in IPv6 the last answer
+        does (it overrides, RFC 4861 7.2.5); an entry that the endpoint has already wins.
+        """
+        nic, entry = self.world.nic(link.parent), (link.node, address)
+        there = [other for other in self.world.links_with(address) if other not in (nic, link)]
+        siblings = [other for other in there if self._answers_siblings(other, address, link.parent)]
+        others = [other for other in there if other.segment == link.parent and self._answers(other, address)]
+        known = self.learned.get(entry) or self.world.state.learned.get(entry)
+        if siblings and others:
+            for other in others if known is None else ():
+                self._hears(link, other, source)
+            known = self._decided(entry, known, others[0].node)
+        if siblings and (known == HOST or not others):
+            self.learned[entry] = HOST
+            return siblings[0]
+        if others:
+            self.learned[entry] = others[0].node
+            return self._ask_nic(link, others[0], address, source)
         if self._answers(nic, address):
             if not self.world.state.hairpin:
                 lost = f"{link.node}'s {_question(address)} for the host goes only to siblings and the wire"
@@ -302,16 +320,35 @@ class Path:
             return nic
         raise self._unanswered(link, address, f"no host there has {address}")
 
+    def _answers_siblings(self, link: Link, address: Address, parent: str) -> bool:
+        """Return whether a link on `parent` answers: the shim for any IPv4 address of the host."""
+        answers = link.has(address) or (link.node == HOST and address.version == 4)
+        return answers and link.kind == "ipvlan" and link.parent == parent
+
+    def _decided(self, entry: Entry, known: str | None, other: str) -> str:
+        """Return the host of which an entry has the MAC where a sibling and an `other` answer; note why."""
+        if entry not in self.world.state.learned:
+            self.disputed.add(entry)
+        at, address = entry
+        by_answers, why = (HOST, "the first answer") if address.version == 4 else (other, "the last answer")
+        node = known or by_answers
+        owner = "the parent's" if node == HOST else f"{_the(node)}'s"
+        self.decided = f"; {at}'s entry for {address} has {owner} MAC{'' if known else f', from {why}'}"
+        return node
+
     def _ask_nic(self, link: Link, other: Link, address: Address, source: Address) -> Link:
         """Return `other`, an ordinary or a macvlan link, if the request and its answer get through."""
         apart = self._why_apart(link, other)
         if apart:
             raise self._lost(link.node, apart)
         self._hop(link.node, f"{_the(other.node)} answers for {address}")
-        # It keeps an entry for the sender, and needs no other for its reply.
+        self._hears(link, other, source)
+        return other
+
+    def _hears(self, link: Link, other: Link, source: Address) -> None:
+        """The host that is asked keeps an entry for the sender, and needs no other for its reply."""
         if self.world.nodes[link.node].has(source) and self.world.upper(source) is not None:
             self._happens((other.node, source), "heard")
-        return other
 
     def _why_apart(self, link: Link, other: Link) -> str:
         """Return why two links of one parent get no frames of each other (macvlan_queue_xmit())."""

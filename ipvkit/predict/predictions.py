@@ -52,9 +52,16 @@ class Prediction:
     also: tuple[Outcome, ...] = ()
 
 
-def predict(world: World, check: Check) -> Prediction:
-    """Return the outcome of the ping of `check`, which begins now, in `world`."""
-    return _of_path(world, check, _path(world, check))
+def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Prediction:
+    """Return the outcome of the ping of `check`, which begins now, in `world`; those `beside` it do too."""
+    path = _path(world, check)
+    found = _of_path(world, check, path)
+    for other in beside if path.disputed else ():
+        if path.disputed & _path(world, other).disputed:
+            second = predict(after(world, Act(checks=(other,)), world.state.now), check)
+            also = {second.outcome, *second.also, *found.also} - {found.outcome}
+            found = replace(found, also=tuple(sorted(also)))
+    return found
 
 
 def _of_path(world: World, check: Check, path: Path) -> Prediction:
@@ -210,7 +217,9 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     state = world.state
     known, failed = dict(state.known), set(state.failed)
     paths = [(check, _path(world, check)) for check in act.checks]
+    learned = dict(state.learned)
     for check, path in paths:
+        learned |= path.learned
         for entry, event in path.events:
             _note(world, known, failed, entry, event, state.now + lasts_s(check))
     end = state.now + _act_lasts_s(world, act, paths) if end is None else end
@@ -227,12 +236,14 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     for entry in [entry for entry in (*known, *failed) if entry[0] in act.flush]:
         known.pop(entry, None)
         failed.discard(entry)
+    learned = {entry: node for entry, node in learned.items() if entry[0] not in act.flush}
     changed = _changed(world, act)
     later = replace(
         changed.state,
         now=end,
         known=known,
         failed=frozenset(failed),
+        learned=learned,
         fast=state.fast | set(act.fast_ageing),
         hairpin=state.hairpin if act.hairpin is None else act.hairpin,
         allowed=state.allowed if act.port_security is None else act.port_security,
@@ -342,7 +353,7 @@ def _changed(world: World, act: Act) -> World:
 def next_phase(lab: Lab, state: State) -> State:
     """Return `state` after the endpoints of a phase have been deleted."""
     mtus = {link: mtu for link, mtu in state.mtus.items() if not lab.is_endpoint(link)}
-    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus)
+    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, learned={})
 
 
 def lasts_s(check: Check) -> float:

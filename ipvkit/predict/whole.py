@@ -115,7 +115,8 @@ def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str]) -> Pred
         changing = after(changing, Act(attempts=(attempt,)))
     for check in act.checks:
         skipped = _why_skipped(lab, check, undone)
-        probes.append(_probe(check, lab.pinged(check), predict(world, check), skipped))
+        beside = [other for other in act.checks if other is not check]
+        probes.append(_probe(check, lab.pinged(check), predict(world, check, beside), skipped))
     if not lab.simulated:
         flush = tuple(role for role in act.flush if lab.is_endpoint(role))
         act = replace(act, fast_ageing=(), flush=flush, hairpin=None, port_security=None)

@@ -14,7 +14,7 @@ from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, Known, Span, T
 _ALL = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 Entry = tuple[str, Address]
-"""A peer, and the address of an endpoint that it has an entry for."""
+"""A peer, and the address of an endpoint that it has an entry for; or an endpoint in l2, and any address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class State:
 
     `now` is its time in seconds, `known` the valid entries, some of which may have failed by now; `failed`
     are entries without an answer, which an announcement can fill; `fast` are peers with `FAST_TIMERS`.
+    `learned` are the hosts of which the entries of endpoints in l2 have the MAC address: the host itself for
+    all on its parent.
     `flipped` are parents with another mode and flag than the phase's; `links`, `addresses` and `mtus` what
     was added and set; `hairpin` whether the switch sends frames back to their port; `allowed` the roles that
     it accepts source addresses of at the host's port, None for all.
@@ -32,6 +34,7 @@ class State:
     known: Mapping[Entry, Known] = field(default_factory=dict)
     failed: frozenset[Entry] = frozenset()
     fast: frozenset[str] = frozenset()
+    learned: Mapping[Entry, str] = field(default_factory=dict)
     flipped: Mapping[str, tuple[Mode, Flag]] = field(default_factory=dict)
     links: tuple[AddLink, ...] = ()
     addresses: tuple[tuple[str, InterfaceAddress], ...] = ()
