@@ -78,7 +78,7 @@ class Path:
         if node.has(destination):
             what = f"{_the(source)} has {destination} too: it sends to itself, and its loopback is down"
             raise self._lost(source, what)
-        own = node.source_for(self._way(node, destination))
+        own = node.source_for(self._way(node, destination), destination)
         if own is None:
             raise self._lost(source, f"{_the(source)} has no IPv{destination.version} address")
         there = self._carry(source, destination, own)

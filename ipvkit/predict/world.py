@@ -113,12 +113,28 @@ class Node:
         """Return the route for `address`, the longest prefix first; with `dev`, out of that link."""
         return next((way for way in self._prefixes.containing(address) if dev in (None, way.dev)), None)
 
-    def source_for(self, way: Way) -> Address | None:
-        """Return the address from which the host sends along `way` (RFC 6724, inet_select_addr())."""
-        own = [own for link in self.links if link.dev == way.dev for own in link.addresses]
-        near = [o for o in own if (way.via in o.network if way.via else way.to == o.network)]
-        every = (*near, *own, *(o for link in self.links for o in link.addresses))
-        return next((o.ip for o in every if o.version == way.version), None)
+    def source_for(self, way: Way, destination: Address) -> Address | None:
+        """Return the address from which the host sends to `destination` along `way`.
+
+        In IPv4 it is the first in the network of the gateway (inet_select_addr()), in IPv6 the one with the
+        longest prefix in common with the destination, of several the last (RFC 6724, 5, rules 5 and 8).
+        """
+        order = 1 if way.version == 4 else -1
+        there = [
+            (link, o) for link in self.links for o in link.addresses[::order] if o.version == way.version
+        ]
+        own = [o for link, o in there if link.dev == way.dev]
+        every = own or [o for _, o in there]
+        if way.version == 4:
+            near = [o for o in own if (way.via in o.network if way.via else way.to == o.network)]
+            return next((o.ip for o in (*near, *every)), None)
+        common = [(min(_common_bits(o.ip, destination), o.network.prefixlen), o.ip) for o in every]
+        return max(common, key=lambda pair: pair[0], default=(0, None))[1]
+
+
+def _common_bits(one: Address, other: Address) -> int:
+    """Return how many bits two addresses of one family have in common, from the left."""
+    return one.max_prefixlen - (int(one) ^ int(other)).bit_length()
 
 
 @dataclass(frozen=True, slots=True)
