@@ -53,6 +53,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     fixtures that they share.
     """
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    if not config.option.slow:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if item not in slow]
+        config.hook.pytest_deselected(items=slow)
     kernels = [item for item in items if item.get_closest_marker("kernel")]
     others = [item for item in items if not item.get_closest_marker("kernel")]
     items.clear()

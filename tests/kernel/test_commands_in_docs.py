@@ -39,6 +39,7 @@ def test_command_with_a_kernel(command: str, tmp_path: Path) -> None:
 WITH_A_SESSION = [document for document in DOCUMENTS if any(shown.typed for shown in document.shown)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", WITH_A_SESSION, ids=lambda document: document.name)
 def test_commands_in_a_shell_on_a_lan(document: Document, tmp_path: Path) -> None:
     """One after another, typed into the shell that a person gets."""
@@ -59,7 +60,18 @@ def for_a_guest() -> list[Document]:
     return found
 
 
-@pytest.mark.parametrize("document", for_a_guest(), ids=lambda document: document.name)
+LONG = ("docs/how-to/clean-up.md",)
+"""Documents whose commands take long in a guest."""
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(document, marks=[pytest.mark.slow] if document.name in LONG else [])
+        for document in for_a_guest()
+    ],
+    ids=lambda document: document.name,
+)
 def test_commands_in_a_guest(document: Document, tmp_path: Path) -> None:
     """One after another, on a machine with ipvlan and a NIC `eth0` with a gateway and a neighbour."""
     prepare(document, tmp_path)

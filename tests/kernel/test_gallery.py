@@ -71,6 +71,7 @@ def test_each_lab_comes_out_as_predicted() -> None:
         assert_as_predicted(result)
 
 
+@pytest.mark.slow
 def test_a_lab_of_three_parents_that_was_written_from_the_reference_alone() -> None:
     """A VLAN among them, twelve endpoints, both families; whoever wrote it had seen no code.
 

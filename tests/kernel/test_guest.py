@@ -64,17 +64,22 @@ def test_the_walkthrough_runs_on_a_real_nic_and_leaves_it_as_it_was() -> None:
     ("obstacle", "told"),
     [
         ("ip netns add test1; ip netns add test2", ["namespace test1", "namespace test2"]),
-        ("ip link add test1 type veth peer name x", ["link test1 already exists"]),
+        pytest.param(
+            "ip link add test1 type veth peer name x",
+            ["link test1 already exists"],
+            marks=pytest.mark.slow,
+        ),
         ("ip link add br1 type bridge; ip link set eth0 master br1", ["eth0 is a port of br1"]),
         (
             "modprobe -d /run/modules macvlan; ip link add mac0 link eth0 type macvlan",
             ["the macvlan link mac0"],
         ),
-        (
+        pytest.param(
             "ip link add ipv0 link eth0 type ipvlan mode l3s",
             ["ipvlan link ipv0 in l3s bridge", "would change to"],
+            marks=pytest.mark.slow,
         ),
-        ("ip link set eth0 down", ["eth0 is down"]),
+        pytest.param("ip link set eth0 down", ["eth0 is down"], marks=pytest.mark.slow),
         ("ip addr flush dev eth0; ip addr add 10.0.0.5/24 dev eth0", ["not in eth0's subnet 10.0.0.0/24"]),
         ("ip link set eth0 name eth1", ["no such interface: eth0"]),
     ],
@@ -115,7 +120,9 @@ def test_a_command_that_fails_on_a_real_nic_is_undone() -> None:
     assert "hint: what was done has been undone" in said.output
 
 
-@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+@pytest.mark.parametrize(
+    "name", ["INT", *(pytest.param(name, marks=pytest.mark.slow) for name in ("TERM", "HUP"))]
+)
 def test_a_signal_on_a_real_nic_undoes_what_was_done(name: str) -> None:
     said = on_a_real_nic(
         f"({SHOW}) >/run/before\n"
@@ -180,7 +187,9 @@ WALKTHROUGH_CHECKS = sorted(
 )
 
 
-@pytest.mark.parametrize("user", ["", A_USER, f"{A_USER} unshare -Urnm"])
+@pytest.mark.parametrize(
+    "user", ["", pytest.param(A_USER, marks=pytest.mark.slow), f"{A_USER} unshare -Urnm"]
+)
 def test_the_exported_script_gives_the_same_verdicts(user: str) -> None:
     said = in_guest(
         in_a_file(exported(), "/run/lab.sh") + f"({SHOW}; ls /run) >/run/before\n"
@@ -211,7 +220,11 @@ def test_the_exported_script_runs_on_a_real_nic() -> None:
     "ending",
     [
         "bash /run/lab.sh >/run/told 2>&1 & wait_for_ping; kill -TERM $!; wait $!",
-        "env --default-signal=INT bash /run/lab.sh >/run/told 2>&1 & wait_for_ping; kill -INT $!; wait $!",
+        pytest.param(
+            "env --default-signal=INT bash /run/lab.sh >/run/told 2>&1 & wait_for_ping; "
+            "kill -INT $!; wait $!",
+            marks=pytest.mark.slow,
+        ),
         "bash /run/lab.sh 2>/run/told | head -1 >/run/first; (exit ${PIPESTATUS[0]})",
     ],
 )
@@ -222,7 +235,7 @@ def test_the_exported_script_undoes_when_it_is_told_to_stop(ending: str) -> None
         "}\n"
         f"({SHOW}) >/run/before\n"
         # Not every time the same moment: a command may be killed before it has begun.
-        "for round in 1 2 3 4; do\n"
+        "for round in 1 2; do\n"
         f"rm -f /run/told; {ending}; code=$?; cat /run/told\n"
         "[[ $code == 130 ]] || exit 1\n"
         f"({SHOW}) >/run/after; diff /run/before /run/after || exit 2\n"
@@ -232,7 +245,7 @@ def test_the_exported_script_undoes_when_it_is_told_to_stop(ending: str) -> None
     assert said.exit_code == 0, said.output
 
 
-@pytest.mark.parametrize("user", ["", A_USER])
+@pytest.mark.parametrize("user", [pytest.param("", marks=pytest.mark.slow), A_USER])
 def test_the_sandbox_is_the_first_choice_where_the_kernel_has_ipvlan(user: str) -> None:
     said = in_guest(
         f"({SHOW}) >/run/before; mkdir -m 777 /run/cwd; cd /run/cwd\n"
@@ -331,7 +344,13 @@ for phase in json.load(sys.stdin)["phases"]:
 
 @pytest.mark.parametrize(
     ("name", "user"),
-    [("mode-flip", ""), ("l3s-proxy", A_USER), ("port-security", ""), ("ipv6", A_USER), ("l3-announced", "")],
+    [
+        ("ipv6", A_USER),
+        ("l3-announced", ""),
+        pytest.param("mode-flip", "", marks=pytest.mark.slow),
+        pytest.param("l3s-proxy", A_USER, marks=pytest.mark.slow),
+        pytest.param("port-security", "", marks=pytest.mark.slow),
+    ],
 )
 def test_an_exported_lab_of_the_gallery_gives_the_verdicts_of_run_lab(name: str, user: str) -> None:
     said = in_guest(

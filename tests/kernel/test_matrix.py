@@ -54,9 +54,8 @@ def test_predicted_and_observed_agree_in_every_cell_with_each_other_and_with_pla
     assert [cell for cell in cells if by_shell[place(cell)] != cell["observed"]] == []
 
 
-def test_the_plain_shell_still_measures_what_it_did(pytestconfig: pytest.Config) -> None:
-    if not pytestconfig.option.slow:
-        pytest.skip("it takes a kernel for 50 s; --slow runs it")
+@pytest.mark.slow
+def test_the_plain_shell_still_measures_what_it_did() -> None:
     chosen = {"STRATEGIES": "l3s-proxy", "MODES": "l3s", "FLAGS": "bridge", "FAMILIES": "ipv4"}
     variables = " ".join(f"{name}='{words}'" for name, words in chosen.items())
     script = (HERE / "matrix.sh").read_text()

@@ -14,13 +14,8 @@ from ipvkit.targets.uml import Uml
 from program import Program
 from test_gallery import assert_as_predicted, gallery_labs, results_of
 
-pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture(autouse=True)
-def _with_slow_only(pytestconfig: pytest.Config) -> None:
-    if not pytestconfig.option.slow:
-        pytest.skip("it downloads 40 MB a kernel; --slow runs it")
+# They download 40 MB a kernel.
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

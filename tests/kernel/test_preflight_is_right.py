@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from guest import Said, in_guest
 from test_guest import A_USER, IPVKIT, SHOW, document_in, on_a_real_nic
 
@@ -187,6 +189,7 @@ def test_a_lab_runs_where_there_are_but_warnings() -> None:
     assert said.exit_code == 0, said.output
 
 
+@pytest.mark.slow
 def test_without_room_for_neighbours_pings_get_no_answer() -> None:
     run = f"{IPVKIT} run-lab ./many.yaml --parent eth0 >/run/told"
     said = on_a_real_nic(

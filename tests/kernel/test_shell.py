@@ -188,7 +188,10 @@ LINKS = {
 """Each kind of link that `ipvkit link add` makes, and what it takes."""
 
 
-@pytest.mark.parametrize("kind", LINKS)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in ("ipvlan", "veth") else pytest.param(kind, marks=pytest.mark.slow) for kind in LINKS],
+)
 def test_each_kind_of_link_can_be_made_there(program: Program, kind: str) -> None:
     script = f"ipvkit link add one {LINKS[kind]} && ipvkit link list one --json"
     code, output, said = shell(program, stdin=script.encode())
@@ -379,7 +382,7 @@ def in_the_same_guest_before_and_after(script: str) -> tuple[int, str]:
     return said.exit_code, said.output
 
 
-@pytest.mark.parametrize("user", ["", A_USER])
+@pytest.mark.parametrize("user", [pytest.param("", marks=pytest.mark.slow), A_USER])
 def test_a_script_in_a_sandbox(user: str) -> None:
     script = (
         "id -u; ping -c 1 -W 5 -q 192.168.104.111 | grep --only-matching '1 received'; ip netns add test1\n"
