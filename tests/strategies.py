@@ -282,6 +282,8 @@ _MANNERS = st.sampled_from(
 """How a check pings, whoever it is: watched, with a size, a few times, and what the lab expects of it."""
 
 _TRIED = st.sampled_from(list(zip((None, None, *TRY_OUTCOMES, None, None), WORDS_OF_A_PERSON, strict=False)))
+_BARE = st.sampled_from((False, False, False, True))
+"""Whether the host has no address on a parent."""
 _FAR_AWAY, _APART = 9, 20
 """The networks of the far host and of endpoints in subnets of their own; the parents have 0 and 1."""
 
@@ -321,6 +323,9 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         parents.append(_parent(second, 1, fresh, neighbour=draw(st.booleans())))
     if shape == "vlan":
         parents[1] = replace(parents[1], link=first, vlan=100)
+    if draw(_BARE) and not real:
+        subnets = tuple(own.network for own in parents[-1].host)
+        parents[-1] = replace(parents[-1], host=(), others=subnets)
     spaces = draw(_SPACES) if draw(st.booleans()) else links
     twice, single = draw(_THREE_TIMES), draw(_THREE_TIMES)
     endpoints = []
@@ -443,7 +448,7 @@ def _setting(draw: st.DrawFn, lab: Lab, parent: Parent, fresh: _Addresses, *, re
     setting = replace(setting, strategy=strategies[draw(_NUMBERS) % len(strategies)])
     if not draw(_SHIMS) or setting.strategy == "l3s-proxy":
         return setting
-    needed = real and setting.mode == "l2"
+    needed = (real and setting.mode == "l2") or (parent.others and not parent.host)
     named = fresh.peers(lab.parents.index(parent)) if draw(st.booleans()) or needed else ()
     return replace(setting, host_shim=True, shim_addresses=named)
 
@@ -452,7 +457,7 @@ def _strategies(mode: Mode, parent: Parent, own: Sequence[InterfaceAddress]) -> 
     """Return the strategies that can work in `mode` for endpoints on `parent` with the addresses `own`."""
     versions = {address.version for address in own}
     if not any(parent.subnet_of(address.ip) for address in own):
-        return ("none", "routed")
+        return ("none", "routed") if parent.host or not parent.others else ("none",)
     if mode == "l2":
         return ("none",)
     found: list[Strategy] = ["none", "static-neigh"]
@@ -528,7 +533,7 @@ def _changes(lab: Lab, here: tuple[Endpoint, ...], *, real: bool) -> list[Change
     taken = [a for e in here for a in e.addresses] + [a for p in lab.parents for a in p.host]
     taken += [p.beside(address) for p in lab.parents for role in PEERS for address in p.peer(role)]
     return [
-        *(AddAddress(address, e.name) for address in taken for e in {first, here[-1]}),
+        *(AddAddress(address, e.name) for address in taken for e in dict.fromkeys((first, here[-1]))),
         AddLink("extra", "ipvlan", parents[0]),
         AddLink("extra", "ipvlan", parents[-1], "l3s", "private"),
         AddLink("other", "macvlan", parents[0]),

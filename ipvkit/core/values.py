@@ -152,6 +152,18 @@ def any_interface_address(text: str) -> InterfaceAddress:
         raise UsageError(f"{text!r} has no prefix length from 0 to {found.max_prefixlen}") from None
 
 
+def network(text: str) -> Network:
+    """Return the network that `text` writes.
+
+    >>> network("192.0.2.0/24")
+    IPv4Network('192.0.2.0/24')
+    """
+    found = route_destination(text)
+    if found is None:
+        raise UsageError("`default` is not a network", "write one like 192.0.2.0/24")
+    return found
+
+
 def route_destination(text: str) -> Network | None:
     """Return the network that `text` writes, or None for ``default``.
 

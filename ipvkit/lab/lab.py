@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 from itertools import islice
 
 from ipvkit.core.errors import InvalidLab
-from ipvkit.core.values import Address, InterfaceAddress
+from ipvkit.core.values import Address, InterfaceAddress, Network
 from ipvkit.lab import parts
 from ipvkit.lab.parts import FAMILIES, FAR, HOST, PEERS, Endpoint, Family, Parent, Phase, Setting, family_of
 from ipvkit.lab.validity import check, known
@@ -190,7 +190,7 @@ class Lab:
         if setting.shim_addresses:
             return tuple(map(ip_interface, setting.shim_addresses))
         found = []
-        for subnet in (own.network for own in parent.host):
+        for subnet in parent.subnets:
             last = min(subnet.num_addresses, 65536) - 2
             free = (subnet[number] for number in range(last, 0, -1) if subnet[number] not in self.taken)
             found += [ip_interface(address) for address in islice(free, 1)]
@@ -208,6 +208,7 @@ class Lab:
             flag=setting.flag,
             strategy=setting.strategy,
             host=parent.host,
+            parents_subnets=parent.subnets,
             peers=tuple(peers),
             endpoints=tuple((e.name, own) for e in endpoints for own in e.addresses),
             lladdr=self._mac_of(parent),
@@ -236,10 +237,14 @@ def on_parent(
     *,
     host: tuple[InterfaceAddress, ...] = (),
     addresses: Mapping[str, InterfaceAddress] | None = None,
+    subnets: tuple[Network, ...] = (),
     gateway: Address | None = None,
     neighbour: Address | None = None,
 ) -> Lab:
-    """Return `lab` on a real NIC, with `addresses` by endpoint; raise InvalidLab for several parents."""
+    """Return `lab` on a real NIC, with `addresses` by endpoint; raise InvalidLab for several parents.
+
+    Without `host` its addresses are unknown, unless the NIC has none: then these are its `subnets`.
+    """
     if len(lab.parents) > 1:
         hint = "--parent is for labs with one; leave it away"
         raise InvalidLab(f"lab {lab.name} has {len(lab.parents)} parents", hint)
@@ -247,7 +252,8 @@ def on_parent(
     for name in own:
         known(name, [endpoint.name for endpoint in lab.endpoints], f"endpoint of lab {lab.name}", ())
     endpoints = [replace(e, parent=parent, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints]
-    real = Parent(parent, host, (gateway,) if gateway else (), (neighbour,) if neighbour else ())
+    beside = (gateway,) if gateway else (), (neighbour,) if neighbour else ()
+    real = Parent(parent, host, *beside, others=subnets)
     phases = tuple(_moved(phase, lab.parent, parent) for phase in lab.phases)
     return replace(lab, parents=(real,), endpoints=tuple(endpoints), phases=phases, simulated=False)
 

@@ -86,7 +86,8 @@ class Parent:
     """A network interface of the host, and the hosts in its network.
 
     `host` are its own addresses, `gateway` and `neighbour` those of the hosts beside it, none where they
-    are unknown. With `vlan`, it is the sub-interface of the parent `link` with that tag.
+    are unknown; `others` are its subnets in which the host has no address. With `vlan`, it is the
+    sub-interface of the parent `link` with that tag.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Parent:
     neighbour: tuple[Address, ...] = ()
     link: str | None = None
     vlan: int | None = None
+    others: tuple[Network, ...] = ()
 
     def peer(self, role: str) -> tuple[Address, ...]:
         """Return the addresses of the gateway or the neighbour."""
@@ -106,9 +108,14 @@ class Parent:
         found = (next((gw for gw in self.gateway if family_of(gw) == family), None) for family in FAMILIES)
         return tuple(gateway for gateway in found if gateway is not None)
 
+    @property
+    def subnets(self) -> tuple[Network, ...]:
+        """Its subnets: those of the host's addresses, and others."""
+        return (*(own.network for own in self.host), *self.others)
+
     def subnet_of(self, address: Address) -> Network | None:
         """Return the subnet of the parent that `address` is in, or None."""
-        return next((own.network for own in self.host if address in own.network), None)
+        return next((subnet for subnet in self.subnets if address in subnet), None)
 
     def beside(self, address: Address) -> InterfaceAddress:
         """Return `address` with the prefix length of the parent's subnet that it is in, or a host's."""

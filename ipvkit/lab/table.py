@@ -4,7 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ipvkit.core.values import address, interface_address, interface_name, netns_name, route_destination
+from ipvkit.core.values import (
+    address,
+    interface_address,
+    interface_name,
+    netns_name,
+    network,
+    route_destination,
+)
 from ipvkit.lab import parts
 from ipvkit.lab.fields import YES_NO, Field
 
@@ -172,6 +179,7 @@ _NETNS = _text("test1", netns_name, minLength=1, maxLength=255)
 _ADDRESS = _text("192.168.104.254", address, pattern="^[0-9.]+$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$")
 _ADDRESSES = _or_list(_ADDRESS)
 _OWN_ADDRESS = _text("192.168.104.211/24", interface_address, pattern=_OWN)
+_SUBNET = _text("192.168.104.0/24", network, pattern=_OWN)
 _DESTINATION = _text("default", route_destination, minLength=1)
 _BOOLEAN = Type({"type": "boolean"}, lambda place: place.one_of(YES_NO) == "true", True)
 _SECONDS = _number("number of seconds", 1, 3600, 10)
@@ -188,7 +196,10 @@ _WHY = Key("why", _text("a firewall"), "The reason for `expect`, for the report;
 _OF_NETWORK = (
     Key("host", _or_list(_OWN_ADDRESS),
         "The parent's own addresses with their prefix lengths, in the host's namespace; their subnets are "
-        "the parent's.", required=True),
+        "the parent's."),
+    Key("subnets", _or_list(_SUBNET),
+        "Subnets of the parent in which the host has no address, as on a trunk; then `host` may be left "
+        "out.", attribute="others"),
     Key("gateway", _ADDRESSES,
         "Another host of the subnet, without a prefix length; called `gateway` in checks. It leads to `far`, "
         "and to other parents' networks; others route via its first address of each family.", required=True),

@@ -103,13 +103,14 @@ def _check_addresses(lab: "Lab") -> None:
     if not lab.simulated:
         return
     for i, parent in enumerate(lab.parents):
-        _refuse(not parent.host, "a simulated network needs the host's address", "add `host`", ("parents", i))
-        own = ", ".join(str(address.network) for address in parent.host)
+        hint = "add `host`, its address there, or `subnets`, where it has none"
+        _refuse(not parent.subnets, f"{parent.name} has no subnet", hint, ("parents", i))
+        own = ", ".join(map(str, parent.subnets))
         for role, peer in ((r, peer) for r in PEERS for peer in parent.peer(r)):
-            what = f"{peer} is not in the host's subnet {own}"
+            what = f"{peer} is not in the parent's subnet {own}"
             _refuse(parent.subnet_of(peer) is None, what, "take one that is", ("parents", i, role))
     # No host can have a subnet's own address, or an IPv4 subnet's broadcast address.
-    subnets = [own.network for p in lab.parents for own in p.host if own.network.num_addresses > 2]
+    subnets = [subnet for p in lab.parents for subnet in p.subnets if subnet.num_addresses > 2]
     special: dict[Address, Network] = {subnet.network_address: subnet for subnet in subnets}
     special |= {subnet.broadcast_address: subnet for subnet in subnets if subnet.version == 4}
     for address, at in ((address, at) for address, at in taken if address in special):
@@ -128,7 +129,7 @@ def _check_subnets(lab: "Lab") -> None:
     """Refuse subnets of parents and of the far host that overlap, and endpoints in a wrong one."""
     subnets: list[tuple[Network, Path, str]] = []
     for i, parent in enumerate(lab.parents):
-        subnets += [(own.network, ("parents", i), parent.name) for own in parent.host]
+        subnets += [(subnet, ("parents", i), parent.name) for subnet in parent.subnets]
     subnets += [(own.network, (FAR,), FAR) for own in lab.far]
     positions = Prefixes([(subnet, position) for position, (subnet, _, _) in enumerate(subnets)])
     for at, (subnet, _, name) in enumerate(subnets):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
 from ipvkit.lab import BRIDGE, PORT, Endpoint, Family, Lab, Parent, Phase, Setting
-from ipvkit.plan.lan import give, to_gateways
+from ipvkit.plan.lan import give, hosts_gateways
 from ipvkit.plan.resources import Link, Netns, Resource, Route
 from ipvkit.plan.steps import Draft, Steps, Undo
 from ipvkit.strategies import Addition, Proxy, Sysctl
@@ -77,7 +77,7 @@ def _bridge(lab: Lab, parent: Parent) -> Iterator[list[Draft]]:
     what = f"the host's default route via {parent.name}"
     yield [
         (f"delete {what}", ip.route_del(to), Undo(ip.route_add(to), f"restore {what}"))
-        for to in to_gateways(lab, parent, parent.name)
+        for to in hosts_gateways(lab, parent, parent.name)
     ]
     undo = Undo(ip.link_delete(BRIDGE), "delete the host's bridge")
     yield [("create the host's bridge", ip.link_add(BRIDGE, ip.Bridge(), up=True), undo)]
@@ -89,7 +89,7 @@ def _bridge(lab: Lab, parent: Parent) -> Iterator[list[Draft]]:
     attach = (f"attach {parent.name} to the host's bridge", ip.link_set(parent.name, master=BRIDGE))
     yield [*((f"add it on {BRIDGE}", give(own, BRIDGE)) for own in parent.host), attach]
     what = f"add the host's default route via {BRIDGE}"
-    yield [(what, ip.route_add(to)) for to in to_gateways(lab, parent, BRIDGE)]
+    yield [(what, ip.route_add(to)) for to in hosts_gateways(lab, parent, BRIDGE)]
 
 
 def _configuration(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint]) -> Iterator[list[Draft]]:

@@ -23,7 +23,7 @@ def _stages(lab: Lab) -> Iterator[list[Draft]]:
     yield from _links(lab)
     parents, peers = lab.parents, lab.peers
     yield [("add the host's address", give(own, parent.name)) for parent in parents for own in parent.host]
-    routes = [to for parent in parents for to in to_gateways(lab, parent, parent.name)]
+    routes = [to for parent in parents for to in hosts_gateways(lab, parent, parent.name)]
     yield [("add the host's default route", ip.route_add(to)) for to in routes]
     yield [
         (
@@ -118,6 +118,12 @@ def to_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
     metric = 100 + position if position else None  # The first parent has the best, without one.
     gateways = parent.gateways if lab.routed else ()
     return [ip.RouteTo(via=gateway, dev=dev, metric=metric) for gateway in gateways]
+
+
+def hosts_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
+    """Return the default routes of the host via gateways on `parent` in a subnet of its addresses."""
+    routes = to_gateways(lab, parent, dev)
+    return [to for to in routes if to.via and any(to.via in own.network for own in parent.host)]
 
 
 def give(own: InterfaceAddress, dev: str) -> Command:

@@ -161,7 +161,13 @@ class Path:
             self._hop(HOST, f"{parent} passes it to the host, which has that address")
             return HOST
         # For IPv6 the parent is only a preference: the best route wins, out of any link.
-        way = self._way(host, destination, self.world.nic(parent).dev if destination.version == 4 else None)
+        dev = self.world.nic(parent).dev if destination.version == 4 else None
+        way = host.way_to(destination, dev)
+        if way is None and dev is not None:
+            # ip_route_output_key_hash_rcu(): out of a given link, what has no route is taken for on link.
+            self._hop(HOST, f"no route to {destination} leads out of {dev}: the kernel takes it for on link")
+            way = Way(None, 4, dev)
+        way = way or self._way(host, destination)
         if sibling is not None and way.via is None:
             raise self._lost(HOST, _siblings("vepa"))
         out = host.link(way.dev)

@@ -248,7 +248,8 @@ class _Builder:
             own_mtu = min(mtu, DEFAULT_MTU) if bridged else mtu
             links.append(Link(HOST, dev, "nic", parent.name, parent.host, mtu=own_mtu))
             if self.lab.routed:
-                ways += [Way(None, gw.version, dev, gw) for gw in parent.gateways]
+                near = (gw for gw in parent.gateways if any(gw in own.network for own in parent.host))
+                ways += [Way(None, gw.version, dev, gw) for gw in near]
             for added in self.additions[parent.name]:
                 match added:
                     case strategies.Route(to, through, via, None):
@@ -299,7 +300,7 @@ def _with_all_addresses(lab: Lab) -> Lab:
     for subnet in sorted(subnets, key=str):
         hosts = (subnet[i] for i in range(1, min(subnet.num_addresses, 4096) - 1))
         free = (a for a in hosts if a not in taken)
-        if not any(own.version == subnet.version for own in host):
+        if not (parent.others or any(own.version == subnet.version for own in host)):
             host += [ip_interface((a, subnet.prefixlen)) for a in islice(free, 1)]
         for addresses in (gateway, neighbour):
             if not any(a.version == subnet.version for a in addresses):

@@ -23,7 +23,8 @@ class Peer:
 class Site:
     """A parent with its endpoints in a phase, as strategies see it.
 
-    `host` are the parent's own addresses, `endpoints` those of each endpoint; `lladdr` is the MAC address
+    `host` are the parent's own addresses, `parents_subnets` its subnets, and `endpoints` those of each
+    endpoint; `lladdr` is the MAC address
     that the parent has where a strategy needs it. `shim` is the name of the host's own ipvlan link there,
     `shim_addresses` are its addresses, and `named` those that the lab file names; `taken` are all of the lab.
     """
@@ -33,6 +34,7 @@ class Site:
     flag: Flag
     strategy: str
     host: tuple[InterfaceAddress, ...]
+    parents_subnets: tuple[Network, ...]
     peers: tuple[Peer, ...]
     endpoints: tuple[tuple[str, InterfaceAddress], ...]
     lladdr: str
@@ -50,8 +52,7 @@ class Site:
     @property
     def inside(self) -> list[Address]:
         """The endpoints' addresses that are in a subnet of the parent."""
-        subnets = [own.network for own in self.host]
-        return [own.ip for _, own in self.endpoints if any(own.ip in subnet for subnet in subnets)]
+        return [own.ip for _, own in self.endpoints if any(own.ip in s for s in self.parents_subnets)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ class Answering(Strategy):
         """Return why it cannot work there, or None."""
         if site.mode == "l2":
             return self.cannot_work(site, "the endpoints answer ARP themselves")
-        if site.host and site.endpoints and not site.inside:
+        if site.parents_subnets and site.endpoints and not site.inside:
             first = site.endpoints[0][1].ip
             why = f"{first} is not in the parent's subnet, so peers send no ARP requests for it"
             return self.cannot_work(site, why, "take strategy routed")

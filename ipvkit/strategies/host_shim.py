@@ -21,6 +21,9 @@ class HostShim(Strategy):
                 return f"the shim cannot have {own}, which another host has", "take a free one"
         if site.strategy == "l3s-proxy":
             return "l3s-proxy excludes a host shim: both need the host's routes", "keep one of the two"
+        if site.simulated and not site.host and not site.named:
+            what = f"the host has no address on {site.parent}, and so none to send from through a shim"
+            return what, "name one for the shim: `host-shim: 192.168.104.120`"
         if site.mode == "l2" and not site.simulated and not site.named:
             what = "in l2 the host shim needs an address"
             return what, "name one that is free: `host-shim: 192.168.104.120`"

@@ -16,6 +16,11 @@ class Routed(Strategy):
 
     def problem(self, site: Site) -> Problem | None:
         """Return the first endpoint for which no peer would use a route."""
+        versions = {own.version for own in site.host}
+        lacking = next((own.version for _, own in site.endpoints if own.version not in versions), None)
+        if site.simulated and lacking is not None:
+            why = f"the host has no IPv{lacking} address on {site.parent} that peers could route via"
+            return self.cannot_work(site, why, "give it one with `host`")
         if not site.inside:
             return None
         why = f"{site.inside[0]} is in the parent's subnet, where peers send ARP requests and use no route"

@@ -112,10 +112,12 @@ def _placed(lab: Lab, network: RealNetwork, agent: Agent, note: Note) -> Lab:
     link = machine.link(parent)
     own = link.addresses if link is not None else ()
     host = tuple(address.address for address in own if address.scope == "global")
+    subnets = () if host else tuple({own.network: None for _, own in request.addresses})
+    place = partial(place, host=host, subnets=subnets)
     if network.gateway is not None:
-        return place(host=host, gateway=network.gateway)
+        return place(gateway=network.gateway)
     routes = look(agent, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
-    return place(host=host, gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
+    return place(gateway=ip.gateway_of(ip.parse_routes(routes.stdout)))
 
 
 def _note_or_refuse(lab: Lab, request: checks.Request, found: checks.Findings, note: Note) -> None:

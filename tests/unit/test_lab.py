@@ -375,7 +375,7 @@ MISTAKES = (
             "an endpoint cannot be called all", "the kernel keeps"),
     Mistake("the loopback for a parent", "parent: eth0", "parent: lo", 3,
             "a parent cannot be called lo", "the kernel keeps"),
-    Mistake("gateway elsewhere", "192.0.2.254", "192.0.3.254", 6, "192.0.3.254 is not in the host's subnet"),
+    Mistake("gateway elsewhere", "192.0.2.254", "192.0.3.254", 6, "192.0.3.254 is not in the parent's"),
     Mistake("gateway on the broadcast address", "192.0.2.254", "192.0.2.255", 6, "192.0.2.255"),
     Mistake("phase twice", "name: second", "name: first", 19, "phase first is there twice"),
     Mistake("endpoint of a phase", "[two]", "[three]", 21,

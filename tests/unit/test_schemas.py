@@ -367,8 +367,12 @@ def test_what_the_command_line_prints_of_the_whole_matrix_fits(capsys: pytest.Ca
 
 @pytest.mark.parametrize("name", gallery.names())
 def test_what_the_command_line_explains_of_a_lab_fits(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    ends = [endpoint.name for endpoint in load(gallery.text(name), f"{name}.yaml").endpoints]
-    for source, destination in [("host", ends[0]), (ends[-1], "gateway")]:
+    lab = load(gallery.text(name), f"{name}.yaml")
+    ends = [endpoint.name for endpoint in lab.endpoints]
+    for source, destination in [
+        ("host" if lab.parents[0].host else "gateway", ends[0]),
+        (ends[-1], "gateway"),
+    ]:
         assert run_command_line(["explain", source, destination, name, "--json"]) == 0
         assert wrong(json.loads(capsys.readouterr().out), "explain-v1") == []
 
