@@ -16,6 +16,7 @@ from ipvkit.lab import (
     FAMILIES,
     FAR,
     FLAGS,
+    GATEWAY,
     HOST,
     MODES,
     PEERS,
@@ -43,6 +44,7 @@ from ipvkit.lab import (
     Strategy,
     on_parent,
 )
+from ipvkit.lab.sysctls import Sysctl
 
 # --- names and addresses ------------------------------------------------------------------------------
 
@@ -420,7 +422,7 @@ def _phase(draw: st.DrawFn, title: str, lab: Lab, fresh: _Addresses, *, real: bo
     # There is one bridge for the veth endpoints of a phase.
     others = [Setting() if setting.kind == other.kind == "veth" else other for other in others]
     pairs, changes = _pairs(lab, endpoints), _changes(lab, endpoints, real=real)
-    acts = [_act(draw, lab, endpoints, pairs, changes) for _ in range(draw(_UP_TO_FOUR))]
+    acts = [_act(draw, lab, endpoints, pairs, changes, real=real) for _ in range(draw(_UP_TO_FOUR))]
     return Phase(
         title,
         setting,
@@ -474,6 +476,8 @@ def _act(
     here: tuple[Endpoint, ...],
     pairs: Sequence[Check],
     changes: Sequence[Change],
+    *,
+    real: bool,
 ) -> Act:
     """Return an act of a phase with the endpoints `here`."""
     kind = draw(_KINDS_OF_ACTS)
@@ -490,7 +494,31 @@ def _act(
         hairpin=draw(_MAYBE),
         port_security=draw(_maybe_some((HOST, *(e.name for e in here[:2])))),
         wait=draw(_WAITS),
+        sysctls=draw(_some_sysctls(real=real)),
     )
+
+
+_IGNORE = "net.ipv4.conf.all.arp_ignore"
+
+
+@cache
+def _some_sysctls(*, real: bool) -> st.SearchStrategy[tuple[Sysctl, ...]]:
+    """Sysctls that the rules know, mostly; of a real host none that are the whole machine's."""
+    if real:
+        return st.just(())
+    known = [
+        *(
+            Sysctl(node, "net.ipv4.conf.all.arp_ignore", value)
+            for node in (HOST, GATEWAY)
+            for value in (0, 1)
+        ),
+        Sysctl(GATEWAY, "net.ipv4.conf.all.arp_accept", 1),
+        Sysctl(HOST, "net.ipv4.ip_forward", 1),
+        Sysctl(HOST, "net.ipv6.conf.all.forwarding", 1),
+        Sysctl(GATEWAY, "net.ipv4.conf.all.forwarding", 0),
+        Sysctl(GATEWAY, "net.ipv4.conf.all.arp_filter", 1),
+    ]
+    return st.sampled_from([(), (), (), *((one,) for one in known), (known[0], known[3])])
 
 
 def _added_first(acts: Sequence[Act], parent: str) -> Iterator[Act]:

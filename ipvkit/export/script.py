@@ -9,7 +9,7 @@ from itertools import groupby
 from ipvkit import __version__
 from ipvkit.core.command import Command
 from ipvkit.export import templates
-from ipvkit.lab import LOST_AFTER, Attempt, Check
+from ipvkit.lab import LOST_AFTER, Attempt, Check, Outcome
 from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, undo_of
 from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step
 from ipvkit.tools.ip import batch, line_of
@@ -38,6 +38,7 @@ class _Script:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.simulated = plan, plan.lab.simulated
         self.probes = [step.probe for step in plan.steps if step.probe is not None]
+        self.known = sum(probe.expected is not Outcome.NOT_MODELLED for probe in self.probes)
         steps = () if self.simulated else tuple(plan.steps)
         self.undos = {step.id: step.undo for step in steps if step.undo is not None}
         reads = dict.fromkeys(undo.reads for undo in self.undos.values() if undo.reads)
@@ -55,7 +56,7 @@ class _Script:
             yield from self._section(section)
         if self.simulated:
             yield from self._report()
-            yield f"exit $((good < {len(self.probes)}))"
+            yield f"exit $((good < {self.known}))"
         else:
             yield "trap - DEBUG # no more commands of the lab"
 
@@ -97,7 +98,9 @@ class _Script:
         yield "good=0; declare -A lost=()"
         if any(isinstance(probe.check, Check) for probe in self.probes):
             files = "/run" if self.simulated else "$work"
-            yield from _filled(templates.CHECK, WORK=files, NO_ROUTE=NO_ROUTE, LOST_AFTER=str(LOST_AFTER))
+            unknown = self.known < len(self.probes)
+            values = {"WORK": files, "NO_ROUTE": NO_ROUTE, "LOST_AFTER": str(LOST_AFTER)}
+            yield from _filled(templates.CHECK, **values, UNKNOWN=templates.UNKNOWN if unknown else "")
         if any(isinstance(probe.check, Attempt) for probe in self.probes):
             refused = "seen=refused" if self.simulated else "{ seen=refused; gone; }"
             yield from _filled(templates.ATTEMPT, REFUSED=refused)
@@ -108,7 +111,7 @@ class _Script:
         cases = "\n".join(f"    {line}" for kind, line in templates.CASES.items() if kind in kinds)
         yield from _filled(templates.IDENTITY, LAB=self.plan.lab.name, CASES=cases)
         report = "\n".join(f"    {line}" for line in self._report())
-        yield from _filled(templates.UNDO, REPORT=report, COUNT=str(len(self.probes)))
+        yield from _filled(templates.UNDO, REPORT=report, COUNT=str(self.known))
         yield from _filled(templates.START, TAKEN="\n".join(self._taken()))
         if self.tried:
             yield from _filled(templates.OURS)
@@ -126,7 +129,9 @@ class _Script:
                 yield f"[[ -z $(identity {undo_of(one)}) ]] || taken+={quoted(f' {one}')}"
 
     def _report(self) -> Iterator[str]:
-        counts = f"$good of {len(self.probes)} as predicted" if self.probes else "nothing was checked"
+        counts = f"$good of {self.known} as predicted" if self.probes else "nothing was checked"
+        if unknown := len(self.probes) - self.known:
+            counts += f", {unknown} not modelled"
         if skipped := sum(len(section.skipped) for section in self.plan.sections):
             counts += f", {skipped} skipped"
         yield from _filled(templates.REPORT, LAB=self.plan.lab.name, COUNTS=counts)

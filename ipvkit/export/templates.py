@@ -144,9 +144,9 @@ ours() { made; grep -qxF "$(identity "$@") $*" "$record"; } # UNDO COMMAND: did 
 # --- results ------------------------------------------------------------------------------------------------
 
 
-def _judge(what: str, expected: str, why: str, more: str = "") -> str:
+def _judge(what: str, expected: str, why: str, more: str = "", first: str = "") -> str:
     return f"""\
-  if [[ $seen == @({expected}) ]]; then good=$((good + 1)); echo "as predicted  {what}: $seen{more} ({why})"
+  {first}if [[ $seen == @({expected}) ]]; then good=$((good + 1)); echo "as predicted  {what}: $seen{more} ({why})"
   else echo "DIFFERS       {what}: predicted {expected}, observed $seen{more} ({why})"; fi >&3 || exit 130"""
 
 
@@ -167,7 +167,11 @@ check() { # N PAIR ADDRESS EXPECTED WHY: compare what ping printed in WORK/N wit
 JUDGE
   if [[ $seen == unreachable ]]; then lost[$2 $3]=$2; else unset "lost[$2 $3]"; fi
 }
-""".replace("JUDGE", _judge("$2 $3", "$4", "$5", "$lived"))
+""".replace("JUDGE", _judge("$2 $3", "$4", "$5", "$lived", "UNKNOWN"))
+
+UNKNOWN = """if [[ $4 == "not modelled" ]]; then echo "not modelled  $2 $3: $seen$lived ($5)"
+  el"""
+"""What comes before the comparison, where a check is not modelled."""
 
 ATTEMPT = r"""
 code=0

@@ -267,5 +267,9 @@ def _moved(phase: Phase, former: str, parent: str) -> Phase:
             change = replace(change, link=parent)
         return replace(attempt, change=change)
 
-    acts = tuple(replace(act, attempts=tuple(map(moved, act.attempts))) for act in phase.acts)
+    def acted(act: parts.Act) -> parts.Act:
+        sysctls = tuple(one.moved(former, parent) if one.node == HOST else one for one in act.sysctls)
+        return replace(act, attempts=tuple(map(moved, act.attempts)), sysctls=sysctls)
+
+    acts = tuple(map(acted, phase.acts))
     return replace(phase, setting=phase.on(former), acts=acts, others=())

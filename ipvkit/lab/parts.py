@@ -20,6 +20,8 @@ STRATEGIES = tuple(strategies.BY_NAME)
 """The names of the strategies."""
 
 if TYPE_CHECKING:
+    from ipvkit.lab.sysctls import Sysctl
+
     Strategy = str
 else:
     Strategy = Literal[STRATEGIES]
@@ -63,13 +65,17 @@ LOST_AFTER = 5
 
 
 class Outcome(StrEnum):
-    """The outcome of a ping (answered, not answered, answered until the path was lost), or of a try."""
+    """The outcome of a ping (answered, not answered, answered until the path was lost), or of a try.
+
+    What the rules do not know is not modelled, and never observed.
+    """
 
     REACHABLE = "reachable"
     UNREACHABLE = "unreachable"
     EXPIRES = "expires"
     ACCEPTED = "accepted"
     REFUSED = "refused"
+    NOT_MODELLED = "not modelled"
 
 
 PING_OUTCOMES = (Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES)
@@ -251,7 +257,8 @@ class Act:
     """What happens at one point of a phase, concurrently; attempts one after another.
 
     `hairpin` is whether the switch sends frames back to the port they came from; `port_security` are the
-    roles with addresses that the switch accepts at the host's port; `wait` is in seconds.
+    roles with addresses that the switch accepts at the host's port; `wait` is in seconds. `sysctls` are set,
+    and stay so.
     """
 
     checks: tuple[Check, ...] = ()
@@ -262,6 +269,7 @@ class Act:
     hairpin: bool | None = None
     port_security: tuple[str, ...] | None = None
     wait: int | None = None
+    sysctls: "tuple[Sysctl, ...]" = ()
 
     @property
     def changes(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ipvkit.core.values import (
@@ -12,7 +13,7 @@ from ipvkit.core.values import (
     network,
     route_destination,
 )
-from ipvkit.lab import parts
+from ipvkit.lab import parts, sysctls
 from ipvkit.lab.fields import YES_NO, Field
 
 Schema = dict[str, Any]
@@ -170,6 +171,22 @@ def _by_parent(place: Field) -> list[tuple[str, Given]]:
     return [(name.checked(interface_name), SETTING.read(value)) for name, value in pairs.values()]
 
 
+def _sysctls(place: Field) -> tuple[sysctls.Sysctl, ...]:
+    hint = "write it as in `neighbour: {net.ipv4.conf.eth0.arp_accept: 1}`"
+    found = []
+    for node, values in place.pairs(hint).values():
+        for key, value in values.pairs(hint).values():
+            found.append(key.checked(partial(sysctls.checked, node.text(), value.text())))
+    return tuple(found)
+
+
+def _sysctls_written(values: Sequence[sysctls.Sysctl]) -> dict[str, dict[str, int]]:
+    written: dict[str, dict[str, int]] = {}
+    for one in values:
+        written.setdefault(one.node, {})[one.key] = one.value
+    return written
+
+
 _OWN = r"^[0-9.]+/([1-9]|[12][0-9]|3[0-2])$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[1-9][0-9]{0,2}$"
 _LINK_NAME = "^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14}$"
 _SLUG = _text("my-lab", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
@@ -189,6 +206,15 @@ _SHIM = Type(
     lambda place: (_BOOLEAN if place.is_scalar and place.text() in YES_NO else _ADDRESSES).read(place),
     True,
     lambda value: (_BOOLEAN if isinstance(value, bool) else _ADDRESSES).write(value),
+)
+_SYSCTLS = Type(
+    {
+        "type": "object",
+        "additionalProperties": {"type": "object", "additionalProperties": {"type": "integer"}},
+    },
+    _sysctls,
+    {"neighbour": {"net.ipv4.conf.eth0.arp_accept": 1}},
+    _sysctls_written,
 )
 _MODE, _FLAG = _one_of(parts.MODES), _one_of(parts.FLAGS)
 # fmt: off
@@ -288,6 +314,9 @@ ACT = Part("act", "What happens", "do", "What happens at one point, concurrently
         "`host` and endpoints: the switch accepts packets from their IPv4 addresses at the host's port, and "
         "no others; ARP, IPv6 and frames with a VLAN's tag pass."),
     Key("wait", _SECONDS, "Whole seconds in which nothing happens."),
+    Key("sysctls", _SYSCTLS,
+        "Sysctls of `host`, peers and endpoints, each node with its keys and values. They stay set, also in "
+        "later phases, until the run ends; those of an endpoint's link end with it."),
 ), {"minProperties": 1})
 _OF_SETTING = (
     Key("mode", _MODE, "The ipvlan mode. A phase needs one, unless its links are of another kind."),

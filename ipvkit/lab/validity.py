@@ -221,6 +221,16 @@ class _Nodes:
             known(role, self.endpoints, "peer or endpoint in this network", (*path, "flush"), (*peers, HOST))
         for role in act.port_security or ():
             known(role, self.endpoints, self.node, (*path, "port-security"), (HOST,))
+        for one in act.sysctls:
+            at = (*path, "sysctls", one.node)
+            known(one.node, self.endpoints, self.node, at, (HOST, *peers, *((FAR,) if self.lab.far else ())))
+            links = [dev for _, dev in self.lab.links_of(one.node)]
+            is_ours = self.lab.simulated or one.node not in PEERS
+            if is_ours and one.dev not in ("", "all", "default"):
+                known(one.dev, links, f"link of {one.node}", (*at, one.key), ("all", "default"))
+            what = f"{one.key} is about this whole machine, and a lab on a real parent changes only that"
+            wide = not self.lab.simulated and one.node == HOST and one.dev not in links
+            _refuse(wide, what, "write one of the parent's link, or leave --parent out", at)
         for i, check in enumerate(act.checks):
             self._check_check(check, (*path, "check", i))
         for i, attempt in enumerate(act.attempts):

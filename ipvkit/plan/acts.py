@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Address
 from ipvkit.lab import HOST, PING_INTERVAL_S, PING_WAIT_S, SWITCH, Check, Endpoint, Lab, Phase, parts
+from ipvkit.lab.sysctls import Sysctl
 from ipvkit.plan.endpoints import read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
@@ -13,6 +15,7 @@ from ipvkit.plan.steps import Steps, Undo
 from ipvkit.predict.neighbours import FAST_TIMERS
 from ipvkit.predict.predictions import announcements, lasts_s
 from ipvkit.predict.whole import PredictedAct, Probe
+from ipvkit.strategies import Addition
 from ipvkit.strategies.announce import ALLOW
 from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
 
@@ -65,11 +68,24 @@ class Acts:
             self._secure(ports, act.port_security, filtered=predicted.filtered)
         if act.wait is not None:
             steps.add(f"wait {act.wait} s", coreutils.sleep(act.wait))
+        for one in act.sysctls:
+            self._set(one)
         set_sysctls(read, steps)
         for name in act.announce:
             # arping waits a second between two, and the simulated LAN loses none.
             self._announce(self.lab.endpoint(name), 1 if self.lab.simulated else 2)
         steps.end_stage()
+
+    def _set(self, one: Sysctl) -> None:
+        """Set a sysctl; the host's gets its former value back at the end of the run."""
+        what, command = f"set {one}", sysctl.set_values({one.key: one.value})
+        first: list[tuple[Addition, Undo]] = []
+        if one.node == HOST:
+            addition = Addition(what, command, strategies.Sysctl(one.key, one.value))
+            first = read_sysctls([addition], self.steps, self.sysctls)
+            set_sysctls(first, self.steps)
+        if not first:
+            self.steps.add(what, in_netns(self.lab.netns(one.node), command))
 
     def _fast_timers(self, role: str) -> dict[str, int]:
         timers = {"base_reachable_time_ms": 1000, **FAST_VALUES}

@@ -55,7 +55,7 @@ class Path:
 
     def __init__(self, world: World, source: str, destination: Address, size: int | None = None) -> None:
         """Follow a ping from the host `source` to `destination`, with `size` bytes of payload."""
-        self.world = world
+        self.world, self.version = world, destination.version
         # A packet of 0 bytes fits everywhere.
         self.bytes = 0 if size is None else size + _HEADERS[destination.version]
         self.hops: list[Hop] = []
@@ -102,7 +102,7 @@ class Path:
             if node.has(destination):
                 self._hop(at, f"has {destination}: the packet arrives")
                 return at
-            if hop and not node.forwards:
+            if hop and destination.version not in node.forwards:
                 raise self._lost(at, f"{_the(at)} does not forward packets for other hosts")
             at = self._out_of(node, self._way(node, destination), destination, source)
         raise self._lost(at, "the routes form a loop")
@@ -328,7 +328,7 @@ class Path:
 
     def _answers_siblings(self, link: Link, address: Address, parent: str) -> bool:
         """Return whether a link on `parent` answers: the shim for any IPv4 address of the host."""
-        answers = link.has(address) or (link.node == HOST and address.version == 4)
+        answers = link.has(address) or (link.node == HOST and self._answers_for_all(link, address))
         return answers and link.kind == "ipvlan" and link.parent == parent
 
     def _decided(self, entry: Entry, known: str | None, other: str) -> str:
@@ -371,10 +371,16 @@ class Path:
         return ""
 
     def _answers(self, link: Link, address: Address) -> bool:
-        """Return whether `link` answers for `address`: for IPv4, for any of its host's (arp_ignore=0)."""
+        """Return whether `link` answers for `address`: for IPv4, for any of its host's."""
         if link.kind == "ipvlan":
             return False
-        return link.has(address) or (address.version == 4 and self.world.nodes[link.node].has(address))
+        return link.has(address) or (
+            self._answers_for_all(link, address) and self.world.nodes[link.node].has(address)
+        )
+
+    def _answers_for_all(self, link: Link, address: Address) -> bool:
+        """Return whether `link` answers for addresses of its host's other links (arp_ignore=0)."""
+        return address.version == 4 and self.world.sysctl(link, "arp_ignore") == 0
 
     def _happens(self, entry: Entry, event: Event) -> None:
         if entry[0] in PEERS:

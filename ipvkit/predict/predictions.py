@@ -55,6 +55,8 @@ class Prediction:
 def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Prediction:
     """Return the outcome of the ping of `check`, which begins now, in `world`; those `beside` it do too."""
     path = _path(world, check)
+    if what := world.not_modelled(check, path.version):
+        return Prediction(Outcome.NOT_MODELLED, f"not modelled: {what}; run it")
     found = _of_path(world, check, path)
     for other in beside if path.disputed else ():
         if path.disputed & _path(world, other).disputed:
@@ -226,7 +228,7 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     endpoints = map(world.lab.endpoint, act.announce)
     announced = {own.ip for endpoint in endpoints for own in endpoint.addresses if own.version == 4}
     for entry in [(peer, address) for peer in PEERS for address in announced]:
-        if entry in failed:
+        if entry in failed or (entry not in known and _accepts(world, entry)):
             known[entry] = Known("the announcement")
             failed.discard(entry)
         elif entry in known and (fails := state.fails(entry))[0] <= end:
@@ -247,8 +249,16 @@ def after(world: World, act: Act, end: float | None = None) -> World:
         fast=state.fast | set(act.fast_ageing),
         hairpin=state.hairpin if act.hairpin is None else act.hairpin,
         allowed=state.allowed if act.port_security is None else act.port_security,
+        sysctls={**state.sysctls, **{(one.node, one.key): one for one in act.sysctls}},
     )
     return changed.at(later)
+
+
+def _accepts(world: World, entry: Entry) -> bool:
+    """Return whether a peer creates an entry for an announcement of a host that it never asked for."""
+    upper = world.upper(entry[1])
+    links = world.nodes[entry[0]].links if upper is not None else ()
+    return any(world.sysctl(x, "arp_accept") == 1 for x in links if upper and x.segment == upper.parent)
 
 
 def _note(
@@ -353,7 +363,8 @@ def _changed(world: World, act: Act) -> World:
 def next_phase(lab: Lab, state: State) -> State:
     """Return `state` after the endpoints of a phase have been deleted."""
     mtus = {link: mtu for link, mtu in state.mtus.items() if not lab.is_endpoint(link)}
-    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, learned={})
+    sysctls = {at: one for at, one in state.sysctls.items() if not lab.is_endpoint(one.dev)}
+    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, learned={}, sysctls=sysctls)
 
 
 def lasts_s(check: Check) -> float:

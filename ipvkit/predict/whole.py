@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ipvkit.core.values import Address
-from ipvkit.lab import HOST, PARALLEL, PEERS, SWITCH, Act, Attempt, Check, Lab, Outcome, Parent, Phase
+from ipvkit.lab import FAR, HOST, PARALLEL, PEERS, SWITCH, Act, Attempt, Check, Lab, Outcome, Parent, Phase
 from ipvkit.predict.neighbours import Span
 from ipvkit.predict.predictions import Prediction, after, at_time, next_phase, predict, predict_attempt
 from ipvkit.predict.world import State, World, world_of
@@ -119,7 +119,8 @@ def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str]) -> Pred
         probes.append(_probe(check, lab.pinged(check), predict(world, check, beside), skipped))
     if not lab.simulated:
         flush = tuple(role for role in act.flush if lab.is_endpoint(role))
-        act = replace(act, fast_ageing=(), flush=flush, hairpin=None, port_security=None)
+        ours = tuple(one for one in act.sysctls if one.node == HOST or lab.is_endpoint(one.node))
+        act = replace(act, fast_ageing=(), flush=flush, hairpin=None, port_security=None, sysctls=ours)
     return PredictedAct(act, tuple(probes), world.state.allowed is not None)
 
 
@@ -128,7 +129,10 @@ def _probe(of: Check | Attempt, address: Address | None, predicted: Prediction, 
     reason = predicted.reason
     if of.expect is not None and of.expect != predicted.outcome:
         because = f" ({of.why})" if of.why else ""
-        reason = f"the lab expects this{because}; the model predicts {predicted.outcome}: {reason}"
+        model = f"the model predicts {predicted.outcome}: {reason}"
+        if predicted.outcome is Outcome.NOT_MODELLED:
+            model = reason
+        reason = f"the lab expects this{because}; {model}"
     also = () if of.expect else predicted.also
     return Probe(of, address, of.expect or predicted.outcome, reason, skipped, also)
 
@@ -147,6 +151,8 @@ def _needed_by_act(act: Act) -> dict[str, str]:
     found = {role: f"the {role}'s ARP timers would have to be shorter" for role in act.fast_ageing}
     for role in (role for role in act.flush if role in PEERS):
         found[role] = f"the {role}'s neighbour table would have to be flushed"
+    for one in (one for one in act.sysctls if one.node in (*PEERS, FAR)):
+        found[one.node] = f"{one.key}={one.value} would have to be set on the {one.node}"
     if act.hairpin is not None or act.port_security is not None:
         found[SWITCH] = "the switch would have to be reconfigured"
     return found

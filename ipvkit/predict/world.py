@@ -1,6 +1,6 @@
 """The hosts, links and routes of a phase of a lab, and the state of them after earlier acts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface, ip_network
 from itertools import islice
@@ -8,7 +8,21 @@ from typing import Literal
 
 from ipvkit import strategies
 from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
-from ipvkit.lab import BRIDGE, DEFAULT_MTU, FAR, GATEWAY, HOST, PEERS, AddLink, Lab, Phase, Prefixes, Setting
+from ipvkit.lab import (
+    BRIDGE,
+    DEFAULT_MTU,
+    FAR,
+    GATEWAY,
+    HOST,
+    PEERS,
+    AddLink,
+    Check,
+    Lab,
+    Phase,
+    Prefixes,
+    Setting,
+)
+from ipvkit.lab.sysctls import Sysctl
 from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, Known, Span, Timers
 
 _ALL = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
@@ -27,7 +41,8 @@ class State:
     all on its parent.
     `flipped` are parents with another mode and flag than the phase's; `links`, `addresses` and `mtus` what
     was added and set; `hairpin` whether the switch sends frames back to their port; `allowed` the roles that
-    it accepts source addresses of at the host's port, None for all.
+    it accepts source addresses of at the host's port, None for all; `sysctls` those that were set, by node
+    and key.
     """
 
     now: float = 0.0
@@ -41,6 +56,7 @@ class State:
     mtus: Mapping[str, int] = field(default_factory=dict)
     hairpin: bool = False
     allowed: tuple[str, ...] | None = None
+    sysctls: Mapping[tuple[str, str], Sysctl] = field(default_factory=dict)
 
     def timers(self, peer: str) -> Timers:
         """Return the timers of the entries of `peer`."""
@@ -82,12 +98,15 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A host; `permanent` are the addresses of its permanent entries, `proxied` of its proxy ones."""
+    """A host, and the IP versions that it `forwards`.
+
+    `permanent` are the addresses of its permanent entries, `proxied` of its proxy ones.
+    """
 
     name: str
     links: tuple[Link, ...]
     ways: tuple[Way, ...] = ()
-    forwards: bool = False
+    forwards: frozenset[int] = frozenset()
     permanent: frozenset[Address] = frozenset()
     proxied: frozenset[Address] = frozenset()
     addresses: frozenset[Address] = field(init=False, repr=False, compare=False)
@@ -156,7 +175,8 @@ class World:
     def at(self, state: State) -> "World":
         """Return the world in another `state`; hosts that stay the same are reused."""
         former = self.state
-        if (former.flipped, former.addresses, former.mtus) != (state.flipped, state.addresses, state.mtus):
+        kept = ("flipped", "addresses", "mtus", "sysctls")
+        if any(getattr(former, name) != getattr(state, name) for name in kept):
             return world_of(self.lab, self.phase, state)
         same = former.allowed == state.allowed
         return replace(self, state=state, passing=self.passing if same else _passing(self.lab, state))
@@ -178,6 +198,22 @@ class World:
         """Return whether the host answers for it: in l3 it gets no ARP, but neighbour solicitations."""
         steered = self.settings[upper.parent].mode == "l3" and address.version == 4
         return address in self.nodes[HOST].proxied and not steered
+
+    def sysctl(self, link: Link, name: str) -> int:
+        """Return the largest value of `name` of `link` and of all links of its host; 0 if none was set."""
+        of_peer = link.node in PEERS and link.segment != FAR
+        dev = self.lab.dev_of(self.lab.parent_called(link.segment)) if of_peer else link.dev
+        found = (one for one in self.state.sysctls.values() if (one.node, one.name) == (link.node, name))
+        return max((one.value for one in found if one.dev in ("all", dev)), default=0)
+
+    def not_modelled(self, check: Check, version: int) -> str:
+        """Return a sysctl that was set, that may matter to `check`, and that the rules do not know."""
+        ends = (check.source, check.destination)
+        for one in self.state.sysctls.values():
+            concerns = one.node in ends or not self.lab.is_endpoint(one.node)
+            if not one.is_modelled and concerns and one.family == f"ipv{version}":
+                return str(one)
+        return ""
 
     def is_announced(self, upper: Link, address: Address) -> bool:
         """Return whether the host announces it periodically, which renews every entry that expires."""
@@ -235,7 +271,7 @@ class _Builder:
             # A change of mode changes no route.
             routes = self.lab.default_routes(self.phase.on(parent), endpoint)
             ways = (Way(r.to, 4 if family == "ipv4" else 6, name, r.via) for family, r in routes)
-            yield Node(name, (link,), tuple(ways))
+            yield Node(name, (link,), tuple(ways), self.forwards(name, ()))
 
     def host(self) -> Node:
         links, ways, proxied = [], [], set()
@@ -258,7 +294,17 @@ class _Builder:
                         proxied.add(address)
                     case strategies.Link(shim, own):
                         links.append(Link(HOST, shim, "ipvlan", parent.name, own, parent.name, mtu))
-        return Node(HOST, tuple(links), tuple(ways), forwards=bool(proxied), proxied=frozenset(proxied))
+        forwards = self.forwards(HOST, {address.version for address in proxied})
+        return Node(HOST, tuple(links), tuple(ways), forwards, proxied=frozenset(proxied))
+
+    def forwards(self, node: str, versions: Collection[int]) -> frozenset[int]:
+        """Return which IP versions `node` forwards, those `versions` unless a sysctl differs."""
+        found = set(versions)
+        for one in self.state.sysctls.values():
+            if one.node == node and one.name in ("ip_forward", "forwarding") and one.is_modelled:
+                version = 4 if one.family == "ipv4" else 6
+                (found.add if one.value else found.discard)(version)
+        return frozenset(found)
 
     def peer(self, role: str) -> Node:
         links, ways, permanent = [], [], set()
@@ -276,7 +322,7 @@ class _Builder:
                         permanent.add(address)
         if role == GATEWAY:
             links += [Link(role, FAR, "nic", FAR, (self.lab.far_gateway(own),)) for own in self.lab.far]
-        forwards = role == GATEWAY and self.lab.routed
+        forwards = self.forwards(role, (4, 6) if role == GATEWAY and self.lab.routed else ())
         return Node(role, tuple(links), tuple(ways), forwards, frozenset(permanent))
 
     def far(self) -> Node:

@@ -7,7 +7,7 @@ from ipvkit.lab import Check, Outcome
 from ipvkit.report.plain import grid, prediction_word
 from ipvkit.run.verdicts import Result, Verdict
 
-_COLOURS = {"as predicted": "32", "DIFFERS": "1;31", "skipped": "33", "not run": "33"}
+_COLOURS = {"as predicted": "32", "DIFFERS": "1;31", "skipped": "33", "not run": "33", "not modelled": "33"}
 _NARROWEST_REASON = 32
 _HEADERS = ("check", "address", "predicted", "observed", "verdict", "reason")
 
@@ -55,7 +55,13 @@ def _row(verdict: Verdict, colour: bool) -> list[str]:
 
 
 def _word(verdict: Verdict) -> str:
-    return "skipped" if verdict.probe.skipped else prediction_word(verdict.passed)
+    if verdict.probe.skipped:
+        return "skipped"
+    return str(Outcome.NOT_MODELLED) if _is_not_modelled(verdict) else prediction_word(verdict.passed)
+
+
+def _is_not_modelled(verdict: Verdict) -> bool:
+    return verdict.observed is not None and verdict.probe.expected is Outcome.NOT_MODELLED
 
 
 def _leftovers(result: Result) -> Iterator[str]:
@@ -69,8 +75,11 @@ def verdict_line(result: Result) -> str:
     """Return the summary: predictions that held, pairs that do not work, the kernel, seconds."""
     run = result.run
     asked = [check for check in result.checks if not check.probe.skipped]
+    unknown = sum(map(_is_not_modelled, asked))
     held = sum(check.passed is True for check in asked)
-    counts = f"{held} of {len(asked)} as predicted" if asked else "nothing was checked"
+    counts = f"{held} of {len(asked) - unknown} as predicted" if asked else "nothing was checked"
+    if unknown:
+        counts += f", {unknown} not modelled"
     if skipped := len(result.checks) - len(asked):
         counts += f", {skipped} skipped"
     if wrong := [str(check.probe.check) for check in asked if check.passed is False]:

@@ -29,8 +29,10 @@ class Verdict:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the observation is one of what was predicted; None where the check did not run."""
-        return None if self.observed is None else self.observed in self.probe.outcomes
+        """Whether what was predicted was observed; None for what did not run, or is not modelled."""
+        if self.observed is None or self.probe.expected is Outcome.NOT_MODELLED:
+            return None
+        return self.observed in self.probe.outcomes
 
 
 @dataclass(frozen=True, slots=True)
