@@ -286,6 +286,8 @@ _MANNERS = st.sampled_from(
 _TRIED = st.sampled_from(list(zip((None, None, *TRY_OUTCOMES, None, None), WORDS_OF_A_PERSON, strict=False)))
 _BARE = st.sampled_from((False, False, False, True))
 """Whether the host has no address on a parent."""
+_SHARED = st.sampled_from((False, False, False, True))
+"""Whether the first two endpoints are in one namespace."""
 _FAR_AWAY, _APART = 9, 20
 """The networks of the far host and of endpoints in subnets of their own; the parents have 0 and 1."""
 
@@ -329,6 +331,8 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         subnets = tuple(own.network for own in parents[-1].host)
         parents[-1] = replace(parents[-1], host=(), others=subnets)
     spaces = draw(_SPACES) if draw(st.booleans()) else links
+    if draw(_SHARED):
+        spaces = [spaces[0], spaces[0], *spaces[2:]]
     twice, single = draw(_THREE_TIMES), draw(_THREE_TIMES)
     endpoints = []
     for at in range(min(1 + draw(_UP_TO_TWO), most_endpoints)):
@@ -540,7 +544,7 @@ def _pairs(lab: Lab, here: tuple[Endpoint, ...]) -> list[Check]:
     """Return the pairs that a check can have, with each family that both have, and with none named."""
     names, found = [e.name for e in here], []
     for a, b in permutations((*names, HOST, *PEERS, FAR), 2):
-        if not {a, b} & set(names):
+        if not {a, b} & set(names) or lab.netns(a) == lab.netns(b):
             continue
         parent = lab.parent_of(Check(a, b))
         known = {HOST, *names, *(role for role in PEERS if parent.peer(role)), *((FAR,) if lab.far else ())}

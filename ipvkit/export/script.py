@@ -71,7 +71,7 @@ class _Script:
             VERSION=__version__,
             PROGRAMS=", ".join(self.plan.programs),
             KERNEL=" and ipvlan in the kernel" if lab.has_ipvlan else "",
-            NAMES=_some([endpoint.netns for endpoint in lab.endpoints]),
+            NAMES=_some(list(dict.fromkeys(endpoint.netns for endpoint in lab.endpoints))),
             KINDS=" and ".join(sorted({phase.setting.kind for phase in lab.phases})),
             PARENT=lab.parent,
         )

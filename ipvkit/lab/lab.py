@@ -33,9 +33,12 @@ class Lab:
     parallel: int | None = None
     taken: frozenset[Address] = field(init=False, repr=False, compare=False)
     _by_name: Mapping[str, Endpoint] = field(init=False, repr=False, compare=False)
+    _firsts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {endpoint.name: endpoint for endpoint in self.endpoints})
+        firsts = {endpoint.netns: endpoint.name for endpoint in reversed(self.endpoints)}
+        object.__setattr__(self, "_firsts", frozenset(firsts.values()))
         object.__setattr__(self, "taken", frozenset(address for address, _ in self.addresses()))
         check(self)
 
@@ -167,11 +170,14 @@ class Lab:
         """Return the routes of `endpoint` under `setting`, each with its family: its own, or default ones.
 
         By default all goes straight out of its link, as l3 needs it; in other modes via the gateway, where
-        that leads somewhere and is in the endpoint's subnet.
+        that leads somewhere and is in the endpoint's subnet. Of several endpoints in one namespace only the
+        first has default routes.
         """
         has = [f for f in FAMILIES if any(family_of(own) == f for own in endpoint.addresses)]
         if endpoint.routes is not None:
             return tuple((family, route) for route in endpoint.routes for family in route.families(has))
+        if endpoint.name not in self._firsts:
+            return ()
         by_arp = setting.kind != "ipvlan" or setting.mode == "l2"
         gateways = self.parent_called(endpoint.parent).gateway if self.routed and by_arp else ()
         near = [gw for gw in gateways if any(gw in own.network for own in endpoint.addresses)]

@@ -252,7 +252,8 @@ ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate netw
         "another. Checks ping the first of their family.", required=True),
     Key("parent", _LINK, "The parent that it is on; by default the first."),
     Key("netns", _NETNS,
-        "The network namespace that is created for it; by default it has the endpoint's name."),
+        "The network namespace that is created for it; by default it has the endpoint's name. Endpoints with "
+        "the same are links of one container: only the first has default routes, unless `routes` are given."),
     Key("routes", _list_of(ROUTE),
         "Its routes, all of them; without the key default ones, straight out of the link, or in l2 via "
         "a gateway that leads somewhere."),

@@ -68,7 +68,6 @@ def _check_name(name: str, what: str, path: Path) -> None:
 
 def _check_endpoints(lab: "Lab") -> None:
     _unique("endpoint", [(e.name, ("endpoints", i)) for i, e in enumerate(lab.endpoints)])
-    _unique("netns", [(e.netns, ("endpoints", i)) for i, e in enumerate(lab.endpoints)])
     parents = [parent.name for parent in lab.parents]
     others = (HOST, *PEERS, FAR, parts.SWITCH)
     hint = f"{', '.join(others[:-1])} and {others[-1]} are other nodes of every lab"
@@ -252,8 +251,9 @@ class _Nodes:
             elsewhere = role in PEERS and role not in peers and role in lab.peers
             _refuse(elsewhere, f"{check}: {parent.name} has no {role}", hint, at)
             known(role, self.endpoints, self.node, at, (HOST, *peers, *((FAR,) if lab.far else ())))
-        what = f"{check}: no packet leaves the endpoint"
-        _refuse(check.source == check.destination, what, "name another destination", at)
+        where = "endpoint" if check.source == check.destination else f"namespace {lab.netns(check.source)}"
+        inside = len({*map(lab.netns, ends)}) == 1
+        _refuse(inside, f"{check}: no packet leaves the {where}", "name another destination", at)
         if lab.simulated and lab.pinged(check) is None:
             lacking = [role for role in ends if not _has(lab.addresses_of(role, parent), check.family)]
             what = f"{' and '.join(lacking)} has no {check.family} address" if check.family else _NO_FAMILY

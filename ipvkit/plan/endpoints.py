@@ -1,5 +1,6 @@
 """The endpoints of a phase and what strategies add: created, and deleted before the next phase."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ipvkit import strategies
@@ -40,10 +41,11 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
 
 
 def _namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> Iterator[Draft]:
-    for e in endpoints:
-        if phase is next(p for p in lab.phases if e.name in p.endpoints):
-            undo = Undo(Netns(e.netns, (e.name,)), f"delete namespace {e.netns}")
-            yield f"create namespace {e.netns}", ip.netns_add(e.netns), undo
+    for netns in dict.fromkeys(e.netns for e in endpoints):
+        inside = [e.name for e in lab.endpoints if e.netns == netns]
+        if phase is next(p for p in lab.phases if not set(inside).isdisjoint(p.endpoints)):
+            undo = Undo(Netns(netns, tuple(inside)), f"delete namespace {netns}")
+            yield f"create namespace {netns}", ip.netns_add(netns), undo
 
 
 def _creation(e: Endpoint, setting: Setting, netns: str | None = None) -> tuple[str, Command]:
@@ -101,13 +103,26 @@ def _configuration(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint]) -> Ite
     mtus = [(e, e.mtu) for e in endpoints if e.mtu is not None]
     yield [at(e, f"set {e.name}'s MTU", ip.link_set(e.name, mtu=mtu)) for e, mtu in mtus]
     yield [at(e, f"bring {e.name} up", ip.link_set(e.name, up=True)) for e in endpoints]
-    yield [at(e, f"add {e.name}'s address", give(own, e.name)) for e in endpoints for own in e.addresses]
+    # One after another in a namespace: of two routes to one subnet, the first wins.
+    for some in _by_turns(endpoints):
+        yield [at(e, f"add {e.name}'s address", give(own, e.name)) for e in some for own in e.addresses]
     routes: list[Draft] = []
     for e in endpoints:
         for _, to in routes_of(lab, phase.on(e.parent), e):
             what = "default route" if to.dst is None else f"route to {to.dst}"
             routes.append(at(e, f"add {e.name}'s {what}", ip.route_add(to)))
     yield routes
+
+
+def _by_turns(endpoints: Sequence[Endpoint]) -> Iterator[list[Endpoint]]:
+    """Yield the first endpoint of each namespace, then the second, and so on."""
+    turns: list[list[Endpoint]] = []
+    count = Counter[str]()
+    for e in endpoints:
+        turns += [[]] if count[e.netns] == len(turns) else []
+        turns[count[e.netns]].append(e)
+        count[e.netns] += 1
+    yield from turns
 
 
 def routes_of(lab: Lab, setting: Setting, e: Endpoint) -> Iterator[tuple[Family, ip.RouteTo]]:

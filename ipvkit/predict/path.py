@@ -81,10 +81,10 @@ class Path:
         own = node.source_for(self._way(node, destination), destination)
         if own is None:
             raise self._lost(source, f"{_the(source)} has no IPv{destination.version} address")
-        there = self._carry(source, destination, own)
+        there = self._carry(node.name, destination, own)
         self.arrived = True
         back = self._carry(there, own, destination)
-        if back != source:
+        if back != node.name:
             raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply{self.decided}")
         self.replied = True
 
@@ -195,7 +195,7 @@ class Path:
         target = self._resolve(link, next_hop, source)
         upper = self.world.upper(destination, target.segment) if target.node == HOST else None
         if upper is not None and next_hop != destination:
-            what = f"{_the(link.node)} has a route to {upper.node} via the host, and asks only for the host"
+            what = f"{_the(link.node)} has a route to {upper.owner} via the host, and asks only for the host"
             self._note(link.node, what)
         return self._over_the_wire(link, target, destination, source)
 
@@ -219,7 +219,7 @@ class Path:
         upper = self.world.upper(destination, target.segment) if target.node == HOST else None
         if upper is None or target.kind != "nic":
             return target.node
-        self._hop(HOST, f"{target.dev} passes it to {upper.node}, which has that address")
+        self._hop(HOST, f"{target.dev} passes it to {upper.owner}, which has that address")
         return upper.node
 
     def _stays_inside(self, link: Link, target: Link) -> bool:
@@ -260,30 +260,30 @@ class Path:
         entry, mode = (link.node, address), self.world.settings[upper.parent].mode
         knows = self._knows(entry)
         if address in self.world.nodes[link.node].permanent:
-            self._note(link.node, f"{_the(link.node)} has a permanent neighbour entry for {upper.node}")
+            self._note(link.node, f"{_the(link.node)} has a permanent neighbour entry for {upper.owner}")
         elif mode == "l2":
             self._happens(entry, "used" if knows else "asked")
             if not knows and self.world.nodes[link.node].has(source):
                 # The request names its sender (arp_process(), ndisc_recv_ns()).
-                self.learned[upper.node, source] = link.node
+                self.learned[upper.dev, source] = link.node
             asked = "ARP" if address.version == 4 else "neighbour solicitations"
-            self._note(link.node, f"in l2 {upper.node} answers {asked} itself, with the parent's MAC")
+            self._note(link.node, f"in l2 {upper.owner} answers {asked} itself, with the parent's MAC")
         elif self.world.is_proxied(upper, address):
             self._happens(entry, "used" if knows else "asked")
             self._note(link.node, f"the host answers {self._arp(link, address)}, as its proxy")
         elif self.world.is_announced(upper, address):
             self._happens(entry, "used" if knows else "announced")
-            what = f"the host's announcements of {upper.node} update {_the(link.node)}'s entry"
+            what = f"the host's announcements of {upper.owner} update {_the(link.node)}'s entry"
             self._note(link.node, what)
         elif entry in self.world.state.known:
             self.used.add(entry)
             self._happens(entry, "used")
             kind = "an ARP" if address.version == 4 else "a neighbour"
-            known = f"{kind} entry for {upper.node} (from {self.world.state.known[entry].origin})"
+            known = f"{kind} entry for {upper.owner} (from {self.world.state.known[entry].origin})"
             self._note(link.node, f"{_the(link.node)} still has {known}{UNTIL_IT_EXPIRES}")
         else:
             self._happens(entry, "asked in vain")
-            what = f"{upper.node} is NOARP"
+            what = f"{upper.owner} is NOARP"
             if address.version == 6:
                 what = "neighbour solicitations go to the host, which has another address"
             raise self._unanswered(link, address, f"in {mode} {what}")
@@ -294,7 +294,7 @@ class Path:
         if self.world.state.hairpin and self.world.settings[upper.parent].mode == "l2":
             self._note(HOST, _HAIRPIN)
             return link
-        lost = f"the host's {_question(source)} for {upper.node} goes only to the wire"
+        lost = f"the host's {_question(source)} for {upper.owner} goes only to the wire"
         raise self._lost(HOST, f"{_STAY_APART}: {lost}")
 
     def _resolve_in_l2(self, link: Link, address: Address, source: Address) -> Link:
@@ -303,7 +303,7 @@ class Path:
         A sibling answers first. In IPv4 that decides for a second (neigh locktime), in IPv6 the last answer
         does (it overrides, RFC 4861 7.2.5); an entry that the endpoint has already wins.
         """
-        nic, entry = self.world.nic(link.parent), (link.node, address)
+        nic, entry = self.world.nic(link.parent), (link.dev, address)
         there = [other for other in self.world.links_with(address) if other not in (nic, link)]
         siblings = [other for other in there if self._answers_siblings(other, address, link.parent)]
         others = [other for other in there if other.segment == link.parent and self._answers(other, address)]
@@ -396,7 +396,7 @@ class Path:
     def _arp(self, link: Link, address: Address) -> str:
         """Return the display name of a request for the MAC of `address`."""
         upper = self.world.upper(address)
-        return f"{_the(link.node)}'s {_question(address)} for {upper.node if upper else address}"
+        return f"{_the(link.node)}'s {_question(address)} for {upper.owner if upper else address}"
 
 
 def _question(address: Address) -> str:

@@ -141,14 +141,16 @@ _refused = partial(Prediction, Outcome.REFUSED)
 
 
 def _added_address(change: AddAddress, world: World) -> Prediction:
-    own = world.nodes[change.endpoint].links[0]
+    own = world.nodes[change.endpoint].link(change.endpoint)
     upper = world.upper(change.address.ip, own.parent)
     if own.has(change.address.ip):
         return _refused(f"{change.endpoint} has it already")
     if upper is not None and own.kind == "ipvlan":
-        return _refused(f"{upper.node} has it: the kernel refuses duplicates among the endpoints of a parent")
+        return _refused(
+            f"{upper.owner} has it: the kernel refuses duplicates among the endpoints of a parent"
+        )
     other = next((x for x in world.links_with(change.address.ip) if x.has(change.address.ip)), None)
-    unnoticed = f", and does not notice that {other.node} has it" if other is not None else ""
+    unnoticed = f", and does not notice that {other.owner} has it" if other is not None else ""
     return _accepted(f"the kernel compares only the endpoints of a parent{unnoticed}")
 
 
@@ -183,7 +185,7 @@ def _mode_after(change: AddLink, setting: Setting) -> tuple[Mode, Flag]:
 def _set_mtu(world: World, link: str, mtu: int) -> Prediction:
     if world.lab.is_endpoint(link):
         parent = world.nic(world.lab.endpoint(link).parent)
-        kind = world.nodes[link].links[0].kind
+        kind = world.nodes[link].link(link).kind
         if mtu > parent.mtu and kind == "macvlan":
             return _refused(f"it is above {parent.dev}'s, which is {parent.mtu}")
         if mtu > parent.mtu and kind == "ipvlan":
@@ -206,7 +208,7 @@ def _mtus_after(world: World, change: SetMtu) -> dict[str, int]:
     for node in world.nodes.values():
         uppers = (link for link in node.links if link.parent == change.link and link.kind != "nic")
         for link in uppers if node.name != HOST else ():
-            mtus[node.name] = min(link.mtu, change.mtu) if link.kind == "macvlan" else change.mtu
+            mtus[link.dev] = min(link.mtu, change.mtu) if link.kind == "macvlan" else change.mtu
     return mtus
 
 

@@ -1,6 +1,6 @@
 """The hosts, links and routes of a phase of a lab, and the state of them after earlier acts."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface, ip_network
 from itertools import islice
@@ -17,6 +17,7 @@ from ipvkit.lab import (
     PEERS,
     AddLink,
     Check,
+    Endpoint,
     Lab,
     Phase,
     Prefixes,
@@ -80,6 +81,11 @@ class Link:
     addresses: tuple[InterfaceAddress, ...] = ()
     parent: str = ""
     mtu: int = DEFAULT_MTU
+
+    @property
+    def owner(self) -> str:
+        """What reasons call it: the endpoint's name, which is the link's, or its host's."""
+        return self.dev if self.parent and self.node != HOST else self.node
 
     def has(self, address: Address) -> bool:
         """Return whether `address` is one of the link's."""
@@ -203,14 +209,16 @@ class World:
         """Return the largest value of `name` of `link` and of all links of its host; 0 if none was set."""
         of_peer = link.node in PEERS and link.segment != FAR
         dev = self.lab.dev_of(self.lab.parent_called(link.segment)) if of_peer else link.dev
-        found = (one for one in self.state.sysctls.values() if (one.node, one.name) == (link.node, name))
-        return max((one.value for one in found if one.dev in ("all", dev)), default=0)
+        netns = self.lab.netns(link.node)
+        found = (one for one in self.state.sysctls.values() if one.name == name and one.dev in ("all", dev))
+        return max((one.value for one in found if self.lab.netns(one.node) == netns), default=0)
 
     def not_modelled(self, check: Check, version: int) -> str:
         """Return a sysctl that was set, that may matter to `check`, and that the rules do not know."""
-        ends = (check.source, check.destination)
+        ends = map(self.lab.netns, (check.source, check.destination))
+        spaces = {*ends, None}
         for one in self.state.sysctls.values():
-            concerns = one.node in ends or not self.lab.is_endpoint(one.node)
+            concerns = self.lab.netns(one.node) in spaces or not self.lab.is_endpoint(one.node)
             if not one.is_modelled and concerns and one.family == f"ipv{version}":
                 return str(one)
         return ""
@@ -244,6 +252,8 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
         for address in node.addresses:
             holders[address] = (*holders.get(address, ()), node)
     by_name = {node.name: node for node in nodes}
+    # Endpoints in one namespace are one host.
+    by_name |= {link.dev: node for node in nodes for link in node.links if link.owner != node.name}
     return World(lab, phase, state, by_name, settings, holders, _passing(lab, state))
 
 
@@ -261,17 +271,25 @@ class _Builder:
     state: State
 
     def endpoints(self) -> Iterator[Node]:
+        by_netns: dict[str, list[Endpoint]] = {}
         for endpoint in self.lab.endpoints_of(self.phase):
+            by_netns.setdefault(endpoint.netns, []).append(endpoint)
+        return map(self.container, by_netns.values())
+
+    def container(self, endpoints: Sequence[Endpoint]) -> Node:
+        """Return the host that endpoints in one namespace are, which is called as the first."""
+        links, ways, called = [], [], endpoints[0].name
+        for endpoint in endpoints:
             name, parent, mtus = endpoint.name, endpoint.parent, self.state.mtus
             own = (*endpoint.addresses, *(added for dev, added in self.state.addresses if dev == name))
             kind = self.settings[parent].kind
             at_first = DEFAULT_MTU if kind == "veth" else mtus.get(parent, DEFAULT_MTU)
             mtu = mtus.get(name, endpoint.mtu or at_first)
-            link = Link(name, name, "nic" if kind == "veth" else kind, parent, own, parent, mtu)
+            links.append(Link(called, name, "nic" if kind == "veth" else kind, parent, own, parent, mtu))
             # A change of mode changes no route.
             routes = self.lab.default_routes(self.phase.on(parent), endpoint)
-            ways = (Way(r.to, 4 if family == "ipv4" else 6, name, r.via) for family, r in routes)
-            yield Node(name, (link,), tuple(ways), self.forwards(name, ()))
+            ways += [Way(r.to, 4 if family == "ipv4" else 6, name, r.via) for family, r in routes]
+        return Node(called, tuple(links), tuple(ways), self.forwards(called, ()))
 
     def host(self) -> Node:
         links, ways, proxied = [], [], set()
@@ -301,7 +319,8 @@ class _Builder:
         """Return which IP versions `node` forwards, those `versions` unless a sysctl differs."""
         found = set(versions)
         for one in self.state.sysctls.values():
-            if one.node == node and one.name in ("ip_forward", "forwarding") and one.is_modelled:
+            of_node = self.lab.netns(one.node) == self.lab.netns(node)
+            if of_node and one.name in ("ip_forward", "forwarding") and one.is_modelled:
                 version = 4 if one.family == "ipv4" else 6
                 (found.add if one.value else found.discard)(version)
         return frozenset(found)
