@@ -339,7 +339,9 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         on = at % len(parents)
         network = _APART if shape == "apart" else on
         own = fresh.own(network)[: 1 if single[at] else None] + (fresh.own(network) if twice[at] else ())
-        routes = _routes(draw(_OWN_ROUTES), parents[on], own)
+        kind = draw(_OWN_ROUTES)
+        # Two of one namespace have no route to the same network.
+        routes = _routes(kind if spaces[at] not in spaces[:at] else None, parents[on], own)
         endpoints.append(Endpoint(links[at], own, spaces[at], parents[on].name, routes, draw(_MTUS)))
     lab = Lab(
         name=draw(SLUGS),

@@ -81,6 +81,24 @@ def _check_endpoints(lab: "Lab") -> None:
         too_small = (e.mtu or IPV6_MTU) < IPV6_MTU and _has(e.addresses, "ipv6")
         _refuse(too_small, what, f"IPv6 needs {IPV6_MTU} bytes", at)
         _check_routes(e, (*at, "routes"))
+    _check_namespaces(lab)
+
+
+def _check_namespaces(lab: "Lab") -> None:
+    """Refuse two routes to one network in a namespace, of which the first endpoint has default ones."""
+    routes: dict[str, list[tuple[str, Path]]] = {}
+    for i, e in enumerate(lab.endpoints):
+        families = sorted({family_of(address) for address in e.addresses})
+        usual = () if e.netns in routes else (parts.Route(),)
+        own = [
+            (f, r.to or "default")
+            for r in (usual if e.routes is None else e.routes)
+            for f in r.families(families)
+        ]
+        found = routes.setdefault(e.netns, [])
+        found += [(f"{family} {to}", ("endpoints", i, "routes")) for family, to in own]
+    for netns, found in routes.items():
+        _unique(f"route of namespace {netns}", found)
 
 
 def _check_routes(e: Endpoint, path: Path) -> None:

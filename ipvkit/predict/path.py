@@ -214,8 +214,14 @@ class Path:
             named = " and ".join((*allowed[:_MOST_NAMED], *more))
             what = f"port security: the switch drops packets from {source} and allows {named}"
             raise self._lost("switch", what)
-        # macvlan compares a frame only with its parent's MTU (macvlan_queue_xmit(), macvlan_handle_frame()).
-        self._fits_into(self.world.nic(target.parent) if target.kind == "macvlan" else target)
+        # A bridge forwards to and from the parent only what fits it (br_dev_queue_push_xmit()).
+        for end in (link, target):
+            if end.kind == "nic" and end.parent and not inside:
+                self._fits_into(self.world.nic(end.parent))
+        # macvlan compares a frame only with its parent's MTU (macvlan_queue_xmit(), macvlan_handle_frame()),
+        # and a bridge passes to its host what is larger than its own.
+        if not (inside and target.node == HOST):
+            self._fits_into(self.world.nic(target.parent) if target.kind == "macvlan" else target)
         upper = self.world.upper(destination, target.segment) if target.node == HOST else None
         if upper is None or target.kind != "nic":
             return target.node
@@ -247,6 +253,9 @@ class Path:
         """Return the link that has the MAC for `address`, asked for out of an ordinary link."""
         for other in self.world.links_with(address):
             if other != link and other.segment == link.segment and self._answers(other, address):
+                if other.node == HOST:
+                    entry = (link.node, address)
+                    self._happens(entry, "used" if self._knows(entry) else "asked")
                 return self._ask_nic(link, other, address, source)
         upper = self.world.upper(address, link.segment)
         if upper is not None:
@@ -372,10 +381,19 @@ class Path:
 
     def _answers(self, link: Link, address: Address) -> bool:
         """Return whether `link` answers for `address`: for IPv4, for any of its host's."""
-        if link.kind == "ipvlan":
+        if link.kind == "ipvlan" or (address.version == 4 and self._is_taken_from(link, address)):
             return False
         return link.has(address) or (
             self._answers_for_all(link, address) and self.world.nodes[link.node].has(address)
+        )
+
+    def _is_taken_from(self, link: Link, address: Address) -> bool:
+        """Return whether an endpoint in l3 gets the ARP for `address`, which it has too, not the host."""
+        if link.node != HOST or link.segment not in self.world.settings:
+            return False
+        return (
+            self.world.settings[link.segment].mode == "l3"
+            and self.world.upper(address, link.segment) is not None
         )
 
     def _answers_for_all(self, link: Link, address: Address) -> bool:

@@ -363,7 +363,7 @@ MISTAKES = (
     Mistake("why of two lines", "a firewall", '"a\\nb"', 18, "one line of text"),
     # what does not fit together
     Mistake("name twice", "name: two", "name: one", 10, "endpoint one is there twice"),
-    Mistake("namespace twice", "netns: space", "netns: one", 10, "netns one is there twice"),
+    Mistake("a check in a namespace", "netns: space", "netns: one", 17, "no packet leaves the namespace one"),
     Mistake("address twice", "192.0.2.12/24", "192.0.2.11/24", 10, "address 192.0.2.11 is there twice"),
     Mistake("the gateway's address", "192.0.2.12/24", "192.0.2.254/24", 10,
             "address 192.0.2.254 is there twice"),
