@@ -1,6 +1,7 @@
 """What works on this machine: each target tried, each tool asked for its version."""
 
 import platform
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -17,10 +18,10 @@ from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml
 
 TOOLS = {
-    **dict.fromkeys(("ip", "ping", "arping"), "-V"),
+    **dict.fromkeys(("ip", "ping", "arping", "socat"), "-V"),
     **dict.fromkeys(("sysctl", "bash", "unshare", "linux.uml"), "--version"),
 }
-"""The programs that labs need, with the option that prints the version."""
+"""The programs that labs need (socat: those with TCP checks), with the option that prints the version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +103,7 @@ def _tool(name: str, option: str) -> Tool:
         printed = done.stdout + done.stderr
     except IpvkitError as problem:
         printed = problem.message
-    version, *_ = printed.strip().splitlines() or [""]
+    # socat names its author first.
+    lines = sorted(printed.strip().splitlines(), key=lambda line: not re.search("[0-9]", line))
+    version, *_ = lines or [""]
     return Tool(name, path, version.strip() or None, PACKAGES[name])

@@ -22,6 +22,8 @@ PACKAGES = {
     "arping": "iputils-arping",
     "sysctl": "procps",
     "tc": "iproute2",
+    "ss": "iproute2",
+    "socat": "socat",
     "sleep": "coreutils",
     "modprobe": "kmod",
     "linux.uml": "user-mode-linux",

@@ -31,7 +31,7 @@ from ipvkit.plan.make import make_plan
 from ipvkit.report import matrix as matrix_report
 from ipvkit.report.labs import schema_markdown
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
-from ipvkit.tools import arping, bridge, fping, ip, ping
+from ipvkit.tools import arping, bridge, fping, ip, ping, socat
 from ipvkit.verbs.matrix import plans, predicted
 
 DOCUMENTS = documents()
@@ -222,7 +222,7 @@ def test_cli_page_has_no_option_that_is_not_there() -> None:
     assert set(re.findall(r"`(--?[a-z][a-z-]*)", prose)) <= known
 
 
-PARSERS = (ping, fping, arping, ip, bridge)
+PARSERS = (ping, fping, arping, socat, ip, bridge)
 PAGE_OF_PARSERS = "\n".join(Document(REFERENCE / "parsers.md").prose)
 
 
@@ -276,7 +276,7 @@ def test_parsers_page_names_every_version_that_there_are_captures_of() -> None:
 
 def test_the_parsers_load_nothing_but_pythons_own_library() -> None:
     """As the page says."""
-    code = "import sys; from ipvkit.tools import arping, bridge, fping, ip, ping; print(*sys.modules)"
+    code = "import sys; from ipvkit.tools import arping, bridge, fping, ip, ping, socat; print(*sys.modules)"
     argv = [sys.executable, "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
