@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 
 GRAMMAR = {
     # --- what runs where
-    "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | sleep NUMBER",
+    "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | <socat> | ss -Htln src HOST-AND-PORT"
+    " | sleep NUMBER",
     "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"
     " | ip -all netns exec ip <at home> | nsenter NET-OF-A-PROCESS ip <at home>",
     # --- iproute2
@@ -38,6 +39,7 @@ GRAMMAR = {
     "<sysctls>": "( SYSCTL | TIMER ) [ <sysctls> ]",
     "<tc>": "tc qdisc ( add | del ) dev DEV clsact"
     " | tc filter add dev DEV ingress protocol ip pref NUMBER <filter>",
+    "<socat>": "socat -d -d /dev/null CONNECT | socat -u /dev/null LISTEN",
     "<filter>": "flower src_ip IPV4 action pass | matchall action drop",
 }
 """`( | )` is a choice, `[ ]` may be left away; <small letters> are rules, CAPITAL ones stand for words."""
@@ -66,6 +68,15 @@ def _is_a(read: Callable[[str], object], word: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-f.:]+(%[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14})?(/[0-9]{1,3})?", word))
 
 
+_PORT, _IPV4, _IPV6 = "[0-9]{1,5}", r"(?P<four>[0-9.]+)", r"\[(?P<six>[0-9a-f:]+)\]"
+_SOCKET, _ACCEPTS = f"({_IPV4}|{_IPV6}):{_PORT}", ",reuseaddr,fork,accept-timeout=[0-9]+"
+
+
+def _is_a_socket(word: str, pattern: str) -> bool:
+    found = re.fullmatch(pattern, word)
+    return found is not None and any(_is_a(ip_address, each) for each in found.groupdict().values() if each)
+
+
 WORDS: dict[str, Callable[[str], object]] = {
     "DEV": _DEV.fullmatch,
     "NETNS": _NETNS.fullmatch,
@@ -79,6 +90,12 @@ WORDS: dict[str, Callable[[str], object]] = {
     "SETTING": lambda word: re.fullmatch(r"[^=]+=[0-9]+", word) and _SYSCTL.fullmatch(word.partition("=")[0]),
     "IPV4": lambda word: _is_a(IPv4Address, word),
     "ADDRESS": lambda word: _is_a(ip_address, word),
+    "HOST-AND-PORT": lambda word: _is_a_socket(word, _SOCKET),
+    "CONNECT": lambda word: _is_a_socket(word, rf"TCP:{_SOCKET},connect-timeout=[0-9]+"),
+    "LISTEN": lambda word: (
+        _is_a_socket(word, rf"TCP4-LISTEN:{_PORT},bind={_IPV4}{_ACCEPTS}")
+        or _is_a_socket(word, rf"TCP6-LISTEN:{_PORT},bind={_IPV6}{_ACCEPTS}")
+    ),
     "PREFIXED": lambda word: "/" in word and "%" not in word and _is_a(ip_interface, word),
     "NETWORK": lambda word: "/" in word and "%" not in word and _is_a(ip_network, word),
 }

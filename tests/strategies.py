@@ -280,8 +280,13 @@ _MANNERS = st.sampled_from(
             *((None, None, count) for count in (1, 20)),
         )
     ]
+    + [
+        Check("", "", expect=expect, why=why, tcp=port, listen=listen)
+        for expect, why in zip((*_EXPECTED, Outcome.REFUSED), WORDS_OF_A_PERSON, strict=False)
+        for port, listen in 3 * ((8080, True), (8080, False), (9, True))
+    ]
 )
-"""How a check pings, whoever it is: watched, with a size, a few times, and what the lab expects of it."""
+"""How a check pings or connects, whoever it is: watched, with a size, and what the lab expects of it."""
 
 _TRIED = st.sampled_from(list(zip((None, None, *TRY_OUTCOMES, None, None), WORDS_OF_A_PERSON, strict=False)))
 _BARE = st.sampled_from((False, False, False, True))
@@ -400,7 +405,7 @@ def l2(lab: Lab) -> Lab:
 
 
 def peaceful(lab: Lab) -> Lab:
-    """Return `lab` in which nobody tries to change a link, and the switch is an ordinary one."""
+    """Return `lab` in which nobody changes a link, the switch is an ordinary one, and servers listen."""
     return replace(
         lab,
         phases=tuple(
@@ -409,7 +414,7 @@ def peaceful(lab: Lab) -> Lab:
                 acts=tuple(
                     replace(
                         act,
-                        checks=tuple(replace(check, size=None) for check in act.checks),
+                        checks=tuple(replace(check, size=None, listen=True) for check in act.checks),
                         attempts=(),
                         hairpin=None,
                         port_security=None,

@@ -13,7 +13,7 @@ def preview(plan: Plan) -> str:
             lines += ["", f"# concurrent, {len(stage)} commands:"] if len(stage) > 1 else [""]
             for step in stage:
                 lines += [f"# {step.purpose}", str(step.command)]
-        lines += [f"# skipped: ping {probe.check}: {probe.skipped}" for probe in section.skipped]
+        lines += [f"# skipped: {probe.check}: {probe.skipped}" for probe in section.skipped]
     lines += ["", "# ==== undo, in reverse ===="]
     for undo in (step.undo for step in plan.undos if step.undo is not None):
         command = undo.command(undo.typical)

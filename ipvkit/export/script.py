@@ -13,6 +13,7 @@ from ipvkit.lab import LOST_AFTER, Attempt, Check, Outcome
 from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, undo_of
 from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step
 from ipvkit.tools.ip import batch, line_of
+from ipvkit.tools.socat import CONNECTED, ERRORS, REFUSED
 
 NO_ROUTE = "Network is unreachable"
 """What ping prints, and exits with 2, where its own host has no route."""
@@ -96,11 +97,16 @@ class _Script:
         else:
             yield from self._undoing(commands)
         yield "good=0; declare -A lost=()"
-        if any(isinstance(probe.check, Check) for probe in self.probes):
+        of_tcp = {probe.check.tcp is not None for probe in self.probes if isinstance(probe.check, Check)}
+        if of_tcp:
             files = "/run" if self.simulated else "$work"
-            unknown = self.known < len(self.probes)
-            values = {"WORK": files, "NO_ROUTE": NO_ROUTE, "LOST_AFTER": str(LOST_AFTER)}
-            yield from _filled(templates.CHECK, **values, UNKNOWN=templates.UNKNOWN if unknown else "")
+            unknown = templates.UNKNOWN if self.known < len(self.probes) else ""
+            if False in of_tcp:
+                values = {"WORK": files, "NO_ROUTE": NO_ROUTE, "LOST_AFTER": str(LOST_AFTER)}
+                yield from _filled(templates.CHECK, **values, UNKNOWN=unknown)
+            if True in of_tcp:
+                values = {"WORK": files, "CONNECTED": CONNECTED, "REFUSED": REFUSED, "ERRORS": ERRORS}
+                yield from _filled(templates.TCP, **values, UNKNOWN=unknown.replace("$lived", "$error"))
         if any(isinstance(probe.check, Attempt) for probe in self.probes):
             refused = "seen=refused" if self.simulated else "{ seen=refused; gone; }"
             yield from _filled(templates.ATTEMPT, REFUSED=refused)
@@ -180,22 +186,30 @@ class _Script:
         return line + "".join(f" || (($? == {code}))" for code in step.command.ok if code != 0)
 
     def _checks(self, steps: Sequence[Step]) -> Iterator[str]:
-        """Yield the pings, which are concurrent, and then with what their results are compared."""
+        """Yield the checks, which are concurrent, and then with what their results are compared."""
         asked: list[Probe] = []
-        other = 0
+        other, servers = 0, ""
         for step in steps:
-            if step.probe is not None:
+            if step.ready is not None:
+                server = f"server{servers.count('$') + 1}"
+                servers += f' "${server}"'
+                yield f"{_line(step.command)} & {server}=$! {comment(step.purpose)}"
+                yield f'until [[ $({_line(step.ready)}) ]]; do kill -0 "${server}"; done; asked=()'
+            elif step.probe is not None:
                 asked.append(step.probe)
                 file = f"/run/{len(asked)}" if self.simulated else f'"$work/{len(asked)}"'
-                yield f"{_line(step.command)} &>{file} &"
+                yield f"{_line(step.command)} &>{file} &{' asked+=($!)' if servers else ''}"
             else:
                 other += 1
                 yield f"{_line(step.command)} & other{other}=$! {comment(step.purpose)}"
         yield from (f'wait "$other{n}"' for n in range(1, other + 1))
+        if servers:
+            yield f'wait "${{asked[@]}}" || true; kill{servers} || true'
         yield "wait"
         for n, probe in enumerate(asked, 1):
             outcomes = "|".join(probe.outcomes)
-            yield _words("check", str(n), str(probe.check), str(probe.address), outcomes, probe.reason)
+            judge = "connected" if isinstance(probe.check, Check) and probe.check.tcp is not None else "check"
+            yield _words(judge, str(n), str(probe.check), str(probe.address), outcomes, probe.reason)
 
     # --- in batches -------------------------------------------------------------------------------------
 

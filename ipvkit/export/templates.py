@@ -173,6 +173,21 @@ UNKNOWN = """if [[ $4 == "not modelled" ]]; then echo "not modelled  $2 $3: $see
   el"""
 """What comes before the comparison, where a check is not modelled."""
 
+TCP = r"""
+connected() { # N PAIR ADDRESS EXPECTED WHY: compare what socat printed in WORK/N with the prediction
+  local out seen=reachable error='' errors='ERRORS([A-Z][A-Za-z ]+)'
+  out=$(<"WORK/$1") || exit 4
+  if [[ $out =~ $errors && $out != *' CONNECTED '* ]]; then
+    seen=unreachable error=": ${BASH_REMATCH[2]}"
+    [[ $error != ': REFUSED' ]] || seen=refused error=''
+  elif [[ $out != *' CONNECTED '* ]]; then
+    echo "error: connect $2 printed what is not understood: $out" >&2; exit 4
+  fi
+JUDGE
+  if [[ $seen == unreachable ]]; then lost[$2 $3]=$2; else unset "lost[$2 $3]"; fi
+}
+""".replace("JUDGE", _judge("$2 $3", "$4", "$5", "$error", "UNKNOWN"))
+
 ATTEMPT = r"""
 code=0
 attempt() { # WHAT EXPECTED WHY [CODE]: was the last command accepted, or refused with exit code 2, or CODE?

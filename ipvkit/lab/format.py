@@ -109,8 +109,14 @@ def _act(given: Given) -> Act:
     if not given:
         choice = ", ".join(key.name for key in table.ACT.keys)
         raise given.place.wrong("nothing to do", f"choose from {choice}")
-    checks = tuple(Check(**check) for check in given.get("checks", ()))
+    checks = tuple(map(_check, given.get("checks", ())))
     return Act(**{**given, "checks": checks, "attempts": tuple(map(_attempt, given.get("attempts", ())))})
+
+
+def _check(given: Given) -> Check:
+    if "listen" in given and "tcp" not in given:
+        raise given.fields["listen"].wrong("it is for TCP connections", "add `tcp: PORT`, or leave it out")
+    return Check(**given)
 
 
 def _attempt(given: Given) -> Attempt:

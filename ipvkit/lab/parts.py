@@ -60,14 +60,21 @@ LAB_HINT = "docs/reference/lab-format.md shows what a lab file looks like"
 PING_COUNT, PING_INTERVAL_S, PING_WAIT_S = 6, 0.2, 0.5
 """How a check pings: enough requests to see a loss; on one machine a reply takes less than a millisecond."""
 
+CONNECT_S, LISTEN_S = 5, 30
+"""How long a check waits for a TCP connection, and a server for the next one, in seconds.
+
+The kernel sends a SYN at 0, 1 and 3 s; a host that asks for a MAC address in vain knows that after 3 s.
+"""
+
 LOST_AFTER = 5
 """A watched path is lost when the last that many requests, or more, had no reply, or ping reported that."""
 
 
 class Outcome(StrEnum):
-    """The outcome of a ping (answered, not answered, answered until the path was lost), or of a try.
+    """The outcome of a check (answered, not answered, answered until the path was lost), or of a try.
 
-    What the rules do not know is not modelled, and never observed.
+    A TCP connection is refused where a host answers that nothing listens there. What the rules do not know
+    is not modelled, and never observed.
     """
 
     REACHABLE = "reachable"
@@ -79,6 +86,7 @@ class Outcome(StrEnum):
 
 
 PING_OUTCOMES = (Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES)
+CHECK_OUTCOMES = (*PING_OUTCOMES, Outcome.REFUSED)
 TRY_OUTCOMES = (Outcome.ACCEPTED, Outcome.REFUSED)
 
 
@@ -162,7 +170,8 @@ class Check:
     """A ping from `source` to `destination`; with `watch`, for that many seconds or until it is lost.
 
     `family` None: the first family that both have. `size` is the payload in bytes, sent unfragmented.
-    `expect` overrides what the model predicts, for the reason `why`.
+    `tcp` is the port of a TCP connection in place of a ping, on which a server listens for the check if
+    `listen`. `expect` overrides what the model predicts, for the reason `why`.
     """
 
     source: str
@@ -173,10 +182,13 @@ class Check:
     family: Family | None = None
     size: int | None = None
     count: int = PING_COUNT
+    tcp: int | None = None
+    listen: bool = True
 
     def __str__(self) -> str:
         size = "" if self.size is None else f", {self.size} bytes"
-        return f"{self.source} -> {self.destination}{size}"
+        tcp = "" if self.tcp is None else f", tcp {self.tcp}"
+        return f"{self.source} -> {self.destination}{size}{tcp}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ class Key:
     """A key of a part, and the attribute that it is in ipvkit, by default of the same name.
 
     `default` is the value that stands for a missing key, where it is the same in every lab; `former` is
-    the name that it had in an earlier version, and may still have. It cannot be beside the key `excludes`.
+    the name that it had in an earlier version, and may still have. It cannot be beside a key that it
+    `excludes`.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Key:
     default: Any = None
     attribute: str = ""
     former: str = ""
-    excludes: str = ""
+    excludes: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -114,9 +115,10 @@ class Part:
         for key in self.keys:
             if key.required and key.name not in fields:
                 raise place.missing(key.name)
-            if key.name in fields and key.excludes in fields:
-                what = f"`{key.name}` does not go with `{key.excludes}`"
-                raise fields[key.name].wrong(what, "keep one of the two")
+            for other in key.excludes:
+                if key.name in fields and other in fields:
+                    what = f"`{key.name}` does not go with `{other}`"
+                    raise fields[key.name].wrong(what, "keep one of the two")
         values = {key.target: key.type.read(fields[key.name]) for key in self.keys if key.name in fields}
         return Given(place, fields, values)
 
@@ -261,7 +263,7 @@ ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate netw
         "Its MTU in bytes, by default the parent's: it limits what the endpoint sends, and what "
         "siblings send it. IPv6 needs 1280."),
 ))
-CHECK = Part("check", "Checks", "check", "A ping.", (
+CHECK = Part("check", "Checks", "check", "A ping, or a TCP connection.", (
     Key("from", _text("test1", minLength=1),
         "The node that pings: an endpoint, `host`, `gateway`, `neighbour` or `far`.",
         required=True, attribute="source"),
@@ -270,17 +272,23 @@ CHECK = Part("check", "Checks", "check", "A ping.", (
         "others are those on its parent.", required=True, attribute="destination"),
     Key("family", _one_of(parts.FAMILIES), "The family; by default the first that both have."),
     Key("count", _number("number of requests", 1, 1000, 3),
-        "How many requests, 0.2 s apart.", default=parts.PING_COUNT, excludes="watch"),
+        "How many requests, 0.2 s apart.", default=parts.PING_COUNT, excludes=("watch",)),
     Key("size", _number("payload in bytes", 0, 65000, 1472),
         "The payload in bytes, sent whole (`ping -M do`): headers are 28 bytes more, of IPv6 48.",
-        excludes="watch"),
+        excludes=("watch",)),
     Key("watch", _SECONDS,
         "Ping for so many seconds, or until the path is lost. Its lifetime is measured, from the first "
         "reply to the last."),
-    Key("expect", _one_of(parts.PING_OUTCOMES, parts.Outcome),
+    Key("tcp", _number("port", 1, 65535, 8080),
+        f"Connect to this TCP port in place of a ping; wait {parts.CONNECT_S} s. A server listens on the "
+        "address and this port while the check runs.", excludes=("count", "size", "watch")),
+    Key("listen", _BOOLEAN,
+        "Of `tcp`: whether that server is started. Without it a path that works gives `refused`.",
+        default=True),
+    Key("expect", _one_of(parts.CHECK_OUTCOMES, parts.Outcome),
         "The outcome with which the check passes; by default what the rules of ipvlan predict."),
     _WHY,
-))
+), {"dependentRequired": {"listen": ["tcp"]}})
 _CHANGES = (
     Key("add-address", _OWN_ADDRESS, "This address is added to the endpoint `at`."),
     Key("add-link", _LINK, "A link of this name is created in the host's namespace, on the parent `at`."),
@@ -302,7 +310,7 @@ TRY = Part("try", "Tries", "try", "A change that the kernel may refuse: one of t
     _WHY,
 ), {"oneOf": [{"required": [key.name]} for key in _CHANGES]})
 ACT = Part("act", "What happens", "do", "What happens at one point, concurrently.", (
-    Key("check", _list_of(CHECK), "Concurrent pings. Such an item has no other key.", attribute="checks"),
+    Key("check", _list_of(CHECK), "Concurrent checks. Such an item has no other key.", attribute="checks"),
     Key("try", _list_of(TRY),
         "Changes that the kernel accepts or refuses, one after another.", attribute="attempts"),
     Key("announce", _names("test1"), "Endpoints with IPv4 addresses, which the host announces: `arping -U`."),
@@ -355,8 +363,8 @@ LAB = Part("lab", "The lab", "lab", "A lab of ipvkit: what is built, and what is
     Key("about", _text("one endpoint", pattern="\\S"), "One line about it.", required=True),
     Key("parent", _LINK,
         "The network interface that the endpoints are on. The simulated LAN gives the host one of this "
-        "name; `--parent` replaces it. With `network`; or else `parents`.", excludes="parents"),
-    Key("network", Type(_ref(NETWORK), NETWORK.read, NETWORK.example), "", excludes="parents"),
+        "name; `--parent` replaces it. With `network`; or else `parents`.", excludes=("parents",)),
+    Key("network", Type(_ref(NETWORK), NETWORK.read, NETWORK.example), "", excludes=("parents",)),
     Key("parents", _list_of(PARENT, Field.few, minItems=1),
         "Several parents, or one that is a VLAN; in place of `parent` and `network`."),
     Key("far", _or_list(_OWN_ADDRESS),

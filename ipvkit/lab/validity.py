@@ -276,6 +276,9 @@ class _Nodes:
             lacking = [role for role in ends if not _has(lab.addresses_of(role, parent), check.family)]
             what = f"{' and '.join(lacking)} has no {check.family} address" if check.family else _NO_FAMILY
             raise InvalidLab(f"{check}: {what}", hint, at)
+        what = f"{check}: `listen` and `expect: refused` are for TCP connections"
+        of_tcp = not check.listen or check.expect is parts.Outcome.REFUSED
+        _refuse(check.tcp is None and of_tcp, what, "add `tcp: PORT`, or leave them out", at)
         _refuse(not check.why.isprintable(), f"{check}: {_WHY}", _ONE_LINE, at)
 
     def _check_attempt(self, attempt: parts.Attempt, at: Path) -> None:

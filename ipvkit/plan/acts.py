@@ -2,11 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from signal import SIGKILL
 
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Address
-from ipvkit.lab import HOST, PING_INTERVAL_S, PING_WAIT_S, SWITCH, Check, Endpoint, Lab, Phase, parts
+from ipvkit.lab import (
+    CONNECT_S,
+    HOST,
+    LISTEN_S,
+    PING_INTERVAL_S,
+    PING_WAIT_S,
+    SWITCH,
+    Check,
+    Endpoint,
+    Lab,
+    Phase,
+    parts,
+)
 from ipvkit.lab.sysctls import Sysctl
 from ipvkit.plan.endpoints import read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
@@ -17,7 +30,7 @@ from ipvkit.predict.predictions import announcements, lasts_s
 from ipvkit.predict.whole import PredictedAct, Probe
 from ipvkit.strategies import Addition
 from ipvkit.strategies.announce import ALLOW
-from ipvkit.tools import arping, coreutils, ip, ping, sysctl, tc
+from ipvkit.tools import arping, coreutils, ip, ping, socat, ss, sysctl, tc
 
 FAST_VALUES = {
     "delay_first_probe_time": FAST_TIMERS.delay_first_probe_s,
@@ -158,14 +171,33 @@ class Acts:
         self.steps.end_stage()
 
     def _check(self, probes: Sequence[Probe]) -> list[Probe]:
-        """Add a ping for each check that is not skipped; return the probes of the others."""
+        """Add a ping or connection for each check that is not skipped; return the probes of the others."""
         self._keep_announcing([p.check for p in probes if isinstance(p.check, Check) and not p.skipped])
+        self._listen(probes)
         for p in probes:
             if isinstance(check := p.check, Check) and p.address is not None and not p.skipped:
                 watch = "" if check.watch is None else f" until the path is lost, at most {check.watch} s"
-                self.steps.add(f"ping {check}{watch}", self._ping(check, p.address), probe=p)
+                what = "ping" if check.tcp is None else "connect"
+                self.steps.add(f"{what} {check}{watch}", self._command(check, p.address), probe=p)
         self.steps.end_stage()
         return [p for p in probes if isinstance(p.check, Check) and p.skipped]
+
+    def _listen(self, probes: Sequence[Probe]) -> None:
+        """Add the TCP servers that the checks need, each once."""
+        checks = [(p.check, p.address) for p in probes if isinstance(p.check, Check) and not p.skipped]
+        wanted = [(c.destination, address, c.tcp) for c, address in checks if c.listen]
+        for role, address, port in dict.fromkeys(wanted):
+            if address is not None and port is not None:
+                netns, server = self.lab.netns(role), socat.listen(address, port, timeout_s=LISTEN_S)
+                # It is killed when the checks have ended.
+                command = replace(in_netns(netns, server), ok=(0, -SIGKILL))
+                ready = in_netns(netns, ss.listening(address, port))
+                self.steps.add(f"listen at {role} on tcp {port} for the checks", command, ready=ready)
+
+    def _command(self, check: Check, address: Address) -> Command:
+        if check.tcp is None:
+            return self._ping(check, address)
+        return in_netns(self.lab.netns(check.source), socat.connect(address, check.tcp, timeout_s=CONNECT_S))
 
     def _ping(self, check: Check, address: Address) -> Command:
         if check.watch is not None:

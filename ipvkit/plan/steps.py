@@ -30,7 +30,8 @@ class Undo:
 class Step:
     """One command with its purpose; it makes the undo of the steps that it `cancels_undo_of` needless.
 
-    Only a step that ended with exit code 0 has something to undo.
+    Only a step that ended with exit code 0 has something to undo. A server has a command that prints
+    something when it is `ready`: the others of its stage begin then, and it is ended after them.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Step:
     undo: Undo | None = None
     cancels_undo_of: tuple[str, ...] = ()
     probe: Probe | None = None
+    ready: Command | None = None
 
 
 Stage = tuple[Step, ...]
@@ -94,8 +96,9 @@ class Plan:
     @property
     def programs(self) -> tuple[str, ...]:
         """The programs that the commands need, sorted."""
-        names = {step.command.argv[0] for step in self.steps}
-        names |= {s.command.argv[4] for s in self.steps if s.command.argv[:3] == ("ip", "netns", "exec")}
+        commands = [c for step in self.steps for c in (step.command, step.ready) if c is not None]
+        names = {command.argv[0] for command in commands}
+        names |= {c.argv[4] for c in commands if c.argv[:3] == ("ip", "netns", "exec")}
         return tuple(sorted(names))
 
     @property
@@ -124,11 +127,12 @@ class Steps:
         *,
         at_end: bool = False,
         probe: Probe | None = None,
+        ready: Command | None = None,
     ) -> str:
         """Add a step to the current stage, and return its id; `end_phase` undoes what is undone `at_end`."""
         self._count += 1
         id = f"{self.section}.{self._count}"
-        self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe))
+        self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe, ready))
         if at_end and undo is not None:
             self._at_end[-1].append((undo.purpose, undo.command(), (id,)))
         return id

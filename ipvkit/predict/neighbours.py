@@ -60,6 +60,15 @@ class Known:
         span = (min(former[0], doubted[0]), min(former[1], doubted[1]))
         return replace(self, doubted=None if span == NEVER else span)
 
+    def vouched(self, now: float) -> "Known":
+        """Return the entry after a TCP connection: its progress may confirm it (sk_dst_confirm()).
+
+        That counts if it comes at the end of a doubt or before one, not when the kernel asks already.
+        """
+        first = -math.inf if self.confirmed is None else self.confirmed[0]
+        doubted = None if self.doubted is None else (self.doubted[0], math.inf)
+        return replace(self, confirmed=(first, now), doubted=doubted)
+
     def fails(self, timers: Timers) -> Span:
         """Return when it fails if no host confirms it and nothing else changes."""
         first, last = self.doubted or NEVER

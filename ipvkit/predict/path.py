@@ -46,6 +46,7 @@ class Lost(Exception):
 class Path:
     """The path of a ping there and back; `reason` is why it is lost, or why it works.
 
+    `arrived` is the host at which the request arrives, or nothing.
     `events` are what happens to the entries of peers, in order; `used` are the entries that existed before
     and that no host confirms. `learned` are the hosts of which endpoints in l2 learn the MAC address;
     `disputed` are those of their entries for which several hosts answer, and that did not exist before.
@@ -59,7 +60,8 @@ class Path:
         # A packet of 0 bytes fits everywhere.
         self.bytes = 0 if size is None else size + _HEADERS[destination.version]
         self.hops: list[Hop] = []
-        self.arrived = self.replied = self.reflected = False
+        self.arrived = ""
+        self.replied = self.reflected = False
         self.events: list[tuple[Entry, Event]] = []
         self.used: set[Entry] = set()
         self.learned: dict[Entry, str] = {}
@@ -81,9 +83,8 @@ class Path:
         own = node.source_for(self._way(node, destination), destination)
         if own is None:
             raise self._lost(source, f"{_the(source)} has no IPv{destination.version} address")
-        there = self._carry(node.name, destination, own)
-        self.arrived = True
-        back = self._carry(there, own, destination)
+        self.arrived = self._carry(node.name, destination, own)
+        back = self._carry(self.arrived, own, destination)
         if back != node.name:
             raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply{self.decided}")
         self.replied = True

@@ -8,6 +8,8 @@ from functools import partial
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, Flag, Mode
 from ipvkit.lab import (
+    CONNECT_S,
+    FAR,
     HOST,
     LOST_AFTER,
     PEERS,
@@ -53,7 +55,10 @@ class Prediction:
 
 
 def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Prediction:
-    """Return the outcome of the ping of `check`, which begins now, in `world`; those `beside` it do too."""
+    """Return the outcome of `check`, which begins now, in `world`; those `beside` it do too."""
+    of_tcp = [other for other in beside if other.listen] if check.tcp is not None else []
+    if any(_same_port(world, check, other) for other in of_tcp):
+        check = replace(check, listen=True)
     path = _path(world, check)
     if what := world.not_modelled(check, path.version):
         return Prediction(Outcome.NOT_MODELLED, f"not modelled: {what}; run it")
@@ -66,16 +71,21 @@ def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Predict
     return found
 
 
+def _same_port(world: World, check: Check, other: Check) -> bool:
+    one, second = ((c.destination, world.lab.pinged(c), c.tcp) for c in (check, other))
+    return one == second
+
+
 def _of_path(world: World, check: Check, path: Path) -> Prediction:
     state = world.state
-    found = _predict(path, check, state)
+    found = _predict(path, check, world)
     fails = {entry: state.fails(entry) for entry in path.used}
     gone = {entry for entry, (first, _) in fails.items() if first <= state.now + _UNSURE_S}
     if not gone:
         return found
     known = {entry: known for entry, known in state.known.items() if entry not in gone}
-    later = replace(state, known=known, failed=state.failed | gone)
-    other = _predict(_path(world.at(later), check), check, later)
+    later = world.at(replace(state, known=known, failed=state.failed | gone))
+    other = _predict(_path(later, check), check, later)
     if any(fails[entry][1] <= state.now for entry in gone):
         found, other = other, found
     every = dict.fromkeys((*found.also, other.outcome, *other.also))
@@ -89,7 +99,19 @@ def _path(world: World, check: Check) -> Path:
     return Path(world, check.source, address, check.size)
 
 
-def _predict(path: Path, check: Check, state: State) -> Prediction:
+def _predict(path: Path, check: Check, world: World) -> Prediction:
+    found = _of_ping(path, check, world.state)
+    served = check.listen and path.arrived == world.nodes[check.destination].name
+    if check.tcp is None or not path.replied or served:
+        return found
+    refused = f"{path.reason}; nothing listens on tcp {check.tcp} there"
+    # On a real network such a server may exist already.
+    own = world.lab.simulated or path.arrived not in (HOST, *PEERS, FAR)
+    also = (*found.also, *(() if own else (Outcome.REACHABLE,)))
+    return replace(found, outcome=Outcome.REFUSED, reason=refused, also=also)
+
+
+def _of_ping(path: Path, check: Check, state: State) -> Prediction:
     hops = tuple(path.hops)
     if not path.replied:
         return Prediction(Outcome.UNREACHABLE, path.reason, hops)
@@ -225,7 +247,9 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     for check, path in paths:
         learned |= path.learned
         for entry, event in path.events:
-            _note(world, known, failed, entry, event, state.now + lasts_s(check))
+            _note(world, known, failed, entry, event, state.now + _uses_s(check, path))
+            if check.tcp is not None and path.replied and entry in known:
+                known[entry] = known[entry].vouched(state.now)
     end = state.now + _act_lasts_s(world, act, paths) if end is None else end
     endpoints = map(world.lab.endpoint, act.announce)
     announced = {own.ip for endpoint in endpoints for own in endpoint.addresses if own.version == 4}
@@ -370,8 +394,15 @@ def next_phase(lab: Lab, state: State) -> State:
 
 
 def lasts_s(check: Check) -> float:
-    """Return how long a ping lasts, in seconds: until its last request, and the wait for the reply."""
+    """Return how long a check lasts, in seconds: until its last request, and the wait for the reply."""
+    if check.tcp is not None:
+        return CONNECT_S
     return check.watch or (check.count - 1) * PING_INTERVAL_S + PING_WAIT_S
+
+
+def _uses_s(check: Check, path: Path) -> float:
+    """Return for how many seconds a check uses neighbour entries: an answered connection is soon over."""
+    return PING_WAIT_S if check.tcp is not None and path.replied else lasts_s(check)
 
 
 def _act_lasts_s(world: World, act: Act, paths: Sequence[tuple[Check, Path]]) -> float:
@@ -384,5 +415,5 @@ def _act_lasts_s(world: World, act: Act, paths: Sequence[tuple[Check, Path]]) ->
             seconds.append(min(lasts_s(check), lives + _NOTICED_S))
         else:
             answered = check.watch is None and outcome is Outcome.REACHABLE
-            seconds.append(lasts_s(check) - (PING_WAIT_S if answered else 0.0))
+            seconds.append(_uses_s(check, path) - (PING_WAIT_S if answered else 0.0))
     return max(seconds) + _BESIDES_S

@@ -5,10 +5,25 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ipvkit.core.values import Address
-from ipvkit.lab import FAR, HOST, PARALLEL, PEERS, SWITCH, Act, Attempt, Check, Lab, Outcome, Parent, Phase
+from ipvkit.lab import (
+    CONNECT_S,
+    FAR,
+    HOST,
+    PARALLEL,
+    PEERS,
+    SWITCH,
+    Act,
+    Attempt,
+    Check,
+    Lab,
+    Outcome,
+    Parent,
+    Phase,
+)
 from ipvkit.predict.neighbours import Span
 from ipvkit.predict.predictions import Prediction, after, at_time, next_phase, predict, predict_attempt
 from ipvkit.predict.world import State, World, world_of
+from ipvkit.tools import socat
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +128,10 @@ def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str]) -> Pred
     for attempt in act.attempts:
         probes.append(_probe(attempt, None, predict_attempt(changing, attempt)))
         changing = after(changing, Act(attempts=(attempt,)))
-    for check in act.checks:
-        skipped = _why_skipped(lab, check, undone)
-        beside = [other for other in act.checks if other is not check]
+    skips = [_why_skipped(lab, check, undone) for check in act.checks]
+    run = [check for check, skipped in zip(act.checks, skips, strict=True) if not skipped]
+    for check, skipped in zip(act.checks, skips, strict=True):
+        beside = [other for other in run if other is not check]
         probes.append(_probe(check, lab.pinged(check), predict(world, check, beside), skipped))
     if not lab.simulated:
         flush = tuple(role for role in act.flush if lab.is_endpoint(role))
@@ -162,9 +178,15 @@ def _why_skipped(lab: Lab, check: Check, undone: dict[str, str]) -> str:
     """Return why `check` is not run on a real network, or nothing."""
     if lab.simulated:
         return ""
+    address = lab.pinged(check)
     if check.source != HOST and not lab.is_endpoint(check.source):
-        return f"the {check.source} is another machine; run there: ping {lab.pinged(check)}"
+        command = f"ping {address}"
+        if check.tcp is not None and address is not None:
+            command = str(socat.connect(address, check.tcp, timeout_s=CONNECT_S))
+        return f"the {check.source} is another machine; run there: {command}"
+    if check.tcp is not None and check.listen and check.destination in (*PEERS, FAR):
+        return f"the {check.destination} would have to listen on tcp {check.tcp}, but that is another machine"
     for role in (check.source, check.destination, SWITCH):
         if role in undone:
             return f"{undone[role]}, but that is another machine"
-    return "" if lab.pinged(check) else f"the address of the {check.destination} is unknown"
+    return "" if address else f"the address of the {check.destination} is unknown"

@@ -96,7 +96,12 @@ def _check(verdict: Verdict, check: Check) -> dict[str, Any]:
         "reason": probe.reason,
         "lifetime_s": None if verdict.lifetime_s is None else round(verdict.lifetime_s, 3),
         "ping": plain(verdict.ping),
+        "tcp": None if check.tcp is None else _tcp(verdict, check),
     }
+
+
+def _tcp(verdict: Verdict, check: Check) -> dict[str, Any]:
+    return {"port": check.tcp, "listen": check.listen, "error": verdict.tcp.error if verdict.tcp else None}
 
 
 def _attempt(verdict: Verdict) -> dict[str, Any]:

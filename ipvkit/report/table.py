@@ -44,9 +44,7 @@ def _table(rows: list[list[str]], width: int | None) -> str:
 def _row(verdict: Verdict, colour: bool) -> list[str]:
     probe, word = verdict.probe, _word(verdict)
     shown = f"\x1b[{_COLOURS[word]}m{word}\x1b[0m" if colour else word
-    observed = verdict.observed or ""
-    if verdict.lifetime_s is not None:
-        observed += f" after {verdict.lifetime_s:.1f} s"
+    observed = f"{verdict.observed or ''}{verdict.detail}"
     reason = probe.skipped or probe.reason
     expected = "" if probe.skipped else " or ".join(probe.outcomes)
     if probe.check.expect is not None:

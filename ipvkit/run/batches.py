@@ -33,6 +33,11 @@ class Job:
         """Its checks."""
         return tuple(step.probe for step in self.steps if step.probe is not None)
 
+    @property
+    def ready(self) -> Command | None:
+        """Of a server: the command that prints something when it is ready."""
+        return self.steps[0].ready if self.steps else None
+
 
 def jobs_of(plan: Plan, prober: Prober = "ping") -> dict[str, list[list[Job]]]:
     """Return the jobs of each section of `plan` by its name, in stages; those of a stage run concurrently."""
@@ -104,7 +109,7 @@ def _with_fping(stage: list[Job], lab: Lab) -> list[Job]:
         key: str | tuple[str, int, int | None] = job.id
         match job.probes:
             # Only ping prints the timestamps that show how long a watched path lived.
-            case [Probe(Check(source, watch=None, count=count, size=size))]:
+            case [Probe(Check(source, watch=None, count=count, size=size, tcp=None))]:
                 key = (source, count, size)
         together.setdefault(key, []).append(job)
     return [

@@ -215,16 +215,28 @@ class _Engine:
             self._record(stage, started)
 
     def _wait(self, jobs: Mapping[str, Job], started: set[str]) -> None:
-        """Run `jobs` until all have ended, or time is up; raise the first failure."""
-        waiting = dict(jobs)
+        """Run `jobs` until all have ended, or time is up; raise the first failure.
+
+        The others begin when the servers are ready, which end when the others have.
+        """
+        servers = {id: job for id, job in jobs.items() if job.ready is not None}
+        later = {id: job for id, job in jobs.items() if id not in servers} if servers else {}
+        asked = {f"{id} is ready": job.ready for id, job in servers.items() if job.ready is not None}
+        waiting = self._begin(servers or jobs, started)
+        if asked:
+            self.agent.start({key: question} for key, question in asked.items())
         failure: IpvkitError | None = None
         deadline = self.deadline
-        execution.start(self.agent, {id: job.command for id, job in jobs.items()})
-        started.update(jobs)
-        for job in (job for job in jobs.values() if not is_quick(job.command)):
-            self.listener(Began(job))
         while waiting:
             match next_of(self.agent.inbox, deadline):
+                case Ended(key, completed) if key in asked:
+                    if completed is not None and completed.stdout:
+                        del asked[key]
+                        if not asked and failure is None:
+                            waiting |= self._begin(later, started)
+                            later = {}
+                    elif failure is None:
+                        self.agent.start([{key: asked[key]}])
                 case Ended(key, completed) if key in waiting:
                     job = waiting.pop(key)
                     if completed is None:
@@ -235,7 +247,8 @@ class _Engine:
                     self.result.completed[key] = completed
                     self.result.ended_s[key] = time.monotonic()
                     self.listener(Finished(job, completed))
-                    if completed.exit_code not in job.command.ok and failure is None:
+                    early = key in servers and later
+                    if (completed.exit_code not in job.command.ok or early) and failure is None:
                         failure = self._failed(job, completed)
                 case Signal() as news:
                     failure = self._stopped(news, waiting.values())
@@ -244,8 +257,19 @@ class _Engine:
                     late = CommandFailed("the run did not end in time", f"raise --timeout; {_UNDONE}")
                     failure = failure or late
                     self._kill()
+            if waiting.keys() <= servers.keys() and (failure or not later):
+                for id in waiting:
+                    self.agent.stop(id)
         if failure is not None:
             raise failure
+
+    def _begin(self, jobs: Mapping[str, Job], started: set[str]) -> dict[str, Job]:
+        """Start `jobs`, and return them."""
+        execution.start(self.agent, {id: job.command for id, job in jobs.items()})
+        started.update(jobs)
+        for job in (job for job in jobs.values() if not is_quick(job.command)):
+            self.listener(Began(job))
+        return dict(jobs)
 
     def _stopped(self, news: Signal, waiting: Iterable[Job]) -> Interrupted:
         """Begin no other job and kill the checks; let a job that changes something end, to know what it did.

@@ -13,11 +13,12 @@ from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
 from ipvkit.tools.fping import parse_fping
 from ipvkit.tools.ping import PingReport, parse_ping
+from ipvkit.tools.socat import REFUSED, Connection, parse_connection
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of one check; `observed` and `ping` are None where it was skipped or did not run.
+    """The result of one check; `observed`, and `ping` or `tcp`, are None where it was skipped or did not run.
 
     `lifetime_s` is how long a watched path lived: from its first reply to its last, in seconds.
     """
@@ -26,6 +27,15 @@ class Verdict:
     observed: Outcome | None = None
     ping: PingReport | None = None
     lifetime_s: float | None = None
+    tcp: Connection | None = None
+
+    @property
+    def detail(self) -> str:
+        """How long a watched path lived, or why there is no connection, for people; or nothing."""
+        if self.lifetime_s is not None:
+            return f" after {self.lifetime_s:.1f} s"
+        lost = self.observed is Outcome.UNREACHABLE and self.tcp is not None
+        return f": {self.tcp.error}" if lost and self.tcp else ""
 
     @property
     def passed(self) -> bool | None:
@@ -118,9 +128,17 @@ def _verdicts(run: Run, job: Job, probes: Sequence[Probe]) -> list[Verdict]:
     [probe] = probes
     if isinstance(probe.check, Attempt):
         return [Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)]
+    if probe.check.tcp is not None:
+        return [_of_tcp(probe, parse_connection(completed.stderr))]
     if NO_ROUTE in completed.stderr:
         return [Verdict(probe, Outcome.UNREACHABLE)]
     return [_of_ping(probe, _read(completed.stdout))]
+
+
+def _of_tcp(probe: Probe, tcp: Connection) -> Verdict:
+    if tcp.error is None:
+        return Verdict(probe, Outcome.REACHABLE, tcp=tcp)
+    return Verdict(probe, Outcome.REFUSED if tcp.error == REFUSED else Outcome.UNREACHABLE, tcp=tcp)
 
 
 def _of_ping(probe: Probe, ping: PingReport) -> Verdict:

@@ -260,6 +260,64 @@ def test_the_sandbox_is_the_first_choice_where_the_kernel_has_ipvlan(user: str) 
     assert document["residue"] == []
 
 
+SERVED = """\
+name: served
+about: a server on an endpoint, and a host that cannot reach it
+parent: eth0
+network: {host: 192.168.104.110/24, gateway: 192.168.104.254}
+endpoints: [{name: test1, addresses: 192.168.104.211/24}, {name: test2, addresses: 192.168.104.212/24}]
+phases:
+  - name: l2
+    mode: l2
+    do:
+      - check:
+          - {from: host, to: test1, tcp: 8080}
+          - {from: test2, to: test1, tcp: 8080}
+          - {from: test2, to: gateway, tcp: 8080, listen: false}
+"""
+
+
+def test_servers_and_connections_on_a_real_nic_leave_nothing() -> None:
+    said = on_a_real_nic(
+        f"cat >/run/lab.yaml <<'.'\n{SERVED}.\n({SHOW}) >/run/before\n"
+        f"{IPVKIT} run-lab /run/lab.yaml --parent eth0 || exit 1\n"
+        f"({SHOW}) >/run/after; diff /run/before /run/after && ! pgrep -x socat"
+    )
+    assert said.exit_code == 0, said.output
+    assert "served: 3 of 3 as predicted; 1 pair unreachable: host -> test1, tcp 8080; local" in said.output
+
+
+def test_a_run_that_is_killed_leaves_no_server() -> None:
+    said = on_a_real_nic(
+        f"cat >/run/lab.yaml <<'.'\n{SERVED}.\n({SHOW}) >/run/before\n"
+        f"{IPVKIT} run-lab /run/lab.yaml --parent eth0 2>/run/progress &\n"
+        "for i in $(seq 2000); do grep -q 'connect host' /run/progress && break; sleep 0.05; done\n"
+        "pgrep -fx 'socat -u /dev/null TCP4-LISTEN.*' || exit 1\n"
+        # Stopped first: KILL in the middle of a fork can crash a User-Mode Linux kernel.
+        "kill -STOP $!\n"
+        "for i in $(seq 200); do grep -q '^State:.T' /proc/$!/status && break; sleep 0.02; done\n"
+        "kill -KILL $!; wait $!\n"
+        "for i in $(seq 200); do pgrep -x socat || break; sleep 0.05; done >/run/servers\n"
+        "! pgrep -x socat || exit 2\n"
+        f"{IPVKIT} cleanup served || exit 3\n"
+        f"({SHOW}) >/run/after; diff /run/before /run/after"
+    )
+    assert said.exit_code == 0, said.output
+
+
+def test_an_exported_script_serves_on_a_real_nic(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(SERVED)
+    said = on_a_real_nic(
+        in_a_file(exported(str(file), "--parent", "eth0"), "/run/lab.sh") + f"({SHOW}) >/run/before\n"
+        "bash /run/lab.sh || exit 1\n"
+        f"({SHOW}) >/run/after; diff /run/before /run/after && ! pgrep -x socat"
+    )
+    assert said.exit_code == 0, said.output
+    assert "test1, tcp 8080 192.168.104.211: unreachable: No route to host (" in said.output
+    assert "served: 3 of 3 as predicted; 1 pair unreachable: host -> test1, tcp 8080; kernel " in said.output
+
+
 STRATEGIES = """\
 name: strategies
 about: what the host alone can do on a real parent
@@ -338,7 +396,8 @@ VERDICTS = """
 import json, sys
 for phase in json.load(sys.stdin)["phases"]:
     for check in phase["checks"]:
-        print("as predicted ", check["source"], "->", check["destination"] + ":", check["observed"])
+        tcp = f", tcp {check['tcp']['port']}" if check["tcp"] else ""
+        print("as predicted ", check["source"], "->", check["destination"] + tcp + ":", check["observed"])
 """
 
 
@@ -347,6 +406,7 @@ for phase in json.load(sys.stdin)["phases"]:
     [
         ("ipv6", A_USER),
         ("l3-announced", ""),
+        ("tcp-service", ""),
         pytest.param("mode-flip", "", marks=pytest.mark.slow),
         pytest.param("l3s-proxy", A_USER, marks=pytest.mark.slow),
         pytest.param("port-security", "", marks=pytest.mark.slow),

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -128,6 +129,73 @@ def test_when_all_goes_well_everything_is_undone_in_reverse() -> None:
     assert result.kernel == "6.12.0-test"
     assert set(result.completed) == {step.id for step in THREE.steps}
     assert target.started == ["do a", "do b1", "do b2", "do c1", "do c2", "do c3", *undone]
+
+
+def server(id: str) -> Step:
+    return replace(step(id, undo=False), command=command(f"do {id}", 0, -9), ready=command(f"do see {id}"))
+
+
+SERVERS = plan_of([server("s1"), server("s2"), probe("c1"), probe("c2")], [step("a")])
+
+
+def serving(slow: int = 0, **options: object) -> Told:
+    """Return a target whose servers are ready when they have been looked at `slow` times in vain."""
+    target = Told(hangs=["do s1", "do s2"], **options)  # type: ignore[arg-type]
+    answer = target.respond
+    looks: dict[str, int] = {}
+
+    def respond(command: Command) -> Answer:
+        line = str(command)
+        found = answer(command)
+        if "see" not in line:
+            return found
+        looks[line] = looks.get(line, 0) + 1
+        return Completed(0, "LISTEN\n" if looks[line] > slow else "", "", 0.001)
+
+    target.answer = respond
+    return target
+
+
+@pytest.mark.parametrize("slow", [0, 1, 20])
+def test_checks_begin_when_servers_are_ready_which_end_after_them(slow: int) -> None:
+    target = serving(slow)
+    result, _ = run(SERVERS, target)
+    assert result.failure is None
+    at = {line: target.started.index(line) for line in ("do c1", "do c2", "do a")}
+    for name in ("s1", "s2"):
+        assert target.started.count(f"do see {name}") == slow + 1
+        assert target.started.index(f"do {name}") < min(at.values())
+        last = max(i for i, line in enumerate(target.started) if line == f"do see {name}")
+        assert last < min(at.values())
+        assert result.completed[name].exit_code == -9
+    assert sorted(target.stopped) == ["do s1", "do s2"]
+
+
+def test_a_server_that_ends_before_it_is_ready_fails_the_run_before_any_check() -> None:
+    target = serving(10**9, answers={"do s2": FAILED})
+    target.hangs = ["do s1"]
+    result, _ = run(SERVERS, target)
+    assert isinstance(result.failure, CommandFailed)
+    assert result.failure.command == "do s2"
+    assert not {"do c1", "do c2", "do a"} & set(target.started)
+    assert target.stopped == ["do s1"]
+
+
+def test_a_check_that_fails_ends_the_servers() -> None:
+    target = serving(answers={"do c1": FAILED})
+    result, _ = run(SERVERS, target)
+    assert result.failure is not None
+    assert result.failure.command == "do c1"
+    assert sorted(target.stopped) == ["do s1", "do s2"]
+
+
+def test_servers_that_are_never_ready_end_when_time_is_up() -> None:
+    target = serving(10**9)
+    target.slow = lambda command: "see" in str(command)
+    result, _ = run(SERVERS, target, timeout_s=0.5)
+    assert result.failure is not None
+    assert "did not end in time" in result.failure.message
+    assert not {"do c1", "do c2"} & set(target.started)
 
 
 @given(st.sampled_from(list(THREE.steps)))

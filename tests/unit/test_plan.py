@@ -1,6 +1,7 @@
 """Plans: what runs, in which order, side by side with what, and what takes it back."""
 
 import copy
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -273,6 +274,9 @@ def test_what_follows_for_want_of_room_is_predicted_as_items_of_its_own(lab: Lab
 def test_only_probes_may_fail_and_each_ping_is_one(lab: Lab) -> None:
     for step in make_plan(lab).steps:
         match step.probe:
+            case Probe(check=Check(tcp=int())):
+                assert place(step.command)[1][0] == "socat"
+                assert step.command.ok == (0, 1)
             case Probe(check=Check()):
                 assert place(step.command)[1][0] == "ping"
                 assert step.command.ok == (0, 1, 2)
@@ -280,8 +284,10 @@ def test_only_probes_may_fail_and_each_ping_is_one(lab: Lab) -> None:
                 assert step.command.ok == (0, 1)
             case Probe():
                 assert step.command.ok == (0, 2)
+            case None if step.ready is not None:
+                assert step.command.ok == (0, -9)
             case None:
-                assert place(step.command)[1][0] != "ping"
+                assert place(step.command)[1][0] not in ("ping", "socat")
                 takes_away = step.command.argv[:3] == ("ip", "link", "delete")
                 assert step.command.ok in ((0,), *(((0, 1),) if takes_away else ()))
 
@@ -290,8 +296,33 @@ def test_only_probes_may_fail_and_each_ping_is_one(lab: Lab) -> None:
 def test_every_ping_is_bounded_by_its_own_options(lab: Lab) -> None:
     for step in make_plan(lab).steps:
         if step.probe is not None and isinstance(step.probe.check, Check):
+            if step.probe.check.tcp is not None:
+                assert step.command.argv[-1].endswith(",connect-timeout=5")
+                continue
             assert set(step.command.argv) & {"-c", "-w"}
             assert step.command.argv[-1] == str(step.probe.address)
+
+
+@given(labs() | labs_on_a_parent())
+def test_a_server_is_there_for_each_connection_that_wants_one_and_ends_by_itself(lab: Lab) -> None:
+    for stage in make_plan(lab).stages:
+        servers = [step for step in stage if step.ready is not None]
+        wanted = {
+            (lab.netns(step.probe.check.destination) or "", str(step.probe.address), step.probe.check.tcp)
+            for step in stage
+            if step.probe is not None and isinstance(step.probe.check, Check)
+            if step.probe.check.tcp is not None and step.probe.check.listen
+        }
+        found = set()
+        for step in servers:
+            netns, argv = place(step.command)
+            address = re.search(r"LISTEN:([0-9]+),bind=\[?([^],]+)\]?,.*accept-timeout=30$", argv[-1])
+            assert address is not None
+            assert step.ready is not None
+            assert place(step.ready)[0] == netns
+            found.add((netns, address[2], int(address[1])))
+        assert found == wanted
+        assert len(servers) == len(wanted)
 
 
 @given(labs())
@@ -346,7 +377,10 @@ def test_a_check_from_a_peer_is_skipped_with_the_line_to_type_there(lab: Lab) ->
     for section in make_plan(lab).sections:
         for probe in section.skipped:
             if isinstance(probe.check, Check) and probe.check.source in PEERS:
-                assert f"ping {lab.pinged(probe.check)}" in probe.skipped
+                if probe.check.tcp is None:
+                    assert f"ping {lab.pinged(probe.check)}" in probe.skipped
+                else:
+                    assert ",connect-timeout=5" in probe.skipped
 
 
 NOT_ON_A_PARENT = {

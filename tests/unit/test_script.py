@@ -124,7 +124,8 @@ def commands_of(script: str, programs: Sequence[str]) -> Iterator[str]:
                 yield f"{place} {line}"
             continue
         bare = re.sub(r" +# .*", "", line)
-        bare = re.sub(r" &(>.* &| other\d+=\$!)$", "", re.sub(r" \|\| (code=\$\?|\(\(.*\)\))$", "", bare))
+        bare = re.sub(r" \|\| (code=\$\?|\(\(.*\)\))$", "", bare)
+        bare = re.sub(r" &(>.* &( asked.*)?| (other|server)\d+=\$!)$", "", bare)
         bare = re.sub(r"^former\d*=\$\((.*)\)$", r"\1", bare)
         if bare.endswith("-batch - <<'END'"):
             place = bare.removesuffix(" -batch - <<'END'")

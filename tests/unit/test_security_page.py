@@ -54,7 +54,7 @@ def test_a_lab_runs_the_programs_that_are_listed(lab: Lab) -> None:
 
 
 def test_every_program_that_ipvkit_knows_is_listed() -> None:
-    assert sorted(OF_A_LAB) == ["arping", "fping", "ip", "ping", "sleep", "sysctl", "tc"]
+    assert sorted(OF_A_LAB) == ["arping", "fping", "ip", "ping", "sleep", "socat", "ss", "sysctl", "tc"]
     assert set(PACKAGES) == {*OF_A_LAB, *OF_TARGETS, "nsenter", *OF_A_FETCH}
 
 
