@@ -13,7 +13,7 @@ GRAMMAR = {
     " | ip -all netns exec ip <at home> | nsenter NET-OF-A-PROCESS ip <at home>",
     # --- iproute2
     "<at home>": "[ -force ] -batch - | <netns> | [ -json ] [ -details ] ( <link> | <addr> | <neigh> )"
-    " | [ -json ] [ -4 | -6 ] <route>",
+    " | [ -json ] [ -4 | -6 ] ( <route> | <rule> )",
     "<netns>": "netns ( add | del ) NETNS | -json netns list",
     "<link>": "link add [ dev ] DEV [ link DEV ] [ address MAC ] [ netns NETNS ] [ up ] type <kind>"
     " | link set [ dev ] DEV <change> | link delete [ dev ] DEV | link show [ dev DEV ]",
@@ -24,8 +24,11 @@ GRAMMAR = {
     "<change>": "[ netns NETNS ] [ master DEV ] [ name DEV ] [ mtu NUMBER ] [ up | down ]"
     " [ type ipvlan [ mode <mode> ] [ <flag> ] ] [ type bridge_slave hairpin ( on | off ) ]",
     "<addr>": "addr ( add | del ) PREFIXED dev DEV [ nodad ] | addr show [ dev DEV ]",
-    "<route>": "route ( add | del ) ( default | NETWORK ) [ via ADDRESS ] [ dev DEV ] [ src ADDRESS ]"
-    " [ metric NUMBER ] [ onlink ] | route show [ default ] [ dev DEV ]",
+    "<route>": "route ( add | del ) [ blackhole | unreachable | prohibit ] ( default | NETWORK )"
+    " [ via ADDRESS ] [ dev DEV ] [ src ADDRESS ] [ metric NUMBER ] [ onlink ] [ table NUMBER ]"
+    " | route show [ default ] [ dev DEV ]",
+    "<rule>": "rule ( add | del ) [ priority NUMBER ] [ from NETWORK ] [ to NETWORK ] [ lookup NUMBER ]"
+    " | rule show",
     "<neigh>": "neigh show [ dev DEV ] | neigh flush dev DEV | neigh ( add | del ) proxy ADDRESS dev DEV"
     " | neigh del ADDRESS dev DEV | neigh replace ADDRESS lladdr MAC dev DEV nud permanent",
     # --- the others
@@ -50,7 +53,7 @@ _NETNS = re.compile(rf"(?!([0-9]+|0[xX][0-9A-Fa-f]*)$){_NAME}{{0,254}}")
 _LINK = r"[A-Za-z0-9_][A-Za-z0-9_/+-]{0,14}"
 _SYSCTL = re.compile(
     r"net\.ipv4\.ip_nonlocal_bind|net\.ipv4\.ip_forward|net\.ipv6\.conf\.all\.forwarding"
-    rf"|net\.ipv[46]\.conf\.{_LINK}\.(forwarding|proxy_ndp)"
+    rf"|net\.ipv[46]\.conf\.{_LINK}\.(forwarding|proxy_ndp|send_redirects)"
     rf"|net\.ipv[46]\.neigh\.{_LINK}\.(proxy_delay|base_reachable_time_ms|delay_first_probe_time"
     r"|ucast_solicit|retrans_time_ms)"
 )

@@ -26,6 +26,7 @@ SUMMARIES = {
     "link": "Add, list, change and delete links.",
     "addr": "Add, list and delete addresses.",
     "route": "Add, list and delete routes.",
+    "rule": "Add, list and delete rules of policy routing.",
     "neigh": "List neighbour entries.",
     "ping": "Ping a host and summarize the replies and errors.",
     "arping": "Ask which host has an address, find duplicates, or announce it.",

@@ -52,7 +52,7 @@ def _options(debug: bool = Option(False, "--debug", help="Show the traceback of 
     """`run` reads the option; Typer only has to know it."""
 
 
-_MODULES = {**dict.fromkeys(("netns", "addr", "route", "neigh"), "ip"), "down": "cleanup"}
+_MODULES = {**dict.fromkeys(("netns", "addr", "route", "rule", "neigh"), "ip"), "down": "cleanup"}
 """Where a command is that has no module of its name."""
 
 

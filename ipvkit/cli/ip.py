@@ -1,4 +1,4 @@
-"""``ipvkit netns``, ``addr``, ``route`` and ``neigh``: each subcommand runs one command of ip."""
+"""``ipvkit netns``, ``addr``, ``route``, ``rule`` and ``neigh``: each subcommand runs one command of ip."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -7,8 +7,8 @@ from typer import Argument, Option
 
 from ipvkit.cli.common import IP_HELP, group
 from ipvkit.cli.single import Action, Where, change, show
-from ipvkit.core.values import any_address, any_interface_address, route_destination
-from ipvkit.report.ip import ADDR, NEIGH, NETNS, ROUTE
+from ipvkit.core.values import any_address, any_interface_address, network, route_destination
+from ipvkit.report.ip import ADDR, NEIGH, NETNS, ROUTE, RULE
 from ipvkit.tools import ip
 
 Name = Annotated[str, Argument(metavar="NETNS", help="The namespace's name.")]
@@ -19,6 +19,10 @@ Network = Annotated[str, Argument(metavar="NETWORK", help="Such as 192.0.2.0/24,
 Via = Annotated[str | None, Option(metavar="ADDRESS", help="The gateway.")]
 Dev = Annotated[str | None, Option(metavar="DEV", help="The outgoing link.")]
 Metric = Annotated[int | None, Option(min=0, metavar="N", help="The metric; the lowest wins.")]
+From = Annotated[str | None, Option("--from", metavar="NETWORK", help="The source's network.")]
+To = Annotated[str | None, Option(metavar="NETWORK", help="The destination's network.")]
+Table = Annotated[int | None, Option(min=1, metavar="N", help="The table that is looked up.")]
+Priority = Annotated[int | None, Option(min=0, metavar="N", help="Its place: the lowest comes first.")]
 Ipv6 = Annotated[bool, Option("-6", help="IPv6, where no address shows it.")]
 
 
@@ -96,6 +100,49 @@ def route_list(dev: OnlyDev = None, *, where: Where) -> None:
     show(where, {"list the IPv4 routes": ipv4, "list the IPv6 routes": ipv6}, ROUTE, parse)
 
 
+def rule_add(
+    table: Annotated[int, Option(min=1, metavar="N", help="The table that is looked up.")],
+    source: From = None,
+    to: To = None,
+    priority: Priority = None,
+    ipv6: Ipv6 = False,
+    *,
+    where: Where,
+) -> None:
+    """Add a rule: packets from and to these networks use a table."""
+    change(where, f"add a rule for table {table}", ip.rule_add(_rule(table, source, to, priority, ipv6)))
+
+
+def rule_del(
+    table: Table = None,
+    source: From = None,
+    to: To = None,
+    priority: Priority = None,
+    ipv6: Ipv6 = False,
+    *,
+    where: Where,
+) -> None:
+    """Delete the first rule that matches."""
+    change(where, "delete a rule", ip.rule_del(_rule(table, source, to, priority, ipv6)))
+
+
+def _rule(
+    table: int | None, source: str | None, to: str | None, priority: int | None, ipv6: bool
+) -> ip.RuleFor:
+    src, dst = (None if text is None else network(text) for text in (source, to))
+    return ip.RuleFor(table, src, dst, priority, ipv6)
+
+
+def rule_list(where: Where) -> None:
+    """List the rules of the routing policy, IPv4 then IPv6."""
+
+    def parse(*texts: str) -> list[ip.Rule]:
+        return [rule for text in texts for rule in ip.parse_rules(text)]
+
+    ipv4, ipv6 = (ip.rule_show(ipv6=ipv6) for ipv6 in (False, True))
+    show(where, {"list the IPv4 rules": ipv4, "list the IPv6 rules": ipv6}, RULE, parse)
+
+
 def neigh_list(dev: OnlyDev = None, *, where: Where) -> None:
     """List the neighbour entries of the kernel, with their states."""
 
@@ -109,4 +156,5 @@ def neigh_list(dev: OnlyDev = None, *, where: Where) -> None:
 netns = group("netns", IP_HELP, {"add": netns_add, "del": netns_del, "list": netns_list})
 addr = group("addr", IP_HELP, {"add": addr_add, "del": addr_del, "list": addr_list})
 route = group("route", IP_HELP, {"add": route_add, "del": route_del, "list": route_list})
+rule = group("rule", IP_HELP, {"add": rule_add, "del": rule_del, "list": rule_list})
 neigh = group("neigh", IP_HELP, {"list": neigh_list})

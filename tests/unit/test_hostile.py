@@ -101,6 +101,7 @@ VALUES: dict[str, tuple[Callable[[str], object], Callable[[str], object]]] = {
         lambda text: values.route_destination(text) or "192.0.2.0/24",
         WORDS["NETWORK"],
     ),
+    "network": (values.network, WORDS["NETWORK"]),
     "destination": (values.destination, lambda word: WORDS["ADDRESS"](word) or WORDS["HOST"](word)),
     "duration": (values.duration, NUMBER.fullmatch),
 }
@@ -207,6 +208,7 @@ def of_others() -> Iterator[Take]:
     yield lambda text: ip.route_add(ip.RouteTo(values.route_destination(text), dev="x"))
     yield lambda text: ip.route_add(ip.RouteTo(via=values.any_address(text)))
     yield lambda text: ip.route_add(ip.RouteTo(src=values.any_address(text), dev="x"))
+    yield lambda text: ip.rule_add(ip.RuleFor(100, src=values.network(text)))
     yield lambda text: ip.neigh_del(values.any_address(text), "x")
     yield lambda text: ip.link_add("x", ip.Bridge(), lladdr=text)
     yield lambda text: ip.neigh_replace(values.address("192.0.2.1"), text, "x")
@@ -281,6 +283,9 @@ route add default --dev eth0 --src X --dry-run
 route add default --dev eth0 --metric X --dry-run
 route del X --dev eth0 --dry-run
 route list --dev X --dry-run
+rule add --table X --dry-run
+rule add --table 100 --from X --dry-run
+rule del --to X --dry-run
 neigh list --dev X --dry-run
 neigh list --netns X --dry-run
 ping X --dry-run

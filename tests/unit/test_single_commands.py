@@ -28,7 +28,7 @@ from strategies import addresses, hostile_names, interface_addresses, interface_
 
 call = test_cli.call
 
-GROUPS = ("netns", "link", "addr", "route", "neigh")
+GROUPS = ("netns", "link", "addr", "route", "rule", "neigh")
 PROBES = ("ping", "arping")
 
 
@@ -86,6 +86,16 @@ SHOWN: dict[str, list[str]] = {
     "route del default -6": ["ip -6 route del default"],
     "route list": ["ip -json -4 route show", "ip -json -6 route show"],
     "route list --dev eth0": ["ip -json -4 route show dev eth0", "ip -json -6 route show dev eth0"],
+    "rule add --table 100 --from 192.0.2.1 --to 198.51.100.0/24 --priority 1000": [
+        "ip rule add priority 1000 from 192.0.2.1/32 to 198.51.100.0/24 lookup 100"
+    ],
+    "rule add --table 100 --to 2001:db8::/32": ["ip -6 rule add to 2001:db8::/32 lookup 100"],
+    "rule add --table 100 -6": ["ip -6 rule add lookup 100"],
+    "rule del --priority 1000 -6": ["ip -6 rule del priority 1000"],
+    "rule del --table 7 --from 192.0.2.0/24 --to 198.51.100.1": [
+        "ip rule del from 192.0.2.0/24 to 198.51.100.1/32 lookup 7"
+    ],
+    "rule list": ["ip -json -4 rule show", "ip -json -6 rule show"],
     "neigh list": ["ip -json neigh show"],
     "neigh list --dev eth0": ["ip -json neigh show dev eth0"],
     "ping 192.0.2.3": ["ping -c 4 -i 1 -W 1 192.0.2.3"],
@@ -203,7 +213,7 @@ def test_a_line_of_ip_gets_the_hint_that_does_the_same(call: Callable[..., Calle
 
 
 def test_each_option_of_each_command_is_shown_above() -> None:
-    assert len(SINGLE) == 16
+    assert len(SINGLE) == 19
     for path, command in SINGLE.items():
         typed = [line.split() for line in EVERYTHING if line.split()[: len(path)] == list(path)]
         used = {word for line in typed for word in line}
@@ -309,6 +319,15 @@ BUILT: dict[str, st.SearchStrategy[Typed]] = {
         INTERFACE,
     ),
     "route": a_route("add", ip.route_add) | a_route("del", ip.route_del),
+    "rule": st.builds(
+        lambda source, table, priority: (
+            words_of(f"rule add --table {table} --from {source.network}", priority=priority),
+            ip.rule_add(ip.RuleFor(table, source.network, priority=priority)),
+        ),
+        PREFIXED,
+        st.integers(1, 252),
+        st.none() | st.integers(0, 32765),
+    ),
     "neigh": st.builds(lambda dev: (["neigh", "list", "--dev", dev], ip.neigh_show(dev)), INTERFACE),
     "ping": st.builds(
         lambda to, count, source, size: (
@@ -436,6 +455,7 @@ LISTS = {
     "link list --all": "no links\n",
     "addr list": "no addresses\n",
     "route list": "no routes\n",
+    "rule list": "no rules\n",
     "neigh list": "no neighbours\n",
 }
 
@@ -584,6 +604,12 @@ MISTAKES: dict[str, tuple[list[str], str, str]] = {
     ),
     "a source that is none": (["route", "add", "default", "--src", "x"], "invalid address 'x'", "192.0.2.1"),
     "a metric below 0": (["route", "del", "default", "--metric", "-1"], "'--metric'", "--help"),
+    "a rule of none": (["rule", "del"], "rule del: no rule is named", "priority"),
+    "a rule for all": (
+        ["rule", "add", "--table", "7", "--to", "default"],
+        "`default` is not a network",
+        "192.0.2",
+    ),
     "an unknown change": (["neigh", "add"], "unknown command 'add'", "--help"),
     "a namespace of no name": (
         ["neigh", "list", "--netns", ""],

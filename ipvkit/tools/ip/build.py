@@ -1,4 +1,4 @@
-"""The argv of iproute2's ``ip``: ip-netns(8), ip-link(8), ip-address(8), ip-route(8), ip-neighbour(8)."""
+"""The argv of iproute2's ``ip``: ip-netns(8), ip-link(8), ip-address(8), ip-rule(8) and others."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,6 +13,7 @@ __all__ += ["addr_show", "at", "at_each", "by_netns", "link_add", "link_delete",
 __all__ += ["neigh_add_proxy", "neigh_del", "neigh_del_proxy", "neigh_flush", "neigh_replace"]
 __all__ += ["neigh_show", "neigh_show_permanent", "neigh_show_proxy", "netns_add", "netns_del"]
 __all__ += ["netns_list", "route_add", "route_del", "route_replace", "route_show", "route_show_all"]
+__all__ += ["RuleFor", "rule_add", "rule_del", "rule_show"]
 
 # Words that `ip link` takes as keywords where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
@@ -208,7 +209,8 @@ def addr_show(dev: str | None = None, *, details: bool = False) -> Command:
 class RouteTo:
     """A route: to `dst` (None: default), through a gateway, a device or both.
 
-    `ipv6` distinguishes the two default routes where neither `dst` nor `via` does.
+    `ipv6` distinguishes the two default routes where neither `dst` nor `via` does. One of a `type` leads
+    nowhere; `table` None is the main table.
     """
 
     dst: Network | None = None
@@ -217,6 +219,19 @@ class RouteTo:
     src: Address | None = None
     metric: int | None = None
     onlink: bool = False
+    ipv6: bool = False
+    type: Literal["blackhole", "unreachable", "prohibit"] | None = None
+    table: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFor:
+    """A rule: packets from `src` and to `dst` (None: all) are looked up in `table`; `ipv6` as of a route."""
+
+    table: int | None = None
+    src: Network | None = None
+    dst: Network | None = None
+    priority: int | None = None
     ipv6: bool = False
 
 
@@ -241,9 +256,40 @@ def route_replace(to: RouteTo) -> Command:
 
 def _route(verb: str, to: RouteTo) -> Command:
     words = (*option("via", to.via), *option("dev", to.dev, interface_name), *option("src", to.src))
-    words += (*option("metric", to.metric), *(("onlink",) if to.onlink else ()))
-    family = ("-6",) if to.ipv6 else ()
-    return Command(("ip", *family, "route", verb, "default" if to.dst is None else str(to.dst), *words))
+    words += (*option("metric", to.metric), *(("onlink",) if to.onlink else ()), *option("table", to.table))
+    family, kind = ("-6",) if to.ipv6 else (), (to.type,) if to.type else ()
+    dst = "default" if to.dst is None else str(to.dst)
+    return Command(("ip", *family, "route", verb, *kind, dst, *words))
+
+
+def rule_add(rule: RuleFor) -> Command:
+    """Return ``ip rule add …``.
+
+    >>> from ipaddress import ip_network
+    >>> str(rule_add(RuleFor(100, src=ip_network("192.0.2.0/24"), priority=1000)))
+    'ip rule add priority 1000 from 192.0.2.0/24 lookup 100'
+    """
+    return _rule("add", rule)
+
+
+def rule_del(rule: RuleFor) -> Command:
+    """Return ``ip rule del …``: of the first rule that matches."""
+    return _rule("del", rule)
+
+
+def _rule(verb: str, rule: RuleFor) -> Command:
+    words = (*option("priority", rule.priority), *option("from", rule.src), *option("to", rule.dst))
+    words += option("lookup", rule.table)
+    if not words:
+        raise UsageError(f"rule {verb}: no rule is named", "add what it matches, or its priority")
+    # ip takes a rule to be IPv4's unless -6 comes first (ip/iprule.c).
+    versions = {network.version for network in (rule.src, rule.dst) if network is not None}
+    return Command(("ip", *(("-6",) if rule.ipv6 or 6 in versions else ()), "rule", verb, *words))
+
+
+def rule_show(*, ipv6: bool = False) -> Command:
+    """Return the command for `parse_rules`: of one family."""
+    return Command(("ip", "-json", "-6" if ipv6 else "-4", "rule", "show"))
 
 
 def route_show(*, default: bool = False, dev: str | None = None, ipv6: bool = False) -> Command:
