@@ -49,8 +49,9 @@ class Route:
     netns: str
     to: Network | None
     version: int
-    link: Link
+    link: Link | None
     metric: str
+    table: str = "main"
 
 
 Where = tuple[str, str]
@@ -76,6 +77,7 @@ class Machine:
         self.links: dict[Where, Link] = {("", "lo"): Link("lo", up=True)}
         self.links |= {("", n): Link("nic", up=True, addresses=list(own)) for n, own in nics.items()}
         self.routes: list[Route] = []
+        self.rules: set[tuple[str, ...]] = set()
         self.neighbours: set[tuple[Where, str, str]] = set()
         self.sysctls: dict[Where, str] = {}
 
@@ -83,9 +85,12 @@ class Machine:
     def state(self) -> object:
         """Return what can be compared: all that is there."""
         links = {where: link.state for where, link in self.links.items()}
-        routes = sorted((r.netns, str(r.to), r.version, self.name(r.link), r.metric) for r in self.routes)
+        routes = sorted(
+            (r.netns, str(r.to), r.version, self.name(r.link) if r.link else ("", ""), r.metric, r.table)
+            for r in self.routes
+        )
         set_ones = {key: value for key, value in self.sysctls.items() if value != _initially(key[1])}
-        return self.spaces, links, routes, self.neighbours, set_ones
+        return self.spaces, links, routes, self.rules, self.neighbours, set_ones
 
     def run(self, command: Command) -> tuple[int, str]:
         """Return the exit code of a command, and what it prints or why it is refused."""
@@ -113,6 +118,10 @@ class Machine:
                 self._route(at, verb, rest, 6)
             case ("ip", "route", verb, *rest):
                 self._route(at, verb, rest, 6 if ":" in "".join(rest) else 4)
+            case ("ip", "-6", "rule", verb, *rest):
+                self._rule((at, "6", *rest), verb)
+            case ("ip", "rule", verb, *rest):
+                self._rule((at, "4", *rest), verb)
             case ("ip", "neigh", "flush", "dev", dev):
                 self._link(at, dev)
             case ("ip", "neigh", "replace", address, "lladdr", _, "dev", dev, "nud", "permanent"):
@@ -156,6 +165,8 @@ class Machine:
             if where in self.links:
                 self._remove(where)
         self.spaces.remove(name)
+        self.routes = [route for route in self.routes if route.netns != name]
+        self.rules = {rule for rule in self.rules if rule[0] != name}
         self.sysctls = {key: value for key, value in self.sysctls.items() if key[0] != name}
 
     def _link(self, at: str, dev: str) -> Link:
@@ -284,23 +295,30 @@ class Machine:
         self.routes = [r for r in self.routes if r.link is not link or version not in (None, r.version)]
 
     def _route(self, at: str, verb: str, words: list[str], version: int) -> None:
+        leads_nowhere = words[0] in ("blackhole", "unreachable", "prohibit")
+        words = words[1:] if leads_nowhere else words
         given = dict(zip(words[1::2], words[2::2], strict=True))
         to = None if words[0] == "default" else ip_network(words[0])
-        link = self._link(at, given["dev"])
-        route = Route(at, to, version, link, given.get("metric", ""))
+        link = None if leads_nowhere else self._link(at, given["dev"])
+        route = Route(at, to, version, link, given.get("metric", ""), given.get("table", "main"))
         if verb == "del":
             if route not in self.routes:
                 raise Refused("No such process")
             self.routes.remove(route)
             return
         same = (r for r in self.routes if r.netns == at and r.to == to and r.version == version)
-        if any(other.metric == route.metric for other in same):
+        if any((other.metric, other.table) == (route.metric, route.table) for other in same):
             raise Refused("File exists")
-        if not link.up:
+        if link is not None and not link.up:
             raise Refused("Network is down")
-        if "via" in given and not _is_near(link, ip_address(given["via"])):
+        if link is not None and "via" in given and not _is_near(link, ip_address(given["via"])):
             raise Refused("Nexthop has invalid gateway")
         self.routes.append(route)
+
+    def _rule(self, rule: tuple[str, ...], verb: str) -> None:
+        if (rule in self.rules) == (verb == "add"):
+            raise Refused("File exists" if verb == "add" else "No such file or directory")
+        self.rules ^= {rule}
 
     def _forget(self, known: tuple[Where, str, str]) -> None:
         if known not in self.neighbours:

@@ -5,7 +5,15 @@ import string
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_network,
+)
 from itertools import permutations
 from typing import Any
 
@@ -19,9 +27,9 @@ from ipvkit.lab import (
     GATEWAY,
     HOST,
     MODES,
-    PEERS,
     PING_COUNT,
     PING_OUTCOMES,
+    ROUTE_TYPES,
     SETUPS,
     TRY_OUTCOMES,
     Act,
@@ -32,12 +40,14 @@ from ipvkit.lab import (
     Check,
     DeleteLink,
     Endpoint,
+    Host,
     Kind,
     Lab,
     Outcome,
     Parent,
     Phase,
     Route,
+    Rule,
     SetMode,
     SetMtu,
     Setting,
@@ -262,6 +272,9 @@ _SHAPES = _OF_ONE_PARENT | st.sampled_from(("two", "vlan"))
 _VERSIONS = st.sampled_from(((4,), (4, 6), (6,)))
 _MTUS = st.sampled_from((None, None, None, 1400))
 _OWN_ROUTES = st.sampled_from((None, None, None, "none", "default", "more"))
+_HOSTS = st.sampled_from(((), (), ("client",), ("router",), ("router", "client")))
+_POLICIES = st.sampled_from((None, None, None, "type", "table", "type in table"))
+_ROUTE_TYPES = st.sampled_from(ROUTE_TYPES)
 _SETTINGS = st.builds(Setting, st.sampled_from(MODES), st.sampled_from(FLAGS))
 _KINDS: st.SearchStrategy[Kind] = st.sampled_from((*3 * ("ipvlan",), "macvlan", "veth"))
 _SHIMS = st.sampled_from((False, False, True))
@@ -293,8 +306,8 @@ _BARE = st.sampled_from((False, False, False, True))
 """Whether the host has no address on a parent."""
 _SHARED = st.sampled_from((False, False, False, True))
 """Whether the first two endpoints are in one namespace."""
-_FAR_AWAY, _APART = 9, 20
-"""The networks of the far host and of endpoints in subnets of their own; the parents have 0 and 1."""
+_FAR_AWAY, _APART, _BEHIND = 9, 20, 30
+"""The networks of the far host, of endpoints apart and behind routers; the parents have 0 and 1."""
 
 
 class _Addresses:
@@ -335,6 +348,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
     if draw(_BARE) and not real:
         subnets = tuple(own.network for own in parents[-1].host)
         parents[-1] = replace(parents[-1], host=(), others=subnets)
+    parents = [_with_hosts(draw, parent, i, fresh) for i, parent in enumerate(parents)]
     spaces = draw(_SPACES) if draw(st.booleans()) else links
     if draw(_SHARED):
         spaces = [spaces[0], spaces[0], *spaces[2:]]
@@ -348,6 +362,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         # Two of one namespace have no route to the same network.
         routes = _routes(kind if spaces[at] not in spaces[:at] else None, parents[on], own)
         endpoints.append(Endpoint(links[at], own, spaces[at], parents[on].name, routes, draw(_MTUS)))
+    parents, endpoints = _with_policies(draw, parents, endpoints)
     lab = Lab(
         name=draw(SLUGS),
         about=draw(LINES) or draw(WORDS),
@@ -366,13 +381,76 @@ def _parent(name: str, network: int, fresh: _Addresses, *, neighbour: bool) -> P
     return Parent(name, fresh.own(network), fresh.peers(network), fresh.peers(network) if neighbour else ())
 
 
+def _with_hosts(draw: st.DrawFn, parent: Parent, network: int, fresh: _Addresses) -> Parent:
+    """Return `parent` with other hosts, in its network or in one behind a router."""
+    hosts: list[Host] = []
+    for name in draw(_HOSTS):
+        near, router, both = fresh.own(network), name == "router", draw(st.booleans())
+        own = near if not both else fresh.own(_BEHIND + network) + (near if router else ())
+        hosts.append(Host(f"{name}{network}", own, forwards=router and draw(_SHIMS) is False))
+    return replace(parent, hosts=tuple(hosts))
+
+
+def _with_policies(
+    draw: st.DrawFn, parents: Sequence[Parent], endpoints: Sequence[Endpoint]
+) -> tuple[list[Parent], list[Endpoint]]:
+    """Return hosts and endpoints with routes and rules that they can be given."""
+    every = [a for e in endpoints for a in e.addresses]
+    every += [a for p in parents for host in p.hosts for a in host.addresses]
+    targets = list(dict.fromkeys(n for a in every for n in (ip_network(a.ip), a.network)))
+    routed, bent = [], []
+    for parent in parents:
+        gateways = [*parent.gateway, *(own.ip for host in parent.hosts for own in host.addresses)]
+        hosts = []
+        for host in parent.hosts:
+            routes, rules = _policy(draw, host.addresses, gateways, targets)
+            base = _routes(draw(_OWN_ROUTES), parent, host.addresses)
+            hosts.append(replace(host, routes=base if not routes else (*(base or ()), *routes), rules=rules))
+        routed.append(replace(parent, hosts=tuple(hosts)))
+        for e in (e for e in endpoints if e.parent == parent.name):
+            if e.netns in [other.netns for other in endpoints[: endpoints.index(e)]]:
+                # Only one of the links in a namespace can have a route to a network.
+                bent.append(replace(e, routes=None))
+                continue
+            inside = [a.network for other in endpoints if other.netns == e.netns for a in other.addresses]
+            there = [target for target in targets if target not in inside]
+            routes, rules = _policy(draw, e.addresses, gateways, there) if draw(_SHIMS) else ((), ())
+            base = e.routes if e.routes is not None or not routes else (Route(),)
+            bent.append(replace(e, routes=base if not routes else (*(base or ()), *routes), rules=rules))
+    return routed, sorted(bent, key=lambda e: [other.name for other in endpoints].index(e.name))
+
+
+def _policy(
+    draw: st.DrawFn, own: Sequence[InterfaceAddress], gateways: Sequence[Address], targets: Sequence[Network]
+) -> tuple[tuple[Route, ...], tuple[Rule, ...]]:
+    """Return routes and rules that a node with the addresses `own` can have in addition."""
+    kind, subnets = draw(_POLICIES), [address.network for address in own]
+    there = [to for to in targets if to not in subnets and any(to.version == s.version for s in subnets)]
+    if kind is None or not there:
+        return (), ()
+    to, leads_nowhere = draw(st.sampled_from(there)), draw(_ROUTE_TYPES)
+    if kind == "type":
+        return (Route(to, type=leads_nowhere),), ()
+    near = [gw for gw in gateways if gw.version == to.version and any(gw in subnet for subnet in subnets)]
+    near = [gateway for gateway in near if all(gateway != address.ip for address in own)]
+    route = Route(None if draw(st.booleans()) else to, type=leads_nowhere, table=100)
+    if kind == "table" and near:
+        route = replace(route, via=draw(st.sampled_from(near)), type=None)
+    source = next(ip_network(address.ip) for address in own if address.version == to.version)
+    rules = [Rule(100, to=to), Rule(100, source), Rule(100, source, to)]
+    return (route,), (*((Rule(7, to=to),) if draw(st.booleans()) else ()), draw(st.sampled_from(rules)))
+
+
 def _routes(kind: str | None, parent: Parent, own: Sequence[InterfaceAddress]) -> tuple[Route, ...] | None:
     """Return routes that an endpoint with the addresses `own` can be given."""
     if kind is None or kind == "none":
         return None if kind is None else ()
     if kind == "default":
         return (Route(),)
-    near = [gateway for gateway in parent.gateway if any(gateway in a.network for a in own)]
+    routers = (a.ip for host in parent.hosts for a in host.addresses if host.forwards and a not in own)
+    every = (*routers, *parent.gateway)
+    near = [gateway for gateway in every if any(gateway in a.network for a in own)]
+    near = [*{gateway.version: gateway for gateway in reversed(near)}.values()]
     straight = [Route(to) for to in _ELSEWHERE if any(a.version == to.version for a in own)]
     return (*straight, *(Route(via=gateway) for gateway in near))
 
@@ -497,7 +575,7 @@ def _act(
     if kind == "try":
         return Act(attempts=tuple(_attempt(draw, changes) for _ in range(draw(_ONE_TO_THREE))))
     ipv4 = tuple(e.name for e in here if any(own.version == 4 for own in e.addresses))
-    peers = tuple(role for role in PEERS if any(parent.peer(role) for parent in lab.parents))
+    peers = lab.peers[:3]
     return Act(
         announce=draw(_some(ipv4[:2])),
         fast_ageing=draw(_some(peers)),
@@ -550,11 +628,11 @@ def _added_first(acts: Sequence[Act], parent: str) -> Iterator[Act]:
 def _pairs(lab: Lab, here: tuple[Endpoint, ...]) -> list[Check]:
     """Return the pairs that a check can have, with each family that both have, and with none named."""
     names, found = [e.name for e in here], []
-    for a, b in permutations((*names, HOST, *PEERS, FAR), 2):
+    for a, b in permutations((*names, HOST, *lab.peers, FAR), 2):
         if not {a, b} & set(names) or lab.netns(a) == lab.netns(b):
             continue
         parent = lab.parent_of(Check(a, b))
-        known = {HOST, *names, *(role for role in PEERS if parent.peer(role)), *((FAR,) if lab.far else ())}
+        known = {HOST, *names, *(peer.name for peer in parent.peers), *((FAR,) if lab.far else ())}
         if {a, b} <= known:
             checks = (Check(a, b, family=family) for family in (None, *FAMILIES))
             found += [check for check in checks if lab.pinged(check) is not None]
@@ -570,7 +648,7 @@ def _changes(lab: Lab, here: tuple[Endpoint, ...], *, real: bool) -> list[Change
     """Return changes that can be tried in a phase with the endpoints `here`; the kernel refuses some."""
     first, parents = here[0], [parent.name for parent in lab.parents]
     taken = [a for e in here for a in e.addresses] + [a for p in lab.parents for a in p.host]
-    taken += [p.beside(address) for p in lab.parents for role in PEERS for address in p.peer(role)]
+    taken += [address for p in lab.parents for peer in p.peers for address in peer.addresses]
     return [
         *(AddAddress(address, e.name) for address in taken for e in dict.fromkeys((first, here[-1]))),
         AddLink("extra", "ipvlan", parents[0]),

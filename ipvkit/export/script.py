@@ -15,8 +15,12 @@ from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step
 from ipvkit.tools.ip import batch, line_of
 from ipvkit.tools.socat import CONNECTED, ERRORS, REFUSED
 
-NO_ROUTE = "Network is unreachable"
-"""What ping prints, and exits with 2, where its own host has no route."""
+_ERRORS = ("Network is unreachable", "Invalid argument", "No route to host", "Permission denied")
+NO_ROUTE = (*(f"connect: {error}" for error in _ERRORS), "Do you want to ping broadcast?")
+"""What ping prints, and exits with 2, where its own host has no route, or one of a type that leads nowhere.
+
+For IPv4 it takes `prohibit` to be about a broadcast address (iputils' ping4_run()).
+"""
 
 _WIDTH = 140
 """How long a line may be with its purpose behind it; of a longer one the purpose is the line above."""
@@ -102,7 +106,8 @@ class _Script:
             files = "/run" if self.simulated else "$work"
             unknown = templates.UNKNOWN if self.known < len(self.probes) else ""
             if False in of_tcp:
-                values = {"WORK": files, "NO_ROUTE": NO_ROUTE, "LOST_AFTER": str(LOST_AFTER)}
+                no_route = "|".join(map(quoted, NO_ROUTE))
+                values = {"WORK": files, "NO_ROUTE": no_route, "LOST_AFTER": str(LOST_AFTER)}
                 yield from _filled(templates.CHECK, **values, UNKNOWN=unknown)
             if True in of_tcp:
                 values = {"WORK": files, "CONNECTED": CONNECTED, "REFUSED": REFUSED, "ERRORS": ERRORS}

@@ -154,7 +154,7 @@ CHECK = r"""
 check() { # N PAIR ADDRESS EXPECTED WHY: compare what ping printed in WORK/N with the prediction
   local out sent from to seen=reachable lived='' reply='\[([0-9]+)\.([0-9]{6})\] [0-9]+ bytes from [^[]*icmp_seq=([0-9]+) '
   out=$(<"WORK/$1") || exit 4
-  if [[ $out == *'NO_ROUTE'* ]]; then seen=unreachable
+  if [[ $out == *@(NO_ROUTE)* ]]; then seen=unreachable
   elif [[ ! $out =~ ([0-9]+)' packets transmitted, '([0-9]+)' received' ]]; then
     echo "error: ping $2 printed what is not understood: $out" >&2; exit 4
   elif sent=${BASH_REMATCH[1]}; ((BASH_REMATCH[2] == 0)); then seen=unreachable

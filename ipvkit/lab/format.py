@@ -10,7 +10,19 @@ from ipvkit.core.values import netns_name
 from ipvkit.lab import parts, table
 from ipvkit.lab.fields import MOST_ENDPOINTS, MOST_MOMENTS, Field, read
 from ipvkit.lab.lab import Lab
-from ipvkit.lab.parts import LAB_HINT, Act, Attempt, Check, Endpoint, Parent, Phase, Route, Setting
+from ipvkit.lab.parts import (
+    LAB_HINT,
+    Act,
+    Attempt,
+    Check,
+    Endpoint,
+    Host,
+    Parent,
+    Phase,
+    Route,
+    Rule,
+    Setting,
+)
 from ipvkit.lab.table import Given
 
 _OF_LINK = {key: key for key in ("kind", "mode", "flag")}
@@ -60,18 +72,27 @@ def _parents(given: Given) -> tuple[Parent, ...]:
         for key in ("parent", "network"):
             if key not in given:
                 raise given.place.missing(key)
-        return (Parent(name=given["parent"], **given["network"]),)
+        return (_parent({"name": given["parent"], **given["network"]}),)
     if not given["parents"]:
         raise given.fields["parents"].wrong("at least one is needed", LAB_HINT)
-    return tuple(Parent(**item) for item in given["parents"])
+    return tuple(map(_parent, given["parents"]))
+
+
+def _parent(given: dict[str, Any]) -> Parent:
+    return Parent(**{**given, "hosts": tuple(Host(**_node(item)) for item in given.get("hosts", ()))})
 
 
 def _endpoint(given: Given, first_parent: str) -> Endpoint:
+    netns = given.get("netns") or given.fields["name"].checked(netns_name)
+    return Endpoint(**{"parent": first_parent, **_node(given), "netns": netns})
+
+
+def _node(given: Given) -> dict[str, Any]:
+    """Return the values of an endpoint or a host with its routes and rules."""
     if not given["addresses"]:
         raise given.fields["addresses"].wrong("at least one address is needed", "as in [192.168.104.211/24]")
-    netns = given.get("netns") or given.fields["name"].checked(netns_name)
     routes = tuple(map(_route, given["routes"])) if "routes" in given else None
-    return Endpoint(**{"parent": first_parent, **given, "netns": netns, "routes": routes})
+    return {**given, "routes": routes, "rules": tuple(Rule(**rule) for rule in given.get("rules", ()))}
 
 
 def _route(given: Given) -> Route:
@@ -148,7 +169,11 @@ def _change(given: Given, key: str) -> parts.Change:
 def dump(lab: Lab) -> str:
     """Return `lab`, one on a simulated network, as YAML from which `load` makes the same lab."""
     first = lab.parents[0]
-    networks = [{**_changed(parent), "gateway": parent.gateway} for parent in lab.parents]
+    hosts = [list(map(_host_written, parent.hosts)) or None for parent in lab.parents]
+    networks = [
+        {**_changed(parent), "gateway": parent.gateway, "hosts": own}
+        for parent, own in zip(lab.parents, hosts, strict=True)
+    ]
     place: dict[str, Any] = {"parents": list(map(table.PARENT.written, networks))}
     if len(lab.parents) == 1 and first.vlan is None:
         place = {"parent": first.name, "parents": None, "network": table.NETWORK.written(networks[0])}
@@ -158,7 +183,7 @@ def dump(lab: Lab) -> str:
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
-def _changed(value: Lab | Parent | Endpoint | Act | Check | Attempt) -> dict[str, Any]:
+def _changed(value: Lab | Parent | Host | Endpoint | Route | Act | Check | Attempt) -> dict[str, Any]:
     """Return the attributes of `value` that are not as by default."""
     own = ((each.name, getattr(value, each.name), each.default) for each in fields(value))
     return {name: value for name, value, default in own if value != default}
@@ -167,10 +192,19 @@ def _changed(value: Lab | Parent | Endpoint | Act | Check | Attempt) -> dict[str
 def _endpoint_written(endpoint: Endpoint, first_parent: str) -> dict[str, Any]:
     usual = {"parent": first_parent, "netns": endpoint.name}
     written = {key: value for key, value in _changed(endpoint).items() if usual.get(key) != value}
-    if endpoint.routes is not None:
-        routes = ({"to": route.to or "default", "via": route.via} for route in endpoint.routes)
-        written["routes"] = list(map(table.ROUTE.written, routes))
-    return table.ENDPOINT.written(written)
+    return table.ENDPOINT.written({**written, **_routing_written(endpoint)})
+
+
+def _host_written(host: Host) -> dict[str, Any]:
+    return table.HOST.written({**_changed(host), **_routing_written(host)})
+
+
+def _routing_written(node: Endpoint | Host) -> dict[str, Any]:
+    """Return the routes and rules of `node` as mappings, those that are given."""
+    routes = [{**_changed(route), "to": route.to or "default"} for route in node.routes or ()]
+    rules = [table.RULE.written(asdict(rule)) for rule in node.rules]
+    written = None if node.routes is None else list(map(table.ROUTE.written, routes))
+    return {"routes": written, "rules": rules or None}
 
 
 def _phase_written(phase: Phase, lab: Lab) -> dict[str, Any]:

@@ -8,7 +8,21 @@ from itertools import islice
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, InterfaceAddress, Network
 from ipvkit.lab import parts
-from ipvkit.lab.parts import FAMILIES, FAR, HOST, PEERS, Endpoint, Family, Parent, Phase, Setting, family_of
+from ipvkit.lab.parts import (
+    FAMILIES,
+    FAR,
+    GATEWAY,
+    HOST,
+    PEERS,
+    Endpoint,
+    Family,
+    Host,
+    Parent,
+    Phase,
+    Setting,
+    family_of,
+    the,
+)
 from ipvkit.lab.validity import check, known
 from ipvkit.strategies import Addition, Peer, Site
 
@@ -47,6 +61,8 @@ class Lab:
         for i, parent in enumerate(self.parents):
             for role in PEERS:
                 yield from ((peer, ("parents", i, role)) for peer in parent.peer(role))
+            for n, host in enumerate(parent.hosts):
+                yield from ((own.ip, ("parents", i, "hosts", n)) for own in host.addresses)
             yield from ((own.ip, ("parents", i, HOST)) for own in parent.host)
         yield from ((own.ip, (FAR,)) for own in self.far)
         for i, endpoint in enumerate(self.endpoints):
@@ -64,8 +80,16 @@ class Lab:
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """The peers that have an address."""
-        return tuple(role for role in PEERS if any(parent.peer(role) for parent in self.parents))
+        """The hosts beside the lab's own: gateway and neighbour, where they have an address, and others."""
+        roles = (role for role in PEERS if any(parent.peer(role) for parent in self.parents))
+        return (*roles, *(host.name for parent in self.parents for host in parent.hosts))
+
+    @property
+    def routers(self) -> tuple[str, ...]:
+        """The peers that forward: the gateway where it leads somewhere, and hosts."""
+        hosts = [host for parent in self.parents for host in parent.hosts]
+        gateway = (GATEWAY,) if self.routed or hosts else ()
+        return (*gateway, *(host.name for host in hosts if host.forwards))
 
     @property
     def in_batches(self) -> bool:
@@ -105,11 +129,11 @@ class Lab:
         """Return the addresses of `role`; of the host and the peers, those in the network of `parent`."""
         if role == HOST:
             return tuple(own.ip for own in parent.host)
-        if role in PEERS:
-            return parent.peer(role)
         if role == FAR:
             return tuple(own.ip for own in self.far)
-        return tuple(own.ip for own in self.endpoint(role).addresses)
+        if self.is_endpoint(role):
+            return tuple(own.ip for own in self.endpoint(role).addresses)
+        return parent.peer(role)
 
     def sources(self, roles: Collection[str]) -> list[Address]:
         """Return the addresses from which `roles`, of endpoints and the host, send: of the host all."""
@@ -136,8 +160,11 @@ class Lab:
 
     def dev_of(self, parent: Parent) -> str:
         """Return the name of the peers' links in the network of `parent`."""
-        position = [hardware.name for hardware in self.hardware].index(parent.link or parent.name)
-        return f"eth{position}" if parent.vlan is None else f"eth{position}.{parent.vlan}"
+        dev = f"eth{self._position(parent)}"
+        return dev if parent.vlan is None else f"{dev}.{parent.vlan}"
+
+    def _position(self, parent: Parent) -> int:
+        return [hardware.name for hardware in self.hardware].index(parent.link or parent.name)
 
     def links_of(self, role: str) -> list[tuple[str | None, str]]:
         """Return the links of `role` in the lab's networks, each after its namespace."""
@@ -147,9 +174,12 @@ class Lab:
             return [(None, parent.name) for parent in self.parents]
         return [(role, self.dev_of(parent)) for parent in self.parents if parent.peer(role)]
 
-    def ports(self, role: str) -> list[str]:
-        """Return the names of the switch's ports for `role`, one for each hardware parent."""
-        return [role if position == 0 else f"{role}{position}" for position in range(len(self.hardware))]
+    def ports(self, role: str) -> dict[int, str]:
+        """Return the names of the switch's ports for `role`, by the positions of hardware parents."""
+        for parent in self.parents:
+            if any(host.name == role for host in parent.hosts):
+                return {self._position(parent): role}
+        return {i: role if i == 0 else f"{role}{i}" for i in range(len(self.hardware))}
 
     def mac_of(self, parent: Parent) -> str | None:
         """Return the MAC address that `parent` is given, where a phase has to know it; None elsewhere."""
@@ -184,6 +214,18 @@ class Lab:
         first = {family_of(gw): gw for gw in reversed(near)}
         return tuple((family, parts.Route(via=first.get(family))) for family in has)
 
+    def routes_of(self, parent: Parent, host: Host) -> tuple[tuple[Family, parts.Route], ...]:
+        """Return the routes of a peer on `parent`, each with its family: its own, or a default one.
+
+        That is via the gateway, where it leads somewhere and is in a subnet of the peer.
+        """
+        if host.routes is not None:
+            has = [f for f in FAMILIES if any(family_of(own) == f for own in host.addresses)]
+            return tuple((family, route) for route in host.routes for family in route.families(has))
+        gateways = parent.gateways if self.routed and host.name != GATEWAY else ()
+        near = (gw for gw in gateways if any(gw in own.network for own in host.addresses))
+        return tuple((family_of(gateway), parts.Route(via=gateway)) for gateway in near)
+
     def shim_on(self, parent: Parent) -> str:
         """Return the name of the host's own ipvlan link on `parent`."""
         position = self.parents.index(parent)
@@ -205,8 +247,18 @@ class Lab:
     def site(self, phase: Phase, parent: Parent) -> Site:
         """Return what a strategy sees of `parent` in `phase`."""
         setting = phase.on(parent.name)
-        versions = {role: frozenset(own.version for own in parent.peer(role)) for role in PEERS}
-        peers = (Peer(role, self.dev_of(parent), own) for role, own in versions.items() if own)
+        dev = self.dev_of(parent)
+        peers = (
+            Peer(
+                host.name,
+                the(host.name),
+                dev,
+                frozenset(own.version for own in host.addresses),
+                frozenset(own.network for own in host.addresses),
+                frozenset(r.to for r in host.routes or () if r.to is not None and r.table == parts.MAIN),
+            )
+            for host in parent.peers
+        )
         endpoints = self.endpoints_of(phase, parent)
         return Site(
             parent=parent.name,
@@ -259,7 +311,8 @@ def on_parent(
         known(name, [endpoint.name for endpoint in lab.endpoints], f"endpoint of lab {lab.name}", ())
     endpoints = [replace(e, parent=parent, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints]
     beside = (gateway,) if gateway else (), (neighbour,) if neighbour else ()
-    real = Parent(parent, host, *beside, others=subnets)
+    hosts = tuple(Host(host.name) for host in lab.parents[0].hosts)
+    real = Parent(parent, host, *beside, others=subnets, hosts=hosts)
     phases = tuple(_moved(phase, lab.parent, parent) for phase in lab.phases)
     return replace(lab, parents=(real,), endpoints=tuple(endpoints), phases=phases, simulated=False)
 

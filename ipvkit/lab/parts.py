@@ -53,6 +53,13 @@ BRIDGE, PORT, SHIM = "br-lan", "veth", "shim"
 DEFAULT_MTU, IPV6_MTU = 1500, 1280
 """MTUs in bytes: of a link of the simulated LAN, and the smallest with which Linux keeps IPv6 addresses."""
 
+RouteType = Literal["blackhole", "unreachable", "prohibit"]
+ROUTE_TYPES: tuple[RouteType, ...] = get_args(RouteType)
+"""Types of routes by which the kernel sends nothing, from iproute2; without one it sends."""
+
+MAIN, MOST_TABLES = 254, 252
+"""The routing table that is used without a rule, and the highest number that a rule can name."""
+
 Path = tuple[str | int, ...]
 """A place in a lab: keys and positions, from the outside in."""
 
@@ -95,13 +102,67 @@ def family_of(address: Address | InterfaceAddress | Network) -> Family:
     return "ipv4" if address.version == 4 else "ipv6"
 
 
+def the(role: str) -> str:
+    """Return the display name of a node of a lab, which has one of the lab file or a role."""
+    return "the far host" if role == FAR else f"the {role}" if role in (HOST, *PEERS) else role
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route: `to` a network (None: default), `via` a gateway or straight out of the link.
+
+    With a `type` it leads nowhere, and a packet is lost there. It is in a `table`, by default the main one.
+    """
+
+    to: Network | None = None
+    via: Address | None = None
+    type: RouteType | None = None
+    table: int = MAIN
+
+    def families(self, of_owner: Sequence[Family]) -> Sequence[Family]:
+        """Return the families that it is for: of a default route with no gateway, those `of_owner`."""
+        given = self.to or self.via
+        return of_owner if given is None else (family_of(given),)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of the routing policy: packets from `source` and `to` a network use `table` first."""
+
+    table: int
+    source: Network | None = None
+    to: Network | None = None
+
+    def matches(self, source: Address | None, to: Address) -> bool:
+        """Return whether it is for a packet; one without a source yet is from no network but 0/0."""
+        here = self.source is None or not self.source.prefixlen or (source and source in self.source)
+        if not here:
+            return False
+        return (self.source or self.to or to).version == to.version and (self.to is None or to in self.to)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Another host in a parent's network, in a namespace called `name`.
+
+    `routes` None stands for a default route via the gateway, if that leads somewhere. `rules` come before
+    the main table, in this order. `forwards` is whether it is a router.
+    """
+
+    name: str
+    addresses: tuple[InterfaceAddress, ...] = ()
+    routes: tuple[Route, ...] | None = None
+    rules: tuple[Rule, ...] = ()
+    forwards: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Parent:
     """A network interface of the host, and the hosts in its network.
 
     `host` are its own addresses, `gateway` and `neighbour` those of the hosts beside it, none where they
-    are unknown; `others` are its subnets in which the host has no address. With `vlan`, it is the
-    sub-interface of the parent `link` with that tag.
+    are unknown, and `hosts` are more of those; `others` are its subnets in which the host has no address.
+    With `vlan`, it is the sub-interface of the parent `link` with that tag.
     """
 
     name: str
@@ -111,10 +172,19 @@ class Parent:
     link: str | None = None
     vlan: int | None = None
     others: tuple[Network, ...] = ()
+    hosts: tuple[Host, ...] = ()
+
+    @property
+    def peers(self) -> tuple[Host, ...]:
+        """The hosts in its network: the gateway, the neighbour, where they are known, and the others."""
+        roles = ((role, self.peer(role)) for role in PEERS)
+        return (*(Host(role, tuple(map(self.beside, own))) for role, own in roles if own), *self.hosts)
 
     def peer(self, role: str) -> tuple[Address, ...]:
-        """Return the addresses of the gateway or the neighbour."""
-        return self.gateway if role == GATEWAY else self.neighbour
+        """Return the addresses of a peer: the gateway, the neighbour or another host."""
+        if role in PEERS:
+            return self.gateway if role == GATEWAY else self.neighbour
+        return tuple(own.ip for host in self.hosts if host.name == role for own in host.addresses)
 
     @property
     def gateways(self) -> tuple[Address, ...]:
@@ -138,23 +208,11 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A route of an endpoint: `to` a network (None: default), `via` a gateway or straight out of its link."""
-
-    to: Network | None = None
-    via: Address | None = None
-
-    def families(self, of_endpoint: Sequence[Family]) -> Sequence[Family]:
-        """Return the families that it is for: of a default route with no gateway, those `of_endpoint`."""
-        given = self.to or self.via
-        return of_endpoint if given is None else (family_of(given),)
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A link on the parent called `parent`, with its `addresses`, in a separate network namespace.
 
-    `routes` None stands for default routes, as its mode needs them; `mtu` in bytes, None for the parent's.
+    `routes` None stands for default routes, as its mode needs them; `rules` come before the main table;
+    `mtu` in bytes, None for the parent's.
     """
 
     name: str
@@ -163,6 +221,7 @@ class Endpoint:
     parent: str
     routes: tuple[Route, ...] | None = None
     mtu: int | None = None
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

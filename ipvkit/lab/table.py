@@ -101,7 +101,8 @@ class Part:
     @property
     def example(self) -> dict[str, Any]:
         """The mapping with the keys that it needs, or its first."""
-        needed = [key for key in self.keys if key.required] or self.keys[:1]
+        any_of = [name for one in self.more.get("anyOf", [])[:1] for name in one["required"]]
+        needed = [key for key in self.keys if key.required or key.name in any_of] or self.keys[:1]
         return {key.name: key.type.example for key in needed}
 
     def read(self, place: Field) -> Given:
@@ -200,6 +201,8 @@ _ADDRESSES = _or_list(_ADDRESS)
 _OWN_ADDRESS = _text("192.168.104.211/24", interface_address, pattern=_OWN)
 _SUBNET = _text("192.168.104.0/24", network, pattern=_OWN)
 _DESTINATION = _text("default", route_destination, minLength=1)
+_NETWORK = _text("192.168.104.211/32", network, minLength=1)
+_TABLE = _number("number of a table", 1, parts.MOST_TABLES, 100)
 _BOOLEAN = Type({"type": "boolean"}, lambda place: place.one_of(YES_NO) == "true", True)
 _SECONDS = _number("number of seconds", 1, 3600, 10)
 _MTU = _number("MTU in bytes", 68, 65535, 1400)
@@ -220,6 +223,38 @@ _SYSCTLS = Type(
 )
 _MODE, _FLAG = _one_of(parts.MODES), _one_of(parts.FLAGS)
 # fmt: off
+ROUTE = Part("route", "Routes", "routes", "A route of an endpoint or a host.", (
+    Key("to", _DESTINATION, "A network, as in 10.0.0.0/8, or `default`.", required=True),
+    Key("via", _ADDRESS,
+        "The gateway, in a subnet of the endpoint or host; without one it leads straight out of the link.",
+        excludes=("type",)),
+    Key("type", _one_of(parts.ROUTE_TYPES),
+        "It leads nowhere: ping fails at once, and a router drops the packet, of `blackhole` silently."),
+    Key("table", _TABLE, "Its table, by default the main one; a rule leads to another one."),
+))
+RULE = Part("rule", "Rules", "rules", "A rule of an endpoint or a host (`ip rule`).", (
+    Key("from", _NETWORK,
+        "The source's network. A ping from the host itself has no source yet, so it matches only replies and "
+        "what is forwarded.", attribute="source"),
+    Key("to", _NETWORK, "The destination's network."),
+    Key("table", _TABLE,
+        "The table that is looked up; if it has no route, the next rule follows, and at last the main table.",
+        required=True),
+), {"anyOf": [{"required": ["from"]}, {"required": ["to"]}]})
+_RULES = Key("rules", _list_of(RULE, Field.few),
+    "Rules that come before the main table, the first one first; each has `from`, `to` or both.")
+HOST = Part("host", "Other hosts", "hosts",
+    "One more host in the network of the parent, in a separate network namespace.", (
+    Key("name", _text("client", lambda text: netns_name(interface_name(text)), pattern=_LINK_NAME),
+        "Its name in checks, `flush` and `fast-ageing`, and that of its namespace.", required=True),
+    Key("addresses", _or_list(_OWN_ADDRESS),
+        "Its addresses with their prefix lengths, at least one, of the parent's subnet or of another. Checks "
+        "ping the first of their family.", required=True),
+    Key("routes", _list_of(ROUTE, Field.few),
+        "Its routes, all of them; without the key a default one via the gateway, if that leads somewhere."),
+    _RULES,
+    Key("forwards", _BOOLEAN, "Whether it is a router, which forwards packets of others.", default=False),
+))
 _WHY = Key("why", _text("a firewall"), "The reason for `expect`, for the report; one line.")
 _OF_NETWORK = (
     Key("host", _or_list(_OWN_ADDRESS),
@@ -234,6 +269,7 @@ _OF_NETWORK = (
     Key("neighbour", _ADDRESSES,
         "One more host of the subnet, without a prefix length; called `neighbour`. Without it no check of "
         "endpoints on this parent can name it."),
+    Key("hosts", _list_of(HOST, Field.few), "More hosts: in this subnet or in another one, and routers."),
 )
 NETWORK = Part("network", "The network", "network", "What the parent is attached to.", _OF_NETWORK)
 PARENT = Part("parent", "Several parents", "parents", "A parent, and its network.", (
@@ -242,11 +278,6 @@ PARENT = Part("parent", "Several parents", "parents", "A parent, and its network
     Key("link", _LINK, "Of a VLAN: the parent that it is a sub-interface of, which is not a VLAN itself."),
     Key("vlan", _number("VLAN tag", 1, 4094, 100), "Of a VLAN: its tag."),
 ), {"dependentRequired": {"link": ["vlan"], "vlan": ["link"]}})
-ROUTE = Part("route", "Routes", "routes", "A route of an endpoint.", (
-    Key("to", _DESTINATION, "A network, as in 10.0.0.0/8, or `default`.", required=True),
-    Key("via", _ADDRESS,
-        "The gateway, in a subnet of the endpoint; without one it leads straight out of the link."),
-))
 ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate network namespace.", (
     Key("name", _LINK, "The link's name, and the endpoint's in checks.", required=True),
     Key("addresses", _or_list(_OWN_ADDRESS),
@@ -259,13 +290,14 @@ ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate netw
     Key("routes", _list_of(ROUTE),
         "Its routes, all of them; without the key default ones, straight out of the link, or in l2 via "
         "a gateway that leads somewhere."),
+    _RULES,
     Key("mtu", _MTU,
         "Its MTU in bytes, by default the parent's: it limits what the endpoint sends, and what "
         "siblings send it. IPv6 needs 1280."),
 ))
 CHECK = Part("check", "Checks", "check", "A ping, or a TCP connection.", (
     Key("from", _text("test1", minLength=1),
-        "The node that pings: an endpoint, `host`, `gateway`, `neighbour` or `far`.",
+        "The node that pings: an endpoint, `host`, `gateway`, `neighbour`, `far` or one of `hosts`.",
         required=True, attribute="source"),
     Key("to", _text("gateway", minLength=1),
         "The node that is pinged: one of the same. One of the two is an endpoint of the phase, and the "
@@ -380,7 +412,7 @@ LAB = Part("lab", "The lab", "lab", "A lab of ipvkit: what is built, and what is
     Key("phases", _list_of(PHASE, minItems=1), "They run one after another.", required=True),
 ), {"oneOf": [{"required": ["parent", "network"]}, {"required": ["parents"]}]})
 # fmt: on
-PARTS = (LAB, NETWORK, PARENT, ENDPOINT, ROUTE, PHASE, SETTING, ACT, CHECK, TRY)
+PARTS = (LAB, NETWORK, PARENT, HOST, ENDPOINT, ROUTE, RULE, PHASE, SETTING, ACT, CHECK, TRY)
 """All parts, in the order of the reference page."""
 
 

@@ -1,14 +1,14 @@
 """Checks of a whole lab, made when it is created: whether it can be built, and its checks be run."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, InterfaceAddress, Network
 from ipvkit.lab import parts
-from ipvkit.lab.parts import FAR, HOST, IPV6_MTU, PEERS, RESERVED, Endpoint, Parent, Path, Phase, family_of
+from ipvkit.lab.parts import FAR, HOST, IPV6_MTU, PEERS, RESERVED, Parent, Path, Phase, family_of
 from ipvkit.lab.prefixes import Prefixes
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _NO_FAMILY = "the two have no address family in common"
 _ONE_LINE = "write it on one line, without tabs"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SLUG_HINT = "small letters, digits and - are allowed, 63 of them at most"
+_SWITCHS_LINKS = re.compile(rf"(br|{'|'.join((HOST, *PEERS))})[0-9]+")
 _HOSTS_LINKS = re.compile(rf"({parts.SHIM}|{parts.PORT})[0-9]*|{parts.BRIDGE}")
 _MOST_NAMED = 20
 """How many names a hint has."""
@@ -33,6 +34,7 @@ def check(lab: "Lab") -> None:
         _refuse(not getattr(lab, part), f"{part}: at least one is needed", parts.LAB_HINT, (part,))
     _check_parents(lab)
     _check_endpoints(lab)
+    _check_hosts(lab)
     _check_addresses(lab)
     _unique("phase", [(phase.name, ("phases", i)) for i, phase in enumerate(lab.phases)])
     for position, phase in enumerate(lab.phases):
@@ -69,6 +71,9 @@ def _check_name(name: str, what: str, path: Path) -> None:
 def _check_endpoints(lab: "Lab") -> None:
     _unique("endpoint", [(e.name, ("endpoints", i)) for i, e in enumerate(lab.endpoints)])
     parents = [parent.name for parent in lab.parents]
+    by_netns: dict[str, list[parts.Endpoint]] = {}
+    for e in lab.endpoints:
+        by_netns.setdefault(e.netns, []).append(e)
     others = (HOST, *PEERS, FAR, parts.SWITCH)
     hint = f"{', '.join(others[:-1])} and {others[-1]} are other nodes of every lab"
     for i, e in enumerate(lab.endpoints):
@@ -80,7 +85,7 @@ def _check_endpoints(lab: "Lab") -> None:
         what = f"{e.name}'s mtu {e.mtu} is too small for its IPv6 address"
         too_small = (e.mtu or IPV6_MTU) < IPV6_MTU and _has(e.addresses, "ipv6")
         _refuse(too_small, what, f"IPv6 needs {IPV6_MTU} bytes", at)
-        _check_routes(e, (*at, "routes"))
+        _check_routes(e, at, {own.network for o in by_netns[e.netns] for own in o.addresses})
     _check_namespaces(lab)
 
 
@@ -88,30 +93,61 @@ def _check_namespaces(lab: "Lab") -> None:
     """Refuse two routes to one network in a namespace, of which the first endpoint has default ones."""
     routes: dict[str, list[tuple[str, Path]]] = {}
     for i, e in enumerate(lab.endpoints):
-        families = sorted({family_of(address) for address in e.addresses})
         usual = () if e.netns in routes else (parts.Route(),)
-        own = [
-            (f, r.to or "default")
-            for r in (usual if e.routes is None else e.routes)
-            for f in r.families(families)
-        ]
-        found = routes.setdefault(e.netns, [])
-        found += [(f"{family} {to}", ("endpoints", i, "routes")) for family, to in own]
+        own = _named_routes(e.addresses, usual if e.routes is None else e.routes)
+        routes.setdefault(e.netns, []).extend((name, ("endpoints", i, "routes")) for _, _, name in own)
     for netns, found in routes.items():
         _unique(f"route of namespace {netns}", found)
 
 
-def _check_routes(e: Endpoint, path: Path) -> None:
-    own = [address.network for address in e.addresses]
-    for route in e.routes or ():
-        if route.via is not None and not any(route.via in subnet for subnet in own):
-            raise InvalidLab(f"{e.name} has no subnet with {route.via} in it", "take a gateway in one", path)
-    has = {family_of(address) for address in e.addresses}
-    routes = [(f, r.to or "default") for r in e.routes or () for f in r.families(sorted(has))]
-    _unique(f"route of {e.name}", [(f"{family} {to}", path) for family, to in routes])
-    for family, to in routes:
-        what = f"{e.name} has no {family} address for a route to {to}"
+def _named_routes(
+    addresses: Sequence[InterfaceAddress], routes: Iterable[parts.Route]
+) -> list[tuple[parts.Family, Network | str, str]]:
+    """Return `routes` of a node, one for each family, with the destination and the name in messages."""
+    families = sorted({family_of(address) for address in addresses})
+    found = [(family, r.to or "default", r.table) for r in routes for family in r.families(families)]
+    tables = {table: "" if table == parts.MAIN else f" in table {table}" for _, _, table in found}
+    return [(family, to, f"{family} {to}{tables[table]}") for family, to, table in found]
+
+
+def _check_hosts(lab: "Lab") -> None:
+    parents = enumerate(lab.parents)
+    hosts = [(host, ("parents", i, "hosts", n)) for i, p in parents for n, host in enumerate(p.hosts)]
+    taken = {name for e in lab.endpoints for name in (e.name, e.netns)}
+    taken |= {HOST, *PEERS, FAR, parts.SWITCH, *(parent.name for parent in lab.parents)}
+    _unique("host", [(host.name, at) for host, at in hosts])
+    for host, at in hosts:
+        clash = host.name in taken or _SWITCHS_LINKS.fullmatch(host.name)
+        _refuse(clash, f"a host cannot be called {host.name}: the name is taken", _RENAME, at)
+        _check_name(host.name, "a host", at)
+        _check_routes(host, at, {own.network for own in host.addresses})
+
+
+def _check_routes(node: parts.Endpoint | parts.Host, at: Path, connected: Collection[Network]) -> None:
+    """Refuse routes and rules that the kernel does, where the namespace has the networks `connected`."""
+    name, path = node.name, (*at, "routes")
+    own = [address.network for address in node.addresses]
+    for route in node.routes or ():
+        what = f"{name} has no subnet with {route.via} in it"
+        near = route.via is None or any(route.via in subnet for subnet in own)
+        _refuse(not near, what, "take a gateway in one", path)
+        what = f"{name}: a {route.type} route has no gateway"
+        _refuse(route.via and route.type, what, "leave it out", path)
+        what = f"{name} has a route to {route.to} already: that of an address"
+        hint = "leave it out, or put it in another table"
+        _refuse(route.to in connected and route.table == parts.MAIN, what, hint, path)
+    has = {family_of(address) for address in node.addresses}
+    routes = _named_routes(node.addresses, node.routes or ())
+    _unique(f"route of {name}", [(named, path) for _, _, named in routes])
+    for family, to, _ in routes:
+        what = f"{name} has no {family} address for a route to {to}"
         _refuse(family not in has, what, "add one, or leave the route out", path)
+    for i, rule in enumerate(node.rules):
+        path = (*at, "rules", i)
+        versions = {network.version for network in (rule.source, rule.to) if network is not None}
+        _refuse(not versions, f"{name}: a rule needs `from` or `to`", "add one of them", path)
+        what = f"{name}: `from` and `to` of a rule are of different families"
+        _refuse(len(versions) > 1, what, "write two rules", path)
 
 
 def _check_addresses(lab: "Lab") -> None:
@@ -126,8 +162,13 @@ def _check_addresses(lab: "Lab") -> None:
         for role, peer in ((r, peer) for r in PEERS for peer in parent.peer(r)):
             what = f"{peer} is not in the parent's subnet {own}"
             _refuse(parent.subnet_of(peer) is None, what, "take one that is", ("parents", i, role))
+        for n, host in enumerate(parent.hosts):
+            what = f"host {host.name}: at least one address is needed"
+            _refuse(not host.addresses, what, "add `addresses`", ("parents", i, "hosts", n))
     # No host can have a subnet's own address, or an IPv4 subnet's broadcast address.
-    subnets = [subnet for p in lab.parents for subnet in p.subnets if subnet.num_addresses > 2]
+    subnets = [subnet for p in lab.parents for subnet in p.subnets]
+    subnets += [own.network for p in lab.parents for host in p.hosts for own in host.addresses]
+    subnets = [subnet for subnet in subnets if subnet.num_addresses > 2]
     special: dict[Address, Network] = {subnet.network_address: subnet for subnet in subnets}
     special |= {subnet.broadcast_address: subnet for subnet in subnets if subnet.version == 4}
     for address, at in ((address, at) for address, at in taken if address in special):
@@ -156,11 +197,14 @@ def _check_subnets(lab: "Lab") -> None:
                 (other, _, first), (last, path, second) = (subnets[i] for i in sorted((at, found)))
                 what = f"{second} and {first} have subnets that overlap: {last}, {other}"
                 raise InvalidLab(what, "take another subnet for one of them", path)
-    for i, e in enumerate(lab.endpoints):
-        for own in e.addresses:
+    nodes = [(e.name, e.parent, e.addresses, ("endpoints", i)) for i, e in enumerate(lab.endpoints)]
+    for i, parent in enumerate(lab.parents):
+        nodes += [(h.name, parent.name, h.addresses, ("parents", i)) for h in parent.hosts]
+    for node, of, addresses, path in nodes:
+        for own in addresses:
             for name in (subnets[found][2] for found in positions.containing(own.ip)):
-                what = f"{own.ip} is in the subnet of {name}, not of the parent of {e.name}"
-                _refuse(name != e.parent, what, f"{e.name} is on {e.parent}", ("endpoints", i))
+                what = f"{own.ip} is in the subnet of {name}, not of the parent of {node}"
+                _refuse(name != of, what, f"{node} is on {of}", path)
 
 
 def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
@@ -226,7 +270,7 @@ class _Nodes:
     def check_act(self, act: parts.Act, path: Path) -> None:
         what = f"phase {self.phase.name}: a check is in one item with a change of its outcome"
         _refuse(act.checks and act.changes, what, "write them as two items, one after the other", path)
-        peers = self.lab.peers if self.lab.simulated else PEERS
+        peers = tuple(dict.fromkeys((*(() if self.lab.simulated else PEERS), *self.lab.peers)))
         for name in act.announce:
             at: Path = (*path, "announce")
             known(name, self.endpoints, f"endpoint of phase {self.phase.name}", at)
@@ -242,7 +286,7 @@ class _Nodes:
             at = (*path, "sysctls", one.node)
             known(one.node, self.endpoints, self.node, at, (HOST, *peers, *((FAR,) if self.lab.far else ())))
             links = [dev for _, dev in self.lab.links_of(one.node)]
-            is_ours = self.lab.simulated or one.node not in PEERS
+            is_ours = self.lab.simulated or one.node not in peers
             if is_ours and one.dev not in ("", "all", "default"):
                 known(one.dev, links, f"link of {one.node}", (*at, one.key), ("all", "default"))
             what = f"{one.key} is about this whole machine, and a lab on a real parent changes only that"
@@ -257,7 +301,7 @@ class _Nodes:
         lab, ends = self.lab, (check.source, check.destination)
         if not any(role in self.endpoints for role in ends):
             for role in ends:
-                known(role, self.endpoints, self.node, at, (HOST, *PEERS, FAR))
+                known(role, self.endpoints, self.node, at, (HOST, *dict.fromkeys((*PEERS, *lab.peers)), FAR))
             hint = f"choose from {', '.join(self.phase.endpoints[:_MOST_NAMED])}"
             raise InvalidLab(f"{check}: one of the two has to be an endpoint", hint, at)
         for role in ends:
@@ -265,8 +309,9 @@ class _Nodes:
                 known(role, self.endpoints, self.node, at, (HOST,))
         parent, hint = lab.parent_of(check), "add one, or check another"
         peers = [r for r in PEERS if parent.peer(r) or not lab.simulated]
+        peers += [other.name for other in parent.hosts]
         for role in ends:
-            elsewhere = role in PEERS and role not in peers and role in lab.peers
+            elsewhere = role not in peers and role in lab.peers
             _refuse(elsewhere, f"{check}: {parent.name} has no {role}", hint, at)
             known(role, self.endpoints, self.node, at, (HOST, *peers, *((FAR,) if lab.far else ())))
         where = "endpoint" if check.source == check.destination else f"namespace {lab.netns(check.source)}"

@@ -19,6 +19,7 @@ from ipvkit.lab import (
     Lab,
     Phase,
     parts,
+    the,
 )
 from ipvkit.lab.sysctls import Sysctl
 from ipvkit.plan.endpoints import read_sysctls, set_sysctls
@@ -66,14 +67,14 @@ class Acts:
         read = read_sysctls([ALLOW] if act.announce else [], steps, self.sysctls)
         for role in act.fast_ageing:
             fast = sysctl.set_values(self._fast_timers(role))
-            steps.add(f"shorten the {role}'s ARP timers", in_netns(role, fast))
+            steps.add(f"shorten {the(role)}'s ARP timers", in_netns(role, fast))
         for role in act.flush:
             for netns, dev in self.lab.links_of(role):
                 endpoint = self.lab.is_endpoint(role)
-                table = f"neighbour table of {role}" if endpoint else f"{role}'s neighbour table"
+                table = f"the neighbour table of {role}" if endpoint else f"{the(role)}'s neighbour table"
                 flush = ip.neigh_flush(dev)
-                steps.add(f"flush the {table}", ip.at(netns, flush) if netns else flush)
-        ports = self.lab.ports(HOST)
+                steps.add(f"flush {table}", ip.at(netns, flush) if netns else flush)
+        ports = [*self.lab.ports(HOST).values()]
         for port in ports if act.hairpin is not None else ():
             what = "send frames back to their port" if act.hairpin else "send no frames back"
             steps.add(f"let the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))

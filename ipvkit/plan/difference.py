@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.lab import HOST, PING_COUNT, PING_INTERVAL_S, SWITCH, Lab, Phase
-from ipvkit.plan.endpoints import helper, routes_of
-from ipvkit.plan.lan import give
+from ipvkit.plan.endpoints import helper
+from ipvkit.plan.lan import give, route_to, rules_of
 from ipvkit.plan.steps import Undo
 from ipvkit.predict.predictions import announcements
 from ipvkit.strategies import Addition, Link, Route, Sysctl
@@ -57,16 +57,20 @@ def _endpoints(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
         for own in e.addresses:
             add, delete = (in_netns(e.netns, c) for c in (give(own, e.name), ip.addr_del(own, e.name)))
             yield ("address", e.name, own), Part(None, add, Undo(delete))
-        for family, to in routes_of(lab, setting, e):
+        for family, route in lab.default_routes(setting, e):
+            to = route_to(family, route, e.name)
             add, change = (in_netns(e.netns, c) for c in (ip.route_add(to), ip.route_replace(to)))
             undo = Undo(in_netns(e.netns, ip.route_del(to)))
-            yield ("route", e.name, family, to.dst), Part(to.via, add, undo, change)
+            yield ("route", e.name, family, to.dst, to.table), Part((to.via, to.type), add, undo, change)
+        for rule in rules_of(lab, e):
+            add, delete = (in_netns(e.netns, c) for c in (ip.rule_add(rule), ip.rule_del(rule)))
+            yield ("rule", e.name, rule), Part(None, add, Undo(delete))
 
 
 def _switch(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
     """Yield what the acts of `phase` make of the switch's ports to the host."""
     for hairpin in (act.hairpin for act in phase.acts if act.hairpin is not None):
-        for port in lab.ports(HOST):
+        for port in lab.ports(HOST).values():
             yield ("hairpin", port), Part(hairpin, ip.at(SWITCH, ip.link_set(port, hairpin=hairpin)))
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import BRIDGE, PORT, Endpoint, Family, Lab, Parent, Phase, Setting
-from ipvkit.plan.lan import give, hosts_gateways
+from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
+from ipvkit.plan.lan import give, hosts_gateways, routing_of
 from ipvkit.plan.resources import Link, Netns, Resource, Route
 from ipvkit.plan.steps import Draft, Steps, Undo
 from ipvkit.strategies import Addition, Proxy, Sysctl
@@ -17,6 +17,12 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     """Add the steps that create the endpoints of `phase`."""
     endpoints = lab.endpoints_of(phase)
     steps.add_stage(_namespaces(lab, phase, endpoints))
+    for e in endpoints:
+        for what, _, delete in routing_of(lab, e, lab.default_routes(phase.on(e.parent), e), e.name):
+            if delete is not None:
+                steps.at_end(f"delete {what}", in_netns(e.netns, delete))
+    # After the links: IPv6 compares no type, and would delete the route of an address (ip6_route_del()).
+    steps.end_group()
     for parent in lab.parents:
         if phase.on(parent.name).kind == "veth" and lab.endpoints_of(phase, parent):
             for stage in _bridge(lab, parent):
@@ -108,9 +114,8 @@ def _configuration(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint]) -> Ite
         yield [at(e, f"add {e.name}'s address", give(own, e.name)) for e in some for own in e.addresses]
     routes: list[Draft] = []
     for e in endpoints:
-        for _, to in routes_of(lab, phase.on(e.parent), e):
-            what = "default route" if to.dst is None else f"route to {to.dst}"
-            routes.append(at(e, f"add {e.name}'s {what}", ip.route_add(to)))
+        added = routing_of(lab, e, lab.default_routes(phase.on(e.parent), e), e.name)
+        routes += [at(e, f"add {what}", add) for what, add, _ in added]
     yield routes
 
 
@@ -123,13 +128,6 @@ def _by_turns(endpoints: Sequence[Endpoint]) -> Iterator[list[Endpoint]]:
         turns[count[e.netns]].append(e)
         count[e.netns] += 1
     yield from turns
-
-
-def routes_of(lab: Lab, setting: Setting, e: Endpoint) -> Iterator[tuple[Family, ip.RouteTo]]:
-    """Yield the routes that an endpoint has under `setting`, each with its family."""
-    for family, route in lab.default_routes(setting, e):
-        ipv6 = family == "ipv6" and route.to is None and route.via is None
-        yield family, ip.RouteTo(route.to, route.via, e.name, ipv6=ipv6)
 
 
 def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: set[str]) -> None:

@@ -1,14 +1,17 @@
 """The simulated LAN: a switch, the host, its peers, and a host behind the gateway, as namespaces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import InterfaceAddress
-from ipvkit.lab import FAR, GATEWAY, HOST, LAN, SWITCH, Lab, Parent
+from ipvkit.lab import FAR, GATEWAY, HOST, LAN, MAIN, SWITCH, Endpoint, Family, Host, Lab, Parent, Route, the
 from ipvkit.plan.steps import Draft, Section, Steps, Undo
 from ipvkit.tools import ip, sysctl
 
 PEER_DEV = "eth0"
+
+_FIRST_RULE = 1000
+"""The priority of a host's first rule; the main table has 32766."""
 
 
 def lan(lab: Lab) -> Section:
@@ -26,20 +29,20 @@ def _stages(lab: Lab) -> Iterator[list[Draft]]:
     routes = [to for parent in parents for to in hosts_gateways(lab, parent, parent.name)]
     yield [("add the host's default route", ip.route_add(to)) for to in routes]
     yield [
-        (
-            f"connect the {role} to the switch",
-            ip.at(SWITCH, ip.link_set(lab.ports(role)[i], master=f"br{i}", up=True)),
-        )
-        for i in range(len(lab.hardware))
-        for role in (HOST, *peers)
+        (f"connect {the(role)} to the switch", ip.at(SWITCH, ip.link_set(port, master=f"br{i}", up=True)))
+        for i, role, port in _ports(lab, (HOST, *peers))
     ]
     for role in peers:
         yield from _peer(lab, role)
     if lab.far:
         yield from _far_host(lab)
-    if lab.routed:
-        forward = sysctl.set_values({"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
-        yield [("enable forwarding on the gateway", in_netns(GATEWAY, forward))]
+    yield [(f"enable forwarding on {the(role)}", in_netns(role, _forward(lab, role))) for role in lab.routers]
+
+
+def _ports(lab: Lab, roles: Iterable[str]) -> list[tuple[int, str, str]]:
+    """Return the ports of `roles`, each with its switch and its role, those of one switch together."""
+    found = [(i, role, port) for role in roles for i, port in lab.ports(role).items()]
+    return sorted(found, key=lambda each: each[0])
 
 
 def _links(lab: Lab) -> Iterator[list[Draft]]:
@@ -54,8 +57,9 @@ def _links(lab: Lab) -> Iterator[list[Draft]]:
         which = "the switch" if len(hardware) == 1 else f"switch {i}"
         links.append((f"create {which}", ip.link_add(f"br{i}", ip.Bridge(), netns=SWITCH, up=True)))
         for role in peers:
-            link = ip.link_add(f"eth{i}", ip.Veth(lab.ports(role)[i], SWITCH), netns=role, up=True)
-            links.append((f"create the {role}'s eth{i}, connected to the switch", link))
+            if port := lab.ports(role).get(i):
+                link = ip.link_add(f"eth{i}", ip.Veth(port, SWITCH), netns=role, up=True)
+                links.append((f"create {the(role)}'s eth{i}, connected to the switch", link))
     if lab.far:
         link = ip.link_add(FAR, ip.Veth(PEER_DEV, FAR), netns=GATEWAY, up=True)
         links.append(("create the gateway's link to the far host", link))
@@ -77,28 +81,68 @@ def _links(lab: Lab) -> Iterator[list[Draft]]:
 
 
 def _peer(lab: Lab, role: str) -> Iterator[list[Draft]]:
-    """Yield the stages that configure the gateway or the neighbour, in its namespace."""
+    """Yield the stages that configure a peer, in its namespace."""
     given: list[Draft] = []
-    for parent in (parent for parent in lab.parents if parent.peer(role)):
+    routing: list[Draft] = []
+    for parent, host in ((p, host) for p in lab.parents for host in p.peers if host.name == role):
         dev = lab.dev_of(parent)
         if parent.vlan is not None and parent.link is not None:
             below = lab.dev_of(lab.parent_called(parent.link))
             tag = ip.link_add(dev, ip.Vlan(below, parent.vlan), up=True)
-            yield [*given, (f"create the {role}'s link in VLAN {parent.vlan}", ip.at(role, tag))]
+            yield [*given, (f"create {the(role)}'s link in VLAN {parent.vlan}", ip.at(role, tag))]
             given = []
-        for peer in parent.peer(role):
-            given.append((f"add the {role}'s address", ip.at(role, give(parent.beside(peer), dev))))
+        for own in host.addresses:
+            given.append((f"add {the(role)}'s address", ip.at(role, give(own, dev))))
+        metric = _metric(lab, parent) if host.routes is None else None
+        added = routing_of(lab, host, lab.routes_of(parent, host), dev, metric)
+        routing += [(f"add {what}", ip.at(role, add)) for what, add, _ in added]
     yield [*given, _lo_up(role)]
     if role == GATEWAY:
         what = "add the gateway's address on that link"
         yield [(what, ip.at(GATEWAY, give(lab.far_gateway(own), FAR))) for own in lab.far]
-        return
-    yield [
-        (f"add the {role}'s default route", ip.at(role, ip.route_add(to)))
-        for parent in lab.parents
-        for to in to_gateways(lab, parent, lab.dev_of(parent))
-        if to.via is not None and to.via.version in {peer.version for peer in parent.peer(role)}
-    ]
+    yield routing
+
+
+def routing_of(
+    lab: Lab,
+    node: Host | Endpoint,
+    routes: Iterable[tuple[Family, Route]],
+    dev: str,
+    metric: int | None = None,
+) -> list[tuple[str, Command, Command | None]]:
+    """Return what `node` has: its `routes`, out of `dev`, and its rules, each with the command that adds it.
+
+    The other command deletes what does not vanish with the link.
+    """
+    found: list[tuple[str, Command, Command | None]] = []
+    for family, route in routes:
+        to = route_to(family, route, dev, metric)
+        what = "default route" if to.dst is None else f"route to {to.dst}"
+        where = "" if route.table == MAIN else f" in table {route.table}"
+        kind = f"{route.type} " if route.type else ""
+        delete = ip.route_del(to) if route.type else None
+        found.append((f"{the(node.name)}'s {kind}{what}{where}", ip.route_add(to), delete))
+    for rule in rules_of(lab, node):
+        what = f"{the(node.name)}'s rule for table {rule.table}"
+        found.append((what, ip.rule_add(rule), ip.rule_del(rule)))
+    return found
+
+
+def route_to(family: Family, route: Route, dev: str, metric: int | None = None) -> ip.RouteTo:
+    """Return a route out of `dev` as ip adds it."""
+    ipv6 = family == "ipv6" and route.to is None and route.via is None
+    table = None if route.table == MAIN else route.table
+    out = None if route.type else dev
+    return ip.RouteTo(route.to, route.via, out, metric=metric, ipv6=ipv6, type=route.type, table=table)
+
+
+def rules_of(lab: Lab, node: Host | Endpoint) -> list[ip.RuleFor]:
+    """Return the rules of `node` as ip adds them; without a priority each one would precede the others."""
+    first = _FIRST_RULE
+    if node.rules and isinstance(node, Endpoint):
+        inside = [e for e in lab.endpoints if e.netns == node.netns]
+        first += sum(len(e.rules) for e in inside[: inside.index(node)])
+    return [ip.RuleFor(r.table, r.source, r.to, first + i) for i, r in enumerate(node.rules)]
 
 
 def _far_host(lab: Lab) -> Iterator[list[Draft]]:
@@ -114,10 +158,25 @@ def _lo_up(netns: str) -> Draft:
 
 def to_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
     """Return the default routes via the gateways on `parent`, if they lead somewhere, out of `dev`."""
-    position = lab.parents.index(parent)
-    metric = 100 + position if position else None  # The first parent has the best, without one.
     gateways = parent.gateways if lab.routed else ()
-    return [ip.RouteTo(via=gateway, dev=dev, metric=metric) for gateway in gateways]
+    return [ip.RouteTo(via=gateway, dev=dev, metric=_metric(lab, parent)) for gateway in gateways]
+
+
+def _metric(lab: Lab, parent: Parent) -> int | None:
+    position = lab.parents.index(parent)
+    return 100 + position if position else None  # The first parent has the best, without one.
+
+
+def _forward(lab: Lab, role: str) -> Command:
+    """Return the command that makes `role` a router without ICMP redirects: no host learns another path.
+
+    Redirects go out unless both `all` and the link forbid them (IN_DEV_TX_REDIRECTS()).
+    """
+    values = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
+    if any(parent.hosts for parent in lab.parents):
+        devs = ("all", *(dev for _, dev in lab.links_of(role)))
+        values |= {sysctl.interface_key("ipv4", "conf", dev, "send_redirects"): 0 for dev in devs}
+    return sysctl.set_values(values)
 
 
 def hosts_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ipvkit.core.values import Address
-from ipvkit.lab import FAR, HOST, PEERS
+from ipvkit.lab import FAR, HOST, MAIN, the
 from ipvkit.predict.world import Entry, Link, Node, Way, World
 
 _MOST_HOPS = 8
@@ -66,6 +66,7 @@ class Path:
         self.used: set[Entry] = set()
         self.learned: dict[Entry, str] = {}
         self.disputed: set[Entry] = set()
+        self._heard: dict[Entry, Link] = {}
         self.notes: list[str] = []
         self.decided = ""
         try:
@@ -78,34 +79,56 @@ class Path:
         """Carry the request and its reply; raise Lost where one of them does not arrive."""
         node = self.world.nodes[source]
         if node.has(destination):
-            what = f"{_the(source)} has {destination} too: it sends to itself, and its loopback is down"
+            what = f"{the(source)} has {destination} too: it sends to itself, and its loopback is down"
             raise self._lost(source, what)
-        own = node.source_for(self._way(node, destination), destination)
-        if own is None:
-            raise self._lost(source, f"{_the(source)} has no IPv{destination.version} address")
-        self.arrived = self._carry(node.name, destination, own)
+        way, own = self._first(node, destination)
+        self.arrived = self._carry(node.name, destination, own, way)
         back = self._carry(self.arrived, own, destination)
         if back != node.name:
-            raise self._lost(back, f"{_the(back)} has {own} too, and keeps the reply{self.decided}")
+            raise self._lost(back, f"{the(back)} has {own} too, and keeps the reply{self.decided}")
         self.replied = True
 
-    def _way(self, node: Node, destination: Address, dev: str | None = None) -> Way:
-        way = node.way_to(destination, dev)
+    def _first(self, node: Node, destination: Address) -> tuple[Way, Address]:
+        """Return the route of a request, which has no source address yet, and the one that it gets.
+
+        ping connects a socket first, and in IPv4 that looks for a route from this address too
+        (ip_route_connect()); in IPv6 only where the first lookup failed (ip6_dst_lookup_tail()).
+        """
+        found = node.way_to(destination)
+        usable = found is not None and found.type is None
+        if found is None or not usable:
+            if destination.version == 4:
+                self._way(node, destination)
+            found = None
+        own = node.source_for(found, destination)
+        if own is None:
+            self._way(node, destination)
+            raise self._lost(node.name, f"{the(node.name)} has no IPv{destination.version} address")
+        if destination.version == 4 or found is None:
+            again = self._way(node, destination, own)
+        return found or again, own
+
+    def _way(self, node: Node, destination: Address, source: Address | None = None) -> Way:
+        way = node.way_to(destination, source)
         if way is None:
-            out = f" out of {dev}" if dev else ""
-            raise self._lost(node.name, f"{_the(node.name)} has no route to {destination}{out}")
+            raise self._lost(node.name, f"{the(node.name)} has no route to {destination}")
+        if way.type is not None:
+            kind = f"{'an' if way.type == 'unreachable' else 'a'} {way.type} route"
+            to = f"to {way.to}" if way.to else "by default"
+            raise self._lost(node.name, f"{the(node.name)} has {kind} {to}{_in_table(way)}")
         return way
 
-    def _carry(self, at: str, destination: Address, source: Address) -> str:
-        """Return the host at which the packet arrives; raise Lost where it does not."""
+    def _carry(self, at: str, destination: Address, source: Address, first: Way | None = None) -> str:
+        """Return the host at which the packet arrives, by the `first` route; raise Lost where it does not."""
         for hop in range(_MOST_HOPS):
             node = self.world.nodes[at]
             if node.has(destination):
                 self._hop(at, f"has {destination}: the packet arrives")
                 return at
             if hop and destination.version not in node.forwards:
-                raise self._lost(at, f"{_the(at)} does not forward packets for other hosts")
-            at = self._out_of(node, self._way(node, destination), destination, source)
+                raise self._lost(at, f"{the(at)} does not forward packets for other hosts")
+            way, first = first or self._way(node, destination, source), None
+            at = self._out_of(node, way, destination, source)
         raise self._lost(at, "the routes form a loop")
 
     def _hop(self, at: str, what: str) -> None:
@@ -125,9 +148,9 @@ class Path:
     def _out_of(self, node: Node, way: Way, destination: Address, source: Address) -> str:
         """Return the next host of the packet."""
         at, via = node.name, f" via {way.via}" if way.via else ""
-        self._hop(at, f"uses route {way.to or 'default'}{via} dev {way.dev}")
+        self._hop(at, f"uses route {way.to or 'default'}{via} dev {way.dev}{_in_table(way)}")
         if way.dev == "lo":
-            raise self._lost(at, f"{_the(at)}'s route to {destination} leads to its loopback, for proxy ARP")
+            raise self._lost(at, f"{the(at)}'s route to {destination} leads to its loopback, for proxy ARP")
         return self._through(node.link(way.dev), way.via or destination, destination, source)
 
     def _through(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
@@ -163,12 +186,12 @@ class Path:
             return HOST
         # For IPv6 the parent is only a preference: the best route wins, out of any link.
         dev = self.world.nic(parent).dev if destination.version == 4 else None
-        way = host.way_to(destination, dev)
+        way = host.way_to(destination, source, dev)
         if way is None and dev is not None:
             # ip_route_output_key_hash_rcu(): out of a given link, what has no route is taken for on link.
             self._hop(HOST, f"no route to {destination} leads out of {dev}: the kernel takes it for on link")
             way = Way(None, 4, dev)
-        way = way or self._way(host, destination)
+        way = way or self._way(host, destination, source)
         if sibling is not None and way.via is None:
             raise self._lost(HOST, _siblings("vepa"))
         out = host.link(way.dev)
@@ -196,7 +219,7 @@ class Path:
         target = self._resolve(link, next_hop, source)
         upper = self.world.upper(destination, target.segment) if target.node == HOST else None
         if upper is not None and next_hop != destination:
-            what = f"{_the(link.node)} has a route to {upper.owner} via the host, and asks only for the host"
+            what = f"{the(link.node)} has a route to {upper.owner} via the host, and asks only for the host"
             self._note(link.node, what)
         return self._over_the_wire(link, target, destination, source)
 
@@ -252,8 +275,10 @@ class Path:
 
     def _resolve(self, link: Link, address: Address, source: Address) -> Link:
         """Return the link that has the MAC for `address`, asked for out of an ordinary link."""
+        heard = self._heard.get((link.node, address))
         for other in self.world.links_with(address):
-            if other != link and other.segment == link.segment and self._answers(other, address):
+            there = other != link and other.segment == link.segment and self._answers(other, address)
+            if there and heard in (None, other):
                 if other.node == HOST:
                     entry = (link.node, address)
                     self._happens(entry, "used" if self._knows(entry) else "asked")
@@ -270,7 +295,7 @@ class Path:
         entry, mode = (link.node, address), self.world.settings[upper.parent].mode
         knows = self._knows(entry)
         if address in self.world.nodes[link.node].permanent:
-            self._note(link.node, f"{_the(link.node)} has a permanent neighbour entry for {upper.owner}")
+            self._note(link.node, f"{the(link.node)} has a permanent neighbour entry for {upper.owner}")
         elif mode == "l2":
             self._happens(entry, "used" if knows else "asked")
             if not knows and self.world.nodes[link.node].has(source):
@@ -283,14 +308,14 @@ class Path:
             self._note(link.node, f"the host answers {self._arp(link, address)}, as its proxy")
         elif self.world.is_announced(upper, address):
             self._happens(entry, "used" if knows else "announced")
-            what = f"the host's announcements of {upper.owner} update {_the(link.node)}'s entry"
+            what = f"the host's announcements of {upper.owner} update {the(link.node)}'s entry"
             self._note(link.node, what)
         elif entry in self.world.state.known:
             self.used.add(entry)
             self._happens(entry, "used")
             kind = "an ARP" if address.version == 4 else "a neighbour"
             known = f"{kind} entry for {upper.owner} (from {self.world.state.known[entry].origin})"
-            self._note(link.node, f"{_the(link.node)} still has {known}{UNTIL_IT_EXPIRES}")
+            self._note(link.node, f"{the(link.node)} still has {known}{UNTIL_IT_EXPIRES}")
         else:
             self._happens(entry, "asked in vain")
             what = f"{upper.owner} is NOARP"
@@ -348,7 +373,7 @@ class Path:
         at, address = entry
         by_answers, why = (HOST, "the first answer") if address.version == 4 else (other, "the last answer")
         node = known or by_answers
-        owner = "the parent's" if node == HOST else f"{_the(node)}'s"
+        owner = "the parent's" if node == HOST else f"{the(node)}'s"
         self.decided = f"; {at}'s entry for {address} has {owner} MAC{'' if known else f', from {why}'}"
         return node
 
@@ -357,14 +382,16 @@ class Path:
         apart = self._why_apart(link, other)
         if apart:
             raise self._lost(link.node, apart)
-        self._hop(link.node, f"{_the(other.node)} answers for {address}")
+        self._hop(link.node, f"{the(other.node)} answers for {address}")
         self._hears(link, other, source)
         return other
 
     def _hears(self, link: Link, other: Link, source: Address) -> None:
         """The host that is asked keeps an entry for the sender, and needs no other for its reply."""
-        if self.world.nodes[link.node].has(source) and self.world.upper(source) is not None:
-            self._happens((other.node, source), "heard")
+        if self.world.nodes[link.node].has(source):
+            self._heard.setdefault((other.node, source), link)
+            if self.world.upper(source) is not None:
+                self._happens((other.node, source), "heard")
 
     def _why_apart(self, link: Link, other: Link) -> str:
         """Return why two links of one parent get no frames of each other (macvlan_queue_xmit())."""
@@ -402,7 +429,7 @@ class Path:
         return address.version == 4 and self.world.sysctl(link, "arp_ignore") == 0
 
     def _happens(self, entry: Entry, event: Event) -> None:
-        if entry[0] in PEERS:
+        if entry[0] in self.world.lab.peers:
             self.events.append((entry, event))
 
     def _knows(self, entry: Entry) -> bool:
@@ -415,19 +442,19 @@ class Path:
     def _arp(self, link: Link, address: Address) -> str:
         """Return the display name of a request for the MAC of `address`."""
         upper = self.world.upper(address)
-        return f"{_the(link.node)}'s {_question(address)} for {upper.owner if upper else address}"
+        return f"{the(link.node)}'s {_question(address)} for {upper.owner if upper else address}"
 
 
 def _question(address: Address) -> str:
     return "ARP" if address.version == 4 else "neighbour solicitation"
 
 
-def _the(node: str) -> str:
-    return "the far host" if node == FAR else f"the {node}" if node in (HOST, *PEERS) else node
+def _in_table(way: Way) -> str:
+    return "" if way.table == MAIN else f" in table {way.table}"
 
 
 def _named(link: Link) -> str:
-    return link.dev if link.dev == link.node else f"{_the(link.node)}'s {link.dev}"
+    return link.dev if link.dev == link.node else f"{the(link.node)}'s {link.dev}"
 
 
 def _siblings(flag: str) -> str:

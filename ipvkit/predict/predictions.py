@@ -9,10 +9,8 @@ from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, Flag, Mode
 from ipvkit.lab import (
     CONNECT_S,
-    FAR,
     HOST,
     LOST_AFTER,
-    PEERS,
     PING_INTERVAL_S,
     PING_WAIT_S,
     Act,
@@ -106,7 +104,7 @@ def _predict(path: Path, check: Check, world: World) -> Prediction:
         return found
     refused = f"{path.reason}; nothing listens on tcp {check.tcp} there"
     # On a real network such a server may exist already.
-    own = world.lab.simulated or path.arrived not in (HOST, *PEERS, FAR)
+    own = world.lab.simulated or world.lab.is_endpoint(path.arrived)
     also = (*found.also, *(() if own else (Outcome.REACHABLE,)))
     return replace(found, outcome=Outcome.REFUSED, reason=refused, also=also)
 
@@ -253,7 +251,7 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     end = state.now + _act_lasts_s(world, act, paths) if end is None else end
     endpoints = map(world.lab.endpoint, act.announce)
     announced = {own.ip for endpoint in endpoints for own in endpoint.addresses if own.version == 4}
-    for entry in [(peer, address) for peer in PEERS for address in announced]:
+    for entry in [(peer, address) for peer in world.lab.peers for address in announced]:
         if entry in failed or (entry not in known and _accepts(world, entry)):
             known[entry] = Known("the announcement")
             failed.discard(entry)

@@ -19,6 +19,7 @@ from ipvkit.lab import (
     Outcome,
     Parent,
     Phase,
+    the,
 )
 from ipvkit.predict.neighbours import Span
 from ipvkit.predict.predictions import Prediction, after, at_time, next_phase, predict, predict_attempt
@@ -92,7 +93,7 @@ def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[Predicte
         undone |= _needed_by_strategies(lab, phase)
         acts: list[PredictedAct] = []
         for act in (part for whole in phase.acts for part in _parts(lab, whole)):
-            undone |= _needed_by_act(act)
+            undone |= _needed_by_act(lab, act)
             span = times.get((phase.name, len(acts)))
             if span is not None:
                 world = at_time(world, span[0])
@@ -112,7 +113,7 @@ def _flushed(lab: Lab, former: Phase | None, phase: Phase) -> Iterator[tuple[str
             {phase.on(parent.name).kind, former.on(parent.name).kind} if former is not None else {"ipvlan"}
         )
         if kinds != {"ipvlan"}:
-            yield from ((role, parent) for role in PEERS if parent.peer(role))
+            yield from ((peer.name, parent) for peer in parent.peers)
 
 
 def _parts(lab: Lab, act: Act) -> Iterator[Act]:
@@ -159,16 +160,16 @@ def _needed_by_strategies(lab: Lab, phase: Phase) -> dict[str, str]:
         site = lab.site(phase, parent)
         for helper in phase.on(parent.name).helpers if site.endpoints else ():
             need = helper.of_peers.format(subnets=", ".join(map(str, site.subnets)))
-            found |= {role: f"the {role} {need}" for role in PEERS if need}
+            found |= {role: f"{the(role)} {need}" for role in (*PEERS, *lab.peers) if need}
     return found
 
 
-def _needed_by_act(act: Act) -> dict[str, str]:
-    found = {role: f"the {role}'s ARP timers would have to be shorter" for role in act.fast_ageing}
-    for role in (role for role in act.flush if role in PEERS):
-        found[role] = f"the {role}'s neighbour table would have to be flushed"
-    for one in (one for one in act.sysctls if one.node in (*PEERS, FAR)):
-        found[one.node] = f"{one.key}={one.value} would have to be set on the {one.node}"
+def _needed_by_act(lab: Lab, act: Act) -> dict[str, str]:
+    found = {role: f"{the(role)}'s ARP timers would have to be shorter" for role in act.fast_ageing}
+    for role in (role for role in act.flush if role in (*PEERS, *lab.peers)):
+        found[role] = f"{the(role)}'s neighbour table would have to be flushed"
+    for one in (one for one in act.sysctls if one.node in (*PEERS, *lab.peers, FAR)):
+        found[one.node] = f"{one.key}={one.value} would have to be set on {the(one.node)}"
     if act.hairpin is not None or act.port_security is not None:
         found[SWITCH] = "the switch would have to be reconfigured"
     return found
@@ -183,10 +184,11 @@ def _why_skipped(lab: Lab, check: Check, undone: dict[str, str]) -> str:
         command = f"ping {address}"
         if check.tcp is not None and address is not None:
             command = str(socat.connect(address, check.tcp, timeout_s=CONNECT_S))
-        return f"the {check.source} is another machine; run there: {command}"
-    if check.tcp is not None and check.listen and check.destination in (*PEERS, FAR):
-        return f"the {check.destination} would have to listen on tcp {check.tcp}, but that is another machine"
+        return f"{the(check.source)} is another machine; run there: {command}"
+    if check.tcp is not None and check.listen and check.destination in (*lab.peers, *PEERS, FAR):
+        needed = f"{the(check.destination)} would have to listen on tcp {check.tcp}"
+        return f"{needed}, but that is another machine"
     for role in (check.source, check.destination, SWITCH):
         if role in undone:
             return f"{undone[role]}, but that is another machine"
-    return "" if address else f"the address of the {check.destination} is unknown"
+    return "" if address else f"the address of {the(check.destination)} is unknown"

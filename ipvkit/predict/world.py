@@ -1,6 +1,6 @@
 """The hosts, links and routes of a phase of a lab, and the state of them after earlier acts."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface, ip_network
 from itertools import islice
@@ -11,16 +11,21 @@ from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
 from ipvkit.lab import (
     BRIDGE,
     DEFAULT_MTU,
+    FAMILIES,
     FAR,
     GATEWAY,
     HOST,
-    PEERS,
+    MAIN,
     AddLink,
     Check,
     Endpoint,
+    Family,
     Lab,
     Phase,
     Prefixes,
+    Route,
+    RouteType,
+    Rule,
     Setting,
 )
 from ipvkit.lab.sysctls import Sysctl
@@ -94,19 +99,22 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A route of a host: to a network, out of a link, `via` another host on it."""
+    """A route of a host: to a network, out of a link, `via` another host on it; with a `type`, nowhere."""
 
     to: Network | None
     version: int
     dev: str
     via: Address | None = None
+    type: RouteType | None = None
+    table: int = MAIN
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """A host, and the IP versions that it `forwards`.
 
-    `permanent` are the addresses of its permanent entries, `proxied` of its proxy ones.
+    `permanent` are the addresses of its permanent entries, `proxied` of its proxy ones, `rules` those before
+    the main table.
     """
 
     name: str
@@ -115,8 +123,9 @@ class Node:
     forwards: frozenset[int] = frozenset()
     permanent: frozenset[Address] = frozenset()
     proxied: frozenset[Address] = frozenset()
+    rules: tuple[Rule, ...] = ()
     addresses: frozenset[Address] = field(init=False, repr=False, compare=False)
-    _prefixes: Prefixes[Way] = field(init=False, repr=False, compare=False)
+    _tables: Mapping[int, Prefixes[Way]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Index addresses and routes, so that a lookup does not read all of them."""
@@ -124,7 +133,11 @@ class Node:
         connected = [Way(address.network, address.version, dev) for address, dev in own]
         ways = sorted((*self.ways, *connected), key=lambda way: way.to is None)
         object.__setattr__(self, "addresses", frozenset(address.ip for address, _ in own))
-        object.__setattr__(self, "_prefixes", Prefixes((way.to or _ALL[way.version], way) for way in ways))
+        tables = {
+            table: Prefixes((way.to or _ALL[way.version], way) for way in ways if way.table == table)
+            for table in {MAIN, *(way.table for way in ways)}
+        }
+        object.__setattr__(self, "_tables", tables)
 
     def has(self, address: Address) -> bool:
         """Return whether the host has `address`."""
@@ -134,24 +147,29 @@ class Node:
         """Return the link called `dev`."""
         return next(link for link in self.links if link.dev == dev)
 
-    def way_to(self, address: Address, dev: str | None = None) -> Way | None:
-        """Return the route for `address`, the longest prefix first; with `dev`, out of that link."""
-        return next((way for way in self._prefixes.containing(address) if dev in (None, way.dev)), None)
+    def way_to(self, address: Address, source: Address | None = None, dev: str | None = None) -> Way | None:
+        """Return the route for `address`, the longest prefix first; with `dev`, out of that link.
 
-    def source_for(self, way: Way, destination: Address) -> Address | None:
-        """Return the address from which the host sends to `destination` along `way`.
+        The tables of rules that match come first; one without a route leads to the next (fib_rules_lookup()).
+        """
+        tables = [rule.table for rule in self.rules if rule.matches(source, address)]
+        ways = (w for t in (*tables, MAIN) if t in self._tables for w in self._tables[t].containing(address))
+        return next((way for way in ways if dev in (None, way.dev)), None)
+
+    def source_for(self, way: Way | None, destination: Address) -> Address | None:
+        """Return the address from which the host sends to `destination` along `way`, or with none.
 
         In IPv4 it is the first in the network of the gateway (inet_select_addr()), in IPv6 the one with the
         longest prefix in common with the destination, of several the last (RFC 6724, 5, rules 5 and 8).
         """
-        order = 1 if way.version == 4 else -1
-        there = [
-            (link, o) for link in self.links for o in link.addresses[::order] if o.version == way.version
-        ]
-        own = [o for link, o in there if link.dev == way.dev]
+        version = destination.version
+        order = 1 if version == 4 else -1
+        there = [(link, o) for link in self.links for o in link.addresses[::order] if o.version == version]
+        own = [o for link, o in there if way is not None and link.dev == way.dev]
         every = own or [o for _, o in there]
-        if way.version == 4:
-            near = [o for o in own if (way.via in o.network if way.via else way.to == o.network)]
+        if version == 4 and way is not None:
+            connected = way.to if way.table == MAIN else None
+            near = [o for o in own if (way.via in o.network if way.via else connected == o.network)]
             return next((o.ip for o in (*near, *every)), None)
         common = [(min(_common_bits(o.ip, destination), o.network.prefixlen), o.ip) for o in every]
         return max(common, key=lambda pair: pair[0], default=(0, None))[1]
@@ -207,7 +225,7 @@ class World:
 
     def sysctl(self, link: Link, name: str) -> int:
         """Return the largest value of `name` of `link` and of all links of its host; 0 if none was set."""
-        of_peer = link.node in PEERS and link.segment != FAR
+        of_peer = link.node in self.lab.peers and link.segment != FAR
         dev = self.lab.dev_of(self.lab.parent_called(link.segment)) if of_peer else link.dev
         netns = self.lab.netns(link.node)
         found = (one for one in self.state.sysctls.values() if one.name == name and one.dev in ("all", dev))
@@ -244,7 +262,7 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
         stages = lab.stages(phase, parent)
         additions[parent.name] = [a.added for stage in stages for a in stage if a.added]
     builder = _Builder(lab, phase, settings, additions, state)
-    nodes = [builder.host(), *(builder.peer(role) for role in PEERS), *builder.endpoints()]
+    nodes = [builder.host(), *map(builder.peer, lab.peers), *builder.endpoints()]
     if lab.far:
         nodes.append(builder.far())
     holders: dict[Address, tuple[Node, ...]] = {}
@@ -278,7 +296,9 @@ class _Builder:
 
     def container(self, endpoints: Sequence[Endpoint]) -> Node:
         """Return the host that endpoints in one namespace are, which is called as the first."""
-        links, ways, called = [], [], endpoints[0].name
+        links: list[Link] = []
+        ways: list[Way] = []
+        called = endpoints[0].name
         for endpoint in endpoints:
             name, parent, mtus = endpoint.name, endpoint.parent, self.state.mtus
             own = (*endpoint.addresses, *(added for dev, added in self.state.addresses if dev == name))
@@ -288,8 +308,10 @@ class _Builder:
             links.append(Link(called, name, "nic" if kind == "veth" else kind, parent, own, parent, mtu))
             # A change of mode changes no route.
             routes = self.lab.default_routes(self.phase.on(parent), endpoint)
-            ways += [Way(r.to, 4 if family == "ipv4" else 6, name, r.via) for family, r in routes]
-        return Node(called, tuple(links), tuple(ways), self.forwards(called, ()))
+            ways += _own_routes(routes, name)
+        ordered = endpoints if len(endpoints) == 1 else sorted(endpoints, key=self.lab.endpoints.index)
+        rules = tuple(rule for endpoint in ordered for rule in endpoint.rules)
+        return Node(called, tuple(links), tuple(ways), self.forwards(called, ()), rules=rules)
 
     def host(self) -> Node:
         links, ways, proxied = [], [], set()
@@ -326,13 +348,14 @@ class _Builder:
         return frozenset(found)
 
     def peer(self, role: str) -> Node:
-        links, ways, permanent = [], [], set()
-        for parent in self.lab.parents:
-            own = tuple(map(parent.beside, parent.peer(role)))
-            if own:
-                links.append(Link(role, parent.name, "nic", parent.name, own))
-            if role != GATEWAY and self.lab.routed:
-                ways += [Way(None, gw.version, parent.name, gw) for gw in parent.gateways if own]
+        links: list[Link] = []
+        ways: list[Way] = []
+        rules: tuple[Rule, ...] = ()
+        permanent = set()
+        for parent, peer in ((p, peer) for p in self.lab.parents for peer in p.peers if peer.name == role):
+            links.append(Link(role, parent.name, "nic", parent.name, peer.addresses))
+            ways += _own_routes(self.lab.routes_of(parent, peer), parent.name)
+            rules += peer.rules
             for added in self.additions[parent.name]:
                 match added:
                     case strategies.Route(to, _, via, at) if at == role:
@@ -341,12 +364,18 @@ class _Builder:
                         permanent.add(address)
         if role == GATEWAY:
             links += [Link(role, FAR, "nic", FAR, (self.lab.far_gateway(own),)) for own in self.lab.far]
-        forwards = self.forwards(role, (4, 6) if role == GATEWAY and self.lab.routed else ())
-        return Node(role, tuple(links), tuple(ways), forwards, frozenset(permanent))
+        forwards = self.forwards(role, (4, 6) if role in self.lab.routers else ())
+        return Node(role, tuple(links), tuple(ways), forwards, frozenset(permanent), rules=rules)
 
     def far(self) -> Node:
         ways = tuple(Way(None, own.version, FAR, self.lab.far_gateway(own).ip) for own in self.lab.far)
         return Node(FAR, (Link(FAR, FAR, "nic", FAR, self.lab.far),), ways)
+
+
+def _own_routes(routes: Iterable[tuple[Family, Route]], dev: str) -> tuple[Way, ...]:
+    """Return routes out of the link `dev`, each with its family, as those of a node."""
+    versions = dict(zip(FAMILIES, (4, 6), strict=True))
+    return tuple(Way(r.to, versions[f], "" if r.type else dev, r.via, r.type, r.table) for f, r in routes)
 
 
 def _with_all_addresses(lab: Lab) -> Lab:
@@ -362,13 +391,19 @@ def _with_all_addresses(lab: Lab) -> Lab:
     if any(helper.own_subnet for phase in lab.phases for helper in phase.setting.helpers):
         subnets = {ip_network("192.0.2.0/24"), ip_network("2001:db8:ffff::/64")}
     host, gateway, neighbour = list(parent.host), list(parent.gateway), list(parent.neighbour)
+    hosts: dict[str, list[InterfaceAddress]] = {h.name: [] for h in parent.hosts if not h.addresses}
     for subnet in sorted(subnets, key=str):
-        hosts = (subnet[i] for i in range(1, min(subnet.num_addresses, 4096) - 1))
-        free = (a for a in hosts if a not in taken)
+        addresses_in = (subnet[i] for i in range(1, min(subnet.num_addresses, 4096) - 1))
+        free = (a for a in addresses_in if a not in taken)
         if not (parent.others or any(own.version == subnet.version for own in host)):
             host += [ip_interface((a, subnet.prefixlen)) for a in islice(free, 1)]
         for addresses in (gateway, neighbour):
             if not any(a.version == subnet.version for a in addresses):
                 addresses += islice(free, 1)
-    filled = replace(parent, host=tuple(host), gateway=tuple(gateway), neighbour=tuple(neighbour))
+        for own in hosts.values():
+            own += [ip_interface((a, subnet.prefixlen)) for a in islice(free, 1)]
+    others = tuple(replace(h, addresses=tuple(hosts.get(h.name, h.addresses))) for h in parent.hosts)
+    filled = replace(
+        parent, host=tuple(host), gateway=tuple(gateway), neighbour=tuple(neighbour), hosts=others
+    )
     return lab if filled == parent else replace(lab, parents=(filled,))

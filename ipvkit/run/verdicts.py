@@ -130,7 +130,7 @@ def _verdicts(run: Run, job: Job, probes: Sequence[Probe]) -> list[Verdict]:
         return [Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)]
     if probe.check.tcp is not None:
         return [_of_tcp(probe, parse_connection(completed.stderr))]
-    if NO_ROUTE in completed.stderr:
+    if any(error in completed.stderr for error in NO_ROUTE):
         return [Verdict(probe, Outcome.UNREACHABLE)]
     return [_of_ping(probe, _read(completed.stdout))]
 

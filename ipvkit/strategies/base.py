@@ -12,11 +12,18 @@ Problem = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A host beside the lab's host: its role, its link in the parent's network, and its IP versions there."""
+    """A host beside the lab's host: its role, its display name, and its link in the parent's network.
+
+    `versions` are the IP versions of its addresses there, `subnets` their networks, and `routed` those to
+    which it has a route in the main table.
+    """
 
     role: str
+    name: str
     dev: str
     versions: frozenset[int]
+    subnets: frozenset[Network]
+    routed: frozenset[Network]
 
 
 @dataclass(frozen=True, slots=True)

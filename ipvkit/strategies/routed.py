@@ -27,13 +27,14 @@ class Routed(Strategy):
         return self.cannot_work(site, why, "give the endpoints a separate subnet")
 
     def stages(self, site: Site) -> list[list[Addition]]:
-        """Return the routes: to each subnet, at each peer that has an address of its family."""
+        """Return the routes: to each subnet, at each peer in a subnet of the host that has none to it."""
         added = []
         for peer in site.peers:
-            for subnet in site.subnets:
-                via = next((own.ip for own in site.host if own.version == subnet.version), None)
-                if via is not None and subnet.version in peer.versions:
-                    to, what = ip.RouteTo(subnet, via, peer.dev), f"the {peer.role}'s route to {subnet}"
+            for subnet in (s for s in site.subnets if s not in peer.subnets | peer.routed):
+                of_family = (own.ip for own in site.host if own.version == subnet.version)
+                via = next((own for own in of_family if any(own in near for near in peer.subnets)), None)
+                if via is not None:
+                    to, what = ip.RouteTo(subnet, via, peer.dev), f"{peer.name}'s route to {subnet}"
                     add, undo = ip.at(peer.role, ip.route_add(to)), ip.at(peer.role, ip.route_del(to))
                     route = Route(subnet, peer.dev, via, peer.role)
                     added.append(Addition(f"add {what}, via the host", add, route, f"delete {what}", undo))

@@ -12,7 +12,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ipvkit.core.errors import CommandFailed
-from ipvkit.lab import GATEWAY, NEIGHBOUR
 from ipvkit.plan.steps import Plan
 from ipvkit.run.execution import Signal, interrupted, signals_into
 from ipvkit.targets.process import ENDED, Process
@@ -32,7 +31,7 @@ _DEV_FD = """\
 def interact(plan: Plan, target: Sandbox | Uml) -> int:
     """Open an interactive shell on the LAN of `plan`; return its exit code (uml: 0)."""
     parent = plan.lab.parents[0]
-    peers = ", ".join(f"{role} {peer}" for role in (GATEWAY, NEIGHBOUR) for peer in parent.peer(role))
+    peers = ", ".join(f"{peer.name} {own.ip}" for peer in parent.peers for own in peer.addresses)
     greeting = f"{parent.name} has {parent.host[0]}; {peers}. exit ends it all."
     lines = ["unset HISTFILE", "PS1='lan# '", f"printf '%s\\n' {shlex.quote(greeting)}"]
     rc = shlex.quote("\n".join(lines) + "\n")

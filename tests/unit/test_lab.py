@@ -26,11 +26,13 @@ from ipvkit.lab import (
     Check,
     DeleteLink,
     Endpoint,
+    Host,
     Lab,
     Outcome,
     Parent,
     Phase,
     Route,
+    Rule,
     SetMode,
     SetMtu,
     Setting,
@@ -223,7 +225,61 @@ ALL_MEANT = Lab(
 )
 
 
-@pytest.mark.parametrize(("text", "meant"), [(BASE, MEANT), (ALL, ALL_MEANT)], ids=["base", "all of it"])
+HOSTS = BASE.replace(
+    "  neighbour: 192.0.2.2\n",
+    """\
+  neighbour: 192.0.2.2
+  hosts:
+    - {name: client, addresses: 192.0.2.3/24, routes: [{to: 10.0.0.0/8, via: 192.0.2.254}]}
+    - name: router2
+      addresses: [192.0.2.253/24, 198.51.100.1/24]
+      routes: [{to: default, type: prohibit, table: 7}]
+      rules: [{from: 198.51.100.0/24, to: 10.0.0.0/8, table: 7}]
+      forwards: true
+""",
+).replace(
+    "192.0.2.12/24, netns: space}",
+    """192.0.2.12/24, netns: space, routes: [{to: 10.0.0.0/8, type: blackhole}],
+     rules: [{to: 10.0.0.0/8, table: 9}]}""",
+)
+
+HOSTS_MEANT = replace(
+    MEANT,
+    parents=(
+        replace(
+            MEANT.parents[0],
+            hosts=(
+                Host(
+                    "client",
+                    (ip_interface("192.0.2.3/24"),),
+                    (Route(ip_network("10.0.0.0/8"), ip_address("192.0.2.254")),),
+                ),
+                Host(
+                    "router2",
+                    (ip_interface("192.0.2.253/24"), ip_interface("198.51.100.1/24")),
+                    (Route(type="prohibit", table=7),),
+                    (Rule(7, ip_network("198.51.100.0/24"), ip_network("10.0.0.0/8")),),
+                    forwards=True,
+                ),
+            ),
+        ),
+    ),
+    endpoints=(
+        MEANT.endpoints[0],
+        replace(
+            MEANT.endpoints[1],
+            routes=(Route(ip_network("10.0.0.0/8"), type="blackhole"),),
+            rules=(Rule(9, to=ip_network("10.0.0.0/8")),),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [(BASE, MEANT), (ALL, ALL_MEANT), (HOSTS, HOSTS_MEANT)],
+    ids=["base", "all of it", "hosts"],
+)
 def test_what_is_written_is_what_loads(text: str, meant: Lab) -> None:
     assert load(text, "lab.yaml") == meant
 
@@ -537,6 +593,42 @@ def refused(text: str) -> InvalidLab:
         load(text, "file.yaml")
     assert problem.value.exit_code == 2
     return problem.value
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("name: client", "name: gateway", 9, "a host cannot be called gateway: the name is taken"),
+        ("name: client", "name: space", 9, "a host cannot be called space: the name is taken"),
+        ("name: client", "name: host2", 9, "a host cannot be called host2: the name is taken"),
+        ("name: client", "name: br0", 9, "a host cannot be called br0: the name is taken"),
+        ("name: client", "name: lo", 9, "a host cannot be called lo"),
+        ("name: client", "name: router2", 10, "host router2 is there twice"),
+        ("name: client", "name: if2", 9, "invalid interface name 'if2'"),
+        ("name: client", "name: 7", 9, "invalid network namespace name '7'"),
+        ("192.0.2.3/24", "192.0.2.1/24", 5, "address 192.0.2.1 is there twice"),
+        ("192.0.2.3/24", "[]", 9, "addresses: at least one address is needed"),
+        (
+            "{to: 10.0.0.0/8, via: 192.0.2.254}",
+            "{to: 10.0.0.0/8, via: 192.0.9.1}",
+            9,
+            "no subnet with 192.0.9.1",
+        ),
+        ("{to: 10.0.0.0/8, via: 192.0.2.254}", "{to: 192.0.2.0/24}", 9, "a route to 192.0.2.0/24 already"),
+        ("type: prohibit", "type: prohibit, via: 192.0.2.254", 12, "`via` does not go with `type`"),
+        ("type: prohibit", "type: throw", 12, "unknown value 'throw'"),
+        ("table: 7}]\n      rules", "table: 254}]\n      rules", 12, "invalid number of a table '254'"),
+        ("from: 198.51.100.0/24, to: 10.0.0.0/8, ", "", 13, "router2: a rule needs `from` or `to`"),
+        ("to: 10.0.0.0/8, table: 7", '"to": "2001:db8::/32", table: 7', 13, "of different families"),
+        ("from: 198.51.100.0/24", "from: default", 13, "`default` is not a network"),
+    ],
+)
+def test_a_mistake_in_a_host_is_named_too(old: str, new: str, line: int, says: str) -> None:
+    assert old in HOSTS
+    problem = refused(HOSTS.replace(old, new, 1))
+    assert says in problem.message
+    assert problem.message.startswith(f"file.yaml:{line}:")
+    assert problem.hint
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
@@ -853,7 +945,7 @@ def test_a_real_parent_changes_the_network_and_nothing_else(lab: Lab) -> None:
     lab = replace(lab, endpoints=(replace(lab.endpoints[0], routes=None), *lab.endpoints[1:]))
     address = lab.endpoints[0].addresses[0]
     placed = on_parent(lab, "real0", addresses={lab.endpoints[0].name: address})
-    assert placed.parents == (Parent("real0"),)
+    assert placed.parents == (Parent("real0", hosts=tuple(Host(h.name) for h in lab.parents[0].hosts)),)
     assert not placed.simulated
     assert placed.endpoints[0] == replace(lab.endpoints[0], parent="real0", addresses=(address,))
     assert placed.endpoints[1:] == tuple(replace(e, parent="real0") for e in lab.endpoints[1:])

@@ -344,7 +344,7 @@ def test_on_a_real_parent_nothing_is_done_in_the_name_of_a_peer(lab: Lab) -> Non
     for step in plan.steps:
         assert place(step.command)[0] in {"", *spaces}
         if step.probe is not None and isinstance(step.probe.check, Check):
-            assert step.probe.check.source not in PEERS
+            assert step.probe.check.source not in {*PEERS, *lab.peers}
     assert plan.sections[0].phase is not None, "no LAN is simulated"
 
 
@@ -369,14 +369,14 @@ def test_on_a_real_parent_what_is_among_host_and_endpoints_is_run_unless_the_swi
         for probe in section.skipped:
             assert isinstance(probe.check, Check)
             ends = {probe.check.source, probe.check.destination}
-            assert ends & set(PEERS) or sets_the_switch or not lab.parents[0].host
+            assert ends & {*PEERS, *lab.peers} or sets_the_switch or not lab.parents[0].host
 
 
 @given(labs_on_a_parent())
 def test_a_check_from_a_peer_is_skipped_with_the_line_to_type_there(lab: Lab) -> None:
     for section in make_plan(lab).sections:
         for probe in section.skipped:
-            if isinstance(probe.check, Check) and probe.check.source in PEERS:
+            if isinstance(probe.check, Check) and probe.check.source in {*PEERS, *lab.peers}:
                 if probe.check.tcp is None:
                     assert f"ping {lab.pinged(probe.check)}" in probe.skipped
                 else:

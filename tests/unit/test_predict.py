@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from itertools import permutations, product
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from ipvkit.lab import (
     MODES,
     NEIGHBOUR,
     PEERS,
+    ROUTE_TYPES,
     STRATEGIES,
     Act,
     AddAddress,
@@ -31,10 +32,14 @@ from ipvkit.lab import (
     DeleteLink,
     Endpoint,
     Family,
+    Host,
     Lab,
     Outcome,
     Parent,
     Phase,
+    Route,
+    RouteType,
+    Rule,
     SetMode,
     SetMtu,
     Setting,
@@ -168,7 +173,7 @@ def test_every_prediction_has_a_reason_and_its_last_hop_explains_it(lab: Lab) ->
         if prediction.outcome is UNREACHABLE:
             assert last.what == f"lost: {prediction.reason.removeprefix('the reply is lost: ')}"
         else:
-            assert last.at == check.source
+            assert lab.netns(last.at) == lab.netns(check.source)
             assert "arrives" in last.what
 
 
@@ -1001,3 +1006,104 @@ def test_each_check_of_the_gallery_has_one_outcome(name: str) -> None:
     phases = predict_lab(load(gallery.text(name), name))
     every = [probe for phase in phases for act in phase.acts for probe in act.probes]
     assert [str(probe.check) for probe in every if probe.also] == []
+
+
+# --- hosts, routes and rules -----------------------------------------------------------------------------
+
+NET, TABLE = ip_network("203.0.113.0/24"), 100
+ROUTER = Host(
+    "router", (ip_interface("192.0.2.3/24"), ip_interface("203.0.113.1/24")), routes=(), forwards=True
+)
+CLIENT = Host("client", (ip_interface("203.0.113.2/24"),), (Route(via=ip_address("203.0.113.1")),))
+BY_ROUTER, BY_GATEWAY = (Route(via=ip_address(f"192.0.2.{n}")) for n in (3, 254))
+
+
+def with_hosts(
+    *routes: Route, rules: tuple[Rule, ...] = (), router: Host = ROUTER, client: Host = CLIENT
+) -> Lab:
+    """Return the lab with a router, a client behind it, and these routes and rules of an endpoint."""
+    one = replace(ONE, routes=routes, rules=rules)
+    return replace(LAB, parents=(replace(PARENT, hosts=(router, client)),), endpoints=(one, TWO))
+
+
+def outcomes(lab: Lab) -> tuple[Outcome, Outcome]:
+    """Return what becomes of a ping from an endpoint to the client, and of one back, in IPv4."""
+    there, back = (asked(*pair, Setting(), lab=lab) for pair in (("one", "client"), ("client", "one")))
+    return there.outcome, back.outcome
+
+
+def test_a_router_leads_to_another_subnet_and_a_host_that_forwards_nothing_does_not() -> None:
+    assert outcomes(with_hosts(BY_ROUTER)) == (REACHABLE, REACHABLE)
+    assert outcomes(with_hosts(BY_GATEWAY)) == (UNREACHABLE, UNREACHABLE)
+    assert outcomes(with_hosts(BY_ROUTER, router=replace(ROUTER, forwards=False))) == (
+        UNREACHABLE,
+        UNREACHABLE,
+    )
+    assert asked("one", "router", Setting(), lab=with_hosts()).outcome is REACHABLE
+
+
+def test_a_rule_for_a_destination_is_for_both_and_one_for_a_source_only_for_replies() -> None:
+    routes = (BY_GATEWAY, replace(BY_ROUTER, table=TABLE))
+    own = ip_network(ONE.addresses[0].ip)
+    assert outcomes(with_hosts(*routes)) == (UNREACHABLE, UNREACHABLE)
+    assert outcomes(with_hosts(*routes, rules=(Rule(TABLE, to=NET),))) == (REACHABLE, REACHABLE)
+    assert outcomes(with_hosts(*routes, rules=(Rule(TABLE, own),))) == (UNREACHABLE, REACHABLE)
+    assert outcomes(with_hosts(*routes, rules=(Rule(TABLE, own, NET),))) == (UNREACHABLE, REACHABLE)
+    everything = ip_network("0.0.0.0/0")
+    assert outcomes(with_hosts(*routes, rules=(Rule(TABLE, everything),))) == (REACHABLE, REACHABLE)
+    assert outcomes(with_hosts(*routes, rules=(Rule(TABLE, to=own),))) == (UNREACHABLE, UNREACHABLE)
+
+
+def test_a_table_without_a_route_leads_to_the_next_one() -> None:
+    rules = (Rule(7, to=NET), Rule(TABLE, to=NET))
+    elsewhere = Route(ip_network("10.0.0.0/8"), type="blackhole", table=7)
+    assert outcomes(with_hosts(BY_ROUTER, elsewhere, rules=rules)) == (REACHABLE, REACHABLE)
+    first = replace(BY_ROUTER, table=7), replace(BY_GATEWAY, table=TABLE)
+    assert outcomes(with_hosts(*first, rules=rules)) == (REACHABLE, REACHABLE)
+    assert outcomes(with_hosts(*first, rules=rules[::-1])) == (UNREACHABLE, UNREACHABLE)
+
+
+@pytest.mark.parametrize("kind", ROUTE_TYPES)
+def test_a_route_that_leads_nowhere_ends_the_lookup_where_it_is_the_longest(kind: RouteType) -> None:
+    dead = Route(NET, type=kind)
+    assert outcomes(with_hosts(BY_ROUTER, dead)) == (UNREACHABLE, UNREACHABLE)
+    longer = Route(ip_network("203.0.113.0/28"), BY_ROUTER.via)
+    assert outcomes(with_hosts(longer, dead)) == (REACHABLE, REACHABLE)
+    in_table = (BY_ROUTER, Route(type=kind, table=TABLE))
+    assert outcomes(with_hosts(*in_table, rules=(Rule(TABLE, to=NET),))) == (UNREACHABLE, UNREACHABLE)
+    router = replace(ROUTER, routes=(Route(ip_network("192.0.2.11/32"), type=kind),))
+    assert outcomes(with_hosts(BY_ROUTER, router=router)) == (UNREACHABLE, UNREACHABLE)
+    assert f"{kind} route to {NET}" in asked("one", "client", Setting(), lab=with_hosts(dead)).reason
+
+
+def test_ping_looks_for_a_route_from_its_own_address_too_in_ipv6_only_without_another() -> None:
+    own, own6 = (ip_network(address.ip) for address in ONE.addresses)
+    dead = (BY_ROUTER, Route(type="blackhole", table=TABLE))
+    assert outcomes(with_hosts(*dead, rules=(Rule(TABLE, own),))) == (UNREACHABLE, UNREACHABLE)
+    router = replace(ROUTER, addresses=(*ROUTER.addresses, ip_interface("2001:db8::3/64")))
+    by_gateway = Route(via=PARENT.gateway[1], table=TABLE)
+    for routes, outcome in (((), UNREACHABLE), ((by_gateway,), REACHABLE)):
+        lab = with_hosts(*routes, rules=(Rule(TABLE, own6),), router=router)
+        assert asked("one", FAR, Setting(), lab=lab, family="ipv6").outcome is outcome
+
+
+@pytest.mark.parametrize("mode", L3_MODES)
+def test_strategies_act_on_every_peer(mode: Mode) -> None:
+    static = Setting(mode, strategy="static-neigh")
+    lab = with_hosts()
+    for pair in (("router", "one"), ("one", "router"), ("client", "one")):
+        assert asked(*pair, Setting(mode), lab=lab, family="ipv4").outcome is UNREACHABLE
+    for pair in (("router", "one"), ("one", "router")):
+        assert asked(*pair, static, lab=lab, family="ipv4").outcome is REACHABLE
+    apart = replace(APART, parents=lab.parents)
+    assert asked("router", "one", Setting(mode), lab=apart).outcome is UNREACHABLE
+    assert asked("router", "one", Setting(mode, strategy="routed"), lab=apart).outcome is REACHABLE
+
+
+def test_an_entry_of_a_host_expires_as_any_other() -> None:
+    lab = with_hosts()
+    warm = doing(L2, Act(checks=(Check("router", "one"),)), lab=lab)
+    late = next_phase(lab, warm)
+    assert asked("router", "one", Setting("l3"), late, lab=lab, family="ipv4").outcome is REACHABLE
+    cold = doing(L3, Act(flush=("router",)), state=late, lab=lab)
+    assert asked("router", "one", Setting("l3"), cold, lab=lab, family="ipv4").outcome is UNREACHABLE
