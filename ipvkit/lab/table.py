@@ -234,8 +234,8 @@ ROUTE = Part("route", "Routes", "routes", "A route of an endpoint or a host.", (
 ))
 RULE = Part("rule", "Rules", "rules", "A rule of an endpoint or a host (`ip rule`).", (
     Key("from", _NETWORK,
-        "The source's network. A ping from the host itself has no source yet, so it matches only replies and "
-        "what is forwarded.", attribute="source"),
+        "The source's network. A ping from the host itself has no source yet, so it matches only replies, "
+        "TCP connections in IPv4, and what is forwarded.", attribute="source"),
     Key("to", _NETWORK, "The destination's network."),
     Key("table", _TABLE,
         "The table that is looked up; if it has no route, the next rule follows, and at last the main table.",

@@ -54,9 +54,17 @@ class Path:
     looks for the endpoint there until it sends again.
     """
 
-    def __init__(self, world: World, source: str, destination: Address, size: int | None = None) -> None:
-        """Follow a ping from the host `source` to `destination`, with `size` bytes of payload."""
-        self.world, self.version = world, destination.version
+    def __init__(
+        self,
+        world: World,
+        source: str,
+        destination: Address,
+        size: int | None = None,
+        *,
+        connects: bool = False,
+    ) -> None:
+        """Follow a ping from the host `source`, with `size` bytes of payload, or what `connects` by TCP."""
+        self.world, self.version, self.connects = world, destination.version, connects
         # A packet of 0 bytes fits everywhere.
         self.bytes = 0 if size is None else size + _HEADERS[destination.version]
         self.hops: list[Hop] = []
@@ -91,8 +99,9 @@ class Path:
     def _first(self, node: Node, destination: Address) -> tuple[Way, Address]:
         """Return the route of a request, which has no source address yet, and the one that it gets.
 
-        ping connects a socket first, and in IPv4 that looks for a route from this address too
-        (ip_route_connect()); in IPv6 only where the first lookup failed (ip6_dst_lookup_tail()).
+        A socket that connects looks in IPv4 for a route from this address too (ip_route_connect()); in IPv6
+        only where the first lookup failed (ip6_dst_lookup_tail()). TCP uses what it finds; ping connects one
+        only to learn its address, and sends from another, without a source.
         """
         found = node.way_to(destination)
         usable = found is not None and found.type is None
@@ -106,7 +115,8 @@ class Path:
             raise self._lost(node.name, f"{the(node.name)} has no IPv{destination.version} address")
         if destination.version == 4 or found is None:
             again = self._way(node, destination, own)
-        return found or again, own
+            found = again if self.connects or found is None else found
+        return found, own
 
     def _way(self, node: Node, destination: Address, source: Address | None = None) -> Way:
         way = node.way_to(destination, source)

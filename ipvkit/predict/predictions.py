@@ -94,7 +94,7 @@ def _path(world: World, check: Check) -> Path:
     address = world.lab.pinged(check)
     if address is None:
         raise InvalidLab(f"{check}: the two have no address family in common", "give them one")
-    return Path(world, check.source, address, check.size)
+    return Path(world, check.source, address, check.size, connects=check.tcp is not None)
 
 
 def _predict(path: Path, check: Check, world: World) -> Prediction:

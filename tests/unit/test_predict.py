@@ -1054,6 +1054,30 @@ def test_a_rule_for_a_destination_is_for_both_and_one_for_a_source_only_for_repl
     assert outcomes(with_hosts(*routes, rules=(Rule(TABLE, to=own),))) == (UNREACHABLE, UNREACHABLE)
 
 
+def test_a_rule_for_a_source_is_for_tcp_in_ipv4_and_not_in_ipv6() -> None:
+    routes = tuple(
+        replace(BY_ROUTER, via=ip_address(via), table=TABLE) for via in ("192.0.2.3", "2001:db8::3")
+    )
+    rules = tuple(Rule(TABLE, ip_network(own.ip)) for own in ONE.addresses)
+    six = (ip_interface("2001:db8::3/64"), ip_interface("2001:db8:b::1/64"))
+    client = replace(
+        CLIENT,
+        addresses=(*CLIENT.addresses, ip_interface("2001:db8:b::2/64")),
+        routes=(*(CLIENT.routes or ()), Route(via=ip_address("2001:db8:b::1"))),
+    )
+    defaults = tuple(Route(via=gateway) for gateway in PARENT.gateway)
+    router = replace(ROUTER, addresses=(*ROUTER.addresses, *six))
+    lab = with_hosts(*defaults, *routes, rules=rules, router=router, client=client)
+    for family, tcp, outcome in (
+        ("ipv4", 80, REACHABLE),
+        ("ipv4", None, UNREACHABLE),
+        ("ipv6", 80, UNREACHABLE),
+        ("ipv6", None, UNREACHABLE),
+    ):
+        check = Check("one", "client", family=family, tcp=tcp)  # type: ignore[arg-type]
+        assert predict(world_of(lab, L2, NOTHING), check).outcome is outcome
+
+
 def test_a_table_without_a_route_leads_to_the_next_one() -> None:
     rules = (Rule(7, to=NET), Rule(TABLE, to=NET))
     elsewhere = Route(ip_network("10.0.0.0/8"), type="blackhole", table=7)
