@@ -24,7 +24,8 @@ Row = tuple[str, "deque[tuple[str, Command]]"]
 class Scripted:
     """A target on which each command ends as `answer` returns: a Completed or HANGS.
 
-    A command that is in `slow` ends by itself `SLOW_S` later; one in `unkillable` never.
+    A command that is in `slow` ends by itself `SLOW_S` later; one in `unkillable` never. One that is stopped
+    ends with the code `killed`, which bash does not always know.
     """
 
     answer: Callable[[Command], Answer]
@@ -35,6 +36,7 @@ class Scripted:
     cpus: int = 2
     stopped: list[str] = field(default_factory=list)
     agents: int = 0
+    killed: int = -9
 
     def start(self, _script: str, _: object = None, mailbox: int | None = None) -> Any:
         assert mailbox is not None
@@ -135,7 +137,7 @@ class _Process:
     def _stop(self, name: str) -> None:
         key, command = self.rows[name].popleft()
         self.target.stopped.append(str(command))
-        self._report(key, Completed(-9, "", "", 0.0))
+        self._report(key, Completed(self.target.killed, "", "", 0.0))
         self._go_on(name)
 
     def _report(self, key: str, completed: Completed | None) -> None:

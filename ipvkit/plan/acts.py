@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from signal import SIGKILL
 
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
@@ -190,9 +189,7 @@ class Acts:
         for role, address, port in dict.fromkeys(wanted):
             if address is not None and port is not None:
                 netns, server = self.lab.netns(role), socat.listen(address, port, timeout_s=LISTEN_S)
-                # It is killed when the checks have ended.
-                command = replace(in_netns(netns, server), ok=(0, -SIGKILL))
-                ready = in_netns(netns, ss.listening(address, port))
+                command, ready = (in_netns(netns, c) for c in (server, ss.listening(address, port)))
                 self.steps.add(f"listen at {role} on tcp {port} for the checks", command, ready=ready)
 
     def _command(self, check: Check, address: Address) -> Command:

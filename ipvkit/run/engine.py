@@ -225,6 +225,7 @@ class _Engine:
         waiting = self._begin(servers or jobs, started)
         if asked:
             self.agent.start({key: question} for key, question in asked.items())
+        stopped: set[str] = set()
         failure: IpvkitError | None = None
         deadline = self.deadline
         while waiting:
@@ -247,8 +248,10 @@ class _Engine:
                     self.result.completed[key] = completed
                     self.result.ended_s[key] = time.monotonic()
                     self.listener(Finished(job, completed))
+                    # How a server ended that was stopped does not matter, and bash may not know.
+                    good = completed.exit_code in job.command.ok or key in stopped
                     early = key in servers and later
-                    if (completed.exit_code not in job.command.ok or early) and failure is None:
+                    if (early or not good) and failure is None:
                         failure = self._failed(job, completed)
                 case Signal() as news:
                     failure = self._stopped(news, waiting.values())
@@ -258,8 +261,9 @@ class _Engine:
                     failure = failure or late
                     self._kill()
             if waiting.keys() <= servers.keys() and (failure or not later):
-                for id in waiting:
+                for id in waiting.keys() - stopped:
                     self.agent.stop(id)
+                stopped.update(waiting)
         if failure is not None:
             raise failure
 

@@ -132,7 +132,7 @@ def test_when_all_goes_well_everything_is_undone_in_reverse() -> None:
 
 
 def server(id: str) -> Step:
-    return replace(step(id, undo=False), command=command(f"do {id}", 0, -9), ready=command(f"do see {id}"))
+    return replace(step(id, undo=False), ready=command(f"do see {id}"))
 
 
 SERVERS = plan_of([server("s1"), server("s2"), probe("c1"), probe("c2")], [step("a")])
@@ -156,9 +156,10 @@ def serving(slow: int = 0, **options: object) -> Told:
     return target
 
 
-@pytest.mark.parametrize("slow", [0, 1, 20])
-def test_checks_begin_when_servers_are_ready_which_end_after_them(slow: int) -> None:
+@pytest.mark.parametrize(("slow", "killed"), [(0, -9), (1, -15), (20, 0)])
+def test_checks_begin_when_servers_are_ready_which_end_after_them(slow: int, killed: int) -> None:
     target = serving(slow)
+    target.killed = killed
     result, _ = run(SERVERS, target)
     assert result.failure is None
     at = {line: target.started.index(line) for line in ("do c1", "do c2", "do a")}
@@ -167,7 +168,7 @@ def test_checks_begin_when_servers_are_ready_which_end_after_them(slow: int) -> 
         assert target.started.index(f"do {name}") < min(at.values())
         last = max(i for i, line in enumerate(target.started) if line == f"do see {name}")
         assert last < min(at.values())
-        assert result.completed[name].exit_code == -9
+        assert result.completed[name].exit_code == killed
     assert sorted(target.stopped) == ["do s1", "do s2"]
 
 
