@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 from itertools import islice
 
 from ipvkit.core.errors import InvalidLab
-from ipvkit.core.values import Address, InterfaceAddress, Network
+from ipvkit.core.values import Address, InterfaceAddress
 from ipvkit.lab import parts
 from ipvkit.lab.parts import (
     FAMILIES,
@@ -295,14 +295,10 @@ def on_parent(
     *,
     host: tuple[InterfaceAddress, ...] = (),
     addresses: Mapping[str, InterfaceAddress] | None = None,
-    subnets: tuple[Network, ...] = (),
     gateway: Address | None = None,
     neighbour: Address | None = None,
 ) -> Lab:
-    """Return `lab` on a real NIC, with `addresses` by endpoint; raise InvalidLab for several parents.
-
-    Without `host` its addresses are unknown, unless the NIC has none: then these are its `subnets`.
-    """
+    """Return `lab` on a real NIC, with `addresses` by endpoint; raise InvalidLab for several parents."""
     if len(lab.parents) > 1:
         hint = "--parent is for labs with one; leave it away"
         raise InvalidLab(f"lab {lab.name} has {len(lab.parents)} parents", hint)
@@ -312,7 +308,7 @@ def on_parent(
     endpoints = [replace(e, parent=parent, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints]
     beside = (gateway,) if gateway else (), (neighbour,) if neighbour else ()
     hosts = tuple(Host(host.name) for host in lab.parents[0].hosts)
-    real = Parent(parent, host, *beside, others=subnets, hosts=hosts)
+    real = Parent(parent, host, *beside, hosts=hosts)
     phases = tuple(_moved(phase, lab.parent, parent) for phase in lab.phases)
     return replace(lab, parents=(real,), endpoints=tuple(endpoints), phases=phases, simulated=False)
 

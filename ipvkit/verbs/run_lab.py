@@ -112,8 +112,7 @@ def _placed(lab: Lab, network: RealNetwork, agent: Agent, note: Note) -> Lab:
     link = machine.link(parent)
     own = link.addresses if link is not None else ()
     host = tuple(address.address for address in own if address.scope == "global")
-    subnets = () if host else tuple({own.network: None for _, own in request.addresses})
-    place = partial(place, host=host, subnets=subnets)
+    place = partial(place, host=host)
     if network.gateway is not None:
         return place(gateway=network.gateway)
     routes = look(agent, {"routes": ip.route_show(default=True, dev=parent)})["routes"]
