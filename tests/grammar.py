@@ -8,21 +8,23 @@ from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 GRAMMAR = {
     # --- what runs where
     "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | <socat> | ss -Htln src HOST-AND-PORT"
-    " | sleep NUMBER",
+    " | sleep NUMBER | timeout NUMBER sh -c LACP-WAIT",
     "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"
     " | ip -all netns exec ip <at home> | nsenter NET-OF-A-PROCESS ip <at home>",
     # --- iproute2
     "<at home>": "[ -force ] -batch - | <netns> | [ -json ] [ -details ] ( <link> | <addr> | <neigh> )"
     " | [ -json ] [ -4 | -6 ] ( <route> | <rule> )",
     "<netns>": "netns ( add | del ) NETNS | -json netns list",
-    "<link>": "link add [ dev ] DEV [ link DEV ] [ address MAC ] [ netns NETNS ] [ up ] type <kind>"
+    "<link>": "link add [ dev ] DEV [ link DEV ] [ address MAC ] [ netns NETNS ] [ master DEV ]"
+    " [ up ] type <kind>"
     " | link set [ dev ] DEV <change> | link delete [ dev ] DEV | link show [ dev DEV ]",
-    "<kind>": "ipvlan [ mode <mode> ] [ <flag> ] | macvlan mode ( <flag> | passthru ) | vlan id NUMBER"
-    " | bridge | veth peer name DEV netns NETNS",
+    "<kind>": "( ipvlan | ipvtap ) [ mode <mode> ] [ <flag> ] | macvlan mode ( <flag> | passthru )"
+    " | vlan id NUMBER | bridge | dummy | veth peer name DEV netns NETNS"
+    " | bond mode ( active-backup | 802.3ad ) miimon NUMBER [ lacp_rate fast ]",
     "<mode>": "l2 | l3 | l3s",
     "<flag>": "bridge | private | vepa",
     "<change>": "[ netns NETNS ] [ master DEV ] [ name DEV ] [ mtu NUMBER ] [ up | down ]"
-    " [ type ipvlan [ mode <mode> ] [ <flag> ] ] [ type bridge_slave hairpin ( on | off ) ]",
+    " [ type ( ipvlan | ipvtap ) [ mode <mode> ] [ <flag> ] ] [ type bridge_slave hairpin ( on | off ) ]",
     "<addr>": "addr ( add | del ) PREFIXED dev DEV [ nodad ] | addr show [ dev DEV ]",
     "<route>": "route ( add | del ) [ blackhole | unreachable | prohibit ] ( default | NETWORK )"
     " [ via ADDRESS ] [ dev DEV ] [ src ADDRESS ] [ metric NUMBER ] [ onlink ] [ table NUMBER ]"
@@ -85,6 +87,10 @@ WORDS: dict[str, Callable[[str], object]] = {
     "NETNS": _NETNS.fullmatch,
     "HOST": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,253}").fullmatch,
     "NUMBER": re.compile(r"[0-9]+(\.[0-9]+)?").fullmatch,
+    "LACP-WAIT": re.compile(
+        r'until grep -c "port state: 63" /proc/net/bonding/[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14} \| grep -qx 4; '
+        r"do sleep 0\.1; done"
+    ).fullmatch,
     "MAC": re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}").fullmatch,
     "TTL": re.compile(r"--(ttl|hoplimit)=[0-9]+").fullmatch,
     "NET-OF-A-PROCESS": re.compile(r"--net=/proc/[0-9]+/ns/net").fullmatch,

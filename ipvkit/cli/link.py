@@ -9,14 +9,14 @@ from typer import Argument, Option
 from ipvkit.cli.common import IP_HELP, group
 from ipvkit.cli.single import Where, change, show
 from ipvkit.core.errors import CommandFailed, UsageError
-from ipvkit.core.values import Flag, Mode
+from ipvkit.core.values import BondMode, Flag, Mode
 from ipvkit.report.ip import LINK, LinkIn, links_in
 from ipvkit.tools import ip
 
-LinkType = Literal["ipvlan", "macvlan", "vlan", "veth", "bridge"]
+LinkType = Literal["ipvlan", "ipvtap", "macvlan", "vlan", "veth", "bridge", "bond", "dummy"]
 MacvlanMode = Literal["bridge", "private", "vepa", "passthru"]
-LinkMode = Literal[Mode, MacvlanMode]
-MODE_HELP = "ipvlan: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru."
+LinkMode = Literal[Mode, MacvlanMode, BondMode]
+MODE_HELP = "ipvlan, ipvtap: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru. bond: the others."
 CREATE_HELP = "Create it in this namespace; its parent stays."
 MOVE_HELP = "Move it there; it loses its addresses."
 Name = Annotated[str, Argument(metavar="DEV", help="The link's name.")]
@@ -27,7 +27,7 @@ def add(
     parent: Annotated[str | None, Option("--link", metavar="PARENT", help="The parent.")] = None,
     type_: Annotated[LinkType, Option("--type", help="The link type.")] = "ipvlan",
     mode: Annotated[LinkMode | None, Option(help=MODE_HELP)] = None,
-    flag: Annotated[Flag | None, Option(help="ipvlan: traffic between siblings.")] = None,
+    flag: Annotated[Flag | None, Option(help="ipvlan, ipvtap: traffic between siblings.")] = None,
     id_: Annotated[int | None, Option("--id", min=1, max=4094, metavar="TAG", help="vlan: the tag.")] = None,
     peer: Annotated[str | None, Option(metavar="DEV", help="veth: the peer's name.")] = None,
     peer_netns: Annotated[str | None, Option(metavar="NETNS", help="veth: the peer's namespace.")] = None,
@@ -71,7 +71,7 @@ def _kind(type_: LinkType, **options: str | int | None) -> ip.Kind:
 
 
 def _mode(type_: LinkType, mode: str) -> Any:  # noqa: ANN401
-    modes = get_args(Mode if type_ == "ipvlan" else MacvlanMode)
+    modes = get_args({"macvlan": MacvlanMode, "bond": BondMode}.get(type_, Mode))
     if mode not in modes:
         raise UsageError(f"{type_} has no mode {mode}", f"choose from {', '.join(modes)}")
     return mode
@@ -102,7 +102,7 @@ def set_(
     dev: Name,
     up: Annotated[bool | None, Option("--up/--down", help="Set it up or down.")] = None,
     to_netns: Annotated[str | None, Option(metavar="NETNS", help=MOVE_HELP)] = None,
-    master: Annotated[str | None, Option(metavar="DEV", help="Make it a port of this bridge.")] = None,
+    master: Annotated[str | None, Option(metavar="DEV", help="Make it a port of a bridge or bond.")] = None,
     name: Annotated[str | None, Option(metavar="NAME", help="Rename it; it has to be down.")] = None,
     mtu: Annotated[int | None, Option(min=68, metavar="BYTES", help="Its MTU.")] = None,
     mode: Annotated[LinkMode | None, Option(help="ipvlan: of it and its siblings.")] = None,
@@ -110,7 +110,7 @@ def set_(
     *,
     where: Where,
 ) -> None:
-    """Change a link's state, namespace, bridge, name, MTU, mode or flag."""
+    """Change a link's state, namespace, master, name, MTU, mode or flag."""
     mode = None if mode is None else _mode("ipvlan", mode)
     command = ip.link_set(dev, netns=to_netns, master=master, name=name, mtu=mtu, up=up, mode=mode, flag=flag)
     change(where, f"change {dev}", command)

@@ -14,6 +14,9 @@ Mode = Literal["l2", "l3", "l3s"]
 Flag = Literal["bridge", "private", "vepa"]
 """The kernel's words for ipvlan (Documentation/networking/ipvlan.rst)."""
 
+BondMode = Literal["active-backup", "802.3ad"]
+"""The kernel's words for a bond (Documentation/networking/bonding.rst): one port at a time, and LACP."""
+
 TargetKind = Literal["auto", "local", "sandbox", "uml"]
 """Where commands run."""
 

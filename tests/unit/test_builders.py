@@ -38,6 +38,8 @@ TAKES_AN_INTERFACE: dict[str, Callable[[str], Command]] = {
     "link_add": lambda dev: ip.link_add(dev, ip.Bridge()),
     "link_add of ipvlan": lambda dev: ip.link_add("x", ip.Ipvlan(dev, "l2")),
     "link_add of veth": lambda dev: ip.link_add("x", ip.Veth(dev, "n")),
+    "link_add of ipvtap": lambda dev: ip.link_add("x", ip.Ipvtap(dev, "l2")),
+    "link_add of a port": lambda dev: ip.link_add("x", ip.Dummy(), master=dev),
     "link_set": lambda dev: ip.link_set(dev, up=True),
     "link_set master": lambda dev: ip.link_set("x", master=dev),
     "link_delete": ip.link_delete,

@@ -552,7 +552,7 @@ MISTAKES: dict[str, tuple[list[str], str, str]] = {
         *(["link", "add", "x", "--type", "bridge", "--link", "e"], "--link does not go with --type bridge"),
         "",
     ),
-    "an unknown type": (["link", "add", "x", "--type", "bond"], "'bond' is not one of", "--help"),
+    "an unknown type": (["link", "add", "x", "--type", "team"], "'team' is not one of", "--help"),
     "nothing to set": (["link", "set", "x"], "link set x: nothing to set", "such as up"),
     "an MTU too small": (["link", "set", "x", "--mtu", "67"], "'--mtu'", "--help"),
     "an MTU in words": (["link", "set", "x", "--mtu", "big"], "'--mtu'", "--help"),

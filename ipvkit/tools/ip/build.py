@@ -6,14 +6,23 @@ from typing import Literal
 from ipvkit.core import values
 from ipvkit.core.command import Command, option
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network, interface_name, netns_name
+from ipvkit.core.values import (
+    Address,
+    BondMode,
+    Flag,
+    InterfaceAddress,
+    Mode,
+    Network,
+    interface_name,
+    netns_name,
+)
 
-__all__ = ["Bridge", "Ipvlan", "Kind", "Macvlan", "RouteTo", "Veth", "Vlan", "addr_add", "addr_del"]
-__all__ += ["addr_show", "at", "at_each", "by_netns", "link_add", "link_delete", "link_set", "link_show"]
-__all__ += ["neigh_add_proxy", "neigh_del", "neigh_del_proxy", "neigh_flush", "neigh_replace"]
-__all__ += ["neigh_show", "neigh_show_permanent", "neigh_show_proxy", "netns_add", "netns_del"]
-__all__ += ["netns_list", "route_add", "route_del", "route_replace", "route_show", "route_show_all"]
-__all__ += ["RuleFor", "rule_add", "rule_del", "rule_show"]
+__all__ = ["Bond", "Bridge", "Dummy", "Ipvlan", "Ipvtap", "Kind", "Macvlan", "RouteTo", "Veth", "Vlan"]
+__all__ += ["addr_add", "addr_del", "addr_show", "at", "at_each", "by_netns", "link_add", "link_delete"]
+__all__ += ["link_set", "link_show", "neigh_add_proxy", "neigh_del", "neigh_del_proxy", "neigh_flush"]
+__all__ += ["neigh_replace", "neigh_show", "neigh_show_permanent", "neigh_show_proxy", "netns_add"]
+__all__ += ["netns_del", "netns_list", "route_add", "route_del", "route_replace", "route_show"]
+__all__ += ["route_show_all", "RuleFor", "rule_add", "rule_del", "rule_show"]
 
 # Words that `ip link` takes as keywords where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
@@ -36,6 +45,11 @@ class Ipvlan:
     parent: str
     mode: Mode | None
     flag: Flag | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ipvtap(Ipvlan):
+    """An ipvtap link: an ipvlan one, which also has a character device for the packets that it gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +81,19 @@ class Bridge:
     """A bridge: the switch of a simulated LAN."""
 
 
-Kind = Ipvlan | Macvlan | Vlan | Veth | Bridge
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """A bond in `mode`, which looks at its ports every 100 ms; a link has to be down to become one."""
+
+    mode: BondMode
+
+
+@dataclass(frozen=True, slots=True)
+class Dummy:
+    """A dummy link, which drops what it sends."""
+
+
+Kind = Ipvlan | Ipvtap | Macvlan | Vlan | Veth | Bridge | Bond | Dummy
 
 
 def at(netns: str, command: Command) -> Command:
@@ -106,11 +132,18 @@ def netns_list() -> Command:
 
 
 def link_add(
-    dev: str, kind: Kind, *, netns: str | None = None, lladdr: str | None = None, up: bool = False
+    dev: str,
+    kind: Kind,
+    *,
+    netns: str | None = None,
+    lladdr: str | None = None,
+    master: str | None = None,
+    up: bool = False,
 ) -> Command:
     """Return ``ip link add DEV …`` for a link of that `kind`, created in the namespace `netns`.
 
-    `lladdr` is its MAC address; without one the kernel takes a random one, or the parent's.
+    `lladdr` is its MAC address; without one the kernel takes a random one, or the parent's. `master` is the
+    bridge or bond that it is a port of.
 
     >>> str(link_add("test1", Ipvlan("eth0", "l2")))
     'ip link add test1 link eth0 type ipvlan mode l2'
@@ -118,17 +151,24 @@ def link_add(
     parent: str | None = None
     match kind:
         case Ipvlan(parent, mode, flag):
-            words = ("ipvlan", *option("mode", mode), *((flag,) if flag else ()))
-        case Macvlan(parent, mode):
-            words = ("macvlan", "mode", mode)
+            words = ("ipvtap" if isinstance(kind, Ipvtap) else "ipvlan", *option("mode", mode))
+            words += (flag,) if flag else ()
+        case Macvlan(parent, of_macvlan):
+            words = ("macvlan", "mode", of_macvlan)
         case Vlan(parent, id):
             words = ("vlan", "id", str(id))
         case Veth(peer, peer_netns):
             words = ("veth", "peer", *option("name", peer, interface_name), "netns", netns_name(peer_netns))
         case Bridge():
             words = ("bridge",)
+        case Bond(of_bond):
+            words = ("bond", "mode", of_bond, "miimon", "100")
+            words += ("lacp_rate", "fast") if of_bond == "802.3ad" else ()
+        case Dummy():
+            words = ("dummy",)
     place = (*option("link", parent, interface_name), *option("address", lladdr, values.mac_address))
-    place += (*option("netns", netns, netns_name), *(("up",) if up else ()))
+    place += (*option("netns", netns, netns_name), *option("master", master, interface_name))
+    place += ("up",) if up else ()
     return Command(("ip", "link", "add", *_name(dev), *place, "type", *words))
 
 
@@ -142,13 +182,14 @@ def link_set(
     up: bool | None = None,
     mode: Mode | None = None,
     flag: Flag | None = None,
+    tap: bool = False,
     macvlan: Flag | None = None,
     hairpin: bool | None = None,
 ) -> Command:
     """Return ``ip link set DEV …``: into a namespace, under a bridge, its name, MTU, up or down.
 
-    `mode` and `flag` are an ipvlan's, and with it those of every ipvlan link on the same parent, `macvlan` is
-    the mode of a macvlan; `hairpin` is a bridge port's: whether frames go back to it.
+    `mode` and `flag` are an ipvlan's (with `tap` an ipvtap's), and with it those of every ipvlan link on the
+    same parent, `macvlan` is the mode of a macvlan; `hairpin` is a bridge port's: whether frames go back.
 
     >>> str(link_set("test1", netns="test1"))
     'ip link set test1 netns test1'
@@ -160,7 +201,7 @@ def link_set(
     if up is not None:
         words += ("up" if up else "down",)
     if mode is not None or flag is not None:
-        words += ("type", "ipvlan", *option("mode", mode), *((flag,) if flag else ()))
+        words += ("type", "ipvtap" if tap else "ipvlan", *option("mode", mode), *((flag,) if flag else ()))
     if macvlan is not None:
         words += ("type", "macvlan", "mode", macvlan)
     if hairpin is not None:
