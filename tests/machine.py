@@ -10,7 +10,9 @@ from ipaddress import ip_address, ip_interface, ip_network
 from ipvkit.core.command import Command
 from ipvkit.core.values import Address, InterfaceAddress, Network
 
-STACKED = ("ipvlan", "macvlan", "vlan")
+IPVLAN = ("ipvlan", "ipvtap")
+UPPER = (*IPVLAN, "macvlan")
+STACKED = (*UPPER, "vlan")
 """Kinds of links that are on another one, and vanish with it."""
 
 
@@ -32,6 +34,7 @@ class Link:
     master: "Link | None" = None
     up: bool = False
     mtu: int = 1500
+    fixed_mtu: bool = False
     addresses: list[InterfaceAddress] = field(default_factory=list)
     filters: int | None = None
 
@@ -144,7 +147,7 @@ class Machine:
                 self.sysctls |= {(at, key): value for key, _, value in (s.partition("=") for s in settings)}
             case ("arping", *_, "-I", dev, _):
                 self._link(at, dev)
-            case ("ping" | "socat" | "sleep", *_):
+            case ("ping" | "socat" | "sleep" | "timeout", *_):
                 pass
             case _:
                 raise AssertionError(f"the machine does not know {words}")
@@ -190,12 +193,15 @@ class Machine:
         there = where
         if lower[0] == "netns":
             there, lower = (lower[1], where[1]), lower[2:]
+        master = None
+        if lower[0] == "master":
+            master, lower = self._link(where[0], lower[1]), lower[2:]
         up = lower[0] == "up"
         kind, *rest = lower[2 if up else 1 :]
         # Also a link of that name in the namespace that asks is in the way (rtnl_newlink()).
         if where in self.links or there in self.links or there[0] not in self.spaces:
             raise Refused("File exists")
-        if parent is not None and kind in ("ipvlan", "macvlan"):
+        if parent is not None and kind in UPPER:
             self._refuse_busy(parent, kind)
         link = Link(kind, parent, up=up, mtu=parent.mtu if parent else 1500)
         if kind == "veth":
@@ -204,10 +210,17 @@ class Machine:
                 raise Refused("File exists")
             self.links[netns, peer] = link.peer = Link(kind, peer=link)
         self.links[there] = link
+        if master is not None:
+            self._enslave(link, master)
 
     def _refuse_busy(self, parent: Link, kind: str) -> None:
-        """A link has one receive handler (netdev_rx_handler_register())."""
-        others = {other.kind for other in self._on(parent)} - {"vlan", kind}
+        """A link has one receive handler (netdev_rx_handler_register()), and the loopback none."""
+        if parent.kind == "lo":
+            raise Refused("Invalid argument")
+        others = {other.kind for other in self._on(parent)} - {
+            "vlan",
+            *(IPVLAN if kind in IPVLAN else [kind]),
+        }
         if parent.master is not None or others:
             raise Refused("Device or resource busy")
 
@@ -220,18 +233,25 @@ class Machine:
                 link.up = True
             case ("mtu", mtu):
                 self._set_mtu(link, int(mtu))
-            case ("type", "ipvlan", *_):
-                if link.kind != "ipvlan":
+            case ("type", "ipvlan" | "ipvtap" as kind, *_):
+                if link.kind != kind:
                     raise Refused("Operation not supported")
             case ("type", "bridge_slave", "hairpin", "on" | "off"):
                 if link.master is None:
                     raise Refused("it is no port")
         if words[0] == "master":
-            bridge = self._link(where[0], words[1])
-            if any(other.kind in ("ipvlan", "macvlan") for other in self._on(link)) or link.master:
-                raise Refused("Device or resource busy")
-            link.master = bridge
-            self._adjust_mtus()
+            self._enslave(link, self._link(where[0], words[1]))
+
+    def _enslave(self, link: Link, master: Link) -> None:
+        """bond_enslave() wants a port that is down, and sets it up; br_add_if() refuses a bridge."""
+        busy = any(other.kind in UPPER for other in self._on(link)) or link.master
+        if busy or link.kind == master.kind or master.kind not in ("bridge", "bond"):
+            raise Refused("Device or resource busy")
+        if master.kind == "bond" and link.up:
+            raise Refused("Device can not be enslaved while up")
+        link.up |= master.kind == "bond"
+        link.master = master
+        self._adjust_mtus()
 
     def _move(self, where: Where, there: Where) -> None:
         if there[0] not in self.spaces or there in self.links:
@@ -246,14 +266,17 @@ class Machine:
         if link.kind in ("macvlan", "vlan") and link.parent is not None and mtu > link.parent.mtu:
             raise Refused("Invalid argument")
         link.mtu = mtu
+        link.fixed_mtu = link.kind == "bridge"
         self._adjust_mtus()
+        for port in (port for port in self.links.values() if link.kind == "bond" and port.master is link):
+            port.mtu = mtu
         for other in self._on(link):
-            if other.kind == "ipvlan" or mtu < other.mtu:
+            if other.kind in IPVLAN or mtu < other.mtu:
                 self._set_mtu(other, mtu)
 
     def _adjust_mtus(self) -> None:
-        """A bridge has the least MTU of its ports' (br_mtu_auto_adjust())."""
-        for bridge in (link for link in self.links.values() if link.kind == "bridge"):
+        """A bridge has the least MTU of its ports' (br_mtu_auto_adjust()), until it is given one."""
+        for bridge in (link for link in self.links.values() if link.kind == "bridge" and not link.fixed_mtu):
             ports = [port.mtu for port in self.links.values() if port.master is bridge]
             bridge.mtu = min(ports, default=1500)
 
@@ -277,8 +300,8 @@ class Machine:
     def _give(self, link: Link, own: InterfaceAddress) -> None:
         """ipvlan_addr_busy() compares among the links of one parent, inet_insert_ifa() on one link."""
         links = [link]
-        if link.parent is not None and link.kind == "ipvlan":
-            links = [other for other in self._on(link.parent) if other.kind == "ipvlan"]
+        if link.parent is not None and link.kind in IPVLAN:
+            links = [other for other in self._on(link.parent) if other.kind in IPVLAN]
         if any(own.ip == other.ip for each in links for other in each.addresses):
             raise Refused("Address already assigned")
         link.addresses.append(own)

@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 
 from ipvkit.core.values import Address, InterfaceAddress, Mode, Network
 from ipvkit.lab import (
+    BOND_MODES,
     FAMILIES,
     FAR,
     FLAGS,
     GATEWAY,
     HOST,
     MODES,
+    PARENT_KINDS,
     PING_COUNT,
     PING_OUTCOMES,
     ROUTE_TYPES,
@@ -269,6 +271,15 @@ _OF_ONE_PARENT = st.sampled_from(("one", "one", "apart"))
 _SHAPES = _OF_ONE_PARENT | st.sampled_from(("two", "vlan"))
 """One parent, one with its endpoints in subnets of their own, two, and two of which one is a VLAN."""
 
+_PARENTS = st.sampled_from(
+    [
+        *6 * [Parent("nic")],
+        *(Parent("bond", kind="bond", bond_mode=mode) for mode in BOND_MODES),
+        *(Parent(kind, kind=kind) for kind in PARENT_KINDS if kind not in ("nic", "bond")),
+    ]
+)
+"""The kinds of parents."""
+
 _VERSIONS = st.sampled_from(((4,), (4, 6), (6,)))
 _MTUS = st.sampled_from((None, None, None, 1400))
 _OWN_ROUTES = st.sampled_from((None, None, None, "none", "default", "more"))
@@ -276,7 +287,9 @@ _HOSTS = st.sampled_from(((), (), ("client",), ("router",), ("router", "client")
 _POLICIES = st.sampled_from((None, None, None, "type", "table", "type in table"))
 _ROUTE_TYPES = st.sampled_from(ROUTE_TYPES)
 _SETTINGS = st.builds(Setting, st.sampled_from(MODES), st.sampled_from(FLAGS))
-_KINDS: st.SearchStrategy[Kind] = st.sampled_from((*3 * ("ipvlan",), "macvlan", "veth"))
+_KINDS: st.SearchStrategy[Kind] = st.sampled_from(
+    (*5 * ("ipvlan",), *2 * ("ipvtap",), *2 * ("macvlan",), "veth")
+)
 _SHIMS = st.sampled_from((False, False, True))
 _KINDS_OF_ACTS = st.sampled_from(("check", "check", "change", "try"))
 _MAYBE = st.sampled_from((None, None, True, False))
@@ -340,15 +353,20 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
     shape = draw(_OF_ONE_PARENT if real else _SHAPES)
     fresh = _Addresses(draw(_SUBNETS), draw(_FIRST_HOST), draw(_VERSIONS))
     first, second, *links = draw(_LINKS)
-    parents = [_parent(first, 0, fresh, neighbour=draw(st.booleans()))]
+    nic = Parent("nic")
+    parents = [_parent(first, 0, fresh, nic if real else draw(_PARENTS), neighbour=draw(st.booleans()))]
     if shape in ("two", "vlan"):
-        parents.append(_parent(second, 1, fresh, neighbour=draw(st.booleans())))
+        of = draw(_PARENTS) if shape == "two" else replace(nic, kind=parents[0].kind)
+        parents.append(_parent(second, 1, fresh, of, neighbour=draw(st.booleans())))
     if shape == "vlan":
-        parents[1] = replace(parents[1], link=first, vlan=100)
+        parents[1] = replace(parents[1], kind="nic", link=first, vlan=100)
     if draw(_BARE) and not real:
         subnets = tuple(own.network for own in parents[-1].host)
         parents[-1] = replace(parents[-1], host=(), others=subnets)
-    parents = [_with_hosts(draw, parent, i, fresh) for i, parent in enumerate(parents)]
+    dummies = {parent.name for parent in parents if parent.kind == "dummy"}
+    parents = [
+        p if dummies & {p.name, p.link} else _with_hosts(draw, p, i, fresh) for i, p in enumerate(parents)
+    ]
     spaces = draw(_SPACES) if draw(st.booleans()) else links
     if draw(_SHARED):
         spaces = [spaces[0], spaces[0], *spaces[2:]]
@@ -369,7 +387,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         parents=tuple(parents),
         endpoints=tuple(endpoints),
         phases=(Phase("only", Setting(), (endpoints[0].name,), ()),),
-        far=fresh.own(_FAR_AWAY) if draw(st.booleans()) and not real else (),
+        far=fresh.own(_FAR_AWAY) if draw(st.booleans()) and parents[0].gateway and not real else (),
         setup=draw(st.sampled_from((None, *SETUPS))),
         parallel=draw(st.sampled_from((None, 1, 2))),
     )
@@ -377,8 +395,12 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
     return replace(lab, phases=tuple(_phase(draw, title, lab, fresh, real=real) for title in titles))
 
 
-def _parent(name: str, network: int, fresh: _Addresses, *, neighbour: bool) -> Parent:
-    return Parent(name, fresh.own(network), fresh.peers(network), fresh.peers(network) if neighbour else ())
+def _parent(name: str, network: int, fresh: _Addresses, of: Parent, *, neighbour: bool) -> Parent:
+    """Return a parent of the kind of another one; `neighbour`: with one, unless it is a dummy."""
+    gateway, near = (() if of.kind == "dummy" else fresh.peers(network) for _ in range(2))
+    return replace(
+        of, name=name, host=fresh.own(network), gateway=gateway, neighbour=near if neighbour else ()
+    )
 
 
 def _with_hosts(draw: st.DrawFn, parent: Parent, network: int, fresh: _Addresses) -> Parent:
@@ -532,11 +554,16 @@ def _setting(draw: st.DrawFn, lab: Lab, parent: Parent, fresh: _Addresses, *, re
     setting, kind = draw(_SETTINGS), draw(_KINDS)
     if kind == "macvlan":
         return Setting(flag=setting.flag, kind=kind)
-    if kind == "veth" and not real and not any(p.vlan for p in lab.parents):
+    below = lab.below(parent).kind
+    if kind == "veth" and not real and below != "bridge" and not any(p.vlan for p in lab.parents):
         return Setting(kind=kind)
     own = [a for e in lab.endpoints if e.parent == parent.name for a in e.addresses]
-    strategies = _strategies(setting.mode, parent, own)
-    setting = replace(setting, strategy=strategies[draw(_NUMBERS) % len(strategies)])
+    strategies = ("none",) if below == "dummy" else _strategies(setting.mode, parent, own)
+    setting = replace(
+        setting,
+        kind="ipvtap" if kind == "ipvtap" else "ipvlan",
+        strategy=strategies[draw(_NUMBERS) % len(strategies)],
+    )
     if not draw(_SHIMS) or setting.strategy == "l3s-proxy":
         return setting
     needed = (real and setting.mode == "l2") or (parent.others and not parent.host)
@@ -574,7 +601,8 @@ def _act(
         return Act(checks=tuple(_check(draw, pairs) for _ in range(draw(_ONE_TO_THREE))))
     if kind == "try":
         return Act(attempts=tuple(_attempt(draw, changes) for _ in range(draw(_ONE_TO_THREE))))
-    ipv4 = tuple(e.name for e in here if any(own.version == 4 for own in e.addresses))
+    wired = {p.name for p in lab.parents if lab.below(p).kind != "dummy"}
+    ipv4 = tuple(e.name for e in here if e.parent in wired and any(own.version == 4 for own in e.addresses))
     peers = lab.peers[:3]
     return Act(
         announce=draw(_some(ipv4[:2])),
@@ -583,7 +611,7 @@ def _act(
         hairpin=draw(_MAYBE),
         port_security=draw(_maybe_some((HOST, *(e.name for e in here[:2])))),
         wait=draw(_WAITS),
-        sysctls=draw(_some_sysctls(real=real)),
+        sysctls=tuple(one for one in draw(_some_sysctls(real=real)) if one.node in (HOST, *peers)),
     )
 
 
@@ -654,11 +682,19 @@ def _changes(lab: Lab, here: tuple[Endpoint, ...], *, real: bool) -> list[Change
         AddLink("extra", "ipvlan", parents[0]),
         AddLink("extra", "ipvlan", parents[-1], "l3s", "private"),
         AddLink("other", "macvlan", parents[0]),
+        AddLink("extra", "ipvtap", parents[0], "l2"),
+        *(AddLink("other", "ipvlan", at) for at in ("lo", *_ports(lab))),
+        *(AddLink("other", "macvlan", at) for at in ("lo", *_ports(lab))),
         *3 * [DeleteLink("extra")],
         *(SetMode(e.name, mode) for e in here for mode in MODES),
         SetMtu(first.name, 9000),
         *(SetMtu(parent, mtu) for parent in parents for mtu in (1400, 9000) if not real),
     ]
+
+
+def _ports(lab: Lab) -> list[str]:
+    """Return the names of the ports of the parents, on a simulated LAN."""
+    return [port for parent in lab.hardware for port in lab.lower(parent)]
 
 
 def _attempt(draw: st.DrawFn, changes: Sequence[Change]) -> Attempt:

@@ -67,7 +67,7 @@ class Request:
     def modes(self) -> list[str]:
         """Each mode with its flag, as `ip` prints them."""
         every = (*self.settings, *self.attempted)
-        return list(dict.fromkeys(f"{s.mode} {s.flag}" for s in every if s.kind == "ipvlan"))
+        return list(dict.fromkeys(f"{s.mode} {s.flag}" for s in every if s.is_ipvlan))
 
 
 def request_of(lab: Lab) -> Request:
@@ -78,7 +78,7 @@ def request_of(lab: Lab) -> Request:
     if any(setting.host_shim for setting in settings):
         links.append(lab.shim_on(lab.parents[0]))
     modes = [
-        c.mode for c in tries if isinstance(c, SetMode) or (isinstance(c, AddLink) and c.kind == "ipvlan")
+        c.mode for c in tries if isinstance(c, SetMode) or (isinstance(c, AddLink) and c.kind in _IPVLAN)
     ]
     attempted = tuple(Setting(mode or "l3") for mode in modes)
     neighbours = max(map(_neighbours_of, lab.phases), default=0)
@@ -87,7 +87,7 @@ def request_of(lab: Lab) -> Request:
 
 def _neighbours_of(phase: Phase) -> int:
     """Return how many neighbour entries the checks of `phase` need: one for each peer of each endpoint."""
-    if phase.setting.kind == "ipvlan" and phase.setting.mode != "l2":
+    if phase.setting.is_ipvlan and phase.setting.mode != "l2":
         return 0
     ends = [(check.source, check.destination) for act in phase.acts for check in act.checks]
     names = set(phase.endpoints)
@@ -239,7 +239,7 @@ def _kind(parent: Link, machine: Machine) -> Iterator[Finding]:
 
 _IPVLAN = ("ipvlan", "ipvtap")
 _BUSY = ("macvlan", "macvtap", "macsec")
-_TOGETHER = {**dict.fromkeys(_IPVLAN, ("ipvlan",)), "macvlan": ("macvlan",), "macvtap": ("macvlan",)}
+_TOGETHER = {**dict.fromkeys(_IPVLAN, _IPVLAN), "macvlan": ("macvlan",), "macvtap": ("macvlan",)}
 """Which kinds the kernel allows beside a link of each kind on one parent."""
 
 UPPER_KINDS = (*_IPVLAN, *_BUSY)

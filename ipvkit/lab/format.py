@@ -35,7 +35,7 @@ _CHANGES: dict[str, tuple[type[parts.Change], dict[str, str]]] = {
 }
 """Each change by its key, with its attribute for each value of a try."""
 
-_OF_OTHER_KINDS = {"ipvlan": (), "macvlan": ("mode",), "veth": ("mode", "flag")}
+_OF_OTHER_KINDS = {**dict.fromkeys(parts.IPVLAN, ()), "macvlan": ("mode",), "veth": ("mode", "flag")}
 """The keys of a setting that links of a kind do not have."""
 
 
@@ -75,6 +75,12 @@ def _parents(given: Given) -> tuple[Parent, ...]:
         return (_parent({"name": given["parent"], **given["network"]}),)
     if not given["parents"]:
         raise given.fields["parents"].wrong("at least one is needed", LAB_HINT)
+    dummies = {item["name"] for item in given["parents"] if item.get("kind") == "dummy"}
+    for item in given["parents"]:
+        if "gateway" not in item and dummies.isdisjoint((item["name"], item.get("link"))):
+            raise item.place.missing("gateway")
+        if "bond_mode" in item and item.get("kind") != "bond":
+            raise item.fields["bond-mode"].wrong("only a bond has one", "add `kind: bond`, or leave it out")
     return tuple(map(_parent, given["parents"]))
 
 
@@ -105,7 +111,7 @@ def _route(given: Given) -> Route:
 
 def _phase(given: Given, endpoints: tuple[str, ...]) -> Phase:
     setting = _setting(given, Setting())
-    if setting.kind == "ipvlan" and "mode" not in given:
+    if setting.is_ipvlan and "mode" not in given:
         raise given.place.missing("mode")
     others = tuple((name, _setting(other, setting)) for name, other in given.get("others", ()))
     acts = tuple(map(_act, given["acts"]))
@@ -175,7 +181,7 @@ def dump(lab: Lab) -> str:
         for parent, own in zip(lab.parents, hosts, strict=True)
     ]
     place: dict[str, Any] = {"parents": list(map(table.PARENT.written, networks))}
-    if len(lab.parents) == 1 and first.vlan is None:
+    if len(lab.parents) == 1 and first.vlan is None and first.kind == "nic":
         place = {"parent": first.name, "parents": None, "network": table.NETWORK.written(networks[0])}
     endpoints = [_endpoint_written(endpoint, first.name) for endpoint in lab.endpoints]
     phases = [_phase_written(phase, lab) for phase in lab.phases]
@@ -209,7 +215,7 @@ def _routing_written(node: Endpoint | Host) -> dict[str, Any]:
 
 def _phase_written(phase: Phase, lab: Lab) -> dict[str, Any]:
     every = tuple(endpoint.name for endpoint in lab.endpoints)
-    mode = {"mode": phase.setting.mode} if phase.setting.kind == "ipvlan" else {}
+    mode = {"mode": phase.setting.mode} if phase.setting.is_ipvlan else {}
     others = {name: table.SETTING.written(_differing(other, phase.setting)) for name, other in phase.others}
     endpoints = phase.endpoints if phase.endpoints != every else None
     lists = {"others": others or None, "endpoints": endpoints, "acts": list(map(_act_written, phase.acts))}

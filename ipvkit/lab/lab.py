@@ -88,7 +88,7 @@ class Lab:
     def routers(self) -> tuple[str, ...]:
         """The peers that forward: the gateway where it leads somewhere, and hosts."""
         hosts = [host for parent in self.parents for host in parent.hosts]
-        gateway = (GATEWAY,) if self.routed or hosts else ()
+        gateway = (GATEWAY,) if (self.routed or hosts) and GATEWAY in self.peers else ()
         return (*gateway, *(host.name for host in hosts if host.forwards))
 
     @property
@@ -106,7 +106,8 @@ class Lab:
         """Whether any of its links is ipvlan, which some kernels do not have."""
         changes = (attempt.change for phase in self.phases for act in phase.acts for attempt in act.attempts)
         added = {change.kind for change in changes if isinstance(change, parts.AddLink)}
-        return "ipvlan" in added.union(phase.on(p.name).kind for phase in self.phases for p in self.parents)
+        kinds = added.union(phase.on(p.name).kind for phase in self.phases for p in self.parents)
+        return not kinds.isdisjoint(parts.IPVLAN)
 
     def parent_called(self, name: str) -> Parent:
         """Return the parent called `name`."""
@@ -164,7 +165,7 @@ class Lab:
         return dev if parent.vlan is None else f"{dev}.{parent.vlan}"
 
     def _position(self, parent: Parent) -> int:
-        return [hardware.name for hardware in self.hardware].index(parent.link or parent.name)
+        return self.hardware.index(self.below(parent))
 
     def links_of(self, role: str) -> list[tuple[str | None, str]]:
         """Return the links of `role` in the lab's networks, each after its namespace."""
@@ -175,11 +176,47 @@ class Lab:
         return [(role, self.dev_of(parent)) for parent in self.parents if parent.peer(role)]
 
     def ports(self, role: str) -> dict[int, str]:
-        """Return the names of the switch's ports for `role`, by the positions of hardware parents."""
+        """Return the names of the switch's ports for `role`, by the positions of hardware parents.
+
+        None is for a dummy; of a bond it is the one for both ports.
+        """
         for parent in self.parents:
             if any(host.name == role for host in parent.hosts):
                 return {self._position(parent): role}
-        return {i: role if i == 0 else f"{role}{i}" for i in range(len(self.hardware))}
+        wired = (i for i, parent in enumerate(self.hardware) if parent.kind != "dummy")
+        return {i: role if i == 0 else f"{role}{i}" for i in wired}
+
+    def below(self, parent: Parent) -> Parent:
+        """Return the parent that a VLAN is on; of another parent itself."""
+        return self.parent_called(parent.link) if parent.link else parent
+
+    @property
+    def wired(self) -> tuple[Parent, ...]:
+        """The hardware parents that a switch is connected to: all but dummies."""
+        return tuple(parent for parent in self.hardware if parent.kind != "dummy")
+
+    def wires(self, parent: Parent) -> list[tuple[str, str]]:
+        """Return the links between the host and the switch below `parent`: the name of each at both ends."""
+        position = self._position(parent)
+        port, first = self.ports(HOST)[position], 2 * position
+        if parent.kind == "bond":
+            return [(f"{parts.LOWER}{first + i}", f"{port}-{i}") for i in range(2)]
+        return [(f"{parts.LOWER}{first}" if parent.kind == "bridge" else parent.name, port)]
+
+    def lower(self, parent: Parent) -> list[str]:
+        """Return the names of the ports that `parent` has, if it is a bond or a bridge."""
+        return [own for own, _ in self.wires(parent)] if parent.kind in ("bond", "bridge") else []
+
+    @property
+    def host_ports(self) -> list[tuple[int, str]]:
+        """The ports of the switch's bridges for the host, each after the position of its parent."""
+        own, found = self.ports(HOST), []
+        for parent in self.wired:
+            i = self._position(parent)
+            # With LACP both ends are one port, a bond.
+            ends = [own[i]] if parent.lacp else [end for _, end in self.wires(parent)]
+            found += [(i, end) for end in ends]
+        return found
 
     def mac_of(self, parent: Parent) -> str | None:
         """Return the MAC address that `parent` is given, where a phase has to know it; None elsewhere."""
@@ -188,7 +225,7 @@ class Lab:
         return self._mac_of(parent) if any(helper.needs_lladdr for helper in helpers) else None
 
     def _mac_of(self, parent: Parent) -> str:
-        position = self.parents.index(self.parent_called(parent.link or parent.name))
+        position = self.parents.index(self.below(parent))
         return f"02:00:00:00:00:{position + 1:02x}"
 
     def endpoints_of(self, phase: Phase, parent: Parent | None = None) -> list[Endpoint]:
@@ -208,7 +245,7 @@ class Lab:
             return tuple((family, route) for route in endpoint.routes for family in route.families(has))
         if endpoint.name not in self._firsts:
             return ()
-        by_arp = setting.kind != "ipvlan" or setting.mode == "l2"
+        by_arp = not setting.is_ipvlan or setting.mode == "l2"
         gateways = self.parent_called(endpoint.parent).gateway if self.routed and by_arp else ()
         near = [gw for gw in gateways if any(gw in own.network for own in endpoint.addresses)]
         first = {family_of(gw): gw for gw in reversed(near)}
@@ -317,7 +354,7 @@ def _moved(phase: Phase, former: str, parent: str) -> Phase:
     def moved(attempt: parts.Attempt) -> parts.Attempt:
         change = attempt.change
         if isinstance(change, parts.AddLink):
-            change = replace(change, parent=parent)
+            change = replace(change, parent=parent if change.parent == former else change.parent)
         if isinstance(change, parts.SetMtu) and change.link == former:
             change = replace(change, link=parent)
         return replace(attempt, change=change)

@@ -7,14 +7,23 @@ from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ipvkit import strategies
-from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
+from ipvkit.core.values import Address, BondMode, Flag, InterfaceAddress, Mode, Network
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 
-Kind = Literal["ipvlan", "macvlan", "veth"]
+Kind = Literal["ipvlan", "ipvtap", "macvlan", "veth"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """The kinds of an endpoint's link; macvlan, and veth on a bridge with the parent, are for comparison."""
+
+IPVLAN: tuple[Kind, ...] = ("ipvlan", "ipvtap")
+"""The kinds to which the rules of ipvlan apply: they share a parent, its mode and its flag (ipvtap.c)."""
+
+ParentKind = Literal["nic", "bond", "bridge", "dummy"]
+PARENT_KINDS: tuple[ParentKind, ...] = get_args(ParentKind)
+"""The kinds of a parent, besides a VLAN on one of these."""
+
+BOND_MODES: tuple[BondMode, ...] = get_args(BondMode)
 
 STRATEGIES = tuple(strategies.BY_NAME)
 """The names of the strategies."""
@@ -47,8 +56,11 @@ PEERS = (GATEWAY, NEIGHBOUR)
 RESERVED = ("lo", "all", "default")
 """Names that no new link can have: the loopback's, and two that sysctls use for all interfaces."""
 
-BRIDGE, PORT, SHIM = "br-lan", "veth", "shim"
-"""Links that the host may get: a bridge for veth endpoints, its ports (with a number), and a host shim."""
+BRIDGE, PORT, SHIM, LOWER = "br-lan", "veth", "shim", "port"
+"""Links that the host may get: a bridge for veth endpoints, its ports, a host shim, a parent's ports.
+
+All but the bridge have a number.
+"""
 
 DEFAULT_MTU, IPV6_MTU = 1500, 1280
 """MTUs in bytes: of a link of the simulated LAN, and the smallest with which Linux keeps IPv6 addresses."""
@@ -162,7 +174,8 @@ class Parent:
 
     `host` are its own addresses, `gateway` and `neighbour` those of the hosts beside it, none where they
     are unknown, and `hosts` are more of those; `others` are its subnets in which the host has no address.
-    With `vlan`, it is the sub-interface of the parent `link` with that tag.
+    With `vlan`, it is the sub-interface of the parent `link` with that tag. A bond has two ports and a
+    `bond_mode`, a bridge has one port, and a dummy has none: no other host is in its network.
     """
 
     name: str
@@ -173,6 +186,13 @@ class Parent:
     vlan: int | None = None
     others: tuple[Network, ...] = ()
     hosts: tuple[Host, ...] = ()
+    kind: ParentKind = "nic"
+    bond_mode: BondMode = "active-backup"
+
+    @property
+    def lacp(self) -> bool:
+        """Whether it is a bond that needs another one at the switch (IEEE 802.3ad)."""
+        return self.kind == "bond" and self.bond_mode == "802.3ad"
 
     @property
     def peers(self) -> tuple[Host, ...]:
@@ -263,10 +283,13 @@ class AddAddress:
 
 @dataclass(frozen=True, slots=True)
 class AddLink:
-    """A link `name` is created on `parent` in the host's namespace; `mode` and `flag` None are left out."""
+    """A link `name` is created on `parent` in the host's namespace; `mode` and `flag` None are left out.
+
+    `parent` may also be the port of a parent, or the loopback: the kernel refuses both.
+    """
 
     name: str
-    kind: Literal["ipvlan", "macvlan"]
+    kind: Literal["ipvlan", "ipvtap", "macvlan"]
     parent: str
     mode: Mode | None = None
     flag: Flag | None = None
@@ -364,13 +387,18 @@ class Setting:
     shim_addresses: tuple[Address, ...] = ()
 
     @property
+    def is_ipvlan(self) -> bool:
+        """Whether the rules of ipvlan apply to its links."""
+        return self.kind in IPVLAN
+
+    @property
     def helpers(self) -> tuple[strategies.Strategy, ...]:
         """The strategy, and the host shim if there is one."""
         return strategies.BY_NAME[self.strategy], *((strategies.HOST_SHIM,) if self.host_shim else ())
 
     def __str__(self) -> str:
         words = {
-            "ipvlan": f"ipvlan in {self.mode} mode, flag {self.flag}",
+            **{kind: f"{kind} in {self.mode} mode, flag {self.flag}" for kind in IPVLAN},
             "macvlan": f"macvlan in {self.flag} mode",
             "veth": "veth on a bridge with the parent",
         }[self.kind]

@@ -274,10 +274,21 @@ _OF_NETWORK = (
 NETWORK = Part("network", "The network", "network", "What the parent is attached to.", _OF_NETWORK)
 PARENT = Part("parent", "Several parents", "parents", "A parent, and its network.", (
     Key("name", _LINK, "The network interface.", required=True),
-    *_OF_NETWORK,
+    Key("kind", _one_of(parts.PARENT_KINDS),
+        "`nic`: an ordinary one. `bond`: of the host's ports `port0` and `port1`. `bridge`: with the port "
+        "`port0`. `dummy`: no host is behind it. Ports of a second parent have the numbers 2 and 3, and so "
+        "on.", default="nic"),
+    Key("bond-mode", _one_of(parts.BOND_MODES),
+        "Of a bond: one port at a time, with two ports of the switch; or both by LACP, with a bond at the "
+        "switch.", default="active-backup"),
+    *(replace(key, required=False, meaning=f"{key.meaning} A dummy has none, other parents need it.")
+      if key.name == "gateway" else key for key in _OF_NETWORK),
     Key("link", _LINK, "Of a VLAN: the parent that it is a sub-interface of, which is not a VLAN itself."),
     Key("vlan", _number("VLAN tag", 1, 4094, 100), "Of a VLAN: its tag."),
-), {"dependentRequired": {"link": ["vlan"], "vlan": ["link"]}})
+), {
+    "dependentRequired": {"link": ["vlan"], "vlan": ["link"], "bond-mode": ["kind"]},
+    "anyOf": [{"required": [key]} for key in ("gateway", "kind", "link")],
+})
 ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate network namespace.", (
     Key("name", _LINK, "The link's name, and the endpoint's in checks.", required=True),
     Key("addresses", _or_list(_OWN_ADDRESS),
@@ -332,8 +343,9 @@ _CHANGES = (
 )
 TRY = Part("try", "Tries", "try", "A change that the kernel may refuse: one of the first five keys.", (
     *_CHANGES,
-    Key("at", _LINK_THERE, "The endpoint or the parent; of all but `delete-link`."),
-    Key("kind", _one_of(("ipvlan", "macvlan")), "Of `add-link`: the kind of link."),
+    Key("at", _LINK_THERE,
+        "The endpoint or the parent; of all but `delete-link`. Of `add-link` also a parent's port, or `lo`."),
+    Key("kind", _one_of((*parts.IPVLAN, "macvlan")), "Of `add-link`: the kind of link."),
     Key("mode", _MODE,
         "Of `add-link`: the ipvlan mode; without one the kernel takes l3, for all on the parent."),
     Key("flag", _FLAG, "Of `add-link`: the ipvlan flag; without one it stays."),
@@ -360,13 +372,13 @@ ACT = Part("act", "What happens", "do", "What happens at one point, concurrently
         "later phases, until the run ends; those of an endpoint's link end with it."),
 ), {"minProperties": 1})
 _OF_SETTING = (
-    Key("mode", _MODE, "The ipvlan mode. A phase needs one, unless its links are of another kind."),
+    Key("mode", _MODE, "The ipvlan mode. A phase needs one, unless its links are macvlan or veth."),
     Key("flag", _FLAG,
         "The ipvlan flag: whether siblings reach each other, not at all, or only through a switch that "
         "reflects; of macvlan its mode.", default="bridge"),
     Key("kind", _one_of(parts.KINDS),
-        "The kind of the endpoints' links: ipvlan, or one to compare it with: macvlan, or veth on a bridge "
-        "with the parent.", default="ipvlan"),
+        "The kind of the endpoints' links: ipvlan, or ipvtap with the same rules, or one to compare it with: "
+        "macvlan, or veth on a bridge with the parent.", default="ipvlan"),
     Key("strategy", _one_of(parts.STRATEGIES),
         "What makes l3 endpoints reachable from outside; one that cannot work is refused.", default="none"),
     Key("host-shim", _SHIM,
@@ -398,7 +410,7 @@ LAB = Part("lab", "The lab", "lab", "A lab of ipvkit: what is built, and what is
         "name; `--parent` replaces it. With `network`; or else `parents`.", excludes=("parents",)),
     Key("network", Type(_ref(NETWORK), NETWORK.read, NETWORK.example), "", excludes=("parents",)),
     Key("parents", _list_of(PARENT, Field.few, minItems=1),
-        "Several parents, or one that is a VLAN; in place of `parent` and `network`."),
+        "Several parents, or one that is a VLAN or no NIC; in place of `parent` and `network`."),
     Key("far", _or_list(_OWN_ADDRESS),
         "The addresses, with their prefix lengths, of a host behind the gateway, called `far` in "
         "checks. With it, or with several parents, every host has a default route via the gateway."),

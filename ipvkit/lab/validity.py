@@ -20,8 +20,8 @@ _NO_FAMILY = "the two have no address family in common"
 _ONE_LINE = "write it on one line, without tabs"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SLUG_HINT = "small letters, digits and - are allowed, 63 of them at most"
-_SWITCHS_LINKS = re.compile(rf"(br|{'|'.join((HOST, *PEERS))})[0-9]+")
-_HOSTS_LINKS = re.compile(rf"({parts.SHIM}|{parts.PORT})[0-9]*|{parts.BRIDGE}")
+_SWITCHS_LINKS = re.compile(rf"(br|{'|'.join((HOST, *PEERS))})[0-9]+|{HOST}[0-9]*-[01]")
+_HOSTS_LINKS = re.compile(rf"({parts.SHIM}|{parts.PORT}|{parts.LOWER})[0-9]*|{parts.BRIDGE}")
 _MOST_NAMED = 20
 """How many names a hint has."""
 
@@ -59,6 +59,11 @@ def _check_parents(lab: "Lab") -> None:
             known(parent.link, names, "parent for the VLAN to be on", path)
             what = f"{parent.name} is on {parent.link}, which is a VLAN itself"
             _refuse(parent.link not in hardware, what, f"choose from {', '.join(hardware)}", path)
+            what = f"{parent.name} is a VLAN, and cannot be a {parent.kind} too"
+            _refuse(parent.kind != "nic", what, "leave `kind` out", path)
+        what = f"no other host can be in the network of {parent.name}: a dummy has no wire"
+        peers = parent.gateway or parent.neighbour or parent.hosts
+        _refuse(lab.below(parent).kind == "dummy" and peers, what, "leave them out", path)
     tags = [(f"{p.link}.{p.vlan}", ("parents", i)) for i, p in enumerate(lab.parents) if p.link]
     _unique("VLAN", tags)
 
@@ -241,7 +246,12 @@ def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None
         leave = f"write `strategy: none` and `host-shim: false` for {parent.name}"
     kind, helped = setting.kind, setting.strategy != "none" or setting.host_shim
     what = f"{where}: strategies and the host shim are for ipvlan, and this is {kind}"
-    _refuse(kind != "ipvlan" and helped, what, leave, path)
+    _refuse(not setting.is_ipvlan and helped, what, leave, path)
+    below = lab.below(parent).kind
+    what = f"{where}: strategy {setting.strategy} is for peers, and a dummy has none"
+    _refuse(setting.strategy != "none" and below == "dummy", what, leave, path)
+    what = f"{where}: {parent.name} is a bridge, and cannot be a port of another"
+    _refuse(kind == "veth" and below == "bridge", what, "take another kind than veth", path)
     what = f"{where}: veth endpoints need a bridge, and ipvkit creates none on a real parent"
     _refuse(kind == "veth" and not lab.simulated, what, "leave --parent out", path)
     what = f"{where}: a VLAN, or a parent with VLANs, cannot be a port of the bridge"
@@ -275,7 +285,11 @@ class _Nodes:
             at: Path = (*path, "announce")
             known(name, self.endpoints, f"endpoint of phase {self.phase.name}", at)
             what = f"{name} has no IPv4 address, and ARP announces only those"
-            _refuse(not _has(self.lab.endpoint(name).addresses, "ipv4"), what, "leave it out here", at)
+            endpoint = self.lab.endpoint(name)
+            _refuse(not _has(endpoint.addresses, "ipv4"), what, "leave it out here", at)
+            below = self.lab.below(self.lab.parent_called(endpoint.parent))
+            what = f"{name} is on {endpoint.parent}: a dummy sends no ARP"
+            _refuse(below.kind == "dummy", what, "leave it out here", at)
         for role in act.fast_ageing:
             known(role, peers, "peer in this network", (*path, "fast-ageing"))
         for role in act.flush:
@@ -333,7 +347,8 @@ class _Nodes:
             case parts.AddAddress(_, endpoint) | parts.SetMode(endpoint, _):
                 known(endpoint, self.endpoints, f"endpoint of phase {self.phase.name}", at)
             case parts.AddLink(name, _, parent):
-                known(parent, parents, f"parent of lab {lab.name}", at)
+                lower = tuple(port for each in lab.hardware for port in lab.lower(each))
+                known(parent, parents, f"parent of lab {lab.name}", at, (*lower, "lo"))
                 taken = lab.is_endpoint(name) or name in (*parents, *RESERVED) or _HOSTS_LINKS.fullmatch(name)
                 _refuse(taken, f"{attempt}: the name is taken", _RENAME, at)
             case parts.DeleteLink(name):

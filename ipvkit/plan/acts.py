@@ -73,7 +73,7 @@ class Acts:
                 table = f"the neighbour table of {role}" if endpoint else f"{the(role)}'s neighbour table"
                 flush = ip.neigh_flush(dev)
                 steps.add(f"flush {table}", ip.at(netns, flush) if netns else flush)
-        ports = [*self.lab.ports(HOST).values()]
+        ports = [port for _, port in self.lab.host_ports]
         for port in ports if act.hairpin is not None else ():
             what = "send frames back to their port" if act.hairpin else "send no frames back"
             steps.add(f"let the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
@@ -153,12 +153,15 @@ class Acts:
                 return in_netns(self.lab.netns(name), give(address, name))
             case parts.AddLink(name, "macvlan", parent):
                 return ip.link_add(name, ip.Macvlan(parent))
+            case parts.AddLink(name, "ipvtap", parent, mode, flag):
+                return ip.link_add(name, ip.Ipvtap(parent, mode, flag))
             case parts.AddLink(name, _, parent, mode, flag):
                 return ip.link_add(name, ip.Ipvlan(parent, mode, flag))
             case parts.DeleteLink(name):
                 return ip.link_delete(name)
             case parts.SetMode(name, mode):
-                return in_netns(self.lab.netns(name), ip.link_set(name, mode=mode))
+                tap = self.phase.on(self.lab.endpoint(name).parent).kind == "ipvtap"
+                return in_netns(self.lab.netns(name), ip.link_set(name, mode=mode, tap=tap))
             case parts.SetMtu(name, mtu):
                 netns = self.lab.netns(name) if self.lab.is_endpoint(name) else None
                 return in_netns(netns, ip.link_set(name, mtu=mtu))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import HOST, PING_COUNT, PING_INTERVAL_S, SWITCH, Lab, Phase
+from ipvkit.lab import PING_COUNT, PING_INTERVAL_S, SWITCH, Lab, Phase
 from ipvkit.plan.endpoints import helper
 from ipvkit.plan.lan import give, route_to, rules_of
 from ipvkit.plan.steps import Undo
@@ -47,9 +47,9 @@ def state_of(lab: Lab, phase: Phase, names: Collection[str]) -> State:
 def _endpoints(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
     for e in lab.endpoints_of(phase):
         setting = phase.on(e.parent)
-        if setting.kind == "ipvlan":
+        if setting.is_ipvlan:
             # One link's mode is that of all on its parent.
-            mode = ip.link_set(e.name, mode=setting.mode, flag=setting.flag)
+            mode = ip.link_set(e.name, mode=setting.mode, flag=setting.flag, tap=setting.kind == "ipvtap")
             yield ("mode", e.parent), Part((setting.mode, setting.flag), in_netns(e.netns, mode))
         elif setting.kind == "macvlan":
             mode = ip.link_set(e.name, macvlan=setting.flag)
@@ -70,7 +70,7 @@ def _endpoints(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
 def _switch(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
     """Yield what the acts of `phase` make of the switch's ports to the host."""
     for hairpin in (act.hairpin for act in phase.acts if act.hairpin is not None):
-        for port in lab.ports(HOST).values():
+        for _, port in lab.host_ports:
             yield ("hairpin", port), Part(hairpin, ip.at(SWITCH, ip.link_set(port, hairpin=hairpin)))
 
 

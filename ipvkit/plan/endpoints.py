@@ -60,8 +60,9 @@ def _creation(e: Endpoint, setting: Setting, netns: str | None = None) -> tuple[
         macvlan = ip.Macvlan(e.parent, setting.flag)
         return f"create {e.name}, a macvlan link on {e.parent}", ip.link_add(e.name, macvlan, netns=netns)
     # A parent is in bridge at first, so that no person types the flag.
-    kind = ip.Ipvlan(e.parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
-    what = f"create {e.name}, an ipvlan link on {e.parent} in {setting.mode} mode"
+    of_kind = ip.Ipvtap if setting.kind == "ipvtap" else ip.Ipvlan
+    kind = of_kind(e.parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
+    what = f"create {e.name}, an {setting.kind} link on {e.parent} in {setting.mode} mode"
     return what, ip.link_add(e.name, kind, netns=netns)
 
 

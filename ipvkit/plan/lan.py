@@ -6,7 +6,7 @@ from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import InterfaceAddress
 from ipvkit.lab import FAR, GATEWAY, HOST, LAN, MAIN, SWITCH, Endpoint, Family, Host, Lab, Parent, Route, the
 from ipvkit.plan.steps import Draft, Section, Steps, Undo
-from ipvkit.tools import ip, sysctl
+from ipvkit.tools import bonding, ip, sysctl
 
 PEER_DEV = "eth0"
 
@@ -30,46 +30,52 @@ def _stages(lab: Lab) -> Iterator[list[Draft]]:
     yield [("add the host's default route", ip.route_add(to)) for to in routes]
     yield [
         (f"connect {the(role)} to the switch", ip.at(SWITCH, ip.link_set(port, master=f"br{i}", up=True)))
-        for i, role, port in _ports(lab, (HOST, *peers))
+        for i, role, port in _ports(lab)
     ]
     for role in peers:
         yield from _peer(lab, role)
     if lab.far:
         yield from _far_host(lab)
     yield [(f"enable forwarding on {the(role)}", in_netns(role, _forward(lab, role))) for role in lab.routers]
+    yield [
+        (f"wait until LACP has joined the ports of {parent.name}", bonding.wait_for_lacp(parent.name))
+        for parent in lab.wired
+        if parent.lacp
+    ]
 
 
-def _ports(lab: Lab, roles: Iterable[str]) -> list[tuple[int, str, str]]:
-    """Return the ports of `roles`, each with its switch and its role, those of one switch together."""
-    found = [(i, role, port) for role in roles for i, port in lab.ports(role).items()]
+def _ports(lab: Lab) -> list[tuple[int, str, str]]:
+    """Return the ports of the host and its peers, each with its switch, those of one switch together."""
+    found = [(i, HOST, port) for i, port in lab.host_ports]
+    found += [(i, role, port) for role in lab.peers for i, port in lab.ports(role).items()]
     return sorted(found, key=lambda each: each[0])
 
 
 def _links(lab: Lab) -> Iterator[list[Draft]]:
     """Yield the stages that create the namespaces and, in place, every link."""
-    peers, hardware = lab.peers, lab.hardware
+    peers, wired = lab.peers, lab.wired
     yield [
         (f"create namespace {name}", ip.netns_add(name), Undo(ip.netns_del(name), f"delete namespace {name}"))
-        for name in (SWITCH, *peers, *([FAR] if lab.far else []))
+        for name in (*([SWITCH] if wired else []), *peers, *([FAR] if lab.far else []))
     ]
     links: list[Draft] = []
-    for i in range(len(hardware)):
-        which = "the switch" if len(hardware) == 1 else f"switch {i}"
+    for i, parent in ((i, parent) for i, parent in enumerate(lab.hardware) if parent in wired):
+        which = "the switch" if len(lab.hardware) == 1 else f"switch {i}"
         links.append((f"create {which}", ip.link_add(f"br{i}", ip.Bridge(), netns=SWITCH, up=True)))
         for role in peers:
             if port := lab.ports(role).get(i):
                 link = ip.link_add(f"eth{i}", ip.Veth(port, SWITCH), netns=role, up=True)
                 links.append((f"create {the(role)}'s eth{i}, connected to the switch", link))
+        if parent.lacp:
+            bond = ip.link_add(lab.ports(HOST)[i], ip.Bond(parent.bond_mode), netns=SWITCH)
+            links.append((f"create the switch's bond for {parent.name}", bond))
     if lab.far:
         link = ip.link_add(FAR, ip.Veth(PEER_DEV, FAR), netns=GATEWAY, up=True)
         links.append(("create the gateway's link to the far host", link))
     # Last: no link can be created in another namespace while this one has one of its name (rtnl_newlink).
-    for i, parent in enumerate(hardware):
-        pair = ip.Veth(lab.ports(HOST)[i], SWITCH)
-        link = ip.link_add(parent.name, pair, lladdr=lab.mac_of(parent), up=True)
-        undo = Undo(ip.link_delete(parent.name), f"delete the host's {parent.name}")
-        links.append((f"create the host's {parent.name}, connected to the switch", link, undo))
+    links += [_parent(lab, parent) for parent in lab.hardware]
     yield links
+    yield from _lower(lab)
     yield [
         (
             f"create the host's {parent.name}: VLAN {parent.vlan} on {parent.link}",
@@ -77,6 +83,48 @@ def _links(lab: Lab) -> Iterator[list[Draft]]:
         )
         for parent in lab.parents
         if parent.vlan is not None and parent.link is not None
+    ]
+
+
+def _parent(lab: Lab, parent: Parent) -> Draft:
+    """Return the step that creates a parent that is not a VLAN, in place."""
+    kind: ip.Kind
+    match parent.kind:
+        case "nic":
+            [(_, port)] = lab.wires(parent)
+            kind, what = ip.Veth(port, SWITCH), ", connected to the switch"
+        case "bond":
+            kind, what = ip.Bond(parent.bond_mode), f", a bond in {parent.bond_mode} mode"
+        case "bridge":
+            kind, what = ip.Bridge(), ", a bridge"
+        case "dummy":
+            kind, what = ip.Dummy(), ", a dummy"
+    # A bond is set up with its ports: LACP waits 8 s for ports that it gets while it is up.
+    link = ip.link_add(parent.name, kind, lladdr=lab.mac_of(parent), up=parent.kind != "bond")
+    undo = Undo(ip.link_delete(parent.name), f"delete the host's {parent.name}")
+    return f"create the host's {parent.name}{what}", link, undo
+
+
+def _lower(lab: Lab) -> Iterator[list[Draft]]:
+    """Yield the stages that connect bonds and bridges to the switch, by their ports."""
+    ports: list[Draft] = []
+    for parent in (parent for parent in lab.wired if parent.kind != "nic"):
+        for own, end in lab.wires(parent):
+            # What becomes the port of a bond has to be down; the bond sets it up.
+            up = parent.kind == "bridge"
+            link = ip.link_add(own, ip.Veth(end, SWITCH), master=parent.name, up=up)
+            undo = Undo(ip.link_delete(own), f"delete {own}")
+            ports.append((f"create {own}, a port of {parent.name}, connected to the switch", link, undo))
+    yield ports
+    bonds = [parent for parent in lab.wired if parent.kind == "bond"]
+    joined = lab.ports(HOST)
+    attach = [(joined[i], end) for i, p in enumerate(lab.hardware) if p.lacp for _, end in lab.wires(p)]
+    yield [
+        *(
+            (f"attach {end} to the switch's bond", ip.at(SWITCH, ip.link_set(end, master=master)))
+            for master, end in attach
+        ),
+        *((f"bring {bond.name} up, and its ports", ip.link_set(bond.name, up=True)) for bond in bonds),
     ]
 
 

@@ -265,7 +265,12 @@ def read(value: Mapping[str, Any]) -> Resource:
         match value:
             case {"effect": "netns", "name": name, "links": links}:
                 return Netns(values.netns_name(name), tuple(map(values.interface_name, links)))
-            case {"effect": "link", "name": name, "kind": "ipvlan" | "macvlan" as kind, "netns": _}:
+            case {
+                "effect": "link",
+                "name": name,
+                "kind": "ipvlan" | "ipvtap" | "macvlan" as kind,
+                "netns": _,
+            }:
                 return Link(values.interface_name(name), kind, netns)
             case {"effect": "sysctl", "key": key, "value": to, "netns": _} if key.startswith("net."):
                 return Sysctl(values.sysctl_key(key), int(to), netns)

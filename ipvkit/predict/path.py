@@ -179,8 +179,8 @@ class Path:
         inside = target == nic or target.parent == link.parent
         if inside and flag != "vepa":
             return self._to_sibling(link, destination)
-        if inside and not self.world.state.hairpin:
-            raise self._lost(link.node, _siblings(flag))
+        if inside and not self.world.reflects(link.parent):
+            raise self._lost(link.node, self._vepa(link.parent))
         if inside:
             self._note(link.node, "flag vepa: the packet goes to the switch, which sends it back")
         return self._over_the_wire(nic, target, destination, source)
@@ -203,11 +203,16 @@ class Path:
             way = Way(None, 4, dev)
         way = way or self._way(host, destination, source)
         if sibling is not None and way.via is None:
-            raise self._lost(HOST, _siblings("vepa"))
+            raise self._lost(HOST, self._vepa(parent))
         out = host.link(way.dev)
         self._hop(HOST, f"{link.dev} uses the routes of the host: out of {out.dev}")
         # It may be the shim on another parent.
         return self._through(out, way.via or destination, destination, source)
+
+    def _vepa(self, parent: str) -> str:
+        """Return why packets between endpoints on `parent` are lost with flag vepa."""
+        dropped = f"flag vepa: packets between endpoints go to {parent}, a dummy, which drops them"
+        return dropped if self.world.is_dummy(parent) else _siblings("vepa")
 
     def _to_sibling(self, link: Link, destination: Address) -> str:
         parent, flag = link.parent, self.world.settings[link.parent].flag
@@ -238,7 +243,7 @@ class Path:
         passing, allowed = self.world.passing, self.world.state.allowed or ()
         inside = self._stays_inside(link, target)
         bridged = any(end.parent and end.kind == "nic" for end in (link, target))
-        self.reflected |= self.world.state.hairpin and bridged and not inside
+        self.reflected |= bridged and not inside and self.world.reflects(link.segment)
         of_host = link.node == HOST or bool(link.parent)
         # The filter is for IPv4 in plain frames; frames with a VLAN tag pass it.
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
@@ -277,8 +282,9 @@ class Path:
 
     def _fits_into(self, link: Link) -> None:
         """Lose a request that the receiving link does not accept (is_skb_forwardable())."""
-        if self.bytes > link.mtu + _VLAN_TAG and not self.arrived:
-            accepts = f"{_named(link)} accepts: mtu {link.mtu} and {_VLAN_TAG} more"
+        mtu = link.mtu if link.port_mtu is None else link.port_mtu
+        if self.bytes > mtu + _VLAN_TAG and not self.arrived:
+            accepts = f"{_named(link)} accepts: mtu {mtu} and {_VLAN_TAG} more"
             raise self._lost(link.node, f"{self.bytes} bytes are more than {accepts}")
 
     # --- which link has an address ---------------------------------------------------------------------
@@ -336,9 +342,11 @@ class Path:
 
     def _ask_from_parent(self, link: Link, upper: Link, source: Address) -> Link:
         """The host's own request goes to the wire, and comes back only from a switch that reflects."""
-        if self.world.state.hairpin and self.world.settings[upper.parent].mode == "l2":
+        if self.world.reflects(upper.parent) and self.world.settings[upper.parent].mode == "l2":
             self._note(HOST, _HAIRPIN)
             return link
+        if self.world.is_dummy(upper.parent):
+            raise self._lost(HOST, f"{_STAY_APART}: {link.dev}, a dummy, drops what the host sends")
         lost = f"the host's {_question(source)} for {upper.owner} goes only to the wire"
         raise self._lost(HOST, f"{_STAY_APART}: {lost}")
 
@@ -364,8 +372,9 @@ class Path:
             self.learned[entry] = others[0].node
             return self._ask_nic(link, others[0], address, source)
         if self._answers(nic, address):
-            if not self.world.state.hairpin:
-                lost = f"{link.node}'s {_question(address)} for the host goes only to siblings and the wire"
+            if not self.world.reflects(link.parent):
+                where = "siblings" if self.world.is_dummy(link.parent) else "siblings and the wire"
+                lost = f"{link.node}'s {_question(address)} for the host goes only to {where}"
                 raise self._lost(link.node, f"{_STAY_APART}: {lost}")
             self._note(link.node, _HAIRPIN)
             return nic
@@ -408,7 +417,7 @@ class Path:
         macvlan, second = (link, other) if link.kind == "macvlan" else (other, link)
         if macvlan.kind != "macvlan":
             return ""
-        flag, hairpin = self.world.settings[macvlan.parent].flag, self.world.state.hairpin
+        flag, hairpin = self.world.settings[macvlan.parent].flag, self.world.reflects(macvlan.parent)
         if second.kind == "macvlan" and second.parent == macvlan.parent:
             apart = flag == "private" or (flag != "bridge" and not hairpin)
             what = f"macvlan in {flag} mode: the kernel passes nothing between endpoints of a parent"

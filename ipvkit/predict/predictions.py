@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, Flag, Mode
@@ -148,7 +149,7 @@ def predict_attempt(world: World, attempt: Attempt) -> Prediction:
             return _accepted("deleting it does not restore the mode of the others")
         case SetMode(endpoint, mode):
             parent = world.lab.endpoint(endpoint).parent
-            if world.settings[parent].kind != "ipvlan":
+            if not world.settings[parent].is_ipvlan:
                 return _refused(f"{endpoint} is not an ipvlan link")
             now = f"all endpoints on {parent} are in {mode} bridge now"
             return _accepted(f"mode and flag belong to the parent: {now}")
@@ -178,14 +179,20 @@ def _added_link(change: AddLink, world: World) -> Prediction:
     parent = change.parent
     if any(link.name == change.name for link in world.state.links):
         return _refused(f"link {change.name} already exists")
+    if parent == "lo":
+        return _refused("the kernel takes no loopback as a parent")
+    lower = {port: master.name for master in world.lab.hardware for port in world.lab.lower(master)}
+    if parent in lower:
+        return _refused(f"{parent} is a port of {lower[parent]}")
     if world.nic(parent).dev != parent:
         return _refused(f"{parent} is a port of {world.nic(parent).dev}")
     there = {link.kind for node in world.nodes.values() for link in node.links if link.parent == parent}
-    there |= {link.kind for link in world.state.links if link.parent == parent}
-    other = "macvlan" if change.kind == "ipvlan" else "ipvlan"
+    kind = _family(change)
+    there |= {_family(link) for link in world.state.links if link.parent == parent}
+    other = "macvlan" if kind == "ipvlan" else "ipvlan"
     if other in there:
         return _refused(f"{parent} has {other} links, and a parent accepts only one of the two kinds")
-    if change.kind == "macvlan" or "ipvlan" not in there:
+    if kind == "macvlan" or "ipvlan" not in there:
         return _accepted(f"{parent} has no links of another kind")
     setting = world.settings[parent]
     mode, flag = _mode_after(change, setting)
@@ -193,6 +200,11 @@ def _added_link(change: AddLink, world: World) -> Prediction:
         return _accepted(f"its siblings are in {mode} {flag} too")
     without = "" if change.mode else f": without a mode a link is added in {_KERNELS_MODE}"
     return _accepted(f"every endpoint on {parent} is in {mode} {flag} from now on{without}")
+
+
+def _family(change: AddLink) -> Literal["ipvlan", "macvlan"]:
+    """Return the kind of a link; ipvtap links are among the ipvlan ones of a parent (ipvtap_newlink())."""
+    return "macvlan" if change.kind == "macvlan" else "ipvlan"
 
 
 def _mode_after(change: AddLink, setting: Setting) -> tuple[Mode, Flag]:
@@ -370,8 +382,8 @@ def _changed(world: World, act: Act) -> World:
         match attempt.change:
             case AddAddress(address, endpoint):
                 state = replace(state, addresses=(*state.addresses, (endpoint, address)))
-            case AddLink(_, kind, parent):
-                if kind == "ipvlan":
+            case AddLink(parent=parent):
+                if _family(attempt.change) == "ipvlan":
                     flipped[parent] = _mode_after(attempt.change, world.settings[parent])
                 state = replace(state, links=(*state.links, attempt.change))
             case DeleteLink(name):

@@ -109,10 +109,8 @@ def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[Predicte
 def _flushed(lab: Lab, former: Phase | None, phase: Phase) -> Iterator[tuple[str, Parent]]:
     """Yield the peers that would keep the MAC addresses of former endpoints; ipvlan has the parent's."""
     for parent in lab.parents if lab.simulated else ():
-        kinds = (
-            {phase.on(parent.name).kind, former.on(parent.name).kind} if former is not None else {"ipvlan"}
-        )
-        if kinds != {"ipvlan"}:
+        settings = [p.on(parent.name) for p in (phase, former) if p is not None and former is not None]
+        if not all(setting.is_ipvlan for setting in settings):
             yield from ((peer.name, parent) for peer in parent.peers)
 
 

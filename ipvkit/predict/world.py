@@ -21,6 +21,7 @@ from ipvkit.lab import (
     Endpoint,
     Family,
     Lab,
+    Parent,
     Phase,
     Prefixes,
     Route,
@@ -77,7 +78,11 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link `dev` of the host `node`: a `nic` on a segment, or an upper device of the host's `parent`."""
+    """A link `dev` of the host `node`: a `nic` on a segment, or an upper device of the host's `parent`.
+
+    It accepts frames up to `port_mtu`, None for its `mtu`: those for a VLAN or a bridge are compared with
+    that of the link below. An ipvtap link is an `ipvlan` one.
+    """
 
     node: str
     dev: str
@@ -86,6 +91,7 @@ class Link:
     addresses: tuple[InterfaceAddress, ...] = ()
     parent: str = ""
     mtu: int = DEFAULT_MTU
+    port_mtu: int | None = None
 
     @property
     def owner(self) -> str:
@@ -209,6 +215,14 @@ class World:
         """Yield every link of the hosts that have `address`, on any of their links."""
         return (link for node in self.holders.get(address, ()) for link in node.links)
 
+    def reflects(self, parent: str) -> bool:
+        """Return whether the switch sends frames back to `parent`; none is connected to a dummy."""
+        return self.state.hairpin and not self.is_dummy(parent)
+
+    def is_dummy(self, parent: str) -> bool:
+        """Return whether `parent` is a dummy, or a VLAN on one."""
+        return self.lab.below(self.lab.parent_called(parent)).kind == "dummy"
+
     def nic(self, parent: str) -> Link:
         """Return the host's link that is the parent called `parent`."""
         return next(link for link in self.nodes[HOST].links if link.segment == parent and link.kind == "nic")
@@ -305,7 +319,10 @@ class _Builder:
             kind = self.settings[parent].kind
             at_first = DEFAULT_MTU if kind == "veth" else mtus.get(parent, DEFAULT_MTU)
             mtu = mtus.get(name, endpoint.mtu or at_first)
-            links.append(Link(called, name, "nic" if kind == "veth" else kind, parent, own, parent, mtu))
+            of: Literal["nic", "ipvlan", "macvlan"] = "ipvlan"
+            if kind in ("veth", "macvlan"):
+                of = "nic" if kind == "veth" else "macvlan"
+            links.append(Link(called, name, of, parent, own, parent, mtu))
             # A change of mode changes no route.
             routes = self.lab.default_routes(self.phase.on(parent), endpoint)
             ways += _own_routes(routes, name)
@@ -322,7 +339,8 @@ class _Builder:
             dev = BRIDGE if bridged else parent.name
             # A bridge takes the smallest MTU of its ports.
             own_mtu = min(mtu, DEFAULT_MTU) if bridged else mtu
-            links.append(Link(HOST, dev, "nic", parent.name, parent.host, mtu=own_mtu))
+            port_mtu = self._port_mtu(parent)
+            links.append(Link(HOST, dev, "nic", parent.name, parent.host, "", own_mtu, port_mtu))
             if self.lab.routed:
                 near = (gw for gw in parent.gateways if any(gw in own.network for own in parent.host))
                 ways += [Way(None, gw.version, dev, gw) for gw in near]
@@ -346,6 +364,13 @@ class _Builder:
                 version = 4 if one.family == "ipv4" else 6
                 (found.add if one.value else found.discard)(version)
         return frozenset(found)
+
+    def _port_mtu(self, parent: Parent) -> int | None:
+        """Return the MTU of the port below a bridge, which keeps its own, or of the link below a VLAN."""
+        below = self.lab.below(parent)
+        if below.kind == "bridge":
+            return DEFAULT_MTU
+        return None if below == parent else self.state.mtus.get(below.name, DEFAULT_MTU)
 
     def peer(self, role: str) -> Node:
         links: list[Link] = []

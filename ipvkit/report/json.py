@@ -70,7 +70,7 @@ def _setting(section: Section) -> dict[str, Any]:
     if section.phase is None:
         return dict.fromkeys(("mode", "flag", "kind", "strategy"))
     fields = chosen(section.phase.setting, "mode flag kind strategy")
-    return fields if fields["kind"] == "ipvlan" else {**fields, "mode": None, "flag": None}
+    return fields if section.phase.setting.is_ipvlan else {**fields, "mode": None, "flag": None}
 
 
 def _step(job: Job, completed: Completed) -> dict[str, Any]:

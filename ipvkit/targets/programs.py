@@ -25,6 +25,7 @@ PACKAGES = {
     "ss": "iproute2",
     "socat": "socat",
     "sleep": "coreutils",
+    "timeout": "coreutils",
     "modprobe": "kmod",
     "linux.uml": "user-mode-linux",
     "unshare": "util-linux",

@@ -36,7 +36,8 @@ _STARTED = count(os.getpid())
 """Counts the kernels that were started, beginning where other processes do not."""
 
 _MODULES = {
-    **{kind: (kind,) for kind in ("bridge", "ipvlan", "macvlan", "veth")},
+    **{kind: (kind,) for kind in ("bridge", "dummy", "ipvlan", "ipvtap", "macvlan", "veth")},
+    "bond": ("bonding",),
     "vlan": ("8021q",),
     "clsact": ("sch_ingress",),
     "flower": ("cls_flower", "act_gact"),
@@ -51,6 +52,9 @@ _SKIPPED_AT_START = (
     "lpj=20000000",
     # It creates 512 unused terminals in 0.01 s.
     "pty.legacy_count=0",
+    # These modules would create a bond0 and a dummy0; modprobe(8) reads their options here too.
+    "bonding.max_bonds=0",
+    "dummy.numdummies=0",
 )
 
 # The guest's first process. /dev is the kernel's own devtmpfs; /run/netns is where ip-netns(8) looks.

@@ -472,6 +472,11 @@ MISTAKES = (
     Mistake("a link without a tag", "    vlan: 100\n", "", 7, "eth0.100: a VLAN needs both", "write both"),
     Mistake("a tag too high", "vlan: 100", "vlan: 4095", 9, "vlan: invalid VLAN tag '4095'", "1 to 4094"),
     Mistake("no tag", "vlan: 100", "vlan: 0", 9, "vlan: invalid VLAN tag '0'", "1 to 4094"),
+    Mistake("no gateway", "    gateway: 10.100.0.254\n", "", 7, "parents[1]: `gateway` is missing"),
+    Mistake("a mode of no bond", "    vlan: 100", "    vlan: 100\n    bond-mode: 802.3ad", 10,
+            "bond-mode: only a bond has one", "kind: bond"),
+    Mistake("an unknown bond mode", "    vlan: 100", "    vlan: 100\n    bond-mode: balance-rr", 10,
+            "bond-mode: unknown value 'balance-rr'", "active-backup, 802.3ad"),
     Mistake("a link that is not there", "link: eth0", "link: eth9", 7,
             "unknown parent", "choose from eth0"),
     Mistake("a VLAN on itself", "link: eth0", "link: eth0.100", 7,
@@ -507,8 +512,8 @@ MISTAKES = (
             "mtu: invalid MTU in bytes 'jumbo'", "68 to 65535"),
     Mistake("an MTU too low", "mtu: 1400", "mtu: 67", 16, "mtu: invalid MTU in bytes '67'", "68 to 65535"),
     # settings
-    Mistake("kind", "kind: macvlan\n", "kind: ipvtap\n", 43,
-            "kind: unknown value 'ipvtap'", "ipvlan, macvlan, veth"),
+    Mistake("kind", "kind: macvlan\n", "kind: macvtap\n", 43,
+            "kind: unknown value 'macvtap'", "ipvlan, ipvtap, macvlan, veth"),
     Mistake("no mode", "    kind: macvlan\n", "", 42, "phases[1]: `mode` is missing"),
     Mistake("a mode of macvlan", "kind: macvlan\n", "kind: macvlan\n    mode: l2\n", 44,
             "mode: a macvlan link has no mode of ipvlan", "leave it out"),
@@ -663,6 +668,18 @@ UNBUILDABLE = {
         ("gateway: 10.100.0.254", "gateway: []"),
     ),
     "a macvlan link with more than its parent's MTU": (("mtu: 1400", "mtu: 9000"),),
+    "a gateway of a dummy": (("  - name: eth0\n", "  - name: eth0\n    kind: dummy\n"),),
+    "a VLAN that is a bridge too": (("    vlan: 100\n", "    vlan: 100\n    kind: bridge\n"),),
+    "a strategy for a VLAN on a dummy": (
+        ("  - name: eth0\n", "  - name: eth0\n    kind: dummy\n"),
+        ('    gateway: [192.0.2.254, "2001:db8::254"]\n', ""),
+        ("    gateway: 10.100.0.254\n", ""),
+        ("far: 198.51.100.10/24\n", ""),
+        ("      - {to: default, via: 192.0.2.254}\n", ""),
+        ("          - {from: one, to: gateway, family: ipv6, size: 1372, count: 3}\n", ""),
+        ("          - {from: far, to: tagged}\n", "          - {from: host, to: one}\n"),
+    ),
+    "a link called as a port of a parent": (("add-link: other", "add-link: port1"),),
 }
 
 
@@ -935,7 +952,7 @@ def test_an_address_that_is_there_twice_is_refused_wherever_it_is(lab: Lab) -> N
         {"parents": (replace(parent, host=(*parent.host, taken)), *lab.parents[1:])},
         {FAR: (taken,)},
     ):
-        with pytest.raises(InvalidLab, match="twice"):
+        with pytest.raises(InvalidLab, match=r"twice|a dummy has no wire"):
             replace(lab, **doubled)
 
 
@@ -951,7 +968,7 @@ def test_a_real_parent_changes_the_network_and_nothing_else(lab: Lab) -> None:
     assert placed.endpoints[1:] == tuple(replace(e, parent="real0") for e in lab.endpoints[1:])
     assert on_parent(lab, lab.parent).phases == lab.phases
     changes = [t.change for phase in placed.phases for act in phase.acts for t in act.attempts]
-    assert {change.parent for change in changes if isinstance(change, AddLink)} <= {"real0"}
+    assert {change.parent for change in changes if isinstance(change, AddLink)} <= {"real0", "lo"}
 
 
 REFUSED_ON_A_PARENT: dict[str, tuple[Callable[[], Lab], str]] = {

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from itertools import permutations, product
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -194,7 +195,8 @@ def test_every_attempt_is_accepted_or_refused_for_a_reason(lab: Lab) -> None:
 @given(labs())
 def test_in_l2_endpoints_and_peers_of_a_subnet_reach_each_other(lab: Lab) -> None:
     for phase, check, prediction, _ in predictions(peaceful(l2(lab))):
-        if {check.source, check.destination} & set(PEERS) and near(lab, phase):
+        bent = any(lab.endpoint(name).rules for name in phase.endpoints)
+        if {check.source, check.destination} & set(PEERS) and near(lab, phase) and not bent:
             assert prediction.outcome is REACHABLE
 
 
@@ -728,6 +730,71 @@ def test_a_parents_mtu_stays_and_an_endpoints_goes_with_it() -> None:
     assert [mtu_of(name, other, phase, TWO_PARENTS) for name in ("one", "other")] == [1300, 1400]
     later = next_phase(TWO_PARENTS, other)
     assert [mtu_of(name, later, phase, TWO_PARENTS) for name in ("one", "other")] == [1300, 1500]
+
+
+# --- parents of every kind ------------------------------------------------------------------------------
+
+OF_KINDS = {
+    "bond": replace(PARENT, kind="bond"),
+    "bond by LACP": replace(PARENT, kind="bond", bond_mode="802.3ad"),
+    "bridge": replace(PARENT, kind="bridge"),
+}
+ON_A_DUMMY = replace(LAB, parents=(replace(PARENT, kind="dummy", gateway=(), neighbour=()),), far=())
+DUMMY_PAIRS = (("one", "two"), ("two", "one"), ("one", HOST), (HOST, "one"))
+
+
+@pytest.mark.parametrize("parent", OF_KINDS.values(), ids=OF_KINDS)
+@each_setting
+def test_a_bond_and_a_bridge_are_parents_like_a_nic(parent: Parent, setting: Setting) -> None:
+    lab = replace(LAB, parents=(parent,))
+    phase = Phase("now", setting, ("one", "two"), ())
+    for reflecting in (State(), State(hairpin=True)):
+        for pair in PAIRS:
+            expected = predict(world_of(LAB, phase, reflecting), Check(*pair))
+            assert predict(world_of(lab, phase, reflecting), Check(*pair)) == expected
+
+
+@each_setting
+def test_ipvtap_follows_the_rules_of_ipvlan(setting: Setting) -> None:
+    for pair in PAIRS:
+        assert asked(*pair, replace(setting, kind="ipvtap")) == asked(*pair, setting)
+
+
+@pytest.mark.parametrize("hairpin", [False, True])
+@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize("mode", MODES)
+def test_on_a_dummy_siblings_reach_each_other_with_flag_bridge_and_nothing_else_does(
+    mode: Mode, flag: Flag, hairpin: bool
+) -> None:
+    world = world_of(
+        ON_A_DUMMY, Phase("now", Setting(mode, flag), ("one", "two"), ()), State(hairpin=hairpin)
+    )
+    found = {pair for pair in DUMMY_PAIRS if predict(world, Check(*pair)).outcome is REACHABLE}
+    assert found == (set(DUMMY_PAIRS[:2]) if flag == "bridge" else set())
+
+
+def test_a_shim_reaches_endpoints_on_a_dummy() -> None:
+    phase = Phase("now", Setting("l2", host_shim=True), ("one", "two"), ())
+    assert predict(world_of(ON_A_DUMMY, phase, State()), Check(HOST, "one")).outcome is REACHABLE
+
+
+@pytest.mark.parametrize("kind", ["ipvlan", "ipvtap", "macvlan"])
+@pytest.mark.parametrize("parent", OF_KINDS.values(), ids=OF_KINDS)
+def test_a_port_and_the_loopback_are_refused_as_parents(
+    parent: Parent, kind: Literal["ipvlan", "ipvtap", "macvlan"]
+) -> None:
+    lab = replace(LAB, parents=(parent,))
+    assert told(L2, AddLink("new", kind, "port0"), lab=lab).outcome is REFUSED
+    assert told(L2, AddLink("new", kind, "lo"), lab=lab).outcome is REFUSED
+
+
+def test_a_bridge_and_a_vlan_accept_what_the_link_below_accepts() -> None:
+    bridged = replace(LAB, parents=(OF_KINDS["bridge"],))
+    for lab, endpoint, link in ((bridged, "one", "eth0"), (TAGGED, "other", "eth1")):
+        phase = Phase("now", Setting(), (endpoint,), ())
+        low = trying(phase, SetMtu(link, 1400), lab=lab)
+        for pair, expected in (((GATEWAY, endpoint), REACHABLE), ((endpoint, GATEWAY), UNREACHABLE)):
+            assert predict(world_of(lab, phase, low), Check(*pair, size=1472)).outcome is expected
 
 
 # --- l3 and what the peers remember -------------------------------------------------------------------

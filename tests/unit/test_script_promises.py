@@ -562,7 +562,7 @@ ip() {
   say ip "$@"
   [[ "${*: -2}" != '-batch -' ]] || { mapfile -t lines && say lines "${lines[@]}"; }
 }
-for name in arping ping sysctl tc sleep check attempt undo; do
+for name in arping ping sysctl tc sleep timeout check attempt undo; do
   eval "$name() { say $name \"\$@\"; }"
 done
 ours() { :; }

@@ -54,7 +54,8 @@ def test_a_lab_runs_the_programs_that_are_listed(lab: Lab) -> None:
 
 
 def test_every_program_that_ipvkit_knows_is_listed() -> None:
-    assert sorted(OF_A_LAB) == ["arping", "fping", "ip", "ping", "sleep", "socat", "ss", "sysctl", "tc"]
+    known = ["arping", "fping", "ip", "ping", "sleep", "socat", "ss", "sysctl", "tc", "timeout"]
+    assert sorted(OF_A_LAB) == known
     assert set(PACKAGES) == {*OF_A_LAB, *OF_TARGETS, "nsenter", *OF_A_FETCH}
 
 

@@ -15,9 +15,9 @@ from ipvkit.targets.kernels import MODULES
 from ipvkit.targets.uml import guest_of
 from strategies import labs
 
-KINDS = {"bridge", "dummy", "ipvlan", "macvlan", "veth", "vlan"}
+KINDS = {"bond", "bridge", "dummy", "ipvlan", "ipvtap", "macvlan", "veth", "vlan"}
 OF_EACH_LAN = {"bridge", "veth"}
-MODULE_OF_TYPE = {"vlan": "8021q"}
+MODULE_OF_TYPE = {"bond": "bonding", "vlan": "8021q"}
 OF_PORT_SECURITY = {"act_gact", "cls_flower", "cls_matchall", "sch_ingress"}
 
 
@@ -37,9 +37,9 @@ def test_the_module_of_each_link_is_loaded_and_no_other(described: Lab) -> None:
     plan = make_plan(described)
     made = types(plan)
     loaded = set(guest_of(plan).modules) - OF_PORT_SECURITY
-    # A word that is also somebody's name loads a module too many, which does no harm.
+    # A word that is also somebody's name, or a flag, loads a module too many, which does no harm.
     names = {name for e in described.endpoints for name in (e.name, e.netns)}
-    names |= {parent.name for parent in described.parents}
+    names |= {"bridge", *(parent.name for parent in described.parents)}
     wanted = {MODULE_OF_TYPE.get(kind, kind) for kind in made}
     assert wanted <= loaded <= wanted | {MODULE_OF_TYPE.get(name, name) for name in names}
     assert not guest_of(plan).on_demand
@@ -51,6 +51,7 @@ def test_the_module_of_each_link_is_loaded_and_no_other(described: Lab) -> None:
         ("l2", {"ipvlan"}),
         ("macvlan-conflict", {"ipvlan", "macvlan"}),
         ("vlan-parent", {"8021q", "ipvlan"}),
+        ("bond-parent", {"8021q", "bonding", "ipvlan"}),
         ("port-security", {"ipvlan", *OF_PORT_SECURITY}),
     ],
 )

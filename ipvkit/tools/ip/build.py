@@ -22,7 +22,7 @@ __all__ += ["addr_add", "addr_del", "addr_show", "at", "at_each", "by_netns", "l
 __all__ += ["link_set", "link_show", "neigh_add_proxy", "neigh_del", "neigh_del_proxy", "neigh_flush"]
 __all__ += ["neigh_replace", "neigh_show", "neigh_show_permanent", "neigh_show_proxy", "netns_add"]
 __all__ += ["netns_del", "netns_list", "route_add", "route_del", "route_replace", "route_show"]
-__all__ += ["route_show_all", "RuleFor", "rule_add", "rule_del", "rule_show"]
+__all__ += ["RuleFor", "route_show_all", "rule_add", "rule_del", "rule_show"]
 
 # Words that `ip link` takes as keywords where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
