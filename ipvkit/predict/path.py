@@ -398,7 +398,7 @@ class Path:
 
     def _ask_nic(self, link: Link, other: Link, address: Address, source: Address) -> Link:
         """Return `other`, an ordinary or a macvlan link, if the request and its answer get through."""
-        apart = self._why_apart(link, other)
+        apart = self._why_apart(link, other) or self._why_swallowed(link, other, address)
         if apart:
             raise self._lost(link.node, apart)
         self._hop(link.node, f"{the(other.node)} answers for {address}")
@@ -409,6 +409,8 @@ class Path:
         """The host that is asked keeps an entry for the sender, and needs no other for its reply."""
         if self.world.nodes[link.node].has(source):
             self._heard.setdefault((other.node, source), link)
+            if other.kind == "macvlan" and link == self.world.nic(other.parent):
+                self._learns_of_host((other.dev, source))
             if self.world.upper(source) is not None:
                 self._happens((other.node, source), "heard")
 
@@ -425,6 +427,31 @@ class Path:
         if second == self.world.nic(macvlan.parent) and not hairpin:
             return "frames between a parent and its macvlan links go to the wire, and do not come back"
         return ""
+
+    def _why_swallowed(self, link: Link, other: Link, address: Address) -> str:
+        """Return why a private macvlan link gets no answer of the host (macvlan_handle_frame()).
+
+        A request that the switch sends back is passed to the link that sent it, and to no other.
+        """
+        if link.kind != "macvlan" or other != self.world.nic(link.parent):
+            return ""
+        entry = (link.dev, address)
+        if self.world.settings[link.parent].flag != "private" or self._knows_host(entry):
+            return ""
+        self.disputed.add(entry)
+        what = (
+            "macvlan in private mode: the kernel passes a request that comes back only to the endpoint that"
+        )
+        return f"{what} sent it, so {link.dev}'s {_question(address)} for the host gets no answer"
+
+    def _learns_of_host(self, entry: Entry) -> None:
+        """Note that an endpoint learns the host's MAC address from its request."""
+        if not self._knows_host(entry):
+            self.disputed.add(entry)
+            self.learned[entry] = HOST
+
+    def _knows_host(self, entry: Entry) -> bool:
+        return HOST in (self.learned.get(entry), self.world.state.learned.get(entry))
 
     def _answers(self, link: Link, address: Address) -> bool:
         """Return whether `link` answers for `address`: for IPv4, for any of its host's."""
