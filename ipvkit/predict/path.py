@@ -48,10 +48,9 @@ class Path:
 
     `arrived` is the host at which the request arrives, or nothing.
     `events` are what happens to the entries of peers, in order; `used` are the entries that existed before
-    and that no host confirms. `learned` are the hosts of which endpoints in l2 learn the MAC address;
-    `disputed` are those of their entries for which several hosts answer, and that did not exist before.
-    `reflected` is whether the switch sends frames of a veth endpoint back to the host's bridge, which then
-    looks for the endpoint there until it sends again.
+    and that no host confirms. `learned` are the hosts of which the host and endpoints in l2 learn the MAC
+    address; `disputed` are those of their entries that did not exist before, and that another ping could
+    fill otherwise. `doubt` is why the ping may be lost all the same.
     """
 
     def __init__(
@@ -69,7 +68,8 @@ class Path:
         self.bytes = 0 if size is None else size + _HEADERS[destination.version]
         self.hops: list[Hop] = []
         self.arrived = ""
-        self.replied = self.reflected = False
+        self.replied = False
+        self.doubt = ""
         self.events: list[tuple[Entry, Event]] = []
         self.used: set[Entry] = set()
         self.learned: dict[Entry, str] = {}
@@ -243,7 +243,10 @@ class Path:
         passing, allowed = self.world.passing, self.world.state.allowed or ()
         inside = self._stays_inside(link, target)
         bridged = any(end.parent and end.kind == "nic" for end in (link, target))
-        self.reflected |= bridged and not inside and self.world.reflects(link.segment)
+        if bridged and not inside and self.world.reflects(link.segment):
+            self.doubt = (
+                "the switch sends the endpoint's frames back, and the host's bridge may look for it there"
+            )
         of_host = link.node == HOST or bool(link.parent)
         # The filter is for IPv4 in plain frames; frames with a VLAN tag pass it.
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
@@ -298,6 +301,8 @@ class Path:
                 if other.node == HOST:
                     entry = (link.node, address)
                     self._happens(entry, "used" if self._knows(entry) else "asked")
+                if heard is None and link.node == HOST:
+                    self._answered_to_the_host(link, other, address, source)
                 return self._ask_nic(link, other, address, source)
         upper = self.world.upper(address, link.segment)
         if upper is not None:
@@ -305,6 +310,28 @@ class Path:
                 return self._ask_from_parent(link, upper, source)
             return self._resolve_upper(link, upper, address, source)
         raise self._unanswered(link, address, f"no host there has {address}")
+
+    def _answered_to_the_host(self, link: Link, other: Link, address: Address, source: Address) -> None:
+        """Lose what the host cannot resolve: an endpoint has the address that it asks from, and the answer.
+
+        It asks from the packet's source if that is its address, in IPv6 on that link; else in IPv4 from its
+        own in that subnet, in IPv6 from a link-local one (arp_solicit(), ndisc_solicit()).
+        """
+        entry, host = (HOST, address), self.world.nodes[HOST]
+        has = host.has if address.version == 4 else link.has
+        asks_from = source if has(source) else None
+        if asks_from is None and address.version == 4:
+            asks_from = host.source_for(Way(None, 4, link.dev, address), address)
+        owner = self.world.upper(asks_from, link.segment) if asks_from else None
+        by_arp = self.world.settings[link.segment].mode != "l3s" or address.version == 6
+        if owner is None or owner.node == HOST or not by_arp:
+            self.learned[entry] = other.node
+            return
+        what = f"the answer to {self._arp(link, address)} goes to {owner.owner}, which has {asks_from} too"
+        if entry not in self.world.state.learned:
+            self.disputed.add(entry)
+            raise self._lost(HOST, what)
+        self.doubt = f"the host's entry for {address} may expire, and {what}"
 
     def _resolve_upper(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
         """Return the parent's link, where another host has or gets an entry for the upper's address."""
@@ -409,6 +436,8 @@ class Path:
         """The host that is asked keeps an entry for the sender, and needs no other for its reply."""
         if self.world.nodes[link.node].has(source):
             self._heard.setdefault((other.node, source), link)
+            if other.node == HOST:
+                self.learned[HOST, source] = link.node
             if other.kind == "macvlan" and link == self.world.nic(other.parent):
                 self._learns_of_host((other.dev, source))
             if self.world.upper(source) is not None:

@@ -114,10 +114,9 @@ def _of_ping(path: Path, check: Check, state: State) -> Prediction:
     hops = tuple(path.hops)
     if not path.replied:
         return Prediction(Outcome.UNREACHABLE, path.reason, hops)
-    if path.reflected:
-        lost = "the switch sends the endpoint's frames back, and the host's bridge may look for it there"
+    if path.doubt:
         also = (Outcome.UNREACHABLE, *((Outcome.EXPIRES,) if check.watch else ()))
-        return Prediction(Outcome.REACHABLE, f"{path.reason}; but {lost}", hops, also)
+        return Prediction(Outcome.REACHABLE, f"{path.reason}; but {path.doubt}", hops, also)
     end = state.now + lasts_s(check)
     if any(event == "announced" for _, event in path.events):
         # The next announcement is at most a second away.
@@ -400,7 +399,8 @@ def next_phase(lab: Lab, state: State) -> State:
     """Return `state` after the endpoints of a phase have been deleted."""
     mtus = {link: mtu for link, mtu in state.mtus.items() if not lab.is_endpoint(link)}
     sysctls = {at: one for at, one in state.sysctls.items() if not lab.is_endpoint(one.dev)}
-    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, learned={}, sysctls=sysctls)
+    learned = {entry: node for entry, node in state.learned.items() if entry[0] == HOST}
+    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, learned=learned, sysctls=sysctls)
 
 
 def lasts_s(check: Check) -> float:

@@ -44,8 +44,8 @@ class State:
 
     `now` is its time in seconds, `known` the valid entries, some of which may have failed by now; `failed`
     are entries without an answer, which an announcement can fill; `fast` are peers with `FAST_TIMERS`.
-    `learned` are the hosts of which the entries of endpoints in l2 have the MAC address: the host itself for
-    all on its parent.
+    `learned` are the hosts of which the entries of the host and of endpoints in l2 have the MAC address: the
+    host itself for all on its parent.
     `flipped` are parents with another mode and flag than the phase's; `links`, `addresses` and `mtus` what
     was added and set; `hairpin` whether the switch sends frames back to their port; `allowed` the roles that
     it accepts source addresses of at the host's port, None for all; `sysctls` those that were set, by node
