@@ -555,24 +555,28 @@ HOSTILE = st.text(max_size=12) | st.sampled_from(
 )
 
 # Functions in place of the lab's programs and of the script's own: they print the words that they are given.
+# What asks ss whether a server listens gets an answer.
 STUBS = r"""
 exec 4>&1 3>/dev/null
 say() { printf '%s\0' "$#" "$@" >&4; }
 ip() {
   say ip "$@"
   [[ "${*: -2}" != '-batch -' ]] || { mapfile -t lines && say lines "${lines[@]}"; }
+  [[ "$*" != *' ss -'* ]] || echo LISTEN
 }
-for name in arping ping sysctl tc sleep timeout check attempt undo; do
+for name in arping ping socat sysctl tc sleep timeout check connected attempt undo; do
   eval "$name() { say $name \"\$@\"; }"
 done
+ss() { say ss "$@" && echo LISTEN; }
 ours() { :; }
+kill() { :; }
 """
 
 
 def words_of(script: str, folder: Path) -> list[list[str]]:
     """Return the words of each command in the sections of a script, run with no program at hand."""
     text = script[re.search(r"^# --- (the simulated LAN|phase)", script, re.MULTILINE).start() :]  # type: ignore[union-attr]
-    text = re.sub(r' &>(/run/|"\$work/)\d+"? &$', " &", text, flags=re.MULTILINE)
+    text = re.sub(r' &>(/run/|"\$work/)\d+"? &', " &", text)
     text, _, _ = f"{text}\nmapfile -t pairs".partition("\nmapfile -t pairs")
     done = subprocess.run(
         ["/bin/bash", "-c", STUBS + text],
@@ -581,6 +585,7 @@ def words_of(script: str, folder: Path) -> list[list[str]]:
         check=False,
         cwd=folder,
         env={"PATH": str(folder), "LC_ALL": "C.UTF-8"},
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
     said, found = iter(done.stdout.split("\0")[:-1]), []
@@ -615,6 +620,7 @@ def normal(argv: tuple[str, ...]) -> tuple[str, ...]:
 def meant(plan: Plan) -> Counter[tuple[str, ...]]:
     """Return the commands of `plan`, and the words with which its script judges and undoes."""
     commands = Counter(normal(step.command.argv) for step in plan.steps)
+    commands.update(normal(step.ready.argv) for step in plan.steps if step.ready is not None)
     for stage in plan.stages:
         asked = [(step, step.probe) for step in stage if step.probe is not None]
         for n, (step, probe) in enumerate(asked, 1):
@@ -623,7 +629,8 @@ def meant(plan: Plan) -> Counter[tuple[str, ...]]:
                 code = [str(code) for code in step.command.ok if code not in (0, 2)]
                 commands["attempt", words[0], *words[2:], *code] += 1
             else:
-                commands["check", str(n), *words] += 1
+                judge = "check" if probe.check.tcp is None else "connected"
+                commands[judge, str(n), *words[:2], "|".join(probe.outcomes), words[3]] += 1
     if not plan.lab.simulated:
         undos = (step.undo.command().argv for step in plan.steps if step.undo is not None)
         commands.update(("undo", *argv) for argv in undos)
