@@ -2,7 +2,8 @@
 
 tests/mutations.tsv has a line for each place: a file, the text that is there once, and another text for it.
 WORDs choose the lines in whose files they occur. A tool such as mutmut tries some thousand places, for hours;
-these were chosen by hand, each a mistake that a person could make.
+these were chosen by hand, each a mistake that a person could make. --stale only prints the lines of which
+the text is not there once.
 """
 
 import os
@@ -50,6 +51,9 @@ def main() -> None:
     """Try each place, print what came of it, and the share that tests have seen."""
     lines = (ROOT / "tests" / "mutations.tsv").read_text(encoding="utf-8").splitlines()
     places = [line.split("\t") for line in lines if line and not line.startswith("#")]
+    if sys.argv[1:] == ["--stale"]:
+        stale = [place for place in places if (ROOT / place[0]).read_text("utf-8").count(place[1]) != 1]
+        sys.exit("\n".join(f"stale: {name}: {old}" for name, old, _ in stale) or None)
     chosen = [place for place in places if not sys.argv[1:] or any(w in place[0] for w in sys.argv[1:])]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
         trees: SimpleQueue[Path] = SimpleQueue()
