@@ -151,11 +151,9 @@ def check(request: Request, machine: Machine, predicted: Iterable[Finding] = ())
 
 
 def can_probe(request: Request, machine: Machine) -> bool:
-    """Return whether the parent can send ARP probes: it is up and has an IPv4 address."""
+    """Return whether the parent can send ARP probes, for which it needs no address."""
     parent = machine.link(request.parent)
-    if parent is None or not parent.up or {"LOOPBACK", "NO-CARRIER", "NOARP"} & set(parent.flags):
-        return False
-    return bool(parent.ipv4)
+    return parent is not None and parent.up and not {"LOOPBACK", "NO-CARRIER", "NOARP"} & set(parent.flags)
 
 
 _RENAME = "choose another name"

@@ -36,20 +36,23 @@ def check(request: Request) -> Findings:
 def unreachable(request: Request, parent: Link) -> Iterator[Finding]:
     """Yield which hosts cannot reach the requested addresses in a subnet of `parent`, and the cheapest fix.
 
-    Without such an address, a free one stands for all.
+    Without such an address, a free one stands for all. Where the parent has no address, as on a trunk, the
+    subnets of the requested ones are on its wire.
     """
-    own = [one.address for one in parent.addresses if one.scope == "global"]
-    for host in {mine.version: mine for mine in reversed(own)}.values():
-        planned = [address for _, address in request.addresses if address.ip in host.network]
+    own = {one.address.version: one.address for one in reversed(parent.addresses) if one.scope == "global"}
+    asked = dict.fromkeys(address.network for _, address in request.addresses if address.version not in own)
+    subnets = [(host.network, (host,)) for host in own.values()] + [(subnet, ()) for subnet in asked]
+    for subnet, hosts in subnets:
+        planned = [address for _, address in request.addresses if address.ip in subnet]
         if request.addresses and not planned:
             continue
-        taken = {host.ip, *(address.ip for address in planned)}
-        free = (ip for ip in host.network.hosts() if ip not in taken)
+        taken = {address.ip for address in (*hosts, *planned)}
+        free = (ip for ip in subnet.hosts() if ip not in taken)
         peers = tuple(islice(free, 1))
-        addresses = planned or [ip_interface((ip, host.network.prefixlen)) for ip in islice(free, 1)]
+        addresses = planned or [ip_interface((ip, subnet.prefixlen)) for ip in islice(free, 1)]
         names = [f"endpoint{i}" if i else "endpoint" for i in range(len(addresses))]
         endpoints = (Endpoint(n, (a,), n, parent.ifname) for n, a in zip(names, addresses, strict=True))
-        on = Parent(parent.ifname, (host,), neighbour=peers)
+        on = Parent(parent.ifname, hosts, neighbour=peers, others=() if hosts else (subnet,))
         phases = (Phase("planned", setting, tuple(names), (Act(),)) for setting in request.settings)
         # A small subnet has no room for both.
         with suppress(InvalidLab):
@@ -60,6 +63,8 @@ def _findings(lab: Lab) -> Iterator[Finding]:
     """Yield which hosts cannot reach the endpoints of `lab`, in each of its phases."""
     for phase in lab.phases:
         for source, who in _SOURCES.items():
+            if source == HOST and not lab.parents[0].host:
+                continue
             explained = explain(lab, phase, Check(source, lab.endpoints[0].name))
             if explained.prediction.outcome is Outcome.REACHABLE:
                 continue

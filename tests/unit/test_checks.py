@@ -344,6 +344,9 @@ SHIM, PROXY = "host-shim: add one ipvlan interface on the host", "l3s-proxy: cha
         ("l3", [IPv4Interface("10.0.0.1/24")], ["192.168.104.110/24"], []),
         ("l3", [], ["192.0.2.1/32"], []),
         ("l3", [], [], []),
+        # Without an address of the host, the subnet of an endpoint is on the wire.
+        ("l3", [A], [], [("other hosts cannot reach 192.168.104.211: in l3 endpoint is NOARP", PROXY)]),
+        ("l2", [A], [], []),
     ],
 )
 def test_who_cannot_reach_a_planned_endpoint_is_predicted(
@@ -541,7 +544,7 @@ def test_what_is_on_this_machine_needs_no_answer_besides() -> None:
         (replace(PARENT, flags=("BROADCAST",)), False),
         (replace(PARENT, flags=("NO-CARRIER", "UP")), False),
         (replace(PARENT, flags=("NOARP", "UP")), False),
-        (replace(PARENT, addresses=()), False),
+        (replace(PARENT, addresses=()), True),
         (LOOPBACK, False),
     ],
 )
