@@ -146,7 +146,7 @@ def _less_of_phases(lab: Lab) -> Iterator[Make]:
 
 def _less_of_act(act: Act) -> Iterator[Act]:
     nothing = Act()
-    for field in ("announce", "fast_ageing", "flush", "hairpin", "port_security", "wait"):
+    for field in ("announce", "fast_ageing", "flush", "hairpin", "port_security", "wait", "sysctls"):
         yield replace(act, **{field: getattr(nothing, field)})
     yield from (replace(act, attempts=without(act.attempts, t)) for t in range(len(act.attempts)))
     yield from (replace(act, checks=without(act.checks, c)) for c in range(len(act.checks)))
@@ -165,7 +165,7 @@ def _less_of_network(lab: Lab) -> Iterator[Make]:
         fewer: list[dict[str, object]] = [
             {"addresses": without(endpoint.addresses, i)} for i in range(len(endpoint.addresses))
         ]
-        fewer += [{"routes": None, "rules": ()}, {"rules": ()}, {"mtu": None}]
+        fewer += [{"routes": None, "rules": ()}, {"rules": ()}, {"mtu": None}, {"dev": ""}]
         yield from (partial(_with_less, lab, "endpoints", e, less) for less in fewer)
     for n, parent in enumerate(lab.parents):
         for h, host in enumerate(parent.hosts):

@@ -229,6 +229,13 @@ class Machine:
         match words:
             case ("netns", there):
                 self._move(where, (there, where[1]))
+            case ("netns", there, "name", name):
+                # The new name decides where the old one is taken there (dev_change_net_namespace()).
+                at_first = name if (there, where[1]) in self.links else where[1]
+                self._move(where, (there, at_first))
+                self._rename((there, at_first), name)
+            case ("name", name):
+                self._rename(where, name)
             case ("up",) | ("master", _, "up"):
                 link.up = True
             case ("mtu", mtu):
@@ -260,6 +267,14 @@ class Machine:
         self.links[there] = link
         self._lose_routes(link)
         link.addresses, link.up = [], False
+
+    def _rename(self, where: Where, name: str) -> None:
+        """dev_change_name(): in Linux 5.10 only of a link that is down; it stays where it is otherwise."""
+        if self._link(*where).up:
+            raise Refused("Device or resource busy")
+        if name != where[1] and (where[0], name) in self.links:
+            raise Refused("File exists")
+        self.links[where[0], name] = self.links.pop(where)
 
     def _set_mtu(self, link: Link, mtu: int) -> None:
         """macvlan_change_mtu(), vlan_dev_change_mtu() compare; ipvlan has no such function."""

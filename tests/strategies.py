@@ -57,6 +57,7 @@ from ipvkit.lab import (
     on_parent,
 )
 from ipvkit.lab.sysctls import Sysctl
+from ipvkit.tools.sysctl import interface_key
 
 # --- names and addresses ------------------------------------------------------------------------------
 
@@ -282,6 +283,9 @@ _PARENTS = st.sampled_from(
 
 _VERSIONS = st.sampled_from(((4,), (4, 6), (6,)))
 _MTUS = st.sampled_from((None, None, None, 1400))
+_DEVS = st.sampled_from(("", "", "eth0", "net1", "parent"))
+"""Names of links in their namespaces, where the endpoint's is not taken; one is the parent's."""
+
 _OWN_ROUTES = st.sampled_from((None, None, None, "none", "default", "more"))
 _HOSTS = st.sampled_from(((), (), ("client",), ("router",), ("router", "client")))
 _POLICIES = st.sampled_from((None, None, None, "type", "table", "type in table"))
@@ -371,7 +375,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
     if draw(_SHARED):
         spaces = [spaces[0], spaces[0], *spaces[2:]]
     twice, single = draw(_THREE_TIMES), draw(_THREE_TIMES)
-    endpoints = []
+    endpoints: list[Endpoint] = []
     for at in range(min(1 + draw(_UP_TO_TWO), most_endpoints)):
         on = at % len(parents)
         network = _APART if shape == "apart" else on
@@ -379,7 +383,11 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         kind = draw(_OWN_ROUTES)
         # Two of one namespace have no route to the same network.
         routes = _routes(kind if spaces[at] not in spaces[:at] else None, parents[on], own)
-        endpoints.append(Endpoint(links[at], own, spaces[at], parents[on].name, routes, draw(_MTUS)))
+        inside = {name for e in endpoints if e.netns == spaces[at] for name in (e.name, e.dev)}
+        dev = {"parent": parents[on].name}.get(called := draw(_DEVS), called)
+        dev = "" if dev in inside else dev
+        mtu = draw(_MTUS)
+        endpoints.append(Endpoint(links[at], own, spaces[at], parents[on].name, routes, mtu, dev=dev))
     parents, endpoints = _with_policies(draw, parents, endpoints)
     lab = Lab(
         name=draw(SLUGS),
@@ -611,11 +619,16 @@ def _act(
         hairpin=draw(_MAYBE),
         port_security=draw(_maybe_some((HOST, *(e.name for e in here[:2])))),
         wait=draw(_WAITS),
-        sysctls=tuple(one for one in draw(_some_sysctls(real=real)) if one.node in (HOST, *peers)),
+        sysctls=(
+            *(one for one in draw(_some_sysctls(real=real)) if one.node in (HOST, *peers)),
+            *((_ignoring(here[-1]),) if draw(_BARE) else ()),
+        ),
     )
 
 
-_IGNORE = "net.ipv4.conf.all.arp_ignore"
+def _ignoring(e: Endpoint) -> Sysctl:
+    """Return what makes the link of `e` answer for its own addresses only."""
+    return Sysctl(e.name, interface_key("ipv4", "conf", e.dev, "arp_ignore"), 1)
 
 
 @cache

@@ -196,7 +196,7 @@ def _changed(value: Lab | Parent | Host | Endpoint | Route | Act | Check | Attem
 
 
 def _endpoint_written(endpoint: Endpoint, first_parent: str) -> dict[str, Any]:
-    usual = {"parent": first_parent, "netns": endpoint.name}
+    usual = {"parent": first_parent, "netns": endpoint.name, "dev": endpoint.name}
     written = {key: value for key, value in _changed(endpoint).items() if usual.get(key) != value}
     return table.ENDPOINT.written({**written, **_routing_written(endpoint)})
 

@@ -170,7 +170,7 @@ class Lab:
     def links_of(self, role: str) -> list[tuple[str | None, str]]:
         """Return the links of `role` in the lab's networks, each after its namespace."""
         if self.is_endpoint(role):
-            return [(self.netns(role), role)]
+            return [(self.netns(role), self.endpoint(role).dev)]
         if role == HOST:
             return [(None, parent.name) for parent in self.parents]
         return [(role, self.dev_of(parent)) for parent in self.parents if parent.peer(role)]

@@ -232,7 +232,7 @@ class Endpoint:
     """A link on the parent called `parent`, with its `addresses`, in a separate network namespace.
 
     `routes` None stands for default routes, as its mode needs them; `rules` come before the main table;
-    `mtu` in bytes, None for the parent's.
+    `mtu` in bytes, None for the parent's. `dev` is the link's name in the namespace, by default `name`.
     """
 
     name: str
@@ -242,6 +242,11 @@ class Endpoint:
     routes: tuple[Route, ...] | None = None
     mtu: int | None = None
     rules: tuple[Rule, ...] = ()
+    dev: str = ""
+
+    def __post_init__(self) -> None:
+        """Give the link the endpoint's name, where it has no other one."""
+        object.__setattr__(self, "dev", self.dev or self.name)
 
 
 @dataclass(frozen=True, slots=True)

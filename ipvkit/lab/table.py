@@ -290,7 +290,10 @@ PARENT = Part("parent", "Several parents", "parents", "A parent, and its network
     "anyOf": [{"required": [key]} for key in ("gateway", "kind", "link")],
 })
 ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate network namespace.", (
-    Key("name", _LINK, "The link's name, and the endpoint's in checks.", required=True),
+    Key("name", _LINK, "The endpoint's name in checks, and the link's.", required=True),
+    Key("dev", _LINK,
+        "The link's name in its namespace, if another one, such as `eth0`: links in different namespaces may "
+        "have the same, also the parent's. Sysctls of the endpoint are by this name."),
     Key("addresses", _or_list(_OWN_ADDRESS),
         "The link's addresses with their prefix lengths, at least one, of the parent's subnet or of "
         "another. Checks ping the first of their family.", required=True),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ipvkit.lab.lab import Lab
 
 _RENAME = "take another one"
+_KERNELS_OWN = "the kernel keeps lo, all and default for itself"
 _WHY = "`why` has to be one line of text"
 _NO_FAMILY = "the two have no address family in common"
 _ONE_LINE = "write it on one line, without tabs"
@@ -69,13 +70,14 @@ def _check_parents(lab: "Lab") -> None:
 
 
 def _check_name(name: str, what: str, path: Path) -> None:
-    hint = "the kernel keeps lo, all and default for itself" if name in RESERVED else _RENAME
+    hint = _KERNELS_OWN if name in RESERVED else _RENAME
     _refuse(name in RESERVED or _HOSTS_LINKS.fullmatch(name), f"{what} cannot be called {name}", hint, path)
 
 
 def _check_endpoints(lab: "Lab") -> None:
     _unique("endpoint", [(e.name, ("endpoints", i)) for i, e in enumerate(lab.endpoints)])
     parents = [parent.name for parent in lab.parents]
+    there: set[tuple[str, str]] = set()
     by_netns: dict[str, list[parts.Endpoint]] = {}
     for e in lab.endpoints:
         by_netns.setdefault(e.netns, []).append(e)
@@ -86,6 +88,12 @@ def _check_endpoints(lab: "Lab") -> None:
         _refuse({e.name, e.netns} & {*others}, f"an endpoint cannot be called {e.name}", hint, at)
         _check_name(e.name, "an endpoint", at)
         _refuse(e.name in parents, f"endpoint and parent are both called {e.name}", _RENAME, at)
+        for name in dict.fromkeys((e.dev, e.name)):
+            what = f"the link of {e.name} cannot be called {name}"
+            _refuse(name in RESERVED, what, _KERNELS_OWN, at)
+            what = f"{what}: namespace {e.netns} has another one of that name"
+            _refuse((e.netns, name) in there, what, _RENAME, at)
+            there.add((e.netns, name))
         known(e.parent, parents, f"parent of lab {lab.name}", at)
         what = f"{e.name}'s mtu {e.mtu} is too small for its IPv6 address"
         too_small = (e.mtu or IPV6_MTU) < IPV6_MTU and _has(e.addresses, "ipv6")

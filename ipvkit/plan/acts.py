@@ -150,7 +150,8 @@ class Acts:
     def _command_of(self, change: parts.Change) -> Command:
         match change:
             case parts.AddAddress(address, name):
-                return in_netns(self.lab.netns(name), give(address, name))
+                e = self.lab.endpoint(name)
+                return in_netns(e.netns, give(address, e.dev))
             case parts.AddLink(name, "macvlan", parent):
                 return ip.link_add(name, ip.Macvlan(parent))
             case parts.AddLink(name, "ipvtap", parent, mode, flag):
@@ -160,11 +161,12 @@ class Acts:
             case parts.DeleteLink(name):
                 return ip.link_delete(name)
             case parts.SetMode(name, mode):
-                tap = self.phase.on(self.lab.endpoint(name).parent).kind == "ipvtap"
-                return in_netns(self.lab.netns(name), ip.link_set(name, mode=mode, tap=tap))
+                e = self.lab.endpoint(name)
+                tap = self.phase.on(e.parent).kind == "ipvtap"
+                return in_netns(e.netns, ip.link_set(e.dev, mode=mode, tap=tap))
             case parts.SetMtu(name, mtu):
-                netns = self.lab.netns(name) if self.lab.is_endpoint(name) else None
-                return in_netns(netns, ip.link_set(name, mtu=mtu))
+                [(netns, dev)] = self.lab.links_of(name) if self.lab.is_endpoint(name) else [(None, name)]
+                return in_netns(netns, ip.link_set(dev, mtu=mtu))
 
     def delete_links(self) -> None:
         """Delete what tries created and no try deleted; one that was refused created nothing."""

@@ -49,16 +49,16 @@ def _endpoints(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
         setting = phase.on(e.parent)
         if setting.is_ipvlan:
             # One link's mode is that of all on its parent.
-            mode = ip.link_set(e.name, mode=setting.mode, flag=setting.flag, tap=setting.kind == "ipvtap")
+            mode = ip.link_set(e.dev, mode=setting.mode, flag=setting.flag, tap=setting.kind == "ipvtap")
             yield ("mode", e.parent), Part((setting.mode, setting.flag), in_netns(e.netns, mode))
         elif setting.kind == "macvlan":
-            mode = ip.link_set(e.name, macvlan=setting.flag)
+            mode = ip.link_set(e.dev, macvlan=setting.flag)
             yield ("mode", e.name), Part(setting.flag, in_netns(e.netns, mode))
         for own in e.addresses:
-            add, delete = (in_netns(e.netns, c) for c in (give(own, e.name), ip.addr_del(own, e.name)))
+            add, delete = (in_netns(e.netns, c) for c in (give(own, e.dev), ip.addr_del(own, e.dev)))
             yield ("address", e.name, own), Part(None, add, Undo(delete))
         for family, route in lab.default_routes(setting, e):
-            to = route_to(family, route, e.name)
+            to = route_to(family, route, e.dev)
             add, change = (in_netns(e.netns, c) for c in (ip.route_add(to), ip.route_replace(to)))
             undo = Undo(in_netns(e.netns, ip.route_del(to)))
             yield ("route", e.name, family, to.dst, to.table), Part((to.via, to.type), add, undo, change)

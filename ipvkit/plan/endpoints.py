@@ -18,7 +18,7 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     endpoints = lab.endpoints_of(phase)
     steps.add_stage(_namespaces(lab, phase, endpoints))
     for e in endpoints:
-        for what, _, delete in routing_of(lab, e, lab.default_routes(phase.on(e.parent), e), e.name):
+        for what, _, delete in routing_of(lab, e, lab.default_routes(phase.on(e.parent), e), e.dev):
             if delete is not None:
                 steps.at_end(f"delete {what}", in_netns(e.netns, delete))
     # After the links: IPv6 compares no type, and would delete the route of an address (ip6_route_del()).
@@ -33,7 +33,7 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
         drafts: list[Draft] = [_creation(e, setting, e.netns) for e, setting in links]
         for e, _ in links:
             # With its namespace it is deleted at the end of a run.
-            steps.at_end(f"delete {e.name}", in_netns(e.netns, ip.link_delete(e.name)))
+            steps.at_end(f"delete {e.name}", in_netns(e.netns, ip.link_delete(e.dev)))
     else:
         ids = steps.add_stage((*_creation(e, on), _deletion(e, on)) for e, on in links)
         drafts = [_move(e, setting, id) for (e, setting), id in zip(links, ids, strict=True)]
@@ -42,15 +42,25 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     attach = "attach {}'s port to the host's bridge"
     steps.add_stage((attach.format(e.name), ip.link_set(port, master=BRIDGE)) for e, port in ports.items())
     steps.end_group()
+    if lab.in_batches:
+        # Up to Linux 6.12 no link is created in place under a name that is taken here (rtnl_newlink()).
+        steps.add_stage(
+            (f"rename {e.name} to {e.dev}", in_netns(e.netns, ip.link_set(e.name, name=e.dev)))
+            for e, _ in links
+            if e.dev != e.name
+        )
     for stage in _configuration(lab, phase, endpoints):
         steps.add_stage(stage)
 
 
 def _namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> Iterator[Draft]:
     for netns in dict.fromkeys(e.netns for e in endpoints):
-        inside = [e.name for e in lab.endpoints if e.netns == netns]
-        if phase is next(p for p in lab.phases if not set(inside).isdisjoint(p.endpoints)):
-            undo = Undo(Netns(netns, tuple(inside)), f"delete namespace {netns}")
+        inside = [e for e in lab.endpoints if e.netns == netns]
+        names = {e.name for e in inside}
+        if phase is next(p for p in lab.phases if not names.isdisjoint(p.endpoints)):
+            # It has the endpoint's name for a moment, or where the kernel refused the other one.
+            links = dict.fromkeys(name for e in inside for name in (e.dev, e.name))
+            undo = Undo(Netns(netns, tuple(links)), f"delete namespace {netns}")
             yield f"create namespace {netns}", ip.netns_add(netns), undo
 
 
@@ -66,17 +76,19 @@ def _creation(e: Endpoint, setting: Setting, netns: str | None = None) -> tuple[
     return what, ip.link_add(e.name, kind, netns=netns)
 
 
-def _deletion(e: Endpoint, setting: Setting, netns: str | None = None) -> Undo:
-    return Undo(Link(e.name, setting.kind, netns), f"delete {e.name}")
+def _deletion(e: Endpoint, setting: Setting) -> Undo:
+    return Undo(Link(e.name, setting.kind), f"delete {e.name}")
 
 
 def _move(e: Endpoint, setting: Setting, created: str) -> Draft:
-    what, command = f"move {e.name} into its namespace", ip.link_set(e.name, netns=e.netns)
-    return what, command, _deletion(e, setting, e.netns), (created,)
+    other = None if e.dev == e.name else e.dev
+    what = f"move {e.name} into its namespace{f', as {other}' if other else ''}"
+    undo = Undo(Link(e.dev, setting.kind, e.netns), f"delete {e.name}")
+    return what, ip.link_set(e.name, netns=e.netns, name=other), undo, (created,)
 
 
 def _pair(e: Endpoint, port: str) -> Draft:
-    pair = ip.link_add(port, ip.Veth(e.name, e.netns), up=True)
+    pair = ip.link_add(port, ip.Veth(e.dev, e.netns), up=True)
     undo = Undo(ip.link_delete(port), f"delete {e.name}")
     return f"create {e.name}, a veth link, and its port", pair, undo
 
@@ -108,14 +120,14 @@ def _configuration(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint]) -> Ite
         return what, in_netns(e.netns, command)
 
     mtus = [(e, e.mtu) for e in endpoints if e.mtu is not None]
-    yield [at(e, f"set {e.name}'s MTU", ip.link_set(e.name, mtu=mtu)) for e, mtu in mtus]
-    yield [at(e, f"bring {e.name} up", ip.link_set(e.name, up=True)) for e in endpoints]
+    yield [at(e, f"set {e.name}'s MTU", ip.link_set(e.dev, mtu=mtu)) for e, mtu in mtus]
+    yield [at(e, f"bring {e.name} up", ip.link_set(e.dev, up=True)) for e in endpoints]
     # One after another in a namespace: of two routes to one subnet, the first wins.
     for some in _by_turns(endpoints):
-        yield [at(e, f"add {e.name}'s address", give(own, e.name)) for e in some for own in e.addresses]
+        yield [at(e, f"add {e.name}'s address", give(own, e.dev)) for e in some for own in e.addresses]
     routes: list[Draft] = []
     for e in endpoints:
-        added = routing_of(lab, e, lab.default_routes(phase.on(e.parent), e), e.name)
+        added = routing_of(lab, e, lab.default_routes(phase.on(e.parent), e), e.dev)
         routes += [at(e, f"add {what}", add) for what, add, _ in added]
     yield routes
 

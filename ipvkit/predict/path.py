@@ -158,7 +158,8 @@ class Path:
     def _out_of(self, node: Node, way: Way, destination: Address, source: Address) -> str:
         """Return the next host of the packet."""
         at, via = node.name, f" via {way.via}" if way.via else ""
-        self._hop(at, f"uses route {way.to or 'default'}{via} dev {way.dev}{_in_table(way)}")
+        dev = way.dev if way.dev == "lo" else node.link(way.dev).ifname
+        self._hop(at, f"uses route {way.to or 'default'}{via} dev {dev}{_in_table(way)}")
         if way.dev == "lo":
             raise self._lost(at, f"{the(at)}'s route to {destination} leads to its loopback, for proxy ARP")
         return self._through(node.link(way.dev), way.via or destination, destination, source)
@@ -529,7 +530,7 @@ def _in_table(way: Way) -> str:
 
 
 def _named(link: Link) -> str:
-    return link.dev if link.dev == link.node else f"{the(link.node)}'s {link.dev}"
+    return link.owner if link.owner == link.dev else f"{the(link.node)}'s {link.ifname}"
 
 
 def _siblings(flag: str) -> str:

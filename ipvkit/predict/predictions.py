@@ -22,6 +22,7 @@ from ipvkit.lab import (
     Setting,
 )
 from ipvkit.lab.parts import AddAddress, AddLink, DeleteLink, SetMode, SetMtu
+from ipvkit.lab.sysctls import Sysctl
 from ipvkit.predict.neighbours import Known, Span
 from ipvkit.predict.path import UNTIL_IT_EXPIRES, Event, Hop, Path
 from ipvkit.predict.world import Entry, State, World
@@ -398,9 +399,13 @@ def _changed(world: World, act: Act) -> World:
 def next_phase(lab: Lab, state: State) -> State:
     """Return `state` after the endpoints of a phase have been deleted."""
     mtus = {link: mtu for link, mtu in state.mtus.items() if not lab.is_endpoint(link)}
-    sysctls = {at: one for at, one in state.sysctls.items() if not lab.is_endpoint(one.dev)}
+    sysctls = {at: one for at, one in state.sysctls.items() if not _ends_with_its_link(lab, one)}
     learned = {entry: node for entry, node in state.learned.items() if entry[0] == HOST}
     return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, learned=learned, sysctls=sysctls)
+
+
+def _ends_with_its_link(lab: Lab, one: Sysctl) -> bool:
+    return lab.is_endpoint(one.node) and one.dev not in ("", "all", "default")
 
 
 def lasts_s(check: Check) -> float:

@@ -80,6 +80,7 @@ class State:
 class Link:
     """A link `dev` of the host `node`: a `nic` on a segment, or an upper device of the host's `parent`.
 
+    `dev` is its name in the model: an endpoint's, or the parent's in its network; the kernel's is `ifname`.
     It accepts frames up to `port_mtu`, None for its `mtu`: those for a VLAN or a bridge are compared with
     that of the link below. An ipvtap link is an `ipvlan` one.
     """
@@ -92,6 +93,11 @@ class Link:
     parent: str = ""
     mtu: int = DEFAULT_MTU
     port_mtu: int | None = None
+    ifname: str = ""
+
+    def __post_init__(self) -> None:
+        """Take the name in the model for that of the kernel, unless this one is another."""
+        object.__setattr__(self, "ifname", self.ifname or self.dev)
 
     @property
     def owner(self) -> str:
@@ -239,10 +245,8 @@ class World:
 
     def sysctl(self, link: Link, name: str) -> int:
         """Return the largest value of `name` of `link` and of all links of its host; 0 if none was set."""
-        of_peer = link.node in self.lab.peers and link.segment != FAR
-        dev = self.lab.dev_of(self.lab.parent_called(link.segment)) if of_peer else link.dev
-        netns = self.lab.netns(link.node)
-        found = (one for one in self.state.sysctls.values() if one.name == name and one.dev in ("all", dev))
+        netns, devs = self.lab.netns(link.node), ("all", link.ifname)
+        found = (one for one in self.state.sysctls.values() if one.name == name and one.dev in devs)
         return max((one.value for one in found if self.lab.netns(one.node) == netns), default=0)
 
     def not_modelled(self, check: Check, version: int) -> str:
@@ -322,7 +326,7 @@ class _Builder:
             of: Literal["nic", "ipvlan", "macvlan"] = "ipvlan"
             if kind in ("veth", "macvlan"):
                 of = "nic" if kind == "veth" else "macvlan"
-            links.append(Link(called, name, of, parent, own, parent, mtu))
+            links.append(Link(called, name, of, parent, own, parent, mtu, ifname=endpoint.dev))
             # A change of mode changes no route.
             routes = self.lab.default_routes(self.phase.on(parent), endpoint)
             ways += _own_routes(routes, name)
@@ -378,7 +382,8 @@ class _Builder:
         rules: tuple[Rule, ...] = ()
         permanent = set()
         for parent, peer in ((p, peer) for p in self.lab.parents for peer in p.peers if peer.name == role):
-            links.append(Link(role, parent.name, "nic", parent.name, peer.addresses))
+            ifname = self.lab.dev_of(parent)
+            links.append(Link(role, parent.name, "nic", parent.name, peer.addresses, ifname=ifname))
             ways += _own_routes(self.lab.routes_of(parent, peer), parent.name)
             rules += peer.rules
             for added in self.additions[parent.name]:

@@ -97,7 +97,9 @@ def words_of(plan: Plan) -> frozenset[str]:
     """Return the words that make a line of `Snapshot` concern `plan`: names, addresses, sysctls."""
     names = {parent.name for parent in plan.lab.parents}
     names |= {name for endpoint in plan.lab.endpoints for name in (endpoint.name, endpoint.netns)}
-    names |= {one.name for one in plan.resources if isinstance(one, resources.Netns | resources.Link)}
+    made = [one for one in plan.resources if isinstance(one, resources.Netns | resources.Link)]
+    # What a link is called in another namespace, here another link may be called.
+    names |= {one.name for one in made if isinstance(one, resources.Netns) or one.netns is None}
     addresses = {str(own.ip) for endpoint in plan.lab.endpoints for own in endpoint.addresses}
     return frozenset(names | addresses | set(plan.sysctls))
 

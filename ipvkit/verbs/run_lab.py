@@ -11,7 +11,7 @@ from ipvkit.host import checks
 from ipvkit.host.facts import gather
 from ipvkit.lab import Lab, Prober, on_parent
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.resources import Link, Netns
+from ipvkit.plan.resources import Link, Netns, netns_of
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine, journal
 from ipvkit.run.execution import look, signals_into
@@ -135,7 +135,7 @@ def _held(request: checks.Request) -> str:
     names = {name for e in request.endpoints for name in (e.name, e.netns)} | set(request.links)
     for record in journal.records():
         made = [entry.resource for entry in record.entries if isinstance(entry.resource, Netns | Link)]
-        held = [str(resource) for resource in made if resource.name in names]
+        held = [str(resource) for resource in made if (netns_of(resource) or resource.name) in names]
         if held:
             what = "down" if record.state == "up" else "cleanup"
             return f"{journal.title(record.lab)} holds {checks.some(held)}: ipvkit {what} {record.lab}"

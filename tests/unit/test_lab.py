@@ -132,7 +132,7 @@ endpoints:
     routes:
       - {to: default, via: 192.0.2.254}
       - {to: 203.0.113.0/24}
-  - {name: tagged, parent: eth0.100, addresses: 10.100.0.11/24, routes: []}
+  - {name: tagged, dev: eth0, parent: eth0.100, addresses: 10.100.0.11/24, routes: []}
 phases:
   - name: first
     mode: l3
@@ -187,7 +187,7 @@ ALL_MEANT = Lab(
             routes=(Route(via=ip_address("192.0.2.254")), Route(to=ip_network("203.0.113.0/24"))),
             mtu=1400,
         ),
-        Endpoint("tagged", (ip_interface("10.100.0.11/24"),), "tagged", "eth0.100", routes=()),
+        Endpoint("tagged", (ip_interface("10.100.0.11/24"),), "tagged", "eth0.100", routes=(), dev="eth0"),
     ),
     phases=(
         Phase(
@@ -429,6 +429,10 @@ MISTAKES = (
     Mistake("the parent's name", "name: one", "name: eth0", 9, "endpoint and parent are both called eth0"),
     Mistake("the kernel's own name", "name: one", "name: all", 9,
             "an endpoint cannot be called all", "the kernel keeps"),
+    Mistake("the loopback for a link", "netns: space", "dev: lo", 10,
+            "the link of two cannot be called lo", "the kernel keeps"),
+    Mistake("a link of that name there", "netns: space", "netns: one, dev: one", 10,
+            "the link of two cannot be called one: namespace one has another one"),
     Mistake("the loopback for a parent", "parent: eth0", "parent: lo", 3,
             "a parent cannot be called lo", "the kernel keeps"),
     Mistake("gateway elsewhere", "192.0.2.254", "192.0.3.254", 6, "192.0.3.254 is not in the parent's"),

@@ -108,6 +108,10 @@ def named(step: Step) -> set[tuple[str, str]]:
             return {(where, name), (there, name)}
         case ("ip", "link", "set", name, "netns", there):
             return {(where, name), (there, name)}
+        case ("ip", "link", "set", *_, name, "netns", there, "name", other):
+            return {(where, name), (there, other)}
+        case ("ip", "link", "set", *_, name, "name", other):
+            return {(where, name), (where, other)}
     return set()
 
 
@@ -210,7 +214,7 @@ def test_the_commands_make_the_world_that_physics_sees(lab: Lab) -> None:
         known = (("permanent", node.permanent), ("proxied", node.proxied))
         assert entries <= {(what, str(address)) for what, addresses in known for address in addresses}
         if name == HOST or lab.is_endpoint(name):
-            assert [machine.links[at, link.dev].mtu for link in node.links] == [x.mtu for x in node.links]
+            assert [machine.links[at, link.ifname].mtu for link in node.links] == [x.mtu for x in node.links]
 
 
 @given(labs() | labs_on_a_parent())

@@ -111,12 +111,15 @@ class Machine:
             r"ip link add (?:name |dev )?(\S+) link \S+ (?:netns (\S+) )?.*?type (\S+).*", line
         ):
             return self._add((found[2] or place, found[1]), (next(self.numbers), found[3]))
-        if found := re.fullmatch(r"ip link set (?:dev )?(\S+) netns (\S+)", line):
-            return self._add((found[2], found[1]), self.links.pop((place, found[1])))
+        if found := re.fullmatch(r"ip link set (?:dev )?(\S+) netns (\S+)(?: name (\S+))?", line):
+            return self._add((found[2], found[3] or found[1]), self.links.pop((place, found[1])))
+        if found := re.fullmatch(r"ip link set (?:dev )?(\S+) name (\S+)", line):
+            return self._add((place, found[2]), self.links.pop((place, found[1])))
         if found := re.fullmatch(r"ip link delete (?:dev )?(\S+)", line):
             self.routes -= {route for route in self.routes if place is None and route[1] == found[1]}
             return (0, "") if self.links.pop((place, found[1]), None) else (1, "")
-        if found := re.fullmatch(r"sysctl -w (\S+)=(\S+)", line):
+        # Those of another namespace end with it.
+        if place is None and (found := re.fullmatch(r"sysctl -w (\S+)=(\S+)", line)):
             self.sysctls[found[1]] = found[2]
         for pattern, held in (
             (r"ip neigh (add|del) proxy (\S+) dev (\S+)", self.proxies),

@@ -1,0 +1,138 @@
+"""What links are called in their namespaces."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ipvkit.core.errors import InvalidLab
+from ipvkit.lab import Act, Endpoint, Lab, gallery
+from ipvkit.lab.format import dump, load
+from ipvkit.lab.sysctls import Sysctl
+from ipvkit.plan.difference import state_of
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import Netns
+from ipvkit.predict.predictions import next_phase, predict
+from ipvkit.predict.whole import predict_lab
+from ipvkit.predict.world import State, world_of
+from ipvkit.run.leftovers import words_of
+
+SAME = load(gallery.text("same-names"), "same-names")
+WEB, DB, METRICS = SAME.endpoints
+
+
+def lines_of(lab: Lab) -> list[str]:
+    return [str(step.command) for step in make_plan(lab).steps]
+
+
+def with_endpoints(*changes: dict[str, Any]) -> Lab:
+    endpoints = (replace(e, **change) for e, change in zip(SAME.endpoints, changes, strict=True))
+    return replace(SAME, endpoints=tuple(endpoints))
+
+
+# --- in its namespace --------------------------------------------------------------------------------
+
+
+def test_a_link_is_called_as_its_endpoint_unless_it_has_another_name() -> None:
+    assert Endpoint("web", (), "web", "eth0").dev == "web"
+    assert [(e.netns, e.dev) for e in SAME.endpoints] == [("web", "eth0"), ("db", "eth0"), ("db", "net1")]
+    assert "dev: metrics" not in dump(with_endpoints({}, {}, {"dev": "metrics"}))
+
+
+def test_it_is_moved_into_its_namespace_under_that_name() -> None:
+    lines = lines_of(SAME)
+    assert "ip link add web link eth0 type ipvlan mode l2" in lines
+    assert "ip link set web netns web name eth0" in lines
+    assert "ip link set metrics netns db name net1" in lines
+    there = [line.removeprefix("ip netns exec db ") for line in lines if " exec db ip " in line]
+    # No command names the endpoint; those of the two phases are the same but for one.
+    assert not any("metrics" in line for line in there)
+    assert "ip addr add 198.51.100.213/24 dev net1" in there
+    assert "ip netns exec web sysctl -w net.ipv4.conf.eth0.arp_ignore=1" in lines
+    assert "ip -n web neigh flush dev eth0" in lines
+    assert "ip netns exec web ip link set eth0 mtu 1000" in lines
+    assert "ip netns exec db ip link set eth0 type ipvlan mode l3s" in lines
+
+
+def test_in_batches_it_is_created_in_place_and_renamed_there() -> None:
+    lines = lines_of(replace(SAME, setup="batch"))
+    assert "ip link add web link eth0 netns web type ipvlan mode l2" in lines
+    created = lines.index("ip link add metrics link eth0 netns db type ipvlan mode l2")
+    renamed = lines.index("ip netns exec db ip link set metrics name net1")
+    assert created < renamed < lines.index("ip netns exec db ip link set net1 up")
+
+
+def test_a_pair_is_created_under_that_name() -> None:
+    phases = (replace(SAME.phases[0], setting=replace(SAME.phases[0].setting, kind="veth"), acts=()),)
+    assert "ip link add veth0 up type veth peer name eth0 netns web" in lines_of(replace(SAME, phases=phases))
+
+
+def test_both_of_its_names_are_its_own_in_its_namespace() -> None:
+    spaces = [one for one in make_plan(SAME).resources if isinstance(one, Netns)]
+    assert Netns("db", ("eth0", "db", "net1", "metrics")) in spaces
+
+
+def test_what_it_is_called_there_concerns_no_link_of_the_host() -> None:
+    assert "eth0" in words_of(make_plan(SAME))
+    assert words_of(make_plan(SAME)).isdisjoint({"net1"})
+
+
+def test_a_fix_changes_the_link_by_that_name() -> None:
+    commands = [
+        str(part.command) for part in state_of(SAME, SAME.phases[0], ("web", "db", "metrics")).values()
+    ]
+    assert "ip netns exec db ip addr add 198.51.100.213/24 dev net1" in commands
+    assert not any("dev metrics" in line for line in commands)
+
+
+def test_a_path_shows_the_kernels_names() -> None:
+    world = world_of(SAME, SAME.phases[0], State())
+    check = next(c for act in SAME.phases[0].acts for c in act.checks if c.destination == "metrics")
+    hops = [hop.what for hop in predict(world, check).hops]
+    assert "uses route default dev eth0" in hops
+    assert "uses route default dev web" not in hops
+
+
+def test_a_sysctl_of_a_link_ends_with_it() -> None:
+    of_link, of_all = (Sysctl("web", f"net.ipv4.conf.{dev}.arp_ignore", 1) for dev in ("eth0", "all"))
+    of_host = Sysctl("host", "net.ipv4.conf.eth0.arp_ignore", 1)
+    state = State(sysctls={(one.node, one.key): one for one in (of_link, of_all, of_host)})
+    assert list(next_phase(SAME, state).sysctls.values()) == [of_all, of_host]
+
+
+def test_a_sysctl_is_of_the_link_of_that_name_in_that_namespace() -> None:
+    one = Sysctl("db", "net.ipv4.conf.net1.arp_ignore", 1)
+    phases = (replace(SAME.phases[0], acts=(Act(sysctls=(one,)),)),)
+    with pytest.raises(InvalidLab, match="unknown link of db: 'net1'"):
+        replace(SAME, phases=phases)
+    state = State(sysctls={("metrics", one.key): replace(one, node="metrics")})
+    world = world_of(SAME, SAME.phases[0], state)
+    assert [world.sysctl(link, "arp_ignore") for link in world.nodes["db"].links] == [0, 1]
+    assert [world.sysctl(link, "arp_ignore") for link in world.nodes["web"].links] == [0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (({"dev": "lo"}, {}, {}), "the link of web cannot be called lo"),
+        (({"dev": "all"}, {}, {}), "the link of web cannot be called all"),
+        (({}, {}, {"dev": "eth0"}), "namespace db has another one of that name"),
+        (({}, {}, {"dev": "db"}), "namespace db has another one of that name"),
+        (({"netns": "db"}, {}, {}), "namespace db has another one of that name"),
+    ],
+)
+def test_a_name_that_is_taken_there_is_refused(changes: tuple[dict[str, Any], ...], says: str) -> None:
+    with pytest.raises(InvalidLab, match=says) as problem:
+        with_endpoints(*changes)
+    assert problem.value.hint
+    assert problem.value.exit_code == 2
+
+
+def test_names_that_only_the_host_has_are_free_elsewhere() -> None:
+    lab = with_endpoints({}, {"dev": "br-lan"}, {"dev": "shim"})
+    assert load(dump(lab), "again").endpoints == lab.endpoints
+    outcomes = [
+        [[probe.expected for act in phase.acts for probe in act.probes] for phase in predict_lab(each)]
+        for each in (SAME, lab)
+    ]
+    assert outcomes[0] == outcomes[1]
