@@ -17,7 +17,8 @@ GRAMMAR = {
     "<netns>": "netns ( add | del ) NETNS | -json netns list",
     "<link>": "link add [ dev ] DEV [ link DEV ] [ address MAC ] [ netns NETNS ] [ master DEV ]"
     " [ up ] type <kind>"
-    " | link set [ dev ] DEV <change> | link delete [ dev ] DEV | link show [ dev DEV ]",
+    " | link set [ dev ] DEV <change> | link delete [ dev ] DEV | link show [ dev DEV ]"
+    " | link property ( add | del ) dev DEV altname ALTNAME",
     "<kind>": "( ipvlan | ipvtap ) [ mode <mode> ] [ <flag> ] | macvlan mode ( <flag> | passthru )"
     " | vlan id NUMBER | bridge | dummy | veth peer name DEV netns NETNS"
     " | bond mode ( active-backup | 802.3ad ) miimon NUMBER [ lacp_rate fast ]",
@@ -84,6 +85,7 @@ def _is_a_socket(word: str, pattern: str) -> bool:
 
 WORDS: dict[str, Callable[[str], object]] = {
     "DEV": _DEV.fullmatch,
+    "ALTNAME": re.compile(rf"(?!if[+-]?[0-9]){_NAME}{{0,126}}").fullmatch,
     "NETNS": _NETNS.fullmatch,
     "HOST": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,253}").fullmatch,
     "NUMBER": re.compile(r"[0-9]+(\.[0-9]+)?").fullmatch,

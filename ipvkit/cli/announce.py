@@ -8,9 +8,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Netns, ipv4, one_form
+from ipvkit.cli.common import DryRun, Netns, ipv4, one_form, parent_called
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import address, duration, interface_name
+from ipvkit.core.values import address, alternative_name, duration
 from ipvkit.host import program
 from ipvkit.report.announce import json_line, left_alone, line, preview
 from ipvkit.report.systemd import unit as unit_of
@@ -46,7 +46,9 @@ def announce(
         if unit and given:
             raise UsageError(f"--unit does not go with {name}", "a unit runs without end")
     announced = tuple(ipv4(text, "IPv6 uses neighbour discovery", address) for text in addresses)
-    dev, every_s = interface_name(parent), duration(every)
+    # In another namespace, and at another time, it may be the name of another link.
+    dev = alternative_name(parent) if netns or unit else parent_called(parent)
+    every_s = duration(every)
     for_s = None if for_ is None else duration(for_)
     announcement = Announcement(announced, dev, every_s, for_s, netns, force)
     if unit:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from ipvkit.cli.common import ipv4
+from ipvkit.cli.common import ipv4, parent_called
 from ipvkit.cli.single import Where, probed
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import interface_name
@@ -34,6 +34,8 @@ def arping(
     if announce and duplicate:
         raise UsageError("--announce does not go with --duplicate", "give one of the two")
     asked, dev = ipv4(address, "for IPv6, type: ipvkit ping"), interface_name(dev)
+    if (where.target, where.netns) == ("local", None):
+        dev = parent_called(dev)
     if by is None:
         by = "iputils" if where.dry_run else arping_.implementation(version(arping_.VERSION))
     if announce:

@@ -51,6 +51,16 @@ def number(value: float) -> float:
     return value
 
 
+def parent_called(text: str) -> str:
+    """Return the name of this machine's link `text`, noting that this is an alternative name of it."""
+    from ipvkit.host.interfaces import link_called
+
+    found = link_called(text)
+    if found != text:
+        print(f"note: {text} is an alternative name of {found}", file=sys.stderr)
+    return found
+
+
 Timeout = Annotated[
     float, Option(min=1, metavar="SECONDS", help="Abort the run after that.", callback=number)
 ]

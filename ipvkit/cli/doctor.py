@@ -5,9 +5,9 @@ from typing import Annotated
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import Json
+from ipvkit.cli.common import Json, parent_called
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import Flag, Mode, any_interface_address, interface_name
+from ipvkit.core.values import Flag, Mode, any_interface_address
 from ipvkit.host.checks import Request
 from ipvkit.host.doctor import examine
 from ipvkit.lab import Endpoint, Setting
@@ -45,8 +45,9 @@ def _request(parent: str | None, mode: Mode | None, flag: Flag | None, texts: li
         return None
     if flag and not mode:
         raise UsageError("--flag needs --mode", "give --mode l2, l3 or l3s")
+    parent = parent_called(parent)
     return Request(
-        interface_name(parent),
+        parent,
         (Setting(mode, flag or "bridge"),) if mode else (),
         tuple(Endpoint("", (any_interface_address(text),), "", parent) for text in texts),
     )

@@ -18,6 +18,7 @@ MacvlanMode = Literal["bridge", "private", "vepa", "passthru"]
 LinkMode = Literal[Mode, MacvlanMode, BondMode]
 MODE_HELP = "ipvlan, ipvtap: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru. bond: the others."
 CREATE_HELP = "Create it in this namespace; its parent stays."
+ALTNAME_HELP = "Give it this alternative name, of up to 127 bytes; no other option with it."
 MOVE_HELP = "Move it there; it loses its addresses."
 Name = Annotated[str, Argument(metavar="DEV", help="The link's name.")]
 
@@ -93,7 +94,11 @@ def list_(
 
     def parse(*texts: str) -> list[LinkIn]:
         found = links_in(where.netns, *texts)
-        return [x for x in found if type_ in (None, x.link.kind) and dev in (None, x.link.ifname)]
+        return [
+            x
+            for x in found
+            if type_ in (None, x.link.kind) and dev in (None, x.link.ifname, *x.link.altnames)
+        ]
 
     show(where, {"list the links": command, **of_each}, LINK, parse)
 
@@ -107,12 +112,22 @@ def set_(
     mtu: Annotated[int | None, Option(min=68, metavar="BYTES", help="Its MTU.")] = None,
     mode: Annotated[LinkMode | None, Option(help="ipvlan: of it and its siblings.")] = None,
     flag: Annotated[Flag | None, Option(help="ipvlan: of it and its siblings.")] = None,
+    altname: Annotated[str | None, Option(metavar="NAME", help=ALTNAME_HELP)] = None,
+    no_altname: Annotated[str | None, Option(metavar="NAME", help="Take this one away.")] = None,
     *,
     where: Where,
 ) -> None:
-    """Change a link's state, namespace, master, name, MTU, mode or flag."""
-    mode = None if mode is None else _mode("ipvlan", mode)
-    command = ip.link_set(dev, netns=to_netns, master=master, name=name, mtu=mtu, up=up, mode=mode, flag=flag)
+    """Change a link's state, namespace, master, names, MTU, mode or flag."""
+    names, others = (altname, no_altname), (up, to_netns, master, name, mtu, mode, flag)
+    if names != (None, None):
+        if sum(one is not None for one in (*names, *others)) > 1:
+            raise UsageError("an alternative name does not go with other changes", "type two commands")
+        command = ip.link_altname(dev, altname or no_altname or "", delete=altname is None)
+    else:
+        mode = None if mode is None else _mode("ipvlan", mode)
+        command = ip.link_set(
+            dev, netns=to_netns, master=master, name=name, mtu=mtu, up=up, mode=mode, flag=flag
+        )
     change(where, f"change {dev}", command)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from ipvkit.cli.common import parent_called
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import InterfaceAddress, Mode, address, interface_address, interface_name
 from ipvkit.host.limits import concurrent_pings
@@ -63,7 +64,7 @@ class LabOptions:
             if name in addresses:
                 raise UsageError(f"--endpoint {name} is given twice", "an endpoint has one address here")
             addresses[name] = own
-        parent = "" if self.parent is None else interface_name(self.parent)
+        parent = "" if self.parent is None else parent_called(self.parent)
         texts = (self.gateway, self.neighbour)
         gateway, neighbour = (None if text is None else address(text) for text in texts)
         return RealNetwork(parent, addresses, gateway, neighbour)

@@ -34,19 +34,30 @@ _INDEX = re.compile(r"if[+-]?[0-9].*")
 _NUMBER = r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)"
 _PROCESS = re.compile(_NUMBER)
 _NUMBERS = re.compile(rf"{_NUMBER}(?:\.{_NUMBER})*\.?")
+IFNAMSIZ, ALTIFNAMSIZ = 16, 128
+"""The kernel's sizes of a link's name and of its alternative names, in bytes, with the one that ends them."""
+
 _ALLOWED = "use letters, digits and _ . + -; the first character cannot be . + or -"
 
 
 def interface_name(text: str) -> str:
     """Return `text` if the kernel and every tool accept it as an interface name, 1 to 15 bytes.
 
-    The length is the kernel's (IFNAMSIZ, include/uapi/linux/if.h); the characters are stricter. A name like
+    The length is the kernel's (include/uapi/linux/if.h); the characters are stricter. A name like
     if2 is refused: ip and tc read it as an index where no link has that name (iproute2's lib/ll_map.c).
 
     >>> interface_name("eth0.100")
     'eth0.100'
     """
-    return _checked(text, "interface", 15, _INDEX, "the index of a link")
+    return _checked(text, "interface", IFNAMSIZ - 1, _INDEX, "the index of a link")
+
+
+def alternative_name(text: str) -> str:
+    """Return `text` if it can be an alternative name of a link, 1 to 127 bytes; a name is one too.
+
+    The length is the kernel's, which takes other characters too; ip finds a link by any of its names.
+    """
+    return _checked(text, "alternative interface", ALTIFNAMSIZ - 1, _INDEX, "the index of a link")
 
 
 def netns_name(text: str) -> str:
@@ -61,7 +72,9 @@ def _checked(text: str, what: str, longest: int, number: re.Pattern[str], read_a
     if not _NAME.fullmatch(text):
         raise UsageError(f"invalid {what} name {text!r}", _ALLOWED)
     if len(text) > longest:
-        raise UsageError(f"invalid {what} name {text!r}", f"it has {len(text)} bytes; {longest} at most")
+        more = "; an alternative name may have 127" if what == "interface" else ""
+        hint = f"it has {len(text)} bytes; {longest} at most{more}"
+        raise UsageError(f"invalid {what} name {text!r}", hint)
     if number.fullmatch(text):
         raise UsageError(f"invalid {what} name {text!r}", f"ip reads it as {read_as}")
     return text

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from typing import Literal
 
 from ipvkit.core.values import Address, InterfaceAddress
-from ipvkit.host.interfaces import others
+from ipvkit.host.interfaces import link_instead
 from ipvkit.lab import AddLink, Endpoint, Lab, Phase, SetMode, Setting
 from ipvkit.tools import sysctl
 from ipvkit.tools.ip import Link
@@ -187,11 +187,7 @@ def _parent(request: Request, machine: Machine) -> Iterator[Finding]:
     parent = machine.link(request.parent)
     if parent is None:
         name = request.parent
-        called = next((link.ifname for link in machine.links if name in link.altnames), None)
-        fix = others(link.ifname for link in machine.links)
-        if called:
-            fix = f"{name} is an alternative name of {called}: use {called}"
-        yield Finding("no-link", "error", f"no such interface: {name}", fix)
+        yield Finding("no-link", "error", f"no such interface: {name}", link_instead(name, machine.links))
         return
     yield from _state(parent)
     yield from _kind(parent, machine)

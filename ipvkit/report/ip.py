@@ -32,13 +32,23 @@ def links_in(netns: str | None, listed: str, of_each: str = "") -> list[LinkIn]:
 
 
 def _links(links: Sequence[LinkIn]) -> str:
-    headers = "netns, dev, type, parent, mode, flag, state, mtu, lladdr, addresses"
+    headers = "netns, dev, type, parent, mode, flag, state, mtu, lladdr, addresses, altnames"
     rows = []
     for netns, link in links:
         of = (link.mode, link.flag, link.operstate, link.mtu, link.lladdr)
         # Each link has a link-local address; `addr list` shows them.
         addresses = ", ".join(str(a.address) for a in link.addresses if not a.address.is_link_local)
-        rows.append((netns, link.ifname, link.kind or link.link_type, _parent(link), *of, addresses))
+        rows.append(
+            (
+                netns,
+                link.ifname,
+                link.kind or link.link_type,
+                _parent(link),
+                *of,
+                addresses,
+                _words(link.altnames),
+            )
+        )
     return _table([link for _, link in links], rows, headers, "links", needed=0)
 
 

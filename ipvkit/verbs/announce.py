@@ -17,7 +17,7 @@ from typing import Literal, cast
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UsageError
 from ipvkit.host.checks import Machine, Namespace, endpoints_on, some
-from ipvkit.host.interfaces import others
+from ipvkit.host.interfaces import link_instead
 from ipvkit.plan import resources
 from ipvkit.run import execution, journal
 from ipvkit.run.rollback import Rollback
@@ -202,7 +202,7 @@ def _prepared(announcement: Announcement, agent: Agent) -> bool:
     dev = announcement.parent
     parent = next((link for link in links if link.ifname == dev), None)
     if parent is None:
-        raise MissingRequirement(f"no such interface: {dev}", others(link.ifname for link in links))
+        raise MissingRequirement(f"no such interface: {dev}", link_instead(dev, links))
     if {"LOOPBACK", "NOARP"} & set(parent.flags):
         raise UsageError(f"{dev} does no ARP", "use the parent of the endpoint, a link to a network")
     if not parent.up:

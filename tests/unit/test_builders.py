@@ -42,6 +42,7 @@ TAKES_AN_INTERFACE: dict[str, Callable[[str], Command]] = {
     "link_add of a port": lambda dev: ip.link_add("x", ip.Dummy(), master=dev),
     "link_set": lambda dev: ip.link_set(dev, up=True),
     "link_set master": lambda dev: ip.link_set("x", master=dev),
+    "link_altname": lambda dev: ip.link_altname(dev, "x"),
     "link_delete": ip.link_delete,
     "link_show": ip.link_show,
     "addr_add": lambda dev: ip.addr_add(INTERFACE, dev),
@@ -231,7 +232,7 @@ def test_dev_stands_before_a_name_only_where_it_is_needed(name: str) -> None:
 # --- hostile values are refused ----------------------------------------------------------------------
 
 
-CHECKS = (values.interface_name, values.netns_name)
+CHECKS = (values.interface_name, values.alternative_name, values.netns_name)
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -265,7 +266,8 @@ def test_no_builder_takes_a_hostile_namespace(build: Callable[[str], Command], n
 def test_a_name_has_as_many_bytes_as_the_kernel_allows() -> None:
     assert values.interface_name("a" * 15) == "a" * 15
     assert values.netns_name("a" * 255) == "a" * 255
-    for check, longest in ((values.interface_name, 15), (values.netns_name, 255)):
+    assert values.alternative_name("a" * 127) == "a" * 127
+    for check, longest in zip(CHECKS, (15, 127, 255), strict=True):
         with pytest.raises(UsageError) as problem:
             check("a" * (longest + 1))
         assert f"{longest} at most" in problem.value.hint

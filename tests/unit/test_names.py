@@ -1,10 +1,14 @@
-"""What links are called in their namespaces."""
+"""What links are called: in their namespaces, by other names, and in bytes."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from ipvkit.cli import main
 from ipvkit.core.errors import InvalidLab
 from ipvkit.lab import Act, Endpoint, Lab, gallery
 from ipvkit.lab.format import dump, load
@@ -16,6 +20,7 @@ from ipvkit.predict.predictions import next_phase, predict
 from ipvkit.predict.whole import predict_lab
 from ipvkit.predict.world import State, world_of
 from ipvkit.run.leftovers import words_of
+from namespaces import AS_ROOT, needs_macvlan
 
 SAME = load(gallery.text("same-names"), "same-names")
 WEB, DB, METRICS = SAME.endpoints
@@ -136,3 +141,68 @@ def test_names_that_only_the_host_has_are_free_elsewhere() -> None:
         for each in (SAME, lab)
     ]
     assert outcomes[0] == outcomes[1]
+
+
+# --- alternative names -------------------------------------------------------------------------------
+
+LONG = "enp" + 124 * "x"
+WITH_ALTNAMES = f"""\
+mount -t tmpfs tmpfs /run
+ip link add eth9 type veth peer name eth8
+ip link property add dev eth9 altname enp9s0 altname {LONG}
+ip link set eth9 up
+ip link set eth8 up
+ip addr add 192.168.104.110/24 dev eth9
+exec python3 -m ipvkit "$@"
+"""
+
+
+class Ended(NamedTuple):
+    """How ipvkit ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def with_altnames(*words: str) -> Ended:
+    """Return what ipvkit printed in a namespace with a link `eth9`, which has two alternative names."""
+    script = WITH_ALTNAMES.replace("python3", sys.executable)
+    argv = [*AS_ROOT, "--net", "--mount", "bash", "-ec", script, "ipvkit", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@needs_macvlan
+@pytest.mark.parametrize("name", ["enp9s0", LONG], ids=len)
+def test_a_parent_is_found_by_an_alternative_name(name: str) -> None:
+    note = f"note: {name} is an alternative name of eth9\n"
+    code, out, err = with_altnames("run-lab", "l2", "--parent", name, "--dry-run")
+    assert (code, err) == (0, note)
+    assert "ip link add test1 link eth9 type ipvlan mode l2" in out
+    assert name not in out
+    assert with_altnames("run-lab", "l2", "--parent", "eth9", "--dry-run") == (0, out, "")
+
+
+@needs_macvlan
+def test_a_name_that_no_link_has_is_refused_with_those_that_there_are() -> None:
+    for name in ("enp7s0", LONG[:-1]):
+        code, _, err = with_altnames("announce", "192.168.104.211", "--parent", name)
+        assert code in (2, 3)
+        assert err.startswith(f"error: no such interface: {name}\nhint: choose from eth8, eth9")
+
+
+@needs_macvlan
+def test_lists_show_alternative_names_and_find_links_by_them() -> None:
+    code, out, _ = with_altnames("link", "list", "enp9s0")
+    assert code == 0
+    assert f"enp9s0 {LONG}" in out
+    assert with_altnames("link", "list", "eth8").out.count("altnames") == 0
+    _, out, _ = with_altnames("link", "list", "enp9s0", "--json")
+    assert [link["altnames"] for link in json.loads(out)["links"]] == [["enp9s0", LONG]]
+
+
+def test_a_unit_keeps_the_name_that_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    """An alternative name stays the same when links are numbered differently at boot."""
+    assert main(["announce", "192.168.104.211", "--parent", LONG, "--unit"]) == 0
+    assert f"--parent {LONG}" in capsys.readouterr().out

@@ -68,6 +68,9 @@ SHOWN: dict[str, list[str]] = {
     "link set m --to-netns n1 --master br0 --name x --mtu 68 --up --mode l2 --flag bridge": [
         "ip link set dev m netns n1 master br0 name x mtu 68 up type ipvlan mode l2 bridge"
     ],
+    "link set eth0 --altname enp0s3": ["ip link property add dev eth0 altname enp0s3"],
+    f"link set m --altname {'e' * 127}": [f"ip link property add dev m altname {'e' * 127}"],
+    "link set eth0 --no-altname enp0s3": ["ip link property del dev eth0 altname enp0s3"],
     "link del test1": ["ip link delete test1"],
     "addr add 192.0.2.1/24 --dev test1": ["ip addr add 192.0.2.1/24 dev test1"],
     "addr add 2001:DB8:0::1/64 --dev test1": ["ip addr add 2001:db8::1/64 dev test1"],
@@ -553,6 +556,16 @@ MISTAKES: dict[str, tuple[list[str], str, str]] = {
         "",
     ),
     "an unknown type": (["link", "add", "x", "--type", "team"], "'team' is not one of", "--help"),
+    "an alternative name and more": (
+        ["link", "set", "x", "--altname", "y", "--up"],
+        "an alternative name does not go with other changes",
+        "type two commands",
+    ),
+    "two alternative names": (
+        ["link", "set", "x", "--altname", "y", "--no-altname", "z"],
+        "an alternative name does not go with other changes",
+        "type two commands",
+    ),
     "nothing to set": (["link", "set", "x"], "link set x: nothing to set", "such as up"),
     "an MTU too small": (["link", "set", "x", "--mtu", "67"], "'--mtu'", "--help"),
     "an MTU in words": (["link", "set", "x", "--mtu", "big"], "'--mtu'", "--help"),
@@ -703,6 +716,12 @@ TAKES_AN_INTERFACE: dict[str, Callable[[str], list[str]]] = {
     "arping": lambda name: ["arping", "192.0.2.3", "--by=habets", f"--dev={name}"],
 }
 
+TAKES_AN_ALTERNATIVE_NAME: dict[str, Callable[[str], list[str]]] = {
+    "link set --altname": lambda name: ["link", "set", "x", f"--altname={name}"],
+    "link set --no-altname": lambda name: ["link", "set", "x", f"--no-altname={name}"],
+    "announce --parent": lambda name: ["announce", "192.0.2.3", f"--parent={name}", "--unit"],
+}
+
 TAKES_A_NAMESPACE: dict[str, Callable[[str], list[str]]] = {
     "netns add": lambda name: ["netns", "add", "--", name],
     "netns del": lambda name: ["netns", "del", "--", name],
@@ -723,8 +742,12 @@ TAKES_A_NAMESPACE: dict[str, Callable[[str], list[str]]] = {
 
 @pytest.mark.parametrize(
     ("what", "longest", "takes"),
-    [("interface", 15, TAKES_AN_INTERFACE), ("network namespace", 255, TAKES_A_NAMESPACE)],
-    ids=["interface", "namespace"],
+    [
+        ("interface", 15, TAKES_AN_INTERFACE),
+        ("alternative interface", 127, TAKES_AN_ALTERNATIVE_NAME),
+        ("network namespace", 255, TAKES_A_NAMESPACE),
+    ],
+    ids=["interface", "alternative", "namespace"],
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
@@ -746,8 +769,8 @@ def test_no_hostile_name_gets_through(
 
 @pytest.mark.parametrize(
     "typed",
-    [*TAKES_AN_INTERFACE.values(), *TAKES_A_NAMESPACE.values()],
-    ids=[*TAKES_AN_INTERFACE, *TAKES_A_NAMESPACE],
+    [*TAKES_AN_INTERFACE.values(), *TAKES_AN_ALTERNATIVE_NAME.values(), *TAKES_A_NAMESPACE.values()],
+    ids=[*TAKES_AN_INTERFACE, *TAKES_AN_ALTERNATIVE_NAME, *TAKES_A_NAMESPACE],
 )
 def test_no_place_takes_a_hostile_name(
     call: Callable[..., Called], recorder: Recorder, typed: Callable[[str], list[str]]

@@ -13,13 +13,22 @@ from ipvkit.core.values import (
     InterfaceAddress,
     Mode,
     Network,
+    alternative_name,
     interface_name,
     netns_name,
 )
 
 __all__ = ["Bond", "Bridge", "Dummy", "Ipvlan", "Ipvtap", "Kind", "Macvlan", "RouteTo", "Veth", "Vlan"]
-__all__ += ["addr_add", "addr_del", "addr_show", "at", "at_each", "by_netns", "link_add", "link_delete"]
-__all__ += ["link_set", "link_show", "neigh_add_proxy", "neigh_del", "neigh_del_proxy", "neigh_flush"]
+__all__ += ["addr_add", "addr_del", "addr_show", "at", "at_each", "by_netns", "link_add", "link_altname"]
+__all__ += [
+    "link_delete",
+    "link_set",
+    "link_show",
+    "neigh_add_proxy",
+    "neigh_del",
+    "neigh_del_proxy",
+    "neigh_flush",
+]
 __all__ += ["neigh_replace", "neigh_show", "neigh_show_permanent", "neigh_show_proxy", "netns_add"]
 __all__ += ["netns_del", "netns_list", "route_add", "route_del", "route_replace", "route_show"]
 __all__ += ["RuleFor", "route_show_all", "rule_add", "rule_del", "rule_show"]
@@ -209,6 +218,16 @@ def link_set(
     if not words:
         raise UsageError(f"link set {dev}: nothing to set", "add what to set, such as up")
     return Command(("ip", "link", "set", *_name(dev), *words))
+
+
+def link_altname(dev: str, altname: str, *, delete: bool = False) -> Command:
+    """Return the command that gives a link an alternative name, or takes it away.
+
+    >>> str(link_altname("eth0", "enp0s3"))
+    'ip link property add dev eth0 altname enp0s3'
+    """
+    words = ("del" if delete else "add", "dev", interface_name(dev), "altname", alternative_name(altname))
+    return Command(("ip", "link", "property", *words))
 
 
 def link_delete(dev: str) -> Command:
