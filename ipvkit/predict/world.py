@@ -126,7 +126,8 @@ class Node:
     """A host, and the IP versions that it `forwards`.
 
     `permanent` are the addresses of its permanent entries, `proxied` of its proxy ones, `rules` those before
-    the main table.
+    the main table. Of addresses that it got `late`, routes come after those of the others: of two to one
+    network the first wins (fib_table_insert(), fib6_add_rt2node()).
     """
 
     name: str
@@ -136,12 +137,14 @@ class Node:
     permanent: frozenset[Address] = frozenset()
     proxied: frozenset[Address] = frozenset()
     rules: tuple[Rule, ...] = ()
+    late: tuple[InterfaceAddress, ...] = ()
     addresses: frozenset[Address] = field(init=False, repr=False, compare=False)
     _tables: Mapping[int, Prefixes[Way]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Index addresses and routes, so that a lookup does not read all of them."""
         own = [(own, link.dev) for link in self.links for own in link.addresses]
+        own.sort(key=lambda pair: self.late.index(pair[0]) + 1 if pair[0] in self.late else 0)
         connected = [Way(address.network, address.version, dev) for address, dev in own]
         ways = sorted((*self.ways, *connected), key=lambda way: way.to is None)
         object.__setattr__(self, "addresses", frozenset(address.ip for address, _ in own))
@@ -332,7 +335,8 @@ class _Builder:
             ways += _own_routes(routes, name)
         ordered = endpoints if len(endpoints) == 1 else sorted(endpoints, key=self.lab.endpoints.index)
         rules = tuple(rule for endpoint in ordered for rule in endpoint.rules)
-        return Node(called, tuple(links), tuple(ways), self.forwards(called, ()), rules=rules)
+        late = tuple(own for _, own in self.state.addresses)
+        return Node(called, tuple(links), tuple(ways), self.forwards(called, ()), rules=rules, late=late)
 
     def host(self) -> Node:
         links, ways, proxied = [], [], set()
