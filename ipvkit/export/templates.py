@@ -68,8 +68,8 @@ CASES
 
 CASES = {
     "netns": """'ip netns del '*) stat -c %i,%.9Z "/run/netns/$4" ;;""",
-    "link": """'ip link delete '*) link=$(ip -o link show dev "$4") && echo "${link%%:*}" ;;""",
-    "inside": """'ip netns exec '*) link=$(ip -n "$4" -o link show dev "$8") && echo "$(identity ip netns del "$4"),${link%%:*}" ;;""",
+    "link": """'ip link delete '*) link=$(ip -o link show dev "${!#}") && echo "${link%%:*}" ;;""",
+    "inside": """'ip netns exec '*) link=$(ip -n "$4" -o link show dev "${!#}") && echo "$(identity ip netns del "$4"),${link%%:*}" ;;""",
     "proxy": """'ip neigh del proxy '*) [[ -n $(ip neigh show proxy "$5" dev "$7") ]] && echo proxy ;;""",
     "route": """'ip route del '*) [[ -n $(ip route show "$4" dev "$6") ]] && echo route ;;""",
     "sysctl": """'sysctl -w '*) sysctl -n "${3%%=*}" ;;""",

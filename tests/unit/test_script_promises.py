@@ -246,6 +246,23 @@ def test_a_run_that_is_killed_at_any_moment_is_undone() -> None:
 
 @pytest.mark.kernel
 @needs_macvlan
+def test_a_killed_run_undoes_links_whatever_they_are_called() -> None:
+    """Also as a word of ip, which then wants `dev` before it, and otherwise in their namespaces."""
+    first, second = lab().endpoints
+    named = (replace(first, name="a", dev="up"), replace(second, dev="eth0"))
+    pings = Act(checks=(Check("a", "mac2", count=10),))
+    phase = replace(lab().phases[0], endpoints=("a", "mac2"), acts=(pings,))
+    said = on_the_machine(
+        make_plan(replace(lab(), endpoints=named, phases=(phase,))),
+        "for n in 3 5; do kill_after $n; pings_end\n"
+        "bash /run/lab.sh --undo 2>/dev/null; echo $?; equal; done\n"
+        "bash /run/lab.sh >/run/told 2>&1; echo $?; equal",
+    )
+    assert said == 3 * "0\nequal\n"
+
+
+@pytest.mark.kernel
+@needs_macvlan
 def test_a_killed_run_is_shown_with_what_undoes_it_and_what_to_type() -> None:
     said = on_the_machine(
         with_settings(make_plan(lab(SHORT))), "kill_after 16\npings_end\nbash /run/lab.sh; echo $?"
