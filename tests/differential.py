@@ -165,14 +165,14 @@ def _less_of_network(lab: Lab) -> Iterator[Make]:
         fewer: list[dict[str, object]] = [
             {"addresses": without(endpoint.addresses, i)} for i in range(len(endpoint.addresses))
         ]
-        fewer += [{"routes": None, "rules": ()}, {"rules": ()}, {"mtu": None}, {"dev": ""}]
+        fewer += [{"routes": None, "rules": ()}, {"rules": ()}, {"mtu": None}, {"dev": ""}, {"altnames": ()}]
         yield from (partial(_with_less, lab, "endpoints", e, less) for less in fewer)
     for n, parent in enumerate(lab.parents):
         for h, host in enumerate(parent.hosts):
             plain: list[dict[str, object]] = [{"routes": (), "rules": ()}, {"rules": ()}, {"forwards": False}]
             plainer = (instead(parent.hosts, h, replace(host, **less)) for less in plain)  # type: ignore[arg-type]
             yield from (partial(_with_less, lab, "parents", n, {"hosts": hosts}) for hosts in plainer)
-        for field in ("neighbour", "gateway", "host", "hosts"):
+        for field in ("neighbour", "gateway", "host", "hosts", "altnames"):
             own = getattr(parent, field)
             yield from (
                 partial(_with_less, lab, "parents", n, {field: without(own, i)}) for i in range(len(own))

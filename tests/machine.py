@@ -36,13 +36,15 @@ class Link:
     mtu: int = 1500
     fixed_mtu: bool = False
     addresses: list[InterfaceAddress] = field(default_factory=list)
+    altnames: set[str] = field(default_factory=set)
     filters: int | None = None
 
     @property
     def state(self) -> tuple[object, ...]:
         """Return what can be compared of it."""
         there = (self.parent is not None, self.peer is not None, self.master is not None)
-        return (self.kind, *there, self.up, self.mtu, tuple(sorted(map(str, self.addresses))), self.filters)
+        own = (tuple(sorted(map(str, self.addresses))), tuple(sorted(self.altnames)))
+        return (self.kind, *there, self.up, self.mtu, *own, self.filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,9 @@ class Machine:
                 self._add_space(name)
             case ("ip", "netns", "del", name):
                 self._delete_space(name)
+            case ("ip", "link", "property", "add", "dev", dev, *altnames):
+                for name in altnames[1::2]:
+                    self._add_altname(self._link(at, dev), at, name)
             case ("ip", "link", verb, "dev", name, *rest) | ("ip", "link", verb, name, *rest):
                 {"add": self._add, "set": self._set, "delete": self._delete}[verb]((at, name), *rest)
             case ("ip", "addr", "add", own, "dev", dev, *_):
@@ -199,7 +204,7 @@ class Machine:
         up = lower[0] == "up"
         kind, *rest = lower[2 if up else 1 :]
         # Also a link of that name in the namespace that asks is in the way (rtnl_newlink()).
-        if where in self.links or there in self.links or there[0] not in self.spaces:
+        if {where, there} & self._names or there[0] not in self.spaces:
             raise Refused("File exists")
         if parent is not None and kind in UPPER:
             self._refuse_busy(parent, kind)
@@ -261,18 +266,29 @@ class Machine:
         self._adjust_mtus()
 
     def _move(self, where: Where, there: Where) -> None:
-        if there[0] not in self.spaces or there in self.links:
+        if there[0] not in self.spaces or there in self._names:
             raise Refused(f"it cannot be moved to {there}")
         link = self.links.pop(where)
         self.links[there] = link
         self._lose_routes(link)
         link.addresses, link.up = [], False
 
+    @property
+    def _names(self) -> set[Where]:
+        """Return all names: one hash of a namespace has also the alternative ones (netdev_name_node)."""
+        others = {(at, name) for (at, _), link in self.links.items() for name in link.altnames}
+        return self.links.keys() | others
+
+    def _add_altname(self, link: Link, at: str, name: str) -> None:
+        if (at, name) in self._names:
+            raise Refused("File exists")
+        link.altnames.add(name)
+
     def _rename(self, where: Where, name: str) -> None:
         """dev_change_name(): in Linux 5.10 only of a link that is down; it stays where it is otherwise."""
         if self._link(*where).up:
             raise Refused("Device or resource busy")
-        if name != where[1] and (where[0], name) in self.links:
+        if name != where[1] and (where[0], name) in self._names:
             raise Refused("File exists")
         self.links[where[0], name] = self.links.pop(where)
 

@@ -286,6 +286,8 @@ _MTUS = st.sampled_from((None, None, None, 1400))
 _DEVS = st.sampled_from(("", "", "eth0", "net1", "parent"))
 """Names of links in their namespaces, where the endpoint's is not taken; one is the parent's."""
 
+_ALTNAMES = st.sampled_from(((), (), ("enp0s3",), ("enp0s4", "E" * 127)))
+
 _OWN_ROUTES = st.sampled_from((None, None, None, "none", "default", "more"))
 _HOSTS = st.sampled_from(((), (), ("client",), ("router",), ("router", "client")))
 _POLICIES = st.sampled_from((None, None, None, "type", "table", "type in table"))
@@ -367,6 +369,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
     if draw(_BARE) and not real:
         subnets = tuple(own.network for own in parents[-1].host)
         parents[-1] = replace(parents[-1], host=(), others=subnets)
+    parents[0] = replace(parents[0], altnames=draw(_ALTNAMES))
     dummies = {parent.name for parent in parents if parent.kind == "dummy"}
     parents = [
         p if dummies & {p.name, p.link} else _with_hosts(draw, p, i, fresh) for i, p in enumerate(parents)
@@ -386,8 +389,9 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         inside = {name for e in endpoints if e.netns == spaces[at] for name in (e.name, e.dev)}
         dev = {"parent": parents[on].name}.get(called := draw(_DEVS), called)
         dev = "" if dev in inside else dev
-        mtu = draw(_MTUS)
+        mtu, altnames = draw(_MTUS), draw(_ALTNAMES)
         endpoints.append(Endpoint(links[at], own, spaces[at], parents[on].name, routes, mtu, dev=dev))
+        endpoints[-1] = replace(endpoints[-1], altnames=() if inside else altnames)
     parents, endpoints = _with_policies(draw, parents, endpoints)
     lab = Lab(
         name=draw(SLUGS),

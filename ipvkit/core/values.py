@@ -37,7 +37,7 @@ _NUMBERS = re.compile(rf"{_NUMBER}(?:\.{_NUMBER})*\.?")
 IFNAMSIZ, ALTIFNAMSIZ = 16, 128
 """The kernel's sizes of a link's name and of its alternative names, in bytes, with the one that ends them."""
 
-_ALLOWED = "use letters, digits and _ . + -; the first character cannot be . + or -"
+_ALLOWED = "use ASCII letters, digits and _ . + -; the first character cannot be . + or -"
 
 
 def interface_name(text: str) -> str:

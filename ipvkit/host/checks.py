@@ -167,7 +167,8 @@ def _names(request: Request, machine: Machine) -> Iterator[Finding]:
             if pids := machine.namespaces[endpoint.netns]:
                 what += f", with {'process' if len(pids) == 1 else 'processes'} {some(map(str, pids))} in it"
             yield Finding("netns-taken", "error", what, _RENAME)
-    there = {link.ifname for link in machine.links}
+    # ip finds a link by its alternative names too, and the kernel gives no other link one of them.
+    there = {name for link in machine.links for name in (link.ifname, *link.altnames)}
     for name in dict.fromkeys([*(endpoint.name for endpoint in request.endpoints), *request.links]):
         if name in there:
             yield Finding("name-taken", "error", f"link {name} already exists", _RENAME)

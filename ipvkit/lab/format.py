@@ -181,7 +181,7 @@ def dump(lab: Lab) -> str:
         for parent, own in zip(lab.parents, hosts, strict=True)
     ]
     place: dict[str, Any] = {"parents": list(map(table.PARENT.written, networks))}
-    if len(lab.parents) == 1 and first.vlan is None and first.kind == "nic":
+    if len(lab.parents) == 1 and first.vlan is None and first.kind == "nic" and not first.altnames:
         place = {"parent": first.name, "parents": None, "network": table.NETWORK.written(networks[0])}
     endpoints = [_endpoint_written(endpoint, first.name) for endpoint in lab.endpoints]
     phases = [_phase_written(phase, lab) for phase in lab.phases]

@@ -175,7 +175,8 @@ class Parent:
     `host` are its own addresses, `gateway` and `neighbour` those of the hosts beside it, none where they
     are unknown, and `hosts` are more of those; `others` are its subnets in which the host has no address.
     With `vlan`, it is the sub-interface of the parent `link` with that tag. A bond has two ports and a
-    `bond_mode`, a bridge has one port, and a dummy has none: no other host is in its network.
+    `bond_mode`, a bridge has one port, and a dummy has none: no other host is in its network. `altnames` are
+    the alternative names of the link.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Parent:
     hosts: tuple[Host, ...] = ()
     kind: ParentKind = "nic"
     bond_mode: BondMode = "active-backup"
+    altnames: tuple[str, ...] = ()
 
     @property
     def lacp(self) -> bool:
@@ -232,7 +234,8 @@ class Endpoint:
     """A link on the parent called `parent`, with its `addresses`, in a separate network namespace.
 
     `routes` None stands for default routes, as its mode needs them; `rules` come before the main table;
-    `mtu` in bytes, None for the parent's. `dev` is the link's name in the namespace, by default `name`.
+    `mtu` in bytes, None for the parent's. `dev` is the link's name in the namespace, by default `name`,
+    and `altnames` are its alternative ones.
     """
 
     name: str
@@ -243,6 +246,7 @@ class Endpoint:
     mtu: int | None = None
     rules: tuple[Rule, ...] = ()
     dev: str = ""
+    altnames: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Give the link the endpoint's name, where it has no other one."""

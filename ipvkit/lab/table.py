@@ -7,6 +7,7 @@ from typing import Any
 
 from ipvkit.core.values import (
     address,
+    alternative_name,
     interface_address,
     interface_name,
     netns_name,
@@ -272,6 +273,8 @@ _OF_NETWORK = (
     Key("hosts", _list_of(HOST, Field.few), "More hosts: in this subnet or in another one, and routers."),
 )
 NETWORK = Part("network", "The network", "network", "What the parent is attached to.", _OF_NETWORK)
+_ALTNAMES = Key("altnames", _or_list(_text("enp0s3", alternative_name, minLength=1, maxLength=127)),
+    "The link's alternative names, of up to 127 bytes: `ip` finds it by them, sysctls do not.")
 PARENT = Part("parent", "Several parents", "parents", "A parent, and its network.", (
     Key("name", _LINK, "The network interface.", required=True),
     Key("kind", _one_of(parts.PARENT_KINDS),
@@ -285,6 +288,7 @@ PARENT = Part("parent", "Several parents", "parents", "A parent, and its network
       if key.name == "gateway" else key for key in _OF_NETWORK),
     Key("link", _LINK, "Of a VLAN: the parent that it is a sub-interface of, which is not a VLAN itself."),
     Key("vlan", _number("VLAN tag", 1, 4094, 100), "Of a VLAN: its tag."),
+    _ALTNAMES,
 ), {
     "dependentRequired": {"link": ["vlan"], "vlan": ["link"], "bond-mode": ["kind"]},
     "anyOf": [{"required": [key]} for key in ("gateway", "kind", "link")],
@@ -294,6 +298,7 @@ ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate netw
     Key("dev", _LINK,
         "The link's name in its namespace, if another one, such as `eth0`: links in different namespaces may "
         "have the same, also the parent's. Sysctls of the endpoint are by this name."),
+    _ALTNAMES,
     Key("addresses", _or_list(_OWN_ADDRESS),
         "The link's addresses with their prefix lengths, at least one, of the parent's subnet or of "
         "another. Checks ping the first of their family.", required=True),

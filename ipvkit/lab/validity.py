@@ -65,6 +65,11 @@ def _check_parents(lab: "Lab") -> None:
         what = f"no other host can be in the network of {parent.name}: a dummy has no wire"
         peers = parent.gateway or parent.neighbour or parent.hosts
         _refuse(lab.below(parent).kind == "dummy" and peers, what, "leave them out", path)
+    for i, parent in enumerate(lab.parents):
+        for name in parent.altnames:
+            _check_name(name, "a parent", ("parents", i))
+    every = [(name, ("parents", i)) for i, p in enumerate(lab.parents) for name in (p.name, *p.altnames)]
+    _unique("name of a parent", every)
     tags = [(f"{p.link}.{p.vlan}", ("parents", i)) for i, p in enumerate(lab.parents) if p.link]
     _unique("VLAN", tags)
 
@@ -77,6 +82,7 @@ def _check_name(name: str, what: str, path: Path) -> None:
 def _check_endpoints(lab: "Lab") -> None:
     _unique("endpoint", [(e.name, ("endpoints", i)) for i, e in enumerate(lab.endpoints)])
     parents = [parent.name for parent in lab.parents]
+    taken = {name for parent in lab.parents for name in (parent.name, *parent.altnames)}
     there: set[tuple[str, str]] = set()
     by_netns: dict[str, list[parts.Endpoint]] = {}
     for e in lab.endpoints:
@@ -87,8 +93,9 @@ def _check_endpoints(lab: "Lab") -> None:
         at: Path = ("endpoints", i)
         _refuse({e.name, e.netns} & {*others}, f"an endpoint cannot be called {e.name}", hint, at)
         _check_name(e.name, "an endpoint", at)
-        _refuse(e.name in parents, f"endpoint and parent are both called {e.name}", _RENAME, at)
-        for name in dict.fromkeys((e.dev, e.name)):
+        _refuse(e.name in taken, f"endpoint and parent are both called {e.name}", _RENAME, at)
+        _unique(f"name of {e.name}", [(name, at) for name in (e.dev, *e.altnames)])
+        for name in dict.fromkeys((e.dev, e.name, *e.altnames)):
             what = f"the link of {e.name} cannot be called {name}"
             _refuse(name in RESERVED, what, _KERNELS_OWN, at)
             what = f"{what}: namespace {e.netns} has another one of that name"
@@ -357,7 +364,9 @@ class _Nodes:
             case parts.AddLink(name, _, parent):
                 lower = tuple(port for each in lab.hardware for port in lab.lower(each))
                 known(parent, parents, f"parent of lab {lab.name}", at, (*lower, "lo"))
-                taken = lab.is_endpoint(name) or name in (*parents, *RESERVED) or _HOSTS_LINKS.fullmatch(name)
+                # By an alternative name the parent itself would be deleted at the end of the phase.
+                here = {*parents, *RESERVED, *(other for p in lab.parents for other in p.altnames)}
+                taken = lab.is_endpoint(name) or name in here or _HOSTS_LINKS.fullmatch(name)
                 _refuse(taken, f"{attempt}: the name is taken", _RENAME, at)
             case parts.DeleteLink(name):
                 known(name, self.added, "link that this phase adds", at)

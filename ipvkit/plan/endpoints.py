@@ -121,6 +121,8 @@ def _configuration(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint]) -> Ite
 
     mtus = [(e, e.mtu) for e in endpoints if e.mtu is not None]
     yield [at(e, f"set {e.name}'s MTU", ip.link_set(e.dev, mtu=mtu)) for e, mtu in mtus]
+    named = [e for e in endpoints if e.altnames]
+    yield [at(e, f"add {e.name}'s alternative names", ip.link_altname(e.dev, *e.altnames)) for e in named]
     yield [at(e, f"bring {e.name} up", ip.link_set(e.dev, up=True)) for e in endpoints]
     # One after another in a namespace: of two routes to one subnet, the first wins.
     for some in _by_turns(endpoints):

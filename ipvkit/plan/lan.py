@@ -25,6 +25,8 @@ def lan(lab: Lab) -> Section:
 def _stages(lab: Lab) -> Iterator[list[Draft]]:
     yield from _links(lab)
     parents, peers = lab.parents, lab.peers
+    named = [parent for parent in parents if parent.altnames]
+    yield [(f"add {p.name}'s alternative names", ip.link_altname(p.name, *p.altnames)) for p in named]
     yield [("add the host's address", give(own, parent.name)) for parent in parents for own in parent.host]
     routes = [to for parent in parents for to in hosts_gateways(lab, parent, parent.name)]
     yield [("add the host's default route", ip.route_add(to)) for to in routes]

@@ -101,7 +101,7 @@ class Link:
 
     @property
     def owner(self) -> str:
-        """What reasons call it: the endpoint's name, which is the link's, or its host's."""
+        """What reasons call it: the endpoint's name, or its host's."""
         return self.dev if self.parent and self.node != HOST else self.node
 
     def has(self, address: Address) -> bool:

@@ -132,7 +132,7 @@ endpoints:
     routes:
       - {to: default, via: 192.0.2.254}
       - {to: 203.0.113.0/24}
-  - {name: tagged, dev: eth0, parent: eth0.100, addresses: 10.100.0.11/24, routes: []}
+  - {name: tagged, dev: eth0, altnames: net1, parent: eth0.100, addresses: 10.100.0.11/24, routes: []}
 phases:
   - name: first
     mode: l3
@@ -187,7 +187,15 @@ ALL_MEANT = Lab(
             routes=(Route(via=ip_address("192.0.2.254")), Route(to=ip_network("203.0.113.0/24"))),
             mtu=1400,
         ),
-        Endpoint("tagged", (ip_interface("10.100.0.11/24"),), "tagged", "eth0.100", routes=(), dev="eth0"),
+        Endpoint(
+            "tagged",
+            (ip_interface("10.100.0.11/24"),),
+            "tagged",
+            "eth0.100",
+            routes=(),
+            dev="eth0",
+            altnames=("net1",),
+        ),
     ),
     phases=(
         Phase(

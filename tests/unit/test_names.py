@@ -10,7 +10,8 @@ import pytest
 
 from ipvkit.cli import main
 from ipvkit.core.errors import InvalidLab
-from ipvkit.lab import Act, Endpoint, Lab, gallery
+from ipvkit.host.checks import Machine, check, request_of
+from ipvkit.lab import Act, AddLink, Attempt, Endpoint, Lab, gallery, on_parent
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.sysctls import Sysctl
 from ipvkit.plan.difference import state_of
@@ -20,6 +21,7 @@ from ipvkit.predict.predictions import next_phase, predict
 from ipvkit.predict.whole import predict_lab
 from ipvkit.predict.world import State, world_of
 from ipvkit.run.leftovers import words_of
+from ipvkit.tools import ip
 from namespaces import AS_ROOT, needs_macvlan
 
 SAME = load(gallery.text("same-names"), "same-names")
@@ -92,8 +94,8 @@ def test_a_fix_changes_the_link_by_that_name() -> None:
 
 def test_a_path_shows_the_kernels_names() -> None:
     world = world_of(SAME, SAME.phases[0], State())
-    check = next(c for act in SAME.phases[0].acts for c in act.checks if c.destination == "metrics")
-    hops = [hop.what for hop in predict(world, check).hops]
+    asked = next(c for act in SAME.phases[0].acts for c in act.checks if c.destination == "metrics")
+    hops = [hop.what for hop in predict(world, asked).hops]
     assert "uses route default dev eth0" in hops
     assert "uses route default dev web" not in hops
 
@@ -171,6 +173,57 @@ def with_altnames(*words: str) -> Ended:
     argv = [*AS_ROOT, "--net", "--mount", "bash", "-ec", script, "ipvkit", *words]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+NAMED = replace(
+    SAME,
+    parents=(replace(SAME.parents[0], altnames=("enp0s3", LONG)),),
+    endpoints=(replace(WEB, altnames=("net0", LONG)), DB, replace(METRICS, altnames=("net0",))),
+)
+
+
+def test_a_lab_gives_its_links_alternative_names() -> None:
+    lines = lines_of(NAMED)
+    assert f"ip link property add dev eth0 altname enp0s3 altname {LONG}" in lines
+    assert f"ip netns exec web ip link property add dev eth0 altname net0 altname {LONG}" in lines
+    assert "ip netns exec db ip link property add dev net1 altname net0" in lines
+    again = load(dump(NAMED), "again")
+    assert (again.parents, again.endpoints) == (NAMED.parents, NAMED.endpoints)
+
+
+@pytest.mark.parametrize(
+    ("parent", "endpoints", "says"),
+    [
+        (("eth0",), ((), (), ()), "name of a parent eth0 is there twice"),
+        (("lo",), ((), (), ()), "a parent cannot be called lo"),
+        (("web",), ((), (), ()), "endpoint and parent are both called web"),
+        ((), (("eth0",), (), ()), "name of web eth0 is there twice"),
+        ((), ((), (), ("eth0",)), "the link of metrics cannot be called eth0"),
+        ((), ((), ("x",), ("x",)), "the link of metrics cannot be called x"),
+        ((), (("lo",), (), ()), "the link of web cannot be called lo"),
+    ],
+)
+def test_an_alternative_name_is_of_one_link_in_a_namespace(
+    parent: tuple[str, ...], endpoints: tuple[tuple[str, ...], ...], says: str
+) -> None:
+    named = (replace(e, altnames=own) for e, own in zip(SAME.endpoints, endpoints, strict=True))
+    with pytest.raises(InvalidLab, match=says) as problem:
+        replace(SAME, parents=(replace(SAME.parents[0], altnames=parent),), endpoints=tuple(named))
+    assert problem.value.hint
+
+
+def test_no_try_adds_a_link_by_an_alternative_name_of_the_parent() -> None:
+    """The kernel would refuse it, and ip delete the parent by that name."""
+    act = Act(attempts=(Attempt(AddLink("enp0s3", "ipvlan", "eth0", "l2")),))
+    with pytest.raises(InvalidLab, match="the name is taken"):
+        replace(NAMED, phases=(replace(NAMED.phases[0], acts=(act,)),))
+
+
+def test_on_a_machine_an_alternative_name_is_taken_as_a_name_is() -> None:
+    lab = on_parent(SAME, "nic0")
+    links = (ip.Link("nic0", altnames=("web",), flags=("UP",)), ip.Link("other", altnames=("db",)))
+    found = [f.what for f in check(request_of(lab), Machine(links)).findings if f.code == "name-taken"]
+    assert found == ["link web already exists", "link db already exists"]
 
 
 @needs_macvlan

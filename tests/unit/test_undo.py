@@ -113,7 +113,7 @@ class Machine:
             return self._add((found[2] or place, found[1]), (next(self.numbers), found[3]))
         if found := re.fullmatch(r"ip link set (?:dev )?(\S+) netns (\S+)(?: name (\S+))?", line):
             return self._add((found[2], found[3] or found[1]), self.links.pop((place, found[1])))
-        if found := re.fullmatch(r"ip link set (?:dev )?(\S+) name (\S+)", line):
+        if found := re.fullmatch(r"ip link set (?:dev )?+(\S+) name (\S+)", line):
             return self._add((place, found[2]), self.links.pop((place, found[1])))
         if found := re.fullmatch(r"ip link delete (?:dev )?(\S+)", line):
             self.routes -= {route for route in self.routes if place is None and route[1] == found[1]}

@@ -220,14 +220,15 @@ def link_set(
     return Command(("ip", "link", "set", *_name(dev), *words))
 
 
-def link_altname(dev: str, altname: str, *, delete: bool = False) -> Command:
-    """Return the command that gives a link an alternative name, or takes it away.
+def link_altname(dev: str, *altnames: str, delete: bool = False) -> Command:
+    """Return the command that gives a link alternative names, or takes them away.
 
     >>> str(link_altname("eth0", "enp0s3"))
     'ip link property add dev eth0 altname enp0s3'
     """
-    words = ("del" if delete else "add", "dev", interface_name(dev), "altname", alternative_name(altname))
-    return Command(("ip", "link", "property", *words))
+    words = ("del" if delete else "add", "dev", interface_name(dev))
+    names = (word for name in altnames for word in ("altname", alternative_name(name)))
+    return Command(("ip", "link", "property", *words, *names))
 
 
 def link_delete(dev: str) -> Command:
