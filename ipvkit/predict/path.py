@@ -308,15 +308,16 @@ class Path:
         upper = self.world.upper(address, link.segment)
         if upper is not None:
             if link == self.world.nic(upper.parent):
-                return self._ask_from_parent(link, upper, source)
+                return self._ask_from_parent(link, upper, address, source)
             return self._resolve_upper(link, upper, address, source)
         raise self._unanswered(link, address, f"no host there has {address}")
 
     def _answered_to_the_host(self, link: Link, other: Link, address: Address, source: Address) -> None:
-        """Lose what the host cannot resolve: an endpoint has the address that it asks from, and the answer.
+        """Lose what the host cannot resolve: the answer goes to an ipvlan link with the address it asks from.
 
         It asks from the packet's source if that is its address, in IPv6 on that link; else in IPv4 from its
-        own in that subnet, in IPv6 from a link-local one (arp_solicit(), ndisc_solicit()).
+        own in that subnet or any other, in IPv6 from a link-local one (arp_solicit(), ndisc_solicit()). The
+        ipvlan link may be its shim.
         """
         entry, host = (HOST, address), self.world.nodes[HOST]
         has = host.has if address.version == 4 else link.has
@@ -325,10 +326,10 @@ class Path:
             asks_from = host.source_for(Way(None, 4, link.dev, address), address)
         owner = self.world.upper(asks_from, link.segment) if asks_from else None
         by_arp = self.world.settings[link.segment].mode != "l3s" or address.version == 6
-        if owner is None or owner.node == HOST or not by_arp:
+        if owner is None or not by_arp:
             self.learned[entry] = other.node
             return
-        what = f"the answer to {self._arp(link, address)} goes to {owner.owner}, which has {asks_from} too"
+        what = f"the answer to {self._arp(link, address)} goes to {owner.owner}, which has {asks_from}"
         if entry not in self.world.state.learned:
             self.disputed.add(entry)
             raise self._lost(HOST, what)
@@ -368,13 +369,22 @@ class Path:
             raise self._unanswered(link, address, f"in {mode} {what}")
         return self.world.nic(upper.parent)
 
-    def _ask_from_parent(self, link: Link, upper: Link, source: Address) -> Link:
-        """The host's own request goes to the wire, and comes back only from a switch that reflects."""
-        if self.world.reflects(upper.parent) and self.world.settings[upper.parent].mode == "l2":
-            self._note(HOST, _HAIRPIN)
-            return link
+    def _ask_from_parent(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
+        """The host's own request goes to the wire, and comes back only from a switch that reflects.
+
+        In l2 the endpoint answers then. In l3s the host hears its own announcements, which fill its entry.
+        """
+        mode, entry = self.world.settings[upper.parent].mode, (HOST, address)
         if self.world.is_dummy(upper.parent):
             raise self._lost(HOST, f"{_STAY_APART}: {link.dev}, a dummy, drops what the host sends")
+        if self.world.reflects(upper.parent):
+            knows = self._knows(entry)
+            announced = mode == "l3s" and self.world.is_announced(upper, address)
+            if mode == "l2" or announced or knows:
+                self._note(HOST, _HAIRPIN)
+                self._happens(entry, "used" if knows else "announced" if announced else "asked")
+                self.used |= {entry} if knows and mode != "l2" and not announced else set()
+                return link
         lost = f"the host's {_question(source)} for {upper.owner} goes only to the wire"
         raise self._lost(HOST, f"{_STAY_APART}: {lost}")
 
@@ -505,7 +515,7 @@ class Path:
         return address.version == 4 and self.world.sysctl(link, "arp_ignore") == 0
 
     def _happens(self, entry: Entry, event: Event) -> None:
-        if entry[0] in self.world.lab.peers:
+        if entry[0] in (HOST, *self.world.lab.peers):
             self.events.append((entry, event))
 
     def _knows(self, entry: Entry) -> bool:

@@ -119,9 +119,11 @@ def _of_ping(path: Path, check: Check, state: State) -> Prediction:
         also = (Outcome.UNREACHABLE, *((Outcome.EXPIRES,) if check.watch else ()))
         return Prediction(Outcome.REACHABLE, f"{path.reason}; but {path.doubt}", hops, also)
     end = state.now + lasts_s(check)
-    if any(event == "announced" for _, event in path.events):
-        # The next announcement is at most a second away.
-        soon = end - state.now < 1 + _UNSURE_S
+    announced = [entry for entry, event in path.events if event == "announced"]
+    if announced:
+        # The next announcement is at most a second away; with fast timers a connection fails before.
+        fails = check.tcp is not None and any(peer in state.fast for peer, _ in announced)
+        soon = fails or end - state.now < 1 + _UNSURE_S
         return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.UNREACHABLE,) if soon else ())
     entry = min(path.used, key=lambda entry: state.fails(entry, end), default=None)
     if check.watch is None or entry is None or state.fails(entry, end)[0] >= end + _UNSURE_S:
