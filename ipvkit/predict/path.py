@@ -48,8 +48,8 @@ class Path:
 
     `arrived` is the host at which the request arrives, or nothing.
     `events` are what happens to the entries of peers, in order; `used` are the entries that existed before
-    and that no host confirms. `learned` are the hosts of which the host and endpoints in l2 learn the MAC
-    address; `disputed` are those of their entries that did not exist before, and that another ping could
+    and that may have failed by now. `learned` are the hosts of which the host and endpoints in l2 learn the
+    MAC address; `disputed` are those of their entries that did not exist before, and that another ping could
     fill otherwise. `doubt` is why the ping may be lost all the same.
     """
 
@@ -358,9 +358,11 @@ class Path:
         elif entry in self.world.state.known:
             self.used.add(entry)
             self._happens(entry, "used")
-            kind = "an ARP" if address.version == 4 else "a neighbour"
+            kind, lasts = "an ARP", UNTIL_IT_EXPIRES
+            if address.version == 6:
+                kind, lasts = "a neighbour", f"; {upper.owner} answers its probes, which are unicast"
             known = f"{kind} entry for {upper.owner} (from {self.world.state.known[entry].origin})"
-            self._note(link.node, f"{the(link.node)} still has {known}{UNTIL_IT_EXPIRES}")
+            self._note(link.node, f"{the(link.node)} still has {known}{lasts}")
         else:
             self._happens(entry, "asked in vain")
             what = f"{upper.owner} is NOARP"

@@ -125,7 +125,8 @@ def _of_ping(path: Path, check: Check, state: State) -> Prediction:
         fails = check.tcp is not None and any(peer in state.fast for peer, _ in announced)
         soon = fails or end - state.now < 1 + _UNSURE_S
         return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.UNREACHABLE,) if soon else ())
-    entry = min(path.used, key=lambda entry: state.fails(entry, end), default=None)
+    unconfirmed = (entry for entry in path.used if entry[1].version == 4)
+    entry = min(unconfirmed, key=lambda entry: state.fails(entry, end), default=None)
     if check.watch is None or entry is None or state.fails(entry, end)[0] >= end + _UNSURE_S:
         return Prediction(Outcome.REACHABLE, path.reason, hops)
     first, last = state.fails(entry, end)
@@ -361,11 +362,17 @@ def _grow_old(
 
 
 def _is_confirmed(world: World, entry: Entry) -> bool:
-    """Return whether a host answers a peer's probes of `entry`."""
-    upper = world.upper(entry[1])
+    """Return whether a host answers a peer's probes of `entry`.
+
+    In IPv6 an endpoint does so in every mode: a solicitation that is unicast has its address as destination
+    (ndisc_solicit(), ipvlan_addr_lookup()).
+    """
+    address = entry[1]
+    upper = world.upper(address)
     if upper is None:
-        return any(link.kind != "ipvlan" and link.has(entry[1]) for link in world.links_with(entry[1]))
-    return world.is_proxied(upper, entry[1]) or world.settings[upper.parent].mode == "l2"
+        return any(link.kind != "ipvlan" and link.has(address) for link in world.links_with(address))
+    answers = address.version == 6 or world.settings[upper.parent].mode == "l2"
+    return answers or world.is_proxied(upper, address)
 
 
 def at_time(world: World, now: float) -> World:

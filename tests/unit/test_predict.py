@@ -890,6 +890,18 @@ def test_a_watched_entry_expires_when_it_is_watched_longer_than_it_lives(
 
 
 @pytest.mark.parametrize("peer", PEERS)
+def test_a_watched_entry_of_ipv6_does_not_expire(peer: str) -> None:
+    warm = doing(L2, Act(checks=(Check(peer, "one", family="ipv6"),)))
+    fast = doing(L3, Act(fast_ageing=(peer,)), state=warm)
+    for check in both_ways(peer, "one", 60):
+        watched = replace(check, family="ipv6")
+        assert of_one(L3, watched, fast).outcome is REACHABLE
+        later = doing(L3, Act(wait=60), state=doing(L3, Act(checks=(watched,)), state=fast))
+        found = of_one(L3, watched, later)
+        assert (found.outcome, found.also) == (REACHABLE, ())
+
+
+@pytest.mark.parametrize("peer", PEERS)
 def test_fast_ageing_shortens_the_life_of_the_entries_of_its_peer_only(peer: str) -> None:
     other = next(role for role in PEERS if role != peer)
     state = doing(L3, Act(fast_ageing=(peer,)))
