@@ -391,7 +391,9 @@ class Machine:
 
 
 def _is_near(link: Link, gateway: Address) -> bool:
-    return any(gateway in own.network for own in link.addresses)
+    """A link-local gateway needs no address of the link (ip6_route_check_nh())."""
+    link_local = gateway.version == 6 and gateway.is_link_local
+    return link_local or any(gateway in own.network for own in link.addresses)
 
 
 def _initially(key: str) -> str:

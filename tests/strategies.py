@@ -19,7 +19,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ipvkit.core.values import Address, InterfaceAddress, Mode, Network
+from ipvkit.core.values import Address, InterfaceAddress, Mode, Network, is_link_local
 from ipvkit.lab import (
     BOND_MODES,
     FAMILIES,
@@ -54,6 +54,7 @@ from ipvkit.lab import (
     SetMtu,
     Setting,
     Strategy,
+    is_next_hop,
     on_parent,
 )
 from ipvkit.lab.sysctls import Sysctl
@@ -325,6 +326,8 @@ _BARE = st.sampled_from((False, False, False, True))
 """Whether the host has no address on a parent."""
 _SHARED = st.sampled_from((False, False, False, True))
 """Whether the first two endpoints are in one namespace."""
+_LINK_LOCAL = st.sampled_from((False, False, True))
+"""Whether the gateway and the routers on a parent have a link-local address, which others route via."""
 _FAR_AWAY, _APART, _BEHIND = 9, 20, 30
 """The networks of the far host, of endpoints apart and behind routers; the parents have 0 and 1."""
 
@@ -374,6 +377,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
     parents = [
         p if dummies & {p.name, p.link} else _with_hosts(draw, p, i, fresh) for i, p in enumerate(parents)
     ]
+    parents = [_with_link_local(p) if draw(_LINK_LOCAL) and p.gateway else p for p in parents]
     spaces = draw(_SPACES) if draw(st.booleans()) else links
     if draw(_SHARED):
         spaces = [spaces[0], spaces[0], *spaces[2:]]
@@ -425,12 +429,21 @@ def _with_hosts(draw: st.DrawFn, parent: Parent, network: int, fresh: _Addresses
     return replace(parent, hosts=tuple(hosts))
 
 
+def _with_link_local(parent: Parent) -> Parent:
+    """Return `parent` with link-local addresses of its gateway and routers, if it has IPv6."""
+    if not any(gateway.version == 6 for gateway in parent.gateway):
+        return parent
+    own = (IPv6Interface("fe80::2/64"),)
+    hosts = tuple(replace(h, addresses=h.addresses + (own if h.forwards else ())) for h in parent.hosts)
+    return replace(parent, gateway=(*parent.gateway, IPv6Address("fe80::1")), hosts=hosts)
+
+
 def _with_policies(
     draw: st.DrawFn, parents: Sequence[Parent], endpoints: Sequence[Endpoint]
 ) -> tuple[list[Parent], list[Endpoint]]:
     """Return hosts and endpoints with routes and rules that they can be given."""
     every = [a for e in endpoints for a in e.addresses]
-    every += [a for p in parents for host in p.hosts for a in host.addresses]
+    every += [a for p in parents for host in p.hosts for a in host.addresses if not is_link_local(a)]
     targets = list(dict.fromkeys(n for a in every for n in (ip_network(a.ip), a.network)))
     routed, bent = [], []
     for parent in parents:
@@ -465,7 +478,7 @@ def _policy(
     to, leads_nowhere = draw(st.sampled_from(there)), draw(_ROUTE_TYPES)
     if kind == "type":
         return (Route(to, type=leads_nowhere),), ()
-    near = [gw for gw in gateways if gw.version == to.version and any(gw in subnet for subnet in subnets)]
+    near = [gw for gw in gateways if gw.version == to.version and is_next_hop(gw, own)]
     near = [gateway for gateway in near if all(gateway != address.ip for address in own)]
     route = Route(None if draw(st.booleans()) else to, type=leads_nowhere, table=100)
     if kind == "table" and near:
@@ -483,7 +496,7 @@ def _routes(kind: str | None, parent: Parent, own: Sequence[InterfaceAddress]) -
         return (Route(),)
     routers = (a.ip for host in parent.hosts for a in host.addresses if host.forwards and a not in own)
     every = (*routers, *parent.gateway)
-    near = [gateway for gateway in every if any(gateway in a.network for a in own)]
+    near = [gateway for gateway in every if is_next_hop(gateway, own)]
     near = [*{gateway.version: gateway for gateway in reversed(near)}.values()]
     straight = [Route(to) for to in _ELSEWHERE if any(a.version == to.version for a in own)]
     return (*straight, *(Route(via=gateway) for gateway in near))
@@ -693,7 +706,8 @@ def _changes(lab: Lab, here: tuple[Endpoint, ...], *, real: bool) -> list[Change
     """Return changes that can be tried in a phase with the endpoints `here`; the kernel refuses some."""
     first, parents = here[0], [parent.name for parent in lab.parents]
     taken = [a for e in here for a in e.addresses] + [a for p in lab.parents for a in p.host]
-    taken += [address for p in lab.parents for peer in p.peers for address in peer.addresses]
+    peers = (address for p in lab.parents for peer in p.peers for address in peer.addresses)
+    taken += [address for address in peers if not is_link_local(address)]
     return [
         *(AddAddress(address, e.name) for address in taken for e in dict.fromkeys((first, here[-1]))),
         AddLink("extra", "ipvlan", parents[0]),

@@ -94,30 +94,36 @@ def mac_address(text: str) -> str:
     return text
 
 
-def address(text: str) -> Address:
-    """Return the unicast address that `text` writes.
+def is_link_local(address: Address | InterfaceAddress) -> bool:
+    """Return whether it is an IPv6 address of one link only, which no other host is known by."""
+    return address.version == 6 and address.is_link_local
+
+
+def address(text: str, *, link_local: bool = False) -> Address:
+    """Return the unicast address that `text` writes; a `link_local` one of IPv6 only where that is allowed.
 
     >>> address("192.168.104.254")
     IPv4Address('192.168.104.254')
     """
     value = any_address(text)
-    if isinstance(value, ipaddress.IPv6Address) and (
-        value.is_link_local or value.ipv4_mapped or value.scope_id
-    ):
+    if isinstance(value, ipaddress.IPv6Address) and value.scope_id:
+        raise UsageError(f"{text} has a zone", f"leave %{value.scope_id} out")
+    if is_link_local(value) and not link_local:
         raise UsageError(f"{text} is a link-local address", "use a global or a unique local one")
-    if value.is_unspecified or value.is_multicast or value.is_loopback or value.is_reserved:
+    mapped = isinstance(value, ipaddress.IPv6Address) and value.ipv4_mapped
+    if mapped or value.is_unspecified or value.is_multicast or value.is_loopback or value.is_reserved:
         raise UsageError(f"{text} is not a unicast address", "use a unicast address of the subnet")
     return value
 
 
-def interface_address(text: str) -> InterfaceAddress:
-    """Return the address with its prefix length that `text` writes, a unicast address.
+def interface_address(text: str, *, link_local: bool = False) -> InterfaceAddress:
+    """Return the address with its prefix length that `text` writes, one that `address` takes.
 
     >>> interface_address("192.168.104.211/24").network
     IPv4Network('192.168.104.0/24')
     """
     host, slash, prefixlen = text.partition("/")
-    own = address(host)
+    own = address(host, link_local=link_local)
     if not slash:
         raise UsageError(f"{text!r} has no prefix length", _with_prefixlen(own))
     if not _PREFIXLEN.fullmatch(prefixlen) or int(prefixlen) > own.max_prefixlen:

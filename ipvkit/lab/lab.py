@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 from itertools import islice
 
 from ipvkit.core.errors import InvalidLab
-from ipvkit.core.values import Address, InterfaceAddress
+from ipvkit.core.values import Address, InterfaceAddress, is_link_local
 from ipvkit.lab import parts
 from ipvkit.lab.parts import (
     FAMILIES,
@@ -127,14 +127,17 @@ class Lab:
         return self.parent_called(self.endpoint(name).parent)
 
     def addresses_of(self, role: str, parent: Parent) -> tuple[Address, ...]:
-        """Return the addresses of `role`; of the host and the peers, those in the network of `parent`."""
+        """Return the addresses of `role`, of the host and the peers those in the network of `parent`.
+
+        A check pings none that is link-local, and so none of these is.
+        """
         if role == HOST:
             return tuple(own.ip for own in parent.host)
         if role == FAR:
             return tuple(own.ip for own in self.far)
         if self.is_endpoint(role):
             return tuple(own.ip for own in self.endpoint(role).addresses)
-        return parent.peer(role)
+        return tuple(own for own in parent.peer(role) if not is_link_local(own))
 
     def sources(self, roles: Collection[str]) -> list[Address]:
         """Return the addresses from which `roles`, of endpoints and the host, send: of the host all."""
@@ -237,8 +240,8 @@ class Lab:
         """Return the routes of `endpoint` under `setting`, each with its family: its own, or default ones.
 
         By default all goes straight out of its link, as l3 needs it; in other modes via the gateway, where
-        that leads somewhere and is in the endpoint's subnet. Of several endpoints in one namespace only the
-        first has default routes.
+        that leads somewhere and is in the endpoint's subnet, or link-local. Of several endpoints in one
+        namespace only the first has default routes.
         """
         has = [f for f in FAMILIES if any(family_of(own) == f for own in endpoint.addresses)]
         if endpoint.routes is not None:
@@ -246,21 +249,21 @@ class Lab:
         if endpoint.name not in self._firsts:
             return ()
         by_arp = not setting.is_ipvlan or setting.mode == "l2"
-        gateways = self.parent_called(endpoint.parent).gateway if self.routed and by_arp else ()
-        near = [gw for gw in gateways if any(gw in own.network for own in endpoint.addresses)]
+        gateways = self.parent_called(endpoint.parent).next_hops if self.routed and by_arp else ()
+        near = [gw for gw in gateways if parts.is_next_hop(gw, endpoint.addresses)]
         first = {family_of(gw): gw for gw in reversed(near)}
         return tuple((family, parts.Route(via=first.get(family))) for family in has)
 
     def routes_of(self, parent: Parent, host: Host) -> tuple[tuple[Family, parts.Route], ...]:
         """Return the routes of a peer on `parent`, each with its family: its own, or a default one.
 
-        That is via the gateway, where it leads somewhere and is in a subnet of the peer.
+        That is via the gateway, where it leads somewhere and is in a subnet of the peer, or link-local.
         """
         if host.routes is not None:
             has = [f for f in FAMILIES if any(family_of(own) == f for own in host.addresses)]
             return tuple((family, route) for route in host.routes for family in route.families(has))
         gateways = parent.gateways if self.routed and host.name != GATEWAY else ()
-        near = (gw for gw in gateways if any(gw in own.network for own in host.addresses))
+        near = (gw for gw in gateways if parts.is_next_hop(gw, host.addresses))
         return tuple((family_of(gateway), parts.Route(via=gateway)) for gateway in near)
 
     def shim_on(self, parent: Parent) -> str:

@@ -1,13 +1,13 @@
 """The parts of a lab, and their names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ipvkit import strategies
-from ipvkit.core.values import Address, BondMode, Flag, InterfaceAddress, Mode, Network
+from ipvkit.core.values import Address, BondMode, Flag, InterfaceAddress, Mode, Network, is_link_local
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 FLAGS: tuple[Flag, ...] = get_args(Flag)
@@ -69,6 +69,9 @@ RouteType = Literal["blackhole", "unreachable", "prohibit"]
 ROUTE_TYPES: tuple[RouteType, ...] = get_args(RouteType)
 """Types of routes by which the kernel sends nothing, from iproute2; without one it sends."""
 
+LINK_LOCAL: Network = ip_network("fe80::/64")
+"""The network of the link-local addresses of every link."""
+
 MAIN, MOST_TABLES = 254, 252
 """The routing table that is used without a rule, and the highest number that a rule can name."""
 
@@ -112,6 +115,11 @@ TRY_OUTCOMES = (Outcome.ACCEPTED, Outcome.REFUSED)
 def family_of(address: Address | InterfaceAddress | Network) -> Family:
     """Return the family of an address."""
     return "ipv4" if address.version == 4 else "ipv6"
+
+
+def is_next_hop(gateway: Address, own: Iterable[InterfaceAddress]) -> bool:
+    """Return whether a node with the addresses `own` on a link can have a route via `gateway` out of it."""
+    return any(gateway in a.network or (is_link_local(gateway) and a.version == 6) for a in own)
 
 
 def the(role: str) -> str:
@@ -209,9 +217,14 @@ class Parent:
         return tuple(own.ip for host in self.hosts if host.name == role for own in host.addresses)
 
     @property
+    def next_hops(self) -> tuple[Address, ...]:
+        """The gateway's addresses, in the order in which others route via them: link-local ones first."""
+        return tuple(sorted(self.gateway, key=lambda gateway: not is_link_local(gateway)))
+
+    @property
     def gateways(self) -> tuple[Address, ...]:
         """The gateway's addresses that others route via: the first of each family."""
-        found = (next((gw for gw in self.gateway if family_of(gw) == family), None) for family in FAMILIES)
+        found = (next((gw for gw in self.next_hops if family_of(gw) == family), None) for family in FAMILIES)
         return tuple(gateway for gateway in found if gateway is not None)
 
     @property
@@ -225,7 +238,7 @@ class Parent:
 
     def beside(self, address: Address) -> InterfaceAddress:
         """Return `address` with the prefix length of the parent's subnet that it is in, or a host's."""
-        subnet = self.subnet_of(address)
+        subnet = LINK_LOCAL if is_link_local(address) else self.subnet_of(address)
         return ip_interface((address, subnet.prefixlen if subnet else address.max_prefixlen))
 
 

@@ -197,9 +197,12 @@ _SLUG = _text("my-lab", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
 _LINK = _text("eth0", interface_name, pattern=_LINK_NAME)
 _LINK_THERE = _text("test1", pattern=_LINK_NAME)
 _NETNS = _text("test1", netns_name, minLength=1, maxLength=255)
-_ADDRESS = _text("192.168.104.254", address, pattern="^[0-9.]+$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$")
+_SINGLE = "^[0-9.]+$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$"
+_ADDRESS = _text("192.168.104.254", address, pattern=_SINGLE)
 _ADDRESSES = _or_list(_ADDRESS)
+_GATEWAY = _text("192.168.104.254", partial(address, link_local=True), pattern=_SINGLE)
 _OWN_ADDRESS = _text("192.168.104.211/24", interface_address, pattern=_OWN)
+_HOSTS_ADDRESS = _text("192.168.104.211/24", partial(interface_address, link_local=True), pattern=_OWN)
 _SUBNET = _text("192.168.104.0/24", network, pattern=_OWN)
 _DESTINATION = _text("default", route_destination, minLength=1)
 _NETWORK = _text("192.168.104.211/32", network, minLength=1)
@@ -226,8 +229,9 @@ _MODE, _FLAG = _one_of(parts.MODES), _one_of(parts.FLAGS)
 # fmt: off
 ROUTE = Part("route", "Routes", "routes", "A route of an endpoint or a host.", (
     Key("to", _DESTINATION, "A network, as in 10.0.0.0/8, or `default`.", required=True),
-    Key("via", _ADDRESS,
-        "The gateway, in a subnet of the endpoint or host; without one it leads straight out of the link.",
+    Key("via", _GATEWAY,
+        "The gateway, in a subnet of the endpoint or host, or link-local (`fe80::1`); without one it leads "
+        "straight out of the link.",
         excludes=("type",)),
     Key("type", _one_of(parts.ROUTE_TYPES),
         "It leads nowhere: ping fails at once, and a router drops the packet, of `blackhole` silently."),
@@ -248,9 +252,9 @@ HOST = Part("host", "Other hosts", "hosts",
     "One more host in the network of the parent, in a separate network namespace.", (
     Key("name", _text("client", lambda text: netns_name(interface_name(text)), pattern=_LINK_NAME),
         "Its name in checks, `flush` and `fast-ageing`, and that of its namespace.", required=True),
-    Key("addresses", _or_list(_OWN_ADDRESS),
-        "Its addresses with their prefix lengths, at least one, of the parent's subnet or of another. Checks "
-        "ping the first of their family.", required=True),
+    Key("addresses", _or_list(_HOSTS_ADDRESS),
+        "Its addresses with their prefix lengths, at least one, of the parent's subnet or of another, or "
+        "link-local. Checks ping the first of their family that is not link-local.", required=True),
     Key("routes", _list_of(ROUTE, Field.few),
         "Its routes, all of them; without the key a default one via the gateway, if that leads somewhere."),
     _RULES,
@@ -264,9 +268,10 @@ _OF_NETWORK = (
     Key("subnets", _or_list(_SUBNET),
         "Subnets of the parent in which the host has no address, as on a trunk; then `host` may be left "
         "out.", attribute="others"),
-    Key("gateway", _ADDRESSES,
+    Key("gateway", _or_list(_GATEWAY),
         "Another host of the subnet, without a prefix length; called `gateway` in checks. It leads to `far`, "
-        "and to other parents' networks; others route via its first address of each family.", required=True),
+        "and to other parents' networks; others route via its first address of each family. A link-local "
+        "one, such as `fe80::1`, comes before others, and no check pings it.", required=True),
     Key("neighbour", _ADDRESSES,
         "One more host of the subnet, without a prefix length; called `neighbour`. Without it no check of "
         "endpoints on this parent can name it."),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import InvalidLab
-from ipvkit.core.values import Address, InterfaceAddress, Network
+from ipvkit.core.values import Address, InterfaceAddress, Network, is_link_local
 from ipvkit.lab import parts
 from ipvkit.lab.parts import FAR, HOST, IPV6_MTU, PEERS, RESERVED, Parent, Path, Phase, family_of
 from ipvkit.lab.prefixes import Prefixes
@@ -146,11 +146,10 @@ def _check_hosts(lab: "Lab") -> None:
 def _check_routes(node: parts.Endpoint | parts.Host, at: Path, connected: Collection[Network]) -> None:
     """Refuse routes and rules that the kernel does, where the namespace has the networks `connected`."""
     name, path = node.name, (*at, "routes")
-    own = [address.network for address in node.addresses]
     for route in node.routes or ():
         what = f"{name} has no subnet with {route.via} in it"
-        near = route.via is None or any(route.via in subnet for subnet in own)
-        _refuse(not near, what, "take a gateway in one", path)
+        near = route.via is None or parts.is_next_hop(route.via, node.addresses)
+        _refuse(not near, what, "take a gateway in one, or a link-local one", path)
         what = f"{name}: a {route.type} route has no gateway"
         _refuse(route.via and route.type, what, "leave it out", path)
         what = f"{name} has a route to {route.to} already: that of an address"
@@ -172,7 +171,11 @@ def _check_routes(node: parts.Endpoint | parts.Host, at: Path, connected: Collec
 
 def _check_addresses(lab: "Lab") -> None:
     taken = list(lab.addresses())
-    _unique("address", [(str(a), at) for a, at in taken])
+    _unique("address", [(str(a), at) for a, at in taken if not is_link_local(a)])
+    for i in range(len(lab.parents)):
+        # A router has the same one on several links.
+        own_ones = [(str(a), at) for a, at in taken if is_link_local(a) and at[:2] == ("parents", i)]
+        _unique("address", own_ones)
     if not lab.simulated:
         return
     for i, parent in enumerate(lab.parents):
@@ -181,13 +184,14 @@ def _check_addresses(lab: "Lab") -> None:
         own = ", ".join(map(str, parent.subnets))
         for role, peer in ((r, peer) for r in PEERS for peer in parent.peer(r)):
             what = f"{peer} is not in the parent's subnet {own}"
-            _refuse(parent.subnet_of(peer) is None, what, "take one that is", ("parents", i, role))
+            elsewhere = parent.subnet_of(peer) is None and not is_link_local(peer)
+            _refuse(elsewhere, what, "take one that is", ("parents", i, role))
         for n, host in enumerate(parent.hosts):
             what = f"host {host.name}: at least one address is needed"
             _refuse(not host.addresses, what, "add `addresses`", ("parents", i, "hosts", n))
     # No host can have a subnet's own address, or an IPv4 subnet's broadcast address.
     subnets = [subnet for p in lab.parents for subnet in p.subnets]
-    subnets += [own.network for p in lab.parents for host in p.hosts for own in host.addresses]
+    subnets += [own.network for p in lab.parents for host in p.peers for own in host.addresses]
     subnets = [subnet for subnet in subnets if subnet.num_addresses > 2]
     special: dict[Address, Network] = {subnet.network_address: subnet for subnet in subnets}
     special |= {subnet.broadcast_address: subnet for subnet in subnets if subnet.version == 4}
@@ -349,6 +353,8 @@ class _Nodes:
         if lab.simulated and lab.pinged(check) is None:
             lacking = [role for role in ends if not _has(lab.addresses_of(role, parent), check.family)]
             what = f"{' and '.join(lacking)} has no {check.family} address" if check.family else _NO_FAMILY
+            if any(is_link_local(own) for role in ends for own in parent.peer(role)):
+                hint = "a check pings no link-local address: add one of the subnet"
             raise InvalidLab(f"{check}: {what}", hint, at)
         what = f"{check}: `listen` and `expect: refused` are for TCP connections"
         of_tcp = not check.listen or check.expect is parts.Outcome.REFUSED

@@ -4,7 +4,22 @@ from collections.abc import Iterable, Iterator
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import InterfaceAddress
-from ipvkit.lab import FAR, GATEWAY, HOST, LAN, MAIN, SWITCH, Endpoint, Family, Host, Lab, Parent, Route, the
+from ipvkit.lab import (
+    FAR,
+    GATEWAY,
+    HOST,
+    LAN,
+    MAIN,
+    SWITCH,
+    Endpoint,
+    Family,
+    Host,
+    Lab,
+    Parent,
+    Route,
+    is_next_hop,
+    the,
+)
 from ipvkit.plan.steps import Draft, Section, Steps, Undo
 from ipvkit.tools import bonding, ip, sysctl
 
@@ -230,9 +245,9 @@ def _forward(lab: Lab, role: str) -> Command:
 
 
 def hosts_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
-    """Return the default routes of the host via gateways on `parent` in a subnet of its addresses."""
+    """Return the default routes of the host via gateways on `parent` that its addresses let it use."""
     routes = to_gateways(lab, parent, dev)
-    return [to for to in routes if to.via and any(to.via in own.network for own in parent.host)]
+    return [to for to in routes if to.via and is_next_hop(to.via, parent.host)]
 
 
 def give(own: InterfaceAddress, dev: str) -> Command:

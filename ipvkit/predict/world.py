@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Literal
 
 from ipvkit import strategies
-from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
+from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network, is_link_local
 from ipvkit.lab import (
     BRIDGE,
     DEFAULT_MTU,
@@ -28,6 +28,7 @@ from ipvkit.lab import (
     RouteType,
     Rule,
     Setting,
+    is_next_hop,
 )
 from ipvkit.lab.sysctls import Sysctl
 from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, Known, Span, Timers
@@ -175,11 +176,13 @@ class Node:
         """Return the address from which the host sends to `destination` along `way`, or with none.
 
         In IPv4 it is the first in the network of the gateway (inet_select_addr()), in IPv6 the one with the
-        longest prefix in common with the destination, of several the last (RFC 6724, 5, rules 5 and 8).
+        longest prefix in common with the destination, of several the last (RFC 6724, 5, rules 5 and 8), and
+        none that is link-local (rule 2).
         """
         version = destination.version
         order = 1 if version == 4 else -1
-        there = [(link, o) for link in self.links for o in link.addresses[::order] if o.version == version]
+        every_own = [(link, o) for link in self.links for o in link.addresses[::order]]
+        there = [(link, o) for link, o in every_own if o.version == version and not is_link_local(o)]
         own = [o for link, o in there if way is not None and link.dev == way.dev]
         every = own or [o for _, o in there]
         if version == 4 and way is not None:
@@ -350,7 +353,7 @@ class _Builder:
             port_mtu = self._port_mtu(parent)
             links.append(Link(HOST, dev, "nic", parent.name, parent.host, "", own_mtu, port_mtu))
             if self.lab.routed:
-                near = (gw for gw in parent.gateways if any(gw in own.network for own in parent.host))
+                near = (gw for gw in parent.gateways if is_next_hop(gw, parent.host))
                 ways += [Way(None, gw.version, dev, gw) for gw in near]
             for added in self.additions[parent.name]:
                 match added:

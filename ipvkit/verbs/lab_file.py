@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import Address, InterfaceAddress, route_destination
+from ipvkit.core.values import Address, InterfaceAddress, is_link_local, route_destination
 from ipvkit.lab import Lab, gallery, on_parent
 from ipvkit.lab.fields import MOST_CHARACTERS
 from ipvkit.lab.format import load
@@ -59,6 +59,7 @@ class RealNetwork:
         """Return `lab` on this network, as far as it is known without looking at the machine."""
         if not self.parent:
             return lab
-        gateway = self.gateway or next(iter(lab.parents[0].gateway), None)
+        known = (gateway for gateway in lab.parents[0].gateway if not is_link_local(gateway))
+        gateway = self.gateway or next(known, None)
         addresses, neighbour = self.addresses, self.neighbour
         return on_parent(lab, self.parent, addresses=addresses, gateway=gateway, neighbour=neighbour)

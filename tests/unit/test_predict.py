@@ -1210,3 +1210,39 @@ def test_an_entry_of_a_host_expires_as_any_other() -> None:
     assert asked("router", "one", Setting("l3"), late, lab=lab, family="ipv4").outcome is REACHABLE
     cold = doing(L3, Act(flush=("router",)), state=late, lab=lab)
     assert asked("router", "one", Setting("l3"), cold, lab=lab, family="ipv4").outcome is UNREACHABLE
+
+
+LINK_LOCAL = ip_address("fe80::1")
+
+
+def by_link_local() -> Lab:
+    """Return the lab with two parents, both of which have a gateway fe80::1."""
+    second = Parent("eth1", (ip_interface("2001:db8:1::1/64"),), (ip_address("2001:db8:1::254"), LINK_LOCAL))
+    parents = (replace(PARENT, gateway=(*PARENT.gateway, LINK_LOCAL)), second)
+    other = Endpoint("other", (ip_interface("2001:db8:1::11/64"),), "other", "eth1")
+    return replace(LAB, parents=parents, endpoints=(*LAB.endpoints, other))
+
+
+@pytest.mark.parametrize(("source", "destination"), [("one", FAR), (FAR, "one"), ("one", "other")])
+def test_in_l2_a_link_local_gateway_leads_as_any_other(source: str, destination: str) -> None:
+    phase = replace(L2, endpoints=("one", "two", "other"))
+    check = Check(source, destination, family="ipv6")
+    found = predict(world_of(by_link_local(), phase, NOTHING), check)
+    assert found.outcome is REACHABLE
+    assert any("via fe80::1 dev" in hop.what for hop in found.hops)
+
+
+def test_no_packet_has_a_link_local_source() -> None:
+    """fe80::1 has more bits in common with fd00::1 than a global address has."""
+    gateway = world_of(by_link_local(), L2, NOTHING).nodes[GATEWAY]
+    way = gateway.way_to(ip_address("2001:db8:1::11"))
+    assert gateway.source_for(way, ip_address("fd00::1")) == ip_address("2001:db8:1::254")
+
+
+def test_in_l3_the_route_of_the_host_decides_and_not_the_endpoints() -> None:
+    lab = by_link_local()
+    routes = (Route(via=ip_address("fe80::99")),)
+    lab = replace(lab, endpoints=(replace(ONE, routes=routes), *lab.endpoints[1:]))
+    proxied = Setting("l3s", strategy="l3s-proxy")
+    assert asked("one", FAR, proxied, lab=lab, family="ipv6").outcome is REACHABLE
+    assert asked("one", FAR, Setting("l2"), lab=lab, family="ipv6").outcome is UNREACHABLE
