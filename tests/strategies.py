@@ -664,6 +664,8 @@ def _some_sysctls(*, real: bool) -> st.SearchStrategy[tuple[Sysctl, ...]]:
         Sysctl(HOST, "net.ipv6.conf.all.forwarding", 1),
         Sysctl(GATEWAY, "net.ipv4.conf.all.forwarding", 0),
         Sysctl(GATEWAY, "net.ipv4.conf.all.arp_filter", 1),
+        Sysctl(HOST, "net.ipv6.conf.all.use_tempaddr", 2),
+        Sysctl(GATEWAY, "net.ipv6.conf.all.accept_dad", 2),
     ]
     return st.sampled_from([(), (), (), *((one,) for one in known), (known[0], known[3])])
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ipvkit.core.errors import InvalidLab, UsageError
-from ipvkit.lab import Outcome, on_parent
+from ipvkit.lab import Outcome, gallery, on_parent
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.sysctls import Sysctl, checked, names
 from ipvkit.plan.make import make_plan
@@ -95,6 +95,22 @@ def test_what_the_rules_do_not_know_has_no_verdict(
     node: str, key: str, value: int, wanted: list[str]
 ) -> None:
     assert outcomes(node, key, value) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "modelled"),
+    [
+        *((name, True) for name in ("accept_dad", "accept_ra", "addr_gen_mode", "autoconf", "use_tempaddr")),
+        *((name, False) for name in ("disable_ipv6", "proxy_ndp", "drop_unsolicited_na")),
+    ],
+)
+def test_no_check_depends_on_advertisements_and_dad(name: str, modelled: bool) -> None:
+    text = gallery.text("link-local-gateway")
+    assert text.count("    do:\n") == 3
+    act = f"    do:\n      - sysctls: {{test1: {{net.ipv6.conf.test1.{name}: 1}}}}\n"
+    phase = predict_lab(load(text.replace("    do:\n", act, 1), "lab.yaml"))[0]
+    outcomes = [probe.expected for act in phase.acts for probe in act.probes]
+    assert (Outcome.NOT_MODELLED in outcomes) != modelled
 
 
 def test_what_is_set_on_the_host_is_restored() -> None:
