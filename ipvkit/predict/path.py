@@ -18,6 +18,10 @@ _HEADERS = {4: 28, 6: 48}
 _VLAN_TAG = 4
 """The bytes that a link accepts above its MTU."""
 
+_DAD_S = 2.3
+"""How long a new link's own address may be tentative, in seconds: a random delay of up to 1 s, and then DAD
+for 1 s (addrconf_dad_kick()), and a little."""
+
 _MOST_NAMED = 5
 """How many roles a reason names."""
 
@@ -397,6 +401,14 @@ class Path:
         does (it overrides, RFC 4861 7.2.5); an entry that the endpoint has already wins.
         """
         nic, entry = self.world.nic(link.parent), (link.dev, address)
+        state = self.world.state
+        if (
+            link.node == HOST
+            and address.version == 6
+            and not link.has(source)
+            and state.now < state.began + _DAD_S
+        ):
+            self.doubt = f"{link.dev} asks from its link-local address, which may still be tentative"
         there = [other for other in self.world.links_with(address) if other not in (nic, link)]
         siblings = [other for other in there if self._answers_siblings(other, address, link.parent)]
         others = [other for other in there if other.segment == link.parent and self._answers(other, address)]

@@ -97,6 +97,8 @@ def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[Predicte
             span = times.get((phase.name, len(acts)))
             if span is not None:
                 world = at_time(world, span[0])
+            if not acts:
+                world = world.at(replace(world.state, began=world.state.now))
             predicted = _predicted(lab, world, act, undone)
             acts.append(predicted)
             run = tuple(p.check for p in predicted.probes if isinstance(p.check, Check) and not p.skipped)
