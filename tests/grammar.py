@@ -8,9 +8,10 @@ from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 GRAMMAR = {
     # --- what runs where
     "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | <socat> | ss -Htln src HOST-AND-PORT"
-    " | sleep NUMBER | timeout NUMBER sh -c LACP-WAIT",
+    " | sleep NUMBER | timeout NUMBER sh -c LACP-WAIT"
+    " | unshare --mount --propagation slave sh -c LIST-IDS sh FILE",
     "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"
-    " | ip -all netns exec ip <at home> | nsenter NET-OF-A-PROCESS ip <at home>",
+    " | ip -all netns exec ip <at home> | nsenter NET-FILE ip <at home>",
     # --- iproute2
     "<at home>": "[ -force ] -batch - | <netns> | [ -json ] [ -details ] ( <link> | <addr> | <neigh> )"
     " | [ -json ] [ -4 | -6 ] ( <route> | <rule> )",
@@ -95,7 +96,14 @@ WORDS: dict[str, Callable[[str], object]] = {
     ).fullmatch,
     "MAC": re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}").fullmatch,
     "TTL": re.compile(r"--(ttl|hoplimit)=[0-9]+").fullmatch,
-    "NET-OF-A-PROCESS": re.compile(r"--net=/proc/[0-9]+/ns/net").fullmatch,
+    "NET-FILE": lambda word: word.startswith("--net=/") and word.isprintable(),
+    "FILE": lambda word: word.startswith("/") and word.isprintable(),
+    "LIST-IDS": re.compile(
+        re.escape(
+            "mount -t tmpfs tmpfs /run && mkdir /run/netns && xargs ln -s -t /run/netns -- || exit; "
+            'for netns; do echo "netns: $netns"; nsenter --net="$netns" ip -json netns list-id; done'
+        )
+    ).fullmatch,
     "SYSCTL": _SYSCTL.fullmatch,
     "TIMER": _TIMER.fullmatch,
     "SETTING": lambda word: re.fullmatch(r"[^=]+=[0-9]+", word) and _SYSCTL.fullmatch(word.partition("=")[0]),

@@ -96,13 +96,14 @@ def _neighbours_of(phase: Phase) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """Another network namespace: its `netns` name, or a process in it where it has none."""
+    """Another network namespace: its `netns` name, or `what` it is and the `path` by which it is entered."""
 
     netns: str = ""
-    pid: int = 0
+    what: str = ""
+    path: str = ""
 
     def __str__(self) -> str:
-        return f"netns {self.netns}" if self.netns else f"the namespace of process {self.pid}"
+        return f"netns {self.netns}" if self.netns else self.what
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,30 +4,27 @@ Nothing is sent but ARP probes for the requested addresses.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.host import checks
 from ipvkit.host.checks import Finding, Machine, Namespace, Request
+from ipvkit.host.namespaces import Space, Spaces, spaces
 from ipvkit.run.execution import ask, look
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.programs import PACKAGES, find_program
 from ipvkit.tools import arping, ip
-from ipvkit.tools.nsenter import in_net_of
+from ipvkit.tools.nsenter import in_net
 
-_NETNS = Path("/run/netns")
 _CLASS = Path("/sys/class/net")
 _DMI = Path("/sys/class/dmi/id")
-_MOST_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+_SYSCTLS = Path("/proc/sys/net")
 _DMI_FIELDS = ("sys_vendor", "product_name", "board_vendor", "chassis_asset_tag")
 _SUDO = 'only root can: sudo "$(command -v ipvkit)" …'
-
-Inode = tuple[int, int]
-"""The identity of a network namespace: device and inode of its file (namespaces(7))."""
 
 
 def gather(request: Request, agent: Agent) -> Machine:
@@ -36,96 +33,57 @@ def gather(request: Request, agent: Agent) -> Machine:
     A signal that comes into the agent's inbox raises Interrupted.
     """
     seen = look(agent, {"links": ip.addr_show(details=True), "namespaces": ip.netns_list()})
-    spaces = _spaces([netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)])
-    elsewhere, unseen = _elsewhere(spaces, agent)
+    found = spaces()
+    by_name = {name: space for space in found.found.values() for name in space.names}
+    # A file there that is not a namespace has a name too.
+    listed = [netns.name for netns in ip.parse_netns(seen["namespaces"].stdout)]
+    named = {name: by_name.get(name, Space("")) for name in listed}
+    elsewhere, unseen = _elsewhere(found, named, agent)
     machine = Machine(
         links=ip.parse_addresses(seen["links"].stdout),
         elsewhere=elsewhere,
-        namespaces={name: spaces.processes.get(inode, ()) for name, inode in spaces.named.items()},
+        namespaces={name: tuple(space.pids) for name, space in named.items()},
         wireless=any(Path(_CLASS, request.parent, name).exists() for name in ("wireless", "phy80211")),
-        rp_filter=max(_setting(dev, "rp_filter") for dev in ("all", request.parent)),
-        forwarding=_setting(request.parent, "forwarding") != 0,
+        rp_filter=max(setting(dev, "rp_filter") for dev in ("all", request.parent)),
+        forwarding=setting(request.parent, "forwarding") != 0,
         # Only the initial network namespace has it.
-        most_neighbours=int(limit) if (limit := _read(_MOST_NEIGHBOURS)) else None,
-        dmi={field: text for field in _DMI_FIELDS if (text := _read(_DMI / field))},
+        most_neighbours=int(limit) if (limit := read("ipv4/neigh/default/gc_thresh3")) else None,
+        dmi={field: text for field in _DMI_FIELDS if (text := read(_DMI / field))},
         unseen=tuple(unseen),
     )
     answers, unasked = _answers(request, machine, agent)
     return replace(machine, answers=answers, unseen=(*machine.unseen, *unasked))
 
 
-def _setting(dev: str, name: str) -> int:
+def setting(dev: str, name: str) -> int:
     """Return a value of ``net.ipv4.conf`` of a link; 0 where there is no such link."""
-    return int(_read(Path("/proc/sys/net/ipv4/conf") / dev / name) or 0)
+    return int(read(f"ipv4/conf/{dev}/{name}") or 0)
 
 
-def _read(path: Path) -> str:
+def read(path: str | Path) -> str:
+    """Return the text of a file, by its path below /proc/sys/net; nothing where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return (_SYSCTLS / path).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Spaces:
-    """The network namespaces: this process's `own`, those with a name, the processes in each.
-
-    `hidden` counts the processes of other users, which namespace they are in cannot be read.
-    """
-
-    own: Inode | None
-    named: Mapping[str, Inode | None]
-    processes: Mapping[Inode | None, tuple[int, ...]]
-    hidden: int
-
-    @property
-    def own_names(self) -> frozenset[str]:
-        """The names of this process's own namespace."""
-        return frozenset(name for name, inode in self.named.items() if inode == self.own)
-
-    @property
-    def nameless(self) -> tuple[int, ...]:
-        """One process in each namespace that has no name."""
-        known = {self.own, *self.named.values()}
-        return tuple(pids[0] for inode, pids in self.processes.items() if inode not in known)
-
-
-def _spaces(names: Sequence[str]) -> _Spaces:
-    processes: dict[Inode | None, tuple[int, ...]] = {}
-    hidden = 0
-    for pid in sorted(int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()):
-        try:
-            inode = _inode(Path(f"/proc/{pid}/ns/net"))
-        except PermissionError:
-            hidden += 1
-            continue
-        if inode is not None:
-            processes[inode] = (*processes.get(inode, ()), pid)
-    named = {name: _inode(_NETNS / name) for name in names}
-    return _Spaces(_inode(Path("/proc/self/ns/net")), named, processes, hidden)
-
-
-def _inode(path: Path) -> Inode | None:
-    """Return the namespace of a file; None where it has gone; raise PermissionError where it is hidden."""
-    try:
-        found = path.stat()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _elsewhere(spaces: _Spaces, agent: Agent) -> tuple[dict[Namespace, tuple[ip.Link, ...]], list[Finding]]:
+def _elsewhere(
+    found: Spaces, named: Mapping[str, Space], agent: Agent
+) -> tuple[dict[Namespace, tuple[ip.Link, ...]], list[Finding]]:
     """Return the links of each other namespace, and what could not be read."""
     show = ip.addr_show(details=True)
     shown: dict[Namespace, str] = {}
-    others = [name for name in spaces.named if name not in spaces.own_names]
+    own = found.found.get(found.own) if found.own is not None else None
+    others = [name for name, space in named.items() if space is not own]
     if others:
         texts = ip.by_netns(ask(agent, {"each": ip.at_each(show)})["each"].stdout)
         shown |= {Namespace(netns=name): texts.get(name, "") for name in others}
-    entered = {str(pid): in_net_of(pid, show) for pid in spaces.nameless} if find_program("nsenter") else {}
-    printed = {pid: done.stdout for pid, done in ask(agent, entered).items()}
-    shown |= {Namespace(pid=pid): printed.get(str(pid), "") for pid in spaces.nameless}
-    found: dict[Namespace, tuple[ip.Link, ...]] = {}
+    nameless = [space for space in found.found.values() if space is not own and not space.names]
+    entered = {space.path: in_net(space.path, show) for space in nameless} if find_program("nsenter") else {}
+    printed = {path: done.stdout for path, done in ask(agent, entered).items()}
+    shown |= {_namespace(space): printed.get(space.path, "") for space in nameless}
+    links_in: dict[Namespace, tuple[ip.Link, ...]] = {}
     missed = []
     for namespace, text in shown.items():
         links: tuple[ip.Link, ...] = ()
@@ -133,14 +91,20 @@ def _elsewhere(spaces: _Spaces, agent: Agent) -> tuple[dict[Namespace, tuple[ip.
             links = ip.parse_addresses(text)
         # Each namespace has a loopback.
         if links:
-            found[namespace] = _with_their_netns(namespace, links, spaces, agent)
-        elif namespace.netns or Path(f"/proc/{namespace.pid}").exists():
+            own_names = own.names if own is not None else ()
+            links_in[namespace] = _with_their_netns(namespace, links, own_names, agent)
+        elif namespace.netns or Path(namespace.path).exists():
             missed.append(str(namespace))
-    return found, _missed(missed, spaces.hidden)
+    return links_in, _missed(missed, found.hidden)
+
+
+def _namespace(space: Space) -> Namespace:
+    """Return the display form of a namespace without a name."""
+    return Namespace(what=str(space), path=space.path)
 
 
 def _with_their_netns(
-    namespace: Namespace, links: tuple[ip.Link, ...], spaces: _Spaces, agent: Agent
+    namespace: Namespace, links: tuple[ip.Link, ...], own_names: Collection[str], agent: Agent
 ) -> tuple[ip.Link, ...]:
     """Return `links` with the name of the namespace of each one's lower device, where that is another.
 
@@ -150,11 +114,11 @@ def _with_their_netns(
     if not any(link.kind in checks.UPPER_KINDS and link.link_netnsid is not None for link in links):
         return links
     listing = ip.netns_list()
-    command = ip.at(namespace.netns, listing) if namespace.netns else in_net_of(namespace.pid, listing)
+    command = ip.at(namespace.netns, listing) if namespace.netns else in_net(namespace.path, listing)
     names: dict[int | None, str] = {}
     with suppress(IpvkitError):
         for netns in ip.parse_netns(ask(agent, {"names": command})["names"].stdout):
-            if netns.id is not None and netns.name not in spaces.own_names:
+            if netns.id is not None and netns.name not in own_names:
                 names[netns.id] = netns.name
     return tuple(replace(link, link_netns=names.get(link.link_netnsid)) for link in links)
 

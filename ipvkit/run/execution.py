@@ -79,7 +79,11 @@ def signals_into(inbox: Inbox) -> Iterator[None]:
 
 def is_quick(command: Command) -> bool:
     """Return whether a command ends at once, since it waits for no reply."""
-    argv = command.argv[4:] if command.argv[:3] == ("ip", "netns", "exec") else command.argv
+    argv = command.argv
+    if argv[:3] == ("ip", "netns", "exec"):
+        argv = argv[4:]
+    elif argv[0] == "nsenter":
+        argv = argv[2:]
     return argv[0] in _QUICK
 
 

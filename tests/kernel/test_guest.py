@@ -96,12 +96,24 @@ def test_an_obstacle_is_refused_before_anything_is_changed(obstacle: str, told: 
         assert words in said.output
 
 
+HOLDS = """
+import ctypes, os, socket, time
+held = socket.socket()
+with open("/proc/1/ns/net") as first:
+    assert ctypes.CDLL(None).setns(first.fileno(), 0) == 0
+open("/run/held", "w").close()
+time.sleep(300)
+"""
+"""A process that holds the network namespace in which it starts by a socket, and is in the first one."""
+
+
 def test_a_command_that_fails_on_a_real_nic_is_undone() -> None:
-    # The kernel refuses the duplicate; a namespace that has neither a name nor a process cannot be looked at.
+    # The kernel refuses the duplicate; a namespace that only a socket holds cannot be looked at.
     said = on_a_real_nic(
         "ip netns add other; ip link add ipv0 link eth0 type ipvlan mode l2; ip link set ipv0 netns other\n"
         "ip -n other addr add 192.168.104.211/24 dev ipv0; ip -n other link set ipv0 up\n"
-        "touch /run/hidden; mount --bind /run/netns/other /run/hidden; ip netns del other\n"
+        f"ip netns exec other {sys.executable} -c '{HOLDS}' >/dev/null 2>&1 &\n"
+        "until [[ -e /run/held ]]; do sleep 0.05; done; ip netns del other\n"
         f"({SHOW}) >/run/before\n"
         "cat >/run/lab.yaml <<'LAB'\n"
         "{name: x, about: x, parent: eth0,\n"

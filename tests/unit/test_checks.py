@@ -161,7 +161,9 @@ TOGETHER = [
     Obstacle(
         *("flips", "error", "eth0 has the ipvtap link t in the namespace of process 77 in l2 private, which"),
         lambda machine: with_elsewhere(
-            machine, far_upper("ipvtap", "l2", "private", name="t"), Namespace(pid=77)
+            machine,
+            far_upper("ipvtap", "l2", "private", name="t"),
+            Namespace(what="the namespace of process 77"),
         ),
     ),
     Obstacle(

@@ -32,7 +32,7 @@ from ipvkit.export.script import exported
 from ipvkit.lab import Lab, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
-from ipvkit.tools import arping, coreutils, ip, nsenter, ping, sysctl, tc
+from ipvkit.tools import arping, coreutils, ip, nsenter, ping, sysctl, tc, unshare
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, unanswered
 
 BOUND_S = 20.0
@@ -102,6 +102,7 @@ VALUES: dict[str, tuple[Callable[[str], object], Callable[[str], object]]] = {
         WORDS["NETWORK"],
     ),
     "network": (values.network, WORDS["NETWORK"]),
+    "alternative_name": (values.alternative_name, WORDS["ALTNAME"]),
     "destination": (values.destination, lambda word: WORDS["ADDRESS"](word) or WORDS["HOST"](word)),
     "duration": (values.duration, NUMBER.fullmatch),
 }
@@ -196,7 +197,7 @@ def of_namespaces() -> Iterator[Take]:
     yield from (ip.netns_add, ip.netns_del)
     yield lambda netns: ip.at(netns, ip.link_show())
     yield lambda netns: in_netns(netns, coreutils.sleep(1))
-    yield lambda netns: in_netns(netns, nsenter.in_net_of(1, ip.link_show()))
+    yield lambda netns: in_netns(netns, nsenter.in_net("/proc/1/ns/net", ip.link_show()))
     yield lambda netns: ip.link_add("x", ip.Bridge(), netns=netns)
     yield lambda netns: ip.link_add("x", ip.Veth("y", netns))
     yield lambda netns: ip.link_set("x", netns=netns)
@@ -215,6 +216,12 @@ def of_others() -> Iterator[Take]:
     yield from (partial(of_ping, by) for by in get_args(ping.Implementation))
 
 
+def of_files() -> Iterator[Take]:
+    """Yield the builders that are given the path of a network namespace, which any user may have chosen."""
+    yield lambda name: nsenter.in_net(f"/run/{name}", ip.link_show())
+    yield lambda name: unshare.list_ids([f"/run/{name}"], [])
+
+
 def of_ping(by: ping.Implementation, text: str) -> Command:
     return ping.ping(values.destination(text), count=1, interval=1, wait=1, by=by)
 
@@ -228,7 +235,7 @@ ARPING = [
     for build in (arping.announce, arping.probe, arping.find_duplicate)
     for by in get_args(arping.Implementation)
 ]
-BUILDERS = [*of_interfaces(), *of_namespaces(), *of_others(), *ARPING]
+BUILDERS = [*of_interfaces(), *of_namespaces(), *of_files(), *of_others(), *ARPING]
 
 
 @part(28)
