@@ -17,6 +17,7 @@ SUMMARIES = {
     "export-script": "Write a lab as a bash script that runs without ipvkit.",
     "explain": "Explain why one node cannot reach another, and how to fix it.",
     "matrix": "Test every mode, flag, strategy and pair on a real kernel.",
+    "inspect": "Show what is on the parents of this machine, and what is wrong.",
     "labs": "List, show, check and create labs.",
     "shell": "Open a shell on a simulated LAN, or run commands there.",
     "status": "List labs that are up on this machine, and interrupted runs.",

@@ -22,7 +22,6 @@ _NEAR = {
     **dict.fromkeys(("add", "make"), ("new", "add")),
     **dict.fromkeys(("change", "modify"), ("set",)),
     **dict.fromkeys(("neighbour", "neighbor"), ("neigh",)),
-    "inspect": ("status", "labs show"),
     "graph": ("labs check", "matrix --predict"),
     "address": ("addr",),
 }

@@ -71,14 +71,23 @@ def explain(lab: Lab, phase: Phase, check: Check, *, fix_all: bool = False) -> E
 
     Its fixes are for its endpoints, or with `fix_all` for all of the phase.
     """
-    valid = _asking(lab, phase, check)
-    asking = replace(valid, phases=(replace(valid.phases[0], name="as-it-is"),))
+    asking = _as_it_is(lab, phase, check)
     prediction = _predicted(asking)
     ends = (check.source, check.destination)
     fixed = tuple(name for name in phase.endpoints if fix_all or name in ends)
     fixes = () if prediction.outcome is Outcome.REACHABLE else tuple(_fixes(asking, check, fixed))
     setting = phase.on(lab.parent_of(check).name)
     return Explanation(phase, setting, check, prediction, fixes, fixed, make_plan(asking))
+
+
+def fixes_of(lab: Lab, phase: Phase, check: Check, names: Collection[str]) -> Iterator[Fix]:
+    """Yield the fixes of a `check` that is not answered, the cheapest first; they change these endpoints."""
+    return _fixes(_as_it_is(lab, phase, check), check, names)
+
+
+def _as_it_is(lab: Lab, phase: Phase, check: Check) -> Lab:
+    asking = _asking(lab, phase, check)
+    return replace(asking, phases=(replace(asking.phases[0], name="as-it-is"),))
 
 
 def _asking(lab: Lab, phase: Phase, check: Check, first: tuple[Act, ...] = ()) -> Lab:
@@ -168,9 +177,15 @@ def _plan(before: Plan, after: Plan, candidate: _Candidate, changes: Sequence[Ch
     return replace(before, sections=(*lan, before.sections[-1], fixing))
 
 
+_MOST_RENUMBERED = 60
+"""How many endpoints a subnet of 256 addresses has room for, with four addresses each."""
+
+
 def _renumbered(lab: Lab, parent: str) -> Lab:
     """Return `lab` with the endpoints that are in a subnet of `parent` moved to a separate one."""
     former = lab.parent_called(parent)
+    if len(lab.endpoints) > _MOST_RENUMBERED:
+        raise InvalidLab(f"no subnet for {len(lab.endpoints)} endpoints")
     forms, number = {4: "10.104.{}.{}/24", 6: "2001:db8:a:{:x}::{}/64"}, lab.parents.index(former)
 
     def moved(own: InterfaceAddress, host: int) -> InterfaceAddress:

@@ -118,7 +118,6 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
 TO_TYPE = {
     "validate my.yaml": "labs check my.yaml",
     "labs validate my.yaml": "labs check my.yaml",
-    "inspect l2": "status l2, or ipvkit labs show l2",
     "graph": "labs check, or ipvkit matrix --predict",
     "exec 'a b'": "shell 'a b'",
     "up l2 --keep": "run-lab l2 --keep",

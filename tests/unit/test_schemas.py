@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 from operator import itemgetter
@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from test_inspect import endpoint, host, machine, route
 
 import arping_output
 import ip_links_output
@@ -39,8 +40,11 @@ from ipvkit.core.errors import (
     UnparsableOutput,
     UsageError,
 )
+from ipvkit.host import problems
 from ipvkit.host.checks import SEVERITIES, Code, Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
+from ipvkit.host.inspect import Inspection, OnParent
+from ipvkit.host.owners import Owner
 from ipvkit.lab import Check, Outcome, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
@@ -53,6 +57,7 @@ from ipvkit.report.bridge import FDB
 from ipvkit.report.doctor import render_json
 from ipvkit.report.explanation import render_json as render_explanations
 from ipvkit.report.fping import FPING, Host
+from ipvkit.report.inspect import render_json as render_inspection
 from ipvkit.report.ip import ADDR, LINK, MONITOR, NEIGH, NETNS, ROUTE, RULE, LinkIn
 from ipvkit.report.kernels import render_json as render_kernels
 from ipvkit.report.matrix import render_json as render_matrix
@@ -71,6 +76,7 @@ from ipvkit.tools.bridge import FdbEntry, parse_fdb
 from ipvkit.tools.fping import parse_fping
 from ipvkit.verbs import announce, matrix, measure_arp
 from ipvkit.verbs.explain import explain
+from ipvkit.verbs.inspect import review
 from strategies import mutated_text
 
 OUTPUTS: dict[Kind, Output[Any]] = {
@@ -108,6 +114,7 @@ NAMES = (
         "measure-arp-v1",
         "status-v1",
         "kernels-v1",
+        "inspect-v1",
         "doctor-v1",
         "error-v1",
     ),
@@ -642,6 +649,17 @@ def samples(kind: Kind) -> list[Any]:
     return found
 
 
+def inspections() -> Iterator[Inspection]:
+    """Yield nothing, and a machine with links of a container, of a name only, and on an unknown parent."""
+    yield Inspection((), unseen=("netns a",), hidden=2)
+    vlan = host(ifname="eth0.20", kind="vlan", parent="eth0", info_data={"id": 20})
+    web = endpoint(7, "192.0.2.7/24", routes=(route("default", "s0"),))
+    bare = endpoint(8, netns="b", mode="l3")
+    found = machine(vlan, web, bare, names={7: Owner("docker", "web", "nginx", 7)})
+    yield replace(found, parents=(*found.parents, OnParent(None, found.parents[0].links)))
+
+
+LOOKS = list(inspections())
 DOCUMENTS = [
     *(("run-v1", document) for document in RUNS.values()),
     *((f"{kind}-v1", document_of(kind, found)) for kind in OUTPUTS for found in samples(kind)),
@@ -656,6 +674,7 @@ DOCUMENTS = [
     *(("status-v1", document) for document in STATUSES.values()),
     *(("kernels-v1", document) for document in KERNELS),
     *(("doctor-v1", json.loads(render_json(health))) for health in HEALTHS),
+    *(("inspect-v1", json.loads(render_inspection(review(found)))) for found in LOOKS),
 ]
 
 
@@ -918,6 +937,8 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("kernels-v1", {"default": ""}),
     ("kernels-v1", {"kernels": [{**first("kernels-v1", "kernels"), "origin": "built"}]}),
     ("matrix-v1", {"cells": [{**first("matrix-v1", "cells"), "kernel": ""}]}),
+    ("inspect-v1", {"hidden_processes": -1}),
+    ("inspect-v1", {"parents": [{"parent": None, "links": []}]}),
     ("command-v1", {"argv": []}),
     ("command-v1", {"exit_code": -1}),
     ("error-v1", {"error": {**error(ERRORS[0]), "exit_code": 0}}),
@@ -967,6 +988,8 @@ TABLES = {
     "A neighbour": ("neigh-v1", "neighbour"),
     "A run": ("status-v1", "run"),
     "A kernel": ("kernels-v1", "kernel"),
+    "A link on a parent": ("inspect-v1", "link_there"),
+    "A finding of inspect": ("inspect-v1", "problem"),
     "A finding": ("doctor-v1", "finding"),
     "A timer": ("measure-arp-v1", "timers"),
     "An error": ("error-v1", "error"),
@@ -981,9 +1004,10 @@ def test_json_page_has_a_row_for_each_field(title: str) -> None:
     assert re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE) == list(described)
 
 
-def test_json_page_has_a_row_for_each_code_of_a_finding() -> None:
-    rows = re.findall(r"^\| `([a-z-]+)` \|", section("Codes of findings"), re.MULTILINE)
-    assert sorted(rows) == sorted(get_args(Code))
+@pytest.mark.parametrize(("title", "codes"), [("findings", Code), ("inspect", problems.Code)])
+def test_json_page_has_a_row_for_each_code_of_a_finding(title: str, codes: object) -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|", section(f"Codes of {title}"), re.MULTILINE)
+    assert sorted(rows) == sorted(get_args(codes))
 
 
 def test_json_page_has_a_row_for_each_event() -> None:

@@ -1,0 +1,314 @@
+"""The ipvlan, ipvtap and macvlan links of this machine, in whatever namespace, by their parents."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ipvkit.core.command import Command
+from ipvkit.core.errors import IpvkitError, UsageError
+from ipvkit.core.values import InterfaceAddress
+from ipvkit.host.facts import read, setting
+from ipvkit.host.namespaces import Inode, Space, Spaces, spaces
+from ipvkit.host.owners import Owner, owner_of
+from ipvkit.run.execution import ask
+from ipvkit.targets.agent import Agent
+from ipvkit.tools import ip
+from ipvkit.tools.ip import Link, Neighbour, Route
+from ipvkit.tools.nsenter import in_net
+from ipvkit.tools.unshare import list_ids
+
+KINDS = ("ipvlan", "ipvtap", "macvlan", "macvtap")
+"""The kinds of links that `inspect` shows."""
+
+_BOUND_S = 60
+"""The limit for a command that looks, in seconds; a machine with many namespaces may be busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What `ip` shows in a namespace: `proxied` are the addresses that it answers for.
+
+    `numbers` are other namespaces by their numbers in this one, where that matters.
+    """
+
+    inode: Inode
+    space: Space
+    links: tuple[Link, ...]
+    routes: tuple[Route, ...]
+    proxied: tuple[Neighbour, ...] = ()
+    numbers: Mapping[int, Inode] = field(default_factory=dict)
+
+    @property
+    def uppers(self) -> tuple[Link, ...]:
+        """The links that are on a parent."""
+        return tuple(link for link in self.links if link.kind in KINDS)
+
+    @property
+    def main(self) -> tuple[Route, ...]:
+        """The routes of the main table, which `ip` names only with details."""
+        return tuple(route for route in self.routes if route.table in (None, "main"))
+
+    def link(self, ifname: str | None) -> Link | None:
+        """Return the link called `ifname`."""
+        return next((link for link in self.links if link.ifname == ifname), None)
+
+
+def version_of(route: Route) -> int:
+    """Return the IP version of a route; `ip` prints the preference of each IPv6 one, and no family."""
+    if route.via is not None:
+        return route.via.version
+    return 4 if route.pref is None else 6
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A link `inside` a namespace, which has an `owner` unless that is the host or is held by a name only."""
+
+    link: Link
+    inside: Inside
+    owner: Owner | None = None
+
+    @property
+    def addresses(self) -> tuple[InterfaceAddress, ...]:
+        """The addresses that others can use."""
+        own = (own for own in self.link.addresses if own.scope == "global" and own.peer is None)
+        return tuple(address.address for address in own)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes of the main table out of the link, without those of its addresses."""
+        main = (route for route in self.inside.main if route.protocol != "kernel")
+        return tuple(r for r in main if r.dev == self.link.ifname and r.type == "unicast")
+
+    @property
+    def default_routes(self) -> tuple[Route, ...]:
+        """The default routes out of the link."""
+        return tuple(route for route in self.routes if route.is_default)
+
+    def __str__(self) -> str:
+        """Return it as messages have it."""
+        return f"{self.link.ifname} in {self.inside.space}" if not self.inside.space.own else self.link.ifname
+
+
+@dataclass(frozen=True, slots=True)
+class OnParent:
+    """The links on a `parent`, which is None where it was not found.
+
+    `rp_filter` is the value that counts on it where it is in the host's own namespace.
+    """
+
+    parent: Placed | None
+    links: tuple[Placed, ...]
+    rp_filter: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the parent; nothing where it was not found."""
+        return self.parent.link.ifname if self.parent is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A neighbour table of the kernel, for all namespaces together: its `entries`, and the most there can be.
+
+    It is of `family` ipv4 or ipv6; `limit` is the sysctl gc_thresh3.
+    """
+
+    family: str
+    entries: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """All that was found: what is on each parent, the host's own namespace, and what was not seen.
+
+    `tables` are empty where the kernel shows none, which is so outside its first network namespace.
+    """
+
+    parents: tuple[OnParent, ...]
+    own: Inside | None = None
+    tables: tuple[Table, ...] = ()
+    nonlocal_bind: bool = False
+    unseen: tuple[str, ...] = ()
+    hidden: int = 0
+
+
+_SHOW = ip.show_in_one(
+    [ip.addr_show(details=True), ip.route_show_all(type_="unicast"), ip.neigh_show_proxy()]
+)
+
+OnCommand = Callable[[Command], None]
+"""What is called with each command before it runs."""
+
+
+def views(found: Spaces) -> dict[Inode, Command]:
+    """Return the command that shows what is in each namespace.
+
+    All are entered by nsenter: for ``ip -n`` the kernel copies all mounts, and each name is one
+    (netns_switch() in iproute2's lib/namespace.c). A path that is not printable has no command: a user can
+    mount anywhere.
+    """
+    commands = {}
+    for inode, space in found.found.items():
+        with suppress(UsageError):
+            commands[inode] = _SHOW if space.own else in_net(space.path, _SHOW)
+    return commands
+
+
+def inspect(agent: Agent, on_command: OnCommand = lambda _: None) -> Inspection:
+    """Return what is on this machine; nothing is changed, and what ends meanwhile is left out."""
+    found = spaces()
+    shown = _ask(agent, views(found), on_command)
+    insides = {}
+    unseen = []
+    for inode, space in found.found.items():
+        inside = _inside(inode, space, shown.get(inode, ""))
+        if inside is not None:
+            insides[inode] = inside
+        elif Path(space.path).exists():
+            unseen.append(str(space))
+    for inode, numbers in _numbers(insides, agent, on_command).items():
+        insides[inode] = replace(insides[inode], numbers=numbers)
+    every = sorted(insides.values(), key=lambda inside: (not inside.space.own, str(inside.space)))
+    return Inspection(
+        tuple(_by_parent(every)),
+        insides.get(found.own) if found.own is not None else None,
+        tuple(_tables()),
+        read("ipv4/ip_nonlocal_bind") == "1",
+        tuple(unseen),
+        found.hidden,
+    )
+
+
+def _ask(agent: Agent, commands: Mapping[Inode, Command], on_command: OnCommand) -> dict[Inode, str]:
+    """Return what each command prints."""
+    for command in commands.values():
+        on_command(command)
+    inodes = {str(number): inode for number, inode in enumerate(commands)}
+    done = ask(agent, {key: commands[inode] for key, inode in inodes.items()}, _BOUND_S)
+    return {inodes[key]: completed.stdout for key, completed in done.items()}
+
+
+def _inside(inode: Inode, space: Space, shown: str) -> Inside | None:
+    """Return what `ip` has shown of a namespace; None where that is not all."""
+    with suppress(IpvkitError):
+        lists = ip.lists_in(shown, at_most=3)
+        if len(lists) == 3:
+            links, routes = ip.parse_addresses(lists[0]), ip.parse_routes(lists[1])
+            return Inside(inode, space, links, routes, ip.parse_neighbours(lists[2]))
+    return None
+
+
+def _tables() -> Iterator[Table]:
+    """Yield the kernel's neighbour tables (net/core/neighbour.c, neigh_stat_seq_show)."""
+    for family, name in (("ipv4", "arp_cache"), ("ipv6", "ndisc_cache")):
+        limit = read(f"{family}/neigh/default/gc_thresh3")
+        lines = read(f"/proc/net/stat/{name}").splitlines()
+        if limit and len(lines) > 1:
+            yield Table(family, int(lines[1].split()[0], 16), int(limit))
+
+
+def _numbers(
+    insides: Mapping[Inode, Inside], agent: Agent, on_command: OnCommand
+) -> dict[Inode, dict[int, Inode]]:
+    """Return which namespaces have which numbers in those with a link of which the parent is ambiguous."""
+    links, parents = _ambiguous(insides.values())
+    files: dict[Inode, int] = {}
+    try:
+        for inode in links | parents:
+            with suppress(OSError):
+                files[inode] = os.open(insides[inode].space.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        paths = {inode: f"/proc/{os.getpid()}/fd/{file}" for inode, file in files.items()}
+        of_links, of_parents = (
+            [paths[inode] for inode in each if inode in paths] for each in (links, parents)
+        )
+        if not of_links:
+            return {}
+        view = list_ids(of_links, of_parents)
+        on_command(view)
+        done = ask(agent, {"ids": view}, _BOUND_S)["ids"]
+    finally:
+        for file in files.values():
+            os.close(file)
+    there = {path: inode for inode, path in paths.items()}
+    names = {str(file): inode for inode, file in files.items()}
+    found = {}
+    for path, text in ip.by_netns(done.stdout).items():
+        with suppress(IpvkitError):
+            ids = [(each.id, names.get(each.name)) for each in ip.parse_netns(text)]
+            found[there[path]] = {id_: inode for id_, inode in ids if id_ is not None and inode is not None}
+    return found
+
+
+def _ambiguous(every: Iterable[Inside]) -> tuple[set[Inode], set[Inode]]:
+    """Return the namespaces with a link that has several possible parents, and those of the parents."""
+    insides = list(every)
+    by_index = _by_index(insides)
+    links, parents = set(), set()
+    for inside in insides:
+        for link in inside.uppers:
+            places = _candidates(link, inside, by_index)
+            if len(places) > 1:
+                links.add(inside.inode)
+                parents |= {place.inside.inode for place in places}
+    return links, parents
+
+
+def _by_parent(every: Sequence[Inside]) -> Iterator[OnParent]:
+    """Yield the links of each parent, those of the first namespace first."""
+    groups: dict[tuple[Inode, str] | None, tuple[Placed | None, list[Placed]]] = {}
+    by_index = _by_index(every)
+    for inside in every:
+        owner = None if inside.space.own or not inside.uppers else owner_of(inside.space)
+        for link in inside.uppers:
+            parents = _candidates(link, inside, by_index)
+            parent = parents[0] if len(parents) == 1 else None
+            key = None if parent is None else (parent.inside.inode, parent.link.ifname)
+            groups.setdefault(key, (parent, []))[1].append(Placed(link, inside, owner))
+    for parent, links in groups.values():
+        strict = 0
+        if parent is not None and parent.inside.space.own:
+            strict = max(setting(dev, "rp_filter") for dev in ("all", parent.link.ifname))
+        yield OnParent(parent, tuple(links), strict)
+
+
+def _by_index(every: Iterable[Inside]) -> dict[int | None, list[Placed]]:
+    """Return the links that can be parents, by their numbers."""
+    found: dict[int | None, list[Placed]] = {}
+    for inside in every:
+        for link in inside.links:
+            # drivers/net/macvlan.c and ipvlan_main.c: ARPHRD_ETHER, and no other link of these kinds.
+            if link.kind not in KINDS and link.link_type == "ether":
+                found.setdefault(link.ifindex, []).append(Placed(link, inside))
+    return found
+
+
+def _candidates(link: Link, inside: Inside, by_index: Mapping[int | None, Sequence[Placed]]) -> list[Placed]:
+    """Return the possible parents of a link: in another namespace the kernel gives only their number.
+
+    A link of a third namespace may have that number too; an ipvlan link has the MAC address of its parent.
+    """
+    if link.link_netnsid is None:
+        parent = inside.link(link.parent)
+        return [] if parent is None else [Placed(parent, inside)]
+    wanted = inside.numbers.get(link.link_netnsid)
+    return [
+        placed
+        for placed in by_index.get(link.parent_index, ())
+        if placed.inside is not inside
+        and wanted in (None, placed.inside.inode)
+        and (link.kind in ("macvlan", "macvtap") or placed.link.lladdr == link.lladdr)
+    ]
+
+
+def only(found: Inspection, parent: str) -> Inspection:
+    """Return what is on the parent called `parent`, by its name or an alternative one."""
+    kept = [
+        on
+        for on in found.parents
+        if on.parent is not None and parent in (on.parent.link.ifname, *on.parent.link.altnames)
+    ]
+    return replace(found, parents=tuple(kept))

@@ -1,0 +1,153 @@
+"""What is on the parents of this machine, as tables and as one JSON document, ``ipvkit/inspect/v1``."""
+
+import os
+from collections.abc import Iterator, Mapping
+from textwrap import wrap
+from typing import Any
+
+from ipvkit.core.command import Command
+from ipvkit.core.errors import printable
+from ipvkit.host.inspect import OnParent, Placed
+from ipvkit.host.namespaces import Inode, Spaces
+from ipvkit.host.problems import Problem
+from ipvkit.report.plain import columns, commented, document, plain
+from ipvkit.verbs.inspect import Review
+
+_MOST_COMMANDS = 12
+"""How many commands of a fix are shown; the document has all."""
+
+_HEADERS = ("link", "namespace", "owner", "kind", "mode", "addresses", "default route", "mtu", "state")
+
+
+def render_table(review: Review) -> str:
+    """Return a table for each parent, then the problems and what was not seen."""
+    found = review.found
+    parts = [_of_parent(on) for on in found.parents]
+    if not parts:
+        parts = ["no ipvlan, ipvtap or macvlan link was found\n"]
+    parts += ["\n".join(_of_problem(number, one)) for number, one in enumerate(review.problems, 1)]
+    if found.parents and not review.problems:
+        parts.append("no problems found\n")
+    notes = [f"note: {note}\n" for note in review.notes]
+    notes += [f"note: not looked into: {', '.join(found.unseen)}\n"] if found.unseen else []
+    if found.hidden:
+        processes = "a process" if found.hidden == 1 else f"{found.hidden} processes"
+        root = "" if os.geteuid() == 0 else "; root can"
+        notes.append(f"note: not looked into: the namespaces of {processes} of other users{root}\n")
+    return "\n".join((*parts, *(["".join(map(printable_line, notes))] if notes else ())))
+
+
+_LATER = """\
+# where a link may be on one of several parents: which number each namespace has in the others; -v shows it
+"""
+
+
+def preview(found: Spaces, views: Mapping[Inode, Command]) -> str:
+    """Return the commands that look into each namespace."""
+    purposes = {f"look into {found.found[inode]}": command for inode, command in views.items()}
+    return commented(purposes) + _LATER
+
+
+def printable_line(text: str) -> str:
+    """Return a line with its control characters escaped."""
+    return printable(text.rstrip("\n")) + "\n"
+
+
+def _of_parent(on: OnParent) -> str:
+    rows = []
+    for placed in on.links:
+        link = placed.link
+        routes = ", ".join(f"via {r.via}" if r.via else "dev" for r in placed.default_routes)
+        rows.append(
+            (
+                link.ifname,
+                placed.inside.space,
+                placed.owner,
+                link.kind,
+                " ".join(filter(None, (link.mode, link.flag))),
+                ", ".join(map(str, placed.addresses)),
+                routes,
+                link.mtu,
+                "up" if link.up else "down",
+            )
+        )
+    return f"{printable(_title(on))}\n{columns(rows, _HEADERS, needed=2)}"
+
+
+def _title(on: OnParent) -> str:
+    if on.parent is None:
+        return "links on a parent that was not found"
+    link, data = on.parent.link, on.parent.link.info_data
+    of: list[str | None] = [link.kind or "nic"]
+    of += [str(data["mode"])] if link.kind == "bond" and "mode" in data else []
+    of += [f"tag {data.get('id')} on {link.parent or 'a link elsewhere'}"] if link.kind == "vlan" else []
+    of += ["up" if link.up else "down", f"mtu {link.mtu}", link.lladdr]
+    of += ["no carrier"] if "NO-CARRIER" in link.flags else []
+    of += [f"port of {link.master}"] if link.master else []
+    return f"{on.parent}: {', '.join(filter(None, (*of, *map(str, on.parent.addresses))))}"
+
+
+def _of_problem(number: int, problem: Problem) -> Iterator[str]:
+    yield from wrap(printable(f"{number}. {problem.severity}: {problem.what}"), 100, subsequent_indent="   ")
+    if problem.advice:
+        yield from wrap(f"fix: {problem.advice}", 100, initial_indent="   ", subsequent_indent="   ")
+    for command in problem.commands[:_MOST_COMMANDS]:
+        yield f"   {command}"
+    if left := len(problem.commands) - _MOST_COMMANDS:
+        yield from [f"   # and {left} more; --json has all"] if left > 0 else []
+    yield ""
+
+
+def render_json(review: Review) -> str:
+    """Return the document of `review`."""
+    found = review.found
+    return document(
+        "inspect",
+        parents=[_fields(on) for on in found.parents],
+        findings=[
+            {
+                "code": one.code,
+                "severity": one.severity,
+                "parent": one.parent or None,
+                "what": one.what,
+                "advice": one.advice or None,
+                "commands": [str(command) for command in one.commands],
+            }
+            for one in review.problems
+        ],
+        notes=[*review.notes],
+        unseen=[*found.unseen],
+        hidden_processes=found.hidden,
+    )
+
+
+def _fields(on: OnParent) -> dict[str, Any]:
+    return {
+        "parent": None if on.parent is None else _link(on.parent),
+        "links": [_link(placed) for placed in on.links],
+    }
+
+
+def _link(placed: Placed) -> dict[str, Any]:
+    link, space = placed.link, placed.inside.space
+    return {
+        "dev": link.ifname,
+        "host": space.own,
+        "netns": space.name or None,
+        "path": space.path,
+        "pids": [] if space.own else [*space.pids],
+        "owner": plain(placed.owner),
+        "kind": link.kind,
+        "mode": link.mode,
+        "flag": link.flag,
+        "mtu": link.mtu,
+        "lladdr": link.lladdr,
+        "up": link.up,
+        "carrier": "NO-CARRIER" not in link.flags,
+        "master": link.master,
+        "lower": link.parent,
+        "vlan": link.info_data.get("id") if link.kind == "vlan" else None,
+        "bond_mode": link.info_data.get("mode") if link.kind == "bond" else None,
+        "addresses": [str(own) for own in placed.addresses],
+        "default_routes": [{"via": None if r.via is None else str(r.via)} for r in placed.default_routes],
+    }

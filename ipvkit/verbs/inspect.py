@@ -1,0 +1,119 @@
+"""What is wrong with the links on the parents of this machine, and how to fix it."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+
+from ipvkit.core.command import Command
+from ipvkit.core.errors import InvalidLab, IpvkitError
+from ipvkit.host.checks import SEVERITIES, Severity, some
+from ipvkit.host.inspect import Inspection, OnCommand, inspect
+from ipvkit.host.problems import Problem, problems_of
+from ipvkit.host.twin import Twin, twin_of
+from ipvkit.lab import HOST, NEIGHBOUR, SWITCH, Check, Lab, Outcome
+from ipvkit.predict.predictions import predict
+from ipvkit.predict.world import State, world_of
+from ipvkit.targets.agent import Agent
+from ipvkit.targets.local import Local
+from ipvkit.verbs.explain import Fix, fixes_of
+
+_ENDPOINT = "endpoint-"
+_SOURCES = {NEIGHBOUR: "other hosts", HOST: "this host"}
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What is on this machine, its `problems`, the worst first, and what the model could not describe."""
+
+    found: Inspection
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+
+
+def look(on_command: OnCommand) -> Inspection:
+    """Return what is on this machine; nothing is changed. Each command is passed to `on_command` before."""
+    with Agent(Local(), SimpleQueue()) as agent:
+        return inspect(agent, on_command)
+
+
+def review(found: Inspection) -> Review:
+    """Return the problems of what was found."""
+    notes: list[str] = []
+    problems = list(problems_of(found))
+    for twin in _twins(found, notes):
+        notes += twin.notes
+        problems += _unreachable(twin)
+    problems.sort(key=lambda one: SEVERITIES.index(one.severity))
+    return Review(found, tuple(problems), tuple(notes))
+
+
+def _twins(found: Inspection, notes: list[str]) -> list[Twin]:
+    """Return the twin of all that was found, or where a lab cannot describe that, one of each parent."""
+    try:
+        return [twin for twin in [twin_of(found)] if twin is not None]
+    except IpvkitError as invalid:
+        if len(found.parents) == 1:
+            name = found.parents[0].name
+            notes.append(f"the model cannot describe what is on {name}: {invalid.message}")
+            return []
+    each = (replace(found, parents=(on,)) for on in found.parents)
+    return [twin for one in each for twin in _twins(one, notes)]
+
+
+def _unreachable(twin: Twin) -> Iterator[Problem]:
+    """Yield which hosts cannot reach which endpoints by the model, each reason once, and the cheapest fix."""
+    lab = _renamed(twin.lab)
+    (phase,) = lab.phases
+    world = world_of(lab, phase, State())
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    fixed: set[str] = set()
+    for source in _SOURCES:
+        for endpoint in lab.endpoints:
+            # A parent without an address, or one that leads nowhere, has no such host.
+            with suppress(InvalidLab):
+                prediction = predict(world, Check(source, endpoint.name))
+                if prediction.outcome is Outcome.UNREACHABLE:
+                    reason = re.sub(rf"\b{_ENDPOINT}\d+\b", "it", prediction.reason)
+                    reason = reason.replace("the neighbour", "another host")
+                    groups.setdefault((endpoint.parent, source, reason), []).append(endpoint.name)
+    for (parent, source, reason), names in groups.items():
+        addresses = some(str(own.ip) for name in names for own in lab.endpoint(name).addresses)
+        known = "" if source == HOST else ", unless they have an entry for it that does not expire"
+        what = f"{_SOURCES[source]} cannot reach {addresses}: {reason}{known}"
+        # The other fixes are for the state before the first one, which they could undo.
+        fix = _fix(lab, Check(source, names[0])) if parent not in fixed else None
+        commands = tuple(twin.here(command) for command in fix.commands) if fix is not None else ()
+        advice = f"{fix.name}: {fix.cost}" if fix is not None else "no fix on this machine is known"
+        if parent in fixed:
+            advice = "fix the other path first, then look again"
+        fixed |= {parent} if fix is not None else set()
+        severity: Severity = "info" if source == HOST else "error"
+        yield Problem("unreachable", severity, parent, what, commands, advice)
+
+
+def _fix(lab: Lab, check: Check) -> Fix | None:
+    """Return the cheapest fix of a check by commands on this machine, for all endpoints."""
+    (phase,) = lab.phases
+    # Most candidates fail, for one endpoint as for hundreds.
+    alone = replace(phase, endpoints=(check.destination,))
+    small = replace(lab, endpoints=(lab.endpoint(check.destination),), phases=(alone,))
+    if not any(_is_here(fix.commands, lab) for fix in fixes_of(small, alone, check, alone.endpoints)):
+        return None
+    fixes = fixes_of(lab, phase, check, phase.endpoints)
+    return next((fix for fix in fixes if _is_here(fix.commands, lab)), None)
+
+
+def _renamed(lab: Lab) -> Lab:
+    """Return `lab` with names of endpoints that do not occur in a reason."""
+    names = {name: f"{_ENDPOINT}{number}" for number, name in enumerate(lab.phases[0].endpoints, 1)}
+    endpoints = tuple(replace(endpoint, name=names[endpoint.name]) for endpoint in lab.endpoints)
+    phase = replace(lab.phases[0], endpoints=tuple(names.values()))
+    return replace(lab, endpoints=endpoints, phases=(phase,))
+
+
+def _is_here(commands: Iterable[Command], lab: Lab) -> bool:
+    """Return whether `commands` act on this machine, and not on another host."""
+    others = {*lab.peers, SWITCH}
+    return commands != () and not any(others.intersection(command.argv[:4]) for command in commands)

@@ -1,0 +1,505 @@
+"""What `ipvkit inspect` makes of a machine: owners from files, the twin, problems, table and JSON."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
+
+from hostile import hostile_texts
+from ipvkit.core.command import Command
+from ipvkit.core.values import address
+from ipvkit.host import owners
+from ipvkit.host.inspect import Inside, Inspection, OnParent, Placed, Table, only, views
+from ipvkit.host.namespaces import Space, Spaces
+from ipvkit.host.owners import Owner, owner_of
+from ipvkit.host.twin import Twin, twin_of
+from ipvkit.report.inspect import preview, render_json, render_table
+from ipvkit.tools.ip import Address, Link, Neighbour, Route
+from ipvkit.verbs.inspect import Review, review
+
+ID = "4f1c" * 16
+
+
+# --- owners ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder in which this module looks for /proc and for the files of runtimes."""
+    for name, path in (
+        ("_PROC", "proc"),
+        ("_DOCKER", "var/lib/docker/containers"),
+        ("_PODMAN", "var/lib/containers/storage"),
+        ("_CONTAINERD", "run/containerd/io.containerd.runtime.v2.task"),
+    ):
+        monkeypatch.setattr(owners, name, tmp_path / path)
+    return tmp_path
+
+
+def written(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def owner_in(files: Path, group: str, **of_process: str) -> Owner | None:
+    """Return the owner of a namespace with process 811, which is in the control group `group`."""
+    written(files / "proc/811/cgroup", f"0::{group}\n")
+    for name, text in {"comm": "nginx\n", **of_process}.items():
+        written(files / "proc/811" / name, text)
+    return owner_of(Space("/proc/811/ns/net", pids=[811]))
+
+
+@pytest.mark.parametrize("group", [f"/system.slice/docker-{ID}.scope", f"/docker/{ID}"])
+def test_a_container_of_docker_has_its_name_and_image(files: Path, group: str) -> None:
+    config = {"ID": ID, "Name": "/web", "Config": {"Hostname": "4f1c4f1c", "Image": "nginx:1.27"}}
+    written(files / "var/lib/docker/containers" / ID / "config.v2.json", config)
+    assert owner_in(files, group) == Owner("docker", "web", "nginx:1.27", 811)
+
+
+METADATA = json.dumps({"image-name": "docker.io/library/busybox:latest", "name": "box"})
+CONTAINERS = [{"id": "00" * 32, "names": ["other"]}, {"id": ID, "names": ["box"], "metadata": METADATA}]
+BOX = Owner("podman", "box", "docker.io/library/busybox:latest", 811)
+
+
+@pytest.mark.parametrize(
+    "group", [f"/machine.slice/libpod-{ID}.scope/container", f"/libpod_parent/libpod-{ID}"]
+)
+def test_a_container_of_podman_has_its_name_and_image(files: Path, group: str) -> None:
+    written(files / "var/lib/containers/storage/overlay-containers/containers.json", CONTAINERS)
+    assert owner_in(files, group) == BOX
+
+
+def test_a_container_of_podman_without_a_control_group_is_known_by_conmon(files: Path) -> None:
+    written(files / "var/lib/containers/storage/vfs-containers/containers.json", CONTAINERS)
+    words = ["/usr/bin/conmon", "--api-version", "1", "-c", ID, "-u", ID, "-r", "/usr/bin/crun", ""]
+    written(files / "proc/800/cmdline", "\0".join(words))
+    assert owner_in(files, "/user.slice", status="Name:\tsleep\nPPid:\t800\n") == BOX
+
+
+def test_a_pod_of_containerd_has_its_name(files: Path) -> None:
+    notes = {
+        "io.kubernetes.cri.container-type": "sandbox",
+        "io.kubernetes.cri.sandbox-name": "web-0",
+        "io.kubernetes.cri.sandbox-namespace": "shop",
+        "io.kubernetes.cri.image-name": "registry.k8s.io/pause:3.10",
+    }
+    task = files / "run/containerd/io.containerd.runtime.v2.task/k8s.io" / ID
+    written(task / "config.json", {"ociVersion": "1.2.0", "annotations": notes})
+    expected = Owner("containerd", "shop/web-0", "registry.k8s.io/pause:3.10", 811)
+    slices = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod12.slice"
+    assert owner_in(files, f"{slices}/cri-containerd-{ID}.scope") == expected
+    assert owner_in(files, f"/kubepods/burstable/pod12/{ID}") == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "runtime", "name"),
+    [
+        ("/lxc.payload.web/init.scope", "lxc", "web"),
+        ("/lxc/web", "lxc", "web"),
+        ("/machine.slice/systemd-nspawn@web.service/payload", "systemd-nspawn", "web"),
+        (r"/machine.slice/machine-web\x2d1.scope", "systemd-nspawn", "web-1"),
+        ("/system.slice/unbound.service", "systemd", "unbound"),
+        ("/user.slice/user-0.slice/session-1.scope", "process", "nginx"),
+        (f"/system.slice/docker-{ID}.scope", "docker", ID[:12]),
+        (f"/machine.slice/libpod-{ID}.scope", "podman", ID[:12]),
+    ],
+)
+def test_an_owner_without_files_is_known_by_its_control_group(
+    files: Path, group: str, runtime: str, name: str
+) -> None:
+    assert owner_in(files, group) == Owner(runtime, name, pid=811)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"Name": 7, "Config": []}', "[" * 100_000])
+def test_broken_files_of_a_runtime_give_no_name(files: Path, content: str) -> None:
+    written(files / "var/lib/docker/containers" / ID / "config.v2.json", content)
+    written(files / "var/lib/containers/storage/overlay-containers/containers.json", content)
+    assert owner_in(files, f"/docker/{ID}") == Owner("docker", ID[:12], pid=811)
+    assert owner_in(files, f"/libpod-{ID}") == Owner("podman", ID[:12], pid=811)
+
+
+def test_a_namespace_that_only_a_name_holds_has_no_owner() -> None:
+    assert owner_of(Space("/run/netns/a", names=["a"], holders=[1])) is None
+
+
+# --- machines, made by hand -----------------------------------------------------------------------------
+
+PARENT = Link("eth0", ifindex=2, flags=("UP", "LOWER_UP"), mtu=1500, lladdr="02:00:00:00:00:01")
+
+
+def own_address(text: str) -> Address:
+    return Address(ip_interface(text), scope="global")
+
+
+def route(dst: str, dev: str, via: str | None = None, **fields: Any) -> Route:
+    """Return a route of the main table, as `ip` prints it."""
+    to = dst if dst == "default" else ip_network(dst)
+    gateway = None if via is None else address(via)
+    nothing: dict[str, Any] = dict.fromkeys(("src", "metric", "scope", "protocol", "table", "pref"))
+    empty: dict[str, Any] = {"flags": (), "nexthops": (), "details": {}, "unrecognised": ()}
+    return Route(**{"type": "unicast", "dst": to, "via": gateway, "dev": dev, **nothing, **empty, **fields})
+
+
+def host(*, routes: tuple[Route, ...] = (), proxied: tuple[str, ...] = (), **fields: Any) -> Inside:
+    """Return the host's own namespace with eth0, 192.0.2.1/24 by default, and a gateway."""
+    parent = replace(PARENT, addresses=(own_address("192.0.2.1/24"),))
+    default = route("default", "eth0", "192.0.2.254")
+    entries = tuple(Neighbour(address(ip), "eth0", None, (), ("proxy",), {}, ()) for ip in proxied)
+    space = Space("/proc/self/ns/net", own=True)
+    return Inside((4, 1), space, (replace(parent, **fields),), (default, *routes), entries)
+
+
+def endpoint(
+    number: int, *texts: str, netns: str = "", routes: tuple[Route, ...] = (), **fields: Any
+) -> Inside:
+    """Return a namespace with a link in it, s0 by default, which has these addresses."""
+    space = (
+        Space(f"/run/netns/{netns}", names=[netns])
+        if netns
+        else Space(f"/proc/{number}/ns/net", pids=[number])
+    )
+    link = Link("s0", flags=("UP", "LOWER_UP"), mtu=1500, kind="ipvlan", mode="l2", flag="bridge")
+    link = replace(link, addresses=tuple(map(own_address, texts)))
+    return Inside((4, number), space, (replace(link, **fields),), routes)
+
+
+def machine(own: Inside, *others: Inside, names: Mapping[int, Owner] | None = None) -> Inspection:
+    """Return what is found where all links of kinds that need a parent are on eth0 of `own`."""
+    links = tuple(
+        Placed(link, inside, (names or {}).get(inside.inode[1]))
+        for inside in (own, *others)
+        for link in inside.uppers
+    )
+    return Inspection((OnParent(Placed(own.links[0], own), links),), own)
+
+
+def twin(found: Inspection) -> Twin:
+    made = twin_of(found)
+    assert made is not None
+    return made
+
+
+VIA = route("default", "s0", "192.0.2.254")
+
+
+# --- the twin -------------------------------------------------------------------------------------------
+
+
+def test_containers_with_the_same_link_name_are_endpoints_with_the_names_of_the_containers() -> None:
+    names = {7: "web", 8: "a-name-that-is-too-long", 9: "a-name-that-is-too-short"}
+    docker = {pid: Owner("docker", name, "nginx", pid) for pid, name in names.items()}
+    each = [endpoint(n, f"192.0.2.{n}/24", ifname="eth0", mtu=1400) for n in docker]
+    made = twin(machine(host(), *each, names=docker))
+    assert [e.name for e in made.lab.endpoints] == ["web", "a-name-that-is-", "a-name-that-i-2"]
+    assert {(e.dev, e.mtu, e.parent) for e in made.lab.endpoints} == {("eth0", 1400, "eth0")}
+    assert made.notes == ()
+    (parent,) = made.lab.parents
+    assert parent.gateway == (address("192.0.2.254"),)
+    assert parent.neighbour == (address("192.0.2.2"),)
+
+
+def test_a_command_is_typed_for_the_namespace_that_an_endpoint_is_in() -> None:
+    made = twin(machine(host(), endpoint(7, "192.0.2.7/24"), endpoint(8, "192.0.2.8/24", netns="b")))
+    nameless, named = made.lab.endpoints
+    typed = [
+        str(made.here(Command(("ip", "netns", "exec", e.netns, *words))))
+        for e in (nameless, named)
+        for words in (("ip", "link", "show"), ("ping", "192.0.2.1"))
+    ]
+    assert typed == [
+        "nsenter --net=/proc/7/ns/net ip link show",
+        "nsenter --net=/proc/7/ns/net ping 192.0.2.1",
+        "ip -n b link show",
+        "ip netns exec b ping 192.0.2.1",
+    ]
+    assert str(made.here(Command(("ip", "link", "show")))) == "ip link show"
+
+
+def test_what_a_lab_cannot_have_is_left_out_with_the_reason() -> None:
+    made = twin(
+        machine(
+            host(),
+            endpoint(7, "192.0.2.7/24"),
+            endpoint(8, "192.0.2.7/24", netns="again"),
+            endpoint(9, netns="bare"),
+            endpoint(10, "192.0.2.10/24", ifname="if7"),
+        )
+    )
+    assert len(made.lab.endpoints) == 1
+    assert made.notes == (
+        "s0 in netns again has only addresses of others: left out",
+        "s0 in netns bare has no address: left out",
+        "invalid interface name 'if7': left out",
+    )
+
+
+def test_links_on_a_parent_elsewhere_are_left_out() -> None:
+    own, there = host(), endpoint(7, "192.0.2.7/24", netns="a")
+    router = replace(own, inode=(4, 3), space=Space("/run/netns/r", names=["r"]))
+    (link,) = there.uppers
+    on = OnParent(Placed(router.links[0], router), (Placed(link, there),))
+    unknown = OnParent(None, (Placed(link, there),))
+    assert twin_of(Inspection((on, unknown), own)) is None
+    notes = review(Inspection((on, unknown), own)).notes
+    assert notes == ()
+
+
+def test_a_host_shim_counts_where_the_host_has_routes_through_it() -> None:
+    shim = Link("shim", flags=("UP",), mtu=1500, kind="ipvlan", mode="l2", flag="bridge")
+    shim = replace(shim, addresses=(own_address("192.0.2.99/32"),))
+
+    def with_shim(*routes: Route) -> Twin:
+        own = host(routes=routes)
+        return twin(machine(replace(own, links=(*own.links, shim)), endpoint(7, "192.0.2.7/24")))
+
+    made = with_shim(route("192.0.2.7/32", "shim"))
+    (phase,) = made.lab.phases
+    assert (phase.setting.host_shim, phase.setting.shim_addresses) == (True, (address("192.0.2.99"),))
+    made = with_shim()
+    assert not made.lab.phases[0].setting.host_shim
+    assert len(made.notes) == 1
+
+
+def test_proxy_entries_for_all_endpoints_are_a_strategy() -> None:
+    each = [endpoint(n, f"192.0.2.{n}/24", mode="l3s") for n in (7, 8)]
+    made = twin(machine(host(proxied=("192.0.2.7", "192.0.2.8")), *each))
+    assert made.lab.phases[0].setting.strategy == "l3s-proxy"
+    made = twin(machine(host(proxied=("192.0.2.7",)), *each))
+    assert made.lab.phases[0].setting.strategy == "none"
+    assert made.notes == ("the host answers for 192.0.2.7, and not for all others",)
+
+
+def test_a_parent_without_an_address_has_the_subnets_of_its_endpoints() -> None:
+    made = twin(
+        machine(host(addresses=()), endpoint(7, "10.7.0.7/24", routes=(route("default", "s0", "10.7.0.1"),)))
+    )
+    (parent,) = made.lab.parents
+    assert parent.subnets == (ip_network("10.7.0.0/24"),)
+    assert parent.gateway == (address("10.7.0.1"),)
+
+
+def test_a_default_route_of_one_family_is_none_of_the_other() -> None:
+    both = ("192.0.2.7/24", "2001:db8::7/64")
+    plain = route("default", "s0")
+    made = twin(machine(host(), endpoint(7, *both, routes=(plain,))))
+    (only_ipv4,) = made.lab.endpoints[0].routes or ()
+    assert (only_ipv4.to, only_ipv4.via) == (ip_network("0.0.0.0/0"), None)
+    made = twin(machine(host(), endpoint(7, *both, routes=(plain, route("default", "s0", pref="medium")))))
+    (either,) = made.lab.endpoints[0].routes or ()
+    assert (either.to, either.via) == (None, None)
+
+
+# --- problems -------------------------------------------------------------------------------------------
+
+
+def problems(found: Inspection) -> dict[str, tuple[str, list[str]]]:
+    """Return the text and the commands of each problem that is more than information, by its code."""
+    return {
+        one.code: (one.what, list(map(str, one.commands)))
+        for one in review(found).problems
+        if one.severity != "info"
+    }
+
+
+def test_endpoints_in_l2_with_a_gateway_have_no_problem_but_that_of_the_host() -> None:
+    found = review(machine(host(), endpoint(7, "192.0.2.7/24", routes=(VIA,))))
+    assert [(one.code, one.severity) for one in found.problems] == [
+        ("siblings", "info"),
+        ("unreachable", "info"),
+    ]
+    assert found.problems[1].what.startswith("this host cannot reach 192.0.2.7: ")
+    assert found.notes == ()
+
+
+def test_an_endpoint_in_l3_is_unreachable_and_the_fix_is_of_this_machine() -> None:
+    silent = [
+        endpoint(n, f"192.0.2.{n}/24", mode="l3", netns=netns, routes=(route("default", "s0"),))
+        for n, netns in ((7, "a"), (8, ""))
+    ]
+    what, commands = problems(machine(host(), *silent))["unreachable"]
+    assert what.startswith("other hosts cannot reach 192.0.2.7, 192.0.2.8: ")
+    assert "endpoint-" not in what
+    assert "ip neigh add proxy 192.0.2.8 dev eth0" in commands
+    assert any(line.startswith("ip -n a link set s0 type ipvlan mode l3s") for line in commands)
+
+
+@pytest.mark.parametrize(
+    ("routes", "code", "command"),
+    [
+        ((), "no-default-route", "ip -n a route replace default via 192.0.2.254 dev s0"),
+        (
+            (route("default", "s0"),),
+            "wrong-default-route",
+            "ip -n a route replace default via 192.0.2.254 dev s0",
+        ),
+        (
+            (route("default", "s0", "192.0.2.1"),),
+            "wrong-default-route",
+            "ip -n a route replace default via 192.0.2.254 dev s0",
+        ),
+    ],
+)
+def test_a_missing_or_wrong_default_route_is_replaced(
+    routes: tuple[Route, ...], code: str, command: str
+) -> None:
+    found = problems(machine(host(), endpoint(7, "192.0.2.7/24", netns="a", routes=routes)))
+    assert found[code][1] == [command]
+
+
+def test_in_l3_the_default_route_needs_no_gateway() -> None:
+    found = problems(machine(host(), endpoint(7, "192.0.2.7/24", mode="l3")))
+    assert found["no-default-route"][1] == ["nsenter --net=/proc/7/ns/net ip route replace default dev s0"]
+
+
+def test_states_mtus_and_duplicates_are_problems() -> None:
+    found = problems(
+        machine(
+            host(flags=(), mtu=1400),
+            endpoint(7, "192.0.2.7/24", netns="a", flags=()),
+            endpoint(8, "192.0.2.7/24", netns="b", routes=(VIA,)),
+        )
+    )
+    assert found["mtu"] == (
+        "s0 in netns b has MTU 1500, above eth0's 1400: large packets get lost",
+        ["ip -n b link set s0 mtu 1400"],
+    )
+    assert found["duplicate-address"][0] == "192.0.2.7 is an address of s0 in netns a, s0 in netns b"
+    down = [one.commands for one in review(machine(host(flags=()))).problems if one.code == "link-down"]
+    assert [str(command) for each in down for command in each] == ["ip link set eth0 up"]
+
+
+def test_sysctls_and_a_full_table_are_problems() -> None:
+    shim = Link("shim", flags=("UP",), mtu=1500, kind="ipvlan", mode="l2", flag="bridge")
+    shim = replace(shim, addresses=(own_address("192.0.2.99/32"),))
+    own = host(routes=(route("192.0.2.7/32", "shim"),))
+    found = machine(replace(own, links=(*own.links, shim)), endpoint(7, "192.0.2.7/24", routes=(VIA,)))
+    strict = replace(found, parents=(replace(found.parents[0], rp_filter=1),))
+    assert problems(found) == {}
+    assert problems(strict)["rp-filter"][1] == ["sysctl -w net.ipv4.conf.eth0.rp_filter=2"]
+    full = replace(found, tables=(Table("ipv4", 1000, 1024), Table("ipv6", 3, 1024)))
+    assert problems(full)["neighbours"][1] == ["sysctl -w net.ipv4.neigh.default.gc_thresh3=4096"]
+
+
+def test_what_another_link_would_do_is_reported() -> None:
+    mac = machine(
+        host(), endpoint(7, "192.0.2.7/24", kind="macvlan", mode="private", flag=None, routes=(VIA,))
+    )
+    assert "busy" in {one.code for one in review(mac).problems}
+    l3 = machine(host(), endpoint(7, "192.0.2.7/24", mode="l3", routes=(route("default", "s0"),)))
+    codes = {one.code for one in review(l3).problems}
+    assert {"siblings", "nonlocal-bind"} <= codes
+    assert "nonlocal-bind" not in {one.code for one in review(replace(l3, nonlocal_bind=True)).problems}
+
+
+def test_one_parent_that_no_lab_can_describe_leaves_the_others() -> None:
+    found = machine(host(), endpoint(7, "192.0.2.7/24", routes=(VIA,)))
+    (on,) = found.parents
+    assert on.parent is not None
+    odd = replace(on, parent=replace(on.parent, link=replace(on.parent.link, ifname="if7")))
+    seen = review(replace(found, parents=(odd, on)))
+    assert [one.parent for one in seen.problems if one.code == "unreachable"] == ["eth0"]
+    assert len(seen.notes) == 1
+    assert seen.notes[0].startswith("the model cannot describe what is on if7: ")
+
+
+# --- reports --------------------------------------------------------------------------------------------
+
+
+def test_the_table_names_the_tag_of_a_vlan_and_the_mode_of_a_bond() -> None:
+    vlan = host(ifname="bond0.20", kind="vlan", parent="bond0", info_data={"id": 20})
+    title, *_ = render_table(review(machine(vlan, endpoint(7, "192.0.2.7/24")))).splitlines()
+    assert title == "bond0.20: vlan, tag 20 on bond0, up, mtu 1500, 02:00:00:00:00:01, 192.0.2.1/24"
+    bond = host(ifname="bond0", kind="bond", master="br0", info_data={"mode": "802.3ad"})
+    title, *_ = render_table(review(machine(bond, endpoint(7, "192.0.2.7/24")))).splitlines()
+    assert title.startswith(
+        "bond0: bond, 802.3ad, up, mtu 1500, 02:00:00:00:00:01, port of br0, 192.0.2.1/24"
+    )
+
+
+def test_a_table_without_links_says_so_and_what_was_not_seen() -> None:
+    nothing = Inspection((), unseen=("netns a",), hidden=2)
+    first, _, *notes = render_table(Review(nothing, ())).splitlines()
+    assert first == "no ipvlan, ipvtap or macvlan link was found"
+    assert notes[0] == "note: not looked into: netns a"
+    assert notes[1].startswith("note: not looked into: the namespaces of 2 processes of other users")
+
+
+def test_only_what_is_on_one_parent_is_shown_by_any_of_its_names() -> None:
+    found = machine(host(altnames=("enp0s3",)), endpoint(7, "192.0.2.7/24"))
+    assert only(found, "enp0s3") == only(found, "eth0") == found
+    assert only(found, "eth1").parents == ()
+
+
+@given(hostile_texts(), st.sampled_from(["link", "netns", "owner"]))
+def test_hostile_names_stay_text(text: str, place: str) -> None:
+    there = endpoint(7, "192.0.2.7/24", mode="l3")
+    if place == "link":
+        there = replace(there, links=(replace(there.links[0], ifname=text),))
+    if place == "netns":
+        there = replace(there, space=Space("/proc/7/ns/net", names=[text]))
+    owner = Owner("docker", text if place == "owner" else "web", text, 7)
+    seen = review(machine(host(), there, names={7: owner}))
+    table = render_table(seen)
+    assert all(line.isprintable() for line in table.split("\n"))
+    document = json.loads(render_json(seen))
+    assert document["parents"][0]["links"][0]["owner"]["image"] == text
+    spaces = Spaces(None, {(4, 7): there.space, (4, 8): Space(f"/proc/7/root/{text}")}, 0)
+    assert all(line.isprintable() for line in preview(spaces, views(spaces)).split("\n"))
+
+
+# --- this machine ---------------------------------------------------------------------------------------
+
+WORLD = """\
+mount -t tmpfs tmpfs /run
+ip link add p0 type veth peer name q0; ip link set p0 up; ip link set q0 up; ip addr add 192.0.2.1/24 dev p0
+ip netns add a; ip link add m0 link p0 netns a type macvlan mode private
+ip -n a addr add 192.0.2.7/24 dev m0; ip -n a link set m0 up
+ip netns add b; ip link add m0 link p0 netns b type macvlan; sleep 60 9</run/netns/b & ip netns del b
+ip netns add c; ip link add m0 link p0 netns c type macvlan
+touch '/run/a b'; mount --bind /run/netns/c '/run/a b'; ip netns del c
+# A parent with the number of p0 in another namespace, so that the number does not decide.
+number=$(ip -o link show p0); number=${number%%:*}
+ip netns add d; ip -n d link add r0 index "$number" type veth peer name r1
+ip -n d link add m1 link r0 netns a type macvlan
+$1 inspect --json >/run/seen || true
+unshare --user $1 inspect
+python3 -c 'import json; print(json.dumps(json.load(open("/run/seen"))))'
+"""
+
+
+@needs_namespaces
+def test_root_sees_all_and_another_user_what_is_visible() -> None:
+    done = subprocess.run(
+        [
+            *(*IN_NAMESPACES_OF_ITS_OWN, "--pid", "--fork", "--mount-proc", "--kill-child"),
+            *("bash", "-euc", WORLD, "bash", f"{sys.executable} -m ipvkit"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    *table, document = done.stdout.splitlines()
+    seen = {
+        (on["parent"]["dev"], on["parent"]["netns"], link["dev"], link["netns"], link["path"].split("/")[-1])
+        for on in json.loads(document)["parents"]
+        for link in on["links"]
+    }
+    assert seen == {
+        ("p0", None, "m0", "a", "a"),
+        ("p0", None, "m0", None, "9"),
+        ("p0", None, "m0", None, "a b"),
+        ("r0", "d", "m1", "a", "a"),
+    }
+    assert table[0] == "no ipvlan, ipvtap or macvlan link was found"
+    assert "note: not looked into: " in table[2]
