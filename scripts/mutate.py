@@ -36,8 +36,8 @@ TESTS = {
     "export/": "script plan",
     "targets/": "agent uml_guest execute environment",
     "run/": "report journal engine undo",
-    "host/": "checks facts run_on_a_parent",
-    "verbs/": "matrix_of_cells measure announce session",
+    "host/": "checks inspect facts run_on_a_parent",
+    "verbs/": "inspect matrix_of_cells measure announce session",
     "report/": "report parse_command schemas single_commands",
     "cli/": "cli parse_command single_commands run_on_a_parent",
 }
