@@ -19,7 +19,8 @@ GRAMMAR = {
     "<link>": "link add [ dev ] DEV [ link DEV ] [ address MAC ] [ netns NETNS ] [ master DEV ]"
     " [ up ] type <kind>"
     " | link set [ dev ] DEV <change> | link delete [ dev ] DEV | link show [ dev DEV ]"
-    " | link property ( add | del ) dev DEV altname ALTNAME",
+    " | link property ( add | del ) dev DEV <altnames>",
+    "<altnames>": "altname ALTNAME [ <altnames> ]",
     "<kind>": "( ipvlan | ipvtap ) [ mode <mode> ] [ <flag> ] | macvlan mode ( <flag> | passthru )"
     " | vlan id NUMBER | bridge | dummy | veth peer name DEV netns NETNS"
     " | bond mode ( active-backup | 802.3ad ) miimon NUMBER [ lacp_rate fast ]",
