@@ -11,6 +11,7 @@ from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Address
 from ipvkit.host.checks import Severity, some
 from ipvkit.host.inspect import Inspection, OnParent, Placed, Table, version_of
+from ipvkit.lab.parts import is_next_hop
 from ipvkit.tools import ip, sysctl
 from ipvkit.tools.ip import Route
 
@@ -158,8 +159,8 @@ def _of_routes(placed: Placed, on: OnParent) -> Iterator[Problem]:
 def _wrong(route: Route, placed: Placed, on: OnParent) -> str:
     """Return why a default route leads nowhere, or nothing."""
     parents = {own.ip for own in on.parent.addresses} if on.parent is not None else set()
-    if route.via is not None and route.via in parents and placed.link.kind not in _MACVLAN:
-        between = f"the kernel passes nothing between {on.name} and a link on it"
+    if route.via is not None and route.via in parents:
+        between = f"nothing passes between {on.name} and a link on it"
         return f"{placed} has its default route via {route.via}, {on.name}'s own address: {between}"
     if route.via is None and _by_arp(placed):
         asks = "it asks its own subnet for the MAC address of each host elsewhere"
@@ -172,8 +173,8 @@ def _default_route(placed: Placed, on: OnParent, version: int) -> tuple[tuple[Co
     dev = placed.link.ifname
     if not _by_arp(placed):
         return _typed(placed, lambda: ip.route_replace(ip.RouteTo(dev=dev, ipv6=version == 6))), ""
-    networks = [own.network for own in placed.addresses if own.version == version]
-    via = next((gw for gw in _gateways(on) if any(gw in network for network in networks)), None)
+    own = [address for address in placed.addresses if address.version == version]
+    via = next((gateway for gateway in _gateways(on) if is_next_hop(gateway, own)), None)
     if via is None:
         return (), "give it one via its gateway"
     return _typed(placed, lambda: ip.route_replace(ip.RouteTo(via=via, dev=dev))), ""

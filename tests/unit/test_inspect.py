@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def own_address(text: str) -> Address:
 def route(dst: str, dev: str, via: str | None = None, **fields: Any) -> Route:
     """Return a route of the main table, as `ip` prints it."""
     to = dst if dst == "default" else ip_network(dst)
-    gateway = None if via is None else address(via)
+    gateway = None if via is None else ip_address(via)
     nothing: dict[str, Any] = dict.fromkeys(("src", "metric", "scope", "protocol", "table", "pref"))
     empty: dict[str, Any] = {"flags": (), "nexthops": (), "details": {}, "unrecognised": ()}
     return Route(**{"type": "unicast", "dst": to, "via": gateway, "dev": dev, **nothing, **empty, **fields})
@@ -353,6 +353,12 @@ def test_a_missing_or_wrong_default_route_is_replaced(
 ) -> None:
     found = problems(machine(host(), endpoint(7, "192.0.2.7/24", netns="a", routes=routes)))
     assert found[code][1] == [command]
+
+
+def test_a_link_local_gateway_that_the_host_uses_is_one_for_ipv6() -> None:
+    own = host(routes=(route("default", "eth0", "fe80::1", pref="medium"),))
+    found = problems(machine(own, endpoint(7, "2001:db8::7/64", netns="a")))
+    assert found["no-default-route"][1] == ["ip -n a route replace default via fe80::1 dev s0"]
 
 
 def test_in_l3_the_default_route_needs_no_gateway() -> None:
