@@ -251,7 +251,8 @@ def _kind(resource: Resource) -> str:
 def _each(names: Sequence[str], command: str) -> Iterator[str]:
     """Yield `command` for each of `names`; a loop over one name shellcheck takes for a mistake."""
     if len(names) == 1:
-        yield f"name={names[0]}; {command}"
+        # In quotes, since a name may be that of a command.
+        yield f"name='{names[0]}'; {command}"
     elif names:
         yield f"for name in {' '.join(names)}; do {command}; done"
 

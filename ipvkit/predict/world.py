@@ -437,7 +437,7 @@ def _with_all_addresses(lab: Lab) -> Lab:
         if not (parent.others or any(own.version == subnet.version for own in host)):
             host += [ip_interface((a, subnet.prefixlen)) for a in islice(free, 1)]
         for addresses in (gateway, neighbour):
-            if not any(a.version == subnet.version for a in addresses):
+            if not any(a.version == subnet.version and not is_link_local(a) for a in addresses):
                 addresses += islice(free, 1)
         for own in hosts.values():
             own += [ip_interface((a, subnet.prefixlen)) for a in islice(free, 1)]

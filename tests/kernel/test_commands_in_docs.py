@@ -10,6 +10,7 @@ import pytest
 
 from documents import Document, Shown, documents, problem, run, run_session, terminal_environment
 from guest import in_guest, simulated_lan
+from ipvkit.lab import gallery
 
 pytestmark = pytest.mark.kernel
 
@@ -25,8 +26,19 @@ def prepare(document: Document, folder: Path) -> None:
             run(shown.command, folder)
 
 
+LONG = re.compile(
+    rf"ipvkit run-lab ({'|'.join(gallery.names())}) --target uml|ipvkit run-lab ./kernel-timers.yaml"
+    "|ipvkit measure-arp --idle 10s"
+)
+"""Commands that take long; tests/kernel/test_gallery.py runs the same labs."""
+
+
 @pytest.mark.parametrize(
-    "command", dict.fromkeys(shown.command for shown in ALL_SHOWN if shown.runs_in == "kernel")
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.slow] if LONG.fullmatch(command) else [])
+        for command in dict.fromkeys(shown.command for shown in ALL_SHOWN if shown.runs_in == "kernel")
+    ],
 )
 def test_command_with_a_kernel(command: str, tmp_path: Path) -> None:
     places = [shown for shown in ALL_SHOWN if shown.command == command]
@@ -60,14 +72,14 @@ def for_a_guest() -> list[Document]:
     return found
 
 
-LONG = ("docs/how-to/clean-up.md",)
+LONG_DOCUMENTS = ("docs/how-to/announce.md", "docs/how-to/clean-up.md", "docs/how-to/real-nic.md")
 """Documents whose commands take long in a guest."""
 
 
 @pytest.mark.parametrize(
     "document",
     [
-        pytest.param(document, marks=[pytest.mark.slow] if document.name in LONG else [])
+        pytest.param(document, marks=[pytest.mark.slow] if document.name in LONG_DOCUMENTS else [])
         for document in for_a_guest()
     ],
     ids=lambda document: document.name,

@@ -416,7 +416,7 @@ for phase in json.load(sys.stdin)["phases"]:
 @pytest.mark.parametrize(
     ("name", "user"),
     [
-        ("ipv6", A_USER),
+        pytest.param("ipv6", A_USER, marks=pytest.mark.slow),
         ("l3-announced", ""),
         ("tcp-service", ""),
         pytest.param("mode-flip", "", marks=pytest.mark.slow),
