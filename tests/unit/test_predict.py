@@ -437,6 +437,31 @@ def test_in_l3_a_switch_that_reflects_does_not(mode: Mode) -> None:
     assert asked(HOST, "one", Setting(mode), HAIRPIN).outcome is UNREACHABLE
 
 
+@pytest.mark.parametrize("strategy", ["none", "announce"])
+@pytest.mark.parametrize("mode", L3_MODES)
+def test_in_l3s_the_host_hears_its_own_announcements(mode: Mode, strategy: Strategy) -> None:
+    heard = (mode, strategy) == ("l3s", "announce")
+    prediction = asked(HOST, "one", Setting(mode, strategy=strategy), HAIRPIN, family="ipv4")
+    assert prediction.outcome is (REACHABLE if heard else UNREACHABLE)
+    assert asked(HOST, "one", Setting(mode, strategy=strategy), family="ipv4").outcome is UNREACHABLE
+
+
+def test_a_connection_with_fast_timers_may_fail_before_the_next_announcement() -> None:
+    setting, check = Setting("l3", strategy="announce"), Check(NEIGHBOUR, "one", tcp=9)
+    phase = Phase("now", setting, NAMES, ())
+    for state, also in ((NOTHING, ()), (State(fast=frozenset({NEIGHBOUR})), (UNREACHABLE,))):
+        prediction = predict(world_of(LAB, phase, state), check)
+        assert (prediction.outcome, prediction.also) == (REACHABLE, also)
+
+
+def test_what_the_shim_asks_in_ipv6_is_uncertain_while_its_own_address_is_tentative() -> None:
+    setting = Setting("l2", host_shim=True)
+    for now, family, also in ((0.0, "ipv6", (UNREACHABLE,)), (3.0, "ipv6", ()), (0.0, "ipv4", ())):
+        state = State(now=now, hairpin=True)
+        prediction = asked("one", HOST, setting, state, family=family)  # type: ignore[arg-type]
+        assert (prediction.outcome, prediction.also) == (REACHABLE, also), prediction.reason
+
+
 def test_the_switch_reflects_until_it_is_told_not_to() -> None:
     on = doing(L2, Act(hairpin=True), Act(flush=(GATEWAY,)), Act(wait=1))
     assert on.hairpin
