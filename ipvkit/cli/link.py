@@ -16,7 +16,9 @@ from ipvkit.tools import ip
 LinkType = Literal["ipvlan", "ipvtap", "macvlan", "vlan", "veth", "bridge", "bond", "dummy"]
 MacvlanMode = Literal["bridge", "private", "vepa", "passthru"]
 LinkMode = Literal[Mode, MacvlanMode, BondMode]
-MODE_HELP = "ipvlan, ipvtap: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru. bond: the others."
+MODE_HELP = (
+    "ipvlan, ipvtap: l2, l3 or l3s. macvlan: bridge, private, vepa, passthru. bond: active-backup, 802.3ad."
+)
 CREATE_HELP = "Create it in this namespace; its parent stays."
 ALTNAME_HELP = "Give it this alternative name, of up to 127 bytes; no other option with it."
 MOVE_HELP = "Move it there; it loses its addresses."
@@ -113,7 +115,7 @@ def set_(
     mode: Annotated[LinkMode | None, Option(help="ipvlan: of it and its siblings.")] = None,
     flag: Annotated[Flag | None, Option(help="ipvlan: of it and its siblings.")] = None,
     altname: Annotated[str | None, Option(metavar="NAME", help=ALTNAME_HELP)] = None,
-    no_altname: Annotated[str | None, Option(metavar="NAME", help="Take this one away.")] = None,
+    no_altname: Annotated[str | None, Option(metavar="NAME", help="Delete this alternative name.")] = None,
     *,
     where: Where,
 ) -> None:
