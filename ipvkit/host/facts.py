@@ -44,8 +44,8 @@ def gather(request: Request, agent: Agent) -> Machine:
         elsewhere=elsewhere,
         namespaces={name: tuple(space.pids) for name, space in named.items()},
         wireless=any(Path(_CLASS, request.parent, name).exists() for name in ("wireless", "phy80211")),
-        rp_filter=max(setting(dev, "rp_filter") for dev in ("all", request.parent)),
-        forwarding=setting(request.parent, "forwarding") != 0,
+        rp_filter=rp_filter(request.parent),
+        forwarding=_setting(request.parent, "forwarding") != 0,
         # Only the initial network namespace has it.
         most_neighbours=int(limit) if (limit := read("ipv4/neigh/default/gc_thresh3")) else None,
         dmi={field: text for field in _DMI_FIELDS if (text := read(_DMI / field))},
@@ -55,7 +55,12 @@ def gather(request: Request, agent: Agent) -> Machine:
     return replace(machine, answers=answers, unseen=(*machine.unseen, *unasked))
 
 
-def setting(dev: str, name: str) -> int:
+def rp_filter(dev: str) -> int:
+    """Return the value of rp_filter that counts on a link: its value or that of `all`, the larger one."""
+    return max(_setting("all", "rp_filter"), _setting(dev, "rp_filter"))
+
+
+def _setting(dev: str, name: str) -> int:
     """Return a value of ``net.ipv4.conf`` of a link; 0 where there is no such link."""
     return int(read(f"ipv4/conf/{dev}/{name}") or 0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ipvkit.core.command import Command
 from ipvkit.core.errors import IpvkitError, UsageError
 from ipvkit.core.values import InterfaceAddress
-from ipvkit.host.facts import read, setting
+from ipvkit.host.facts import read, rp_filter
 from ipvkit.host.namespaces import Inode, Space, Spaces, spaces
 from ipvkit.host.owners import Owner, owner_of
 from ipvkit.run.execution import ask
@@ -19,8 +19,9 @@ from ipvkit.tools.ip import Link, Neighbour, Route
 from ipvkit.tools.nsenter import in_net
 from ipvkit.tools.unshare import list_ids
 
-KINDS = ("ipvlan", "ipvtap", "macvlan", "macvtap")
-"""The kinds of links that `inspect` shows."""
+MACVLAN = ("macvlan", "macvtap")
+KINDS = ("ipvlan", "ipvtap", *MACVLAN)
+"""The kinds of links that `inspect` shows, of which some have separate MAC addresses."""
 
 _BOUND_S = 60
 """The limit for a command that looks, in seconds; a machine with many namespaces may be busy."""
@@ -271,7 +272,7 @@ def _by_parent(every: Sequence[Inside]) -> Iterator[OnParent]:
     for parent, links in groups.values():
         strict = 0
         if parent is not None and parent.inside.space.own:
-            strict = max(setting(dev, "rp_filter") for dev in ("all", parent.link.ifname))
+            strict = rp_filter(parent.link.ifname)
         yield OnParent(parent, tuple(links), strict)
 
 
@@ -300,7 +301,7 @@ def _candidates(link: Link, inside: Inside, by_index: Mapping[int | None, Sequen
         for placed in by_index.get(link.parent_index, ())
         if placed.inside is not inside
         and wanted in (None, placed.inside.inode)
-        and (link.kind in ("macvlan", "macvtap") or placed.link.lladdr == link.lladdr)
+        and (link.kind in MACVLAN or placed.link.lladdr == link.lladdr)
     ]
 
 

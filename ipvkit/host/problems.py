@@ -10,12 +10,11 @@ from ipvkit.core.command import Command
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Address
 from ipvkit.host.checks import Severity, some
-from ipvkit.host.inspect import Inspection, OnParent, Placed, Table, version_of
+from ipvkit.host.inspect import MACVLAN, Inspection, OnParent, Placed, Table, version_of
 from ipvkit.lab.parts import is_next_hop
 from ipvkit.tools import ip, sysctl
 from ipvkit.tools.ip import Route
 
-_MACVLAN = ("macvlan", "macvtap")
 _FULL = 0.9
 """From which part of its limit on a neighbour table is nearly full."""
 
@@ -62,7 +61,7 @@ def _typed(placed: Placed, build: Callable[[], Command]) -> tuple[Command, ...]:
 
 def _by_arp(placed: Placed) -> bool:
     """Return whether a link asks for the MAC address of the next hop."""
-    return placed.link.kind in _MACVLAN or placed.link.mode == "l2"
+    return placed.link.kind in MACVLAN or placed.link.mode == "l2"
 
 
 def _of_parent(on: OnParent) -> Iterator[Problem]:
@@ -83,7 +82,7 @@ def _of_neighbours(on: OnParent) -> Iterator[Problem]:
         return
     kinds = {str(placed.link.kind) for placed in on.links}
     modes = {f"{placed.link.mode} {placed.link.flag}" for placed in on.links if placed.link.flag is not None}
-    if kinds.intersection(_MACVLAN):
+    if kinds.intersection(MACVLAN):
         what = f"{on.parent} has macvlan links: the kernel creates no ipvlan link beside them"
         yield Problem("busy", "info", on.name, what, advice="give ipvlan another parent, such as a VLAN")
     for mode in modes:
@@ -96,7 +95,7 @@ def _of_sysctls(on: OnParent, found: Inspection) -> Iterator[Problem]:
     if on.parent is None or not on.parent.inside.space.own:
         return
     proxied = {entry.dst for entry in found.own.proxied} if found.own is not None else set()
-    shims = [one for one in on.links if one.inside.space.own and one.link.kind not in _MACVLAN]
+    shims = [one for one in on.links if one.inside.space.own and one.link.kind not in MACVLAN]
     if on.rp_filter == 1 and any(shim.link.mode == "l2" for shim in shims):
         # A packet to the parent's address comes in through the parent; the route back leads out of the shim.
         key = sysctl.interface_key("ipv4", "conf", on.name, "rp_filter")
@@ -130,7 +129,7 @@ def _of_link(placed: Placed, on: OnParent) -> Iterator[Problem]:
     elif not placed.addresses:
         # An ipvlan link without one still passes what it sends itself; ipvlan_addr_lookup().
         advice = "give it one: the kernel passes a packet to a link by its address"
-        if link.kind not in _MACVLAN:
+        if link.kind not in MACVLAN:
             yield Problem("no-address", "warning", name, f"{placed} has no address", advice=advice)
     elif not placed.inside.space.own:
         yield from _of_routes(placed, on)

@@ -11,9 +11,23 @@ from ipvkit.core.command import Command
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Address, BondMode, Flag, InterfaceAddress, Mode, interface_name
 from ipvkit.host.checks import some
-from ipvkit.host.inspect import Inside, Inspection, OnParent, Placed, version_of
+from ipvkit.host.inspect import MACVLAN, Inside, Inspection, OnParent, Placed, version_of
 from ipvkit.host.namespaces import Space
-from ipvkit.lab import Act, Endpoint, Lab, Parent, ParentKind, Phase, Route, Setting
+from ipvkit.lab import (
+    FAR,
+    HOST,
+    PEERS,
+    RESERVED,
+    SWITCH,
+    Act,
+    Endpoint,
+    Lab,
+    Parent,
+    ParentKind,
+    Phase,
+    Route,
+    Setting,
+)
 from ipvkit.tools.ip import Link
 
 NAME = "twin"
@@ -55,6 +69,7 @@ def twin_of(found: Inspection) -> Twin | None:
     parents, settings = [], {}
     endpoints: dict[str, tuple[Endpoint, Placed]] = {}
     taken: set[Address] = set()
+    names = {name for on in found.parents if on.parent for name in (on.name, *on.parent.link.altnames)}
     for on in found.parents:
         described = _described(on)
         if described is None or on.parent is None:
@@ -63,7 +78,7 @@ def twin_of(found: Inspection) -> Twin | None:
             continue
         taken.update(own.ip for own in described.host)
         others = [placed for placed in on.links if not placed.inside.space.own]
-        own = list(_endpoints(others, on.parent.link, endpoints, taken, notes))
+        own = list(_endpoints(others, on.parent.link, names, taken, notes))
         if own:
             parents.append(_with_subnets(described, [e for e, _ in own], taken))
             settings[described.name] = _setting(on, found.own, own, notes)
@@ -115,12 +130,14 @@ def _order(address: Address) -> tuple[int, int]:
 def _endpoints(
     links: Sequence[Placed],
     parent: Link,
-    former: Collection[str],
+    names: set[str],
     taken: set[Address],
     notes: list[str],
 ) -> Iterator[tuple[Endpoint, Placed]]:
-    """Yield the endpoints that can be described, each with its link; add why others cannot to `notes`."""
-    names = set(former)
+    """Yield the endpoints that can be described, each with its link; add why others cannot to `notes`.
+
+    The names of the endpoints are none of `names`, and are added to these, as their addresses to `taken`.
+    """
     for placed in links:
         link, space = placed.link, placed.inside.space
         try:
@@ -151,7 +168,7 @@ def _name_of(placed: Placed, taken: Collection[str]) -> str:
         called = space.name or (f"{owner.name}-{owner.pid}" if owner else "netns")
     plain = re.sub("[^A-Za-z0-9_.+-]", "-", called).lstrip(".+-")[:_MOST] or "endpoint"
     name, number = plain, 1
-    while name in taken or name in (placed.link.ifname, "host", "gateway", "neighbour", "far", "switch"):
+    while name in taken or name in (*RESERVED, HOST, *PEERS, FAR, SWITCH):
         number += 1
         ending = f"-{number}"
         name = f"{plain[: _MOST - len(ending)]}{ending}"
@@ -181,9 +198,7 @@ def _setting(
     """Return the mode, flag and kind of the links on a parent, and what the host does for them."""
     _, first = endpoints[0]
     link = first.link
-    kind = (
-        "ipvtap" if link.kind == "ipvtap" else "macvlan" if link.kind in ("macvlan", "macvtap") else "ipvlan"
-    )
+    kind = "macvlan" if link.kind in MACVLAN else link.kind
     mode = cast(Mode, link.mode) if kind != "macvlan" else "l2"
     flag = cast(Flag, (link.mode if kind == "macvlan" else link.flag) or "bridge")
     setting = Setting(mode, flag, kind=cast(Literal["ipvlan"], kind))
@@ -209,9 +224,7 @@ def _with_subnets(parent: Parent, endpoints: Sequence[Endpoint], taken: set[Addr
     if not parent.host:
         subnets = dict.fromkeys(own.network for e in endpoints for own in e.addresses)
         gateways = {r.via for e in endpoints for r in e.routes or () if r.via is not None}
-        near = sorted(
-            (gw for gw in gateways if any(gw in s for s in subnets)), key=lambda gw: (gw.version, gw)
-        )
+        near = sorted((gw for gw in gateways if any(gw in subnet for subnet in subnets)), key=_order)
         parent = replace(parent, others=tuple(subnets), gateway=tuple(near) if parent.kind != "dummy" else ())
     if parent.kind == "dummy":
         return parent

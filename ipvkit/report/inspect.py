@@ -1,6 +1,5 @@
 """What is on the parents of this machine, as tables and as one JSON document, ``ipvkit/inspect/v1``."""
 
-import os
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
@@ -32,8 +31,7 @@ def render_table(review: Review) -> str:
     notes += [f"note: not looked into: {', '.join(found.unseen)}\n"] if found.unseen else []
     if found.hidden:
         processes = "a process" if found.hidden == 1 else f"{found.hidden} processes"
-        root = "" if os.geteuid() == 0 else "; root can"
-        notes.append(f"note: not looked into: the namespaces of {processes} of other users{root}\n")
+        notes.append(f"note: not looked into: the namespaces of {processes} that this user may not see\n")
     return "\n".join((*parts, *(["".join(map(printable_line, notes))] if notes else ())))
 
 

@@ -436,7 +436,8 @@ def test_a_table_without_links_says_so_and_what_was_not_seen() -> None:
     first, _, *notes = render_table(Review(nothing, ())).splitlines()
     assert first == "no ipvlan, ipvtap or macvlan link was found"
     assert notes[0] == "note: not looked into: netns a"
-    assert notes[1].startswith("note: not looked into: the namespaces of 2 processes of other users")
+    what = "the namespaces of 2 processes that this user may not see"
+    assert notes[1].startswith(f"note: not looked into: {what}")
 
 
 def test_only_what_is_on_one_parent_is_shown_by_any_of_its_names() -> None:
