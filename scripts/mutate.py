@@ -29,6 +29,7 @@ TESTS = {
     "tools/arping": "parser_of_arping builders",
     "tools/fping": "fping",
     "tools/ip": "parsers_of builders single_commands",
+    "tools/": "builders parsers_of single_commands",
     "lab/": "lab new_labs",
     "predict/": "predict matrix_of_cells",
     "strategies/": "strategies plan lab",
