@@ -18,6 +18,7 @@ SUMMARIES = {
     "explain": "Explain why one node cannot reach another, and how to fix it.",
     "matrix": "Test every mode, flag, strategy and pair on a real kernel.",
     "inspect": "Show what is on the parents of this machine, and what is wrong.",
+    "adopt": "Write a lab file that describes this machine.",
     "labs": "List, show, check and create labs.",
     "shell": "Open a shell on a simulated LAN, or run commands there.",
     "status": "List labs that are up on this machine, and interrupted runs.",
