@@ -37,8 +37,8 @@ TESTS = {
     "export/": "script plan",
     "targets/": "agent uml_guest execute environment",
     "run/": "report journal engine undo",
-    "host/": "checks inspect facts run_on_a_parent",
-    "verbs/": "inspect matrix_of_cells measure announce session",
+    "host/": "live checks inspect facts run_on_a_parent",
+    "verbs/": "live inspect matrix_of_cells measure announce session",
     "report/": "report parse_command schemas single_commands",
     "cli/": "cli parse_command single_commands run_on_a_parent",
 }

@@ -19,6 +19,7 @@ SUMMARIES = {
     "matrix": "Test every mode, flag, strategy and pair on a real kernel.",
     "inspect": "Show what is on the parents of this machine, and what is wrong.",
     "adopt": "Write a lab file that describes this machine.",
+    "diff": "Show what differs between this machine and a lab, with the commands.",
     "labs": "List, show, check and create labs.",
     "shell": "Open a shell on a simulated LAN, or run commands there.",
     "status": "List labs that are up on this machine, and interrupted runs.",

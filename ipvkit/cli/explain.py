@@ -3,24 +3,38 @@
 import shlex
 from typing import Annotated
 
+import typer
 from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, Place, Timeout
-from ipvkit.cli.options import LabName
+from ipvkit.cli.options import LAB_HELP, Live, live_twin
 from ipvkit.core.errors import UsageError
-from ipvkit.lab import Check, Family, gallery
+from ipvkit.lab import FAR, HOST, Check, Family, gallery
 from ipvkit.report.explanation import render, render_json
 from ipvkit.verbs import explain as verb
-from ipvkit.verbs.lab_file import is_lab, load_lab
+from ipvkit.verbs.lab_file import is_lab, load_lab, node_of
+
+
+def _nodes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of the nodes that a person can ask about, those of this machine with --live."""
+    lab = live_twin().lab if ctx.params.get("live") else load_lab(gallery.WALKTHROUGH)
+    names = [*(endpoint.name for endpoint in lab.endpoints), HOST, *lab.peers, *([FAR] if lab.far else [])]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+A_HELP = "The source: an endpoint, host, gateway, neighbour or far, or its address."
 
 
 def explain(
-    source: Annotated[
-        str, Argument(metavar="A", help="The source: an endpoint, host, gateway, neighbour or far.")
+    source: Annotated[str, Argument(metavar="A", help=A_HELP, autocompletion=_nodes)],
+    destination: Annotated[
+        str, Argument(metavar="B", help="The destination, likewise.", autocompletion=_nodes)
     ],
-    destination: Annotated[str, Argument(metavar="B", help="The destination, likewise.")],
-    lab: LabName = gallery.WALKTHROUGH,
+    lab: Annotated[
+        str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH)
+    ] = None,
+    live: Live = False,
     phase: Annotated[str | None, Option(metavar="NAME", help="Only this phase.")] = None,
     family: Annotated[Family | None, Option(help="Default: the first that both have.")] = None,
     run: Annotated[bool, Option("--run", help="Test on a real kernel, before and after each fix.")] = False,
@@ -32,15 +46,29 @@ def explain(
 ) -> int:
     """It follows the ping hop by hop, with empty neighbour tables, and lists fixes, cheapest first.
 
+    With --live an endpoint has the name of its container, or of its namespace. Its fixes are those on this
+    machine; with --run they are tested on its twin.
+
     Exit code: 0 explained, and with --run as predicted; 1 the kernel differs; 2 wrong usage;
     3 this machine cannot; 4 a command failed; 130 interrupted.
     """
-    if is_lab(source) and not is_lab(lab):
-        hint = f"ipvkit explain {shlex.join((destination, lab, source))}"
+    if is_lab(source) and not is_lab(lab or gallery.WALKTHROUGH):
+        hint = f"ipvkit explain {shlex.join(filter(None, (destination, lab, source)))}"
         raise UsageError("LAB is the last argument", hint)
-    described, check = load_lab(lab), Check(source, destination, family=family)
+    twin = live_twin(lab) if live else None
+    described = twin.lab if twin is not None else load_lab(lab or gallery.WALKTHROUGH)
+    (source, of_source), (destination, of_destination) = (
+        node_of(described, t) for t in (source, destination)
+    )
+    check = Check(source, destination, family=family or of_source or of_destination)
     phases = verb.phases_of(described, phase, check)
-    explanations = [verb.explain(described, each, check, fix_all=fix_all) for each in phases]
+    if twin is not None:
+        # A lab needs none of what looks at a machine.
+        from ipvkit.verbs.live import explained
+
+        explanations = [explained(twin, check, fix_all=fix_all)]
+    else:
+        explanations = [verb.explain(described, each, check, fix_all=fix_all) for each in phases]
     if not run:
         emit(render_json(described, explanations) if json_ else render(explanations))
         return 0

@@ -6,7 +6,7 @@ from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import group
-from ipvkit.cli.options import Checks, LabName, Subnet
+from ipvkit.cli.options import LAB_HELP, Checks, Live, Subnet, live_twin
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Setting, Strategy, gallery
 from ipvkit.lab.format import dump
@@ -32,9 +32,20 @@ def show(lab: Annotated[str, Argument(metavar="LAB", help="A gallery lab.")] = g
     emit(gallery.text(lab))
 
 
-def check(lab: LabName = gallery.WALKTHROUGH) -> None:
-    """Print the prediction for each check of a lab."""
-    emit(predictions(make_plan(load_lab(lab))))
+def check(
+    lab: Annotated[
+        str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH)
+    ] = None,
+    live: Live = False,
+) -> None:
+    """Print the prediction for each check of a lab, or with --live for what is on this machine."""
+    if live:
+        from ipvkit.verbs.live import checked
+
+        found = checked(live_twin(lab))
+    else:
+        found = load_lab(lab or gallery.WALKTHROUGH)
+    emit(predictions(make_plan(found)))
 
 
 def new(

@@ -1,7 +1,7 @@
 """The options that describe a lab, and the lab that they describe."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
@@ -13,6 +13,9 @@ from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup
 from ipvkit.lab.gallery import WALKTHROUGH
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
 from ipvkit.verbs.lab_file import RealNetwork, load_lab, subnet_of
+
+if TYPE_CHECKING:
+    from ipvkit.host.twin import Twin
 
 LAB_HELP = "A gallery lab, or the path of a lab file."
 PARENT_HELP = "A network interface of this machine (target local)."
@@ -31,6 +34,20 @@ PROBER_HELP = (
 LabName = Annotated[str, Argument(metavar="LAB", help=LAB_HELP)]
 Subnet = Annotated[str | None, Option(metavar="CIDR", help=SUBNET_HELP)]
 Checks = Annotated[str | None, Option(metavar=CHECKS, help=CHECKS_HELP)]
+
+
+Live = Annotated[bool, Option("--live", help="The lab is this machine as it is, in place of LAB.")]
+
+
+def live_twin(lab: str | None = None) -> "Twin":
+    """Return the twin of this machine; raise UsageError where a `lab` is given too."""
+    if lab is not None:
+        raise UsageError(f"--live is this machine, so {lab!r} cannot be given too", "give one of the two")
+    # A lab needs none of these.
+    from ipvkit.cli.here import found_here
+    from ipvkit.verbs.live import live
+
+    return live(found_here(None, verbose=False))
 
 
 @dataclass(frozen=True, slots=True)

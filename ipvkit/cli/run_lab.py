@@ -14,6 +14,7 @@ from ipvkit.cli.common import DryRun, Json, OutputFile, Place, Timeout, one_form
 from ipvkit.cli.options import LabOptions
 from ipvkit.core.errors import UsageError
 from ipvkit.export.preview import preview
+from ipvkit.lab import Lab
 from ipvkit.plan.make import make_plan
 
 if TYPE_CHECKING:
@@ -27,15 +28,25 @@ def run_lab(
     dry_run: DryRun = False,
     json_: Json = False,
     keep: Annotated[bool, Option("--keep", help="Keep what was built (target local).")] = False,
+    observe: Annotated[
+        bool, Option("--observe", help="Build nothing: only send the checks, from what is on this machine.")
+    ] = False,
     output: OutputFile = None,
     verbose: Annotated[bool, Option("-v", "--verbose", help="Show each command as it runs.")] = False,
     timeout: Timeout = 120,
 ) -> int:
     """Without --parent the lab runs on a simulated LAN, in a separate kernel or in namespaces.
 
+    With --observe it is on this machine already, as `ipvkit adopt` has described it, and is not changed.
+
     Exit code: 0 all as predicted, 1 a check differs, 2 wrong usage, 3 this machine cannot, 4 a command
     failed and the run was undone, 130 interrupted and undone.
     """
+    if observe:
+        if options.parent or keep or place.target not in ("auto", "local"):
+            raise UsageError("--observe builds nothing", "omit --parent, --keep and --target")
+        one_form(dry_run=dry_run, json_=json_)
+        return _observed(options.described(), dry_run, json_, output, verbose, timeout)
     target = place.target
     network, described = options.network(), options.described()
     local = target == "local" or (target == "auto" and bool(network.parent))
@@ -65,6 +76,23 @@ def run_lab(
         run = whole.on_machine(described, network, prober, progress, note, keep=keep, timeout_s=timeout)
     else:
         run = whole.on_simulated_lan(described, place.chosen(), prober, progress, timeout_s=timeout)
+    return _print(run, as_json=json_, output=output)
+
+
+def _observed(
+    lab: Lab, dry_run: bool, json_: bool, output: Path | None, verbose: bool, timeout: float
+) -> int:
+    from ipvkit.cli.options import live_twin
+    from ipvkit.report.files import refuse_unwritable
+    from ipvkit.report.progress import Progress
+    from ipvkit.verbs.observe import observation, observe
+
+    twin = live_twin()
+    if dry_run:
+        emit(preview(observation(lab, twin)))
+        return 0
+    refuse_unwritable(output)
+    run = observe(lab, twin, partial(Progress, verbose=verbose), timeout_s=timeout)
     return _print(run, as_json=json_, output=output)
 
 

@@ -15,11 +15,12 @@ from ipvkit.host.owners import Owner, owner_of
 from ipvkit.run.execution import ask
 from ipvkit.targets.agent import Agent
 from ipvkit.tools import ip
-from ipvkit.tools.ip import Link, Neighbour, Route
+from ipvkit.tools.ip import Link, Neighbour, Route, Rule
 from ipvkit.tools.nsenter import in_net
 from ipvkit.tools.unshare import list_ids
 
 MACVLAN = ("macvlan", "macvtap")
+_TAPS = ("ipvtap", "macvtap")
 KINDS = ("ipvlan", "ipvtap", *MACVLAN)
 """The kinds of links that `inspect` shows, of which some have separate MAC addresses."""
 
@@ -29,9 +30,10 @@ _BOUND_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What `ip` shows in a namespace: `proxied` are the addresses that it answers for.
+    """What `ip` shows in a namespace: `rules`, and `routes` of all tables but the local one, of each family.
 
-    `numbers` are other namespaces by their numbers in this one, where that matters.
+    `proxied` are the addresses that it answers for, `neighbours` its neighbour tables. `numbers` are other
+    namespaces by their numbers in this one, where that matters.
     """
 
     inode: Inode
@@ -39,6 +41,8 @@ class Inside:
     links: tuple[Link, ...]
     routes: tuple[Route, ...]
     proxied: tuple[Neighbour, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    rules: tuple[Rule, ...] = ()
     numbers: Mapping[int, Inode] = field(default_factory=dict)
 
     @property
@@ -48,8 +52,8 @@ class Inside:
 
     @property
     def main(self) -> tuple[Route, ...]:
-        """The routes of the main table, which `ip` names only with details."""
-        return tuple(route for route in self.routes if route.table in (None, "main"))
+        """The routes of the main table, which `ip` names only with details, by which packets are sent."""
+        return tuple(r for r in self.routes if r.table in (None, "main") and r.type == "unicast")
 
     def link(self, ifname: str | None) -> Link | None:
         """Return the link called `ifname`."""
@@ -58,6 +62,8 @@ class Inside:
 
 def version_of(route: Route) -> int:
     """Return the IP version of a route; `ip` prints the preference of each IPv6 one, and no family."""
+    if not isinstance(route.dst, str):
+        return route.dst.version
     if route.via is not None:
         return route.via.version
     return 4 if route.pref is None else 6
@@ -78,10 +84,16 @@ class Placed:
         return tuple(address.address for address in own)
 
     @property
+    def added(self) -> tuple[InterfaceAddress, ...]:
+        """The same addresses in the order in which they were added: of IPv6 `ip` shows the last one first."""
+        ipv4, ipv6 = ([own for own in self.addresses if own.version == version] for version in (4, 6))
+        return (*ipv4, *reversed(ipv6))
+
+    @property
     def routes(self) -> tuple[Route, ...]:
         """The routes of the main table out of the link, without those of its addresses."""
         main = (route for route in self.inside.main if route.protocol != "kernel")
-        return tuple(r for r in main if r.dev == self.link.ifname and r.type == "unicast")
+        return tuple(route for route in main if route.dev == self.link.ifname)
 
     @property
     def default_routes(self) -> tuple[Route, ...]:
@@ -126,20 +138,34 @@ class Table:
 class Inspection:
     """All that was found: what is on each parent, the host's own namespace, and what was not seen.
 
-    `tables` are empty where the kernel shows none, which is so outside its first network namespace.
+    `tables` are empty where the kernel shows none, which is so outside its first network namespace. `sysctls`
+    are those of the host that matter to a lab, with their values, where these are not 0.
     """
 
     parents: tuple[OnParent, ...]
     own: Inside | None = None
     tables: tuple[Table, ...] = ()
+    sysctls: tuple[tuple[str, int], ...] = ()
     nonlocal_bind: bool = False
     unseen: tuple[str, ...] = ()
     hidden: int = 0
 
 
-_SHOW = ip.show_in_one(
-    [ip.addr_show(details=True), ip.route_show_all(type_="unicast"), ip.neigh_show_proxy()]
+_VIEWS = (
+    ip.addr_show(details=True),
+    ip.route_show_all(),
+    ip.neigh_show_proxy(),
+    ip.neigh_show(),
+    ip.rule_show(),
+    ip.rule_show(ipv6=True),
 )
+_SYSCTLS = (
+    "net.ipv4.ip_forward",
+    "net.ipv6.conf.all.forwarding",
+    "net.ipv4.conf.all.arp_ignore",
+    "net.ipv4.conf.all.arp_accept",
+)
+_SHOW = ip.show_in_one(_VIEWS)
 
 OnCommand = Callable[[Command], None]
 """What is called with each command before it runs."""
@@ -178,6 +204,7 @@ def inspect(agent: Agent, on_command: OnCommand = lambda _: None) -> Inspection:
         tuple(_by_parent(every)),
         insides.get(found.own) if found.own is not None else None,
         tuple(_tables()),
+        tuple(_sysctls()),
         read("ipv4/ip_nonlocal_bind") == "1",
         tuple(unseen),
         found.hidden,
@@ -196,10 +223,13 @@ def _ask(agent: Agent, commands: Mapping[Inode, Command], on_command: OnCommand)
 def _inside(inode: Inode, space: Space, shown: str) -> Inside | None:
     """Return what `ip` has shown of a namespace; None where that is not all."""
     with suppress(IpvkitError):
-        lists = ip.lists_in(shown, at_most=3)
-        if len(lists) == 3:
-            links, routes = ip.parse_addresses(lists[0]), ip.parse_routes(lists[1])
-            return Inside(inode, space, links, routes, ip.parse_neighbours(lists[2]))
+        lists = ip.lists_in(shown, at_most=len(_VIEWS))
+        # A kernel without rules, or without IPv6, refuses the last ones.
+        if len(lists) >= len(_VIEWS) - 2:
+            routes = tuple(route for route in ip.parse_routes(lists[1]) if route.table != "local")
+            proxied, neighbours = (ip.parse_neighbours(entries) for entries in lists[2:4])
+            rules = tuple(rule for each in lists[4:] for rule in ip.parse_rules(each))
+            return Inside(inode, space, ip.parse_addresses(lists[0]), routes, proxied, neighbours, rules)
     return None
 
 
@@ -210,6 +240,13 @@ def _tables() -> Iterator[Table]:
         lines = read(f"/proc/net/stat/{name}").splitlines()
         if limit and len(lines) > 1:
             yield Table(family, int(lines[1].split()[0], 16), int(limit))
+
+
+def _sysctls() -> Iterator[tuple[str, int]]:
+    """Yield the host's sysctls that the rules know, and their values, where these are not as by default."""
+    for key in _SYSCTLS:
+        if (value := read(key.removeprefix("net.").replace(".", "/"))) not in ("", "0"):
+            yield key, int(value)
 
 
 def _numbers(
@@ -291,15 +328,21 @@ def _candidates(link: Link, inside: Inside, by_index: Mapping[int | None, Sequen
     """Return the possible parents of a link: in another namespace the kernel gives only their number.
 
     A link of a third namespace may have that number too; an ipvlan link has the MAC address of its parent.
+    Of a tap the kernel does not report that its parent is elsewhere, nor a number that is its own too
+    (rtnl_fill_link_netnsid(): ipvtap and macvtap have no get_link_net).
     """
-    if link.link_netnsid is None:
+    index = link.parent_index
+    if link.kind in _TAPS:
+        parent = inside.link(link.parent)
+        index = index or (parent.ifindex if parent is not None else link.ifindex)
+    elif link.link_netnsid is None:
         parent = inside.link(link.parent)
         return [] if parent is None else [Placed(parent, inside)]
-    wanted = inside.numbers.get(link.link_netnsid)
+    wanted = None if link.link_netnsid is None else inside.numbers.get(link.link_netnsid)
     return [
         placed
-        for placed in by_index.get(link.parent_index, ())
-        if placed.inside is not inside
+        for placed in by_index.get(index, ())
+        if (placed.inside is not inside or link.kind in _TAPS)
         and wanted in (None, placed.inside.inode)
         and (link.kind in MACVLAN or placed.link.lladdr == link.lladdr)
     ]

@@ -1,61 +1,56 @@
 """The twin of this machine: a lab of its parents and of what is on them, as far as a lab can describe it."""
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import ip_network
-from typing import Literal, cast
+from ipaddress import ip_interface, ip_network
+from typing import cast
 
 from ipvkit.core.command import Command
-from ipvkit.core.errors import UsageError
-from ipvkit.core.values import Address, BondMode, Flag, InterfaceAddress, Mode, interface_name
-from ipvkit.host.checks import some
-from ipvkit.host.inspect import MACVLAN, Inside, Inspection, OnParent, Placed, version_of
+from ipvkit.core.values import Address, BondMode, Flag, InterfaceAddress, Mode, Network, interface_name
+from ipvkit.core.values import is_link_local as is_of_link
+from ipvkit.host.endpoints import Endpoints, Notes
+from ipvkit.host.inspect import MACVLAN, Inside, Inspection, Placed, version_of
 from ipvkit.host.namespaces import Space
-from ipvkit.lab import (
-    FAR,
-    HOST,
-    PEERS,
-    RESERVED,
-    SWITCH,
-    Act,
-    Endpoint,
-    Lab,
-    Parent,
-    ParentKind,
-    Phase,
-    Route,
-    Setting,
-)
-from ipvkit.tools.ip import Link
+from ipvkit.lab import HOST, SWITCH, Act, Endpoint, Host, Lab, Parent, ParentKind, Phase, Setting
+from ipvkit.lab.parts import BOND_MODES, DEFAULT_MTU, Kind, family_of, is_next_hop
+from ipvkit.lab.sysctls import Sysctl
+from ipvkit.tools.ip import Route
 
 NAME = "twin"
 
-_MOST = 15
-"""The most characters of an endpoint's name: a link has it for a moment when the lab is built."""
+_ABOUT = "the links that `ipvkit inspect` found on this machine"
 
 _KINDS: Mapping[str | None, ParentKind] = {"bond": "bond", "bridge": "bridge", "dummy": "dummy"}
 """The kinds of parents that a lab distinguishes; all others are an ordinary NIC."""
+
+_FAR = (ip_interface("198.51.100.10/24"), ip_interface("2001:db8:fa::10/64"))
+"""A host behind the gateway, an address for each family (RFC 5737, RFC 3849)."""
 
 
 @dataclass(frozen=True)
 class Twin:
     """A `lab` of one phase; `links` are what its endpoints stand for, by their names.
 
-    `notes` are what it leaves out, one line each.
+    The addresses `known` are those of other hosts that routes or tables of this machine name; the rest of the
+    other hosts' are free ones. `notes` are what it leaves out, one line each.
     """
 
     lab: Lab
     links: Mapping[str, Placed]
+    known: frozenset[Address]
     notes: tuple[str, ...]
 
     def here(self, command: Command) -> Command:
         """Return a command of the lab as it is typed on this machine, where a namespace may have no name."""
-        if command.argv[:3] != ("ip", "netns", "exec"):
-            return command
-        inner = replace(command, argv=command.argv[4:])
-        return self._spaces[command.argv[3]].typed(inner)
+        space = self._spaces.get(command.argv[3]) if command.argv[:3] == ("ip", "netns", "exec") else None
+        return command if space is None else space.typed(replace(command, argv=command.argv[4:]))
+
+    def can(self, commands: Collection[Command]) -> bool:
+        """Return whether there are `commands`, all of which act on this machine and not on another host."""
+        others = {*self.lab.peers, SWITCH}
+        return bool(commands) and not any(others.intersection(command.argv[:4]) for command in commands)
 
     @cached_property
     def _spaces(self) -> dict[str, Space]:
@@ -63,63 +58,143 @@ class Twin:
         return {self.lab.endpoint(name).netns: placed.inside.space for name, placed in self.links.items()}
 
 
-def twin_of(found: Inspection) -> Twin | None:
-    """Return the twin of what was `found`; None where no endpoint can be described."""
-    notes: list[str] = []
-    parents, settings = [], {}
-    endpoints: dict[str, tuple[Endpoint, Placed]] = {}
-    taken: set[Address] = set()
-    names = {name for on in found.parents if on.parent for name in (on.name, *on.parent.link.altnames)}
-    for on in found.parents:
-        described = _described(on)
-        if described is None or on.parent is None:
-            why = f"{on.parent} is not the host's" if on.parent else "their parent was not found"
-            notes.append(f"{why}: the model leaves out {some(map(str, on.links))}")
-            continue
-        taken.update(own.ip for own in described.host)
-        others = [placed for placed in on.links if not placed.inside.space.own]
-        own = list(_endpoints(others, on.parent.link, names, taken, notes))
-        if own:
-            parents.append(_with_subnets(described, [e for e, _ in own], taken))
-            settings[described.name] = _setting(on, found.own, own, notes)
-            endpoints |= {endpoint.name: (endpoint, placed) for endpoint, placed in own}
-    if not endpoints:
+def twin_of(found: Inspection, *, neighbours: bool = False) -> Twin | None:
+    """Return the twin of what was `found`; None where no endpoint can be described.
+
+    With `neighbours` it has the other hosts that are in the neighbour tables. Raise IpvkitError where a lab
+    cannot have a name or an address.
+    """
+    notes = Notes()
+    there = _parents(found, notes)
+    hosts = (placed for on, links in there.values() for placed in (on, *links) if placed.inside.space.own)
+    taken = {own.ip for placed in hosts for own in placed.addresses}
+    names = {name for on, _ in there.values() for name in (on.link.ifname, *on.link.altnames)}
+    endpoints = Endpoints(names, taken, notes)
+    mine = {
+        name: endpoints.add((placed for placed in links if not placed.inside.space.own), on.link)
+        for name, (on, links) in there.items()
+    }
+    used = {name: own for name, own in mine.items() if own}
+    if not used:
         return None
-    first, *others_ = parents
+    lower = {name: below for name in used if (below := _lower(there[name][0], there)) is not None}
+    of_lab = [name for name in there if name in used or name in lower.values()]
+    bare = {name: _described(name, there, mine[name], lower.get(name), notes) for name in of_lab}
+    known = frozenset(gateway for parent in bare.values() for gateway in parent.gateway)
+    taken.update(known)
+    parents = [
+        _with_hosts(parent, bare.get(lower.get(name, ""), parent), there[name], taken, neighbours=neighbours)
+        for name, parent in bare.items()
+    ]
+    settings = {name: _setting(name, there[name], found.own, own, notes) for name, own in used.items()}
+    usual, _ = Counter(settings.values()).most_common(1)[0]
     phase = Phase(
         "live",
-        settings[first.name],
-        tuple(endpoints),
-        (Act(),),
-        tuple((parent.name, settings[parent.name]) for parent in others_),
+        usual,
+        tuple(endpoints.made),
+        (Act(sysctls=tuple(Sysctl(HOST, key, value) for key, value in found.sysctls)),),
+        tuple((name, setting) for name, setting in settings.items() if setting != usual),
     )
-    about = "the links that `ipvkit inspect` found on this machine"
-    every = tuple(endpoint for endpoint, _ in endpoints.values())
-    lab = Lab(NAME, about, tuple(parents), every, (phase,))
-    return Twin(lab, {name: placed for name, (_, placed) in endpoints.items()}, tuple(notes))
+    every = tuple(endpoint for endpoint, _ in endpoints.made.values())
+    lab = Lab(NAME, _ABOUT, tuple(parents), every, (phase,), tuple(_far(parents, there, every)))
+    for parent in lab.parents:
+        for shim in (placed.link.ifname for placed in there[parent.name][1] if placed.inside.space.own):
+            if phase.on(parent.name).host_shim and shim != lab.shim_on(parent):
+                notes.add(f"a host shim is called {lab.shim_on(parent)}", shim)
+    _note_host(lab, there, found.own, notes)
+    known |= {own.ip for parent in parents for host in parent.hosts for own in host.addresses}
+    return Twin(lab, {name: placed for name, (_, placed) in endpoints.made.items()}, known, notes.lines())
 
 
-def _described(on: OnParent) -> Parent | None:
-    """Return a parent of the host's own namespace, with the gateway that is used there; else None.
+_OnParent = tuple[Placed, Sequence[Placed]]
+"""A parent of the host's own namespace, and the links on it."""
 
-    Raise UsageError for one with a name that no command should have.
+
+def _parents(found: Inspection, notes: Notes) -> dict[str, _OnParent]:
+    """Return the parents of the host's own namespace, by their names, and those that VLANs among them are on.
+
+    That with the host's best default route is first. Raise UsageError for a name that no command should have.
     """
-    if on.parent is None or not on.parent.inside.space.own:
+    there: dict[str, _OnParent] = {}
+    for on in found.parents:
+        if on.parent is not None and on.parent.inside.space.own:
+            there[interface_name(on.name)] = on.parent, on.links
+            continue
+        why = f"{on.parent} is not the host's" if on.parent else "their parent was not found"
+        for placed in on.links:
+            notes.add(f"left out, for {why}", placed)
+    for placed, _ in [*there.values()]:
+        below = placed.inside.link(placed.link.parent) if placed.link.kind == "vlan" else None
+        if below is not None and below.ifname not in there:
+            there[interface_name(below.ifname)] = Placed(below, placed.inside), ()
+
+    return {name: there[name] for name in _in_order({name: placed for name, (placed, _) in there.items()})}
+
+
+def _in_order(parents: Mapping[str, Placed]) -> Iterator[str]:
+    """Yield the names of parents in the order in which a lab gives the host default routes via them.
+
+    The first one's has no metric: in IPv4 it is the best, in IPv6 it gets 1024 and is the last.
+    """
+    metrics: dict[int, dict[str, int]] = {4: {}, 6: {}}
+    for name, placed in parents.items():
+        for route in placed.default_routes:
+            metrics[version_of(route)].setdefault(name, route.metric or 0)
+    version = 4 if metrics[4] else 6
+    ordered = sorted(metrics[version], key=metrics[version].__getitem__)
+    if version == 6 and len(ordered) > 1:
+        ordered = [ordered[-1], *ordered[:-1]]
+    yield from ordered
+    yield from (name for name in parents if name not in ordered)
+
+
+def _lower(parent: Placed, there: Mapping[str, _OnParent]) -> str | None:
+    """Return the parent that a VLAN is on; None for others, and where a lab cannot have that one."""
+    link = parent.link
+    if link.kind != "vlan" or link.parent is None or link.parent not in there:
         return None
-    link = on.parent.link
-    interface_name(link.ifname)
-    host = on.parent.addresses
-    gateways = {route.via for placed in (on.parent, *on.links) for route in placed.default_routes}
-    taken = {own.ip for own in host}
-    near = [gw for gw in gateways - taken if gw is not None and any(gw in own.network for own in host)]
-    kind: ParentKind = _KINDS.get(link.kind, "nic")
-    mode = "802.3ad" if link.info_data.get("mode") == "802.3ad" else "active-backup"
+    below, links = there[link.parent]
+    has_subnet = below.addresses or any(placed.addresses for placed in links)
+    return link.parent if has_subnet and below.link.kind != "vlan" and "id" in link.info_data else None
+
+
+def _described(
+    name: str,
+    there: Mapping[str, _OnParent],
+    endpoints: Sequence[tuple[Endpoint, Placed]],
+    lower: str | None,
+    notes: Notes,
+) -> Parent:
+    """Return a parent with its subnets and its gateway; the other hosts are added later."""
+    placed, links = there[name]
+    link, mode = placed.link, placed.link.info_data.get("mode")
+    if link.kind == "bond" and mode not in BOND_MODES:
+        notes.add(f"a bond in {mode} mode is written as one in active-backup mode", name)
+        mode = None
+    if link.kind == "vlan" and lower is None:
+        notes.add("a VLAN is written as an ordinary NIC", name)
+    if link.mtu not in (None, DEFAULT_MTU):
+        notes.add(f"the MTU of a parent is left out: in the twin it is {DEFAULT_MTU}", name)
+    has = [own.network for own in placed.addresses]
+    networks = dict.fromkeys(own.network for endpoint, _ in endpoints for own in endpoint.addresses)
+    own = {o.ip for o in placed.addresses} | {o.ip for e, _ in endpoints for o in e.addresses}
+    routes = (route for each in (placed, *links) for route in each.default_routes)
+    gateways = {route.via for route in routes if route.via is not None} - own
+    others = [n for n in networks if n not in has and (not has or any(gw in n for gw in gateways))]
+    near = (gw for gw in gateways if is_of_link(gw) or any(gw in network for network in (*has, *others)))
+    # The others' default routes are via the first one.
+    usual = [route.via for route in sorted(placed.default_routes, key=lambda route: route.metric or 0)]
+    kind = _KINDS.get(link.kind, "nic")
     return Parent(
-        link.ifname,
-        host,
-        tuple(sorted(near, key=_order)),
+        name,
+        placed.added,
+        tuple(sorted(near, key=lambda gw: (gw not in usual[:1], _order(gw)))) if kind != "dummy" else (),
+        link=lower,
+        vlan=link.info_data["id"] if lower is not None else None,
+        others=tuple(others),
         kind=kind,
-        bond_mode=cast(BondMode, mode),
+        bond_mode=cast(BondMode, mode) if link.kind == "bond" and mode else "active-backup",
+        altnames=link.altnames,
     )
 
 
@@ -127,112 +202,146 @@ def _order(address: Address) -> tuple[int, int]:
     return address.version, int(address)
 
 
-def _endpoints(
-    links: Sequence[Placed],
-    parent: Link,
-    names: set[str],
-    taken: set[Address],
-    notes: list[str],
-) -> Iterator[tuple[Endpoint, Placed]]:
-    """Yield the endpoints that can be described, each with its link; add why others cannot to `notes`.
+def _with_hosts(
+    parent: Parent, lower: Parent, on: _OnParent, taken: set[Address], *, neighbours: bool
+) -> Parent:
+    """Return a parent with a gateway and a neighbour, and with `neighbours` those that its tables have.
 
-    The names of the endpoints are none of `names`, and are added to these, as their addresses to `taken`.
+    Unknown addresses are free ones; they are added to those that are `taken`. A dummy, and a VLAN
+    on one, has no other host.
     """
-    for placed in links:
-        link, space = placed.link, placed.inside.space
-        try:
-            interface_name(link.ifname)
-        except UsageError as unusual:
-            notes.append(f"{unusual.message}: left out")
-            continue
-        addresses = tuple(own for own in placed.addresses if own.ip not in taken)
-        if not addresses:
-            why = "has only addresses of others" if placed.addresses else "has no address"
-            notes.append(f"{placed} {why}: left out")
-            continue
+    if lower.kind == "dummy":
+        return replace(parent, gateway=())
+    hosts = tuple(_known(parent, on, taken)) if neighbours else ()
+    gateway = parent.gateway or tuple(_free(parent, taken))[:1]
+    taken.update(gateway)
+    return replace(parent, gateway=gateway, neighbour=tuple(_free(parent, taken)), hosts=hosts)
+
+
+def _free(parent: Parent, taken: set[Address]) -> Iterator[Address]:
+    """Yield a free address of each family, and add it to those that are `taken`."""
+    found: set[int] = set()
+    for subnet in parent.subnets:
+        free = next((ip for ip in subnet.hosts() if ip not in taken), None)
+        if free is not None and free.version not in found:
+            found.add(free.version)
+            taken.add(free)
+            yield free
+
+
+def _known(parent: Parent, on: _OnParent, taken: set[Address]) -> Iterator[Host]:
+    """Yield the other hosts that are in the neighbour tables of the host and of the links on a parent."""
+    placed, links = on
+    by_mac: dict[str, dict[InterfaceAddress, None]] = {}
+    for each in (placed, *links):
+        for entry in each.inside.neighbours:
+            known = entry.dev == each.link.ifname and entry.lladdr and "FAILED" not in entry.states
+            if known and entry.lladdr and parent.subnet_of(entry.dst) and entry.dst not in taken:
+                by_mac.setdefault(entry.lladdr, {})[parent.beside(entry.dst)] = None
+    for number, addresses in enumerate(by_mac.values(), 1):
         taken.update(own.ip for own in addresses)
-        name = _name_of(placed, names)
-        names.add(name)
-        netns = space.name or f"net{placed.inside.inode[1]}"
-        routes = tuple(dict.fromkeys(_routes(placed, addresses)))
-        mtu = link.mtu if link.mtu != parent.mtu else None
-        yield Endpoint(name, addresses, netns, parent.ifname, routes, mtu, dev=link.ifname), placed
-
-
-def _name_of(placed: Placed, taken: Collection[str]) -> str:
-    """Return a name for an endpoint that no other one has: of its container, namespace or process."""
-    owner, space = placed.owner, placed.inside.space
-    if owner is not None and owner.runtime != "process":
-        called = owner.name
-    else:
-        called = space.name or (f"{owner.name}-{owner.pid}" if owner else "netns")
-    plain = re.sub("[^A-Za-z0-9_.+-]", "-", called).lstrip(".+-")[:_MOST] or "endpoint"
-    name, number = plain, 1
-    while name in taken or name in (*RESERVED, HOST, *PEERS, FAR, SWITCH):
-        number += 1
-        ending = f"-{number}"
-        name = f"{plain[: _MOST - len(ending)]}{ending}"
-    return name
-
-
-def _routes(placed: Placed, addresses: Sequence[InterfaceAddress]) -> Iterator[Route]:
-    """Yield the routes of an endpoint with these `addresses`."""
-    connected = {own.network for own in addresses}
-    versions = {own.version for own in addresses}
-    plain = {version_of(route) for route in placed.default_routes if route.via is None}
-    for route in placed.routes:
-        if route.via is not None and route.via.is_link_local:
-            continue
-        if route.is_default and (route.via is not None or plain == versions):
-            yield Route(None, route.via)
-        elif route.is_default:
-            # Without a gateway it would be for both families.
-            yield Route(ip_network("0.0.0.0/0" if version_of(route) == 4 else "::/0"))
-        elif not isinstance(route.dst, str) and route.dst not in connected and not route.dst.is_multicast:
-            yield Route(route.dst, route.via)
+        yield Host(f"{parent.name[:9]}-{number}", tuple(addresses))
 
 
 def _setting(
-    on: OnParent, own: Inside | None, endpoints: Sequence[tuple[Endpoint, Placed]], notes: list[str]
+    name: str,
+    on: _OnParent,
+    own: Inside | None,
+    endpoints: Sequence[tuple[Endpoint, Placed]],
+    notes: Notes,
 ) -> Setting:
     """Return the mode, flag and kind of the links on a parent, and what the host does for them."""
-    _, first = endpoints[0]
-    link = first.link
-    kind = "macvlan" if link.kind in MACVLAN else link.kind
-    mode = cast(Mode, link.mode) if kind != "macvlan" else "l2"
-    flag = cast(Flag, (link.mode if kind == "macvlan" else link.flag) or "bridge")
-    setting = Setting(mode, flag, kind=cast(Literal["ipvlan"], kind))
-    shims = [placed for placed in on.links if placed.inside.space.own and placed.link.up]
-    for shim in shims[:1] if own is not None and kind != "macvlan" else ():
-        through = {route.dst for route in own.routes if route.dev == shim.link.ifname} if own else set()
-        missing = [e.name for e, _ in endpoints for a in e.addresses if ip_network(a.ip) not in through]
-        if missing:
-            notes.append(f"the host has no route to {missing[0]} through {shim.link.ifname}")
+    first = endpoints[0][1].link
+    for _, placed in endpoints[1:]:
+        if placed.link.kind != first.kind or placed.link.mode != first.mode:
+            notes.add(f"it is written as {first.kind} {first.mode}, as another link on {name}", placed)
+    if first.kind in MACVLAN:
+        flag = first.mode if first.mode in ("bridge", "private", "vepa") else "bridge"
+        return Setting("l2", cast(Flag, flag), kind="macvlan")
+    setting = Setting(cast(Mode, first.mode), cast(Flag, first.flag or "bridge"), kind=cast(Kind, first.kind))
+    if own is None:
+        return setting
+    every = {address.ip for endpoint, _ in endpoints for address in endpoint.addresses}
+    away = {route.dst for route in own.main if route.dev == "lo"}
+    proxied = {entry.dst for entry in own.proxied if entry.dev == name}
+    as_strategy = setting.mode == "l3s" or (setting.mode == "l3" and all(ip.version == 6 for ip in every))
+    if as_strategy and every <= proxied and all(ip.version == 6 or ip_network(ip) in away for ip in every):
+        return replace(setting, strategy="l3s-proxy")
+    for address in sorted(every & proxied, key=_order):
+        notes.add("a proxy entry of the host is left out", address)
+    return _with_shim(setting, on, own, every, notes)
+
+
+def _with_shim(
+    setting: Setting, on: _OnParent, own: Inside, every: Collection[Address], notes: Notes
+) -> Setting:
+    """Return the setting with a host shim, if the host reaches `every` address through one."""
+    for shim in (placed for placed in on[1] if placed.inside.space.own):
+        through = {route.dst for route in own.main if route.dev == shim.link.ifname}
+        missing = sorted((ip for ip in every if ip_network(ip) not in through), key=_order)
+        if setting.host_shim or missing or not shim.link.up or (setting.mode == "l2" and not shim.addresses):
+            why = (
+                f"the host has no route to {missing[0]} through it"
+                if missing
+                else "it has no use as a host shim"
+            )
+            notes.add(f"left out, for {why}", shim)
             continue
+        for address in (a for a in shim.addresses if a.network.num_addresses > 1):
+            notes.add("the prefix length of a shim's address is left out", address)
         setting = replace(setting, host_shim=True, shim_addresses=tuple(a.ip for a in shim.addresses))
-    proxied = {entry.dst for entry in own.proxied if entry.dev == endpoints[0][0].parent} if own else set()
-    every = {a.ip for e, _ in endpoints for a in e.addresses}
-    if proxied and every <= proxied and mode != "l2":
-        setting = replace(setting, strategy="l3s-proxy")
-    elif some := sorted(map(str, every & proxied)):
-        notes.append(f"the host answers for {some[0]}, and not for all others")
     return setting
 
 
-def _with_subnets(parent: Parent, endpoints: Sequence[Endpoint], taken: set[Address]) -> Parent:
-    """Return a parent without an address with the subnets of its endpoints, and a host in each subnet."""
-    if not parent.host:
-        subnets = dict.fromkeys(own.network for e in endpoints for own in e.addresses)
-        gateways = {r.via for e in endpoints for r in e.routes or () if r.via is not None}
-        near = sorted((gw for gw in gateways if any(gw in subnet for subnet in subnets)), key=_order)
-        parent = replace(parent, others=tuple(subnets), gateway=tuple(near) if parent.kind != "dummy" else ())
-    if parent.kind == "dummy":
-        return parent
-    taken.update(parent.gateway)
-    neighbour: list[Address] = []
-    for subnet in parent.subnets:
-        free = (ip for ip in subnet.hosts() if ip not in taken)
-        if not any(ip.version == subnet.version for ip in neighbour) and (ip := next(free, None)) is not None:
-            neighbour.append(ip)
-            taken.add(ip)
-    return replace(parent, neighbour=tuple(neighbour))
+def _far(
+    parents: Sequence[Parent], there: Mapping[str, _OnParent], endpoints: Iterable[Endpoint]
+) -> Iterator[InterfaceAddress]:
+    """Yield the addresses of a host behind the gateway, of each family in which something is sent via it."""
+    vias = {route.via for placed, _ in there.values() for route in placed.default_routes}
+    vias |= {route.via for endpoint in endpoints for route in endpoint.routes or () if route.to is None}
+    families = {family_of(gw) for parent in parents for gw in parent.gateway if gw in vias}
+    subnets = [subnet for parent in parents for subnet in parent.subnets]
+    for far in _FAR:
+        if family_of(far) in families and not any(_overlap(far.network, subnet) for subnet in subnets):
+            yield far
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.network_address in other or other.network_address in one
+
+
+def _note_host(lab: Lab, there: Mapping[str, _OnParent], own: Inside | None, notes: Notes) -> None:
+    """Note what the host has, and the lab's does not: routes, rules, permanent entries, and the reverse."""
+    if own is None:
+        return
+    devs = {*there} | {p.link.ifname for _, links in there.values() for p in links}
+    to_endpoints = {ip_network(address.ip) for e in lab.endpoints for address in e.addresses}
+    expected = {
+        (gateway, parent.name)
+        for parent in lab.parents
+        for gateway in (parent.gateways if lab.routed else ())
+        if is_next_hop(gateway, parent.host)
+    }
+    for route in own.routes:
+        if (
+            (route.dev not in devs and not route.is_default)
+            or route.protocol == "kernel"
+            or _is_multicast(route)
+        ):
+            continue
+        if route.is_default and (route.via, route.dev) in expected and route.table in (None, "main"):
+            expected.discard((route.via, route.dev))
+        elif route.dst not in to_endpoints:
+            notes.add("a route of the host is left out", f"{route.dst} dev {route.dev}")
+    for gateway, _ in sorted(expected, key=lambda each: _order(each[0])):
+        notes.add("the twin's host has a default route that this one has not", f"via {gateway}")
+    for rule in own.rules:
+        if rule.table not in ("local", "main", "default") or rule.src is not None:
+            notes.add("a rule of the host is left out", rule.priority)
+    for entry in own.neighbours:
+        if entry.dev in devs and "PERMANENT" in entry.states:
+            notes.add("a permanent neighbour entry is left out", f"{entry.dst} of the host")
+
+
+def _is_multicast(route: Route) -> bool:
+    return not isinstance(route.dst, str) and route.dst.is_multicast

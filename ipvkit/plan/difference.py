@@ -61,7 +61,8 @@ def _endpoints(lab: Lab, phase: Phase) -> Iterator[tuple[Hashable, Part]]:
             to = route_to(family, route, e.dev)
             add, change = (in_netns(e.netns, c) for c in (ip.route_add(to), ip.route_replace(to)))
             undo = Undo(in_netns(e.netns, ip.route_del(to)))
-            yield ("route", e.name, family, to.dst, to.table), Part((to.via, to.type), add, undo, change)
+            dst = None if to.dst is None or to.dst.prefixlen == 0 else to.dst
+            yield ("route", e.name, family, dst, to.table), Part((to.via, to.type), add, undo, change)
         for rule in rules_of(lab, e):
             add, delete = (in_netns(e.netns, c) for c in (ip.rule_add(rule), ip.rule_del(rule)))
             yield ("rule", e.name, rule), Part(None, add, Undo(delete))
@@ -108,11 +109,16 @@ def difference(before: State, after: State, kept: State) -> list[Change]:
 
     What is `kept` for others stays, and a part without an undo.
     """
-    found: list[Change] = []
+    return [change for _, change in differing(before, after, kept)]
+
+
+def differing(before: State, after: State, kept: State) -> Iterator[tuple[Hashable, Change]]:
+    """Yield the same commands, each after what it is about."""
     for key, part in after.items():
         if key not in before:
-            found.append((part.command, part.undo))
+            yield key, (part.command, part.undo)
         elif before[key].value != part.value:
-            found.append((part.instead or part.command, None))
-    gone = [part.undo for key, part in reversed([*before.items()]) if key not in {*after, *kept}]
-    return found + [(undo.command(), None) for undo in gone if undo is not None]
+            yield key, (part.instead or part.command, None)
+    for key, part in reversed([*before.items()]):
+        if key not in {*after, *kept} and part.undo is not None:
+            yield key, (part.undo.command(), None)

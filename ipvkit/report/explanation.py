@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipvkit.lab import Lab
 from ipvkit.report.plain import chosen, document, prediction_word
-from ipvkit.verbs.explain import Explanation, Fix
+from ipvkit.verbs.explain import Explanation, Fix, sysctls_first
 
 if TYPE_CHECKING:
     from ipvkit.run.verdicts import Verdict
@@ -47,7 +47,8 @@ def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
 
 def _without(explanation: Explanation) -> str:
     """Return that the explanation leaves out what the phase changes, if it does."""
-    changes = any(act.changes for act in explanation.phase.acts)
+    acts = explanation.phase.acts
+    changes = any(act.changes for act in acts[len(sysctls_first(acts)) :])
     return ", before the phase changes anything" if changes else ""
 
 

@@ -7,6 +7,7 @@ endpoints. The model predicts the ping under that setting, and the plan of the f
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
+from itertools import takewhile
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import InvalidLab, UsageError
@@ -91,8 +92,17 @@ def _as_it_is(lab: Lab, phase: Phase, check: Check) -> Lab:
 
 
 def _asking(lab: Lab, phase: Phase, check: Check, first: tuple[Act, ...] = ()) -> Lab:
-    """Return `lab` with only this phase, which does `first` and then `check`."""
-    return replace(lab, phases=(replace(phase, acts=(*first, Act(checks=(check,)))),))
+    """Return `lab` with only this phase, which does `first` and then `check`.
+
+    It sets the sysctls that the phase begins with.
+    """
+    acts = (*sysctls_first(phase.acts), *first, Act(checks=(check,)))
+    return replace(lab, phases=(replace(phase, acts=acts),))
+
+
+def sysctls_first(acts: Sequence[Act]) -> tuple[Act, ...]:
+    """Return the acts with which a phase begins that only set sysctls."""
+    return tuple(takewhile(lambda act: act.sysctls and act == Act(sysctls=act.sysctls), acts))
 
 
 def _predicted(lab: Lab) -> predictions.Prediction:

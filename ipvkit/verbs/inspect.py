@@ -1,23 +1,23 @@
 """What is wrong with the links on the parents of this machine, and how to fix it."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
-from ipvkit.core.command import Command
 from ipvkit.core.errors import InvalidLab, IpvkitError
 from ipvkit.host.checks import SEVERITIES, Severity, some
 from ipvkit.host.inspect import Inspection, OnCommand, inspect
 from ipvkit.host.problems import Problem, problems_of
 from ipvkit.host.twin import Twin, twin_of
-from ipvkit.lab import HOST, NEIGHBOUR, SWITCH, Check, Lab, Outcome
-from ipvkit.predict.predictions import predict
+from ipvkit.lab import HOST, NEIGHBOUR, Check, Lab, Outcome
+from ipvkit.predict.predictions import after, predict
 from ipvkit.predict.world import State, world_of
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
 from ipvkit.verbs.explain import Fix, fixes_of
+from ipvkit.verbs.live import renamed
 
 _ENDPOINT = "endpoint-"
 _SOURCES = {NEIGHBOUR: "other hosts", HOST: "this host"}
@@ -64,9 +64,12 @@ def _twins(found: Inspection, notes: list[str]) -> list[Twin]:
 
 def _unreachable(twin: Twin) -> Iterator[Problem]:
     """Yield which hosts cannot reach which endpoints by the model, each reason once, and the cheapest fix."""
-    lab = _renamed(twin.lab)
+    numbered = enumerate(twin.lab.endpoints, 1)
+    lab = renamed(twin.lab, {endpoint.name: f"{_ENDPOINT}{number}" for number, endpoint in numbered})
     (phase,) = lab.phases
     world = world_of(lab, phase, State())
+    for act in phase.acts:
+        world = after(world, act)
     groups: dict[tuple[str, str, str], list[str]] = {}
     fixed: set[str] = set()
     for source in _SOURCES:
@@ -83,7 +86,7 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
         known = "" if source == HOST else ", unless they have an entry for it that does not expire"
         what = f"{_SOURCES[source]} cannot reach {addresses}: {reason}{known}"
         # The other fixes are for the state before the first one, which they could undo.
-        fix = _fix(lab, Check(source, names[0])) if parent not in fixed else None
+        fix = _fix(twin, lab, Check(source, names[0])) if parent not in fixed else None
         commands = tuple(twin.here(command) for command in fix.commands) if fix is not None else ()
         advice = f"{fix.name}: {fix.cost}" if fix is not None else "no fix on this machine is known"
         if parent in fixed:
@@ -93,27 +96,13 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
         yield Problem("unreachable", severity, parent, what, commands, advice)
 
 
-def _fix(lab: Lab, check: Check) -> Fix | None:
+def _fix(twin: Twin, lab: Lab, check: Check) -> Fix | None:
     """Return the cheapest fix of a check by commands on this machine, for all endpoints."""
     (phase,) = lab.phases
     # Most candidates fail, for one endpoint as for hundreds.
     alone = replace(phase, endpoints=(check.destination,))
     small = replace(lab, endpoints=(lab.endpoint(check.destination),), phases=(alone,))
-    if not any(_is_here(fix.commands, lab) for fix in fixes_of(small, alone, check, alone.endpoints)):
+    if not any(twin.can(fix.commands) for fix in fixes_of(small, alone, check, alone.endpoints)):
         return None
     fixes = fixes_of(lab, phase, check, phase.endpoints)
-    return next((fix for fix in fixes if _is_here(fix.commands, lab)), None)
-
-
-def _renamed(lab: Lab) -> Lab:
-    """Return `lab` with names of endpoints that do not occur in a reason."""
-    names = {name: f"{_ENDPOINT}{number}" for number, name in enumerate(lab.phases[0].endpoints, 1)}
-    endpoints = tuple(replace(endpoint, name=names[endpoint.name]) for endpoint in lab.endpoints)
-    phase = replace(lab.phases[0], endpoints=tuple(names.values()))
-    return replace(lab, endpoints=endpoints, phases=(phase,))
-
-
-def _is_here(commands: Iterable[Command], lab: Lab) -> bool:
-    """Return whether `commands` act on this machine, and not on another host."""
-    others = {*lab.peers, SWITCH}
-    return commands != () and not any(others.intersection(command.argv[:4]) for command in commands)
+    return next((fix for fix in fixes if twin.can(fix.commands)), None)

@@ -6,10 +6,11 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import Address, InterfaceAddress, is_link_local, route_destination
-from ipvkit.lab import Lab, gallery, on_parent
+from ipvkit.core.values import Address, InterfaceAddress, any_address, is_link_local, route_destination
+from ipvkit.lab import FAR, HOST, Family, Lab, gallery, on_parent
 from ipvkit.lab.fields import MOST_CHARACTERS
 from ipvkit.lab.format import load
+from ipvkit.lab.parts import family_of
 
 
 def is_path(name: str) -> bool:
@@ -34,6 +35,25 @@ def load_lab(name: str) -> Lab:
 def is_lab(name: str) -> bool:
     """Return whether `name` is a gallery lab or a path."""
     return is_path(name) or name in gallery.names()
+
+
+def node_of(lab: Lab, text: str) -> tuple[str, Family | None]:
+    """Return the node of `lab` with this name, namespace or address, and of an address its family."""
+    try:
+        wanted = any_address(text)
+    except UsageError:
+        return next(
+            (e.name for e in lab.endpoints if e.netns == text and not lab.is_endpoint(text)), text
+        ), None
+    nodes = {own.ip: endpoint.name for endpoint in lab.endpoints for own in endpoint.addresses}
+    nodes |= {own.ip: FAR for own in lab.far}
+    for parent in lab.parents:
+        nodes |= {own.ip: peer.name for peer in parent.peers for own in peer.addresses}
+        nodes |= {own.ip: HOST for own in parent.host}
+    if wanted not in nodes:
+        hint = "neighbour stands for any other host of the subnet, far for one behind the gateway"
+        raise UsageError(f"no node of lab {lab.name} has {wanted}", hint)
+    return nodes[wanted], family_of(wanted)
 
 
 def subnet_of(text: str | None) -> IPv4Network | None:

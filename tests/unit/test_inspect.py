@@ -236,9 +236,9 @@ def test_what_a_lab_cannot_have_is_left_out_with_the_reason() -> None:
     )
     assert len(made.lab.endpoints) == 1
     assert made.notes == (
-        "s0 in netns again has only addresses of others: left out",
-        "s0 in netns bare has no address: left out",
-        "invalid interface name 'if7': left out",
+        "left out, for every address is another link's: s0 in netns again",
+        "left out, for it has no address: s0 in netns bare",
+        "left out, for no command should have such a name: if7 in the namespace of process 10",
     )
 
 
@@ -271,11 +271,14 @@ def test_a_host_shim_counts_where_the_host_has_routes_through_it() -> None:
 
 def test_proxy_entries_for_all_endpoints_are_a_strategy() -> None:
     each = [endpoint(n, f"192.0.2.{n}/24", mode="l3s") for n in (7, 8)]
-    made = twin(machine(host(proxied=("192.0.2.7", "192.0.2.8")), *each))
+    away = tuple(route(f"192.0.2.{n}/32", "lo") for n in (7, 8))
+    made = twin(machine(host(proxied=("192.0.2.7", "192.0.2.8"), routes=away), *each))
     assert made.lab.phases[0].setting.strategy == "l3s-proxy"
+    made = twin(machine(host(proxied=("192.0.2.7", "192.0.2.8")), *each))
+    assert made.lab.phases[0].setting.strategy == "none"
     made = twin(machine(host(proxied=("192.0.2.7",)), *each))
     assert made.lab.phases[0].setting.strategy == "none"
-    assert made.notes == ("the host answers for 192.0.2.7, and not for all others",)
+    assert made.notes == ("a proxy entry of the host is left out: 192.0.2.7",)
 
 
 def test_a_parent_without_an_address_has_the_subnets_of_its_endpoints() -> None:
@@ -470,7 +473,8 @@ mount -t tmpfs tmpfs /run
 ip link add p0 type veth peer name q0; ip link set p0 up; ip link set q0 up; ip addr add 192.0.2.1/24 dev p0
 ip netns add a; ip link add m0 link p0 netns a type macvlan mode private
 ip -n a addr add 192.0.2.7/24 dev m0; ip -n a link set m0 up
-ip netns add b; ip link add m0 link p0 netns b type macvlan; sleep 60 9</run/netns/b & ip netns del b
+ip netns add b; ip link add m0 link p0 netns b type macvlan; sleep 60 9</run/netns/b &
+until [[ -e /proc/$!/fd/9 ]]; do sleep 0.05; done; ip netns del b
 ip netns add c; ip link add m0 link p0 netns c type macvlan
 touch '/run/a b'; mount --bind /run/netns/c '/run/a b'; ip netns del c
 # A parent with the number of p0 in another namespace, so that the number does not decide.

@@ -92,7 +92,9 @@ for name in SUMMARIES:
         if module not in shared:
             del sys.modules[module]
 """
-SHARED = {f"ipvkit.cli.{name}" for name in ("commands", "common", "hints", "options", "single", "target")}
+SHARED = {
+    f"ipvkit.cli.{name}" for name in ("commands", "common", "here", "hints", "options", "single", "target")
+}
 
 
 def test_a_command_loads_no_other_command() -> None:

@@ -1,0 +1,41 @@
+"""What the commands share that look at this machine."""
+
+import sys
+from typing import Annotated
+
+from typer import Option
+
+from ipvkit.core.command import Command
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import alternative_name
+from ipvkit.host.inspect import Inspection, only, views
+from ipvkit.host.interfaces import require_interface
+from ipvkit.host.namespaces import spaces
+from ipvkit.report.inspect import preview
+from ipvkit.verbs.inspect import look
+
+Parent = Annotated[str | None, Option(metavar="DEV", help="Only what is on this interface.")]
+Verbose = Annotated[bool, Option("-v", "--verbose", help="Show each command as it runs.")]
+
+
+def previewed() -> str:
+    """Return the commands that look into each namespace."""
+    found = spaces()
+    return preview(found, views(found))
+
+
+def found_here(parent: str | None, *, verbose: bool) -> Inspection:
+    """Return what is on this machine, or on `parent`; raise UsageError where nothing is on that."""
+    wanted = None if parent is None else alternative_name(parent)
+    found = look(_show if verbose else lambda _: None)
+    if wanted is None:
+        return found
+    found = only(found, wanted)
+    if not found.parents:
+        require_interface(wanted)
+        raise UsageError(f"nothing is on {wanted}", "ipvkit inspect shows all parents")
+    return found
+
+
+def _show(command: Command) -> None:
+    print(f"+ {command}", file=sys.stderr)

@@ -1,0 +1,128 @@
+"""This machine as a lab: its twin, with checks, and what is explained of it as it is typed here."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+
+from ipvkit.core.errors import InvalidLab, UsageError
+from ipvkit.host.inspect import Inspection
+from ipvkit.host.twin import Twin, twin_of
+from ipvkit.lab import FAR, GATEWAY, HOST, NEIGHBOUR, Act, Check, Endpoint, Lab, Phase
+from ipvkit.verbs.explain import Explanation, explain
+
+
+def live(found: Inspection, netns: Collection[str] = (), *, neighbours: bool = False) -> Twin:
+    """Return the twin of what was `found`, or of the links in the namespaces `netns`.
+
+    Raise UsageError where there is nothing to describe, or what a lab cannot describe.
+    """
+    try:
+        twin = twin_of(_in(found, netns) if netns else found, neighbours=neighbours)
+    except InvalidLab as invalid:
+        hint = "with --parent or --netns a part of the machine is described"
+        raise UsageError(f"no lab can describe this machine: {invalid.message}", hint) from invalid
+    if twin is None:
+        raise UsageError("no link that a lab can describe was found", "ipvkit inspect shows what there is")
+    return twin
+
+
+def _in(found: Inspection, netns: Collection[str]) -> Inspection:
+    """Return what is in the namespaces called `netns`; raise UsageError for one in which nothing is."""
+    there = {name for on in found.parents for placed in on.links for name in placed.inside.space.names}
+    if unknown := sorted({*netns} - there):
+        hint = f"choose from {', '.join(sorted(there))}" if there else "ipvkit inspect shows what there is"
+        raise UsageError(f"nothing to describe is in netns {unknown[0]}", hint)
+    parents = (
+        replace(
+            on, links=tuple(p for p in on.links if p.inside.space.own or {*p.inside.space.names} & {*netns})
+        )
+        for on in found.parents
+    )
+    return replace(found, parents=tuple(on for on in parents if on.links))
+
+
+def checked(twin: Twin) -> Lab:
+    """Return the lab of `twin` with checks of each endpoint."""
+    (phase,) = twin.lab.phases
+    acts = (*(act for act in phase.acts if act != Act()), Act(checks=tuple(_checks(twin))))
+    return replace(twin.lab, phases=(replace(phase, acts=acts),))
+
+
+def _checks(twin: Twin) -> Iterator[Check]:
+    """Yield checks of each endpoint: with another host, from this host, to the next endpoint, and to far.
+
+    None is to another host with an unknown address.
+    """
+    lab = twin.lab
+    following = dict(zip(lab.endpoints, lab.endpoints[1:], strict=False))
+    for endpoint in lab.endpoints:
+        parent = lab.parent_called(endpoint.parent)
+        other = GATEWAY if parent.gateway else NEIGHBOUR
+        pairs = [(endpoint.name, other)] if twin.known.intersection(parent.peer(other)) else []
+        pairs += [(other, endpoint.name), (HOST, endpoint.name), (endpoint.name, FAR)]
+        sibling = following.get(endpoint)
+        if sibling is not None and sibling.parent == endpoint.parent and sibling.netns != endpoint.netns:
+            pairs.append((endpoint.name, sibling.name))
+        for check in (Check(*pair) for pair in pairs):
+            # A parent without an address, or one that leads nowhere, has no such host.
+            if lab.pinged(check) is not None:
+                yield check
+
+
+def explained(twin: Twin, check: Check, *, fix_all: bool = False) -> Explanation:
+    """Return the reason for the outcome of `check` on this machine, with the fixes that it can make itself.
+
+    Their commands are as they are typed here.
+    """
+    (phase,) = twin.lab.phases
+    found = explain(twin.lab, phase, check, fix_all=fix_all)
+    fixes = (fix for fix in found.fixes if twin.can(fix.commands))
+    typed = (replace(fix, commands=tuple(map(twin.here, fix.commands))) for fix in fixes)
+    return replace(found, fixes=tuple(typed))
+
+
+def matched(twin: Twin, lab: Lab) -> dict[str, Endpoint]:
+    """Return the endpoints of `twin` that are those of `lab`, by their names there.
+
+    Such a one has the same name, or is the same link in the same namespace.
+    """
+    names = {endpoint.name for endpoint in lab.endpoints}
+    by_link = {(e.netns, e.dev): e for e in twin.lab.endpoints if e.name not in names}
+    found = {}
+    for endpoint in lab.endpoints:
+        here = by_link.get((endpoint.netns, endpoint.dev))
+        if twin.lab.is_endpoint(endpoint.name):
+            here = twin.lab.endpoint(endpoint.name)
+        if here is not None:
+            found[endpoint.name] = here
+    return found
+
+
+def renamed(lab: Lab, names: Mapping[str, str]) -> Lab:
+    """Return `lab`, of one phase without checks, with other names of endpoints."""
+
+    def other(name: str) -> str:
+        return names.get(name, name)
+
+    (phase,) = lab.phases
+    endpoints = tuple(replace(endpoint, name=other(endpoint.name)) for endpoint in lab.endpoints)
+    return replace(
+        lab, endpoints=endpoints, phases=(replace(phase, endpoints=tuple(map(other, phase.endpoints))),)
+    )
+
+
+def placed(lab: Lab, here: Mapping[str, Endpoint]) -> Lab:
+    """Return `lab` in which the endpoints that are `here` have the namespaces and links of this machine."""
+    endpoints = (
+        replace(e, netns=here[e.name].netns, dev=here[e.name].dev) if e.name in here else e
+        for e in lab.endpoints
+    )
+    return replace(lab, endpoints=tuple(endpoints))
+
+
+def only_phase(lab: Lab) -> Phase:
+    """Return the phase of a lab that is compared with a machine; raise UsageError for several."""
+    if len(lab.phases) > 1:
+        names = ", ".join(phase.name for phase in lab.phases)
+        what = f"lab {lab.name} has several phases: {names}"
+        raise UsageError(what, "a machine is in one: keep that, as ipvkit adopt writes it")
+    return lab.phases[0]
