@@ -8,12 +8,13 @@ from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 GRAMMAR = {
     # --- what runs where
     "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | <socat> | ss -Htln src HOST-AND-PORT"
-    " | sleep NUMBER | timeout NUMBER sh -c LACP-WAIT"
+    " | sleep NUMBER | timeout NUMBER sh -c ( LACP-WAIT | SLAAC-WAIT ) | <radvd>"
     " | unshare --mount --propagation slave sh -c LIST-IDS sh FILE",
     "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"
     " | ip -all netns exec ip <at home> | nsenter NET-FILE ip <at home>",
     # --- iproute2
     "<at home>": "[ -force ] -batch - | <netns> | [ -json ] [ -details ] ( <link> | <addr> | <neigh> )"
+    " | token set ADDRESS dev DEV"
     " | [ -json ] [ -4 | -6 ] ( <route> | <rule> )",
     "<netns>": "netns ( add | del ) NETNS | -json netns list",
     "<link>": "link add [ dev ] DEV [ link DEV ] [ address MAC ] [ netns NETNS ] [ master DEV ]"
@@ -48,6 +49,9 @@ GRAMMAR = {
     "<tc>": "tc qdisc ( add | del ) dev DEV clsact"
     " | tc filter add dev DEV ingress protocol ip pref NUMBER <filter>",
     "<socat>": "socat -d -d /dev/null CONNECT | socat -u /dev/null LISTEN",
+    "<radvd>": "radvd -C /proc/self/fd/0"
+    " | interface DEV { AdvSendAdvert on; AdvRASrcAddress { SOURCE }; <prefixes> };",
+    "<prefixes>": "prefix NETWORK { }; [ <prefixes> ]",
     "<filter>": "flower src_ip IPV4 action pass | matchall action drop",
 }
 """`( | )` is a choice, `[ ]` may be left away; <small letters> are rules, CAPITAL ones stand for words."""
@@ -58,7 +62,7 @@ _NETNS = re.compile(rf"(?!([0-9]+|0[xX][0-9A-Fa-f]*)$){_NAME}{{0,254}}")
 _LINK = r"[A-Za-z0-9_][A-Za-z0-9_/+-]{0,14}"
 _SYSCTL = re.compile(
     r"net\.ipv4\.ip_nonlocal_bind|net\.ipv4\.ip_forward|net\.ipv6\.conf\.all\.forwarding"
-    rf"|net\.ipv[46]\.conf\.{_LINK}\.(forwarding|proxy_ndp|send_redirects)"
+    rf"|net\.ipv[46]\.conf\.{_LINK}\.(forwarding|proxy_ndp|send_redirects|accept_ra)"
     rf"|net\.ipv[46]\.neigh\.{_LINK}\.(proxy_delay|base_reachable_time_ms|delay_first_probe_time"
     r"|ucast_solicit|retrans_time_ms)"
 )
@@ -95,6 +99,11 @@ WORDS: dict[str, Callable[[str], object]] = {
         r'until grep -c "port state: 63" /proc/net/bonding/[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14} \| grep -qx 4; '
         r"do sleep 0\.1; done"
     ).fullmatch,
+    "SLAAC-WAIT": re.compile(
+        r"until ip addr show dev [A-Za-z0-9_][A-Za-z0-9_.+-]{0,14} to [0-9a-f:]+ -tentative \| grep -q \.; "
+        r"do sleep 0\.3; done"
+    ).fullmatch,
+    "SOURCE": lambda word: word.endswith(";") and _is_a(ip_address, word[:-1]),
     "MAC": re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}").fullmatch,
     "TTL": re.compile(r"--(ttl|hoplimit)=[0-9]+").fullmatch,
     "NET-FILE": lambda word: word.startswith("--net=/") and word.isprintable(),
@@ -148,15 +157,16 @@ _RULES = {name: _read(iter(_TOKEN.findall(text))) for name, text in GRAMMAR.item
 
 
 def commands_in(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the words of the commands in `lines` as typed, and of each line that a batch reads."""
-    inside = False
+    """Yield the words of the commands in `lines` as typed, and of each line that a batch or radvd reads."""
+    reader: list[str] | None = None
     for line in lines:
-        if inside:
-            inside = line != "END"
-            if inside:
-                yield ["ip", *line.split(" ")]
+        if line == "END":
+            reader = None
+        elif reader is not None:
+            yield [*reader, *line.split(" ")]
         else:
-            inside = line.endswith(" <<'END'")
+            if line.endswith(" <<'END'"):
+                reader = ["ip"] if line.endswith(" - <<'END'") else []
             yield shlex.split(line.removesuffix(" <<'END'"))
 
 

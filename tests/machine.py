@@ -38,6 +38,7 @@ class Link:
     addresses: list[InterfaceAddress] = field(default_factory=list)
     altnames: set[str] = field(default_factory=set)
     filters: int | None = None
+    token: int | None = None
 
     @property
     def state(self) -> tuple[object, ...]:
@@ -85,6 +86,7 @@ class Machine:
         self.rules: set[tuple[str, ...]] = set()
         self.neighbours: set[tuple[Where, str, str]] = set()
         self.sysctls: dict[Where, str] = {}
+        self.advertised: list[Network] = []
 
     @property
     def state(self) -> object:
@@ -103,7 +105,7 @@ class Machine:
         try:
             if where not in self.spaces:
                 raise Refused(f"there is no namespace {where}", 1)
-            return 0, self._run(where, words)
+            return 0, self._run(where, (*words, *command.stdin))
         except Refused as refused:
             return refused.exit_code, str(refused)
 
@@ -150,6 +152,12 @@ class Machine:
                 return self.sysctls.get((at, key), _initially(key)) + "\n"
             case ("sysctl", "-w", *settings):
                 self.sysctls |= {(at, key): value for key, _, value in (s.partition("=") for s in settings)}
+            case ("radvd", "-C", "/proc/self/fd/0", *lines):
+                self.advertised += [self._advertised(at, line.split()) for line in lines]
+            case ("ip", "token", "set", token, "dev", dev):
+                self._link(at, dev).token = int(ip_address(token))
+            case ("timeout", _, "sh", "-c", script) if "-tentative" in script:
+                self._autoconfigure(at, script.split())
             case ("arping", *_, "-I", dev, _):
                 self._link(at, dev)
             case ("ping" | "socat" | "sleep" | "timeout", *_):
@@ -336,6 +344,24 @@ class Machine:
         if any(own.ip == other.ip for each in links for other in each.addresses):
             raise Refused("Address already assigned")
         link.addresses.append(own)
+
+    def _advertised(self, at: str, words: list[str]) -> Network:
+        """Return the one prefix that is advertised out of a link, from an address that it has."""
+        link = self._link(at, words[1])
+        if not any(f"{own.ip};" == words[7] for own in link.addresses):
+            raise Refused("no such source address", 1)
+        return ip_network(words[10])
+
+    def _autoconfigure(self, at: str, words: list[str]) -> None:
+        """Give a link the address that the script waits for, if its token and a prefix make it."""
+        link, wanted = self._link(at, words[5]), ip_address(words[7])
+        prefixes = [prefix for prefix in self.advertised if wanted in prefix]
+        if not prefixes or link.token is None or not link.up or prefixes[0][link.token] != wanted:
+            raise Refused("no address", 124)
+        if self.sysctls.get((at, "net.ipv6.conf.default.accept_ra")) == "0":
+            raise Refused("no advertisement is accepted", 124)
+        self._give(link, ip_interface((wanted, prefixes[0].prefixlen)))
+        self.routes.append(Route(at, None, 6, link, ""))
 
     def _take(self, link: Link, own: InterfaceAddress) -> None:
         """With its last IPv4 address a link loses its IPv4 routes (fib_inetaddr_event())."""

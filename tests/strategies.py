@@ -3,6 +3,7 @@
 import re
 import string
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from ipaddress import (
@@ -19,6 +20,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, InterfaceAddress, Mode, Network, is_link_local
 from ipvkit.lab import (
     BOND_MODES,
@@ -377,7 +379,8 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
     parents = [
         p if dummies & {p.name, p.link} else _with_hosts(draw, p, i, fresh) for i, p in enumerate(parents)
     ]
-    parents = [_with_link_local(p) if draw(_LINK_LOCAL) and p.gateway else p for p in parents]
+    advertised = not real and draw(_LINK_LOCAL)
+    parents = [_with_link_local(p) if p.gateway and (advertised or draw(_LINK_LOCAL)) else p for p in parents]
     spaces = draw(_SPACES) if draw(st.booleans()) else links
     if draw(_SHARED):
         spaces = [spaces[0], spaces[0], *spaces[2:]]
@@ -387,7 +390,7 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         on = at % len(parents)
         network = _APART if shape == "apart" else on
         own = fresh.own(network)[: 1 if single[at] else None] + (fresh.own(network) if twice[at] else ())
-        kind = draw(_OWN_ROUTES)
+        kind = None if advertised else draw(_OWN_ROUTES)
         # Two of one namespace have no route to the same network.
         routes = _routes(kind if spaces[at] not in spaces[:at] else None, parents[on], own)
         inside = {name for e in endpoints if e.netns == spaces[at] for name in (e.name, e.dev)}
@@ -408,7 +411,17 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         parallel=draw(st.sampled_from((None, 1, 2))),
     )
     titles = draw(_TITLES)[: min(1 + draw(_UP_TO_TWO), most_phases)]
-    return replace(lab, phases=tuple(_phase(draw, title, lab, fresh, real=real) for title in titles))
+    lab = replace(lab, phases=tuple(_phase(draw, title, lab, fresh, real=real) for title in titles))
+    return _with_slaac(lab) if advertised else lab
+
+
+def _with_slaac(lab: Lab) -> Lab:
+    """Return `lab` in which each endpoint that can gets its IPv6 address from router advertisements."""
+    for at, e in enumerate(lab.endpoints):
+        with suppress(InvalidLab):
+            own = (*lab.endpoints[:at], replace(e, slaac=True), *lab.endpoints[at + 1 :])
+            lab = replace(lab, endpoints=own)
+    return lab
 
 
 def _parent(name: str, network: int, fresh: _Addresses, of: Parent, *, neighbour: bool) -> Parent:

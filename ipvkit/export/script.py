@@ -169,7 +169,8 @@ class _Script:
         width = max((len(line) for line, why in typed if len(line) + len(why) < _WIDTH), default=0)
         for step, (line, why) in zip(steps, typed, strict=True):
             behind = line.ljust(width if width + len(why) < _WIDTH else 0)
-            lines = [f"{behind} {why}"] if len(behind) + len(why) < _WIDTH else [why, line]
+            fits = len(behind) + len(why) < _WIDTH and not step.command.stdin
+            lines = [f"{behind} {why}"] if fits else [why, line]
             if undo := self.undos.get(step.id):
                 former = f'"${self.former[undo.reads]}"' if undo.reads else ""
                 lines.insert(-1, f"undo {_line(undo.command())}{former}")
@@ -188,6 +189,8 @@ class _Script:
             return f"{self.former[step.id]}=$({line})"
         if step.probe is not None:
             return f"{line} || code=$?"
+        if step.command.stdin:
+            return str(step.command)
         return line + "".join(f" || (($? == {code}))" for code in step.command.ok if code != 0)
 
     def _checks(self, steps: Sequence[Step]) -> Iterator[str]:

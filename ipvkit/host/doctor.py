@@ -19,9 +19,9 @@ from ipvkit.targets.uml import Uml
 
 TOOLS = {
     **dict.fromkeys(("ip", "ping", "arping", "socat"), "-V"),
-    **dict.fromkeys(("sysctl", "bash", "unshare", "linux.uml"), "--version"),
+    **dict.fromkeys(("sysctl", "radvd", "bash", "unshare", "linux.uml"), "--version"),
 }
-"""The programs that labs need (socat: those with TCP checks), with the option that prints the version."""
+"""The programs that labs need (socat: for TCP checks, radvd: for `slaac`), with what prints the version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 from itertools import islice
 
 from ipvkit.core.errors import InvalidLab
-from ipvkit.core.values import Address, InterfaceAddress, is_link_local
+from ipvkit.core.values import Address, InterfaceAddress, Network, is_link_local
 from ipvkit.lab import parts
 from ipvkit.lab.parts import (
     FAMILIES,
@@ -100,6 +100,15 @@ class Lab:
     def routed(self) -> bool:
         """Whether the gateway leads somewhere: to other parents' networks, or to the far host."""
         return bool(self.far) or len(self.parents) > 1
+
+    @property
+    def advertised(self) -> dict[str, tuple[Network, ...]]:
+        """The prefixes that the gateway advertises, by the name of the parent: those of its endpoints."""
+        found: dict[str, tuple[Network, ...]] = {}
+        for endpoint in self.endpoints:
+            for own in endpoint.advertised:
+                found[endpoint.parent] = (*found.get(endpoint.parent, ()), own.network)
+        return {parent: tuple(dict.fromkeys(prefixes)) for parent, prefixes in found.items()}
 
     @property
     def has_ipvlan(self) -> bool:
@@ -240,8 +249,8 @@ class Lab:
         """Return the routes of `endpoint` under `setting`, each with its family: its own, or default ones.
 
         By default all goes straight out of its link, as l3 needs it; in other modes via the gateway, where
-        that leads somewhere and is in the endpoint's subnet, or link-local. Of several endpoints in one
-        namespace only the first has default routes.
+        that leads somewhere or advertises itself, and is in the endpoint's subnet, or link-local. Of several
+        endpoints in one namespace only the first has default routes.
         """
         has = [f for f in FAMILIES if any(family_of(own) == f for own in endpoint.addresses)]
         if endpoint.routes is not None:
@@ -249,8 +258,9 @@ class Lab:
         if endpoint.name not in self._firsts:
             return ()
         by_arp = not setting.is_ipvlan or setting.mode == "l2"
-        gateways = self.parent_called(endpoint.parent).next_hops if self.routed and by_arp else ()
-        near = [gw for gw in gateways if parts.is_next_hop(gw, endpoint.addresses)]
+        gateways = self.parent_called(endpoint.parent).next_hops if by_arp else ()
+        leading = (gw for gw in gateways if self.routed or endpoint.configures(family_of(gw)))
+        near = [gw for gw in leading if parts.is_next_hop(gw, endpoint.addresses)]
         first = {family_of(gw): gw for gw in reversed(near)}
         return tuple((family, parts.Route(via=first.get(family))) for family in has)
 
@@ -342,6 +352,9 @@ def on_parent(
     if len(lab.parents) > 1:
         hint = "--parent is for labs with one; leave it away"
         raise InvalidLab(f"lab {lab.name} has {len(lab.parents)} parents", hint)
+    if lab.advertised:
+        hint = "leave --parent out, or `slaac`"
+        raise InvalidLab(f"lab {lab.name} has a gateway that advertises, and ipvkit creates none there", hint)
     own = {name: (address,) for name, address in (addresses or {}).items()}
     for name in own:
         known(name, [endpoint.name for endpoint in lab.endpoints], f"endpoint of lab {lab.name}", ())

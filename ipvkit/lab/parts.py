@@ -248,7 +248,8 @@ class Endpoint:
 
     `routes` None stands for default routes, as its mode needs them; `rules` come before the main table;
     `mtu` in bytes, None for the parent's. `dev` is the link's name in the namespace, by default `name`,
-    and `altnames` are its alternative ones.
+    and `altnames` are its alternative ones. With `slaac`, its IPv6 address and default route come from router
+    advertisements.
     """
 
     name: str
@@ -260,10 +261,25 @@ class Endpoint:
     rules: tuple[Rule, ...] = ()
     dev: str = ""
     altnames: tuple[str, ...] = ()
+    slaac: bool = False
 
     def __post_init__(self) -> None:
         """Give the link the endpoint's name, where it has no other one."""
         object.__setattr__(self, "dev", self.dev or self.name)
+
+    def configures(self, family: Family) -> bool:
+        """Return whether it gets its address and default route of `family` from router advertisements."""
+        return self.slaac and family == "ipv6"
+
+    @property
+    def given(self) -> tuple[InterfaceAddress, ...]:
+        """The addresses that are added to it."""
+        return tuple(own for own in self.addresses if not self.configures(family_of(own)))
+
+    @property
+    def advertised(self) -> tuple[InterfaceAddress, ...]:
+        """The addresses that it makes of advertised prefixes."""
+        return tuple(own for own in self.addresses if self.configures(family_of(own)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,10 @@ _OF_LINK = {
         "proxy_delay proxy_qlen retrans_time_ms ucast_solicit",
     ),
 }
-_OF_ADVERTISEMENTS = (
+OF_ADVERTISEMENTS = (
     "accept_dad accept_ra accept_ra_defrtr accept_ra_pinfo addr_gen_mode autoconf dad_transmits use_tempaddr"
 ).split()
-"""What a lab does not depend on: no router of one advertises, and its addresses are added without DAD."""
+"""What a lab does not depend on, unless endpoints have `slaac`: else its addresses are added, without DAD."""
 
 _HINT = "docs/reference/lab-format.md lists those that a lab may set"
 _MOST = 1_000_000_000
@@ -78,7 +78,7 @@ class Sysctl:
             case ("forwarding", "all", 0 | 1) | ("ip_forward", _, 0 | 1):
                 # A strategy may let the host forward on one link, before or after that.
                 return self.value == 1 or self.node != HOST
-        return self.name == "ip_nonlocal_bind" or self.name in _OF_ADVERTISEMENTS
+        return self.name == "ip_nonlocal_bind" or self.name in OF_ADVERTISEMENTS
 
 
 def checked(node: str, value: str, key: str) -> Sysctl:

@@ -307,6 +307,10 @@ ENDPOINT = Part("endpoint", "Endpoints", "endpoints", "A link in a separate netw
     Key("addresses", _or_list(_OWN_ADDRESS),
         "The link's addresses with their prefix lengths, at least one, of the parent's subnet or of "
         "another. Checks ping the first of their family.", required=True),
+    Key("slaac", _BOOLEAN,
+        "Whether its IPv6 address and default route come from router advertisements, which the gateway then "
+        "sends by radvd from its link-local address. The address is the one that results: its last 64 bits "
+        "are set by `ip token`.", default=False, excludes=("routes",)),
     Key("parent", _LINK, "The parent that it is on; by default the first."),
     Key("netns", _NETNS,
         "The network namespace that is created for it; by default it has the endpoint's name. Endpoints with "

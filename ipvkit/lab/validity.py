@@ -10,6 +10,7 @@ from ipvkit.core.values import Address, InterfaceAddress, Network, is_link_local
 from ipvkit.lab import parts
 from ipvkit.lab.parts import FAR, HOST, IPV6_MTU, PEERS, RESERVED, Parent, Path, Phase, family_of
 from ipvkit.lab.prefixes import Prefixes
+from ipvkit.lab.sysctls import OF_ADVERTISEMENTS
 
 if TYPE_CHECKING:
     from ipvkit.lab.lab import Lab
@@ -106,7 +107,20 @@ def _check_endpoints(lab: "Lab") -> None:
         too_small = (e.mtu or IPV6_MTU) < IPV6_MTU and _has(e.addresses, "ipv6")
         _refuse(too_small, what, f"IPv6 needs {IPV6_MTU} bytes", at)
         _check_routes(e, at, {own.network for o in by_netns[e.netns] for own in o.addresses})
+        if e.slaac:
+            _check_slaac(lab, e, at, alone=len(by_netns[e.netns]) == 1)
     _check_namespaces(lab)
+
+
+def _check_slaac(lab: "Lab", e: parts.Endpoint, at: Path, *, alone: bool) -> None:
+    parent, own = lab.parent_called(e.parent), [own.network for own in e.advertised]
+    what = f"{e.name}: with `slaac` it has one IPv6 address, in a /64 subnet of {parent.name}"
+    right = len(own) == 1 and own[0].prefixlen == 64 and own[0] in parent.subnets
+    _refuse(not right, what, "write the one that results", at)
+    what = f"{e.name}: the gateway on {parent.name} has no link-local address to advertise from"
+    _refuse(not any(map(is_link_local, parent.gateway)), what, "add one, such as fe80::1, to `gateway`", at)
+    what = f"{e.name}: with `slaac` it is alone in its namespace, and has no `routes`"
+    _refuse(not alone or e.routes is not None, what, "leave `netns` and `routes` out", at)
 
 
 def _check_namespaces(lab: "Lab") -> None:
@@ -277,6 +291,11 @@ def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None
     tagged = parent.vlan or any(other.link == parent.name for other in lab.parents)
     _refuse(kind == "veth" and tagged, what, "take another kind than veth", path)
     for e in endpoints:
+        what = f"{where}: `slaac` is for ipvlan and macvlan, and the link of {e.name} is veth"
+        _refuse(e.slaac and kind == "veth", what, "take another kind, or leave `slaac` out", path)
+        what = f"{where}: in {setting.mode} {e.name} gets no router advertisement, and so no address"
+        deaf = e.slaac and setting.is_ipvlan and setting.mode != "l2"
+        _refuse(deaf, what, "take mode l2, or leave `slaac` out", path)
         what = f"phase {phase.name}: {e.name}'s mtu {e.mtu} is above its parent's {parts.DEFAULT_MTU}"
         hint = "the kernel refuses that of macvlan; take a smaller one"
         _refuse(kind == "macvlan" and (e.mtu or 0) > parts.DEFAULT_MTU, what, hint, path)
@@ -322,6 +341,10 @@ class _Nodes:
             is_ours = self.lab.simulated or one.node not in peers
             if is_ours and one.dev not in ("", "all", "default"):
                 known(one.dev, links, f"link of {one.node}", (*at, one.key), ("all", "default"))
+            what = f"{one.key} changes what router advertisements do, which a lab with `slaac` depends on"
+            own = one.family == "ipv6" and any(e.slaac for e in self.lab.endpoints if e.name == one.node)
+            about = own or (self.lab.advertised and one.name in OF_ADVERTISEMENTS)
+            _refuse(about, what, "leave one of the two out", at)
             what = f"{one.key} is about this whole machine, and a lab on a real parent changes only that"
             wide = not self.lab.simulated and one.node == HOST and one.dev not in links
             _refuse(wide, what, "write one of the parent's link, or leave --parent out", at)

@@ -6,17 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
 from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
-from ipvkit.plan.lan import give, hosts_gateways, routing_of
+from ipvkit.plan.lan import give, hosts_gateways, ignore_advertisements, routing_of
 from ipvkit.plan.resources import Link, Netns, Resource, Route
 from ipvkit.plan.steps import Draft, Steps, Undo
 from ipvkit.strategies import Addition, Proxy, Sysctl
-from ipvkit.tools import ip, sysctl
+from ipvkit.tools import ip, radvd, sysctl
 
 
 def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     """Add the steps that create the endpoints of `phase`."""
     endpoints = lab.endpoints_of(phase)
-    steps.add_stage(_namespaces(lab, phase, endpoints))
+    new = _new_namespaces(lab, phase, endpoints)
+    steps.add_stage(
+        (f"create namespace {one.name}", ip.netns_add(one.name), Undo(one, f"delete namespace {one.name}"))
+        for one in new
+    )
+    static = {e.netns for e in endpoints if lab.advertised and not e.slaac}
+    steps.add_stage(ignore_advertisements(one.name, one.name) for one in new if one.name in static)
     for e in endpoints:
         for what, _, delete in routing_of(lab, e, lab.default_routes(phase.on(e.parent), e), e.dev):
             if delete is not None:
@@ -53,15 +59,17 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
         steps.add_stage(stage)
 
 
-def _namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> Iterator[Draft]:
+def _new_namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> list[Netns]:
+    """Return the namespaces that no earlier phase has created."""
+    found = []
     for netns in dict.fromkeys(e.netns for e in endpoints):
         inside = [e for e in lab.endpoints if e.netns == netns]
         names = {e.name for e in inside}
         if phase is next(p for p in lab.phases if not names.isdisjoint(p.endpoints)):
             # It has the endpoint's name for a moment, or where the kernel refused the other one.
             links = dict.fromkeys(name for e in inside for name in (e.dev, e.name))
-            undo = Undo(Netns(netns, tuple(links)), f"delete namespace {netns}")
-            yield f"create namespace {netns}", ip.netns_add(netns), undo
+            found.append(Netns(netns, tuple(links)))
+    return found
 
 
 def _creation(e: Endpoint, setting: Setting, netns: str | None = None) -> tuple[str, Command]:
@@ -123,15 +131,23 @@ def _configuration(lab: Lab, phase: Phase, endpoints: Sequence[Endpoint]) -> Ite
     yield [at(e, f"set {e.name}'s MTU", ip.link_set(e.dev, mtu=mtu)) for e, mtu in mtus]
     named = [e for e in endpoints if e.altnames]
     yield [at(e, f"add {e.name}'s alternative names", ip.link_altname(e.dev, *e.altnames)) for e in named]
+    advertised = [(e, own) for e in endpoints for own in e.advertised]
+    purpose = "set the last 64 bits of {}'s address"
+    yield [at(e, purpose.format(e.name), ip.token_set(own.ip, e.dev)) for e, own in advertised]
     yield [at(e, f"bring {e.name} up", ip.link_set(e.dev, up=True)) for e in endpoints]
     # One after another in a namespace: of two routes to one subnet, the first wins.
     for some in _by_turns(endpoints):
-        yield [at(e, f"add {e.name}'s address", give(own, e.dev)) for e in some for own in e.addresses]
+        yield [at(e, f"add {e.name}'s address", give(own, e.dev)) for e in some for own in e.given]
     routes: list[Draft] = []
     for e in endpoints:
-        added = routing_of(lab, e, lab.default_routes(phase.on(e.parent), e), e.dev)
+        given = ((f, r) for f, r in lab.default_routes(phase.on(e.parent), e) if not e.configures(f))
+        added = routing_of(lab, e, given, e.dev)
         routes += [at(e, f"add {what}", add) for what, add, _ in added]
     yield routes
+    yield [
+        at(e, f"wait until {e.name} has its advertised address", radvd.wait_for_address(own, e.dev))
+        for e, own in advertised
+    ]
 
 
 def _by_turns(endpoints: Sequence[Endpoint]) -> Iterator[list[Endpoint]]:

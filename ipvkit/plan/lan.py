@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from ipvkit.core.command import Command, in_netns
-from ipvkit.core.values import InterfaceAddress
+from ipvkit.core.values import InterfaceAddress, is_link_local
 from ipvkit.lab import (
     FAR,
     GATEWAY,
@@ -21,7 +21,7 @@ from ipvkit.lab import (
     the,
 )
 from ipvkit.plan.steps import Draft, Section, Steps, Undo
-from ipvkit.tools import bonding, ip, sysctl
+from ipvkit.tools import bonding, ip, radvd, sysctl
 
 PEER_DEV = "eth0"
 
@@ -59,6 +59,13 @@ def _stages(lab: Lab) -> Iterator[list[Draft]]:
         for parent in lab.wired
         if parent.lacp
     ]
+    links = {
+        lab.dev_of(parent): (next(filter(is_link_local, parent.gateway)), lab.advertised[parent.name])
+        for parent in parents
+        if parent.name in lab.advertised
+    }
+    advertise = in_netns(GATEWAY, radvd.advertise(links))
+    yield [("let the gateway send router advertisements", advertise)] if links else []
 
 
 def _ports(lab: Lab) -> list[tuple[int, str, str]]:
@@ -75,6 +82,8 @@ def _links(lab: Lab) -> Iterator[list[Draft]]:
         (f"create namespace {name}", ip.netns_add(name), Undo(ip.netns_del(name), f"delete namespace {name}"))
         for name in (*([SWITCH] if wired else []), *peers, *([FAR] if lab.far else []))
     ]
+    others = (HOST, *(peer for peer in peers if peer != GATEWAY)) if lab.advertised else ()
+    yield [ignore_advertisements(role, lab.netns(role)) for role in others]
     links: list[Draft] = []
     for i, parent in ((i, parent) for i, parent in enumerate(lab.hardware) if parent in wired):
         which = "the switch" if len(lab.hardware) == 1 else f"switch {i}"
@@ -219,6 +228,12 @@ def _far_host(lab: Lab) -> Iterator[list[Draft]]:
 
 def _lo_up(netns: str) -> Draft:
     return "bring lo up, so that ping gets Host Unreachable", ip.at(netns, ip.link_set("lo", up=True))
+
+
+def ignore_advertisements(role: str, netns: str | None) -> Draft:
+    """Return the step by which the links that a node gets later ignore them: its addresses are added."""
+    key = sysctl.interface_key("ipv6", "conf", "default", "accept_ra")
+    return f"let {the(role)} ignore router advertisements", in_netns(netns, sysctl.set_values({key: 0}))
 
 
 def to_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:

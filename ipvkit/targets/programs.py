@@ -24,6 +24,7 @@ PACKAGES = {
     "tc": "iproute2",
     "ss": "iproute2",
     "socat": "socat",
+    "radvd": "radvd",
     "sleep": "coreutils",
     "timeout": "coreutils",
     "modprobe": "kmod",

@@ -216,6 +216,17 @@ def test_the_exported_script_gives_the_same_verdicts(user: str) -> None:
     assert f"walkthrough: 12 of 12 as predicted; {pairs}; kernel " in said.output
 
 
+@pytest.mark.slow
+def test_the_exported_script_of_an_advertised_gateway_gives_the_same_verdicts() -> None:
+    said = in_guest(
+        in_a_file(exported("advertised-gateway"), "/run/lab.sh") + f"{A_USER} bash /run/lab.sh || exit\n"
+        f"{A_USER} {IPVKIT} run-lab advertised-gateway --target sandbox || exit\n"
+        "! pgrep -x radvd"
+    )
+    assert said.exit_code == 0, said.output
+    assert said.output.count("advertised-gateway: 11 of 11 as predicted; 3 pairs unreachable: ") == 2
+
+
 def test_the_exported_script_runs_on_a_real_nic() -> None:
     said = on_a_real_nic(
         in_a_file(exported("--parent", "eth0"), "/run/lab.sh") + f"({SHOW}) >/run/before\n"

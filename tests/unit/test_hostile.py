@@ -80,7 +80,8 @@ def assert_meant(*commands: Command) -> None:
 @lru_cache(maxsize=10_000)
 def is_right(command: Command) -> bool:
     first, *lines = commands_in(str(command).split("\n"))
-    read = [["ip", *line.split(" ")] for line in command.stdin]
+    reader = ["ip"] if command.argv[-1] == "-" else []
+    read = [[*reader, *line.split(" ")] for line in command.stdin]
     return tuple(first) == command.argv and lines == read and all(map(is_meant, (first, *lines)))
 
 

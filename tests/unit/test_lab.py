@@ -652,6 +652,33 @@ def test_a_mistake_in_a_host_is_named_too(old: str, new: str, line: int, says: s
     assert problem.hint
 
 
+_TRY = "- try: [{set-mode: l3, at: test1}]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (', "fe80::1"', "", "test1: the gateway on eth0 has no link-local address to advertise from"),
+        ("::211/64", "::211/80", "test1: with `slaac` it has one IPv6 address, in a /64 subnet of eth0"),
+        ("104::211/64", "105::211/64", "test1: with `slaac` it has one IPv6 address"),
+        ('"2001:db8:104::211/64"', "192.0.2.1/24", "test1: with `slaac` it has one IPv6 address"),
+        ("true}", "true, netns: static1}", "test1: with `slaac` it is alone in its namespace"),
+        ("true}", "true, routes: []}", "`slaac` does not go with `routes`"),
+        ("mode: l2", "mode: l3", "phase private: in l3 test1 gets no router advertisement"),
+        ("mode: l2", "mode: l3s", "phase private: in l3s test1 gets no router advertisement"),
+        ("    mode: l2\n    flag: private", "    kind: veth", "`slaac` is for ipvlan and macvlan"),
+        (_TRY, "- sysctls: {test1: {net.ipv6.conf.all.forwarding: 1}}", "forwarding changes what router"),
+        (_TRY, "- sysctls: {host: {net.ipv6.conf.eth0.accept_ra: 2}}", "accept_ra changes what router"),
+    ],
+)
+def test_slaac_that_cannot_work_is_refused(old: str, new: str, says: str) -> None:
+    text = gallery.text("advertised-gateway")
+    assert old in text
+    problem = refused(text.replace(old, new, 1))
+    assert says in problem.message
+    assert problem.hint
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 def test_a_mistake_is_named_with_its_file_its_line_and_its_mend(mistake: Mistake) -> None:
     problem = refused(mistake.text)

@@ -389,6 +389,7 @@ def test_a_check_from_a_peer_is_skipped_with_the_line_to_type_there(lab: Lab) ->
 
 
 NOT_ON_A_PARENT = {
+    "advertised-gateway": "a gateway that advertises",
     "bond-parent": "3 parents",
     "host-shim": "needs an address",
     "mtu": "does not change the MTU of a real parent",

@@ -1,6 +1,7 @@
 """The argv of iproute2's ``ip``: ip-netns(8), ip-link(8), ip-address(8), ip-rule(8) and others."""
 
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
 from typing import Literal
 
 from ipvkit.core import values
@@ -31,7 +32,7 @@ __all__ += [
 ]
 __all__ += ["neigh_replace", "neigh_show", "neigh_show_permanent", "neigh_show_proxy", "netns_add"]
 __all__ += ["netns_del", "netns_list", "route_add", "route_del", "route_replace", "route_show"]
-__all__ += ["RuleFor", "route_show_all", "rule_add", "rule_del", "rule_show"]
+__all__ += ["RuleFor", "route_show_all", "rule_add", "rule_del", "rule_show", "token_set"]
 
 # Words that `ip link` takes as keywords where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
@@ -255,6 +256,17 @@ def addr_add(address: InterfaceAddress, dev: str, *, nodad: bool = False) -> Com
 def addr_del(address: InterfaceAddress, dev: str) -> Command:
     """Return ``ip addr del ADDRESS dev DEV``."""
     return Command(("ip", "addr", "del", str(address), "dev", interface_name(dev)))
+
+
+def token_set(address: Address, dev: str) -> Command:
+    """Return ``ip token set``: `dev` takes the last 64 bits of `address` with each advertised prefix.
+
+    >>> from ipaddress import ip_address
+    >>> str(token_set(ip_address("2001:db8::11"), "eth0"))
+    'ip token set ::11 dev eth0'
+    """
+    token = IPv6Address(int(address) % 2**64)
+    return Command(("ip", "token", "set", str(token), "dev", interface_name(dev)))
 
 
 def addr_show(dev: str | None = None, *, details: bool = False) -> Command:
