@@ -197,7 +197,7 @@ def test_in_l2_endpoints_and_peers_of_a_subnet_reach_each_other(lab: Lab) -> Non
     for phase, check, prediction, _ in predictions(peaceful(l2(lab))):
         bent = any(lab.endpoint(name).rules for name in phase.endpoints)
         if {check.source, check.destination} & set(PEERS) and near(lab, phase) and not bent:
-            assert prediction.outcome is REACHABLE
+            assert prediction.outcome in (REACHABLE, Outcome.NOT_MODELLED)
 
 
 def near(lab: Lab, phase: Phase) -> bool:
