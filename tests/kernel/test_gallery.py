@@ -10,6 +10,7 @@ from ipvkit.lab import PROBERS, Attempt, Check, Lab, Outcome, Prober, gallery
 from ipvkit.lab.format import dump, load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
+from ipvkit.report.table import render
 from ipvkit.run import engine
 from ipvkit.run.verdicts import Result, judge
 from ipvkit.targets.choice import KERNELS_AT_ONCE
@@ -85,12 +86,17 @@ def test_a_lab_of_three_parents_that_was_written_from_the_reference_alone() -> N
 
 
 def test_a_prediction_that_is_turned_round_fails_by_name() -> None:
-    turned = [turned_round(lab) for lab in gallery_labs()]
-    for (lab, wrong), result in zip(turned, results_of(lab for lab, _ in turned), strict=True):
+    """In the file of each lab, which exits with 1; and the row of that check shows it."""
+    turned = [turned_round(load(gallery.text(name), name)) for name in gallery.names()]
+    labs = [load(dump(lab), lab.name) for lab, _ in turned]
+    for (lab, wrong), result in zip(turned, results_of(labs), strict=True):
         failed = [verdict.probe.check for verdict in result.checks if verdict.passed is False]
         assert (result.verdict, result.exit_code, failed) == ("fail", 1, [wrong]), (
             f"{lab.name}: {result.failure}"
         )
+        *rows, summary = [line for line in render(result).splitlines() if "DIFFERS" in line]
+        assert [f"{wrong}  " in row and f" {wrong.expect} (lab) " in row for row in rows] == [True], lab.name
+        assert f"(DIFFERS: {wrong})" in summary
 
 
 def test_a_lab_of_the_gallery_that_is_written_again_is_the_same() -> None:
