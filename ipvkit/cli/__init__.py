@@ -16,6 +16,7 @@ SUMMARIES = {
     "run-lab": "Run a lab on a real kernel and compare it with the prediction.",
     "export-script": "Write a lab as a bash script that runs without ipvkit.",
     "explain": "Explain why one node cannot reach another, and how to fix it.",
+    "review": "Show who cannot reach whom, by reason, or what a change does.",
     "matrix": "Test every mode, flag, strategy and pair on a real kernel.",
     "inspect": "Show what is on the parents of this machine, and what is wrong.",
     "adopt": "Write a lab file that describes this machine.",

@@ -54,7 +54,8 @@ class Path:
     `events` are what happens to the entries of peers, in order; `used` are the entries that existed before
     and that may have failed by now. `learned` are the hosts of which the host and endpoints in l2 learn the
     MAC address; `disputed` are those of their entries that did not exist before, and that another ping could
-    fill otherwise. `doubt` is why the ping may be lost all the same.
+    fill otherwise. `doubt` is why the ping may be lost all the same. `lost` is why a packet is lost, be it
+    the request or the reply, or nothing.
     """
 
     def __init__(
@@ -65,13 +66,18 @@ class Path:
         size: int | None = None,
         *,
         connects: bool = False,
+        ends: tuple[str, str] | None = None,
     ) -> None:
-        """Follow a ping from the host `source`, with `size` bytes of payload, or what `connects` by TCP."""
+        """Follow a ping from the host `source`, with `size` bytes of payload, or what `connects` by TCP.
+
+        With `ends`, the two nodes, `lost` has their kinds in place of their names: the same for every ping
+        that is lost for one reason, in either direction.
+        """
         self.world, self.version, self.connects = world, destination.version, connects
         # A packet of 0 bytes fits everywhere.
         self.bytes = 0 if size is None else size + _HEADERS[destination.version]
         self.hops: list[Hop] = []
-        self.arrived = ""
+        self.arrived, self.lost, self._ends = "", "", ends
         self.replied = False
         self.doubt = ""
         self.events: list[tuple[Entry, Event]] = []
@@ -85,19 +91,22 @@ class Path:
             self._ping(source, destination)
             self.reason = (self.notes[0] if self.notes else "both have a route to the other") + self.decided
         except Lost as lost:
-            self.reason = f"the reply is lost: {lost}" if self.arrived else str(lost)
+            self.lost = str(lost)
+            self.reason = f"the reply is lost: {lost}" if self.arrived else self.lost
 
     def _ping(self, source: str, destination: Address) -> None:
         """Carry the request and its reply; raise Lost where one of them does not arrive."""
         node = self.world.nodes[source]
         if node.has(destination):
-            what = f"{the(source)} has {destination} too: it sends to itself, and its loopback is down"
-            raise self._lost(source, what)
+            what = f"{self._the(source)} has {self._address(destination)} too"
+            raise self._lost(source, f"{what}: it sends to itself, and its loopback is down")
         way, own = self._first(node, destination)
         self.arrived = self._carry(node.name, destination, own, way)
         back = self._carry(self.arrived, own, destination)
         if back != node.name:
-            raise self._lost(back, f"{the(back)} has {own} too, and keeps the reply{self.decided}")
+            raise self._lost(
+                back, f"{self._the(back)} has {self._address(own)} too, and keeps the reply{self.decided}"
+            )
         self.replied = True
 
     def _first(self, node: Node, destination: Address) -> tuple[Way, Address]:
@@ -116,7 +125,7 @@ class Path:
         own = node.source_for(found, destination)
         if own is None:
             self._way(node, destination)
-            raise self._lost(node.name, f"{the(node.name)} has no IPv{destination.version} address")
+            raise self._lost(node.name, f"{self._the(node.name)} has no IPv{destination.version} address")
         if destination.version == 4 or found is None:
             again = self._way(node, destination, own)
             found = again if self.connects or found is None else found
@@ -125,11 +134,13 @@ class Path:
     def _way(self, node: Node, destination: Address, source: Address | None = None) -> Way:
         way = node.way_to(destination, source)
         if way is None:
-            raise self._lost(node.name, f"{the(node.name)} has no route to {destination}")
+            raise self._lost(
+                node.name, f"{self._the(node.name)} has no route to {self._address(destination)}"
+            )
         if way.type is not None:
             kind = f"{'an' if way.type == 'unreachable' else 'a'} {way.type} route"
             to = f"to {way.to}" if way.to else "by default"
-            raise self._lost(node.name, f"{the(node.name)} has {kind} {to}{_in_table(way)}")
+            raise self._lost(node.name, f"{self._the(node.name)} has {kind} {to}{_in_table(way)}")
         return way
 
     def _carry(self, at: str, destination: Address, source: Address, first: Way | None = None) -> str:
@@ -140,7 +151,7 @@ class Path:
                 self._hop(at, f"has {destination}: the packet arrives")
                 return at
             if hop and destination.version not in node.forwards:
-                raise self._lost(at, f"{the(at)} does not forward packets for other hosts")
+                raise self._lost(at, f"{self._the(at)} does not forward packets for other hosts")
             way, first = first or self._way(node, destination, source), None
             at = self._out_of(node, way, destination, source)
         raise self._lost(at, "the routes form a loop")
@@ -165,7 +176,8 @@ class Path:
         dev = way.dev if way.dev == "lo" else node.link(way.dev).ifname
         self._hop(at, f"uses route {way.to or 'default'}{via} dev {dev}{_in_table(way)}")
         if way.dev == "lo":
-            raise self._lost(at, f"{the(at)}'s route to {destination} leads to its loopback, for proxy ARP")
+            route = f"{self._the(at)}'s route to {self._address(destination)}"
+            raise self._lost(at, f"{route} leads to its loopback, for proxy ARP")
         return self._through(node.link(way.dev), way.via or destination, destination, source)
 
     def _through(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
@@ -259,7 +271,7 @@ class Path:
         if passing is not None and filtered and source not in passing:
             more = (f"{len(allowed) - _MOST_NAMED} more",) if len(allowed) > _MOST_NAMED else ()
             named = " and ".join((*allowed[:_MOST_NAMED], *more))
-            what = f"port security: the switch drops packets from {source} and allows {named}"
+            what = f"port security: the switch drops packets from {self._address(source)} and allows {named}"
             raise self._lost("switch", what)
         # A bridge forwards to and from the parent only what fits it (br_dev_queue_push_xmit()).
         for end in (link, target):
@@ -314,7 +326,7 @@ class Path:
             if link == self.world.nic(upper.parent):
                 return self._ask_from_parent(link, upper, address, source)
             return self._resolve_upper(link, upper, address, source)
-        raise self._unanswered(link, address, f"no host there has {address}")
+        raise self._unanswered(link, address, f"no host there has {self._address(address)}")
 
     def _answered_to_the_host(self, link: Link, other: Link, address: Address, source: Address) -> None:
         """Lose what the host cannot resolve: the answer goes to an ipvlan link with the address it asks from.
@@ -330,10 +342,11 @@ class Path:
             asks_from = host.source_for(Way(None, 4, link.dev, address), address)
         owner = self.world.upper(asks_from, link.segment) if asks_from else None
         by_arp = self.world.settings[link.segment].mode != "l3s" or address.version == 6
-        if owner is None or not by_arp:
+        if asks_from is None or owner is None or not by_arp:
             self.learned[entry] = other.node
             return
-        what = f"the answer to {self._arp(link, address)} goes to {owner.owner}, which has {asks_from}"
+        what = f"the answer to {self._arp(link, address)} goes to {self._called(owner.owner)}"
+        what += f", which has {self._address(asks_from)}"
         if entry not in self.world.state.learned:
             self.disputed.add(entry)
             raise self._lost(HOST, what)
@@ -369,7 +382,7 @@ class Path:
             self._note(link.node, f"{the(link.node)} still has {known}{lasts}")
         else:
             self._happens(entry, "asked in vain")
-            what = f"{upper.owner} is NOARP"
+            what = f"{self._called(upper.owner)} is NOARP"
             if address.version == 6:
                 what = "neighbour solicitations go to the host, which has another address"
             raise self._unanswered(link, address, f"in {mode} {what}")
@@ -391,7 +404,7 @@ class Path:
                 self._happens(entry, "used" if knows else "announced" if announced else "asked")
                 self.used |= {entry} if knows and mode != "l2" and not announced else set()
                 return link
-        lost = f"the host's {_question(source)} for {upper.owner} goes only to the wire"
+        lost = f"the host's {_question(source)} for {self._called(upper.owner)} goes only to the wire"
         raise self._lost(HOST, f"{_STAY_APART}: {lost}")
 
     def _resolve_in_l2(self, link: Link, address: Address, source: Address) -> Link:
@@ -426,11 +439,11 @@ class Path:
         if self._answers(nic, address):
             if not self.world.reflects(link.parent):
                 where = "siblings" if self.world.is_dummy(link.parent) else "siblings and the wire"
-                lost = f"{link.node}'s {_question(address)} for the host goes only to {where}"
-                raise self._lost(link.node, f"{_STAY_APART}: {lost}")
+                lost = f"{_question(address)} for the host goes only to {where}"
+                raise self._lost(link.node, f"{_STAY_APART}: {self._called(link.node)}'s {lost}")
             self._note(link.node, _HAIRPIN)
             return nic
-        raise self._unanswered(link, address, f"no host there has {address}")
+        raise self._unanswered(link, address, f"no host there has {self._address(address)}")
 
     def _answers_siblings(self, link: Link, address: Address, parent: str) -> bool:
         """Return whether a link on `parent` answers: the shim for any IPv4 address of the host."""
@@ -444,8 +457,9 @@ class Path:
         at, address = entry
         by_answers, why = (HOST, "the first answer") if address.version == 4 else (other, "the last answer")
         node = known or by_answers
-        owner = "the parent's" if node == HOST else f"{the(node)}'s"
-        self.decided = f"; {at}'s entry for {address} has {owner} MAC{'' if known else f', from {why}'}"
+        owner = "the parent's" if node == HOST else f"{self._the(node)}'s"
+        entry_ = f"{self._called(at)}'s entry for {self._address(address)}"
+        self.decided = f"; {entry_} has {owner} MAC{'' if known else f', from {why}'}"
         return node
 
     def _ask_nic(self, link: Link, other: Link, address: Address, source: Address) -> Link:
@@ -496,7 +510,9 @@ class Path:
         what = (
             "macvlan in private mode: the kernel passes a request that comes back only to the endpoint that"
         )
-        return f"{what} sent it, so {link.dev}'s {_question(address)} for the host gets no answer"
+        return (
+            f"{what} sent it, so {self._called(link.dev)}'s {_question(address)} for the host gets no answer"
+        )
 
     def _learns_of_host(self, entry: Entry) -> None:
         """Note that an endpoint learns the host's MAC address from its request."""
@@ -542,7 +558,36 @@ class Path:
     def _arp(self, link: Link, address: Address) -> str:
         """Return the display name of a request for the MAC of `address`."""
         upper = self.world.upper(address)
-        return f"{the(link.node)}'s {_question(address)} for {upper.owner if upper else address}"
+        of = self._called(upper.owner) if upper else self._address(address)
+        return f"{self._the(link.node)}'s {_question(address)} for {of}"
+
+    # --- what a reason calls a node --------------------------------------------------------------------
+
+    def _the(self, name: str) -> str:
+        return self._kind(name) or the(name)
+
+    def _called(self, name: str) -> str:
+        return self._kind(name) or name
+
+    def _address(self, address: Address) -> str:
+        """Return what a reason calls an address."""
+        ends = self._ends or ()
+        owner = next((end for end in ends if self.world.nodes[end].has(address)), None)
+        return str(address) if owner is None else f"{self._the(owner)}'s address"
+
+    def _kind(self, name: str) -> str:
+        """Return the kind of a node that is one of the ends, by which a reason calls it, or nothing."""
+        if self._ends is None or name == HOST:
+            return ""
+        is_endpoint, nodes = self.world.lab.is_endpoint, self.world.nodes
+        # Of the packet under way, which is the reply where the request has arrived.
+        sender, receiver = reversed(self._ends) if self.arrived else self._ends
+        if name in (sender, nodes[sender].name):
+            return "the endpoint" if is_endpoint(sender) else "another host"
+        if name in (receiver, nodes[receiver].name):
+            another = "another endpoint" if is_endpoint(sender) else "the endpoint"
+            return another if is_endpoint(receiver) else "another host"
+        return ""
 
 
 def _question(address: Address) -> str:

@@ -71,6 +71,15 @@ def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Predict
     return found
 
 
+def why_lost(world: World, check: Check) -> str:
+    """Return why a ping is lost with empty neighbour tables, with the kinds of its ends for their names.
+
+    Of pings that are lost for one reason it is the same. It is nothing for one that is answered.
+    """
+    ends = (check.source, check.destination)
+    return Path(world, check.source, _address(world, check), ends=ends).lost
+
+
 def _same_port(world: World, check: Check, other: Check) -> bool:
     one, second = ((c.destination, world.lab.pinged(c), c.tcp) for c in (check, other))
     return one == second
@@ -93,10 +102,15 @@ def _of_path(world: World, check: Check, path: Path) -> Prediction:
 
 
 def _path(world: World, check: Check) -> Path:
+    address = _address(world, check)
+    return Path(world, check.source, address, check.size, connects=check.tcp is not None)
+
+
+def _address(world: World, check: Check) -> Address:
     address = world.lab.pinged(check)
     if address is None:
         raise InvalidLab(f"{check}: the two have no address family in common", "give them one")
-    return Path(world, check.source, address, check.size, connects=check.tcp is not None)
+    return address
 
 
 def _predict(path: Path, check: Check, world: World) -> Prediction:

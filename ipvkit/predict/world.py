@@ -191,11 +191,11 @@ class Node:
             connected = way.to if way.table == MAIN else None
             near = [o for o in own if (way.via in o.network if way.via else connected == o.network)]
             return next((o.ip for o in (*near, *every)), None)
-        common = [(min(_common_bits(o.ip, destination), o.network.prefixlen), o.ip) for o in every]
+        common = [(min(common_bits(o.ip, destination), o.network.prefixlen), o.ip) for o in every]
         return max(common, key=lambda pair: pair[0], default=(0, None))[1]
 
 
-def _common_bits(one: Address, other: Address) -> int:
+def common_bits(one: Address, other: Address) -> int:
     """Return how many bits two addresses of one family have in common, from the left."""
     return one.max_prefixlen - (int(one) ^ int(other)).bit_length()
 

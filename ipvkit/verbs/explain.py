@@ -17,7 +17,7 @@ from ipvkit.plan.difference import Change, difference, state_of
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Steps
 from ipvkit.predict import predictions
-from ipvkit.predict.world import State, world_of
+from ipvkit.predict.world import State, World, world_of
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 
 
@@ -57,13 +57,30 @@ class Explanation:
         return {fix.name: fix.plan for fix in self.fixes} or {"": self.plan}
 
 
-def phases_of(lab: Lab, name: str | None, check: Check) -> list[Phase]:
-    """Return the phases to explain: those called `name`, or all with both ends of `check`; at least one."""
-    ends = {role for role in (check.source, check.destination) if lab.is_endpoint(role)}
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A possible fix: the endpoints' setting, what is done first, and whether they get other addresses."""
+
+    name: str
+    cost: str
+    setting: Setting
+    first: tuple[Act, ...] = ()
+    renumbered: bool = False
+
+
+def phases_called(lab: Lab, name: str | None) -> list[Phase]:
+    """Return the phase called `name`, or all; raise UsageError where none is."""
     found = [phase for phase in lab.phases if name in (None, phase.name)]
     if not found:
         there = ", ".join(phase.name for phase in lab.phases)
         raise UsageError(f"lab {lab.name} has no phase {name!r}", f"choose from {there}")
+    return found
+
+
+def phases_of(lab: Lab, name: str | None, check: Check) -> list[Phase]:
+    """Return the phases to explain: those called `name`, or all with both ends of `check`; at least one."""
+    ends = {role for role in (check.source, check.destination) if lab.is_endpoint(role)}
+    found = phases_called(lab, name)
     return [phase for phase in found if ends <= set(phase.endpoints)] or found[:1]
 
 
@@ -86,18 +103,31 @@ def fixes_of(lab: Lab, phase: Phase, check: Check, names: Collection[str]) -> It
     return _fixes(_as_it_is(lab, phase, check), check, names)
 
 
-def _as_it_is(lab: Lab, phase: Phase, check: Check) -> Lab:
-    asking = _asking(lab, phase, check)
-    return replace(asking, phases=(replace(asking.phases[0], name="as-it-is"),))
+Worlds = dict[tuple[str, Candidate], World | None]
+"""The world after each candidate on a parent, for all endpoints of a phase; None where it cannot be."""
 
 
-def _asking(lab: Lab, phase: Phase, check: Check, first: tuple[Act, ...] = ()) -> Lab:
-    """Return `lab` with only this phase, which does `first` and then `check`.
+def answering(lab: Lab, phase: Phase, check: Check, worlds: Worlds) -> Iterator[tuple[Candidate, World]]:
+    """Yield the fixes of a `check` for all endpoints, the cheapest first, each with the world after it.
 
-    It sets the sysctls that the phase begins with.
+    `worlds` are kept for other checks of the phase.
     """
-    acts = (*sysctls_first(phase.acts), *first, Act(checks=(check,)))
-    return replace(lab, phases=(replace(phase, acts=acts),))
+    parent = lab.parent_of(check).name
+    for candidate in _candidates(phase.on(parent), check):
+        if (parent, candidate) not in worlds:
+            try:
+                worlds[parent, candidate] = _world(_with(candidate, lab, phase, parent))
+            except InvalidLab:
+                worlds[parent, candidate] = None
+        world = worlds[parent, candidate]
+        if world is not None and predictions.predict(world, check).outcome is Outcome.REACHABLE:
+            yield candidate, world
+
+
+def _as_it_is(lab: Lab, phase: Phase, check: Check) -> Lab:
+    """Return `lab` with only this phase, which sets the sysctls that it begins with, and does only `check`."""
+    acts = (*sysctls_first(phase.acts), Act(checks=(check,)))
+    return replace(lab, phases=(replace(phase, name="as-it-is", acts=acts),))
 
 
 def sysctls_first(acts: Sequence[Act]) -> tuple[Act, ...]:
@@ -105,49 +135,49 @@ def sysctls_first(acts: Sequence[Act]) -> tuple[Act, ...]:
     return tuple(takewhile(lambda act: act.sysctls and act == Act(sysctls=act.sysctls), acts))
 
 
+def beginning(lab: Lab, phase: Phase) -> World:
+    """Return the world as a phase begins, after the sysctls that it sets first."""
+    return _world(replace(lab, phases=(replace(phase, acts=sysctls_first(phase.acts)),)))
+
+
 def _predicted(lab: Lab) -> predictions.Prediction:
     """Return the prediction for the only check of a lab."""
-    *acts, asking = lab.phases[0].acts
+    *first, asking = lab.phases[0].acts
+    changing = replace(lab.phases[0], acts=tuple(first))
+    return predictions.predict(_world(replace(lab, phases=(changing,))), asking.checks[0])
+
+
+def _world(lab: Lab) -> World:
+    """Return the world after the acts of the only phase of a lab."""
     world = world_of(lab, lab.phases[0], State())
-    for act in acts:
+    for act in lab.phases[0].acts:
         world = predictions.after(world, act)
-    return predictions.predict(world, asking.checks[0])
+    return world
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A possible fix: the endpoints' setting, what is done first, and whether they get other addresses."""
-
-    name: str
-    cost: str
-    setting: Setting
-    first: tuple[Act, ...] = ()
-    renumbered: bool = False
-
-
-def _candidates(setting: Setting, check: Check) -> Iterator[_Candidate]:
+def _candidates(setting: Setting, check: Check) -> Iterator[Candidate]:
     """Yield possible fixes, the cheapest first."""
     shim, with_host = HOST_SHIM, HOST in (check.source, check.destination)
     bridge: Setting = replace(setting, flag="bridge")
     together = "all endpoints on the parent can reach each other"
     if with_host:
-        yield _Candidate(shim.name, shim.cost, replace(setting, host_shim=True))
+        yield Candidate(shim.name, shim.cost, replace(setting, host_shim=True))
     if setting.flag != "bridge":
-        yield _Candidate("flag-bridge", together, bridge)
+        yield Candidate("flag-bridge", together, bridge)
     if setting.flag != "bridge" and with_host:
         cost = f"{shim.cost}; {together}"
-        yield _Candidate("flag-bridge-and-host-shim", cost, replace(bridge, host_shim=True))
+        yield Candidate("flag-bridge-and-host-shim", cost, replace(bridge, host_shim=True))
     dear = []
     for strategy in reversed(STRATEGIES[1:]):
         changed = replace(setting, strategy=strategy.name, mode=strategy.fix_mode or setting.mode)
-        candidate = _Candidate(strategy.name, strategy.cost, changed, renumbered=strategy.own_subnet)
+        candidate = Candidate(strategy.name, strategy.cost, changed, renumbered=strategy.own_subnet)
         if strategy.of_peers:
             dear.append(candidate)
         else:
             yield candidate
     cost = "change only the host; all endpoints on the parent switch to l2"
-    yield _Candidate("mode-l2", cost, replace(setting, mode="l2", strategy="none"))
-    yield _Candidate("hairpin", "change the switch", setting, (Act(hairpin=True),))
+    yield Candidate("mode-l2", cost, replace(setting, mode="l2", strategy="none"))
+    yield Candidate("hairpin", "change the switch", setting, (Act(hairpin=True),))
     yield from dear
 
 
@@ -158,23 +188,32 @@ def _fixes(asking: Lab, check: Check, names: Collection[str]) -> Iterator[Fix]:
     kept = state_of(asking, phase, {*phase.endpoints}.difference(names))
     parent = asking.parent_of(check).name
     for candidate in _candidates(phase.on(parent), check):
-        others = tuple((name, other) for name, other in phase.others if name != parent)
-        changed = replace(phase, name=candidate.name, others=(*others, (parent, candidate.setting)))
         try:
-            lab = _renumbered(asking, parent) if candidate.renumbered else asking
-            fixed = _asking(lab, changed, check, candidate.first)
+            fixed = _with(candidate, asking, phase, parent, Act(checks=(check,)))
         except InvalidLab:
             continue
         prediction = _predicted(fixed)
         if prediction.outcome is Outcome.REACHABLE:
-            (changed_phase,) = fixed.phases
-            changes = difference(state, state_of(fixed, changed_phase, names), kept)
+            (changed,) = fixed.phases
+            changes = difference(state, state_of(fixed, changed, names), kept)
             plan = _plan(before, make_plan(fixed), candidate, changes)
             commands = tuple(command for command, _ in changes)
             yield Fix(candidate.name, candidate.cost, commands, prediction, plan)
 
 
-def _plan(before: Plan, after: Plan, candidate: _Candidate, changes: Sequence[Change]) -> Plan:
+def _with(candidate: Candidate, lab: Lab, phase: Phase, parent: str, *acts: Act) -> Lab:
+    """Return `lab` with only this phase, after a possible fix on `parent`; then it does `acts`."""
+    others = tuple((name, other) for name, other in phase.others if name != parent)
+    changed = replace(
+        phase,
+        name=candidate.name,
+        others=(*others, (parent, candidate.setting)),
+        acts=(*sysctls_first(phase.acts), *candidate.first, *acts),
+    )
+    return replace(_renumbered(lab, parent) if candidate.renumbered else lab, phases=(changed,))
+
+
+def _plan(before: Plan, after: Plan, candidate: Candidate, changes: Sequence[Change]) -> Plan:
     """Return the plan that runs `before`, then the commands of `changes`, then the ping of `after`."""
     steps = Steps(candidate.name)
     for command, undo in changes:

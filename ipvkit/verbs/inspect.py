@@ -1,6 +1,5 @@
 """What is wrong with the links on the parents of this machine, and how to fix it."""
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,15 +10,13 @@ from ipvkit.host.checks import SEVERITIES, Severity, some
 from ipvkit.host.inspect import Inspection, OnCommand, inspect
 from ipvkit.host.problems import Problem, problems_of
 from ipvkit.host.twin import Twin, twin_of
-from ipvkit.lab import HOST, NEIGHBOUR, Check, Lab, Outcome
-from ipvkit.predict.predictions import after, predict
+from ipvkit.lab import HOST, NEIGHBOUR, Check, Lab
+from ipvkit.predict.predictions import after, why_lost
 from ipvkit.predict.world import State, world_of
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
 from ipvkit.verbs.explain import Fix, fixes_of
-from ipvkit.verbs.live import renamed
 
-_ENDPOINT = "endpoint-"
 _SOURCES = {NEIGHBOUR: "other hosts", HOST: "this host"}
 
 
@@ -64,8 +61,7 @@ def _twins(found: Inspection, notes: list[str]) -> list[Twin]:
 
 def _unreachable(twin: Twin) -> Iterator[Problem]:
     """Yield which hosts cannot reach which endpoints by the model, each reason once, and the cheapest fix."""
-    numbered = enumerate(twin.lab.endpoints, 1)
-    lab = renamed(twin.lab, {endpoint.name: f"{_ENDPOINT}{number}" for number, endpoint in numbered})
+    lab = twin.lab
     (phase,) = lab.phases
     world = world_of(lab, phase, State())
     for act in phase.acts:
@@ -76,10 +72,7 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
         for endpoint in lab.endpoints:
             # A parent without an address, or one that leads nowhere, has no such host.
             with suppress(InvalidLab):
-                prediction = predict(world, Check(source, endpoint.name))
-                if prediction.outcome is Outcome.UNREACHABLE:
-                    reason = re.sub(rf"\b{_ENDPOINT}\d+\b", "it", prediction.reason)
-                    reason = reason.replace("the neighbour", "another host")
+                if reason := why_lost(world, Check(source, endpoint.name)):
                     groups.setdefault((endpoint.parent, source, reason), []).append(endpoint.name)
     for (parent, source, reason), names in groups.items():
         addresses = some(str(own.ip) for name in names for own in lab.endpoint(name).addresses)

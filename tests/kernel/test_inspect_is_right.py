@@ -114,7 +114,7 @@ def test_the_fix_of_the_trap_works_when_it_is_pasted() -> None:
     assert (trap["code"], trap["parent"]) == ("unreachable", "eth0")
     who, _, reason = trap["what"].partition(": ")
     assert {f"192.168.104.21{i}" for i in range(1, 5)} == set(re.findall("[0-9.]{15}", who))
-    assert "in l3 it is NOARP" in reason
+    assert "in l3 the endpoint is NOARP" in reason
     assert output.count("pasted: 0\n") == len(trap["commands"]) > 0
     assert "before: gateway reaches" not in output
     assert [i for i in range(1, 5) if f"after: gateway reaches {i}\n" in output] == [1, 2, 3, 4]

@@ -348,6 +348,9 @@ explain test1 X
 explain test1 test2 X
 explain test1 test2 --phase X
 explain test1 test2 --family X
+review X
+review --against X
+review --phase X
 matrix --predict --mode X
 matrix --predict --strategy X
 matrix --predict --kernels X

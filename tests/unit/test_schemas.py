@@ -45,7 +45,7 @@ from ipvkit.host.checks import SEVERITIES, Code, Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
 from ipvkit.host.inspect import Inspection, OnParent
 from ipvkit.host.owners import Owner
-from ipvkit.lab import Check, Outcome, gallery, on_parent
+from ipvkit.lab import Act, Check, Outcome, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl
@@ -65,6 +65,8 @@ from ipvkit.report.measure_arp import render_json as render_measured
 from ipvkit.report.ping import PING
 from ipvkit.report.plain import Output, command_document, error, plain
 from ipvkit.report.reading import Kind, event_line
+from ipvkit.report.review import render_comparison_json
+from ipvkit.report.review import render_json as render_review
 from ipvkit.run import journal
 from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
@@ -77,6 +79,9 @@ from ipvkit.tools.fping import parse_fping
 from ipvkit.verbs import announce, matrix, measure_arp
 from ipvkit.verbs.explain import explain
 from ipvkit.verbs.inspect import review
+from ipvkit.verbs.lab_file import load_lab
+from ipvkit.verbs.review import compare
+from ipvkit.verbs.review import review as review_lab
 from strategies import mutated_text
 
 OUTPUTS: dict[Kind, Output[Any]] = {
@@ -110,6 +115,7 @@ NAMES = (
     *(
         "matrix-v1",
         "explain-v1",
+        "review-v1",
         "announce-v1",
         "measure-arp-v1",
         "status-v1",
@@ -344,6 +350,26 @@ def explanations() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{name}, proved", json.loads(render_explanations(lab, each, proofs))
 
 
+def reviews() -> Iterator[dict[str, Any]]:
+    wanted = Check("host", "test1", expect=Outcome.REACHABLE)
+    phase = replace(WALKTHROUGH.phases[1], acts=(Act(checks=(wanted,)),))
+    lab = replace(WALKTHROUGH, phases=(phase, *WALKTHROUGH.phases[:1]))
+    yield json.loads(render_review(review_lab(lab), "./wanted.yaml"))
+    private = load(gallery.text("private"), "private.yaml")
+    (one, _) = private.phases
+    yield json.loads(render_review(review_lab(private), "private"))
+    for new, old in ((replace(private, phases=(one, phase)), WALKTHROUGH), (WALKTHROUGH, private)):
+        yield json.loads(render_comparison_json(compare(new, old)))
+
+
+REVIEWS = list(reviews())
+
+
+@pytest.mark.parametrize("document", REVIEWS)
+def test_reviews_fit(document: dict[str, Any]) -> None:
+    assert wrong(document, "review-v1") == []
+
+
 MATRICES, EXPLANATIONS = dict(matrices()), dict(explanations())
 
 
@@ -382,6 +408,13 @@ def test_what_the_command_line_explains_of_a_lab_fits(name: str, capsys: pytest.
     ]:
         assert run_command_line(["explain", source, destination, name, "--json"]) == 0
         assert wrong(json.loads(capsys.readouterr().out), "explain-v1") == []
+
+
+@pytest.mark.parametrize("name", gallery.names())
+def test_what_the_command_line_reviews_of_a_lab_fits(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for others in ((), ("--against", "l2", "--phase", load_lab(name).phases[0].name)):
+        assert run_command_line(["review", name, *others, "--json"]) in (0, 1)
+        assert wrong(json.loads(capsys.readouterr().out), "review-v1") == []
 
 
 ADDRESS = IPv4Address("192.168.104.211")
@@ -665,6 +698,7 @@ DOCUMENTS = [
     *((f"{kind}-v1", document_of(kind, found)) for kind in OUTPUTS for found in samples(kind)),
     *(("matrix-v1", document) for document in MATRICES.values()),
     *(("explain-v1", document) for document in EXPLANATIONS.values()),
+    *(("review-v1", document) for document in REVIEWS),
     *(("event-v1", json.loads(event_line(kind, event))) for (kind, _), event in EVENTS.items()),
     ("command-v1", json.loads(COMMAND)),
     ("error-v1", {"schema": "ipvkit/error/v1", "error": error(ERRORS[2])}),
@@ -886,6 +920,9 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("matrix-v1", {"cells": [{**first("matrix-v1", "cells"), "source": "test1"}]}),
     ("explain-v1", {"explanations": []}),
     ("explain-v1", {"explanations": [{**first("explain-v1", "explanations"), "predicted": "reachable"}]}),
+    ("review-v1", {"phases": []}),
+    ("review-v1", {"phases": [{**first("review-v1", "phases"), "pairs": -1}]}),
+    ("review-v1", {"comparison": {"former": "l2"}}),
     ("ping-v1", {"transmitted": -1}),
     ("ping-v1", {"received": 1.5}),
     ("ping-v1", {"received": None}),
@@ -979,6 +1016,13 @@ TABLES = {
     "A cell": ("matrix-v1", "cell"),
     "An explanation": ("explain-v1", "explanation"),
     "A fix": ("explain-v1", "mend"),
+    "An unmet check": ("review-v1", "unmet"),
+    "A phase in a review": ("review-v1", "phase_review"),
+    "A group": ("review-v1", "group"),
+    "A block": ("review-v1", "block"),
+    "A fix of a group": ("review-v1", "fix"),
+    "A comparison": ("review-v1", "comparison"),
+    "A changed phase": ("review-v1", "phase_change"),
     "A reply to a ping": ("ping-v1", "reply"),
     "An error of a ping": ("ping-v1", "icmp_error"),
     "An answer to an arping": ("arping-v1", "reply"),

@@ -1,0 +1,64 @@
+"""``ipvkit review``."""
+
+import sys
+from typing import Annotated
+
+from typer import Argument, Option
+
+from ipvkit.cli import emit
+from ipvkit.cli.common import Json
+from ipvkit.cli.options import LAB_HELP, live_twin
+from ipvkit.core.errors import UsageError
+from ipvkit.lab import Lab, gallery
+from ipvkit.report.review import render, render_comparison, render_comparison_json, render_json
+from ipvkit.verbs import review as verb
+from ipvkit.verbs.lab_file import load_lab
+
+_FILE = "./live.yaml"
+"""The lab of this machine in the commands that are printed."""
+
+
+def review(
+    lab: Annotated[
+        str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH)
+    ] = None,
+    live: Annotated[
+        bool, Option("--live", help="This machine: without LAB in its place, with LAB in that of OLD.")
+    ] = False,
+    against: Annotated[
+        str | None, Option(metavar="OLD", help="Show only what changes: a gallery lab, or a path.")
+    ] = None,
+    phase: Annotated[str | None, Option(metavar="NAME", help="Only this phase.")] = None,
+    json_: Json = False,
+) -> int:
+    """It predicts each pair with an endpoint, as a phase begins, and groups what is unreachable by reason.
+
+    For each group it prints the cheapest fix, and what else this one changes. It runs nothing.
+
+    Exit code: 0; 1 a check of LAB cannot be reachable as it expects, or compared with OLD a pair is lost;
+    2 wrong usage or invalid lab.
+    """
+    if live and lab is not None and against is not None:
+        raise UsageError("--live and --against are two labs to compare LAB with", "give one of the two")
+    new = _FILE if live and lab is None else lab or gallery.WALKTHROUGH
+    old = _FILE if live and lab is not None else against
+    described = lab_of(new)
+    if old is not None:
+        compared = verb.compare(described, lab_of(old), phase)
+        emit(render_comparison_json(compared) if json_ else render_comparison(compared))
+        return 1 if compared.loses else 0
+    reviewed = verb.review(described, phase)
+    if new is _FILE:
+        print(f"note: the commands are for the lab of this machine: ipvkit adopt > {new}", file=sys.stderr)
+    emit(render_json(reviewed, new) if json_ else render(reviewed, new))
+    return 1 if reviewed.unmet else 0
+
+
+def lab_of(name: str) -> Lab:
+    """Return a lab of the gallery or of a file, or the twin of this machine, noting what it leaves out."""
+    if name is not _FILE:
+        return load_lab(name)
+    twin = live_twin()
+    for note in twin.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return twin.lab

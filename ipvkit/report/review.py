@@ -1,0 +1,190 @@
+"""Reviews and comparisons as text, and as one JSON document, ``ipvkit/review/v1``."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
+from typing import Any
+
+from ipvkit.host.checks import some
+from ipvkit.lab import Lab, family_of
+from ipvkit.predict.pairs import Block
+from ipvkit.report.plain import chosen, document
+from ipvkit.verbs.review import Comparison, Effect, Group, PhaseChange, PhaseReview, Review, Unmet, count
+
+_MOST_GROUPS = 5
+"""How many groups of a phase are shown, the largest ones; the document has all."""
+
+_MOST_BLOCKS = 2
+"""How many lines of pairs a group has."""
+
+
+def render(review: Review, named: str) -> str:
+    """Return the checks that cannot be as expected, and the groups of each phase; the lab is `named` so."""
+    lines = [line for one in review.unmet for line in _wrapped(str(_of_unmet(one)))]
+    lines += [""] if lines else []
+    for phase in review.phases:
+        lines += [*_of_phase(review.lab, phase, named), ""]
+    pairs, lost = (sum(each) for each in zip(*map(_counts, review.phases), strict=True))
+    unmet = f"; {_number(len(review.unmet), 'check')} cannot be reachable as expected" if review.unmet else ""
+    return "\n".join([*lines, f"{review.lab.name}: {lost} of {_number(pairs)} unreachable{unmet}"]) + "\n"
+
+
+def _counts(phase: PhaseReview) -> tuple[int, int]:
+    return phase.pairs, sum(group.count for group in phase.groups)
+
+
+def _of_unmet(one: Unmet) -> str:
+    what = f"{one.check} is expected to be reachable, and the model predicts {one.predicted}"
+    return f"error: phase {one.phase}: {what}: {one.reason}"
+
+
+def _of_phase(lab: Lab, review: PhaseReview, named: str) -> Iterator[str]:
+    phase, (pairs, lost) = review.phase, _counts(review)
+    by_setting: dict[str, list[str]] = {}
+    for parent in (p.name for p in lab.parents if lab.endpoints_of(phase, p)):
+        by_setting.setdefault(str(phase.on(parent)), []).append(parent)
+    alike = len(by_setting) == 1
+    on = (setting if alike else f"{setting} on {some(own)}" for setting, own in by_setting.items())
+    yield from _wrapped(f"phase {phase.name}: {'; '.join(on)}: {lost} of {_number(pairs)} unreachable")
+    for number, group in enumerate(review.groups[:_MOST_GROUPS], 1):
+        yield from _of_group(lab, number, group)
+        if group.fix is None:
+            yield "   no fix is known"
+            continue
+        yield from _wrapped(f"fix {_of_fix(lab, group, group.fix)}", "   ")
+        yield f"   {explain(lab, review, group, named)}"
+    yield from _more(review.groups)
+
+
+def _of_group(lab: Lab, number: int, group: Group, what: str = "") -> Iterator[str]:
+    on = f" on {group.parent}" if len(lab.parents) > 1 else ""
+    yield from _wrapped(f"{number}. {_number(group.count)}{on}: {what}{group.reason}")
+    lines = [*_of_blocks(lab, group.blocks)]
+    yield from (f"   {line}" for line in lines[:_MOST_BLOCKS])
+    if left := len(lines) - _MOST_BLOCKS:
+        yield from [f"   and {left} more such lines; --json has all"] if left > 0 else []
+
+
+def _more(groups: Sequence[Group]) -> Iterator[str]:
+    rest = groups[_MOST_GROUPS:]
+    if rest:
+        pairs = _number(sum(group.count for group in rest))
+        yield f"and {pairs} for {_number(len(rest), 'other reason')}; --json has all"
+
+
+def _of_blocks(lab: Lab, blocks: Iterable[Block]) -> Iterator[str]:
+    """Yield a line for each block, or for two that are the reverse of each other."""
+    left = {(block.sources, block.destinations, block.families): block for block in blocks}
+    families = {family_of(own) for endpoint in lab.endpoints for own in endpoint.addresses}
+    while left:
+        sources, destinations, of = next(iter(left))
+        del left[sources, destinations, of]
+        both = left.pop((destinations, sources, of), None)
+        only = "" if len(of) == len(families) else f", {' and '.join(of)}"
+        yield f"{some(sources)} {'->' if both is None else '<->'} {some(destinations)}{only}"
+
+
+def _of_fix(lab: Lab, group: Group, fix: Effect) -> str:
+    these = "it fixes all of these" if fix.fixed == group.count else f"it fixes {fix.fixed} of these"
+    words = [these]
+    for verb, blocks in (("gains", fix.gained), ("loses", fix.lost)):
+        if blocks:
+            lines = [*_of_blocks(lab, blocks)]
+            more = f"; and {len(lines) - _MOST_BLOCKS} more" if len(lines) > _MOST_BLOCKS else ""
+            words.append(f"{verb} {_number(count(blocks))} ({'; '.join(lines[:_MOST_BLOCKS])}{more})")
+    words += ["changes no other pair"] if len(words) == 1 else []
+    return f"{fix.name}: {fix.cost}; {', '.join(words[:-1])} and {words[-1]}"
+
+
+def explain(lab: Lab, review: PhaseReview, group: Group, named: str) -> str:
+    """Return the command that prints the commands of a group's fix."""
+    check = group.check
+    both = len({family_of(own) for endpoint in lab.endpoints for own in endpoint.addresses}) > 1
+    family = ("--family", str(check.family)) if both else ()
+    words = (check.source, check.destination, named, "--phase", review.phase.name, *family, "--all")
+    return f"ipvkit explain {shlex.join(words)}"
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Return the pairs that are lost and gained in each phase, and the nodes that are only in one lab."""
+    lines = []
+    for change in comparison.phases:
+        lines += [*_of_change(comparison, change), ""]
+    every = [(one.lost, one.gained) for one in comparison.phases]
+    lost, gained = (sum(g.count for groups in each for g in groups) for each in zip(*every, strict=True))
+    for which, names in (("new", comparison.phases_added), ("former", comparison.phases_removed)):
+        lines += [f"only in the {which} lab: phase {name}" for name in names]
+    last = f"{comparison.lab.name}: {_number(lost)} lost, {gained} gained"
+    return "\n".join([*lines, last]) + "\n"
+
+
+def _of_change(comparison: Comparison, change: PhaseChange) -> Iterator[str]:
+    former = "" if change.former == change.phase else f", against phase {change.former}"
+    lost, gained = (sum(g.count for g in groups) for groups in (change.lost, change.gained))
+    other = f", {change.other_reason} unreachable for another reason" if change.other_reason else ""
+    yield f"phase {change.phase}{former}: {_number(lost)} lost, {gained} gained{other}"
+    for which, names in (("new", change.nodes_added), ("former", change.nodes_removed)):
+        yield from [f"only in the {which} lab: {some(names)}"] if names else []
+    for title, groups in (("lost", change.lost), ("gained", change.gained)):
+        yield from [f"{title}:"] if groups else []
+        for number, group in enumerate(groups[:_MOST_GROUPS], 1):
+            yield from _of_group(comparison.lab, number, group, "" if title == "lost" else "until now, ")
+        yield from _more(groups)
+
+
+def _number(count_: int, what: str = "pair") -> str:
+    return f"{count_} {what}{'' if count_ == 1 else 's'}"
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return wrap(text, 110, initial_indent=indent, subsequent_indent=indent or "   ")
+
+
+def render_json(review: Review, named: str) -> str:
+    """Return the document of `review`."""
+    phases = [
+        {
+            "phase": each.phase.name,
+            **dict(zip(("pairs", "unreachable"), _counts(each), strict=True)),
+            "groups": [_group(group, _effect(review.lab, each, group, named)) for group in each.groups],
+        }
+        for each in review.phases
+    ]
+    unmet = [
+        {**chosen(one, "phase"), **chosen(one.check, "source destination"), **chosen(one, "predicted reason")}
+        for one in review.unmet
+    ]
+    return document("review", lab=review.lab.name, unmet=unmet, phases=phases, comparison=None)
+
+
+def render_comparison_json(comparison: Comparison) -> str:
+    """Return the document of `comparison`."""
+    changes = [
+        {
+            **chosen(each, "phase former"),
+            "lost": [_group(group) for group in each.lost],
+            "gained": [_group(group) for group in each.gained],
+            **chosen(each, "other_reason nodes_added nodes_removed"),
+        }
+        for each in comparison.phases
+    ]
+    found = {"former": comparison.former.name, "phases": changes}
+    found |= chosen(comparison, "phases_added phases_removed")
+    return document("review", lab=comparison.lab.name, unmet=[], phases=[], comparison=found)
+
+
+def _group(group: Group, fix: dict[str, Any] | None = None) -> dict[str, Any]:
+    blocks = _blocks(group.blocks)
+    return {**chosen(group, "parent reason"), "pairs": group.count, "blocks": blocks, "fix": fix}
+
+
+def _blocks(blocks: Iterable[Block]) -> list[dict[str, Any]]:
+    return [{**chosen(block, "sources destinations families"), "pairs": block.count} for block in blocks]
+
+
+def _effect(lab: Lab, review: PhaseReview, group: Group, named: str) -> dict[str, Any] | None:
+    fix = group.fix
+    if fix is None:
+        return None
+    changed = {"gained": _blocks(fix.gained), "lost": _blocks(fix.lost)}
+    return {**chosen(fix, "name cost fixed"), **changed, "explain": explain(lab, review, group, named)}

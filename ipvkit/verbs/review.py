@@ -1,0 +1,235 @@
+"""Who cannot reach whom in a lab, grouped by reason, and what a fix or another lab changes of that."""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from ipvkit.core.errors import UsageError
+from ipvkit.lab import Act, Check, Family, Lab, Outcome, Phase
+from ipvkit.predict.pairs import Block, blocks_of, is_pair, nodes_of
+from ipvkit.predict.predictions import why_lost
+from ipvkit.predict.whole import Probe, predict_lab
+from ipvkit.predict.world import World
+from ipvkit.verbs.explain import Worlds, answering, beginning, phases_called
+
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A fix of a group for all endpoints: its `name`, its `cost` in words, and what it changes.
+
+    It fixes `fixed` pairs of the group; it gains `gained` besides, and loses `lost`.
+    """
+
+    name: str
+    cost: str
+    fixed: int
+    gained: tuple[Block, ...]
+    lost: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pairs with one `reason`, on one parent, and the cheapest fix of the first one."""
+
+    parent: str
+    reason: str
+    blocks: tuple[Block, ...]
+    fix: Effect | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of its pairs."""
+        return count(self.blocks)
+
+    @property
+    def check(self) -> Check:
+        """The ping of its first pair."""
+        return self.blocks[0].check
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseReview:
+    """The pairs of a phase as it begins, with empty neighbour tables, and those that are unreachable."""
+
+    phase: Phase
+    pairs: int
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A check of the lab that expects `reachable`, and what the model predicts at its time."""
+
+    phase: str
+    check: Check
+    predicted: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A review of phases of `lab`."""
+
+    lab: Lab
+    phases: tuple[PhaseReview, ...]
+    unmet: tuple[Unmet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseChange:
+    """What is reachable in `phase`, and not in phase `former` of the former lab, and the other way round.
+
+    The groups of `gained` have the former reason, those of `lost` the new one; of `other_reason` pairs only
+    the reason changes. All are pairs of nodes that are in both.
+    """
+
+    phase: str
+    former: str
+    gained: tuple[Group, ...]
+    lost: tuple[Group, ...]
+    other_reason: int
+    nodes_added: tuple[str, ...]
+    nodes_removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What `lab` changes of the lab `former`; phases that are only in one of them are not compared."""
+
+    lab: Lab
+    former: Lab
+    phases: tuple[PhaseChange, ...]
+    phases_added: tuple[str, ...]
+    phases_removed: tuple[str, ...]
+
+    @property
+    def loses(self) -> bool:
+        """Whether a pair is lost."""
+        return any(change.lost for change in self.phases)
+
+
+def count(blocks: Iterable[Block]) -> int:
+    """Return the number of pairs in `blocks`."""
+    return sum(block.count for block in blocks)
+
+
+def review(lab: Lab, name: str | None = None) -> Review:
+    """Return the review of the phase called `name`, or of all; raise UsageError where none is."""
+    phases = phases_called(lab, name)
+    names = {phase.name for phase in phases}
+    unmet = tuple(one for one in _unmet(lab) if one.phase in names)
+    return Review(lab, tuple(_phase(lab, phase) for phase in phases), unmet)
+
+
+def _phase(lab: Lab, phase: Phase) -> PhaseReview:
+    world = beginning(lab, phase)
+    blocks = [*blocks_of(world)]
+    groups = groups_of(world, ((block, why_lost(world, block.check)) for block in blocks))
+    worlds: Worlds = {}
+    return PhaseReview(phase, count(blocks), tuple(replace(g, fix=_fix(world, g, worlds)) for g in groups))
+
+
+def groups_of(world: World, reasons: Iterable[tuple[Block, str]]) -> list[Group]:
+    """Return the blocks that have a reason, grouped by it and by the parent, the largest group first."""
+    found: dict[tuple[str, str], list[Block]] = {}
+    for block, reason in reasons:
+        if reason:
+            found.setdefault((world.lab.parent_of(block.check).name, reason), []).append(block)
+    groups = [Group(parent, reason, tuple(merged(own))) for (parent, reason), own in found.items()]
+    return sorted(groups, key=lambda group: -group.count)
+
+
+def merged(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield the same pairs in fewer blocks."""
+    each = [*blocks]
+    families: dict[tuple[Names, Names], list[Family]] = {}
+    for block in each:
+        families.setdefault((block.sources, block.destinations), []).extend(block.families)
+    reached: dict[tuple[Names, tuple[Family, ...]], list[Names]] = {}
+    for (sources, destinations), of in families.items():
+        reached.setdefault((sources, tuple(of)), []).append(destinations)
+    rows: dict[tuple[tuple[Names, ...], tuple[Family, ...]], list[Names]] = {}
+    for (sources, of_), parts in reached.items():
+        rows.setdefault((tuple(parts), of_), []).append(sources)
+    for (parts_, of_), names in rows.items():
+        yield Block(tuple(chain(*names)), tuple(chain(*parts_)), of_, each[0].netns)
+
+
+def _fix(world: World, group: Group, worlds: Worlds) -> Effect | None:
+    """Return the cheapest fix of the first pair of a group, and what it changes."""
+    lab, phase = world.lab, world.phase
+    candidate, after = next(answering(lab, phase, group.check, worlds), (None, world))
+    if candidate is None:
+        return None
+    fixed, gained, lost = 0, [], []
+    for block in blocks_of(world, after):
+        before, now = (_why(each, block.check) for each in (world, after))
+        if before and not now:
+            is_own = (group.parent, group.reason) == (lab.parent_of(block.check).name, before)
+            fixed += block.count if is_own else 0
+            gained += [] if is_own else [block]
+        lost += [block] if now and not before else []
+    return Effect(candidate.name, candidate.cost, fixed, tuple(merged(gained)), tuple(merged(lost)))
+
+
+def _why(world: World, check: Check) -> str:
+    """Return why a ping is lost, or nothing where it is answered."""
+    return why_lost(world, check) if is_pair(world, check) else f"not both have an {check.family} address"
+
+
+def _unmet(lab: Lab) -> Iterator[Unmet]:
+    """Yield the checks that expect `reachable`, and that the model predicts to be not."""
+    silent = (replace(p, acts=tuple(map(_without_expect, p.acts))) for p in lab.phases)
+    for phase, predicted in zip(lab.phases, predict_lab(replace(lab, phases=tuple(silent))), strict=True):
+        checks = (check for act in phase.acts for check in act.checks)
+        probes = (probe for act in predicted.acts for probe in act.probes if isinstance(probe.check, Check))
+        for check, probe in zip(checks, probes, strict=True):
+            if check.expect is Outcome.REACHABLE and not _may_be_reachable(probe):
+                yield Unmet(phase.name, check, probe.expected, probe.reason)
+
+
+def _without_expect(act: Act) -> Act:
+    return replace(act, checks=tuple(replace(check, expect=None) for check in act.checks))
+
+
+def _may_be_reachable(probe: Probe) -> bool:
+    return not {Outcome.REACHABLE, Outcome.NOT_MODELLED}.isdisjoint(probe.outcomes)
+
+
+def compare(lab: Lab, former: Lab, name: str | None = None) -> Comparison:
+    """Return what `lab` changes of `former`, in the phase called `name` or in all.
+
+    A phase is compared with that of the same name; where there is none, a lab's only phase is compared with
+    all of the other lab. Raise UsageError where no phases correspond.
+    """
+    phases = phases_called(lab, name)
+    both = [(phase, other) for phase in phases for other in former.phases if phase.name == other.name]
+    if not both and 1 in (len(lab.phases), len(former.phases)):
+        both = [(phase, other) for phase in phases for other in former.phases]
+    if not both:
+        hint = f"phases of {former.name}: {', '.join(phase.name for phase in former.phases)}"
+        raise UsageError(f"no phase of {former.name} is called as one of {lab.name}", hint)
+    new, old = ({phase.name for phase in each} for each in zip(*both, strict=True))
+    added = _without((phase.name for phase in phases), new)
+    removed = _without((phase.name for phase in former.phases if name is None), old)
+    return Comparison(lab, former, tuple(_change(lab, former, *pair) for pair in both), added, removed)
+
+
+def _change(lab: Lab, former: Lab, phase: Phase, other: Phase) -> PhaseChange:
+    world, before = beginning(lab, phase), beginning(former, other)
+    gained, lost, other_reason = [], [], 0
+    for block in blocks_of(world, before):
+        now, then = (_why(each, block.check) for each in (world, before))
+        gained += [(block, then)] if not now else []
+        lost += [(block, now)] if not then else []
+        other_reason += block.count if now and then and now != then else 0
+    gain, loss = (tuple(groups_of(world, found)) for found in (gained, lost))
+    new, old = nodes_of(lab, phase), nodes_of(former, other)
+    names = _without(new, old), _without(old, new)
+    return PhaseChange(phase.name, other.name, gain, loss, other_reason, *names)
+
+
+def _without(names: Iterable[str], others: Collection[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in others)
