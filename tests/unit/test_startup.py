@@ -64,7 +64,7 @@ NEEDLESS = {
     "export-script": TO_RUN | {"pydantic", "tabulate", "tempfile"},
     "run-lab --dry-run": TO_RUN | {"pydantic", "tabulate", "tempfile"},
     "explain test1 test2": TO_RUN | {"pydantic", "tabulate"},
-    "review": TO_RUN | {"pydantic", "tabulate", "subprocess"},
+    "review": TO_RUN | {"pydantic", "tabulate"},
     "labs new": TO_RUN | {"pydantic", "tabulate"},
     "labs list": TO_RUN | {"pydantic"},
     "status": TO_RUN | TO_PLAN | {"pydantic"},
