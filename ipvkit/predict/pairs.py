@@ -102,7 +102,7 @@ def _mates(world: World, nodes: Sequence[str]) -> dict[str, frozenset[str]]:
 
 
 def kinds_of(world: World) -> dict[str, Hashable]:
-    """Return all that pings depend on of each endpoint: those with the same are exchangeable.
+    """Return all that pings without a size depend on of each endpoint: those with the same are exchangeable.
 
     The model looks at an address only by the networks that it is in, by what names it alone, such as a host
     route, and, to choose among IPv6 addresses of a node, by the bits that it has in common with them.
@@ -141,7 +141,7 @@ def kinds_of(world: World) -> dict[str, Hashable]:
 
     def of_link(link: Link) -> Hashable:
         addresses = tuple((own.network.prefixlen, of_address(own.ip)) for own in link.addresses)
-        return link.parent, link.kind, link.mtu, addresses
+        return link.parent, link.kind, addresses
 
     def of_node(node: Node) -> Hashable:
         numbers = {link.dev: number for number, link in enumerate(node.links)}

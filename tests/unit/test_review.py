@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from itertools import permutations, product
 from pathlib import Path
 
@@ -12,7 +12,22 @@ from hypothesis import strategies as st
 
 from ipvkit.cli.commands import run as run_command_line
 from ipvkit.core.errors import InvalidLab, UsageError
-from ipvkit.lab import FAMILIES, FLAGS, MODES, Act, Check, Endpoint, Lab, Outcome, Phase, Setting, gallery
+from ipvkit.lab import (
+    FAMILIES,
+    FLAGS,
+    MODES,
+    Act,
+    Check,
+    Endpoint,
+    Host,
+    Lab,
+    Outcome,
+    Phase,
+    Route,
+    Rule,
+    Setting,
+    gallery,
+)
 from ipvkit.lab.format import load
 from ipvkit.lab.new import new_lab
 from ipvkit.predict.pairs import Block, Pair, blocks_of, check_of, nodes_of
@@ -86,7 +101,45 @@ def of_groups(groups: Iterable[Group]) -> list[Pair]:
     return [pair for group in groups for pair in pairs_of(group.blocks)]
 
 
-crowds = labs(most_phases=1).map(crowded)
+@st.composite
+def alike(draw: st.DrawFn) -> Lab:
+    """Labs of endpoints in one subnet that differ in one thing at most, and of a host that names one."""
+    setting = draw(st.builds(Setting, st.sampled_from(MODES), st.sampled_from(FLAGS)))
+    lab = new_lab("alike", setting, 5, ipv6=draw(st.booleans()), checks="gateway")
+    (parent,), (first, *_) = lab.parents, lab.endpoints
+    networks = [own.network for own in first.addresses]
+    client = tuple(ip_interface((network[100], network.prefixlen)) for network in networks)
+    nowhere = [ip_network(own.ip) for own in (*client, *first.addresses)]
+    endpoints = []
+    for number, endpoint in enumerate(lab.endpoints):
+        to = draw(st.sampled_from(nowhere if number else nowhere[: len(client)]))
+        lost = Route(to, type="blackhole")
+        match draw(st.sampled_from(("", "", "no route", "lost", "rule", "second address", "shared"))):
+            case "no route":
+                endpoint = replace(endpoint, routes=())
+            case "lost":
+                endpoint = replace(endpoint, routes=(Route(), lost))
+            case "rule":
+                table = replace(lost, table=100)
+                endpoint = replace(
+                    endpoint, routes=(Route(), table), rules=draw(st.sampled_from(((), (Rule(100, to=to),))))
+                )
+            case "second address":
+                own = first.addresses[-1]
+                more = ip_interface(
+                    (own.network[draw(st.integers(120, 125)) + 6 * number], own.network.prefixlen)
+                )
+                endpoint = replace(endpoint, addresses=(*endpoint.addresses, more))
+            case "shared" if number and endpoints[-1].netns == endpoints[-1].name:
+                endpoint = replace(endpoint, netns=endpoints[-1].netns)
+        endpoints.append(endpoint)
+    named = draw(st.sampled_from(endpoints)).addresses[0].ip
+    routes = draw(st.sampled_from((None, (Route(ip_network(named), type="blackhole"),))))
+    parent = replace(parent, hosts=(Host("client", client, routes),))
+    return replace(lab, parents=(parent,), endpoints=tuple(endpoints))
+
+
+crowds = labs(most_phases=1).map(crowded) | alike()
 
 
 # --- pairs ----------------------------------------------------------------------------------------------
