@@ -110,7 +110,7 @@ def alike(draw: st.DrawFn) -> Lab:
     networks = [own.network for own in first.addresses]
     client = tuple(ip_interface((network[100], network.prefixlen)) for network in networks)
     nowhere = [ip_network(own.ip) for own in (*client, *first.addresses)]
-    endpoints = []
+    endpoints: list[Endpoint] = []
     for number, endpoint in enumerate(lab.endpoints):
         to = draw(st.sampled_from(nowhere if number else nowhere[: len(client)]))
         lost = Route(to, type="blackhole")
@@ -134,7 +134,9 @@ def alike(draw: st.DrawFn) -> Lab:
                 endpoint = replace(endpoint, netns=endpoints[-1].netns)
         endpoints.append(endpoint)
     named = draw(st.sampled_from(endpoints)).addresses[0].ip
-    routes = draw(st.sampled_from((None, (Route(ip_network(named), type="blackhole"),))))
+    length = draw(st.sampled_from((named.max_prefixlen, named.max_prefixlen - 2)))
+    of_client = Route(ip_network((named, length), strict=False), type="blackhole")
+    routes = draw(st.sampled_from((None, (of_client,))))
     parent = replace(parent, hosts=(Host("client", client, routes),))
     return replace(lab, parents=(parent,), endpoints=tuple(endpoints))
 
