@@ -14,8 +14,8 @@ from ipvkit.report.review import render, render_comparison, render_comparison_js
 from ipvkit.verbs import review as verb
 from ipvkit.verbs.lab_file import load_lab
 
-_FILE = "./live.yaml"
-"""The lab of this machine in the commands that are printed."""
+_LIVE = "--live"
+"""What stands for the lab of this machine, also in the commands that are printed."""
 
 
 def review(
@@ -40,23 +40,21 @@ def review(
     """
     if live and lab is not None and against is not None:
         raise UsageError("--live and --against are two labs to compare LAB with", "give one of the two")
-    new = _FILE if live and lab is None else lab or gallery.WALKTHROUGH
-    old = _FILE if live and lab is not None else against
+    new = _LIVE if live and lab is None else lab or gallery.WALKTHROUGH
+    old = _LIVE if live and lab is not None else against
     described = lab_of(new)
     if old is not None:
         compared = verb.compare(described, lab_of(old), phase)
         emit(render_comparison_json(compared) if json_ else render_comparison(compared))
         return 1 if compared.loses else 0
     reviewed = verb.review(described, phase)
-    if new is _FILE:
-        print(f"note: the commands are for the lab of this machine: ipvkit adopt > {new}", file=sys.stderr)
     emit(render_json(reviewed, new) if json_ else render(reviewed, new))
     return 1 if reviewed.unmet else 0
 
 
 def lab_of(name: str) -> Lab:
     """Return a lab of the gallery or of a file, or the twin of this machine, noting what it leaves out."""
-    if name is not _FILE:
+    if name is not _LIVE:
         return load_lab(name)
     twin = live_twin()
     for note in twin.notes:

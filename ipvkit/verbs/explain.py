@@ -125,7 +125,7 @@ def answering(lab: Lab, phase: Phase, check: Check, worlds: Worlds) -> Iterator[
 
 
 def _as_it_is(lab: Lab, phase: Phase, check: Check) -> Lab:
-    """Return `lab` with only this phase, which sets the sysctls that it begins with, and does only `check`."""
+    """Return `lab` with only this phase, which sets the sysctls that it begins with, and does `check`."""
     acts = (*sysctls_first(phase.acts), Act(checks=(check,)))
     return replace(lab, phases=(replace(phase, name="as-it-is", acts=acts),))
 
