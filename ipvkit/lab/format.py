@@ -25,6 +25,9 @@ from ipvkit.lab.parts import (
 )
 from ipvkit.lab.table import Given
 
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""That of libyaml, where PyYAML has it: ten times as fast with thousands of endpoints."""
+
 _OF_LINK = {key: key for key in ("kind", "mode", "flag")}
 _CHANGES: dict[str, tuple[type[parts.Change], dict[str, str]]] = {
     "add-address": (parts.AddAddress, {"add_address": "address", "at": "endpoint"}),
@@ -186,7 +189,16 @@ def dump(lab: Lab) -> str:
     endpoints = [_endpoint_written(endpoint, first.name) for endpoint in lab.endpoints]
     phases = [_phase_written(phase, lab) for phase in lab.phases]
     document = table.LAB.written({**_changed(lab), **place, "endpoints": endpoints, "phases": phases})
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    return str(
+        yaml.dump(
+            document,
+            Dumper=_DUMPER,
+            sort_keys=False,
+            allow_unicode=True,
+            width=110,
+            default_flow_style=None,
+        )
+    )
 
 
 def _changed(value: Lab | Parent | Host | Endpoint | Route | Act | Check | Attempt) -> dict[str, Any]:

@@ -119,6 +119,7 @@ def differing(before: State, after: State, kept: State) -> Iterator[tuple[Hashab
             yield key, (part.command, part.undo)
         elif before[key].value != part.value:
             yield key, (part.instead or part.command, None)
+    staying = {*after, *kept}
     for key, part in reversed([*before.items()]):
-        if key not in {*after, *kept} and part.undo is not None:
+        if key not in staying and part.undo is not None:
             yield key, (part.undo.command(), None)

@@ -38,12 +38,14 @@ def differences(lab: Lab, twin: Twin) -> list[Difference]:
     same = {n for n in here if _link(after, phase, n) == _link(before, now, n)}
     created = [e for e in wanted if e.name not in same]
     names = {e.name for e in wanted}
-    there, in_lab = _state(before, now, same & names), _state(after, phase, names)
-    in_lab = {key: part for key, part in in_lab.items() if _owner(key) not in {e.name for e in created}}
+    kept = same & names
+    there, in_lab = _state(before, now, kept), _state(after, phase, names)
+    new = {e.name for e in created}
+    in_lab = {key: part for key, part in in_lab.items() if _owner(key) not in new}
     missing = {e.parent for e in after.endpoints_of(phase)} - parents
     found = [Difference(f"{name}: no endpoint is on it on this machine") for name in sorted(missing)]
     found += _of_hosts(before, after)
-    for e in (e for e in before.endpoints if e.name not in same & names):
+    for e in (e for e in before.endpoints if e.name not in kept):
         delete = in_netns(e.netns, ip.link_delete(e.dev))
         found.append(Difference(f"{e.name}: {_why_deleted(e, wanted)}", (delete,)))
     gone, there_still = _without_old(there, in_lab)
