@@ -1,14 +1,18 @@
 """What a network namespace belongs to: a container, by the files of its runtime, or a process.
 
-No daemon is asked. A container is recognised by the control group of a process in the namespace (cgroups(7)),
-where there is none by conmon, which starts each container of Podman.
+No daemon is asked. A container is recognised by its monitor, an ancestor of its processes that the runtime
+starts and that shows where its files are, and without one by a control group (cgroups(7)). A namespace that
+only a name holds may be that of a pod, by the cache of CNI.
 """
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,8 @@ _PROC = Path("/proc")
 _DOCKER = Path("/var/lib/docker/containers")
 _PODMAN = Path("/var/lib/containers/storage")
 _CONTAINERD = Path("/run/containerd/io.containerd.runtime.v2.task")
+_CNI = Path("/var/lib/cni/results")
+_MOST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,54 +50,97 @@ class Owner:
 
 
 def owner_of(space: Space) -> Owner | None:
-    """Return the owner of a namespace; None where no process is in it, and a name or a mount holds it."""
+    """Return the owner of a namespace; None where only a name or a mount holds it, and it is of no pod."""
     pid = next(iter(space.pids if space.names else (*space.pids, *space.holders)), None)
     if pid is None:
-        return None
+        return _by_cni(space.names)
+    process = Owner("process", _read(_PROC / str(pid) / "comm").strip() or "?", pid=pid)
+    return _by_monitor(pid) or _by_group(pid) or process
+
+
+def _by_monitor(pid: int) -> Owner | None:
+    """Return the container of the nearest ancestor that is conmon or a shim of containerd.
+
+    Its files are read as it sees them: it may have other mounts.
+    """
+    monitor = _PROC / str(pid)
+    while found := re.search(r"^PPid:\s+([1-9]\d*)", _read(monitor / "status"), re.MULTILINE):
+        monitor = _PROC / found[1]
+        words = _read(monitor / "cmdline").split("\0")
+        program, options = words[0].rpartition("/")[2], dict(reversed(list(pairwise(words))))
+        if program == "conmon" and options.get("-c"):
+            bundle = _there(monitor, options.get("-b", ""))
+            return _podman(options["-c"], pid, [f for f in bundle.parents if f.name.endswith("-containers")])
+        if program.startswith("containerd-shim-") and options.get("-id"):
+            id_, of_docker = options["-id"], options.get("-namespace") == "moby"
+            look, folders = (
+                (_docker, _folders(monitor, id_)) if of_docker else (_containerd, [monitor / "cwd"])
+            )
+            return look(id_, pid, folders)
+    return None
+
+
+def _there(process: Path, path: str) -> Path:
+    """Return the path at which this process finds what another one calls `path`."""
+    return process / "root" / path.lstrip("/")
+
+
+def _folders(shim: Path, id_: str) -> list[Path]:
+    """Return the folder from which Docker mounts the hostname of a container, which has its other files."""
+    mounts = _entries(_json(shim / "cwd/config.json").get("mounts"))
+    sources = [_text(mount.get("source")) for mount in mounts]
+    return [_there(shim, source).parent for source in sources if source.endswith(f"/{id_}/hostname")]
+
+
+def _by_group(pid: int) -> Owner | None:
+    """Return the container or the service that the control group of a process is of."""
     group = _read(_PROC / str(pid) / "cgroup")
     for pattern, look in _RUNTIMES:
         if found := re.search(pattern, group, re.MULTILINE):
             return look(found[1], pid)
-    return _by_conmon(pid) or Owner("process", _read(_PROC / str(pid) / "comm").strip() or "?", pid=pid)
+    return None
 
 
-def _docker(id_: str, pid: int) -> Owner:
-    config = _json(_DOCKER / id_ / "config.v2.json")
-    name, image = config.get("Name"), _inner(config, "Config").get("Image")
-    return Owner("docker", _text(name).removeprefix("/") or id_[:12], _text(image), pid)
+def _by_cni(names: Iterable[str]) -> Owner | None:
+    """Return the pod for which plugins were called with a namespace of these names."""
+    for path in sorted(_CNI.glob("*")):
+        call = _json(path)
+        interfaces = _entries(_inner(call, "result").get("interfaces"))
+        if {_text(each.get("sandbox")).rpartition("/")[2] for each in interfaces}.isdisjoint(names):
+            continue
+        given = call.get("cniArgs")
+        pairs = [pair for pair in given if isinstance(pair, list)] if isinstance(given, list) else []
+        words = {_text(pair[0]): _text(pair[1]) for pair in pairs if len(pair) == 2}
+        pod = [words.get(f"K8S_POD_{key}") for key in ("NAMESPACE", "NAME")]
+        return Owner("cni", "/".join(filter(None, pod)) or _short(_text(call.get("containerId"))) or "?")
+    return None
 
 
-def _podman(id_: str, pid: int) -> Owner:
-    for path in sorted(_PODMAN.glob("*-containers/containers.json")):
-        for entry in _entries(path):
+def _docker(id_: str, pid: int, folders: Iterable[Path] = ()) -> Owner:
+    config = _first(folder / "config.v2.json" for folder in (*folders, _DOCKER / id_))
+    name, image = _text(config.get("Name")), _inner(config, "Config").get("Image")
+    return Owner("docker", name.removeprefix("/") or _short(id_), _text(image), pid)
+
+
+def _podman(id_: str, pid: int, stores: Iterable[Path] = ()) -> Owner:
+    for store in (*stores, *sorted(_PODMAN.glob("*-containers"))):
+        for entry in _entries(_parsed(_read(store / "containers.json"))):
             if entry.get("id") == id_:
-                metadata: Any = {}
-                with suppress(ValueError):
-                    metadata = json.loads(_text(entry.get("metadata")))
+                metadata = _parsed(_text(entry.get("metadata")))
                 names = entry.get("names")
-                name = names[0] if isinstance(names, list) and names else id_[:12]
+                name = names[0] if isinstance(names, list) and names else None
                 image = metadata.get("image-name") if isinstance(metadata, dict) else ""
-                return Owner("podman", _text(name), _text(image), pid)
-    return Owner("podman", id_[:12], pid=pid)
+                return Owner("podman", _text(name) or _short(id_), _text(image), pid)
+    return Owner("podman", _short(id_), pid=pid)
 
 
-def _by_conmon(pid: int) -> Owner | None:
-    """Return the container of Podman that a process is in which has no separate control group."""
-    parent = re.search(r"^PPid:\s+(\d+)", _read(_PROC / str(pid) / "status"), re.MULTILINE)
-    words = _read(_PROC / parent[1] / "cmdline").split("\0") if parent else []
-    if not words or not words[0].endswith("conmon") or "-c" not in words[:-1]:
-        return None
-    return _podman(words[words.index("-c") + 1], pid)
-
-
-def _containerd(id_: str, pid: int) -> Owner:
-    for path in sorted(_CONTAINERD.glob(f"*/{id_}/config.json")):
-        notes = _inner(_json(path), "annotations")
-        kind = "io.kubernetes.cri."
-        pod = [_text(notes.get(f"{kind}{key}")) for key in ("sandbox-namespace", "sandbox-name")]
-        name = "/".join(filter(None, pod))
-        return Owner("containerd", name or id_[:12], _text(notes.get(f"{kind}image-name")), pid)
-    return Owner("containerd", id_[:12], pid=pid)
+def _containerd(id_: str, pid: int, bundles: Iterable[Path] = ()) -> Owner:
+    every = (*bundles, *(folder / id_ for folder in sorted(_CONTAINERD.glob("*"))))
+    notes = _inner(_first(bundle / "config.json" for bundle in every), "annotations")
+    kind = "io.kubernetes.cri."
+    pod = [_text(notes.get(f"{kind}{key}")) for key in ("sandbox-namespace", "sandbox-name")]
+    name = "/".join(filter(None, pod))
+    return Owner("containerd", name or _short(id_), _text(notes.get(f"{kind}image-name")), pid)
 
 
 def _named(runtime: str) -> Callable[[str, int], Owner]:
@@ -118,24 +167,43 @@ _RUNTIMES: tuple[tuple[str, Callable[[str, int], Owner]], ...] = (
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return ""
+    """Return the beginning of a file; nothing of what is not regular, which a user may have put there."""
+    # ValueError: no file can have that name.
+    with suppress(OSError, ValueError):
+        # Without opening it: that waits for a writer of a FIFO, and starts a watchdog.
+        found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            if stat.S_ISREG(os.fstat(found).st_mode):
+                with Path(f"/proc/self/fd/{found}").open("rb") as file:
+                    return file.read(_MOST_BYTES).decode("utf-8", "replace")
+        finally:
+            os.close(found)
+    return ""
+
+
+def _short(id_: str) -> str:
+    """Return an identifier as runtimes print it; a name that someone chose stays as it is."""
+    return id_[:12] if re.fullmatch("[0-9a-f]{64}", id_) else id_
+
+
+def _parsed(text: str) -> object:
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return None
 
 
 def _json(path: Path) -> dict[str, Any]:
-    with suppress(ValueError, RecursionError):
-        found = json.loads(_read(path))
-        if isinstance(found, dict):
-            return found
-    return {}
+    found = _parsed(_read(path))
+    return found if isinstance(found, dict) else {}
 
 
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    with suppress(ValueError, RecursionError):
-        found = json.loads(_read(path))
-        yield from (entry for entry in found if isinstance(entry, dict)) if isinstance(found, list) else ()
+def _first(paths: Iterable[Path]) -> dict[str, Any]:
+    """Return the content of the first file that has an object."""
+    return next(filter(None, map(_json, paths)), {})
+
+
+def _entries(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _inner(value: dict[str, Any], key: str) -> dict[str, Any]:

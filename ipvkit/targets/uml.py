@@ -90,26 +90,30 @@ class Guest:
     on_demand: bool
 
 
-def guest_of(plan: "Plan | None") -> Guest:
-    """Return what the commands of `plan` need; None is for unknown commands."""
+def guest_of(plan: "Plan | None", memory_mib: int = 0) -> Guest:
+    """Return what the commands of `plan` need, with at least `memory_mib`; None is for unknown commands."""
     words, endpoints = {"bridge", "ipvlan", "veth"}, _ENDPOINTS
     if plan is not None:
         words = {word for step in plan.steps for word in step.command.argv}
         endpoints = len(plan.lab.endpoints)
     modules = {module for word in words for module in _MODULES.get(word, ())}
     memory = _MEMORY_MIB + int(endpoints * _FOR_AN_ENDPOINT_MIB)
-    return Guest(tuple(sorted(modules)), memory, on_demand=plan is None)
+    return Guest(tuple(sorted(modules)), max(memory, memory_mib), on_demand=plan is None)
 
 
 class Uml(Target):
-    """Runs bash as root of a separate kernel, by default the one that `kernels.find` returns."""
+    """Runs bash as root of a separate kernel, by default the one that `kernels.find` returns.
+
+    The kernel gets at least `memory_mib`.
+    """
 
     kind = "uml"
     ephemeral = True
     cpus = 1
 
-    def __init__(self, kernel: Kernel | None = None) -> None:
+    def __init__(self, kernel: Kernel | None = None, memory_mib: int = 0) -> None:
         self._kernel = kernel
+        self._memory_mib = memory_mib
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -124,7 +128,7 @@ class Uml(Target):
 
     def start(self, script: str, plan: "Plan | None" = None, mailbox: int | None = None) -> Process:
         """Start a kernel with bash and `script` as its first process, and what `plan` needs."""
-        guest = guest_of(plan)
+        guest = guest_of(plan, self._memory_mib)
         # The terminal echoes the requests to the output of the second line, which is discarded.
         devices = ["con0=null,fd:2", "ssl0=null,fd:1", "ssl1=fd:0,null"]
         if mailbox is not None:

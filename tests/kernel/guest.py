@@ -22,14 +22,16 @@ TRIES = 3
 """How often a guest is started whose kernel crashes."""
 
 
-def in_guest(script: str, timeout_s: float = 600) -> Said:
+def in_guest(script: str, timeout_s: float = 600, memory_mib: int = 0) -> Said:
     """Run a bash script as root of a fresh guest; raise AssertionError if it did not end in time.
+
+    The guest has at least `memory_mib`.
 
     A process that is killed in the middle of a fork can crash this kernel (copy_process, exit_mmap,
     flush_tlb_mm in a User-Mode Linux 6.12): the script then starts again in another guest.
     """
     for _ in range(TRIES):
-        output, complaint, mark = _printed(script, timeout_s)
+        output, complaint, mark = _printed(script, timeout_s, memory_mib)
         text, found, code = output.rpartition(mark)
         if found:
             return Said(int(code), text)
@@ -38,12 +40,12 @@ def in_guest(script: str, timeout_s: float = 600) -> Said:
     raise AssertionError(f"the guest ended early: {output}\n{complaint}")
 
 
-def _printed(script: str, timeout_s: float) -> tuple[str, str, str]:
+def _printed(script: str, timeout_s: float, memory_mib: int) -> tuple[str, str, str]:
     """Return what a guest and its kernel printed, and the mark before the exit code."""
     mark = secrets.token_hex(8)
     # Through a pipe, so that nothing takes the guest's serial line for a person's terminal.
     payload = f"(\n{script}\n) 2>&1 | cat\necho {mark} ${{PIPESTATUS[0]}}\n"
-    running = Uml().start(payload)
+    running = Uml(memory_mib=memory_mib).start(payload)
     timer = threading.Timer(timeout_s, running.kill)
     timer.start()
     output = b""

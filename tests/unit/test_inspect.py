@@ -1,6 +1,8 @@
 """What `ipvkit inspect` makes of a machine: owners from files, the twin, problems, table and JSON."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -40,6 +42,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("_DOCKER", "var/lib/docker/containers"),
         ("_PODMAN", "var/lib/containers/storage"),
         ("_CONTAINERD", "run/containerd/io.containerd.runtime.v2.task"),
+        ("_CNI", "var/lib/cni/results"),
     ):
         monkeypatch.setattr(owners, name, tmp_path / path)
     return tmp_path
@@ -78,11 +81,109 @@ def test_a_container_of_podman_has_its_name_and_image(files: Path, group: str) -
     assert owner_in(files, group) == BOX
 
 
-def test_a_container_of_podman_without_a_control_group_is_known_by_conmon(files: Path) -> None:
-    written(files / "var/lib/containers/storage/vfs-containers/containers.json", CONTAINERS)
-    words = ["/usr/bin/conmon", "--api-version", "1", "-c", ID, "-u", ID, "-r", "/usr/bin/crun", ""]
-    written(files / "proc/800/cmdline", "\0".join(words))
-    assert owner_in(files, "/user.slice", status="Name:\tsleep\nPPid:\t800\n") == BOX
+# Of podman 5.4.2 with its own --root, and --cgroups=disabled; what follows in the command line is left out.
+CONMON = (
+    f"/usr/bin/conmon --api-version 1 -c {ID} -u {ID} -r /usr/bin/crun -b /run/elsewhere/vfs-containers/{ID}/"
+    f"userdata -p /run/containers/storage/vfs-containers/{ID}/userdata/pidfile -n away --exit-dir "
+    f"/run/libpod/exits --persist-dir /run/libpod/persist/{ID} --full-attach -l k8s-file:/run/elsewhere/"
+    f"vfs-containers/{ID}/userdata/ctr.log --log-level warning --syslog --runtime-arg --log-format=json "
+)
+STORE = """\
+[{"id":"ID","names":["away"],"image":"4d9a548cd961d78a0303de1e376ad10b779da473115d71bb10b78a8651206288",\
+"layer":"896adc487ca28fd1c1633a2d882145032a68690640b4d2c8783ad3a2d48d9de4","metadata":"{\\"image-name\\":\
+\\"localhost/box:2.0\\",\\"image-id\\":\\"4d9a548cd961d78a0303de1e376ad10b779da473115d71bb10b78a8651206288\\",\
+\\"name\\":\\"away\\",\\"created-at\\":1795868295}","created":"2026-11-28T12:18:15.430651904Z",\
+"flags":{"MountLabel":"","ProcessLabel":""}}]""".replace("ID", ID, 1)
+
+
+def monitored(files: Path, cmdline: str, group: str = "/") -> Owner | None:
+    """Return the owner of a process whose grandparent is a monitor that was started so."""
+    written(files / "proc/800/cmdline", cmdline.replace(" ", "\0"))
+    written(files / "proc/805/status", "Name:\tsh\nPPid:\t800\n")
+    return owner_in(files, group, status="Name:\tsleep\nPPid:\t805\n")
+
+
+def test_a_container_of_podman_is_known_by_its_conmon_which_has_the_place_of_its_files(files: Path) -> None:
+    store = files / "proc/800/root/run/elsewhere/vfs-containers/containers.json"
+    written(store, STORE)
+    assert monitored(files, CONMON) == Owner("podman", "away", "localhost/box:2.0", 811)
+    store.unlink()
+    os.mkfifo(store)
+    assert monitored(files, CONMON) == Owner("podman", ID[:12], pid=811)
+
+
+# Of containerd 1.7.24: Docker's 26.1.5 with its own --data-root and --cgroup-parent, and a pod.
+SHIM = f"/usr/bin/containerd-shim-runc-v2 -namespace moby -id {ID} -address /run/containerd/containerd.sock "
+BUNDLE = """\
+{"mounts":[{"destination":"/data","type":"bind","source":"/home/user/hostname","options":["rbind"]},\
+{"destination":"/dev/shm","type":"tmpfs","source":"shm","options":["nosuid","noexec","nodev",\
+"mode=1777","size=67108864"]},{"destination":"/etc/resolv.conf","type":"bind","source":\
+"/var/lib/docker-data/containers/ID/resolv.conf","options":["rbind","rprivate"]},{"destination":\
+"/etc/hostname","type":"bind","source":"/var/lib/docker-data/containers/ID/hostname","options":["rbind",\
+"rprivate"]}],"root":{"path":"/var/lib/docker-data/vfs/dir/cbae9537e33694056c1549f0b918dfaf82a1853e9aac7911"},\
+"hooks":{"prestart":[{"path":"/proc/310/exe","args":["libnetwork-setkey","-exec-root=/var/run/docker"]}]}}\
+""".replace("ID", ID)
+CONFIG = """\
+{"StreamConfig":{},"State":{"Running":true,"Paused":false,"Pid":811,"Health":null},"ID":"ID","Path":\
+"/bin/sleep","Args":["600"],"Config":{"Hostname":"4f1c4f1c4f1c","Cmd":["/bin/sleep","600"],"Image":"box:1.0",\
+"Volumes":null,"Labels":{}},"Image":"sha256:541e1cb02238d184f366123f18c90885e4db40e65675d3d0e29b845b564ef4e3",\
+"Name":"/limited","Driver":"vfs","OS":"linux"}""".replace("ID", ID, 1)
+POD = """\
+{"annotations":{"io.kubernetes.cri.container-type":"sandbox","io.kubernetes.cri.sandbox-id":"ID",\
+"io.kubernetes.cri.sandbox-log-directory":"","io.kubernetes.cri.sandbox-name":"web-0",\
+"io.kubernetes.cri.sandbox-namespace":"shop","io.kubernetes.cri.sandbox-uid":"0b7fd9c5"}}""".replace("ID", ID)
+
+
+def test_a_container_of_docker_is_known_by_its_shim_where_its_control_group_is_elsewhere(files: Path) -> None:
+    written(files / "proc/800/cwd/config.json", BUNDLE)
+    config = files / "proc/800/root/var/lib/docker-data/containers" / ID / "config.v2.json"
+    written(config, CONFIG)
+    written(files / "proc/800/root/home/user/config.v2.json", CONFIG.replace("limited", "impostor"))
+    assert monitored(files, SHIM, f"/limits/{ID}") == Owner("docker", "limited", "box:1.0", 811)
+    config.unlink()
+    assert monitored(files, SHIM, f"/limits/{ID}") == Owner("docker", ID[:12], pid=811)
+
+
+def test_a_pod_is_known_by_the_shim_of_its_containers(files: Path) -> None:
+    shim = SHIM.replace("moby", "k8s.io")
+    written(files / "proc/800/cwd/config.json", POD)
+    assert monitored(files, shim) == Owner("containerd", "shop/web-0", "", 811)
+    written(files / "proc/800/cwd/config.json", "[]")
+    assert monitored(files, shim) == Owner("containerd", ID[:12], pid=811)
+    assert monitored(files, shim.replace(ID, "by-hand")) == Owner("containerd", "by-hand", pid=811)
+
+
+@pytest.mark.parametrize("text", ["**x", "/", "..", "x" * 5000, "\\u0000", "\\ud800"])
+def test_hostile_words_of_a_monitor_are_only_words(files: Path, text: str) -> None:
+    written(files / "proc/800/cwd/config.json", BUNDLE.replace("/var/lib", f"/{text}"))
+    for cmdline in (CONMON, SHIM, SHIM.replace("moby", "k8s.io")):
+        seen = monitored(files, cmdline.replace("/run/elsewhere", f"/{text}").replace(ID, text))
+        assert seen is not None
+        assert seen.name == text
+
+
+# Of libcni in containerd 1.7.24; the configuration is shortened.
+CACHE = """\
+{"kind":"cniCacheV1","containerId":"ID","config":"eyJjbmlWZXJzaW9uIjoi","ifName":"eth0","networkName":"shop",\
+"cniArgs":[["IgnoreUnknown","1"],["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","web-0"],\
+["K8S_POD_INFRA_CONTAINER_ID","ID"],["K8S_POD_UID","0b7fd9c5"]],"capabilityArgs":{"cgroupPath":\
+"/kubepods/burstable/pod0b7fd9c5","io.kubernetes.cri.pod-annotations":null},"result":{"cniVersion":"1.0.0",\
+"dns":{},"interfaces":[{"mac":"ba:6e:38:f3:eb:b3","name":"eth0","sandbox":\
+"/var/run/netns/cni-903249ea-162e-09c3-8c72-481f0e6c1de7"}],"ips":[{"address":"192.168.104.240/24","gateway":\
+"192.168.104.254","interface":0}],"routes":[{"dst":"0.0.0.0/0"}]}}""".replace("ID", ID)
+
+
+def test_a_namespace_without_a_process_is_of_the_pod_that_the_cache_of_cni_has(files: Path) -> None:
+    pod, other = "cni-903249ea-162e-09c3-8c72-481f0e6c1de7", "cni-0"
+    call = files / "var/lib/cni/results" / f"shop-{ID}-eth0"
+    written(call, CACHE)
+    assert owner_of(Space(f"/run/netns/{pod}", names=[pod])) == Owner("cni", "shop/web-0")
+    assert owner_of(Space(f"/run/netns/{other}", names=[other], holders=[1])) is None
+    written(call, CACHE.replace("K8S_POD_NAME", "NAME"))
+    assert owner_of(Space(f"/run/netns/{pod}", names=[pod])) == Owner("cni", ID[:12])
+    for arguments in ("null", "7", "[7]", "[[]]", '[["K8S_POD_NAME",7]]'):
+        written(call, re.sub(r'"cniArgs":.*?\]\]', f'"cniArgs":{arguments}', CACHE))
+        assert owner_of(Space(f"/run/netns/{pod}", names=[pod])) == Owner("cni", ID[:12])
 
 
 def test_a_pod_of_containerd_has_its_name(files: Path) -> None:
@@ -125,10 +226,6 @@ def test_broken_files_of_a_runtime_give_no_name(files: Path, content: str) -> No
     written(files / "var/lib/containers/storage/overlay-containers/containers.json", content)
     assert owner_in(files, f"/docker/{ID}") == Owner("docker", ID[:12], pid=811)
     assert owner_in(files, f"/libpod-{ID}") == Owner("podman", ID[:12], pid=811)
-
-
-def test_a_namespace_that_only_a_name_holds_has_no_owner() -> None:
-    assert owner_of(Space("/run/netns/a", names=["a"], holders=[1])) is None
 
 
 # --- machines, made by hand -----------------------------------------------------------------------------

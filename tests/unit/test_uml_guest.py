@@ -68,6 +68,8 @@ def test_memory_grows_with_the_endpoints() -> None:
     )
     many = replace(few, endpoints=(*few.endpoints, *more))
     assert guest_of(make_plan(many)).memory_mib - guest_of(make_plan(few)).memory_mib == 50
+    assert guest_of(make_plan(many), 1024) == replace(guest_of(make_plan(many)), memory_mib=1024)
+    assert guest_of(None, 1) == guest_of(None)
 
 
 def test_whoever_types_commands_has_what_each_lab_does_and_what_else_is_asked_for() -> None:
