@@ -11,6 +11,7 @@ import pytest
 from documents import Document, Shown, documents, problem, run, run_session, terminal_environment
 from guest import in_guest, simulated_lan
 from ipvkit.lab import gallery
+from runtimes import MEMORY_MIB, needs, setup
 
 pytestmark = pytest.mark.kernel
 
@@ -75,34 +76,47 @@ def for_a_guest() -> list[Document]:
 LONG_DOCUMENTS = ("docs/how-to/announce.md", "docs/how-to/clean-up.md", "docs/how-to/real-nic.md")
 """Documents whose commands take long in a guest."""
 
+RUNTIMES = {
+    "docs/how-to/cni.md": ("cni", "pods"),
+    "docs/how-to/docker.md": ("docker",),
+    "docs/how-to/lxc.md": ("lxc",),
+    "docs/how-to/podman.md": ("podman",),
+}
+"""The container runtimes whose commands a document has."""
+
+
+def marks_of(document: Document) -> list[pytest.MarkDecorator]:
+    """Return the marks of the test of a document in a guest."""
+    runtimes = RUNTIMES.get(document.name, ())
+    slow = runtimes or document.name in LONG_DOCUMENTS
+    return [*([pytest.mark.slow] if slow else []), *([needs(*runtimes)] if runtimes else [])]
+
 
 @pytest.mark.parametrize(
     "document",
-    [
-        pytest.param(document, marks=[pytest.mark.slow] if document.name in LONG_DOCUMENTS else [])
-        for document in for_a_guest()
-    ],
+    [pytest.param(document, marks=marks_of(document)) for document in for_a_guest()],
     ids=lambda document: document.name,
 )
 def test_commands_in_a_guest(document: Document, tmp_path: Path) -> None:
     """One after another, on a machine with ipvlan and a NIC `eth0` with a gateway and a neighbour."""
     prepare(document, tmp_path)
     places = [shown for shown in document.shown if shown.runs_in == "guest"]
-    problems = [
-        problem(shown, *ended) for shown, ended in zip(places, in_one_guest(places, tmp_path), strict=True)
-    ]
+    ended = in_one_guest(places, tmp_path, RUNTIMES.get(document.name, ()))
+    problems = [problem(shown, *end) for shown, end in zip(places, ended, strict=True)]
     assert not any(problems), "\n\n".join(filter(None, problems))
 
 
-def in_one_guest(places: Sequence[Shown], folder: Path) -> list[tuple[int, str]]:
+def in_one_guest(places: Sequence[Shown], folder: Path, runtimes: Sequence[str]) -> list[tuple[int, str]]:
     """Return the exit code of each command, and what it printed on the guest's terminal."""
     mark = secrets.token_hex(8)
     environment = {**terminal_environment(Path("/run")), "TMPDIR": "/run"}
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
     commands = (shown.command.removeprefix("sudo ") for shown in places)
     said = in_guest(
-        f"{simulated_lan()}export {exports}\ncp -r {shlex.quote(str(folder))}/. /run/\ncd /run\n"
-        "exec >/dev/ttyS0 2>&1\n" + "".join(f"(\n{command}\n)\necho {mark} $?\n" for command in commands)
+        f"{simulated_lan()}{setup(*runtimes) if runtimes else ''}export {exports}\n"
+        f"cp -r {shlex.quote(str(folder))}/. /run/\ncd /run\nexec >/dev/ttyS0 2>&1\n"
+        + "".join(f"(\n{command}\n)\necho {mark} $?\n" for command in commands),
+        memory_mib=MEMORY_MIB if runtimes else 0,
     )
     output, *codes = re.split(rf"{mark} (\d+)\n", said.output)
     texts = [output, *codes[1::2]]
