@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import Lab, the
+from ipvkit.lab import HOST, Lab, the
 from ipvkit.plan import endpoints
 from ipvkit.plan.acts import Acts
 from ipvkit.plan.lan import lan
@@ -29,7 +29,8 @@ def _phase(lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation
     phase = predicted.phase
     steps = Steps(phase.name)
     for role, parent in predicted.flushed:
-        flush = in_netns(role, ip.neigh_flush(lab.dev_of(parent)))
+        dev = parent.name if role == HOST else lab.dev_of(parent)
+        flush = in_netns(lab.netns(role), ip.neigh_flush(dev))
         steps.add(f"flush {the(role)}'s neighbour table: the endpoints have other MAC addresses now", flush)
     steps.end_stage()
     endpoints.create(lab, phase, steps)

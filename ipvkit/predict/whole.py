@@ -61,7 +61,7 @@ class PredictedAct:
 
 @dataclass(frozen=True, slots=True)
 class PredictedPhase:
-    """A phase, the peers that flush their neighbour tables before it, with their parents, and its acts."""
+    """A phase, the host and peers that flush neighbour tables before it, with the parents, and its acts."""
 
     phase: Phase
     flushed: tuple[tuple[str, Parent], ...]
@@ -109,10 +109,11 @@ def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[Predicte
 
 
 def _flushed(lab: Lab, former: Phase | None, phase: Phase) -> Iterator[tuple[str, Parent]]:
-    """Yield the peers that would keep the MAC addresses of former endpoints; ipvlan has the parent's."""
+    """Yield the hosts that would keep the MAC addresses of former endpoints; ipvlan has the parent's."""
     for parent in lab.parents if lab.simulated else ():
         settings = [p.on(parent.name) for p in (phase, former) if p is not None and former is not None]
         if not all(setting.is_ipvlan for setting in settings):
+            yield HOST, parent
             yield from ((peer.name, parent) for peer in parent.peers)
 
 
