@@ -1,6 +1,7 @@
 """``ipvkit explain``."""
 
 import shlex
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from typer import Argument, Option
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, Place, Timeout
 from ipvkit.cli.options import LAB_HELP, Live, live_twin
-from ipvkit.core.errors import UsageError
+from ipvkit.core.errors import IpvkitError, UsageError
 from ipvkit.lab import FAR, HOST, Check, Family, gallery
 from ipvkit.report.explanation import render, render_json
 from ipvkit.verbs import explain as verb
@@ -17,10 +18,25 @@ from ipvkit.verbs.lab_file import is_lab, load_lab, node_of
 
 
 def _nodes(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the names of the nodes that a person can ask about, those of this machine with --live."""
-    lab = live_twin().lab if ctx.params.get("live") else load_lab(gallery.WALKTHROUGH)
-    names = [*(endpoint.name for endpoint in lab.endpoints), HOST, *lab.peers, *([FAR] if lab.far else [])]
-    return [name for name in names if name.startswith(incomplete)]
+    """Return the nodes that a person can ask about, with --live those of this machine.
+
+    Namespaces and addresses are among them once they begin with what is typed.
+    """
+    with suppress(IpvkitError):
+        lab = live_twin().lab if ctx.params.get("live") else load_lab(gallery.WALKTHROUGH)
+        names = [
+            *(endpoint.name for endpoint in lab.endpoints),
+            HOST,
+            *lab.peers,
+            *([FAR] if lab.far else []),
+        ]
+        if incomplete:
+            names += [
+                *(endpoint.netns for endpoint in lab.endpoints),
+                *(str(ip) for ip, _ in lab.addresses()),
+            ]
+        return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+    return []
 
 
 A_HELP = "The source: an endpoint, host, gateway, neighbour or far, or its address."

@@ -2,13 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from differential import compared
 from guest import in_guest, simulated_lan
+from ipvkit.lab.format import load
 from runtimes import MEMORY_MIB, needs, setup
 from test_guest import IPVKIT
+from test_inspect_is_right import PYTHON
 
 LOOK = f"{IPVKIT} inspect --json || [[ $? == 1 ]]\n"
 
@@ -126,10 +130,43 @@ for netns in of-process of-file of-mount; do ip netns del $netns; done
 """
 
 
+ALL_PAIRS = """
+from dataclasses import replace
+from ipvkit.lab import HOST, Act, Check
+from ipvkit.lab.format import dump, load
+
+lab = load(open("/run/twin.yaml").read(), "twin.yaml")
+(phase,) = lab.phases
+names = [HOST, *phase.endpoints]
+checks = (Check(one, other) for one in names for other in names if one != other)
+act = Act(checks=tuple(check for check in checks if lab.pinged(check) is not None))
+print(dump(replace(lab, phases=(replace(phase, acts=(*phase.acts[:-1], act)),))))
+"""
+OBSERVE = f"""
+{IPVKIT} adopt >/run/twin.yaml
+{PYTHON} -c '{ALL_PAIRS}' >/run/all.yaml
+{IPVKIT} run-lab /run/all.yaml --observe --json || [[ $? == 1 ]]
+echo "# the twin:"; cat /run/all.yaml
+"""
+
+
+def assert_the_twin_is_alike(output: str, observed: Any) -> None:
+    """Check that pings on the machine, and on its twin in another guest, come out as predicted."""
+    twin = load(output.partition("# the twin:\n")[2], "twin.yaml")
+    (phase,) = observed["phases"]
+    differing = [check for check in phase["checks"] if not check["passed"]]
+    assert differing == []
+    assert len(phase["checks"]) == len(twin.phases[0].acts[-1].checks) >= 20
+    (again,) = compared([replace(twin, name="twin")])
+    assert again.agrees, (again.differing, again.failure)
+
+
 @pytest.mark.slow
 @needs("podman", "lxc", "cni")
 def test_podman_lxc_cni_and_what_no_runtime_made() -> None:
-    output, (document,) = documents("podman", "lxc", "cni", world=f"{PARENTS}{ENGINES}{OTHERS}{LOOK}")
+    world = f"{PARENTS}{ENGINES}{OTHERS}{LOOK}{OBSERVE}"
+    output, (document, observed) = documents("podman", "lxc", "cni", world=world)
+    assert_the_twin_is_alike(output, observed)
     box, sleep = "localhost/box:1.0", ("process", "sleep", "")
     assert links(document) == {
         "192.168.104.221": ("eth0", "ipvlan", "l3", ("podman", "web", box)),
@@ -171,9 +208,9 @@ echo "of shop/web-0: $pause"
 @needs("docker", "pods")
 def test_docker_and_pods_of_containerd() -> None:
     gone = "kill -9 $pause; until [[ ! -e /proc/$pause ]]; do sleep 0.05; done\n"
-    output, (document, after) = documents(
-        "docker", "pods", world=f"{PARENTS.replace(VLAN, '')}{DOCKER}{LOOK}{gone}{LOOK}"
-    )
+    world = f"{PARENTS.replace(VLAN, '')}{DOCKER}{LOOK}{gone}{LOOK}{OBSERVE}"
+    output, (document, after, observed) = documents("docker", "pods", world=world)
+    assert_the_twin_is_alike(output, observed)
     box = "box:1.0"
     assert links(document) == {
         "192.168.104.221": ("eth0", "ipvlan", "l3", ("docker", "web", box)),

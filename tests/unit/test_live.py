@@ -1,5 +1,7 @@
 """This machine as a lab: the file that adopt writes, names, differences to a lab, and what is observed."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from test_inspect import PARENT, VIA, endpoint, host, machine, own_address, route, twin
+from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
 from hostile import hostile_texts
 from ipvkit.core.command import Command
@@ -252,6 +255,30 @@ def test_fixes_are_those_of_this_machine_as_they_are_typed_here() -> None:
     commands = [str(command) for fix in found.fixes for command in fix.commands]
     assert commands[0].startswith("nsenter --net=/proc/8/ns/net ip link set s0 type ipvlan mode l3s")
     assert not any("gateway" in command or "net4" in command for command in commands)
+
+
+COMPLETE = """\
+mount -t tmpfs tmpfs /run
+ip link add p0 type veth peer name q0; ip link set p0 up; ip link set q0 up; ip addr add 192.0.2.1/24 dev p0
+ip netns add shop; ip link add m0 link p0 netns shop type macvlan mode bridge
+ip -n shop addr add 192.0.2.7/24 dev m0; ip -n shop link set m0 up
+export _IPVKIT_COMPLETE=complete_bash
+COMP_WORDS='ipvkit explain --live s' COMP_CWORD=3 "$@"
+COMP_WORDS='ipvkit explain --live host 192.0.2.7' COMP_CWORD=4 "$@"
+unset _IPVKIT_COMPLETE
+"$@" explain host 192.0.2.7 --live
+"""
+
+
+@needs_namespaces
+def test_a_shell_completes_what_is_on_this_machine() -> None:
+    apart = (*IN_NAMESPACES_OF_ITS_OWN, "--pid", "--fork", "--mount-proc", "--kill-child")
+    words = [*apart, "bash", "-euc", COMPLETE, "bash", sys.executable, "-m", "ipvkit"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stderr == ""
+    name, own, *lines = done.stdout.splitlines()
+    assert (name, own) == ("shop", "192.0.2.7")
+    assert lines[1].startswith("host -> shop: unreachable")
 
 
 # --- differences ----------------------------------------------------------------------------------------

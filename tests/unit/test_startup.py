@@ -120,6 +120,8 @@ def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
         "ipvkit parse --j": ["--json"],
         "ipvkit run-lab --target ": ["auto", "local", "sandbox", "uml"],
         "ipvkit kernels fetch 6": ["6.1", "6.12"],
+        "ipvkit explain ": ["test1", "test2", "host", "gateway", "neighbour"],
+        "ipvkit explain host 192.168.104.25": ["192.168.104.254"],
     }.items(),
 )
 def test_a_shell_completes_what_is_typed(typed: str, completed: list[str]) -> None:
