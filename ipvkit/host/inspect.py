@@ -157,7 +157,6 @@ _VIEWS = (
     ip.neigh_show_proxy(),
     ip.neigh_show(),
     ip.rule_show(),
-    ip.rule_show(ipv6=True),
 )
 _SYSCTLS = (
     "net.ipv4.ip_forward",
@@ -197,6 +196,8 @@ def inspect(agent: Agent, on_command: OnCommand = lambda _: None) -> Inspection:
             insides[inode] = inside
         elif Path(space.path).exists():
             unseen.append(str(space))
+    for inode, rules in _ipv6_rules(insides, agent, on_command).items():
+        insides[inode] = replace(insides[inode], rules=(*insides[inode].rules, *rules))
     for inode, numbers in _numbers(insides, agent, on_command).items():
         insides[inode] = replace(insides[inode], numbers=numbers)
     every = sorted(insides.values(), key=lambda inside: (not inside.space.own, str(inside.space)))
@@ -224,13 +225,29 @@ def _inside(inode: Inode, space: Space, shown: str) -> Inside | None:
     """Return what `ip` has shown of a namespace; None where that is not all."""
     with suppress(IpvkitError):
         lists = ip.lists_in(shown, at_most=len(_VIEWS))
-        # A kernel without rules, or without IPv6, refuses the last ones.
-        if len(lists) >= len(_VIEWS) - 2:
+        # A kernel without rules refuses the last one.
+        if len(lists) >= len(_VIEWS) - 1:
             routes = tuple(route for route in ip.parse_routes(lists[1]) if route.table != "local")
             proxied, neighbours = (ip.parse_neighbours(entries) for entries in lists[2:4])
             rules = tuple(rule for each in lists[4:] for rule in ip.parse_rules(each))
             return Inside(inode, space, ip.parse_addresses(lists[0]), routes, proxied, neighbours, rules)
     return None
+
+
+def _ipv6_rules(
+    insides: Mapping[Inode, Inside], agent: Agent, on_command: OnCommand
+) -> dict[Inode, tuple[Rule, ...]]:
+    """Return the IPv6 rules where it has another table; in a batch ip shows those of IPv4 (iprule_list())."""
+    commands = {}
+    for inode, inside in insides.items():
+        if any(version_of(route) == 6 and route.table not in (None, "main") for route in inside.routes):
+            show = ip.rule_show(ipv6=True)
+            commands[inode] = show if inside.space.own else in_net(inside.space.path, show)
+    found = {}
+    for inode, shown in _ask(agent, commands, on_command).items():
+        with suppress(IpvkitError):
+            found[inode] = ip.parse_rules(shown)
+    return found
 
 
 def _tables() -> Iterator[Table]:

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 from ipvkit.core.errors import UsageError
 from ipvkit.host.twin import Twin
-from ipvkit.lab import FAR, Act, Check, Endpoint, Lab, Outcome
+from ipvkit.lab import FAR, HOST, Act, Check, Endpoint, Lab, Outcome, the
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Probe, Stage, Step
 from ipvkit.run import engine
@@ -52,9 +52,9 @@ def observation(lab: Lab, twin: Twin) -> Plan:
     why = partial(_why_skipped, lab, here)
     skipped = [(check, why(check)) for act in phase.acts for check in act.checks if why(check)]
     acts = tuple(replace(act, checks=tuple(c for c in act.checks if not why(c))) for act in phase.acts)
-    asked = replace(placed(lab, here), phases=(replace(phase, acts=acts),), simulated=False)
-    plan = make_plan(asked)
-    (section,) = plan.sections
+    # Predicted as on the simulated LAN, since the rules ask what the lab gives the hosts.
+    plan = make_plan(replace(placed(lab, here), phases=(replace(phase, acts=acts),)))
+    *_, section = plan.sections
     stages: list[Stage] = []
     slices = []
     for each in section.acts:
@@ -64,9 +64,7 @@ def observation(lab: Lab, twin: Twin) -> Plan:
             stages += [typed] if (typed := tuple(_typed(step, twin) for step in pings)) else []
         slices.append(slice(first, len(stages)))
     left_out = tuple(Probe(c, lab.pinged(c), c.expect or Outcome.NOT_MODELLED, "", why) for c, why in skipped)
-    section = replace(
-        section, stages=tuple(stages), acts=tuple(slices), skipped=(*section.skipped, *left_out)
-    )
+    section = replace(section, stages=tuple(stages), acts=tuple(slices), skipped=left_out)
     return replace(plan, sections=(section,))
 
 
@@ -75,13 +73,15 @@ def _typed(step: Step, twin: Twin) -> Step:
 
 
 def _why_skipped(lab: Lab, here: Mapping[str, Endpoint], check: Check) -> str:
-    """Return why a check is not sent from here, or nothing; the plan skips those from other machines too."""
+    """Return why a check is not sent from here, or nothing."""
+    address = lab.pinged(check)
+    if check.source != HOST and not lab.is_endpoint(check.source):
+        return f"{the(check.source)} is another machine; run there: ping {address}"
     for role in (check.source, check.destination):
         if lab.is_endpoint(role) and role not in here:
             return f"{role} is not on this machine"
     if check.tcp is not None and check.listen:
         return "it would start a server; with `listen: false` it is sent"
-    address = lab.pinged(check)
     is_far = check.destination == FAR and address is not None
     if is_far and any(address in network for network in _FOR_DOCUMENTS):
         return f"{address} is an address for documents, which no host has"

@@ -23,7 +23,7 @@ from strategies import labs
 # Everything in namespaces that end with it: names are those of any lab.
 APART = "unshare --net --mount bash <<'LAB'\nmount -t tmpfs tmpfs /run\nip link set lo up\n{}LAB\n"
 
-LOOKS = ("addr show", "route show table all", "neigh show proxy", "neigh show nud permanent")
+LOOKS = ("addr show", "route show table all", "neigh show proxy", "neigh show nud permanent", "rule show")
 SHOW = """\
 for netns in '' $(ip netns list | cut -d' ' -f1); do
   printf '%s\\t' "$netns"

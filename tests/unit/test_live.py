@@ -15,7 +15,8 @@ from hostile import hostile_texts
 from ipvkit.core.command import Command
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import address
-from ipvkit.host.inspect import Inspection, OnParent, Placed, only
+from ipvkit.host.inspect import Inspection, OnParent, Placed, only, views
+from ipvkit.host.namespaces import Space, Spaces
 from ipvkit.host.owners import Owner
 from ipvkit.host.twin import Twin, twin_of
 from ipvkit.lab import Act, Check, Lab, Route, Rule, gallery
@@ -43,6 +44,13 @@ def rule(priority: int, table: str | None, src: str | None = None, **fields: Any
     nothing: dict[str, Any] = dict.fromkeys(("dst", "iif", "oif", "fwmark", "action", "goto", "protocol"))
     rest: dict[str, Any] = {"inverted": False, "details": {}, "unrecognised": (), **fields}
     return Found(**{**nothing, "src": src and ip_network(src), "priority": priority, "table": table, **rest})
+
+
+def test_no_line_of_a_batch_begins_with_an_option() -> None:
+    spaces = Spaces(None, {(4, 7): Space("/run/netns/a")}, 0)
+    (command,) = views(spaces).values()
+    assert len(command.stdin) > 3
+    assert not any(line.startswith("-") for line in command.stdin)
 
 
 USUAL = (rule(0, "local"), rule(32766, "main"), rule(32767, "default"))
@@ -389,6 +397,14 @@ def test_only_checks_from_here_are_sent() -> None:
     skipped = {str(probe.check): probe.skipped for probe in plan.sections[0].skipped}
     assert "another machine" in skipped["gateway -> web"]
     assert "for documents" in skipped["web -> far"]
+
+
+def test_sysctls_of_the_host_are_only_predicted_with() -> None:
+    made = live(replace(small(), sysctls=(("net.ipv4.ip_forward", 1),)))
+    plan = observation(checked(made), made)
+    assert plan.lab.phases[0].acts[0].sysctls == (Sysctl("host", "net.ipv4.ip_forward", 1),)
+    assert [*plan.steps]
+    assert not any("sysctl" in str(step.command) for step in plan.steps)
 
 
 def test_a_lab_that_changes_something_is_not_observed() -> None:

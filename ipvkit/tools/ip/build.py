@@ -360,9 +360,10 @@ def _rule(verb: str, rule: RuleFor) -> Command:
     return Command(("ip", *(("-6",) if rule.ipv6 or 6 in versions else ()), "rule", verb, *words))
 
 
-def rule_show(*, ipv6: bool = False) -> Command:
-    """Return the command for `parse_rules`: of one family."""
-    return Command(("ip", "-json", "-6" if ipv6 else "-4", "rule", "show"))
+def rule_show(*, ipv6: bool | None = None) -> Command:
+    """Return the command for `parse_rules`: of one family, by default of IPv4, as a line of a batch."""
+    family = () if ipv6 is None else ("-6" if ipv6 else "-4",)
+    return Command(("ip", "-json", *family, "rule", "show"))
 
 
 def route_show(*, default: bool = False, dev: str | None = None, ipv6: bool = False) -> Command:
