@@ -150,6 +150,15 @@ class Inspection:
     unseen: tuple[str, ...] = ()
     hidden: int = 0
 
+    @property
+    def gaps(self) -> Iterator[str]:
+        """What was not looked into, in words."""
+        if self.unseen:
+            yield f"not looked into: {', '.join(self.unseen)}"
+        if self.hidden:
+            processes = "a process" if self.hidden == 1 else f"{self.hidden} processes"
+            yield f"not looked into: the namespaces of {processes} that this user may not see"
+
 
 _VIEWS = (
     ip.addr_show(details=True),

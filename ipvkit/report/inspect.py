@@ -27,11 +27,7 @@ def render_table(review: Review) -> str:
     parts += ["\n".join(_of_problem(number, one)) for number, one in enumerate(review.problems, 1)]
     if found.parents and not review.problems:
         parts.append("no problems found\n")
-    notes = [f"note: {note}\n" for note in review.notes]
-    notes += [f"note: not looked into: {', '.join(found.unseen)}\n"] if found.unseen else []
-    if found.hidden:
-        processes = "a process" if found.hidden == 1 else f"{found.hidden} processes"
-        notes.append(f"note: not looked into: the namespaces of {processes} that this user may not see\n")
+    notes = [f"note: {note}\n" for note in (*review.notes, *found.gaps)]
     return "\n".join((*parts, *(["".join(map(printable_line, notes))] if notes else ())))
 
 

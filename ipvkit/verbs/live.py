@@ -22,7 +22,7 @@ def live(found: Inspection, netns: Collection[str] = (), *, neighbours: bool = F
         raise UsageError(f"no lab can describe this machine: {invalid.message}", hint) from invalid
     if twin is None:
         raise UsageError("no link that a lab can describe was found", "ipvkit inspect shows what there is")
-    return twin
+    return replace(twin, notes=(*twin.notes, *found.gaps))
 
 
 def _in(found: Inspection, netns: Collection[str]) -> Inspection:

@@ -226,6 +226,12 @@ def test_no_check_pings_an_address_that_is_not_known() -> None:
     assert to.isdisjoint({"gateway", "neighbour"})
 
 
+def test_what_was_not_looked_into_is_a_comment() -> None:
+    text = adopted(live(replace(small(), hidden=3, unseen=("netns a",))))
+    assert "# note: not looked into: netns a\n" in text
+    assert "# note: not looked into: the namespaces of 3 processes that this user may not see\n" in text
+
+
 def test_only_what_is_in_a_namespace_is_adopted() -> None:
     found = live(small(), ["web"])
     assert [e.name for e in found.lab.endpoints] == ["web"]
