@@ -32,6 +32,7 @@ def render_table(review: Review) -> str:
 
 
 _LATER = """\
+# where IPv6 has another routing table: its rules; -v shows it
 # where a link may be on one of several parents: which number each namespace has in the others; -v shows it
 """
 
