@@ -1,6 +1,6 @@
 """What is wrong with the links on the parents of this machine, as far as no model is needed to see it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -46,8 +46,9 @@ def problems_of(found: Inspection) -> Iterator[Problem]:
         yield from _of_parent(on)
         yield from _of_neighbours(on)
         yield from _of_sysctls(on, found)
+        gateways = tuple(dict.fromkeys(_gateways(on)))
         for placed in on.links:
-            yield from _of_link(placed, on)
+            yield from _of_link(placed, on, gateways)
     yield from _duplicates(found)
     yield from map(_nearly_full, filter(_is_nearly_full, found.tables))
 
@@ -119,8 +120,8 @@ def _silent(on: OnParent) -> Iterator[Address]:
             yield from (o.ip for o in placed.addresses if any(o.ip in network for network in networks))
 
 
-def _of_link(placed: Placed, on: OnParent) -> Iterator[Problem]:
-    """Yield what is wrong with a link on a parent."""
+def _of_link(placed: Placed, on: OnParent, gateways: Sequence[Address]) -> Iterator[Problem]:
+    """Yield what is wrong with a link on a parent, on which these `gateways` are used."""
     link, name = placed.link, on.name
     parent = on.parent.link if on.parent is not None else None
     if not link.up:
@@ -132,7 +133,7 @@ def _of_link(placed: Placed, on: OnParent) -> Iterator[Problem]:
         if link.kind not in MACVLAN:
             yield Problem("no-address", "warning", name, f"{placed} has no address", advice=advice)
     elif not placed.inside.space.own:
-        yield from _of_routes(placed, on)
+        yield from _of_routes(placed, on, gateways)
     if parent is not None and link.mtu and parent.mtu and link.mtu > parent.mtu:
         what = f"{placed} has MTU {link.mtu}, above {name}'s {parent.mtu}: large packets get lost"
         mtu = parent.mtu
@@ -140,18 +141,18 @@ def _of_link(placed: Placed, on: OnParent) -> Iterator[Problem]:
         yield Problem("mtu", "warning", name, what, commands)
 
 
-def _of_routes(placed: Placed, on: OnParent) -> Iterator[Problem]:
+def _of_routes(placed: Placed, on: OnParent, gateways: Sequence[Address]) -> Iterator[Problem]:
     """Yield what is wrong with the default routes of each family in which a link has an address."""
     inside = placed.inside
     for version in sorted({own.version for own in placed.addresses}):
         default = [route for route in inside.main if route.is_default and version_of(route) == version]
         if not default:
-            commands, advice = _default_route(placed, on, version)
+            commands, advice = _default_route(placed, gateways, version)
             what = f"{placed} has no IPv{version} default route"
             yield Problem("no-default-route", "warning", on.name, what, commands, advice)
         for route in default:
             if route.dev == placed.link.ifname and (wrong := _wrong(route, placed, on)):
-                commands, advice = _default_route(placed, on, version)
+                commands, advice = _default_route(placed, gateways, version)
                 yield Problem("wrong-default-route", "warning", on.name, wrong, commands, advice)
 
 
@@ -167,13 +168,15 @@ def _wrong(route: Route, placed: Placed, on: OnParent) -> str:
     return ""
 
 
-def _default_route(placed: Placed, on: OnParent, version: int) -> tuple[tuple[Command, ...], str]:
+def _default_route(
+    placed: Placed, gateways: Sequence[Address], version: int
+) -> tuple[tuple[Command, ...], str]:
     """Return the command for a default route out of a link, or advice where the gateway is unknown."""
     dev = placed.link.ifname
     if not _by_arp(placed):
         return _typed(placed, lambda: ip.route_replace(ip.RouteTo(dev=dev, ipv6=version == 6))), ""
     own = [address for address in placed.addresses if address.version == version]
-    via = next((gateway for gateway in _gateways(on) if is_next_hop(gateway, own)), None)
+    via = next((gateway for gateway in gateways if is_next_hop(gateway, own)), None)
     if via is None:
         return (), "give it one via its gateway"
     return _typed(placed, lambda: ip.route_replace(ip.RouteTo(via=via, dev=dev))), ""

@@ -104,11 +104,11 @@ class Lab:
     @property
     def advertised(self) -> dict[str, tuple[Network, ...]]:
         """The prefixes that the gateway advertises, by the name of the parent: those of its endpoints."""
-        found: dict[str, tuple[Network, ...]] = {}
+        found: dict[str, dict[Network, None]] = {}
         for endpoint in self.endpoints:
             for own in endpoint.advertised:
-                found[endpoint.parent] = (*found.get(endpoint.parent, ()), own.network)
-        return {parent: tuple(dict.fromkeys(prefixes)) for parent, prefixes in found.items()}
+                found.setdefault(endpoint.parent, {})[own.network] = None
+        return {parent: tuple(prefixes) for parent, prefixes in found.items()}
 
     @property
     def has_ipvlan(self) -> bool:

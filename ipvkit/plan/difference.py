@@ -36,7 +36,8 @@ State = Mapping[Hashable, Part]
 
 def state_of(lab: Lab, phase: Phase, names: Collection[str]) -> State:
     """Return what `phase` gives to its endpoints called `names`, and to the hosts around them for these."""
-    of_these = replace(phase, endpoints=tuple(name for name in phase.endpoints if name in names))
+    wanted = frozenset(names)
+    of_these = replace(phase, endpoints=tuple(name for name in phase.endpoints if name in wanted))
     found: dict[Hashable, Part] = {}
     for parts in (_endpoints(lab, of_these), _switch(lab, phase), _helpers(lab, of_these)):
         for key, part in parts:

@@ -21,7 +21,7 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
         (f"create namespace {one.name}", ip.netns_add(one.name), Undo(one, f"delete namespace {one.name}"))
         for one in new
     )
-    static = {e.netns for e in endpoints if lab.advertised and not e.slaac}
+    static = {e.netns for e in endpoints if not e.slaac} if lab.advertised else set()
     steps.add_stage(ignore_advertisements(one.name, one.name) for one in new if one.name in static)
     for e in endpoints:
         for what, _, delete in routing_of(lab, e, lab.default_routes(phase.on(e.parent), e), e.dev):
@@ -62,8 +62,11 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
 def _new_namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> list[Netns]:
     """Return the namespaces that no earlier phase has created."""
     found = []
+    of_lab: dict[str, list[Endpoint]] = {}
+    for e in lab.endpoints:
+        of_lab.setdefault(e.netns, []).append(e)
     for netns in dict.fromkeys(e.netns for e in endpoints):
-        inside = [e for e in lab.endpoints if e.netns == netns]
+        inside = of_lab[netns]
         names = {e.name for e in inside}
         if phase is next(p for p in lab.phases if not names.isdisjoint(p.endpoints)):
             # It has the endpoint's name for a moment, or where the kernel refused the other one.

@@ -25,14 +25,31 @@ from ipvkit.strategies import HOST_SHIM, STRATEGIES
 class Fix:
     """A change after which the ping is answered: its `name`, its `cost` in words, and its commands.
 
-    `plan` runs it on a kernel: the phase as it is with the ping, then the commands, then the ping again.
+    `asking` is the phase as it is with the ping, `fixed` the same phase after the fix; between them there are
+    `changes`, the commands with their undos.
     """
 
     name: str
     cost: str
     commands: tuple[Command, ...]
     prediction: predictions.Prediction
-    plan: Plan
+    asking: Lab
+    fixed: Lab
+    changes: tuple[Change, ...]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that runs the phase as it is with the ping, then the commands, then the ping again."""
+        before, after = make_plan(self.asking), make_plan(self.fixed)
+        steps = Steps(self.name)
+        for command, undo in self.changes:
+            steps.add_stage([(f"{self.name}: {self.cost}", command, undo)])
+        ping = [step for step in after.steps if step.probe is not None][-1]
+        steps.add(ping.purpose, ping.command, probe=ping.probe)
+        steps.end_stage()
+        *lan, section = after.sections
+        fixing = replace(section, stages=tuple(steps.stages), acts=())
+        return replace(before, sections=(*lan, before.sections[-1], fixing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +200,7 @@ def _candidates(setting: Setting, check: Check) -> Iterator[Candidate]:
 
 def _fixes(asking: Lab, check: Check, names: Collection[str]) -> Iterator[Fix]:
     """Yield the fixes of `check`, in which the endpoints called `names` change."""
-    before, phase = make_plan(asking), asking.phases[0]
+    phase = asking.phases[0]
     state = state_of(asking, phase, names)
     kept = state_of(asking, phase, {*phase.endpoints}.difference(names))
     parent = asking.parent_of(check).name
@@ -195,10 +212,9 @@ def _fixes(asking: Lab, check: Check, names: Collection[str]) -> Iterator[Fix]:
         prediction = _predicted(fixed)
         if prediction.outcome is Outcome.REACHABLE:
             (changed,) = fixed.phases
-            changes = difference(state, state_of(fixed, changed, names), kept)
-            plan = _plan(before, make_plan(fixed), candidate, changes)
+            changes = tuple(difference(state, state_of(fixed, changed, names), kept))
             commands = tuple(command for command, _ in changes)
-            yield Fix(candidate.name, candidate.cost, commands, prediction, plan)
+            yield Fix(candidate.name, candidate.cost, commands, prediction, asking, fixed, changes)
 
 
 def _with(candidate: Candidate, lab: Lab, phase: Phase, parent: str, *acts: Act) -> Lab:
@@ -211,19 +227,6 @@ def _with(candidate: Candidate, lab: Lab, phase: Phase, parent: str, *acts: Act)
         acts=(*sysctls_first(phase.acts), *candidate.first, *acts),
     )
     return replace(_renumbered(lab, parent) if candidate.renumbered else lab, phases=(changed,))
-
-
-def _plan(before: Plan, after: Plan, candidate: Candidate, changes: Sequence[Change]) -> Plan:
-    """Return the plan that runs `before`, then the commands of `changes`, then the ping of `after`."""
-    steps = Steps(candidate.name)
-    for command, undo in changes:
-        steps.add_stage([(f"{candidate.name}: {candidate.cost}", command, undo)])
-    ping = [step for step in after.steps if step.probe is not None][-1]
-    steps.add(ping.purpose, ping.command, probe=ping.probe)
-    steps.end_stage()
-    *lan, section = after.sections
-    fixing = replace(section, stages=tuple(steps.stages), acts=())
-    return replace(before, sections=(*lan, before.sections[-1], fixing))
 
 
 _MOST_RENUMBERED = 60

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import pytest
+from test_inspect import endpoint, host, machine, own_address
 
 from ipvkit.core.command import Completed
 from ipvkit.export.preview import preview
@@ -19,6 +20,7 @@ from ipvkit.report import json, table
 from ipvkit.run.batches import jobs_of
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import judge
+from ipvkit.verbs.inspect import review
 from recorder import answered, unanswered
 
 T = TypeVar("T")
@@ -122,3 +124,15 @@ def test_each_check_costs_the_same_to_plan_for() -> None:
 
 def test_each_endpoint_costs_the_same_to_read_to_write_and_to_judge() -> None:
     assert_linear(*(written(new_lab("new", SETTINGS[0], count, checks="gateway")) for count in COUNTS))
+
+
+def reviewed(count: int, mode: str) -> dict[str, int]:
+    """Return what it costs to find what is wrong on a machine with `count` links without default routes."""
+    links = [endpoint(n, f"10.1.{n}.2/8", mode=mode, netns=f"c{n}") for n in range(1, count + 1)]
+    found = machine(host(addresses=(own_address("10.200.0.1/8"),)), *links)
+    return {"review": calls(lambda: review(found))[0]}
+
+
+@pytest.mark.parametrize("mode", ["l2", "l3"])
+def test_each_link_of_a_machine_costs_the_same_to_review(mode: str) -> None:
+    assert_linear(*(reviewed(count, mode) for count in COUNTS))
