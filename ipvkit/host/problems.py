@@ -11,6 +11,7 @@ from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Address
 from ipvkit.host.checks import Severity, some
 from ipvkit.host.inspect import MACVLAN, Inspection, OnParent, Placed, Table, version_of
+from ipvkit.host.owners import Owner
 from ipvkit.lab.parts import is_next_hop
 from ipvkit.tools import ip, sysctl
 from ipvkit.tools.ip import Route
@@ -22,7 +23,7 @@ _FULL = 0.9
 # fmt: off
 Code = Literal[
     "unreachable", "link-down", "no-carrier", "no-address", "no-default-route", "wrong-default-route", "mtu",
-    "duplicate-address", "busy", "siblings", "rp-filter", "nonlocal-bind", "neighbours",
+    "duplicate-address", "busy", "siblings", "rp-filter", "nonlocal-bind", "neighbours", "dummy", "pod-gone",
 ]
 # fmt: on
 """The kind of a problem, in JSON too."""
@@ -78,9 +79,13 @@ def _of_parent(on: OnParent) -> Iterator[Problem]:
 
 
 def _of_neighbours(on: OnParent) -> Iterator[Problem]:
-    """Yield what another link on the parent would do, or meet (netdev_rx_handler_register())."""
+    """Yield what is beside links on a parent, and what another one does (netdev_rx_handler_register())."""
     if on.parent is None:
         return
+    if on.parent.link.kind == "dummy":
+        what = f"{on.parent} is a dummy: no other host is in its network, and so none reaches what is on it"
+        advice = "give them a NIC or a VLAN as parent; Docker creates a dummy for a network without -o parent"
+        yield Problem("dummy", "info", on.name, what, advice=advice)
     kinds = {str(placed.link.kind) for placed in on.links}
     modes = {f"{placed.link.mode} {placed.link.flag}" for placed in on.links if placed.link.flag is not None}
     if kinds.intersection(MACVLAN):
@@ -124,7 +129,15 @@ def _of_link(placed: Placed, on: OnParent, gateways: Sequence[Address]) -> Itera
     """Yield what is wrong with a link on a parent, on which these `gateways` are used."""
     link, name = placed.link, on.name
     parent = on.parent.link if on.parent is not None else None
-    if not link.up:
+    if placed.owner is not None and placed.owner.runtime == "cni" and placed.addresses:
+        yield _of_gone_pod(placed, placed.owner, name)
+    if not link.up and not link.addresses:
+        # Measured with CNI plugins 1.1, where another link has the address of the pod.
+        what = f"{placed} is down and has no address, as a failed CNI ADD leaves it"
+        commands = _typed(placed, lambda: ip.link_delete(link.ifname))
+        advice = "delete it, unless something is about to configure it"
+        yield Problem("link-down", "error", name, what, commands, advice)
+    elif not link.up:
         commands = _typed(placed, lambda: ip.link_set(link.ifname, up=True))
         yield Problem("link-down", "error", name, f"{placed} is down", commands)
     elif not placed.addresses:
@@ -139,6 +152,16 @@ def _of_link(placed: Placed, on: OnParent, gateways: Sequence[Address]) -> Itera
         mtu = parent.mtu
         commands = _typed(placed, lambda: ip.link_set(link.ifname, mtu=mtu))
         yield Problem("mtu", "warning", name, what, commands)
+
+
+def _of_gone_pod(placed: Placed, owner: Owner, parent: str) -> Problem:
+    """Return that the namespace of a pod has outlived its processes."""
+    taken = some(str(own.ip) for own in placed.addresses)
+    what = f"{placed} is of the pod {owner.name}, which has no process: {taken} stays taken"
+    netns = placed.inside.space.name
+    commands = (ip.netns_del(netns),) if netns else ()
+    advice = "if the pod is gone, delete its namespace; its runtime should have called DEL"
+    return Problem("pod-gone", "warning", parent, what, commands, advice)
 
 
 def _of_routes(placed: Placed, on: OnParent, gateways: Sequence[Address]) -> Iterator[Problem]:

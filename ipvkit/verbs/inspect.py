@@ -82,6 +82,8 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
         fix = _fix(twin, lab, Check(source, names[0])) if parent not in fixed else None
         commands = tuple(twin.here(command) for command in fix.commands) if fix is not None else ()
         advice = f"{fix.name}: {fix.cost}" if fix is not None else "no fix on this machine is known"
+        if fix is None and source == HOST and phase.on(parent).strategy == "l3s-proxy":
+            advice = "none; it is the cost of l3s-proxy, by which other hosts reach them"
         if parent in fixed:
             advice = "fix the other path first, then look again"
         fixed |= {parent} if fix is not None else set()

@@ -483,6 +483,38 @@ def test_states_mtus_and_duplicates_are_problems() -> None:
     assert [str(command) for each in down for command in each] == ["ip link set eth0 up"]
 
 
+def test_a_link_that_was_left_down_without_an_address_is_deleted() -> None:
+    found = machine(host(), endpoint(7, netns="a", flags=()), endpoint(8, "192.0.2.8/24", flags=()))
+    down = {str(one.commands[0]) for one in review(found).problems if one.code == "link-down"}
+    assert down == {"ip -n a link delete s0", "nsenter --net=/proc/8/ns/net ip link set s0 up"}
+
+
+def test_a_namespace_that_outlived_its_pod_keeps_its_addresses() -> None:
+    there = [endpoint(n, f"192.0.2.{n}/24", netns=f"cni-{n}", routes=(VIA,)) for n in (7, 8)]
+    owners_ = {7: Owner("cni", "shop/web-0"), 8: Owner("containerd", "shop/web-1", pid=8)}
+    found = problems(machine(host(), *there, names=owners_))
+    what = "s0 in netns cni-7 is of the pod shop/web-0, which has no process: 192.0.2.7 stays taken"
+    assert found == {"pod-gone": (what, ["ip netns del cni-7"])}
+
+
+def test_a_dummy_has_no_other_hosts() -> None:
+    there = endpoint(7, "192.0.2.7/24", routes=(route("default", "s0"),))
+    for kind in ("dummy", None):
+        found = review(machine(host(kind=kind), there)).problems
+        whats = [(one.severity, one.what) for one in found if one.code == "dummy"]
+        nothing = "eth0 is a dummy: no other host is in its network, and so none reaches what is on it"
+        assert whats == ([("info", nothing)] if kind else [])
+
+
+def test_that_the_host_reaches_nothing_past_its_own_proxy_is_the_cost_of_that() -> None:
+    own = host(routes=(route("192.0.2.7/32", "lo"),), proxied=("192.0.2.7",))
+    there = endpoint(7, "192.0.2.7/24", mode="l3s", netns="a", routes=(route("default", "s0"),))
+    found = [one for one in review(machine(own, there)).problems if one.code == "unreachable"]
+    assert [(one.severity, one.commands) for one in found] == [("info", ())]
+    assert found[0].what.startswith("this host cannot reach 192.0.2.7: ")
+    assert found[0].advice == "none; it is the cost of l3s-proxy, by which other hosts reach them"
+
+
 def test_sysctls_and_a_full_table_are_problems() -> None:
     shim = Link("shim", flags=("UP",), mtu=1500, kind="ipvlan", mode="l2", flag="bridge")
     shim = replace(shim, addresses=(own_address("192.0.2.99/32"),))
