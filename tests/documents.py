@@ -32,6 +32,7 @@ NOT_RUN = {
     "sudo apt install user-mode-linux iproute2 iputils-ping iputils-arping procps kmod util-linux": (
         "it changes the machine"
     ),
+    'sudo "$(command -v ipvkit)" inspect --watch': "it runs on; tests/unit/test_inspect.py does",
 }
 """Command lines that the documents show and that no test runs, with the reason."""
 

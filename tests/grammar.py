@@ -15,7 +15,7 @@ GRAMMAR = {
     # --- iproute2
     "<at home>": "[ -force ] -batch - | <netns> | [ -json ] [ -details ] ( <link> | <addr> | <neigh> )"
     " | token set ADDRESS dev DEV"
-    " | [ -json ] [ -4 | -6 ] ( <route> | <rule> )",
+    " | [ -json ] [ -4 | -6 ] ( <route> | <rule> ) | -oneline monitor link address route rule all-nsid",
     "<netns>": "netns ( add | del ) NETNS | -json netns list",
     "<link>": "link add [ dev ] DEV [ link DEV ] [ address MAC ] [ netns NETNS ] [ master DEV ]"
     " [ up ] type <kind>"

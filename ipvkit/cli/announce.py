@@ -1,13 +1,12 @@
 """``ipvkit announce``."""
 
-import select
 import sys
 from dataclasses import replace
 from typing import Annotated
 
 from typer import Argument, Option
 
-from ipvkit.cli import emit
+from ipvkit.cli import emit, reader_has_gone
 from ipvkit.cli.common import DryRun, Netns, ipv4, one_form, parent_called
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import address, alternative_name, duration
@@ -71,17 +70,10 @@ def _keep(announcement: Announcement, *, as_json: bool) -> int:
 
     def show(event: Event) -> bool:
         text = render(event)
-        return emit(text) if text else not _reader_has_gone()
+        return emit(text) if text else not reader_has_gone()
 
     stopped = keep(announcement, Local(), show)
     for problem in (left_alone(stopped), stopped.failure):
         if problem:
             print(problem, file=sys.stderr)
     return stopped.exit_code
-
-
-def _reader_has_gone() -> bool:
-    """Return whether stdout is a pipe without a reader."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    return any(found & select.POLLERR for _, found in poll.poll(0))

@@ -24,8 +24,11 @@ def previewed() -> str:
     return preview(found, views(found))
 
 
-def found_here(parent: str | None, *, verbose: bool) -> Inspection:
-    """Return what is on this machine, or on `parent`; raise UsageError where nothing is on that."""
+def found_here(parent: str | None, *, verbose: bool, may_be_empty: bool = False) -> Inspection:
+    """Return what is on this machine, or on `parent`; raise UsageError where nothing is on that.
+
+    If it `may_be_empty`, raise only where there is no such interface.
+    """
     wanted = None if parent is None else alternative_name(parent)
     found = look(_show if verbose else lambda _: None)
     if wanted is None:
@@ -33,6 +36,7 @@ def found_here(parent: str | None, *, verbose: bool) -> Inspection:
     found = only(found, wanted)
     if not found.parents:
         require_interface(wanted)
+    if not (found.parents or may_be_empty):
         raise UsageError(f"nothing is on {wanted}", "ipvkit inspect shows all parents")
     return found
 

@@ -1,25 +1,70 @@
 """``ipvkit inspect``."""
 
-from ipvkit.cli import emit
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+from typer import Option
+
+from ipvkit.cli import emit, reader_has_gone
 from ipvkit.cli.common import DryRun, Json, one_form
 from ipvkit.cli.here import Parent, Verbose, found_here, previewed
-from ipvkit.report.inspect import render_json, render_table
-from ipvkit.verbs.inspect import review
+from ipvkit.core.errors import Interrupted, UsageError
+from ipvkit.core.interrupts import Stopped
+from ipvkit.report.inspect import render_json, render_table, timed
+from ipvkit.verbs.inspect import Review, review, watch
+
+WATCH_HELP = "Print it again whenever it has changed, until stopped."
 
 
 def inspect(
-    parent: Parent = None, dry_run: DryRun = False, verbose: Verbose = False, json_: Json = False
+    parent: Parent = None,
+    watch_: Annotated[bool, Option("--watch", help=WATCH_HELP)] = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+    json_: Json = False,
 ) -> int:
     """It finds links in every network namespace, of containers and processes too, and changes nothing.
 
     Root sees all; other users see what is theirs. The findings compare the machine with the model.
 
-    Exit code: 0 no errors were found, 1 otherwise.
+    With --watch it looks again every 10 seconds, and as root also at each change that `ip monitor` hears:
+    of the host's namespace, and of those to which the kernel has given a number in it.
+
+    Exit code: 0 no errors were found, 1 otherwise; 130 --watch was stopped by ^C, TERM, HUP or QUIT.
     """
     one_form(dry_run=dry_run, json_=json_)
+    for given, name in ((json_, "--json"), (dry_run, "--dry-run")):
+        if watch_ and given:
+            raise UsageError(f"--watch does not go with {name}", "omit one of the two")
     if dry_run:
         emit(previewed())
         return 0
-    reviewed = review(found_here(parent, verbose=verbose))
-    emit(render_json(reviewed) if json_ else render_table(reviewed))
-    return 1 if any(problem.severity == "error" for problem in reviewed.problems) else 0
+
+    def reviewed() -> Review:
+        return review(found_here(parent, verbose=verbose, may_be_empty=watch_))
+
+    if watch_:
+        return _watch(lambda: render_table(reviewed()))
+    found = reviewed()
+    emit(render_json(found) if json_ else render_table(found))
+    return 1 if any(problem.severity == "error" for problem in found.problems) else 0
+
+
+def _watch(look: Callable[[], str]) -> int:
+    """Print what `look` returns whenever it differs; return the exit code."""
+    former = ""
+
+    def show(text: str) -> bool:
+        nonlocal former
+        if text == former:
+            return not reader_has_gone()
+        former = text
+        return emit(timed(text, datetime.now(UTC).astimezone(), clear=sys.stdout.isatty()))
+
+    try:
+        watch(look, show)
+    except Stopped:
+        return Interrupted.exit_code
+    return 0

@@ -1,6 +1,7 @@
 """What is on the parents of this machine, as tables and as one JSON document, ``ipvkit/inspect/v1``."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from textwrap import wrap
 from typing import Any
 
@@ -46,6 +47,15 @@ def preview(found: Spaces, views: Mapping[Inode, Command]) -> str:
 def printable_line(text: str) -> str:
     """Return a line with its control characters escaped."""
     return printable(text.rstrip("\n")) + "\n"
+
+
+_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+"""Clears a terminal (console_codes(4)); the last one its history too, for what is higher than the screen."""
+
+
+def timed(text: str, now: datetime, *, clear: bool) -> str:
+    """Return a text below the time, on a terminal that is cleared before, or as one of several in a file."""
+    return f"{_CLEAR if clear else ''}--- {now:%Y-%m-%d %H:%M:%S}\n\n{text}\n"
 
 
 def _of_parent(on: OnParent) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -94,6 +95,29 @@ class Process:
         while chunk := os.read(file, _CHUNK):
             self._complaint = (self._complaint + chunk)[-_STDERR_KEPT:]
         os.close(file)
+
+
+@contextmanager
+def heard(argv: Sequence[str]) -> Iterator[SimpleQueue[bytes]]:
+    """Hold a queue into which each piece of the stdout of a process comes; it is killed at the end.
+
+    Raise as Process does.
+    """
+    process, pieces = Process(argv), SimpleQueue[bytes]()
+
+    def read() -> None:
+        while piece := process.read():
+            pieces.put(piece)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield pieces
+    finally:
+        process.kill()
+        reader.join(GRACE_S)
+        if not reader.is_alive():
+            process.close()
 
 
 ENDED = "the target has ended, with everything in it"

@@ -1,9 +1,10 @@
 """What is wrong with the links on the parents of this machine, and how to fix it."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from ipvkit.core.errors import InvalidLab, IpvkitError
 from ipvkit.host.checks import SEVERITIES, Severity, some
@@ -15,6 +16,8 @@ from ipvkit.predict.predictions import after, why_lost
 from ipvkit.predict.world import State, world_of
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
+from ipvkit.targets.process import heard
+from ipvkit.tools import ip
 from ipvkit.verbs.explain import Fix, fixes_of
 
 _SOURCES = {NEIGHBOUR: "other hosts", HOST: "this host"}
@@ -33,6 +36,31 @@ def look(on_command: OnCommand) -> Inspection:
     """Return what is on this machine; nothing is changed. Each command is passed to `on_command` before."""
     with Agent(Local(), SimpleQueue()) as agent:
         return inspect(agent, on_command)
+
+
+EVERY_S = 10.0
+"""How often `watch` looks at least, in seconds: no change is heard of a namespace that has no number here."""
+
+_SETTLE_S = 0.5
+"""How long `watch` waits for the changes that follow the first one, in seconds."""
+
+
+def watch(look: Callable[[], str], show: Callable[[str], bool]) -> None:
+    """Pass what `look` returns to `show`, again and again, until that returns False.
+
+    It looks after each change that ``ip monitor`` prints, to root those in other namespaces too, and every
+    EVERY_S seconds, but not for more than half of the time.
+    """
+    with heard(ip.monitor_all().argv) as changes:
+        began = time.monotonic()
+        while show(look()):
+            took_s = time.monotonic() - began
+            with suppress(Empty):
+                changes.get(timeout=max(EVERY_S, took_s))
+                time.sleep(max(_SETTLE_S, took_s))
+                while True:
+                    changes.get_nowait()
+            began = time.monotonic()
 
 
 def review(found: Inspection) -> Review:

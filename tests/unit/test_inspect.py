@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
 from hostile import hostile_texts
+from ipvkit.cli import main
 from ipvkit.core.command import Command
 from ipvkit.core.values import address
 from ipvkit.host import owners
@@ -24,7 +26,7 @@ from ipvkit.host.inspect import Inside, Inspection, OnParent, Placed, Table, onl
 from ipvkit.host.namespaces import Space, Spaces
 from ipvkit.host.owners import Owner, owner_of
 from ipvkit.host.twin import Twin, twin_of
-from ipvkit.report.inspect import preview, render_json, render_table
+from ipvkit.report.inspect import preview, render_json, render_table, timed
 from ipvkit.tools.ip import Address, Link, Neighbour, Route
 from ipvkit.verbs.inspect import Review, review
 
@@ -595,6 +597,21 @@ def test_hostile_names_stay_text(text: str, place: str) -> None:
     assert all(line.isprintable() for line in preview(spaces, views(spaces)).split("\n"))
 
 
+@given(st.datetimes(min_value=datetime(1970, 1, 1)), st.text(), st.sampled_from([False, True]))
+def test_a_look_is_below_its_time_and_clears_only_a_terminal(now: datetime, text: str, clear: bool) -> None:
+    shown = timed(text, now, clear=clear)
+    head, _, rest = shown.partition("\n\n")
+    assert rest == f"{text}\n"
+    assert head.startswith("\x1b[H\x1b[2J") == clear
+    assert datetime.fromisoformat(head.partition("--- ")[2]) == now.replace(microsecond=0)
+
+
+@pytest.mark.parametrize("other", ["--json", "--dry-run"])
+def test_what_is_watched_is_a_table(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "--watch", other]) == 2
+    assert f"error: --watch does not go with {other}\nhint: " in capsys.readouterr().err
+
+
 # --- this machine ---------------------------------------------------------------------------------------
 
 WORLD = """\
@@ -643,3 +660,42 @@ def test_root_sees_all_and_another_user_what_is_visible() -> None:
     }
     assert table[0] == "no ipvlan, ipvtap or macvlan link was found"
     assert "note: not looked into: " in table[2]
+
+
+WATCHED = """\
+mount -t tmpfs tmpfs /run
+ip link add p0 type veth peer name q0; ip link set p0 up; ip netns add a
+shown() { until grep -q "$1" /run/seen; do kill -0 "$watching"; sleep 0.1; done; }
+$1 inspect --watch >/run/seen & watching=$!
+shown 'no ipvlan, ipvtap or macvlan link was found'
+ip link add m0 link p0 type macvlan; ip link set m0 netns a
+shown 'm0 .* netns a .* down'
+ip -n a addr add 192.0.2.7/24 dev m0; ip -n a link set m0 up
+shown 'm0 .* 192.0.2.7/24 .* up'
+kill -TERM "$watching"; code=0; wait "$watching" || code=$?
+grep -c '^--- ' /run/seen
+# No process has outlived it.
+echo "$code" /proc/[0-9]*/exe
+{ $1 inspect --watch; echo "$?" >/run/code; } | head -n 1 >/dev/null &
+until [[ -s /run/code ]]; do ip link set p0 alias "$RANDOM"; sleep 0.5; done
+cat /run/code
+"""
+
+
+@needs_namespaces
+def test_what_is_watched_is_shown_again_when_it_has_changed() -> None:
+    done = subprocess.run(
+        [
+            *(*IN_NAMESPACES_OF_ITS_OWN, "--pid", "--fork", "--mount-proc", "--kill-child"),
+            *("bash", "-euo", "pipefail", "-c", WATCHED, "bash", f"{sys.executable} -m ipvkit"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    looks, ended, without_reader = done.stdout.splitlines()
+    assert int(looks) >= 3
+    assert ended == "130 /proc/1/exe"
+    assert without_reader == "0"

@@ -32,7 +32,7 @@ __all__ += [
 ]
 __all__ += ["neigh_replace", "neigh_show", "neigh_show_permanent", "neigh_show_proxy", "netns_add"]
 __all__ += ["netns_del", "netns_list", "route_add", "route_del", "route_replace", "route_show"]
-__all__ += ["RuleFor", "route_show_all", "rule_add", "rule_del", "rule_show", "token_set"]
+__all__ += ["RuleFor", "monitor_all", "route_show_all", "rule_add", "rule_del", "rule_show", "token_set"]
 
 # Words that `ip link` takes as keywords where a name may stand, and by their beginnings too
 # (iproute2 ip/iplink.c, iplink_parse).
@@ -406,6 +406,11 @@ def neigh_replace(address: Address, lladdr: str, dev: str) -> Command:
     """
     words = (str(address), "lladdr", values.mac_address(lladdr), "dev", interface_name(dev))
     return Command(("ip", "neigh", "replace", *words, "nud", "permanent"))
+
+
+def monitor_all() -> Command:
+    """Return the command that prints each change of this namespace, and of those that have a number in it."""
+    return Command(("ip", "-oneline", "monitor", "link", "address", "route", "rule", "all-nsid"))
 
 
 def neigh_add_proxy(address: Address, dev: str) -> Command:
