@@ -1,17 +1,18 @@
 """What is wrong with the links on the parents of this machine, and how to fix it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
 from ipvkit.core.errors import InvalidLab, IpvkitError
+from ipvkit.core.values import Address
 from ipvkit.host.checks import SEVERITIES, Severity, some
 from ipvkit.host.inspect import Inspection, OnCommand, inspect
 from ipvkit.host.problems import Problem, problems_of
 from ipvkit.host.twin import Twin, twin_of
-from ipvkit.lab import HOST, NEIGHBOUR, Check, Lab
+from ipvkit.lab import HOST, NEIGHBOUR, Check, Endpoint, Lab, Parent
 from ipvkit.predict.predictions import after, why_lost
 from ipvkit.predict.world import State, world_of
 from ipvkit.targets.agent import Agent
@@ -94,10 +95,17 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
     world = world_of(lab, phase, State())
     for act in phase.acts:
         world = after(world, act)
+    outside: set[str] = set()
+    for on in lab.parents:
+        if away := [e for e in lab.endpoints_of(phase, on) if not any(map(on.subnet_of, _ips(e)))]:
+            outside.update(endpoint.name for endpoint in away)
+            yield _routed_elsewhere(on, away)
     groups: dict[tuple[str, str, str], list[str]] = {}
     fixed: set[str] = set()
     for source in _SOURCES:
         for endpoint in lab.endpoints:
+            if source != HOST and endpoint.name in outside:
+                continue
             # A parent without an address, or one that leads nowhere, has no such host.
             with suppress(InvalidLab):
                 if reason := why_lost(world, Check(source, endpoint.name)):
@@ -117,6 +125,22 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
         fixed |= {parent} if fix is not None else set()
         severity: Severity = "info" if source == HOST else "error"
         yield Problem("unreachable", severity, parent, what, commands, advice)
+
+
+def _ips(endpoint: Endpoint) -> list[Address]:
+    return [own.ip for own in endpoint.addresses]
+
+
+def _routed_elsewhere(parent: Parent, endpoints: Sequence[Endpoint]) -> Problem:
+    """Return what other hosts need to reach endpoints in no subnet of the parent, unseen from here."""
+    networks = dict.fromkeys(str(own.network) for e in endpoints for own in e.addresses)
+    addresses = some(str(ip) for e in endpoints for ip in _ips(e))
+    via = ", ".join(str(own.ip) for own in parent.host) or "this host"
+    what = (
+        f"{addresses}: in no subnet of {parent.name}; other hosts reach them only by a route to "
+        f"{some(networks)} via {via}, which is not seen from here"
+    )
+    return Problem("routed-elsewhere", "info", parent.name, what, advice="look for that route on the gateway")
 
 
 def _fix(twin: Twin, lab: Lab, check: Check) -> Fix | None:

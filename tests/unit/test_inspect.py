@@ -565,6 +565,15 @@ def test_the_table_names_the_tag_of_a_vlan_and_the_mode_of_a_bond() -> None:
     )
 
 
+def test_endpoints_in_a_separate_subnet_need_a_route_that_is_not_seen_from_here() -> None:
+    there = endpoint(7, "10.104.0.7/24", mode="l3", routes=(route("default", "s0"),))
+    found = {one.code: one for one in review(machine(host(), there)).problems}
+    assert found["routed-elsewhere"].severity == "info"
+    assert "only by a route to 10.104.0.0/24 via 192.0.2.1, which" in found["routed-elsewhere"].what
+    assert found["unreachable"].what.startswith("this host cannot reach 10.104.0.7")
+    assert not any(one.severity == "error" for one in found.values())
+
+
 def test_a_table_without_links_says_so_and_what_was_not_seen() -> None:
     nothing = Inspection((), unseen=("netns a",), hidden=2)
     first, _, *notes = render_table(Review(nothing, ())).splitlines()
