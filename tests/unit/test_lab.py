@@ -19,6 +19,8 @@ from ipvkit.export.preview import preview
 from ipvkit.export.script import exported
 from ipvkit.lab import (
     FAR,
+    KINDS,
+    MODES,
     Act,
     AddAddress,
     AddLink,
@@ -27,6 +29,7 @@ from ipvkit.lab import (
     DeleteLink,
     Endpoint,
     Host,
+    Kind,
     Lab,
     Outcome,
     Parent,
@@ -920,7 +923,10 @@ HOPELESS = (
         Hopeless(Setting("l3s", strategy=strategy), "not in the parent's subnet", ("10.104.0.11/24",))
         for strategy in OF_ARP
     ),
-    Hopeless(Setting("l3", strategy="l3s-proxy"), "the kernel passes no ARP to the host"),
+    *(
+        Hopeless(Setting("l3", strategy="l3s-proxy"), "the kernel passes no ARP to the host", addresses)
+        for addresses in (("192.0.2.11/24",), ("192.0.2.11/24", "2001:db8::11/64"))
+    ),
     Hopeless(Setting("l3", strategy="announce"), "ARP is for IPv4", ("2001:db8::11/64",)),
     Hopeless(Setting("l3s", strategy="announce"), "ARP is for IPv4", ("2001:db8::11/64",)),
     Hopeless(Setting(kind="macvlan", strategy="static-neigh"), "for ipvlan, and this is macvlan"),
@@ -980,6 +986,30 @@ def test_two_parents_do_not_both_have_veth_endpoints() -> None:
             endpoints=(MEANT.endpoints[0], two),
             phases=(phase,),
         )
+
+
+@pytest.mark.parametrize(
+    ("far", "gateway"),
+    [
+        ("198.51.100.10/24", "198.51.100.1/24"),
+        ("198.51.100.1/24", "198.51.100.2/24"),
+        ("2001:db8:ff::1/64", "2001:db8:ff::2/64"),
+    ],
+)
+def test_the_gateway_has_another_address_than_the_far_host(far: str, gateway: str) -> None:
+    parent = replace(MEANT.parents[0], gateway=(*MEANT.parents[0].gateway, ip_address("fe80::1")))
+    lab = replace(MEANT, parents=(parent,), far=(ip_interface(far),))
+    assert lab.far_gateway(lab.far[0]) == ip_interface(gateway)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_default_route_is_via_the_gateway_where_the_link_sends_arp(mode: Mode, kind: Kind) -> None:
+    """An ipvlan link has a mode, and sends ARP only in l2; the mode of other links means nothing."""
+    lab = replace(MEANT, far=(ip_interface("198.51.100.10/24"),))
+    via = ip_address("192.0.2.254") if mode == "l2" or kind in ("macvlan", "veth") else None
+    routes = lab.default_routes(Setting(mode, kind=kind), lab.endpoints[0])
+    assert routes == (("ipv4", Route(via=via)),)
 
 
 # --- parts that are made in Python --------------------------------------------------------------------

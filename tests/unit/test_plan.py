@@ -28,10 +28,12 @@ from ipvkit.lab import (
     DeleteLink,
     Lab,
     Outcome,
+    Setting,
     gallery,
     on_parent,
 )
 from ipvkit.lab.format import load
+from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Sysctl
 from ipvkit.plan.steps import Plan, Probe, Stage, Step, Undo
@@ -536,3 +538,14 @@ def test_what_is_typed_for_ipv6_a_size_a_port_security_and_tries() -> None:
     assert accepted == ["192.168.104.110", "192.168.104.211"]
     tries = {step.command.argv[2]: step.command.ok for step in plan.steps if step.purpose.startswith("try ")}
     assert tries == {"add": (0, 2), "delete": (0, 1)}
+
+
+def test_the_host_routes_away_from_the_parent_what_it_answers_arp_for() -> None:
+    """IPv6 needs no such route: the host answers neighbour solicitations for a proxy entry by itself."""
+    typed = commands(make_plan(new_lab("proxy", Setting("l3s", strategy="l3s-proxy"), 1, ipv6=True)))
+    added = [line for line in typed if " add " in line]
+    assert [line for line in added if " proxy " in line or line.endswith(" dev lo")] == [
+        "ip neigh add proxy 192.168.104.11 dev eth0",
+        "ip route add 192.168.104.11/32 dev lo",
+        "ip neigh add proxy 2001:db8:104::11 dev eth0",
+    ]
