@@ -570,7 +570,7 @@ def _phase(draw: st.DrawFn, title: str, lab: Lab, fresh: _Addresses, *, real: bo
     setting, *others = (_setting(draw, lab, parent, fresh, real=real) for parent in lab.parents)
     # There is one bridge for the veth endpoints of a phase.
     others = [Setting() if setting.kind == other.kind == "veth" else other for other in others]
-    pairs, changes = _pairs(lab, endpoints), _changes(lab, endpoints, real=real)
+    pairs, changes = checks_in(lab, endpoints), _changes(lab, endpoints, real=real)
     acts = [_act(draw, lab, endpoints, pairs, changes, real=real) for _ in range(draw(_UP_TO_FOUR))]
     return Phase(
         title,
@@ -698,8 +698,8 @@ def _added_first(acts: Sequence[Act], parent: str) -> Iterator[Act]:
         yield replace(act, attempts=tuple(tried))
 
 
-def _pairs(lab: Lab, here: tuple[Endpoint, ...]) -> list[Check]:
-    """Return the pairs that a check can have, with each family that both have, and with none named."""
+def checks_in(lab: Lab, here: Sequence[Endpoint]) -> list[Check]:
+    """Return the pairs that a check can have among `here` and all others, for each family and for none."""
     names, found = [e.name for e in here], []
     for a, b in permutations((*names, HOST, *lab.peers, FAR), 2):
         if not {a, b} & set(names) or lab.netns(a) == lab.netns(b):

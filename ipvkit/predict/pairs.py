@@ -127,10 +127,9 @@ def kinds_of(world: World) -> dict[str, Hashable]:
         for kind, addresses in (("permanent", node.permanent), ("proxied", node.proxied)):
             for address in addresses:
                 alone.setdefault(address, set()).add((node.name, kind))
-        # What routes lead via, and what several nodes have, is like no other.
-        for address in (*(w.via for w in node.ways if w.via), *(a for a in node.addresses)):
-            if address not in node.addresses or len(world.holders[address]) > 1:
-                alone.setdefault(address, set()).add(address)
+        # What routes lead via is like no other.
+        for via in (way.via for way in node.ways if way.via is not None):
+            alone.setdefault(via, set()).add(via)
         of_ipv6 = [one for one in own if one.version == 6 and not is_link_local(one)]
         choices += of_ipv6 if len(of_ipv6) > 1 else []
     within = Prefixes((network, network) for network in networks)
@@ -146,13 +145,11 @@ def kinds_of(world: World) -> dict[str, Hashable]:
     def of_node(node: Node) -> Hashable:
         numbers = {link.dev: number for number, link in enumerate(node.links)}
         ways = tuple((w.to, w.version, numbers.get(w.dev), w.via, w.type, w.table) for w in node.ways)
-        own = [own for link in node.links for own in link.addresses if own.version == 6]
-        chooses = node.name if len(own) > 1 else None
         netns = world.lab.netns(node.name)
         sysctls = {(s.key, s.value) for s in world.state.sysctls.values() if world.lab.netns(s.node) == netns}
         named = tuple(link.ifname for link in node.links) if sysctls else ()
         links = tuple(map(of_link, node.links))
-        return links, ways, node.rules, node.forwards, chooses, frozenset(sysctls), named
+        return links, ways, node.rules, node.forwards, frozenset(sysctls), named
 
     found: dict[str, Hashable] = {}
     for node in nodes:

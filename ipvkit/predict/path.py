@@ -139,7 +139,8 @@ class Path:
             )
         if way.type is not None:
             kind = f"{'an' if way.type == 'unreachable' else 'a'} {way.type} route"
-            to = f"to {way.to}" if way.to else "by default"
+            of_one = self._ends is not None and way.to is not None and way.to.num_addresses == 1
+            to = f"to {self._address(destination) if of_one else way.to}" if way.to else "by default"
             raise self._lost(node.name, f"{self._the(node.name)} has {kind} {to}{_in_table(way)}")
         return way
 
@@ -582,9 +583,9 @@ class Path:
         is_endpoint, nodes = self.world.lab.is_endpoint, self.world.nodes
         # Of the packet under way, which is the reply where the request has arrived.
         sender, receiver = reversed(self._ends) if self.arrived else self._ends
-        if name in (sender, nodes[sender].name):
+        if nodes.get(name) is nodes[sender]:
             return "the endpoint" if is_endpoint(sender) else "another host"
-        if name in (receiver, nodes[receiver].name):
+        if nodes.get(name) is nodes[receiver]:
             another = "another endpoint" if is_endpoint(sender) else "the endpoint"
             return another if is_endpoint(receiver) else "another host"
         return ""

@@ -1,41 +1,50 @@
 """Who cannot reach whom: pairs and their groups, what a fix and another lab change, and the text."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from itertools import permutations, product
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ipvkit.cli.commands import run as run_command_line
 from ipvkit.core.errors import InvalidLab, UsageError
+from ipvkit.core.values import InterfaceAddress
 from ipvkit.lab import (
     FAMILIES,
     FLAGS,
+    HOST,
+    MAIN,
     MODES,
     Act,
     Check,
     Endpoint,
+    Family,
     Host,
     Lab,
     Outcome,
+    Parent,
     Phase,
     Route,
+    RouteType,
     Rule,
     Setting,
     gallery,
 )
 from ipvkit.lab.format import load
 from ipvkit.lab.new import new_lab
+from ipvkit.lab.sysctls import Sysctl
 from ipvkit.predict.pairs import Block, Pair, blocks_of, check_of, nodes_of
 from ipvkit.predict.predictions import predict, why_lost
-from ipvkit.predict.world import State, world_of
+from ipvkit.predict.world import State, World, world_of
 from ipvkit.report.review import render, render_comparison
+from ipvkit.verbs.explain import beginning
 from ipvkit.verbs.review import Group, compare, merged, review
-from strategies import labs
+from strategies import checks_in, labs
 
 COPIES = 1
 """How many endpoints are added for each one of a lab, exchangeable with it where nothing names it."""
@@ -82,9 +91,8 @@ def is_valid(lab: Lab, phase: Phase, check: Check) -> bool:
 
 def pairs_in(lab: Lab, phase: Phase) -> set[Pair]:
     """Return the pairs of `phase`, one by one."""
-    every = product(permutations(nodes_of(lab, phase), 2), FAMILIES)
-    found = [(a, b, family) for (a, b), family in every]
-    return {pair for pair in found if is_valid(lab, phase, check_of(pair))}
+    checks = checks_in(lab, lab.endpoints_of(phase))
+    return {(check.source, check.destination, check.family) for check in checks if check.family}
 
 
 def reached(lab: Lab, phase: Phase, pairs: Iterable[Pair]) -> set[Pair]:
@@ -147,10 +155,18 @@ crowds = labs(most_phases=1).map(crowded) | alike()
 # --- pairs ----------------------------------------------------------------------------------------------
 
 
-@given(crowds)
-def test_the_blocks_have_each_pair_once_and_one_reason(lab: Lab) -> None:
+@settings(max_examples=max(1, settings().max_examples // 6))
+@given(labs(most_phases=1))
+def test_the_pairs_are_the_checks_that_a_lab_file_can_have(lab: Lab) -> None:
     (phase,) = lab.phases
-    world = world_of(lab, phase, State())
+    every = {(a, b, family) for (a, b), family in product(permutations(nodes_of(lab, phase), 2), FAMILIES)}
+    assert pairs_in(lab, phase) == {pair for pair in every if is_valid(lab, phase, check_of(pair))}
+
+
+def predicted_one_by_one(lab: Lab) -> World:
+    """Return the world of a lab of one phase, in whose blocks is each pair once, with its own reason."""
+    (phase,) = lab.phases
+    world = beginning(lab, phase)
     blocks = list(blocks_of(world))
     found = pairs_of(blocks)
     assert len(found) == len(set(found)) == sum(block.count for block in blocks)
@@ -160,19 +176,12 @@ def test_the_blocks_have_each_pair_once_and_one_reason(lab: Lab) -> None:
         assert reasons == {why_lost(world, block.check)}
         outcomes = {predict(world, check_of(pair)).outcome for pair in block.pairs()}
         assert outcomes == {Outcome.UNREACHABLE if reasons != {""} else Outcome.REACHABLE}
+    return world
 
 
 @given(crowds)
-def test_each_unreachable_pair_is_in_one_group(lab: Lab) -> None:
-    (phase,) = lab.phases
-    (reviewed,) = review(lab).phases
-    found = of_groups(reviewed.groups)
-    assert len(found) == len(set(found)) == sum(group.count for group in reviewed.groups)
-    every = pairs_in(lab, phase)
-    assert reviewed.pairs == len(every)
-    assert set(found) == every - reached(lab, phase, every)
-    keys = [(group.parent, group.reason) for group in reviewed.groups]
-    assert len(keys) == len(set(keys))
+def test_the_blocks_have_each_pair_once_and_one_reason(lab: Lab) -> None:
+    predicted_one_by_one(lab)
 
 
 @given(crowds)
@@ -190,6 +199,240 @@ def test_endpoints_that_nothing_distinguishes_are_one_kind() -> None:
         blocks = list(blocks_of(world_of(lab, lab.phases[0], State())))
         assert len({block.sources for block in blocks}) == 5
         assert len(blocks) == 9 * (2 if ipv6 else 1)
+
+
+# Of two endpoints, test1 and test2, one fact differs: of them, or of what another node has for them.
+
+
+def twins(setting: Setting | None = None, **hosts: Host) -> Lab:
+    """Return a lab of five endpoints that have straight default routes, beside `hosts` and two others."""
+    lab = new_lab("twins", setting or Setting("l2"), 5, ipv6=True, checks="gateway")
+    own = {"client": addresses("192.168.104.100/24"), "router": addresses("192.168.104.101/24")}
+    default = {"client": Host("client", own["client"]), "router": Host("router", own["router"])}
+    others = tuple(replace(host, name=name, addresses=own[name]) for name, host in (default | hosts).items())
+    eth0 = replace(lab.parents[0], hosts=others)
+    eth1 = Parent("eth1", addresses("10.5.0.250/24"), (ip_address("10.5.0.254"),))
+    endpoints = tuple(replace(e, routes=(Route(),)) for e in lab.endpoints)
+    return replace(lab, parents=(eth0, eth1), endpoints=endpoints)
+
+
+def addresses(*texts: str) -> tuple[InterfaceAddress, ...]:
+    return tuple(map(ip_interface, texts))
+
+
+def to(text: str, via: str | None = None, type: RouteType | None = None, table: int = MAIN) -> Route:
+    return Route(ip_network(text), None if via is None else ip_address(via), type, table)
+
+
+def lost(text: str, table: int = MAIN) -> Route:
+    return to(text, type="blackhole", table=table)
+
+
+def changed(lab: Lab, **endpoints: dict[str, Any]) -> Lab:
+    """Return `lab` with other values of fields of its endpoints, by their names."""
+    return replace(lab, endpoints=tuple(replace(e, **endpoints.get(e.name, {})) for e in lab.endpoints))
+
+
+def routed(*test1: Route, test2: tuple[Route, ...], rules: tuple[Rule, ...] = ()) -> Lab:
+    """Return the twins with these routes besides the default one, and `rules` of test2."""
+    return changed(
+        twins(), test1={"routes": (Route(), *test1)}, test2={"routes": (Route(), *test2), "rules": rules}
+    )
+
+
+def named(*routes: Route, rules: tuple[Rule, ...] = ()) -> Lab:
+    """Return the twins beside a client that has these routes and rules."""
+    return twins(client=Host("", routes=routes, rules=rules))
+
+
+def forwarded(*rules: Rule) -> Lab:
+    """Return the twins with default routes via a router, which has a table 100 that leads nowhere."""
+    routes = (Route(via=ip_address("192.168.104.254")), Route(type="blackhole", table=100))
+    lab = twins(router=Host("", routes=routes, rules=rules, forwards=True))
+    via = {"routes": (Route(via=ip_address("192.168.104.101")),)}
+    return changed(lab, test1=via, test2=via)
+
+
+def double(lab: Lab, *routes: Route, **more: dict[str, Any]) -> Lab:
+    """Return `lab` with a second link of each twin on eth1, test3 and test4, and `routes` out of test4."""
+    inside = {"parent": "eth1", "rules": ()}
+    lab = changed(
+        lab,
+        test3={**inside, "netns": "test1", "addresses": addresses("10.5.0.11/24"), "routes": ()},
+        test4={**inside, "netns": "test2", "addresses": addresses("10.5.0.12/24"), "routes": routes},
+    )
+    return changed(lab, **more)
+
+
+def ignoring(*sysctls: Sysctl, devs: str = "xxyy") -> Lab:
+    """Return twins on eth1 with second links on eth0, test3 and test4, of which test5 asks for the twins."""
+    own = ("10.5.0.11", "10.5.0.12", "192.168.104.11", "192.168.104.12")
+    lab = changed(
+        twins(Setting(kind="macvlan")),
+        **{
+            f"test{i + 1}": {
+                "parent": "eth0" if i > 1 else "eth1",
+                "addresses": addresses(f"{own[i]}/24"),
+                "netns": f"test{i % 2 + 1}",
+                "routes": (),
+                "dev": devs[i],
+            }
+            for i in range(4)
+        },
+        test5={"routes": (Route(), to("10.5.0.0/24"))},
+    )
+    return replace(lab, phases=(replace(lab.phases[0], acts=(Act(sysctls=sysctls),)),))
+
+
+def arp_ignore(node: str, value: int, dev: str = "all") -> Sysctl:
+    return Sysctl(node, f"net.ipv4.conf.{dev}.arp_ignore", value)
+
+
+CLIENT = "192.168.104.100/32"
+TEST1, TEST2, TEST2S = "192.168.104.11/32", "192.168.104.12/32", "192.168.104.12/31"
+
+DIFFER: dict[str, Callable[[], Lab]] = {
+    "a route": lambda: changed(twins(), test2={"routes": ()}),
+    "a blackhole": lambda: routed(test2=(lost(CLIENT),)),
+    "the type of a route": lambda: routed(lost(CLIENT), test2=(to(CLIENT, type="prohibit"),)),
+    "the table of a route": lambda: routed(lost(CLIENT), test2=(lost(CLIENT, 100),)),
+    "the gateway of a route": lambda: routed(
+        to("198.51.100.0/24", "192.168.104.254"), test2=(to("198.51.100.0/24", "192.168.104.100"),)
+    ),
+    "the destination of a route": lambda: routed(lost(CLIENT), test2=(lost("192.168.104.101/32"),)),
+    "the link of a route": lambda: double(twins(), to(CLIENT), test1={"routes": (Route(), to(CLIENT))}),
+    "a rule": lambda: routed(
+        lost(CLIENT, 100), test2=(lost(CLIENT, 100),), rules=(Rule(100, to=ip_network(CLIENT)),)
+    ),
+    "the parent": lambda: changed(
+        twins(client=Host("", routes=(to("10.6.0.0/24"),))),
+        test1={"addresses": addresses("10.6.0.11/24")},
+        test2={"addresses": addresses("10.6.0.12/24"), "parent": "eth1"},
+    ),
+    "the prefix length": lambda: changed(
+        twins(),
+        test1={"routes": ()},
+        test2={"routes": (), "addresses": addresses("192.168.104.12/25", "2001:db8:104::12/64")},
+    ),
+    "a family": lambda: changed(twins(), test2={"addresses": addresses("192.168.104.12/24")}),
+    "the order of addresses": lambda: changed(
+        named(lost("192.168.104.20/31")),
+        test1={"addresses": addresses("192.168.104.11/24", "192.168.104.20/24")},
+        test2={"addresses": addresses("192.168.104.21/24", "192.168.104.12/24")},
+    ),
+    "a network of a host's route": lambda: named(lost(TEST2S)),
+    "a network of a host's rule": lambda: named(
+        Route(type="blackhole", table=100), rules=(Rule(100, to=ip_network(TEST2S)),)
+    ),
+    "a source network of a host's rule": lambda: forwarded(Rule(100, ip_network(TEST2S))),
+    "a source of a host's rule": lambda: forwarded(Rule(100, ip_network(TEST2))),
+    "the number of a host's rule": lambda: forwarded(
+        Rule(200, ip_network(TEST1)), Rule(100, ip_network(TEST2))
+    ),
+    "a host's route": lambda: named(lost(TEST2)),
+    "the type of a host's route": lambda: named(lost(TEST1), to(TEST2, type="prohibit")),
+    "the table of a host's route": lambda: named(lost(TEST1), lost(TEST2, 100)),
+    "the gateway of a host's route": lambda: named(
+        to(TEST1, "192.168.104.101"), to(TEST2, "192.168.104.254")
+    ),
+    "the host of a route": lambda: twins(
+        client=Host("", routes=(lost(TEST1),)), router=Host("", routes=(lost(TEST2),))
+    ),
+    "the link of an endpoint's route": lambda: changed(
+        twins(),
+        test3={"routes": (Route(), to(TEST1))},
+        test4={
+            "netns": "test3",
+            "parent": "eth1",
+            "addresses": addresses("10.5.0.12/24"),
+            "routes": (to(TEST2),),
+        },
+    ),
+    "a gateway": lambda: changed(
+        twins(Setting(kind="macvlan")),
+        test1={"addresses": addresses("10.9.0.1/32", "192.168.104.11/24")},
+        test2={"addresses": addresses("10.9.0.2/32", "192.168.104.12/24")},
+        test3={"routes": (to("10.9.0.0/24", "192.168.104.11"),)},
+    ),
+    # test3 sends to either twin from the address that has more bits in common with that of the twin.
+    "bits of an IPv6 address": lambda: changed(
+        twins(),
+        test1={"addresses": addresses("2001:db8:104::11/64"), "routes": (lost("2001:db8:104::13/128"),)},
+        test2={
+            "addresses": addresses("2001:db8:104:0:8000::12/64"),
+            "routes": (lost("2001:db8:104::13/128"),),
+        },
+        test3={"addresses": addresses("2001:db8:104::13/128", "2001:db8:104:0:8000::13/128")},
+    ),
+    "a second IPv6 address": lambda: changed(
+        twins(),
+        test2={"addresses": addresses("192.168.104.12/24", "2001:db8:104::12/64", "2001:db8:105::12/64")},
+        test3={
+            "addresses": addresses("2001:db8:105::13/64"),
+            "routes": (Route(), lost("2001:db8:105::12/128")),
+        },
+    ),
+    "a sysctl": lambda: ignoring(arp_ignore("test2", 1)),
+    "the value of a sysctl": lambda: ignoring(arp_ignore("test1", 0), arp_ignore("test2", 1)),
+    "the name of a link with a sysctl": lambda: ignoring(
+        arp_ignore("test3", 1, "y"), arp_ignore("test2", 1, "y"), devs="xyyx"
+    ),
+    "a shared namespace": lambda: changed(
+        twins(),
+        test1={"routes": ()},
+        test2={"routes": ()},
+        test3={"netns": "test2", "routes": (lost(CLIENT),)},
+    ),
+    "the link in a shared namespace": lambda: changed(
+        twins(),
+        test2={"netns": "test1", "parent": "eth1", "addresses": addresses("10.5.0.12/24"), "routes": ()},
+    ),
+}
+
+
+def of_twin(world: World, name: str) -> set[tuple[str, Family, bool, str]]:
+    """Return why pings from and to a twin are lost, but for those with a node in a namespace of the twins."""
+    inside = {world.lab.netns(twin) for twin in ("test1", "test2")}
+    return {
+        (b if a == name else a, family, a == name, why_lost(world, check_of((a, b, family))))
+        for a, b, family in pairs_in(world.lab, world.phase)
+        if name in (a, b) and world.lab.netns(b if a == name else a) not in inside
+    }
+
+
+@pytest.mark.parametrize("lab", DIFFER.values(), ids=DIFFER)
+def test_endpoints_that_differ_in_one_fact_are_predicted_each_for_itself(lab: Callable[[], Lab]) -> None:
+    world = predicted_one_by_one(lab())
+    assert of_twin(world, "test1") != of_twin(world, "test2")
+
+
+ALIKE: dict[str, Callable[[], Lab]] = {
+    "nothing": twins,
+    "the mtu": lambda: changed(twins(), test2={"mtu": 1400}),
+    "names": lambda: changed(twins(), test2={"dev": "eth0", "altnames": ("net1",), "netns": "space"}),
+    "second IPv6 addresses": lambda: changed(
+        twins(),
+        test1={"addresses": addresses("2001:db8:104::11/64", "2001:db8:104::21/64")},
+        test2={"addresses": addresses("2001:db8:104::12/64", "2001:db8:104::22/64")},
+    ),
+    "names in hosts' equal routes": lambda: named(lost(TEST1), lost(TEST2)),
+    "namespaces of two": lambda: double(twins()),
+    "namespaces of which the second address replies": lambda: changed(
+        twins(Setting("l3")),
+        test1={"addresses": addresses("10.9.0.1/32"), "routes": ()},
+        test2={"addresses": addresses("10.9.0.2/32"), "routes": ()},
+        test3={"netns": "test1"},
+        test4={"netns": "test2"},
+    ),
+}
+
+
+@pytest.mark.parametrize("lab", ALIKE.values(), ids=ALIKE)
+def test_endpoints_that_differ_in_nothing_that_matters_are_one_kind(lab: Callable[[], Lab]) -> None:
+    world = predicted_one_by_one(lab())
+    for block in blocks_of(world):
+        for names in (block.sources, block.destinations):
+            assert ("test1" in names) == ("test2" in names)
 
 
 # --- fixes ----------------------------------------------------------------------------------------------
@@ -224,9 +467,17 @@ def test_the_groups_of_the_walkthrough() -> None:
 
 
 @given(crowds)
-def test_what_a_fix_changes_is_all_that_it_changes(lab: Lab) -> None:
+def test_each_unreachable_pair_is_in_one_group_and_a_fix_changes_what_it_says(lab: Lab) -> None:
+    (phase,) = lab.phases
     (reviewed,) = review(lab).phases
-    unreachable = set(of_groups(reviewed.groups))
+    found = of_groups(reviewed.groups)
+    assert len(found) == len(set(found)) == sum(group.count for group in reviewed.groups)
+    every = pairs_in(lab, phase)
+    assert reviewed.pairs == len(every)
+    unreachable = every - reached(lab, phase, every)
+    assert set(found) == unreachable
+    keys = [(group.parent, group.reason) for group in reviewed.groups]
+    assert len(keys) == len(set(keys))
     for group in reviewed.groups:
         if group.fix is None:
             continue
@@ -235,6 +486,21 @@ def test_what_a_fix_changes_is_all_that_it_changes(lab: Lab) -> None:
         assert len(gained) == len(set(gained))
         assert set(gained) <= unreachable - own
         assert unreachable.isdisjoint(lost)
+
+
+def test_a_fix_of_the_switch_is_one_for_pairs_on_another_parent_too() -> None:
+    lab = changed(
+        twins(Setting(kind="macvlan")), test2={"parent": "eth1", "addresses": addresses("10.5.0.12/24")}
+    )
+    (reviewed,) = review(lab).phases
+    eth0, eth1 = (
+        next(g for g in reviewed.groups if (g.parent, g.check.destination) == (parent, HOST))
+        for parent in ("eth0", "eth1")
+    )
+    assert eth0.reason == eth1.reason
+    assert eth1.fix is not None
+    assert (eth1.fix.name, eth1.fix.fixed) == ("hairpin", eth1.count)
+    assert set(of_groups([eth0])) <= set(pairs_of(eth1.fix.gained))
 
 
 # --- what the lab expects -------------------------------------------------------------------------------
@@ -348,6 +614,43 @@ def test_endpoints_that_leave_a_shared_namespace_gain_nothing_that_is_compared()
     (change,) = compare(parted, joined).phases
     compared = {pair[:2] for pair in of_groups((*change.gained, *change.lost))}
     assert compared.isdisjoint({("test1", "test2"), ("test2", "test1")})
+
+
+def compared_one_by_one(new: Lab, old: Lab) -> int:
+    """Return how many pairs of both labs `new` loses, each predicted for itself."""
+    worlds = [(lab, phase, pairs_in(lab, phase)) for lab in (new, old) for phase in lab.phases]
+    now, then = (reached(*world) for world in worlds)
+    (change,) = compare(new, old).phases
+    assert set(of_groups(change.gained)) == now - then
+    assert set(of_groups(change.lost)) == then - now
+    return len(then - now)
+
+
+def test_a_pair_that_only_one_lab_has_is_lost() -> None:
+    assert compared_one_by_one(changed(twins(), test2={"addresses": addresses("192.168.104.12/24")}), twins())
+
+
+def test_endpoints_that_change_their_namespaces_are_compared_each_for_itself() -> None:
+    """Of six in three namespaces, two are in that of each other now; pairs of one namespace are not pairs."""
+    old, new = (
+        changed(
+            new_lab("moved", setting, 6, checks="gateway"),
+            **{f"test{i + 1}": {"netns": netns, "routes": ()} for i, netns in enumerate(namespaces)},
+        )
+        for setting, namespaces in ((Setting(), "aabbcc"), (Setting(flag="private"), "abbacc"))
+    )
+    never = {frozenset(names) for names in (("test1", "test2"), ("test3", "test4"))}
+    never |= {frozenset(names) for names in (("test1", "test4"), ("test2", "test3"))}
+    (change,) = compare(new, old).phases
+    lost = {pair for pair in pairs_in(old, old.phases[0]) if all(map(old.is_endpoint, pair[:2]))}
+    assert set(of_groups(change.lost)) == {pair for pair in lost if frozenset(pair[:2]) not in never}
+    assert (change.gained, change.other_reason) == ((), 0)
+
+
+def test_a_pair_that_is_lost_for_another_reason_is_neither_gained_nor_lost() -> None:
+    (change,) = compare(twins(Setting(flag="private")), twins(Setting(flag="vepa"))).phases
+    # Each of five endpoints with each other one, in both families.
+    assert (change.gained, change.lost, change.other_reason) == ((), (), 5 * 4 * 2)
 
 
 # --- text -----------------------------------------------------------------------------------------------
