@@ -10,7 +10,7 @@ from ipvkit.predict.pairs import Block, blocks_of, is_pair, nodes_of
 from ipvkit.predict.predictions import why_lost
 from ipvkit.predict.whole import Probe, predict_lab
 from ipvkit.predict.world import World
-from ipvkit.verbs.explain import Worlds, answering, beginning, phases_called
+from ipvkit.verbs.explain import Candidate, Worlds, answering, beginning, phases_called
 
 Names = tuple[str, ...]
 
@@ -128,7 +128,9 @@ def _phase(lab: Lab, phase: Phase) -> PhaseReview:
     blocks = [*blocks_of(world)]
     groups = groups_of(world, ((block, why_lost(world, block.check)) for block in blocks))
     worlds: Worlds = {}
-    return PhaseReview(phase, count(blocks), tuple(replace(g, fix=_fix(world, g, worlds)) for g in groups))
+    changes: Changes = {}
+    fixed = (replace(group, fix=_fix(world, group, worlds, changes)) for group in groups)
+    return PhaseReview(phase, count(blocks), tuple(fixed))
 
 
 def groups_of(world: World, reasons: Iterable[tuple[Block, str]]) -> list[Group]:
@@ -157,15 +159,25 @@ def merged(blocks: Iterable[Block]) -> Iterator[Block]:
         yield Block(tuple(chain(*names)), tuple(chain(*parts_)), of_, each[0].netns)
 
 
-def _fix(world: World, group: Group, worlds: Worlds) -> Effect | None:
-    """Return the cheapest fix of the first pair of a group, and what it changes."""
+Changes = dict[tuple[str, Candidate], list[tuple[Block, str, str]]]
+"""Why the pings of each block are lost before and after each candidate on a parent."""
+
+
+def _fix(world: World, group: Group, worlds: Worlds, changes: Changes) -> Effect | None:
+    """Return the cheapest fix of the first pair of a group, and what it changes.
+
+    `worlds` and `changes` are kept for other groups of the phase.
+    """
     lab, phase = world.lab, world.phase
     candidate, after = next(answering(lab, phase, group.check, worlds), (None, world))
     if candidate is None:
         return None
+    if (group.parent, candidate) not in changes:
+        changes[group.parent, candidate] = [
+            (block, _why(world, block.check), _why(after, block.check)) for block in blocks_of(world, after)
+        ]
     fixed, gained, lost = 0, [], []
-    for block in blocks_of(world, after):
-        before, now = (_why(each, block.check) for each in (world, after))
+    for block, before, now in changes[group.parent, candidate]:
         if before and not now:
             is_own = (group.parent, group.reason) == (lab.parent_of(block.check).name, before)
             fixed += block.count if is_own else 0
