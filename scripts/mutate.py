@@ -31,15 +31,15 @@ TESTS = {
     "tools/ip": "parsers_of builders single_commands",
     "tools/": "builders parsers_of single_commands",
     "lab/": "lab new_labs",
-    "predict/": "predict matrix_of_cells",
+    "predict/": "predict matrix_of_cells review",
     "strategies/": "strategies plan lab",
     "plan/": "plan strategies builders run_on_a_parent script docs",
     "export/": "script plan",
     "targets/": "agent uml_guest execute environment",
     "run/": "report journal engine undo",
     "host/": "live checks inspect facts run_on_a_parent",
-    "verbs/": "live inspect matrix_of_cells measure announce session",
-    "report/": "report parse_command schemas single_commands",
+    "verbs/": "live inspect matrix_of_cells measure announce session review",
+    "report/": "report parse_command schemas single_commands review",
     "cli/": "cli parse_command single_commands run_on_a_parent",
 }
 """The words in whose names the fast tests of a room are found, the quickest first.
