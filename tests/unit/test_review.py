@@ -593,6 +593,8 @@ def test_phases_are_compared_by_name_or_with_the_only_one() -> None:
     assert compared(with_phases(lab, "a", "b"), with_phases(lab, "b", "a", "c")) == [("a", "a"), ("b", "b")]
     found = compare(with_phases(lab, "a", "b"), with_phases(lab, "b", "c"))
     assert (found.phases_added, found.phases_removed) == (("a",), ("c",))
+    found = compare(with_phases(lab, "a", "b"), with_phases(lab, "b", "c"), "b")
+    assert (found.phases_added, found.phases_removed) == ((), ())
     assert compared(with_phases(lab, "a", "b"), with_phases(lab, "live")) == [("a", "live"), ("b", "live")]
     assert compared(with_phases(lab, "live"), with_phases(lab, "a", "b")) == [("live", "a"), ("live", "b")]
     assert compared(with_phases(lab, "a", "b"), with_phases(lab, "b", "a"), "b") == [("b", "b")]
