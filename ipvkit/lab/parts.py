@@ -124,7 +124,7 @@ def is_next_hop(gateway: Address, own: Iterable[InterfaceAddress]) -> bool:
 
 def the(role: str) -> str:
     """Return the display name of a node of a lab, which has one of the lab file or a role."""
-    return "the far host" if role == FAR else f"the {role}" if role in (HOST, *PEERS) else role
+    return "the far host" if role == FAR else f"the {role}" if role in (HOST, *PEERS, SWITCH) else role
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def _links(lab: Lab) -> Iterator[list[Draft]]:
         (f"create namespace {name}", ip.netns_add(name), Undo(ip.netns_del(name), f"delete namespace {name}"))
         for name in (*([SWITCH] if wired else []), *peers, *([FAR] if lab.far else []))
     ]
-    others = (HOST, *(peer for peer in peers if peer != GATEWAY)) if lab.advertised else ()
+    others = (HOST, SWITCH, *(peer for peer in peers if peer != GATEWAY)) if lab.advertised else ()
     yield [ignore_advertisements(role, lab.netns(role)) for role in others]
     links: list[Draft] = []
     for i, parent in ((i, parent) for i, parent in enumerate(lab.hardware) if parent in wired):
