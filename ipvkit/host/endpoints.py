@@ -101,8 +101,11 @@ class Endpoints:
         else:
             called = space.name or (f"{owner.name}-{owner.pid}" if owner else "netns")
         plain = re.sub("[^A-Za-z0-9_.+-]", "-", called).lstrip(".+-")[:_MOST] or "endpoint"
+        # The link has it for a moment in its namespace.
+        others = (link for link in placed.inside.links if link is not placed.link)
+        there = {name for link in others for name in (link.ifname, *link.altnames)}
         name, number = plain, 1
-        while name in self.names or name in (*RESERVED, HOST, *PEERS, FAR, SWITCH):
+        while name in self.names or name in there or name in (*RESERVED, HOST, *PEERS, FAR, SWITCH):
             number += 1
             ending = f"-{number}"
             name = f"{plain[: _MOST - len(ending)]}{ending}"

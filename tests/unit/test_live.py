@@ -46,6 +46,14 @@ def rule(priority: int, table: str | None, src: str | None = None, **fields: Any
     return Found(**{**nothing, "src": src and ip_network(src), "priority": priority, "table": table, **rest})
 
 
+def test_no_endpoint_has_the_name_of_another_link_in_its_namespace() -> None:
+    inside = endpoint(7, "192.0.2.7/24", netns="a", ifname="x")
+    other = replace(inside.links[0], ifname="a", addresses=(own_address("192.0.2.8/24"),))
+    both = replace(inside, links=(*inside.links, other))
+    made = twin(machine(host(), both)).lab.endpoints
+    assert [(e.name, e.dev) for e in made] == [("a-2", "x"), ("a", "a")]
+
+
 def test_no_line_of_a_batch_begins_with_an_option() -> None:
     spaces = Spaces(None, {(4, 7): Space("/run/netns/a")}, 0)
     (command,) = views(spaces).values()
