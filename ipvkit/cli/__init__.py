@@ -1,7 +1,6 @@
 """The command line. `main` answers `--help` and `--version` itself: Typer takes ten times as long to load."""
 
 import os
-import select
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -84,15 +83,6 @@ def emit(text: str | Iterable[str]) -> bool:
             return False
         raise IpvkitError(f"stdout cannot be written: {problem.strerror}") from None
     return True
-
-
-def reader_has_gone() -> bool:
-    """Return whether stdout is closed, or a pipe without a reader."""
-    if sys.stdout is None:
-        return True
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    return any(found & select.POLLERR for _, found in poll.poll(0))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

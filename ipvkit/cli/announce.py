@@ -6,8 +6,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from ipvkit.cli import emit, reader_has_gone
-from ipvkit.cli.common import DryRun, Netns, ipv4, one_form, parent_called
+from ipvkit.cli import emit
+from ipvkit.cli.common import DryRun, Netns, ipv4, one_form, parent_called, reader_has_gone
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import address, alternative_name, duration
 from ipvkit.host import program

@@ -1,6 +1,7 @@
 """What commands of all sorts share."""
 
 import inspect
+import select
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
@@ -97,6 +98,15 @@ def group(name: str, help_: str, subcommands: Mapping[str, Verb]) -> typer.Typer
     for subcommand, verb in subcommands.items():
         app.command(subcommand)(expanded(verb))
     return app
+
+
+def reader_has_gone() -> bool:
+    """Return whether stdout is closed, or a pipe without a reader."""
+    if sys.stdout is None:
+        return True
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(found & select.POLLERR for _, found in poll.poll(0))
 
 
 def one_form(*, dry_run: bool, json_: bool) -> None:

@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, Place, Timeout
-from ipvkit.cli.options import LAB_HELP, Live, live_twin
+from ipvkit.cli.options import LabName, Live, live_twin
 from ipvkit.core.errors import IpvkitError, UsageError
 from ipvkit.lab import FAR, HOST, Check, Family, gallery
 from ipvkit.report.explanation import render, render_json
@@ -47,9 +47,7 @@ def explain(
     destination: Annotated[
         str, Argument(metavar="B", help="The destination, likewise.", autocompletion=_nodes)
     ],
-    lab: Annotated[
-        str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH)
-    ] = None,
+    lab: LabName = None,
     live: Live = False,
     phase: Annotated[str | None, Option(metavar="NAME", help="Only this phase.")] = None,
     family: Annotated[Family | None, Option(help="Default: the first that both have.")] = None,

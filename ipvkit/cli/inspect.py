@@ -7,8 +7,8 @@ from typing import Annotated
 
 from typer import Option
 
-from ipvkit.cli import emit, reader_has_gone
-from ipvkit.cli.common import DryRun, Json, one_form
+from ipvkit.cli import emit
+from ipvkit.cli.common import DryRun, Json, one_form, reader_has_gone
 from ipvkit.cli.here import Parent, Verbose, found_here, previewed
 from ipvkit.core.errors import Interrupted, UsageError
 from ipvkit.core.interrupts import Stopped

@@ -6,7 +6,7 @@ from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import group
-from ipvkit.cli.options import LAB_HELP, Checks, Live, Subnet, live_twin
+from ipvkit.cli.options import Checks, LabName, Live, Subnet, live_twin
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Setting, Strategy, gallery
 from ipvkit.lab.format import dump
@@ -33,9 +33,7 @@ def show(lab: Annotated[str, Argument(metavar="LAB", help="A gallery lab.")] = g
 
 
 def check(
-    lab: Annotated[
-        str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH)
-    ] = None,
+    lab: LabName = None,
     live: Live = False,
 ) -> None:
     """Print the prediction for each check of a lab, or with --live for what is on this machine."""

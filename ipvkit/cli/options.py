@@ -31,7 +31,7 @@ PROBER_HELP = (
     "One ping for each check, or one fping for each source. Default: fping for many endpoints, if installed."
 )
 
-LabName = Annotated[str, Argument(metavar="LAB", help=LAB_HELP)]
+LabName = Annotated[str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=WALKTHROUGH)]
 Subnet = Annotated[str | None, Option(metavar="CIDR", help=SUBNET_HELP)]
 Checks = Annotated[str | None, Option(metavar=CHECKS, help=CHECKS_HELP)]
 

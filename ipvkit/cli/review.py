@@ -3,11 +3,11 @@
 import sys
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
-from ipvkit.cli.options import LAB_HELP, live_twin
+from ipvkit.cli.options import LabName, live_twin
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import Lab, gallery
 from ipvkit.report.review import render, render_comparison, render_comparison_json, render_json
@@ -19,9 +19,7 @@ _LIVE = "--live"
 
 
 def review(
-    lab: Annotated[
-        str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=gallery.WALKTHROUGH)
-    ] = None,
+    lab: LabName = None,
     live: Annotated[
         bool, Option("--live", help="This machine: without LAB in its place, with LAB in that of OLD.")
     ] = False,

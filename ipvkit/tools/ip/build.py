@@ -372,9 +372,9 @@ def route_show(*, default: bool = False, dev: str | None = None, ipv6: bool = Fa
     return Command(("ip", "-json", "-6" if ipv6 else "-4", "route", "show", *words))
 
 
-def route_show_all(type_: Literal["unicast"] | None = None) -> Command:
-    """Return the command for `parse_routes`: every table, of both families, or only routes of a type."""
-    return Command(("ip", "-json", "route", "show", "table", "all", *option("type", type_)))
+def route_show_all() -> Command:
+    """Return the command for `parse_routes`: every table, of both families."""
+    return Command(("ip", "-json", "route", "show", "table", "all"))
 
 
 def neigh_show(dev: str | None = None) -> Command:
