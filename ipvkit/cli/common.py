@@ -149,7 +149,7 @@ class Place:
             return [self.chosen()]
         from ipvkit.targets.kernels import kernels, numbers
 
-        names: list[str | None] = [*sorted((kernel.release for kernel in kernels()), key=numbers)]
+        names: list[str | None] = [*sorted((k.release for k in kernels() if k.runs_here), key=numbers)]
         return [replace(self, kernel=name).chosen() for name in names or [None]]
 
 

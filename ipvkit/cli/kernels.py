@@ -30,7 +30,7 @@ def _list(context: typer.Context, json_: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
     there = kernels_()
-    default = find() if there or wanted(None) else None
+    default = find() if wanted(None) or any(kernel.runs_here for kernel in there) else None
     if default is not None and default not in there:
         there = [default, *there]
     emit(render_json(there, default) if json_ else render(there, default))

@@ -16,9 +16,15 @@ def fields(kernel: Kernel) -> dict[str, Any]:
 
 
 def table(kernels: Sequence[Kernel], default: Kernel | None = None) -> str:
-    """Return the table of `kernels`, in which the default is marked."""
-    rows = [[k.release, k.origin, k.program, "default" if k == default else ""] for k in kernels]
+    """Return the table of `kernels`, in which the default is marked, and those that do not run here."""
+    rows = [[k.release, k.origin, k.program, _note(k, default)] for k in kernels]
     return grid(rows, ("kernel", "origin", "program", ""))
+
+
+def _note(kernel: Kernel, default: Kernel | None) -> str:
+    if kernel == default:
+        return "default"
+    return "" if kernel.runs_here else "does not run on this CPU"
 
 
 def render(kernels: Sequence[Kernel], default: Kernel | None) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from functools import cache as once
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,13 @@ VARIABLE = "IPVKIT_KERNEL"
 SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie", "7.2": "forky"}
 """The suite of Debian that has each series."""
 
+_FIRST_FOR_ANY_CPU = [6, 13]
+"""The first release that asks the host how many bytes a process's registers take (commit 3f17fed21491).
+
+Those before have room for 2,696, which AVX-512 takes (arch/x86/um/user-offsets.c). With Intel's AMX they take 11 kB,
+and the host takes back only the whole of them (xstateregs_set): the guest's first process ends at once.
+"""
+
 Origin = Literal["installed", "fetched", "path"]
 
 
@@ -33,6 +41,19 @@ class Kernel:
     program: str
     modules: Path
     origin: Origin
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether it runs on this machine's CPU."""
+        return numbers(self.release) >= _FIRST_FOR_ANY_CPU or not has_amx()
+
+
+@once
+def has_amx() -> bool:
+    """Return whether this machine's CPU has Intel's AMX, and so more registers than older kernels expect."""
+    with open("/proc/cpuinfo") as file:  # noqa: PTH123
+        # The first CPU's flags; a machine may have hundreds.
+        return "amx_tile" in file.read(4096).split()
 
 
 def cache() -> Path:
@@ -65,10 +86,10 @@ def find(name: str | None = None) -> Kernel:
     """
     name = wanted(name)
     if name is not None and "/" in name:
-        return _at(Path(name))
+        return _able([_at(Path(name))])
     there = kernels()
     if fit := [kernel for kernel in there if name is None or f"{kernel.release}.".startswith(f"{name}.")]:
-        return fit[0]
+        return _able(fit)
     if name is None:
         hint = "apt install user-mode-linux, or without root: ipvkit kernels fetch 6.12"
         raise MissingRequirement("User-Mode Linux is not installed", hint)
@@ -77,6 +98,15 @@ def find(name: str | None = None) -> Kernel:
     releases = ", ".join(kernel.release for kernel in there) or "the path of a kernel"
     hint = f"choose from {releases}; `ipvkit kernels fetch` gets {', '.join(SUITES)}"
     raise UsageError(f"unknown kernel {name!r}", hint)
+
+
+def _able(fit: list[Kernel]) -> Kernel:
+    """Return the first of the kernels that runs here; raise MissingRequirement where none does."""
+    able = [kernel for kernel in fit if kernel.runs_here]
+    if not able:
+        what = f"kernel {fit[0].release} does not run on a CPU with AMX; those from 6.13 on do"
+        raise MissingRequirement(what, f"ipvkit kernels fetch {max(SUITES, key=numbers)}")
+    return able[0]
 
 
 def _at(path: Path) -> Kernel:
