@@ -12,7 +12,7 @@ from ipvkit.verbs.kernels import Fetched
 
 def fields(kernel: Kernel) -> dict[str, Any]:
     """Return the fields of a kernel in JSON."""
-    return chosen(kernel, "release origin program modules")
+    return chosen(kernel, "release origin program modules runs_here")
 
 
 def table(kernels: Sequence[Kernel], default: Kernel | None = None) -> str:

@@ -26,8 +26,8 @@ SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie", "7.2": "forky
 _FIRST_FOR_ANY_CPU = [6, 13]
 """The first release that asks the host how many bytes a process's registers take (commit 3f17fed21491).
 
-Those before have room for 2,696, which AVX-512 takes (arch/x86/um/user-offsets.c). With Intel's AMX they take 11 kB,
-and the host takes back only the whole of them (xstateregs_set): the guest's first process ends at once.
+Those before have room for 2,696, which AVX-512 takes (arch/x86/um/user-offsets.c). With Intel's AMX they take
+11 kB, and the host accepts only the whole of them (xstateregs_set): the first process ends at once.
 """
 
 Origin = Literal["installed", "fetched", "path"]

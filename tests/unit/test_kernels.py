@@ -15,7 +15,7 @@ from ipvkit.core.errors import IpvkitError, MissingRequirement, UsageError
 from ipvkit.core.values import TargetKind
 from ipvkit.targets import kernels
 from ipvkit.targets.choice import choose
-from ipvkit.targets.kernels import SUITES, find
+from ipvkit.targets.kernels import SUITES, find, has_amx
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml, _block_device, guest_of
 
@@ -32,7 +32,8 @@ def unpacked(folder: Path, release: str, prints: str = "") -> Path:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Have this machine have one installed kernel or none, and these in its cache."""
+    """Have this machine have one installed kernel or none, these in its cache, and a CPU for all of them."""
+    monkeypatch.setattr(kernels, "has_amx", lambda: False)
     monkeypatch.delenv(kernels.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -65,6 +66,43 @@ def test_the_installed_kernel_comes_first_then_the_newest(installed: Have) -> No
     assert found[0] == ("6.12.113", "installed")
     assert found[1:] == [(release, "fetched") for release in ("7.2.7", "6.1.176", "6.1.9", "5.10.46")]
     assert find().release == "6.12.113"
+
+
+@pytest.fixture
+def amx(installed: Have, monkeypatch: pytest.MonkeyPatch) -> Have:
+    """Have a CPU with AMX besides."""
+    monkeypatch.setattr(kernels, "has_amx", lambda: True)
+    return installed
+
+
+def test_a_kernel_without_room_for_amx_is_passed_over(amx: Have, call: Callable[..., Called]) -> None:
+    amx("6.12.113", "6.1.176", "6.13.0", "7.2.7")
+    assert find().release == "7.2.7"
+    assert find("6").release == "6.13.0"
+    _, out, _ = call("kernels")
+    notes = {line.split()[0]: line.split("linux.uml")[-1].strip() for line in out.splitlines()[2:6]}
+    cannot = "does not run on this CPU"
+    assert notes == {"6.12.113": cannot, "7.2.7": "default", "6.13.0": "", "6.1.176": cannot}
+    every = [target.kernel.release for target in Place("uml", ALL).each() if isinstance(target, Uml)]
+    assert every == ["6.13.0", "7.2.7"]
+
+
+@pytest.mark.parametrize("name", [None, "6.12", "PATH"])
+def test_where_no_kernel_has_room_for_amx_the_error_names_one(
+    amx: Have, tmp_path: Path, call: Callable[..., Called], name: str | None
+) -> None:
+    amx("6.12.113")
+    with pytest.raises(MissingRequirement) as caught:
+        find(str(tmp_path / "root") if name == "PATH" else name)
+    assert caught.value.message == "kernel 6.12.113 does not run on a CPU with AMX; those from 6.13 on do"
+    assert caught.value.hint == "ipvkit kernels fetch 7.2"
+    # They are listed nevertheless.
+    code, out, _ = call("kernels")
+    assert (code, "default" in out) == (0, False)
+
+
+def test_the_flags_of_the_cpu_say_whether_it_has_amx() -> None:
+    assert has_amx() == ("amx_tile" in Path("/proc/cpuinfo").read_text().split())
 
 
 def test_without_an_installed_kernel_the_newest_in_the_cache_is_used(installed: Have) -> None:
