@@ -17,6 +17,9 @@ MODULES = Path("/usr/lib/uml/modules")
 IN_PACKAGE = Path("usr", "bin", PROGRAMS[0])
 """The program in the folder of an unpacked package."""
 
+SHARED = Path("/var/cache/ipvkit/kernels")
+"""Where the kernels are that root fetched."""
+
 VARIABLE = "IPVKIT_KERNEL"
 """The variable with the kernel that is used where none is named."""
 
@@ -57,7 +60,12 @@ def has_amx() -> bool:
 
 
 def cache() -> Path:
-    """Return the folder with a folder for each fetched kernel."""
+    """Return the folder with a folder for each kernel that this user fetches; root's serve every user."""
+    named = os.environ.get("XDG_CACHE_HOME", "").startswith("/")
+    return SHARED if os.geteuid() == 0 and not named else _of_user()
+
+
+def _of_user() -> Path:
     home = os.environ.get("XDG_CACHE_HOME", "")
     # Without a home it is a path that does not exist.
     return Path(home if home.startswith("/") else os.path.expanduser("~/.cache"), "ipvkit", "kernels")  # noqa: PTH111
@@ -67,11 +75,12 @@ def kernels() -> list[Kernel]:
     """Return the kernels that there are, one of each release: the installed one, then the newest first."""
     program = next((path for name in PROGRAMS if (path := find_program(name))), None)
     found = [_kernel(program, MODULES, "installed")] if program and _names(MODULES) else []
-    folders = (cache() / name for name in _names(cache()) if name[0].isdigit())
+    caches = dict.fromkeys((_of_user(), SHARED))
+    folders = (home / name for home in caches for name in _names(home) if name[0].isdigit())
     fetched = filter(None, (beside(folder / IN_PACKAGE, "fetched") for folder in folders))
-    own = [kernel.release for kernel in found]
-    others = [kernel for kernel in fetched if kernel.release not in own]
-    return found + sorted(others, key=lambda kernel: numbers(kernel.release), reverse=True)
+    own = {kernel.release for kernel in found}
+    others = {kernel.release: kernel for kernel in reversed([*fetched]) if kernel.release not in own}
+    return found + sorted(others.values(), key=lambda kernel: numbers(kernel.release), reverse=True)
 
 
 def wanted(name: str | None) -> str | None:

@@ -34,6 +34,7 @@ def unpacked(folder: Path, release: str, prints: str = "") -> Path:
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have this machine have one installed kernel or none, these in its cache, and a CPU for all of them."""
     monkeypatch.setattr(kernels, "has_amx", lambda: False)
+    monkeypatch.setattr(kernels, "SHARED", tmp_path / "shared")
     monkeypatch.delenv(kernels.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -85,6 +86,23 @@ def test_a_kernel_without_room_for_amx_is_passed_over(amx: Have, call: Callable[
     assert notes == {"6.12.113": cannot, "7.2.7": "default", "6.13.0": "", "6.1.176": cannot}
     every = [target.kernel.release for target in Place("uml", ALL).each() if isinstance(target, Uml)]
     assert every == ["6.13.0", "7.2.7"]
+
+
+def test_the_kernels_of_root_serve_every_user(
+    installed: Have, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed("6.12.113", "7.2.7")
+    unpacked(tmp_path / "shared" / "7.3.0", "7.3.0")
+    unpacked(tmp_path / "shared" / "7.2.7", "7.2.7")
+    assert [kernel.release for kernel in kernels.kernels()] == ["6.12.113", "7.3.0", "7.2.7"]
+    assert find("7.2").program.startswith(str(tmp_path / "cache"))
+    assert kernels.cache() == tmp_path / "cache" / "ipvkit" / "kernels"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert kernels.cache() == tmp_path / "shared"
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert kernels.cache() == Path("/home/me/.cache/ipvkit/kernels")
 
 
 @pytest.mark.parametrize("name", [None, "6.12", "PATH"])
