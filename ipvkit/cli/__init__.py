@@ -15,6 +15,8 @@ from ipvkit.core.interrupts import EARLIER, Stopped, heeded
 SUMMARIES = {
     "run-lab": "Run a lab on a real kernel and compare it with the prediction.",
     "export-script": "Write a lab as a bash script that runs without ipvkit.",
+    "import": "Write a lab file of files that Docker, CNI or networkd read.",
+    "export": "Write a lab as files that Docker, CNI or networkd read.",
     "explain": "Explain why one node cannot reach another, and how to fix it.",
     "review": "Show who cannot reach whom, by reason, or what a change does.",
     "matrix": "Test every mode, flag, strategy and pair on a real kernel.",

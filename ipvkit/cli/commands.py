@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from inspect import getdoc
+from keyword import iskeyword
 from shutil import get_terminal_size
 from textwrap import TextWrapper
 from typing import Any
@@ -59,7 +60,7 @@ _MODULES = {**dict.fromkeys(("netns", "addr", "route", "rule", "neigh"), "ip"), 
 @cache
 def loaded_command(name: str) -> Any:  # noqa: ANN401
     """Return the Typer command called `name`; its module is imported now."""
-    function = name.replace("-", "_")
+    function = f"{name.replace('-', '_')}{'_' if iskeyword(name) else ''}"
     found = getattr(import_module(f"ipvkit.cli.{_MODULES.get(name, function)}"), function)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)

@@ -14,7 +14,7 @@ _NEAR = {
     **dict.fromkeys(("clean", "undo", "prune"), ("cleanup",)),
     **dict.fromkeys(("exec", "bash", "console"), ("shell",)),
     **dict.fromkeys(("trace", "traceroute", "why"), ("explain",)),
-    **dict.fromkeys(("export", "script", "save"), ("export-script",)),
+    **dict.fromkeys(("script", "save"), ("export-script",)),
     **dict.fromkeys(("list", "ls"), ("labs list", "list")),
     **dict.fromkeys(("show", "lst"), ("labs show", "list")),
     **dict.fromkeys(("delete", "rm", "remove"), ("down", "del")),

@@ -1,6 +1,5 @@
 """The endpoints of the twin: what a lab can say of the links on a parent, and of their namespaces."""
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
@@ -12,12 +11,10 @@ from ipvkit.core.values import Address, Network, interface_name
 from ipvkit.host.checks import some
 from ipvkit.host.inspect import Inside, Placed, version_of
 from ipvkit.host.namespaces import Inode
-from ipvkit.lab import FAR, HOST, PEERS, SWITCH, Endpoint, Route, Rule
-from ipvkit.lab.parts import MAIN, MOST_TABLES, RESERVED, ROUTE_TYPES, is_next_hop
+from ipvkit.lab import Endpoint, Route, Rule
+from ipvkit.lab.around import name_for
+from ipvkit.lab.parts import MAIN, MOST_TABLES, ROUTE_TYPES, is_next_hop
 from ipvkit.tools import ip
-
-_MOST = 15
-"""The most characters of an endpoint's name: a link has it for a moment when the lab is built."""
 
 _USUAL_RULES = ("local", "main", "default")
 """The tables that every namespace looks up, last ones first (fib_default_rules_init())."""
@@ -100,15 +97,9 @@ class Endpoints:
             called = owner.name
         else:
             called = space.name or (f"{owner.name}-{owner.pid}" if owner else "netns")
-        plain = re.sub("[^A-Za-z0-9_.+-]", "-", called).lstrip(".+-")[:_MOST] or "endpoint"
         # The link has it for a moment in its namespace.
         others = (link for link in placed.inside.links if link is not placed.link)
-        there = {name for link in others for name in (link.ifname, *link.altnames)}
-        name, number = plain, 1
-        while name in self.names or name in there or name in (*RESERVED, HOST, *PEERS, FAR, SWITCH):
-            number += 1
-            ending = f"-{number}"
-            name = f"{plain[: _MOST - len(ending)]}{ending}"
+        name = name_for(called, {*self.names, *(n for link in others for n in (link.ifname, *link.altnames))})
         self.names.add(name)
         return name
 

@@ -1,20 +1,21 @@
 """The twin of this machine: a lab of its parents and of what is on them, as far as a lab can describe it."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_network
 from typing import cast
 
 from ipvkit.core.command import Command
-from ipvkit.core.values import Address, BondMode, Flag, InterfaceAddress, Mode, Network, interface_name
+from ipvkit.core.values import Address, BondMode, Flag, InterfaceAddress, Mode, interface_name
 from ipvkit.core.values import is_link_local as is_of_link
 from ipvkit.host.endpoints import Endpoints, Notes
 from ipvkit.host.inspect import MACVLAN, Inside, Inspection, Placed, version_of
 from ipvkit.host.namespaces import Space
 from ipvkit.lab import HOST, SWITCH, Act, Endpoint, Host, Lab, Parent, ParentKind, Phase, Setting
-from ipvkit.lab.parts import BOND_MODES, DEFAULT_MTU, Kind, family_of, is_next_hop
+from ipvkit.lab.around import far_behind, free
+from ipvkit.lab.parts import BOND_MODES, DEFAULT_MTU, Kind, is_next_hop
 from ipvkit.lab.sysctls import Sysctl
 from ipvkit.tools.ip import Route
 
@@ -24,9 +25,6 @@ _ABOUT = "the links that `ipvkit inspect` found on this machine"
 
 _KINDS: Mapping[str | None, ParentKind] = {"bond": "bond", "bridge": "bridge", "dummy": "dummy"}
 """The kinds of parents that a lab distinguishes; all others are an ordinary NIC."""
-
-_FAR = (ip_interface("198.51.100.10/24"), ip_interface("2001:db8:fa::10/64"))
-"""A host behind the gateway, an address for each family (RFC 5737, RFC 3849)."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,9 @@ def twin_of(found: Inspection, *, neighbours: bool = False) -> Twin | None:
         tuple((name, setting) for name, setting in settings.items() if setting != usual),
     )
     every = tuple(endpoint for endpoint, _ in endpoints.made.values())
-    lab = Lab(NAME, _ABOUT, tuple(parents), every, (phase,), tuple(_far(parents, there, every)))
+    vias = {route.via for placed, _ in there.values() for route in placed.default_routes if route.via}
+    vias |= {route.via for each in every for route in each.routes or () if route.via and route.to is None}
+    lab = Lab(NAME, _ABOUT, tuple(parents), every, (phase,), tuple(far_behind(parents, vias)))
     for parent in lab.parents:
         for shim in (placed.link.ifname for placed in there[parent.name][1] if placed.inside.space.own):
             if phase.on(parent.name).host_shim and shim != lab.shim_on(parent):
@@ -213,20 +213,9 @@ def _with_hosts(
     if lower.kind == "dummy":
         return replace(parent, gateway=())
     hosts = tuple(_known(parent, on, taken)) if neighbours else ()
-    gateway = parent.gateway or tuple(_free(parent, taken))[:1]
+    gateway = parent.gateway or tuple(free(parent, taken))[:1]
     taken.update(gateway)
-    return replace(parent, gateway=gateway, neighbour=tuple(_free(parent, taken)), hosts=hosts)
-
-
-def _free(parent: Parent, taken: set[Address]) -> Iterator[Address]:
-    """Yield a free address of each family, and add it to those that are `taken`."""
-    found: set[int] = set()
-    for subnet in parent.subnets:
-        free = next((ip for ip in subnet.hosts() if ip not in taken), None)
-        if free is not None and free.version not in found:
-            found.add(free.version)
-            taken.add(free)
-            yield free
+    return replace(parent, gateway=gateway, neighbour=tuple(free(parent, taken)), hosts=hosts)
 
 
 def _known(parent: Parent, on: _OnParent, taken: set[Address]) -> Iterator[Host]:
@@ -291,23 +280,6 @@ def _with_shim(
             notes.add("the prefix length of a shim's address is left out", address)
         setting = replace(setting, host_shim=True, shim_addresses=tuple(a.ip for a in shim.addresses))
     return setting
-
-
-def _far(
-    parents: Sequence[Parent], there: Mapping[str, _OnParent], endpoints: Iterable[Endpoint]
-) -> Iterator[InterfaceAddress]:
-    """Yield the addresses of a host behind the gateway, of each family in which something is sent via it."""
-    vias = {route.via for placed, _ in there.values() for route in placed.default_routes}
-    vias |= {route.via for endpoint in endpoints for route in endpoint.routes or () if route.to is None}
-    families = {family_of(gw) for parent in parents for gw in parent.gateway if gw in vias}
-    subnets = [subnet for parent in parents for subnet in parent.subnets]
-    for far in _FAR:
-        if family_of(far) in families and not any(_overlap(far.network, subnet) for subnet in subnets):
-            yield far
-
-
-def _overlap(one: Network, other: Network) -> bool:
-    return one.network_address in other or other.network_address in one
 
 
 def _note_host(lab: Lab, there: Mapping[str, _OnParent], own: Inside | None, notes: Notes) -> None:

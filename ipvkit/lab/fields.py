@@ -23,8 +23,19 @@ YES_NO = ("true", "false")
 _NUMBER = re.compile(r"[1-9][0-9]{0,4}|0")
 
 
-def read(text: str, file: str) -> "Field":
-    """Return the root of the YAML `text` of `file`; raise InvalidLab where it is invalid or too large."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that is read: its name in messages, and its text."""
+
+    file: str
+    text: str
+
+
+def read(text: str, file: str, name: str = "lab", hint: str = LAB_HINT) -> "Field":
+    """Return the root of the YAML `text` of `file`; raise InvalidLab where it is invalid or too large.
+
+    Messages call what it describes `name`; the `hint` is for invalid YAML.
+    """
     if not file.isprintable():
         file = repr(file)
     if len(text) > MOST_CHARACTERS:
@@ -36,13 +47,13 @@ def read(text: str, file: str) -> "Field":
         mark = getattr(problem, "problem_mark", None)
         line = mark.line + 1 if mark else text.count("\n", 0, getattr(problem, "position", 0)) + 1
         what = getattr(problem, "problem", None) or getattr(problem, "reason", None) or "not readable"
-        raise InvalidLab(f"{file}:{line}: invalid YAML: {what}", LAB_HINT) from None
+        raise InvalidLab(f"{file}:{line}: invalid YAML: {what}", hint) from None
     if root is None:
         raise InvalidLab(f"{file}: the file is empty", "`ipvkit run-lab walkthrough` is a lab to begin with")
     if size > MOST_NODES:
         hint = "keep it shorter, with fewer aliases (*name) in what other aliases stand for"
-        raise InvalidLab(f"{file}: the lab has more than {MOST_NODES} keys and values", hint)
-    return Field(root, file, "lab")
+        raise InvalidLab(f"{file}: the {name} has more than {MOST_NODES} keys and values", hint)
+    return Field(root, file, name)
 
 
 def _composed(text: str) -> yaml.Node | None:
@@ -75,9 +86,14 @@ class Field:
     file: str
     name: str
 
+    @property
+    def place(self) -> str:
+        """Its file and line."""
+        return f"{self.file}:{self.node.start_mark.line + 1}"
+
     def wrong(self, what: str, hint: str) -> InvalidLab:
         """Return the error that names the place of this value."""
-        return InvalidLab(f"{self.file}:{self.node.start_mark.line + 1}: {self.name}: {what}", hint)
+        return InvalidLab(f"{self.place}: {self.name}: {what}", hint)
 
     def placed(self, problem: InvalidLab) -> InvalidLab:
         """Return `problem` with the file and line of its path, or of the innermost on it that this lab has.

@@ -46,6 +46,17 @@ def write(output: Path, pieces: Iterable[str]) -> None:
         raise IpvkitError(f"{_cannot(output)}: {problem.strerror}") from None
 
 
+def write_at(output: Path, text: str, mode: int) -> None:
+    """Write `text` to a file with these permissions, and create the folders that it is in."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.touch(mode)
+        write(output, [text])
+        output.chmod(mode)
+    except OSError as problem:
+        raise UsageError(f"{_cannot(output)}: {problem.strerror}", _HINT) from None
+
+
 def _cannot(output: Path) -> str:
     return f"the result cannot be written to {str(output)!r}"
 

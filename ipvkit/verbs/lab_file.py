@@ -1,35 +1,55 @@
 """The lab that a person names, one of the gallery or a file, and the real network that it is put on."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from ipvkit.core.errors import UsageError
+from ipvkit.core.errors import UsageError, printable
 from ipvkit.core.values import Address, InterfaceAddress, any_address, is_link_local, route_destination
 from ipvkit.lab import FAR, HOST, Family, Lab, gallery, on_parent
-from ipvkit.lab.fields import MOST_CHARACTERS
+from ipvkit.lab.fields import MOST_CHARACTERS, Source
 from ipvkit.lab.format import load
 from ipvkit.lab.parts import family_of
 
+_ENDINGS = (".yaml", ".yml", ".json", ".conf", ".conflist", ".network", ".netdev", ".nmconnection")
+
 
 def is_path(name: str) -> bool:
-    """Return whether `name` is the path of a lab file, not the name of a gallery lab."""
-    return "/" in name or name.endswith((".yaml", ".yml"))
+    """Return whether `name` is the path of a file, not the name of a gallery lab."""
+    return "/" in name or name.endswith(_ENDINGS)
 
 
 def load_lab(name: str) -> Lab:
-    """Return the lab in the gallery called `name`, or in the file of that path."""
+    """Return the lab in the gallery called `name`, or in the file of that path, which may be another tool's.
+
+    What such a file leaves open is printed on stderr.
+    """
     if not is_path(name):
         return load(gallery.text(name), f"{name}.yaml")
+    source = source_of(name)
+    if "phases" not in source.text:
+        # A lab needs none of these.
+        from ipvkit.verbs import formats
+
+        if formats.recognised(source):
+            lab, notes = formats.read([source])
+            print(*(f"note: {printable(note)}\n" for note in notes), sep="", end="", file=sys.stderr)
+            return lab
+    return load(source.text, name)
+
+
+def source_of(name: str) -> Source:
+    """Return the file of that path; raise UsageError where it cannot be read."""
     try:
         with Path(name).open(encoding="utf-8") as file:
             # One more than there may be, which `load` refuses.
             text = file.read(MOST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as problem:
         what = getattr(problem, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"the lab file {name!r} cannot be read: {what}") from None
-    return load(text, name)
+        raise UsageError(f"the file {name!r} cannot be read: {what}") from None
+    return Source(name, text)
 
 
 def is_lab(name: str) -> bool:

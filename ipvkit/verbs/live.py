@@ -1,12 +1,13 @@
 """This machine as a lab: its twin, with checks, and what is explained of it as it is typed here."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.host.inspect import Inspection
 from ipvkit.host.twin import Twin, twin_of
-from ipvkit.lab import FAR, GATEWAY, HOST, NEIGHBOUR, Act, Check, Endpoint, Lab, Phase
+from ipvkit.lab import Act, Check, Endpoint, Lab, Phase
+from ipvkit.lab.around import checks_around
 from ipvkit.verbs.explain import Explanation, explain
 
 
@@ -43,29 +44,9 @@ def _in(found: Inspection, netns: Collection[str]) -> Inspection:
 def checked(twin: Twin) -> Lab:
     """Return the lab of `twin` with checks of each endpoint."""
     (phase,) = twin.lab.phases
-    acts = (*(act for act in phase.acts if act != Act()), Act(checks=tuple(_checks(twin))))
+    checks = Act(checks=tuple(checks_around(twin.lab, twin.known)))
+    acts = (*(act for act in phase.acts if act != Act()), checks)
     return replace(twin.lab, phases=(replace(phase, acts=acts),))
-
-
-def _checks(twin: Twin) -> Iterator[Check]:
-    """Yield checks of each endpoint: with another host, from this host, to the next endpoint, and to far.
-
-    None is to another host with an unknown address.
-    """
-    lab = twin.lab
-    following = dict(zip(lab.endpoints, lab.endpoints[1:], strict=False))
-    for endpoint in lab.endpoints:
-        parent = lab.parent_called(endpoint.parent)
-        other = GATEWAY if parent.gateway else NEIGHBOUR
-        pairs = [(endpoint.name, other)] if twin.known.intersection(parent.peer(other)) else []
-        pairs += [(other, endpoint.name), (HOST, endpoint.name), (endpoint.name, FAR)]
-        sibling = following.get(endpoint)
-        if sibling is not None and sibling.parent == endpoint.parent and sibling.netns != endpoint.netns:
-            pairs.append((endpoint.name, sibling.name))
-        for check in (Check(*pair) for pair in pairs):
-            # A parent without an address, or one that leads nowhere, has no such host.
-            if lab.pinged(check) is not None:
-                yield check
 
 
 def explained(twin: Twin, check: Check, *, fix_all: bool = False) -> Explanation:

@@ -1,0 +1,44 @@
+"""``ipvkit export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from ipvkit.cli import emit
+from ipvkit.cli.options import LabName
+from ipvkit.formats import BY_NAME
+from ipvkit.lab import gallery
+from ipvkit.report import files
+from ipvkit.verbs import formats
+from ipvkit.verbs.lab_file import load_lab
+
+Folder = Annotated[Path | None, Option(metavar="DIR", help="Write the files to DIR, at their paths.")]
+
+
+def export(
+    format_: Annotated[
+        str,
+        Option("--format", metavar="FORMAT", help=f"{', '.join(BY_NAME)}.", show_default=False),
+    ],
+    lab: LabName = None,
+    phase: Annotated[str | None, Option(metavar="NAME", help="The phase. Default: the only one.")] = None,
+    output_dir: Folder = None,
+) -> None:
+    """It writes a bash script that creates the files of that tool and activates them.
+
+    With --output-dir it writes the files, activate.sh and remove.sh to DIR. What the tool cannot do
+    is an error, and never left out.
+
+    Exit code: 0 written, 2 wrong usage, or the tool cannot do it.
+    """
+    written = formats.exported(load_lab(lab or gallery.WALKTHROUGH), format_, phase)
+    if output_dir is None:
+        emit("".join(f"{line}\n" for line in formats.script(written)))
+        return
+    every = {file.path.lstrip("/"): (file.text, file.mode) for file in written.files}
+    for name, lines in (("activate.sh", written.activate), ("remove.sh", written.remove)):
+        every[name] = "".join(f"{line}\n" for line in ("#!/usr/bin/env bash", "set -e", *lines)), 0o755
+    for path, (text, mode) in every.items():
+        files.write_at(output_dir / path, text, mode)
+    emit("".join(f"{output_dir / path}\n" for path in every))

@@ -1,0 +1,128 @@
+"""What a format is: the files by which a tool is configured, read and written, and what they cannot say."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ipvkit.core.errors import UsageError
+from ipvkit.core.values import Flag, Mode
+from ipvkit.formats.deployment import DEFAULTS, Deployment, OnParent
+from ipvkit.lab import Endpoint, Setting
+from ipvkit.lab.fields import Source
+from ipvkit.lab.parts import MAIN, MODES
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that is written: its path on the machine, its text, and its permissions."""
+
+    path: str
+    text: str
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The files of a deployment, and the bash lines that activate and that remove it, in this order."""
+
+    files: tuple[File, ...]
+    activate: tuple[str, ...]
+    remove: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a format can say; `why` names the nearest that it can say, by the name of what it cannot.
+
+    `place` is where its links are: in the namespaces of endpoints, or in the host's own. `routes` is which
+    routes an endpoint can have: any, or a default one. `mtu`: whether an endpoint's MTU. `several`: whether
+    more than one address of a family. `vlan`: whether it creates a VLAN that is a parent; else its activation
+    does. `persistent`: whether what it creates comes back after a reboot.
+    """
+
+    place: Literal["endpoints", "host"] = "endpoints"
+    modes: tuple[Mode, ...] = MODES
+    flags: tuple[Flag, ...] = ("bridge",)
+    routes: Literal["any", "default"] = "any"
+    mtu: bool = True
+    several: bool = True
+    vlan: bool = False
+    persistent: bool = True
+    why: Mapping[str, str] = field(default_factory=dict)
+
+
+Beyond = tuple[str, str]
+"""What a format cannot say, and the name of that in `Limits.why`."""
+
+
+def _nothing(_: Deployment) -> Iterator[Beyond]:
+    return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format: how its text is recognised, read and written, and its limits.
+
+    `read` raises InvalidLab with file, line and key for what it does not understand. `beyond` yields what it
+    cannot say of a deployment besides what is beyond the limits.
+    """
+
+    name: str
+    title: str
+    limits: Limits
+    recognises: Callable[[str], bool]
+    read: Callable[[Sequence[Source]], Deployment]
+    write: Callable[[Deployment], Written]
+    beyond: Callable[[Deployment], Iterator[Beyond]] = _nothing
+
+    def written(self, deployment: Deployment) -> Written:
+        """Return the files of `deployment`; raise UsageError for what the format cannot say."""
+        for what, name in (*beyond(deployment, self.limits), *self.beyond(deployment)):
+            raise UsageError(f"{self.title} cannot say {what}", self.limits.why.get(name, _NEAREST))
+        return self.write(deployment)
+
+
+_NEAREST = "ipvkit export-script writes it as ip commands"
+
+
+def beyond(deployment: Deployment, limits: Limits) -> Iterator[Beyond]:
+    """Yield what is in `deployment` beyond `limits`."""
+    for on in deployment.parents:
+        yield from _of_setting(on, limits)
+        for endpoint in on.endpoints:
+            yield from ((f"{what} of {endpoint.name}", name) for what, name in _of(endpoint, limits))
+
+
+def _of_setting(on: OnParent, limits: Limits) -> Iterator[Beyond]:
+    setting, parent = on.setting, on.parent.name
+    if setting.kind != "ipvlan":
+        yield f"{setting.kind} links on {parent}", "kind"
+    if setting.mode not in limits.modes:
+        yield f"mode {setting.mode} on {parent}", "mode"
+    if setting.flag not in limits.flags:
+        yield f"flag {setting.flag} on {parent}", "flag"
+    if setting.strategy != Setting().strategy:
+        yield f"strategy {setting.strategy} on {parent}", "strategy"
+    if setting.host_shim and limits.place == "endpoints":
+        yield f"a host shim on {parent}", "shim"
+
+
+def _of(endpoint: Endpoint, limits: Limits) -> Iterator[Beyond]:
+    if limits.place == "host":
+        yield "the namespace", "netns"
+    if endpoint.mtu is not None and not limits.mtu:
+        yield f"MTU {endpoint.mtu}", "mtu"
+    versions = [own.version for own in endpoint.addresses]
+    if len(versions) > len({*versions}) and not limits.several:
+        yield "two addresses of a family", "several"
+    if endpoint.rules or any(route.table != MAIN for route in endpoint.routes or ()):
+        yield "rules and routing tables", "rules"
+    for route in endpoint.routes or ():
+        if route.type is not None:
+            yield f"a route of type {route.type}", "routes"
+        if limits.routes == "default" and route.to not in DEFAULTS.values():
+            yield f"a route to {route.to}", "routes"
+    if endpoint.altnames:
+        yield f"the alternative name {endpoint.altnames[0]}", "altnames"
+    if endpoint.slaac:
+        yield "an address from router advertisements", "slaac"

@@ -1,0 +1,73 @@
+"""Files of other tools as labs, and labs as files of other tools."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from ipvkit.core.errors import UsageError, printable
+from ipvkit.formats import BY_NAME, FORMATS
+from ipvkit.formats.base import Format, Written
+from ipvkit.formats.deployment import lab_of, of_phase
+from ipvkit.lab import Lab
+from ipvkit.lab.fields import Source
+from ipvkit.lab.format import dump
+
+_END = "END_OF_FILE"
+
+
+def format_called(name: str) -> Format:
+    """Return the format called `name`; raise UsageError for an unknown one."""
+    if name not in BY_NAME:
+        raise UsageError(f"unknown format {name!r}", f"choose from {', '.join(BY_NAME)}")
+    return BY_NAME[name]
+
+
+def recognised(source: Source) -> Format | None:
+    """Return the format of a file, by its content; None where it is of none."""
+    return next((each for each in FORMATS if each.recognises(source.text)), None)
+
+
+def read(sources: Sequence[Source], name: str | None = None) -> tuple[Lab, tuple[str, ...]]:
+    """Return the lab of files, of the format `name` or the one that is recognised, and what they leave open.
+
+    Raise UsageError where that is unknown, or not the same for all.
+    """
+    found = [format_called(name)] * len(sources) if name else [*map(recognised, sources)]
+    for source, each in zip(sources, found, strict=True):
+        if each is None:
+            what = f"the format of {source.file} is not recognised"
+            raise UsageError(what, f"--format names it: choose from {', '.join(BY_NAME)}")
+        if each is not found[0]:
+            what = f"{sources[0].file} and {source.file} are of different formats"
+            raise UsageError(what, "import those of one format at a time")
+    if not sources or found[0] is None:
+        raise UsageError("no file is given", "ipvkit import FILE")
+    return lab_of(found[0].read(sources))
+
+
+def imported(sources: Sequence[Source], name: str | None = None) -> str:
+    """Return the lab file of files of another tool, with comments on what they leave open."""
+    lab, notes = read(sources, name)
+    return "".join(f"# note: {printable(note)}\n" for note in notes) + dump(lab)
+
+
+def exported(lab: Lab, name: str, phase: str | None = None) -> Written:
+    """Return the files of the format `name` for the phase of `lab` that is called `phase`, or its only one.
+
+    Raise UsageError where it is unknown, or for what the format cannot say.
+    """
+    named = [each for each in lab.phases if phase in (None, each.name)]
+    if len(named) != 1:
+        names = ", ".join(each.name for each in lab.phases)
+        what = f"lab {lab.name} has no phase {phase!r}" if phase else f"lab {lab.name} has several phases"
+        raise UsageError(what, f"--phase: choose from {names}")
+    return format_called(name).written(of_phase(lab, named[0]))
+
+
+def script(written: Written) -> Iterator[str]:
+    """Yield bash lines that write the files and activate them, and as comments those that remove that."""
+    for file in written.files:
+        path = shlex.quote(file.path)
+        yield f"install -D -m {file.mode:03o} /dev/stdin {path} <<'{_END}'"
+        yield f"{file.text.rstrip()}\n{_END}"
+    yield from ("", "# activate:", *written.activate, "", "# remove:")
+    yield from (f"# {line}" for line in written.remove)

@@ -1,0 +1,81 @@
+"""Deployments that a format can say, and what of a deployment is in its files."""
+
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from ipvkit.formats.base import Format, beyond
+from ipvkit.formats.deployment import DEFAULTS, Deployment, OnParent, on_parent
+from ipvkit.lab import Endpoint, Setting
+from ipvkit.lab.fields import Source
+from ipvkit.lab.parts import Route, family_of
+
+NAMES = st.from_regex(r"[a-z][a-z0-9]{0,9}(-[a-z0-9]{1,3})?", fullmatch=True)
+PARENTS = st.sampled_from(["eth0", "eth0.30", "enp3s0", "bond0.4094"])
+SUBNETS = (
+    {"ipv4": ip_network("10.5.0.0/24"), "ipv6": ip_network("fd00:5::/64")},
+    {"ipv4": ip_network("192.168.104.0/22"), "ipv6": ip_network("2001:db8:104::/80")},
+)
+"""The subnets of the first parent, and of the second."""
+ELSEWHERE = {
+    "ipv4": (ip_network("198.51.100.0/24"), ip_network("203.0.113.7/32")),
+    "ipv6": (ip_network("2001:db8:fa::/48"),),
+}
+
+
+@st.composite
+def _endpoint(draw: st.DrawFn, name: str, number: int, parent: int, form: Format) -> Endpoint:
+    families = draw(st.sampled_from([("ipv4",), ("ipv4", "ipv6"), ("ipv6",)]))
+    each = 2 if form.limits.several and draw(st.booleans()) else 1
+    addresses, routes = [], []
+    for family in families:
+        subnet = SUBNETS[parent][family]
+        own = [ip_interface((subnet[10 * number + i + 11], subnet.prefixlen)) for i in range(each)]
+        addresses += own
+        via = draw(st.sampled_from([None, subnet[1]]))
+        routes += [Route(DEFAULTS[family_of(own[0])], via)] if draw(st.booleans()) else []
+        if form.limits.routes == "any":
+            others = draw(st.lists(st.sampled_from(ELSEWHERE[family]), unique=True, max_size=2))
+            routes += [Route(to, draw(st.sampled_from([None, subnet[1]]))) for to in others]
+    mtu = draw(st.sampled_from([None, 1400, 9000])) if form.limits.mtu else None
+    return Endpoint(name, tuple(addresses), name, "", tuple(routes), mtu, dev="eth0")
+
+
+@st.composite
+def deployments(draw: st.DrawFn, form: Format) -> Deployment:
+    """Draw a deployment that `form` can say, whose endpoints have the names of their namespaces."""
+    names = iter(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
+    parents = draw(st.lists(PARENTS, min_size=1, max_size=2, unique=True))
+    every = []
+    for number, name in enumerate(names):
+        place = draw(st.integers(0, len(parents) - 1))
+        every.append((parents[place], draw(_endpoint(name, number, place, form))))
+    found = []
+    for parent in parents:
+        limits = form.limits
+        setting = Setting(draw(st.sampled_from(limits.modes)), draw(st.sampled_from(limits.flags)))
+        own = [endpoint for on, endpoint in every if on == parent]
+        found += [on_parent(parent, setting, own)] if own else []
+    deployment = Deployment("drawn", tuple(found))
+    assume(not [*beyond(deployment, form.limits), *form.beyond(deployment)])
+    return deployment
+
+
+def said(deployment: Deployment) -> list[OnParent]:
+    """Return what of a deployment is in files: without notes, and in an order that no tool keeps."""
+    return sorted(map(_said, deployment.parents), key=lambda on: on.parent.name)
+
+
+def _said(on: OnParent) -> OnParent:
+    endpoints = sorted(on.endpoints, key=lambda endpoint: endpoint.name)
+    routes = (tuple(sorted(endpoint.routes or (), key=str)) for endpoint in endpoints)
+    own = (replace(e, routes=r, dev="eth0") for e, r in zip(endpoints, routes, strict=True))
+    # A gateway and a subnet that no endpoint is in are what some formats name, and others do not.
+    return on_parent(on.parent.name, on.setting, own)
+
+
+def sources(deployment: Deployment, form: Format) -> list[Source]:
+    """Return the files that `form` writes of a deployment, as they are read."""
+    return [Source(file.path, file.text) for file in form.written(deployment).files]

@@ -1,0 +1,112 @@
+"""The formats of other tools: what is written is read again, what cannot be said or is wrong is refused."""
+
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from formats import deployments, said, sources
+from hostile import hostile_texts
+from ipvkit.core.errors import UsageError
+from ipvkit.formats import FORMATS
+from ipvkit.formats.base import Format
+from ipvkit.formats.deployment import DEFAULTS, Deployment, lab_of, of_phase
+from ipvkit.lab import Setting, gallery
+from ipvkit.lab.fields import Source
+from ipvkit.lab.format import dump, load
+from ipvkit.lab.parts import FLAGS, MODES, Route
+from ipvkit.verbs.formats import recognised
+from strategies import mutated_text
+
+each_format = pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+
+
+@each_format
+@given(data=st.data())
+def test_what_is_written_is_read_again(form: Format, data: st.DataObject) -> None:
+    deployment = data.draw(deployments(form))
+    there = sources(deployment, form)
+    assert said(form.read(there)) == said(deployment)
+    assert all(recognised(source) is form for source in there)
+
+
+@each_format
+@given(data=st.data())
+def test_what_is_read_is_a_lab(form: Format, data: st.DataObject) -> None:
+    deployment = data.draw(deployments(form))
+    lab, _ = lab_of(form.read(sources(deployment, form)))
+    assert load(dump(lab), "lab.yaml") == lab
+    (phase,) = lab.phases
+    again = of_phase(lab, phase)
+    assert {(e.netns, e.addresses, e.mtu) for e in again.endpoints} == {
+        (e.netns, e.addresses, e.mtu) for e in deployment.endpoints
+    }
+    assert {(e.netns, frozenset(e.routes or ())) for e in again.endpoints} == {
+        (e.netns, frozenset(e.routes or ())) for e in deployment.endpoints
+    }
+
+
+def first(form: Format) -> Deployment:
+    """Return a deployment that each format can say."""
+    lab = load(gallery.text("l2"), "l2")
+    deployment = of_phase(lab, lab.phases[0])
+    (on,) = deployment.parents
+    via = replace(on.endpoints[0], routes=(Route(DEFAULTS["ipv4"], on.parent.gateway[0]),))
+    setting = Setting(form.limits.modes[0], form.limits.flags[0])
+    return replace(deployment, parents=(replace(on, setting=setting, endpoints=(via,)),))
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "ipvtap links on eth0": ({"kind": "ipvtap"}, {}),
+    "strategy announce on eth0": ({"mode": "l3", "strategy": "announce"}, {}),
+    "the alternative name lan of test1": ({}, {"altnames": ("lan",)}),
+    "an address from router advertisements of test1": ({}, {"slaac": True}),
+    "a route of type blackhole of test1": (
+        {},
+        {"routes": (Route(ip_network("10.9.0.0/24"), type="blackhole"),)},
+    ),
+    "rules and routing tables of test1": ({}, {"routes": (Route(ip_network("10.9.0.0/24"), table=7),)}),
+}
+
+
+@each_format
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_no_format_can_say_is_refused(form: Format, what: str) -> None:
+    of_setting, of_endpoint = REFUSED[what]
+    deployment = first(form)
+    (on,) = deployment.parents
+    setting = replace(on.setting, **of_setting)
+    own = replace(on.endpoints[0], **of_endpoint)
+    with pytest.raises(UsageError) as caught:
+        form.written(replace(deployment, parents=(replace(on, setting=setting, endpoints=(own,)),)))
+    assert caught.value.message == f"{form.title} cannot say {what}"
+    assert caught.value.hint
+
+
+@each_format
+@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_and_flags_beyond_the_limits_are_refused(form: Format, mode: str, flag: str) -> None:
+    deployment = first(form)
+    (on,) = deployment.parents
+    tried = replace(deployment, parents=(replace(on, setting=Setting(mode, flag)),))  # type: ignore[arg-type]
+    if mode in form.limits.modes and flag in form.limits.flags:
+        return
+    with pytest.raises(UsageError, match=r"cannot say (mode|flag) "):
+        form.written(tried)
+
+
+@each_format
+@given(data=st.data())
+def test_a_hostile_file_is_a_lab_or_refused_with_its_place(form: Format, data: st.DataObject) -> None:
+    there = sources(first(form), form)
+    spoilt = data.draw(st.one_of(hostile_texts(), mutated_text(there[0].text)))
+    # Any other error than one of wrong usage fails the test.
+    with suppress(UsageError):
+        lab, notes = lab_of(form.read([Source("its-file", spoilt), *there[1:]]))
+        assert load(dump(lab), "lab.yaml") == lab
+        assert "".join(notes).isprintable()
