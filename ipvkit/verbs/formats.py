@@ -11,7 +11,7 @@ from ipvkit.lab import Lab
 from ipvkit.lab.fields import Source
 from ipvkit.lab.format import dump
 
-_END = "END_OF_FILE"
+_END, _USUAL = "END_OF_FILE", 0o644
 
 
 def format_called(name: str) -> Format:
@@ -65,9 +65,11 @@ def exported(lab: Lab, name: str, phase: str | None = None) -> Written:
 
 def script(written: Written) -> Iterator[str]:
     """Yield bash lines that write the files and activate them, and as comments those that remove that."""
+    for folder in dict.fromkeys(file.path.rpartition("/")[0] for file in written.files):
+        yield from [f"mkdir -p {shlex.quote(folder)}"] if folder else []
     for file in written.files:
         path = shlex.quote(file.path)
-        yield f"install -D -m {file.mode:03o} /dev/stdin {path} <<'{_END}'"
-        yield f"{file.text.rstrip()}\n{_END}"
+        yield from [f"install -m {file.mode:03o} /dev/null {path}"] if file.mode != _USUAL else []
+        yield f"cat >{path} <<'{_END}'\n{file.text.rstrip()}\n{_END}"
     yield from ("", "# activate:", *written.activate, "", "# remove:")
     yield from (f"# {line}" for line in written.remove)

@@ -21,12 +21,16 @@ FILES = {
 
 # A guest sees the host's files read-only: what is written to /etc and /var goes to a layer in its memory. The
 # image has nothing but busybox.
-_ANY = """
+LAYERS = """
 for folder in /etc /var; do
   mkdir -p /run/layer$folder/{upper,work}
   layers=lowerdir=$folder,upperdir=/run/layer$folder/upper,workdir=/run/layer$folder/work
   mount -t overlay -o $layers overlay $folder
 done
+"""
+"""What makes /etc and /var writable in a guest."""
+
+_ANY = """
 # Nothing of the containers that the host has.
 for folder in /etc/{cni,containerd,containers,docker} /var/lib/{cni,containerd,containers,docker,lxc}; do
   mkdir -p $folder; mount -t tmpfs tmpfs $folder
@@ -155,7 +159,7 @@ MEMORY_MIB = 1024
 
 def setup(*runtimes: str) -> str:
     """Return bash that sets up the runtimes in a guest."""
-    return _ANY + "".join(SETUPS[runtime][0] for runtime in runtimes)
+    return LAYERS + _ANY + "".join(SETUPS[runtime][0] for runtime in runtimes)
 
 
 def needs(*runtimes: str) -> pytest.MarkDecorator:
