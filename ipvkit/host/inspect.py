@@ -172,6 +172,9 @@ _SYSCTLS = (
     "net.ipv6.conf.all.forwarding",
     "net.ipv4.conf.all.arp_ignore",
     "net.ipv4.conf.all.arp_accept",
+    "net.ipv4.conf.all.arp_filter",
+    "net.ipv4.conf.all.proxy_arp",
+    "net.ipv4.icmp_echo_ignore_all",
 )
 _SHOW = ip.show_in_one(_VIEWS)
 
@@ -269,7 +272,10 @@ def _tables() -> Iterator[Table]:
 
 
 def _sysctls() -> Iterator[tuple[str, int]]:
-    """Yield the host's sysctls that the rules know, and their values, where these are not as by default."""
+    """Yield the host's sysctls that decide what is answered, where they are not as by default.
+
+    Not all of their values are modelled.
+    """
     for key in _SYSCTLS:
         if (value := read(key.removeprefix("net.").replace(".", "/"))) not in ("", "0"):
             yield key, int(value)

@@ -20,6 +20,7 @@ from ipvkit.lab import (
     Lab,
     Outcome,
     Setting,
+    the,
 )
 from ipvkit.lab.parts import AddAddress, AddLink, DeleteLink, SetMode, SetMtu
 from ipvkit.lab.sysctls import Sysctl
@@ -78,6 +79,15 @@ def why_lost(world: World, check: Check) -> str:
     """
     ends = (check.source, check.destination)
     return Path(world, check.source, _address(world, check), ends=ends).lost
+
+
+def why_unknown(world: World, check: Check) -> str:
+    """Return why a ping is not modelled, with the kind of an endpoint for its name; nothing if it is."""
+    one = world.not_modelled(check, _address(world, check).version)
+    if one is None:
+        return ""
+    node = "the endpoint" if world.lab.is_endpoint(one.node) else the(one.node)
+    return f"{one.key}={one.value} of {node}"
 
 
 def _same_port(world: World, check: Check, other: Check) -> bool:

@@ -257,15 +257,21 @@ class World:
         found = (one for one in self.state.sysctls.values() if one.name == name and one.dev in devs)
         return max((one.value for one in found if self.lab.netns(one.node) == netns), default=0)
 
-    def not_modelled(self, check: Check, version: int) -> str:
-        """Return a sysctl that was set, that may matter to `check`, and that the rules do not know."""
+    def not_modelled(self, check: Check, version: int) -> Sysctl | None:
+        """Return a sysctl that was set, that may matter to `check`, and that the rules do not know.
+
+        Of several it is the first by key and value, as for all checks between exchangeable nodes.
+        """
         ends = map(self.lab.netns, (check.source, check.destination))
         spaces = {*ends, None}
-        for one in self.state.sysctls.values():
-            concerns = self.lab.netns(one.node) in spaces or not self.lab.is_endpoint(one.node)
-            if not one.is_modelled and concerns and one.family == f"ipv{version}":
-                return str(one)
-        return ""
+        found = (
+            one
+            for one in self.state.sysctls.values()
+            if not one.is_modelled
+            and one.family == f"ipv{version}"
+            and (self.lab.netns(one.node) in spaces or not self.lab.is_endpoint(one.node))
+        )
+        return min(found, key=lambda one: (one.key, one.value), default=None)
 
     def is_announced(self, upper: Link, address: Address) -> bool:
         """Return whether the host announces it periodically, which renews every entry that expires."""

@@ -24,13 +24,19 @@ def render(review: Review, named: str) -> str:
     lines += [""] if lines else []
     for phase in review.phases:
         lines += [*_of_phase(review.lab, phase, named), ""]
-    pairs, lost = (sum(each) for each in zip(*map(_counts, review.phases), strict=True))
+    counts = _of_counts(*(sum(each) for each in zip(*map(_counts, review.phases), strict=True)))
     unmet = f"; {_number(len(review.unmet), 'check')} cannot be reachable as expected" if review.unmet else ""
-    return "\n".join([*lines, f"{review.lab.name}: {lost} of {_number(pairs)} unreachable{unmet}"]) + "\n"
+    return "\n".join([*lines, f"{review.lab.name}: {counts}{unmet}"]) + "\n"
 
 
-def _counts(phase: PhaseReview) -> tuple[int, int]:
-    return phase.pairs, sum(group.count for group in phase.groups)
+def _counts(phase: PhaseReview) -> tuple[int, int, int]:
+    """Return how many pairs there are, how many of these are unreachable, and how many not modelled."""
+    lost, unknown = (sum(group.count for group in each) for each in (phase.groups, phase.not_modelled))
+    return phase.pairs, lost, unknown
+
+
+def _of_counts(pairs: int, lost: int, unknown: int) -> str:
+    return f"{lost} of {_number(pairs)} unreachable" + (f", {unknown} not modelled" if unknown else "")
 
 
 def _of_unmet(one: Unmet) -> str:
@@ -39,13 +45,13 @@ def _of_unmet(one: Unmet) -> str:
 
 
 def _of_phase(lab: Lab, review: PhaseReview, named: str) -> Iterator[str]:
-    phase, (pairs, lost) = review.phase, _counts(review)
+    phase = review.phase
     by_setting: dict[str, list[str]] = {}
     for parent in (p.name for p in lab.parents if lab.endpoints_of(phase, p)):
         by_setting.setdefault(str(phase.on(parent)), []).append(parent)
     alike = len(by_setting) == 1
     on = (setting if alike else f"{setting} on {some(own)}" for setting, own in by_setting.items())
-    yield from _wrapped(f"phase {phase.name}: {'; '.join(on)}: {lost} of {_number(pairs)} unreachable")
+    yield from _wrapped(f"phase {phase.name}: {'; '.join(on)}: {_of_counts(*_counts(review))}")
     for number, group in enumerate(review.groups[:_MOST_GROUPS], 1):
         yield from _of_group(lab, number, group)
         if group.fix is None:
@@ -54,6 +60,14 @@ def _of_phase(lab: Lab, review: PhaseReview, named: str) -> Iterator[str]:
         yield from _wrapped(f"fix {_of_fix(lab, group, group.fix)}", "   ")
         yield f"   {explain(lab, review, group, named)}"
     yield from _more(review.groups)
+    yield from _of_not_modelled(lab, review.not_modelled)
+
+
+def _of_not_modelled(lab: Lab, groups: Sequence[Group]) -> Iterator[str]:
+    yield from ["not modelled:"] if groups else []
+    for number, group in enumerate(groups[:_MOST_GROUPS], 1):
+        yield from _of_group(lab, number, group)
+    yield from _more(groups)
 
 
 def _of_group(lab: Lab, number: int, group: Group, what: str = "") -> Iterator[str]:
@@ -122,6 +136,8 @@ def _of_change(comparison: Comparison, change: PhaseChange) -> Iterator[str]:
     former = "" if change.former == change.phase else f", against phase {change.former}"
     lost, gained = (sum(g.count for g in groups) for groups in (change.lost, change.gained))
     other = f", {change.other_reason} unreachable for another reason" if change.other_reason else ""
+    if unknown := sum(group.count for group in change.not_modelled):
+        other += f", {unknown} not modelled"
     yield f"phase {change.phase}{former}: {_number(lost)} lost, {gained} gained{other}"
     for which, names in (("new", change.nodes_added), ("former", change.nodes_removed)):
         yield from [f"only in the {which} lab: {some(names)}"] if names else []
@@ -130,6 +146,7 @@ def _of_change(comparison: Comparison, change: PhaseChange) -> Iterator[str]:
         for number, group in enumerate(groups[:_MOST_GROUPS], 1):
             yield from _of_group(comparison.lab, number, group, "" if title == "lost" else "until now, ")
         yield from _more(groups)
+    yield from _of_not_modelled(comparison.lab, change.not_modelled)
 
 
 def _number(count_: int, what: str = "pair") -> str:
@@ -145,8 +162,9 @@ def render_json(review: Review, named: str) -> str:
     phases = [
         {
             "phase": each.phase.name,
-            **dict(zip(("pairs", "unreachable"), _counts(each), strict=True)),
+            **dict(zip(("pairs", "unreachable"), _counts(each), strict=False)),
             "groups": [_group(group, _effect(review.lab, each, group, named)) for group in each.groups],
+            "not_modelled": [_group(group) for group in each.not_modelled],
         }
         for each in review.phases
     ]
@@ -164,7 +182,9 @@ def render_comparison_json(comparison: Comparison) -> str:
             **chosen(each, "phase former"),
             "lost": [_group(group) for group in each.lost],
             "gained": [_group(group) for group in each.gained],
-            **chosen(each, "other_reason nodes_added nodes_removed"),
+            **chosen(each, "other_reason"),
+            "not_modelled": [_group(group) for group in each.not_modelled],
+            **chosen(each, "nodes_added nodes_removed"),
         }
         for each in comparison.phases
     ]

@@ -7,8 +7,8 @@ from ipvkit.verbs.live import checked
 
 _UNSEEN = (
     "Not seen from here: firewalls, announcements, and what other hosts have: their routes, and entries for",
-    "these endpoints. Left out are links of the host on which no endpoint is, and sysctls, but for those of",
-    "the host that the model knows. The gateway answers, and forwards to far, any host behind it, and",
+    "these endpoints. Left out are links of the host on which no endpoint is, and sysctls, but for some of",
+    "the host. The gateway answers, and forwards to far, any host behind it, and",
     "to other parents. It and the neighbour have free addresses where no route names one.",
 )
 

@@ -1,7 +1,7 @@
 """What is wrong with the links on the parents of this machine, and how to fix it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -13,7 +13,7 @@ from ipvkit.host.inspect import Inspection, OnCommand, inspect
 from ipvkit.host.problems import Problem, problems_of
 from ipvkit.host.twin import Twin, twin_of
 from ipvkit.lab import HOST, NEIGHBOUR, Check, Endpoint, Lab, Parent
-from ipvkit.predict.predictions import after, why_lost
+from ipvkit.predict.predictions import after, why_lost, why_unknown
 from ipvkit.predict.world import State, world_of
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
@@ -101,6 +101,7 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
             outside.update(endpoint.name for endpoint in away)
             yield _routed_elsewhere(on, away)
     groups: dict[tuple[str, str, str], list[str]] = {}
+    unknown: dict[tuple[str, str], dict[str, None]] = {}
     fixed: set[str] = set()
     for source in _SOURCES:
         for endpoint in lab.endpoints:
@@ -108,12 +109,17 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
                 continue
             # A parent without an address, or one that leads nowhere, has no such host.
             with suppress(InvalidLab):
-                if reason := why_lost(world, Check(source, endpoint.name)):
+                check = Check(source, endpoint.name)
+                if why := why_unknown(world, check):
+                    unknown.setdefault((endpoint.parent, why), {})[endpoint.name] = None
+                elif reason := why_lost(world, check):
                     groups.setdefault((endpoint.parent, source, reason), []).append(endpoint.name)
+    for (parent, why), of_these in unknown.items():
+        what = f"it is not modelled whether others can reach {_addresses(lab, of_these)}: {why}"
+        yield Problem("not-modelled", "info", parent, what, advice="send pings to know")
     for (parent, source, reason), names in groups.items():
-        addresses = some(str(own.ip) for name in names for own in lab.endpoint(name).addresses)
         known = "" if source == HOST else ", unless they have an entry for it that does not expire"
-        what = f"{_SOURCES[source]} cannot reach {addresses}: {reason}{known}"
+        what = f"{_SOURCES[source]} cannot reach {_addresses(lab, names)}: {reason}{known}"
         # The other fixes are for the state before the first one, which they could undo.
         fix = _fix(twin, lab, Check(source, names[0])) if parent not in fixed else None
         commands = tuple(twin.here(command) for command in fix.commands) if fix is not None else ()
@@ -125,6 +131,10 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
         fixed |= {parent} if fix is not None else set()
         severity: Severity = "info" if source == HOST else "error"
         yield Problem("unreachable", severity, parent, what, commands, advice)
+
+
+def _addresses(lab: Lab, names: Iterable[str]) -> str:
+    return some(str(own) for name in names for own in _ips(lab.endpoint(name)))
 
 
 def _ips(endpoint: Endpoint) -> list[Address]:

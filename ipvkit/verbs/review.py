@@ -7,7 +7,7 @@ from itertools import chain
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import Act, Check, Family, Lab, Outcome, Phase
 from ipvkit.predict.pairs import Block, blocks_of, is_pair, nodes_of
-from ipvkit.predict.predictions import why_lost
+from ipvkit.predict.predictions import why_lost, why_unknown
 from ipvkit.predict.whole import Probe, predict_lab
 from ipvkit.predict.world import World
 from ipvkit.verbs.explain import Candidate, Worlds, answering, beginning, phases_called
@@ -51,11 +51,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class PhaseReview:
-    """The pairs of a phase as it begins, with empty neighbour tables, and those that are unreachable."""
+    """The pairs of a phase as it begins, with empty neighbour tables, and those that are unreachable.
+
+    Those `not_modelled` are called neither of the two, for a sysctl that the rules do not know.
+    """
 
     phase: Phase
     pairs: int
     groups: tuple[Group, ...]
+    not_modelled: tuple[Group, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ class PhaseChange:
     """What is reachable in `phase`, and not in phase `former` of the former lab, and the other way round.
 
     The groups of `gained` have the former reason, those of `lost` the new one; of `other_reason` pairs only
-    the reason changes. All are pairs of nodes that are in both.
+    the reason changes; those `not_modelled` in one of the labs are not compared. All are pairs of nodes that
+    are in both.
     """
 
     phase: str
@@ -90,6 +95,7 @@ class PhaseChange:
     gained: tuple[Group, ...]
     lost: tuple[Group, ...]
     other_reason: int
+    not_modelled: tuple[Group, ...]
     nodes_added: tuple[str, ...]
     nodes_removed: tuple[str, ...]
 
@@ -126,11 +132,13 @@ def review(lab: Lab, name: str | None = None) -> Review:
 def _phase(lab: Lab, phase: Phase) -> PhaseReview:
     world = beginning(lab, phase)
     blocks = [*blocks_of(world)]
-    groups = groups_of(world, ((block, why_lost(world, block.check)) for block in blocks))
+    unknown = [(block, why_unknown(world, block.check)) for block in blocks]
+    known = (block for block, why in unknown if not why)
+    groups = groups_of(world, ((block, why_lost(world, block.check)) for block in known))
     worlds: Worlds = {}
     changes: Changes = {}
     fixed = (replace(group, fix=_fix(world, group, worlds, changes)) for group in groups)
-    return PhaseReview(phase, count(blocks), tuple(fixed))
+    return PhaseReview(phase, count(blocks), tuple(fixed), tuple(groups_of(world, unknown)))
 
 
 def groups_of(world: World, reasons: Iterable[tuple[Block, str]]) -> list[Group]:
@@ -174,7 +182,9 @@ def _fix(world: World, group: Group, worlds: Worlds, changes: Changes) -> Effect
         return None
     if (group.parent, candidate) not in changes:
         changes[group.parent, candidate] = [
-            (block, _why(world, block.check), _why(after, block.check)) for block in blocks_of(world, after)
+            (block, _why(world, block.check), _why(after, block.check))
+            for block in blocks_of(world, after)
+            if not _unknown(block.check, world, after)
         ]
     fixed, gained, lost = 0, [], []
     for block, before, now in changes[group.parent, candidate]:
@@ -189,6 +199,12 @@ def _fix(world: World, group: Group, worlds: Worlds, changes: Changes) -> Effect
 def _why(world: World, check: Check) -> str:
     """Return why a ping is lost, or nothing where it is answered."""
     return why_lost(world, check) if is_pair(world, check) else f"not both have an {check.family} address"
+
+
+def _unknown(check: Check, *worlds: World) -> str:
+    """Return why a ping is not modelled in one of `worlds`, or nothing."""
+    reasons = (why_unknown(world, check) for world in worlds if is_pair(world, check))
+    return next(filter(None, reasons), "")
 
 
 def _unmet(lab: Lab) -> Iterator[Unmet]:
@@ -231,16 +247,19 @@ def compare(lab: Lab, former: Lab, name: str | None = None) -> Comparison:
 
 def _change(lab: Lab, former: Lab, phase: Phase, other: Phase) -> PhaseChange:
     world, before = beginning(lab, phase), beginning(former, other)
-    gained, lost, other_reason = [], [], 0
+    gained, lost, unknown, other_reason = [], [], [], 0
     for block in blocks_of(world, before):
+        if why := _unknown(block.check, world, before):
+            unknown.append((block, why))
+            continue
         now, then = (_why(each, block.check) for each in (world, before))
         gained += [(block, then)] if not now else []
         lost += [(block, now)] if not then else []
         other_reason += block.count if now and then and now != then else 0
-    gain, loss = (tuple(groups_of(world, found)) for found in (gained, lost))
+    gain, loss, open_ = (tuple(groups_of(world, found)) for found in (gained, lost, unknown))
     new, old = nodes_of(lab, phase), nodes_of(former, other)
     names = _without(new, old), _without(old, new)
-    return PhaseChange(phase.name, other.name, gain, loss, other_reason, *names)
+    return PhaseChange(phase.name, other.name, gain, loss, other_reason, open_, *names)
 
 
 def _without(names: Iterable[str], others: Collection[str]) -> tuple[str, ...]:

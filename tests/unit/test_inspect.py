@@ -551,6 +551,21 @@ def test_one_parent_that_no_lab_can_describe_leaves_the_others() -> None:
     assert seen.notes[0].startswith("the model cannot describe what is on if7: ")
 
 
+def test_a_sysctl_that_the_rules_do_not_know_leaves_open_who_reaches_what() -> None:
+    each = [endpoint(n, f"192.0.2.{n}/24", mode="l3", routes=(route("default", "s0"),)) for n in (7, 8)]
+    found = machine(host(), *each)
+    assert "unreachable" in {one.code for one in review(found).problems}
+    seen = review(replace(found, sysctls=(("net.ipv4.icmp_echo_ignore_all", 1),))).problems
+    assert "unreachable" not in {one.code for one in seen}
+    assert [(one.severity, one.what) for one in seen if one.code == "not-modelled"] == [
+        (
+            "info",
+            "it is not modelled whether others can reach 192.0.2.7, 192.0.2.8: "
+            "net.ipv4.icmp_echo_ignore_all=1 of the host",
+        )
+    ]
+
+
 # --- reports --------------------------------------------------------------------------------------------
 
 
@@ -674,7 +689,7 @@ def test_root_sees_all_and_another_user_what_is_visible() -> None:
 WATCHED = """\
 mount -t tmpfs tmpfs /run
 ip link add p0 type veth peer name q0; ip link set p0 up; ip netns add a
-shown() { until grep -q "$1" /run/seen; do kill -0 "$watching"; sleep 0.1; done; }
+shown() { until grep -qs "$1" /run/seen; do kill -0 "$watching"; sleep 0.1; done; }
 $1 inspect --watch >/run/seen & watching=$!
 shown 'no ipvlan, ipvtap or macvlan link was found'
 ip link add m0 link p0 type macvlan; ip link set m0 netns a

@@ -655,6 +655,63 @@ def test_a_pair_that_is_lost_for_another_reason_is_neither_gained_nor_lost() -> 
     assert (change.gained, change.lost, change.other_reason) == ((), (), 5 * 4 * 2)
 
 
+# --- what is not modelled -------------------------------------------------------------------------------
+
+
+def setting(lab: Lab, *sysctls: Sysctl) -> Lab:
+    """Return `lab`, the phase of which sets sysctls first."""
+    return replace(lab, phases=(replace(lab.phases[0], acts=(Act(sysctls=sysctls),)),))
+
+
+UNKNOWN = "net.ipv4.conf.all.arp_ignore=2 of the endpoint"
+
+
+def test_pairs_that_a_sysctl_concerns_are_called_neither_reachable_nor_unreachable() -> None:
+    lab = twins(Setting("l3"))
+    changing = setting(lab, arp_ignore("test2", 2), arp_ignore("test1", 2), arp_ignore("test3", 1))
+    (known,), (reviewed,) = review(lab).phases, review(changing).phases
+    open_ = {p for p in pairs_in(lab, lab.phases[0]) if {"test1", "test2"} & {*p} and p[2] == "ipv4"}
+    assert [(group.reason, group.fix) for group in reviewed.not_modelled] == [(UNKNOWN, None)]
+    assert sorted(of_groups(reviewed.not_modelled)) == sorted(open_)
+    assert sorted(of_groups(reviewed.groups)) == sorted({*of_groups(known.groups)} - open_)
+    assert known.not_modelled == ()
+    for group in reviewed.groups:
+        changes = (*group.fix.gained, *group.fix.lost) if group.fix is not None else ()
+        assert open_.isdisjoint(pairs_of(changes))
+    lines = render(review(changing), "./twins.yaml").splitlines()
+    here = lines.index("not modelled:")
+    assert lines[here + 1] == f"1. {len(open_)} pairs on eth0: {UNKNOWN}"
+    lost = len({*of_groups(known.groups)} - open_)
+    last = f"twins: {lost} of {reviewed.pairs} pairs unreachable, {len(open_)} not modelled"
+    assert lines[-1] == last
+
+
+def test_a_sysctl_of_another_host_concerns_all_pairs_of_its_family() -> None:
+    lab = twins()
+    (reviewed,) = review(setting(lab, arp_ignore("client", 2))).phases
+    (group,) = {each.reason: each for each in reviewed.not_modelled}.values()
+    assert group.reason == "net.ipv4.conf.all.arp_ignore=2 of client"
+    assert {family for _, _, family in of_groups(reviewed.groups)} == {"ipv6"}
+    assert {p for p in pairs_in(lab, lab.phases[0]) if p[2] == "ipv4"} == {*of_groups(reviewed.not_modelled)}
+
+
+def test_what_is_not_modelled_in_one_lab_is_neither_gained_nor_lost() -> None:
+    lab = twins()
+    private = twins(Setting(flag="private"))
+    (plain,) = compare(private, lab).phases
+    for new, old in (
+        (setting(private, arp_ignore("test1", 2)), lab),
+        (private, setting(lab, arp_ignore("test1", 2))),
+    ):
+        compared = compare(new, old)
+        (change,) = compared.phases
+        open_ = set(of_groups(change.not_modelled))
+        assert open_ == {p for p in pairs_in(lab, lab.phases[0]) if "test1" in p and p[2] == "ipv4"}
+        assert set(of_groups(change.lost)) == {*of_groups(plain.lost)} - open_
+        assert change.gained == ()
+        assert f"0 gained, {len(open_)} not modelled" in render_comparison(compared).splitlines()[0]
+
+
 # --- text -----------------------------------------------------------------------------------------------
 
 A_SCREEN = 40

@@ -45,7 +45,7 @@ from ipvkit.host.checks import SEVERITIES, Code, Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
 from ipvkit.host.inspect import Inspection, OnParent
 from ipvkit.host.owners import Owner
-from ipvkit.lab import Act, Check, Outcome, gallery, on_parent
+from ipvkit.lab import Act, Check, Outcome, gallery, on_parent, sysctls
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl
@@ -358,7 +358,11 @@ def reviews() -> Iterator[dict[str, Any]]:
     private = load(gallery.text("private"), "private.yaml")
     (one, _) = private.phases
     yield json.loads(render_review(review_lab(private), "private"))
-    for new, old in ((replace(private, phases=(one, phase)), WALKTHROUGH), (WALKTHROUGH, private)):
+    ignoring = (sysctls.Sysctl("test1", "net.ipv4.icmp_echo_ignore_all", 1),)
+    unknown = replace(WALKTHROUGH, phases=(replace(phase, acts=(Act(sysctls=ignoring),)),))
+    yield json.loads(render_review(review_lab(unknown), "./unknown.yaml"))
+    labs_ = ((replace(private, phases=(one, phase)), WALKTHROUGH), (WALKTHROUGH, private))
+    for new, old in (*labs_, (unknown, WALKTHROUGH)):
         yield json.loads(render_comparison_json(compare(new, old)))
 
 
