@@ -9,7 +9,7 @@ from ipvkit.core.command import Command
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import alternative_name
 from ipvkit.host.inspect import Inspection, only, views
-from ipvkit.host.interfaces import require_interface
+from ipvkit.host.interfaces import link_called, require_interface
 from ipvkit.host.namespaces import spaces
 from ipvkit.report.inspect import preview
 from ipvkit.verbs.inspect import look
@@ -35,7 +35,7 @@ def found_here(parent: str | None, *, verbose: bool, may_be_empty: bool = False)
         return found
     found = only(found, wanted)
     if not found.parents:
-        require_interface(wanted)
+        require_interface(link_called(wanted))
     if not (found.parents or may_be_empty):
         raise UsageError(f"nothing is on {wanted}", "ipvkit inspect shows all parents")
     return found

@@ -46,7 +46,7 @@ def inspect(
         return review(found_here(parent, verbose=verbose, may_be_empty=watch_))
 
     if watch_:
-        return _watch(lambda: render_table(reviewed()))
+        return _watch(lambda: render_table(reviewed(), parent))
     found = reviewed()
     emit(render_json(found) if json_ else render_table(found))
     return 1 if any(problem.severity == "error" for problem in found.problems) else 0

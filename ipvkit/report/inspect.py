@@ -19,12 +19,12 @@ _MOST_COMMANDS = 12
 _HEADERS = ("link", "namespace", "owner", "kind", "mode", "addresses", "default route", "mtu", "state")
 
 
-def render_table(review: Review) -> str:
-    """Return a table for each parent, then the problems and what was not seen."""
+def render_table(review: Review, parent: str | None = None) -> str:
+    """Return a table for each parent, or of the `parent` asked for, the problems, and what was not seen."""
     found = review.found
     parts = [_of_parent(on) for on in found.parents]
     if not parts:
-        parts = ["no ipvlan, ipvtap or macvlan link was found\n"]
+        parts = [f"no ipvlan, ipvtap or macvlan link was found{f' on {parent}' if parent else ''}\n"]
     parts += ["\n".join(_of_problem(number, one)) for number, one in enumerate(review.problems, 1)]
     if found.parents and not review.problems:
         parts.append("no problems found\n")

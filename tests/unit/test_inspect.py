@@ -689,6 +689,7 @@ def test_root_sees_all_and_another_user_what_is_visible() -> None:
 WATCHED = """\
 mount -t tmpfs tmpfs /run
 ip link add p0 type veth peer name q0; ip link set p0 up; ip netns add a
+ip link property add dev q0 altname sw.20
 shown() { until grep -qs "$1" /run/seen; do kill -0 "$watching"; sleep 0.1; done; }
 $1 inspect --watch >/run/seen & watching=$!
 shown 'no ipvlan, ipvtap or macvlan link was found'
@@ -698,6 +699,11 @@ ip -n a addr add 192.0.2.7/24 dev m0; ip -n a link set m0 up
 shown 'm0 .* 192.0.2.7/24 .* up'
 kill -TERM "$watching"; code=0; wait "$watching" || code=$?
 grep -c '^--- ' /run/seen
+$1 inspect --watch --parent sw.20 >/run/seen & watching=$!
+shown 'no ipvlan, ipvtap or macvlan link was found on sw.20'
+ip -n a link delete m0; ip link add m1 link q0 type macvlan; ip link set m1 netns a
+shown 'm1 .* netns a .* down'
+kill -TERM "$watching"; wait "$watching" || [[ $? == 130 ]]
 # No process has outlived it.
 echo "$code" /proc/[0-9]*/exe
 { $1 inspect --watch; echo "$?" >/run/code; } | head -n 1 >/dev/null &
