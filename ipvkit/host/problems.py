@@ -32,7 +32,10 @@ Code = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong on a `parent`, with its cause, and the commands that fix it; `advice` where none does."""
+    """What is wrong on a `parent`, with its cause, and the commands that fix it; `advice` where none does.
+
+    Of links or addresses `of` with one `cause`, by default `what` without that, each has one.
+    """
 
     code: Code
     severity: Severity
@@ -40,6 +43,14 @@ class Problem:
     what: str
     commands: tuple[Command, ...] = ()
     advice: str = ""
+    of: str = ""
+    cause: str = ""
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What it has in common with those of other links that are shown as one with it."""
+        cause = self.cause or self.what.replace(self.of, "")
+        return self.code, self.severity, self.parent, cause, self.advice
 
 
 def problems_of(found: Inspection) -> Iterator[Problem]:
@@ -128,31 +139,31 @@ def _silent(on: OnParent) -> Iterator[Address]:
 
 def _of_link(placed: Placed, on: OnParent, gateways: Sequence[Address]) -> Iterator[Problem]:
     """Yield what is wrong with a link on a parent, on which these `gateways` are used."""
-    link, name = placed.link, on.name
+    link, name, of = placed.link, on.name, str(placed)
     parent = on.parent.link if on.parent is not None else None
     if placed.owner is not None and placed.owner.runtime == "cni" and placed.addresses:
         yield _of_gone_pod(placed, placed.owner, name)
     if not link.up and not link.addresses:
         # Measured with CNI plugins 1.1, where another link has the address of the pod.
-        what = f"{placed} is down and has no address, as a failed CNI ADD leaves it"
+        what = f"{of} is down and has no address, as a failed CNI ADD leaves it"
         commands = _typed(placed, lambda: ip.link_delete(link.ifname))
         advice = "delete it, unless something is about to configure it"
-        yield Problem("link-down", "error", name, what, commands, advice)
+        yield Problem("link-down", "error", name, what, commands, advice, of)
     elif not link.up:
         commands = _typed(placed, lambda: ip.link_set(link.ifname, up=True))
-        yield Problem("link-down", "error", name, f"{placed} is down", commands)
+        yield Problem("link-down", "error", name, f"{of} is down", commands, of=of)
     elif not placed.addresses:
         # An ipvlan link without one still passes what it sends itself; ipvlan_addr_lookup().
         advice = "give it one: the kernel passes a packet to a link by its address"
         if link.kind not in MACVLAN:
-            yield Problem("no-address", "warning", name, f"{placed} has no address", advice=advice)
+            yield Problem("no-address", "warning", name, f"{of} has no address", advice=advice, of=of)
     elif not placed.inside.space.own:
         yield from _of_routes(placed, on, gateways)
     if parent is not None and link.mtu and parent.mtu and link.mtu > parent.mtu:
-        what = f"{placed} has MTU {link.mtu}, above {name}'s {parent.mtu}: large packets get lost"
+        what = f"{of} has MTU {link.mtu}, above {name}'s {parent.mtu}: large packets get lost"
         mtu = parent.mtu
         commands = _typed(placed, lambda: ip.link_set(link.ifname, mtu=mtu))
-        yield Problem("mtu", "warning", name, what, commands)
+        yield Problem("mtu", "warning", name, what, commands, of=of)
 
 
 def _of_gone_pod(placed: Placed, owner: Owner, parent: str) -> Problem:
@@ -162,22 +173,22 @@ def _of_gone_pod(placed: Placed, owner: Owner, parent: str) -> Problem:
     netns = placed.inside.space.name
     commands = (ip.netns_del(netns),) if netns else ()
     advice = "if the pod is gone, delete its namespace; its runtime should have called DEL"
-    return Problem("pod-gone", "warning", parent, what, commands, advice)
+    return Problem("pod-gone", "warning", parent, what, commands, advice, str(placed), "no process")
 
 
 def _of_routes(placed: Placed, on: OnParent, gateways: Sequence[Address]) -> Iterator[Problem]:
     """Yield what is wrong with the default routes of each family in which a link has an address."""
-    inside = placed.inside
+    inside, of = placed.inside, str(placed)
     for version in sorted({own.version for own in placed.addresses}):
         default = [route for route in inside.main if route.is_default and version_of(route) == version]
         if not default:
             commands, advice = _default_route(placed, gateways, version)
-            what = f"{placed} has no IPv{version} default route"
-            yield Problem("no-default-route", "warning", on.name, what, commands, advice)
+            what = f"{of} has no IPv{version} default route"
+            yield Problem("no-default-route", "warning", on.name, what, commands, advice, of)
         for route in default:
             if route.dev == placed.link.ifname and (wrong := _wrong(route, placed, on)):
                 commands, advice = _default_route(placed, gateways, version)
-                yield Problem("wrong-default-route", "warning", on.name, wrong, commands, advice)
+                yield Problem("wrong-default-route", "warning", on.name, wrong, commands, advice, of)
 
 
 def _wrong(route: Route, placed: Placed, on: OnParent) -> str:
@@ -227,7 +238,8 @@ def _duplicates(found: Inspection) -> Iterator[Problem]:
             what = f"{address} is an address of {some(links)}"
             name = next(iter(links.values()))
             advice = "give one of them another address"
-            yield Problem("duplicate-address", "error", name, what, advice=advice)
+            of = str(address)
+            yield Problem("duplicate-address", "error", name, what, advice=advice, of=of, cause="duplicate")
 
 
 def _is_nearly_full(table: Table) -> bool:

@@ -1,20 +1,24 @@
 """What is on the parents of this machine, as tables and as one JSON document, ``ipvkit/inspect/v1``."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from textwrap import wrap
 from typing import Any
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import printable
+from ipvkit.host.checks import some
 from ipvkit.host.inspect import OnParent, Placed
 from ipvkit.host.namespaces import Inode, Spaces
 from ipvkit.host.problems import Problem
 from ipvkit.report.plain import columns, commented, document, plain
 from ipvkit.verbs.inspect import Review
 
-_MOST_COMMANDS = 12
+_MOST_COMMANDS = 10
 """How many commands of a fix are shown; the document has all."""
+
+_FEW = 4
+"""Of up to how many findings that are alike the commands of each are shown, and not only of the first."""
 
 _HEADERS = ("link", "namespace", "owner", "kind", "mode", "addresses", "default route", "mtu", "state")
 
@@ -25,7 +29,10 @@ def render_table(review: Review, parent: str | None = None) -> str:
     parts = [_of_parent(on) for on in found.parents]
     if not parts:
         parts = [f"no ipvlan, ipvtap or macvlan link was found{f' on {parent}' if parent else ''}\n"]
-    parts += ["\n".join(_of_problem(number, one)) for number, one in enumerate(review.problems, 1)]
+    alike: dict[tuple[str, ...], list[Problem]] = {}
+    for one in review.problems:
+        alike.setdefault(one.kind, []).append(one)
+    parts += ["\n".join(_of_problems(number, each)) for number, each in enumerate(alike.values(), 1)]
     if found.parents and not review.problems:
         parts.append("no problems found\n")
     notes = [f"note: {note}\n" for note in (*review.notes, *found.gaps)]
@@ -92,14 +99,23 @@ def _title(on: OnParent) -> str:
     return f"{on.parent}: {', '.join(filter(None, (*of, *map(str, on.parent.addresses))))}"
 
 
-def _of_problem(number: int, problem: Problem) -> Iterator[str]:
-    yield from wrap(printable(f"{number}. {problem.severity}: {problem.what}"), 100, subsequent_indent="   ")
-    if problem.advice:
-        yield from wrap(f"fix: {problem.advice}", 100, initial_indent="   ", subsequent_indent="   ")
-    for command in problem.commands[:_MOST_COMMANDS]:
+def _of_problems(number: int, problems: Sequence[Problem]) -> Iterator[str]:
+    """Yield the lines of a problem, and of those that are alike; of many, the commands of the first."""
+    first, *others = problems
+    what = f"{first.severity}: {first.what}"
+    if others:
+        likewise = some(other.of for other in others)
+        what = f"{first.severity}, {len(problems)} times: {first.what}; likewise {likewise}"
+    yield from wrap(printable(f"{number}. {what}"), 100, subsequent_indent="   ")
+    if first.advice:
+        yield from wrap(f"fix: {first.advice}", 100, initial_indent="   ", subsequent_indent="   ")
+    few = problems if len(problems) <= _FEW else [first]
+    shown = list(dict.fromkeys(command for each in few for command in each.commands))
+    every = dict.fromkeys(command for each in problems for command in each.commands)
+    for command in shown[:_MOST_COMMANDS]:
         yield f"   {command}"
-    if left := len(problem.commands) - _MOST_COMMANDS:
-        yield from [f"   # and {left} more; --json has all"] if left > 0 else []
+    left = len(every) - len(shown[:_MOST_COMMANDS])
+    yield from [f"   # and {left} more; --json has all"] if left else []
     yield ""
 
 

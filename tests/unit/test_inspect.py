@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from ipaddress import ip_address, ip_interface, ip_network
@@ -587,6 +587,63 @@ def test_endpoints_in_a_separate_subnet_need_a_route_that_is_not_seen_from_here(
     assert "only by a route to 10.104.0.0/24 via 192.0.2.1, which" in found["routed-elsewhere"].what
     assert found["unreachable"].what.startswith("this host cannot reach 10.104.0.7")
     assert not any(one.severity == "error" for one in found.values())
+
+
+def alike(numbers: Iterable[int], *, mode: str = "l3", **fields: Any) -> Inspection:
+    """Return a machine with an endpoint for each number, without a default route."""
+    each = (endpoint(n, f"10.0.{n}.7/16", netns=f"e{n}", mode=mode, **fields) for n in numbers)
+    return machine(host(addresses=(own_address("10.0.255.1/16"),)), *each)
+
+
+def test_findings_of_many_links_are_one_with_the_commands_of_the_first() -> None:
+    lines = (
+        "2. warning, 6 times: s0 in netns e2 has MTU 9000, above eth0's 1500: large packets get lost;",
+        "likewise s0 in netns e3, s0 in netns e4, s0 in netns e5 and 2 more",
+        "ip -n e2 link set s0 mtu 1500",
+        "# and 5 more; --json has all",
+    )
+    found = alike(range(2, 8), mode="l2", mtu=9000)
+    text = render_table(review(found))
+    assert "\n" + "\n   ".join(lines) + "\n\n" in text
+    documented = [one["commands"] for one in json.loads(render_json(review(found)))["findings"]]
+    assert [[f"ip -n e{n} link set s0 mtu 1500"] for n in range(2, 8)] == [
+        c for c in documented if "mtu" in str(c)
+    ]
+
+
+def test_of_a_few_links_each_command_is_shown() -> None:
+    text = render_table(review(alike(range(2, 4), flags=())))
+    shown = "1. error, 2 times: s0 in netns e2 is down; likewise s0 in netns e3\n"
+    assert f"\n{shown}   ip -n e2 link set s0 up\n   ip -n e3 link set s0 up\n\n" in text
+
+
+def test_findings_with_another_cause_are_apart() -> None:
+    own = host(addresses=(own_address("10.0.255.1/16"),))
+    routes = (route("default", "s0"), route("default", "s0", "10.0.255.1"))
+    each = [endpoint(n, f"10.0.{n}.7/16", netns=f"e{n}", routes=(routes[n % 2],)) for n in range(2, 6)]
+    text = render_table(review(machine(own, *each)))
+    assert "warning, 2 times: s0 in netns e2 has a default route without a gateway: " in text
+    assert "warning, 2 times: s0 in netns e3 has its default route via 10.0.255.1, " in text
+    assert "likewise s0 in netns e4\n" in text
+    assert "likewise s0 in netns e5\n" in text
+
+
+def test_duplicates_and_pods_that_are_gone_are_one_finding_each() -> None:
+    pods = [endpoint(n, f"10.0.{n % 3}.7/16", netns=f"cni-{n}", routes=(VIA,)) for n in range(2, 8)]
+    names = {n: Owner("cni", f"shop/web-{n}") for n in range(2, 8)}
+    text = render_table(review(machine(host(addresses=(own_address("10.0.255.1/16"),)), *pods, names=names)))
+    first = "s0 in netns cni-2 is of the pod shop/web-2, which has no process: 10.0.2.7 stays taken; likewise"
+    assert f"warning, 6 times: {first}" in " ".join(text.split())
+    twice = "10.0.2.7 is an address of s0 in netns cni-2, s0 in netns cni-5; likewise 10.0.0.7, 10.0.1.7"
+    assert f"error, 3 times: {twice}" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("fields", [{"mtu": 9000}, {"mode": "l2", "mtu": 9000}, {"mode": "l2", "flags": ()}])
+def test_the_findings_of_two_hundred_links_fit_a_screen(fields: dict[str, Any]) -> None:
+    seen = review(alike(range(200), **fields))
+    assert len(seen.problems) > 200
+    _, _, findings = render_table(seen).partition("\n\n")
+    assert len(findings.splitlines()) <= 40
 
 
 def test_a_table_without_links_says_so_and_what_was_not_seen() -> None:
