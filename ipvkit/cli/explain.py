@@ -60,8 +60,8 @@ def explain(
 ) -> int:
     """It follows the ping hop by hop, with empty neighbour tables, and lists fixes, cheapest first.
 
-    With --live an endpoint has the name of its container, or of its namespace. Its fixes are those on this
-    machine; with --run they are tested on its twin.
+    With --live an endpoint has the name of its container, or of its namespace. What its fixes need on
+    other hosts is a comment; with --run they are tested on its twin.
 
     Exit code: 0 explained, and with --run as predicted; 1 the kernel differs; 2 wrong usage;
     3 this machine cannot; 4 a command failed; 130 interrupted.

@@ -13,7 +13,20 @@ from ipvkit.core.values import is_link_local as is_of_link
 from ipvkit.host.endpoints import Endpoints, Notes
 from ipvkit.host.inspect import MACVLAN, Inside, Inspection, Placed, version_of
 from ipvkit.host.namespaces import Space
-from ipvkit.lab import HOST, SWITCH, Act, Endpoint, Host, Lab, Parent, ParentKind, Phase, Setting
+from ipvkit.lab import (
+    HOST,
+    NEIGHBOUR,
+    SWITCH,
+    Act,
+    Endpoint,
+    Host,
+    Lab,
+    Parent,
+    ParentKind,
+    Phase,
+    Setting,
+    the,
+)
 from ipvkit.lab.around import far_behind, free
 from ipvkit.lab.parts import BOND_MODES, DEFAULT_MTU, Kind, is_next_hop
 from ipvkit.lab.sysctls import Sysctl
@@ -25,6 +38,20 @@ _ABOUT = "the links that `ipvkit inspect` found on this machine"
 
 _KINDS: Mapping[str | None, ParentKind] = {"bond": "bond", "bridge": "bridge", "dummy": "dummy"}
 """The kinds of parents that a lab distinguishes; all others are an ordinary NIC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A `command` for another host, in which DEV is its link: where that is, and its known `address`."""
+
+    where: str
+    address: Address | None
+    command: Command
+
+    def __str__(self) -> str:
+        """Return it as a comment has it."""
+        where = self.where if self.address is None else f"{self.where} ({self.address})"
+        return f"on {where}: {self.command}"
 
 
 @dataclass(frozen=True)
@@ -47,8 +74,38 @@ class Twin:
 
     def can(self, commands: Collection[Command]) -> bool:
         """Return whether there are `commands`, all of which act on this machine and not on another host."""
-        others = {*self.lab.peers, SWITCH}
-        return bool(commands) and not any(others.intersection(command.argv[:4]) for command in commands)
+        return bool(commands) and not any(map(self._role, commands))
+
+    def _role(self, command: Command) -> str | None:
+        """Return the other host that a command of the lab acts on; None for this machine."""
+        others = (*self.lab.peers, SWITCH)
+        return next((word for word in command.argv[:4] if word in others), None)
+
+    def elsewhere(self, command: Command) -> Elsewhere | None:
+        """Return a command of the lab as it is typed on another host; None for one of this machine.
+
+        That has its own name for its link, and the parent has another MAC address than in the lab.
+        """
+        role = self._role(command)
+        if role is None:
+            return None
+        plain = ("ip", *command.argv[3:]) if command.argv[1] == "-n" else command.argv[4:]
+        links = {self.lab.dev_of(parent): parent for parent in self.lab.parents}
+        links |= {port: self.lab.parents[i] for i, port in self.lab.host_ports}
+        parent = next(links[word] for word in plain if word in links)
+        of_lab = self.lab.site(self.lab.phases[0], parent).lladdr
+        own = next(e.name for e in self.lab.endpoints if e.parent == parent.name)
+        words = {**dict.fromkeys(links, "DEV"), of_lab: self.links[own].link.lladdr or "LLADDR"}
+        argv = tuple(words.get(word, word) for word in plain)
+        known = next((ip for ip in parent.peer(role) if ip in self.known), None) if role != SWITCH else None
+        where = "each other host" if role == NEIGHBOUR and known is None else the(role)
+        return Elsewhere(where, known, replace(command, argv=argv))
+
+    def typed(self, commands: Iterable[Command]) -> tuple[tuple[Command, ...], tuple[Elsewhere, ...]]:
+        """Return commands of the lab as they are typed on this machine, and those for other hosts."""
+        found = [(command, self.elsewhere(command)) for command in commands]
+        here = tuple(self.here(command) for command, other in found if other is None)
+        return here, tuple(other for _, other in found if other is not None)
 
     @cached_property
     def _spaces(self) -> dict[str, Space]:

@@ -9,6 +9,7 @@ from ipvkit.report.plain import chosen, document, prediction_word
 from ipvkit.verbs.explain import Explanation, Fix, sysctls_first
 
 if TYPE_CHECKING:
+    from ipvkit.host.twin import Elsewhere
     from ipvkit.run.verdicts import Verdict
 
 Proofs = Mapping[tuple[str, str], Sequence["Verdict"]]
@@ -36,6 +37,7 @@ def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
         yield ""
         yield f"fix {number}, {fix.name}: {fix.cost}"
         yield from (f"  {command}" for command in fix.commands)
+        yield from (f"  # {each}" for each in fix.elsewhere)
         yield from wrap(f"then: {fix.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
         if proofs is not None:
             yield f"  {_observations(proofs, explanation, fix.name)}"
@@ -83,10 +85,16 @@ def _fix(fix: Fix, explanation: Explanation, proofs: Proofs | None) -> dict[str,
     return {
         **chosen(fix, "name cost"),
         "commands": [str(command) for command in fix.commands],
+        "elsewhere": [elsewhere(each) for each in fix.elsewhere],
         "predicted": fix.prediction.outcome,
         "observed": _observed(proofs, explanation, 1, fix.name),
         "reason": fix.prediction.reason,
     }
+
+
+def elsewhere(of: "Elsewhere") -> dict[str, Any]:
+    """Return the fields of a command for another host."""
+    return {"where": of.where, "address": of.address and str(of.address), "command": str(of.command)}
 
 
 def _observed(proofs: Proofs | None, explanation: Explanation, position: int, fix: str = "") -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import InvalidLab, UsageError
@@ -20,13 +21,16 @@ from ipvkit.predict import predictions
 from ipvkit.predict.world import State, World, world_of
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 
+if TYPE_CHECKING:
+    from ipvkit.host.twin import Elsewhere
+
 
 @dataclass(frozen=True, slots=True)
 class Fix:
     """A change after which the ping is answered: its `name`, its `cost` in words, and its commands.
 
     `asking` is the phase as it is with the ping, `fixed` the same phase after the fix; between them there are
-    `changes`, the commands with their undos.
+    `changes`, the commands with their undos. Of a twin, those for other hosts are `elsewhere`.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Fix:
     asking: Lab
     fixed: Lab
     changes: tuple[Change, ...]
+    elsewhere: tuple["Elsewhere", ...] = ()
 
     @property
     def plan(self) -> Plan:

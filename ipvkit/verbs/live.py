@@ -8,7 +8,7 @@ from ipvkit.host.inspect import Inspection
 from ipvkit.host.twin import Twin, twin_of
 from ipvkit.lab import Act, Check, Endpoint, Lab, Phase
 from ipvkit.lab.around import checks_around
-from ipvkit.verbs.explain import Explanation, explain
+from ipvkit.verbs.explain import Explanation, Fix, explain
 
 
 def live(found: Inspection, netns: Collection[str] = (), *, neighbours: bool = False) -> Twin:
@@ -50,15 +50,18 @@ def checked(twin: Twin) -> Lab:
 
 
 def explained(twin: Twin, check: Check, *, fix_all: bool = False) -> Explanation:
-    """Return the reason for the outcome of `check` on this machine, with the fixes that it can make itself.
+    """Return the reason for the outcome of `check` on this machine, with fixes as they are typed here.
 
-    Their commands are as they are typed here.
+    What they need on other hosts is apart.
     """
     (phase,) = twin.lab.phases
     found = explain(twin.lab, phase, check, fix_all=fix_all)
-    fixes = (fix for fix in found.fixes if twin.can(fix.commands))
-    typed = (replace(fix, commands=tuple(map(twin.here, fix.commands))) for fix in fixes)
-    return replace(found, fixes=tuple(typed))
+    return replace(found, fixes=tuple(_typed(fix, twin) for fix in found.fixes if fix.commands))
+
+
+def _typed(fix: Fix, twin: Twin) -> Fix:
+    here, elsewhere = twin.typed(fix.commands)
+    return replace(fix, commands=here, elsewhere=elsewhere)
 
 
 def matched(twin: Twin, lab: Lab) -> dict[str, Endpoint]:

@@ -23,6 +23,7 @@ from ipvkit.lab import Act, Check, Lab, Route, Rule, gallery
 from ipvkit.lab.format import load
 from ipvkit.lab.sysctls import Sysctl
 from ipvkit.report.diff import render
+from ipvkit.report.explanation import render as render_explanations
 from ipvkit.tools.ip import Link, Neighbour
 from ipvkit.tools.ip import Rule as Found
 from ipvkit.verbs.adopt import adopted
@@ -272,7 +273,46 @@ def test_a_node_is_found_by_its_name_its_namespace_and_its_addresses() -> None:
         node_of(lab, "192.0.2.99")
 
 
-def test_fixes_are_those_of_this_machine_as_they_are_typed_here() -> None:
+def on_lan() -> Inspection:
+    """Return the small machine, on which the parent has another MAC address than in a lab."""
+    found = small()
+    (on,) = found.parents
+    links = tuple(replace(each, link=replace(each.link, lladdr="02:00:5e:00:53:01")) for each in on.links)
+    return replace(found, parents=(replace(on, links=links),))
+
+
+def test_what_a_fix_needs_on_another_host_is_a_comment_to_be_typed_there() -> None:
+    made = live(on_lan())
+    found = explained(made, Check("gateway", "db"))
+    by_name = {fix.name: (list(map(str, fix.commands)), list(map(str, fix.elsewhere))) for fix in found.fixes}
+    entry = "ip neigh replace 192.0.2.8 lladdr 02:00:5e:00:53:01 dev DEV nud permanent"
+    to = "ip route add 10.104.0.0/24 via 192.0.2.1 dev DEV"
+    inside = "nsenter --net=/proc/8/ns/net ip addr"
+    assert by_name["static-neigh"] == (
+        [],
+        [f"on the gateway (192.0.2.254): {entry}", f"on each other host: {entry}"],
+    )
+    assert by_name["routed"] == (
+        [f"{inside} add 10.104.0.15/24 dev s0", f"{inside} del 192.0.2.8/24 dev s0"],
+        [f"on the gateway (192.0.2.254): {to}", f"on each other host: {to}"],
+    )
+    assert by_name["mode-l2"][1] == []
+    lines = render_explanations([found]).splitlines()
+    assert f"  # on the gateway (192.0.2.254): {entry}" in lines
+    assert not any(
+        "gateway" in line or "DEV" in line for line in lines if line.startswith(("  ip ", "  nsenter "))
+    )
+
+
+def test_what_is_changed_at_the_switch_is_a_comment_too() -> None:
+    made = live(machine(host(), endpoint(7, "192.0.2.7/24", netns="a", routes=(VIA,))))
+    found = explained(made, Check("host", "a"))
+    (fix,) = (fix for fix in found.fixes if fix.name == "hairpin")
+    assert fix.commands == ()
+    assert list(map(str, fix.elsewhere)) == ["on the switch: ip link set DEV type bridge_slave hairpin on"]
+
+
+def test_fixes_are_typed_here_without_names_of_the_lab() -> None:
     found = explained(live(small()), Check("gateway", "db"))
     commands = [str(command) for fix in found.fixes for command in fix.commands]
     assert commands[0].startswith("nsenter --net=/proc/8/ns/net ip link set s0 type ipvlan mode l3s")

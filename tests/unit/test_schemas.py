@@ -80,6 +80,7 @@ from ipvkit.verbs import announce, matrix, measure_arp
 from ipvkit.verbs.explain import explain
 from ipvkit.verbs.inspect import review
 from ipvkit.verbs.lab_file import load_lab
+from ipvkit.verbs.live import explained, live
 from ipvkit.verbs.review import compare
 from ipvkit.verbs.review import review as review_lab
 from strategies import mutated_text
@@ -348,6 +349,9 @@ def explanations() -> Iterator[tuple[str, dict[str, Any]]]:
             for mend, plan in e.plans.items()
         }
         yield f"{name}, proved", json.loads(render_explanations(lab, each, proofs))
+    made = live(machine(host(), endpoint(7, "192.0.2.7/24", mode="l3", routes=(route("default", "s0"),))))
+    here = explained(made, Check("gateway", made.lab.endpoints[0].name))
+    yield "here", json.loads(render_explanations(made.lab, [here]))
 
 
 def reviews() -> Iterator[dict[str, Any]]:
@@ -382,7 +386,14 @@ def test_the_matrices_and_explanations_are_what_they_are_called() -> None:
     assert agree == {"predicted": {None}, "agrees": {True}, "does not": {True, False}}
     seen = {name: {e["observed"] for e in found["explanations"]} for name, found in EXPLANATIONS.items()}
     proved = {"lost, proved": {"unreachable"}, "found, proved": {"reachable"}}
-    assert seen == {"lost": {None}, "found": {None}} | proved
+    assert seen == {"lost": {None}, "found": {None}, "here": {None}} | proved
+    others = {
+        each["where"]
+        for e in EXPLANATIONS["here"]["explanations"]
+        for m in e["mends"]
+        for each in m["elsewhere"]
+    }
+    assert others == {"the gateway", "each other host"}
     mends = [mend for e in EXPLANATIONS["lost, proved"]["explanations"] for mend in e["mends"]]
     assert {mend["observed"] for mend in mends} == {"reachable"}
 
@@ -1020,6 +1031,7 @@ TABLES = {
     "A cell": ("matrix-v1", "cell"),
     "An explanation": ("explain-v1", "explanation"),
     "A fix": ("explain-v1", "mend"),
+    "A command elsewhere": ("explain-v1", "elsewhere"),
     "An unmet check": ("review-v1", "unmet"),
     "A phase in a review": ("review-v1", "phase_review"),
     "A group": ("review-v1", "group"),
