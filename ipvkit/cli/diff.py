@@ -6,21 +6,25 @@ from typing import Annotated
 from typer import Argument
 
 from ipvkit.cli import emit
+from ipvkit.cli.common import Json
 from ipvkit.cli.options import LAB_HELP, live_twin
-from ipvkit.report.diff import render
+from ipvkit.report.diff import render, render_json
 from ipvkit.verbs.diff import differences
 from ipvkit.verbs.lab_file import load_lab
 
 
-def diff(lab: Annotated[str, Argument(metavar="LAB", help=LAB_HELP, show_default=False)]) -> int:
+def diff(
+    lab: Annotated[str, Argument(metavar="LAB", help=LAB_HELP, show_default=False)], json_: Json = False
+) -> int:
     """It prints what differs, and the commands that make this machine as LAB is; it runs none of them.
 
     LAB has one phase, as `ipvkit adopt` writes it. Other hosts are not compared.
 
     Exit code: 0 nothing differs, 1 something does, 2 wrong usage.
     """
-    found = differences(load_lab(lab), live_twin())
+    described, twin = load_lab(lab), live_twin(left_out=True)
+    found = differences(described, twin)
     if not found:
         print("nothing differs", file=sys.stderr)
-    emit(render(found))
+    emit(render_json(described.name, found, twin.notes) if json_ else render(found))
     return 1 if found else 0

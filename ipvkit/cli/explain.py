@@ -11,10 +11,18 @@ from ipvkit.cli import emit
 from ipvkit.cli.common import Json, Place, Timeout
 from ipvkit.cli.options import LabName, Live, live_twin
 from ipvkit.core.errors import IpvkitError, UsageError
-from ipvkit.lab import FAR, HOST, Check, Family, gallery
+from ipvkit.lab import FAR, HOST, Check, Family, Lab, gallery
 from ipvkit.report.explanation import render, render_json
 from ipvkit.verbs import explain as verb
 from ipvkit.verbs.lab_file import is_lab, load_lab, node_of
+
+
+def _lab_of_this_machine() -> Lab:
+    """Return the lab of this machine without a note."""
+    from ipvkit.cli.here import found_here
+    from ipvkit.verbs.live import live
+
+    return live(found_here(None, verbose=False)).lab
 
 
 def _nodes(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -23,7 +31,7 @@ def _nodes(ctx: typer.Context, incomplete: str) -> list[str]:
     Namespaces and addresses are among them once they begin with what is typed.
     """
     with suppress(IpvkitError):
-        lab = live_twin().lab if ctx.params.get("live") else load_lab(gallery.WALKTHROUGH)
+        lab = _lab_of_this_machine() if ctx.params.get("live") else load_lab(gallery.WALKTHROUGH)
         names = [
             *(endpoint.name for endpoint in lab.endpoints),
             HOST,

@@ -1,12 +1,13 @@
 """The options that describe a lab, and the lab that they describe."""
 
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from ipvkit.cli.common import parent_called
-from ipvkit.core.errors import UsageError
+from ipvkit.core.errors import UsageError, printable
 from ipvkit.core.values import InterfaceAddress, Mode, address, interface_address, interface_name
 from ipvkit.host.limits import concurrent_pings
 from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup
@@ -39,15 +40,22 @@ Checks = Annotated[str | None, Option(metavar=CHECKS, help=CHECKS_HELP)]
 Live = Annotated[bool, Option("--live", help="The lab is this machine as it is, in place of LAB.")]
 
 
-def live_twin(lab: str | None = None) -> "Twin":
-    """Return the twin of this machine; raise UsageError where a `lab` is given too."""
+def live_twin(lab: str | None = None, *, left_out: bool = False) -> "Twin":
+    """Return the twin of this machine; raise UsageError where a `lab` is given too.
+
+    It is noted on stderr what was not looked into, and what the twin has `left_out`.
+    """
     if lab is not None:
         raise UsageError(f"--live is this machine, so {lab!r} cannot be given too", "give one of the two")
     # A lab needs none of these.
     from ipvkit.cli.here import found_here
     from ipvkit.verbs.live import live
 
-    return live(found_here(None, verbose=False))
+    found = found_here(None, verbose=False)
+    twin = live(found)
+    for note in twin.notes if left_out else found.gaps:
+        print(f"note: {printable(note)}", file=sys.stderr)
+    return twin
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """``ipvkit review``."""
 
-import sys
 from typing import Annotated
 
 from typer import Option
@@ -52,9 +51,4 @@ def review(
 
 def lab_of(name: str) -> Lab:
     """Return a lab of the gallery or of a file, or the twin of this machine, noting what it leaves out."""
-    if name is not _LIVE:
-        return load_lab(name)
-    twin = live_twin()
-    for note in twin.notes:
-        print(f"note: {note}", file=sys.stderr)
-    return twin.lab
+    return live_twin(left_out=True).lab if name is _LIVE else load_lab(name)

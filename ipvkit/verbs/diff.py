@@ -5,22 +5,24 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
 
 from ipvkit.core.command import Command, in_netns
-from ipvkit.host.twin import Twin
-from ipvkit.lab import HOST, Endpoint, Lab, Phase
+from ipvkit.host.twin import Elsewhere, Twin
+from ipvkit.lab import HOST, Endpoint, Lab, Phase, the
 from ipvkit.lab.parts import DEFAULT_MTU
 from ipvkit.plan import endpoints as creation
 from ipvkit.plan.difference import Part, State, differing, state_of
 from ipvkit.plan.steps import Steps, Undo
+from ipvkit.strategies import Neighbour, Proxy
 from ipvkit.tools import ip, sysctl
 from ipvkit.verbs.live import matched, only_phase, placed, renamed
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A difference: what it is, and the commands that end it; none where this machine cannot."""
+    """A difference: what it is, and the commands that end it, here and on other hosts."""
 
     what: str
     commands: tuple[Command, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 def differences(lab: Lab, twin: Twin) -> list[Difference]:
@@ -148,8 +150,14 @@ def _title(key: Hashable, there: State, in_lab: State) -> str:
             what = f"{of}: mode and flag"
         case ("route", name, _, None | "default" as dst, _) | ("route", name, _, dst, _):
             what = f"{name}: {f'route to {dst}' if dst else 'default route'}"
-        case ("route", _, to):
-            what = f"the host: route to {to}"
+        case ("route", peer, to):
+            what = f"{the(str(peer or HOST))}: route to {to}"
+        case Neighbour(peer, address):
+            what = f"{the(peer)}: permanent neighbour entry for {address}"
+        case Proxy(address):
+            what = f"the host: proxy entry for {address}"
+        case ("hairpin", _):
+            what = "the switch: whether frames go back to their port"
         case ("sysctl", name, _):
             what = f"the host: {name}"
         case ("link", dev):
@@ -171,7 +179,5 @@ def _values(value: Hashable) -> tuple[object, ...]:
 
 
 def _typed(one: Difference, twin: Twin) -> Difference:
-    """Return a difference with its commands as they are typed here; those of another host are left out."""
-    if not one.commands or twin.can(one.commands):
-        return replace(one, commands=tuple(map(twin.here, one.commands)))
-    return Difference(f"{one.what}; on another host: {'; '.join(map(str, one.commands))}")
+    """Return a difference with its commands as they are typed here, and apart those of other hosts."""
+    return Difference(one.what, *twin.typed(one.commands))

@@ -22,7 +22,8 @@ def live(found: Inspection, netns: Collection[str] = (), *, neighbours: bool = F
         hint = "with --parent or --netns a part of the machine is described"
         raise UsageError(f"no lab can describe this machine: {invalid.message}", hint) from invalid
     if twin is None:
-        raise UsageError("no link that a lab can describe was found", "ipvkit inspect shows what there is")
+        what = "; ".join(("no link that a lab can describe was found", *found.gaps))
+        raise UsageError(what, "ipvkit inspect shows what there is")
     return replace(twin, notes=(*twin.notes, *found.gaps))
 
 

@@ -418,8 +418,19 @@ def test_what_this_machine_cannot_change_has_no_command() -> None:
         made.lab, phases=(replace(phase, setting=replace(phase.setting, strategy="static-neigh")),)
     )
     found = lines(neigh, made)
-    assert found
-    assert all(line.startswith("# ") and "on another host: " in line for line in found)
+    add = [f"ip neigh replace 192.0.2.{n} lladdr LLADDR dev DEV nud permanent" for n in (7, 8)]
+    assert found == [
+        line
+        for peer, where in (
+            ("the gateway", "the gateway (192.0.2.254)"),
+            ("the neighbour", "each other host"),
+        )
+        for n in (7, 8)
+        for line in (
+            f"# {peer}: permanent neighbour entry for 192.0.2.{n}: only in the lab",
+            f"# on {where}: {add[n - 7]}",
+        )
+    ]
     parent = replace(made.lab.parents[0], host=(ip_interface("192.0.2.2/24"),), neighbour=())
     assert lines(replace(made.lab, parents=(parent,)), made) == [
         "# the host: address 192.0.2.1/24 on eth0: only here",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_interface
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,6 +54,7 @@ from ipvkit.report import json as report
 from ipvkit.report.announce import json_line
 from ipvkit.report.arping import ARPING
 from ipvkit.report.bridge import FDB
+from ipvkit.report.diff import render_json as render_differences
 from ipvkit.report.doctor import render_json
 from ipvkit.report.explanation import render_json as render_explanations
 from ipvkit.report.fping import FPING, Host
@@ -77,6 +78,7 @@ from ipvkit.tools import arping, ip, ping
 from ipvkit.tools.bridge import FdbEntry, parse_fdb
 from ipvkit.tools.fping import parse_fping
 from ipvkit.verbs import announce, matrix, measure_arp
+from ipvkit.verbs.diff import differences
 from ipvkit.verbs.explain import explain
 from ipvkit.verbs.inspect import review
 from ipvkit.verbs.lab_file import load_lab
@@ -117,6 +119,7 @@ NAMES = (
         "matrix-v1",
         "explain-v1",
         "review-v1",
+        "diff-v1",
         "announce-v1",
         "measure-arp-v1",
         "status-v1",
@@ -376,6 +379,34 @@ REVIEWS = list(reviews())
 @pytest.mark.parametrize("document", REVIEWS)
 def test_reviews_fit(document: dict[str, Any]) -> None:
     assert wrong(document, "review-v1") == []
+
+
+def differing() -> Iterator[dict[str, Any]]:
+    """Yield what differs in an address and at other hosts, and where nothing does."""
+    made = live(machine(host(), endpoint(7, "192.0.2.7/24", mode="l3", routes=(route("default", "s0"),))))
+    (phase,) = made.lab.phases
+    changed = replace(phase, setting=replace(phase.setting, strategy="static-neigh"))
+    (moved,) = (replace(e, addresses=(ip_interface("192.0.2.9/24"),)) for e in made.lab.endpoints)
+    other = replace(made.lab, phases=(changed,), endpoints=(moved,))
+    for lab, notes in ((other, ("left out",)), (made.lab, ())):
+        yield json.loads(render_differences(lab.name, differences(lab, made), notes))
+
+
+DIFFERENCES = list(differing())
+
+
+@pytest.mark.parametrize("document", DIFFERENCES)
+def test_differences_fit(document: dict[str, Any]) -> None:
+    assert wrong(document, "diff-v1") == []
+
+
+def test_a_difference_has_commands_here_or_elsewhere() -> None:
+    first, second = DIFFERENCES
+    assert {tuple(map(bool, (d["commands"], d["elsewhere"]))) for d in first["differences"]} == {
+        (True, False),
+        (False, True),
+    }
+    assert second["differences"] == second["notes"] == []
 
 
 MATRICES, EXPLANATIONS = dict(matrices()), dict(explanations())
@@ -714,6 +745,7 @@ DOCUMENTS = [
     *(("matrix-v1", document) for document in MATRICES.values()),
     *(("explain-v1", document) for document in EXPLANATIONS.values()),
     *(("review-v1", document) for document in REVIEWS),
+    *(("diff-v1", document) for document in DIFFERENCES),
     *(("event-v1", json.loads(event_line(kind, event))) for (kind, _), event in EVENTS.items()),
     ("command-v1", json.loads(COMMAND)),
     ("error-v1", {"schema": "ipvkit/error/v1", "error": error(ERRORS[2])}),
@@ -938,6 +970,8 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("review-v1", {"phases": []}),
     ("review-v1", {"phases": [{**first("review-v1", "phases"), "pairs": -1}]}),
     ("review-v1", {"comparison": {"former": "l2"}}),
+    ("diff-v1", {"lab": ""}),
+    ("diff-v1", {"differences": [{**first("diff-v1", "differences"), "what": None}]}),
     ("ping-v1", {"transmitted": -1}),
     ("ping-v1", {"received": 1.5}),
     ("ping-v1", {"received": None}),
@@ -1050,6 +1084,7 @@ TABLES = {
     "A kernel": ("kernels-v1", "kernel"),
     "A link on a parent": ("inspect-v1", "link_there"),
     "A finding of inspect": ("inspect-v1", "problem"),
+    "A difference": ("diff-v1", "difference"),
     "A finding": ("doctor-v1", "finding"),
     "A timer": ("measure-arp-v1", "timers"),
     "An error": ("error-v1", "error"),
