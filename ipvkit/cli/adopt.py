@@ -31,7 +31,7 @@ def adopt(
     `ipvkit run-lab` builds this twin in a kernel without root, where a change can be tried. Comments list
     what the lab leaves out.
 
-    Exit code: 0 written, 2 nothing can be described.
+    Exit code: 0 written, 2 nothing can be described, 3 only root sees it.
     """
     names = [netns_name(name) for name in netns or ()]
     if dry_run:

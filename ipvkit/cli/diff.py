@@ -20,7 +20,7 @@ def diff(
 
     LAB has one phase, as `ipvkit adopt` writes it. Other hosts are not compared.
 
-    Exit code: 0 nothing differs, 1 something does, 2 wrong usage.
+    Exit code: 0 nothing differs, 1 something does, 2 wrong usage, 3 only root sees this machine.
     """
     described, twin = load_lab(lab), live_twin(left_out=True)
     found = differences(described, twin)

@@ -6,9 +6,8 @@ from typing import Annotated
 from typer import Option
 
 from ipvkit.core.command import Command
-from ipvkit.core.errors import UsageError
 from ipvkit.core.values import alternative_name
-from ipvkit.host.inspect import Inspection, only, views
+from ipvkit.host.inspect import Inspection, nothing, only, views
 from ipvkit.host.interfaces import link_called, require_interface
 from ipvkit.host.namespaces import spaces
 from ipvkit.report.inspect import preview
@@ -25,7 +24,7 @@ def previewed() -> str:
 
 
 def found_here(parent: str | None, *, verbose: bool, may_be_empty: bool = False) -> Inspection:
-    """Return what is on this machine, or on `parent`; raise UsageError where nothing is on that.
+    """Return what is on this machine, or on `parent`; raise an error where nothing is on that.
 
     If it `may_be_empty`, raise only where there is no such interface.
     """
@@ -37,7 +36,7 @@ def found_here(parent: str | None, *, verbose: bool, may_be_empty: bool = False)
     if not found.parents:
         require_interface(link_called(wanted))
     if not (found.parents or may_be_empty):
-        raise UsageError(f"nothing is on {wanted}", "ipvkit inspect shows all parents")
+        raise nothing(f"nothing is on {wanted}", "ipvkit inspect shows all parents", found)
     return found
 
 

@@ -27,7 +27,8 @@ def inspect(
 ) -> int:
     """It finds links in every network namespace, of containers and processes too, and changes nothing.
 
-    Root sees all; other users see what is theirs. The findings compare the machine with the model.
+    Root sees all; other users see what is in the network namespace that they are in. The findings
+    compare the machine with the model.
 
     With --watch it looks again every 10 seconds, and as root also at each change that `ip monitor` hears:
     of the host's namespace, and of those to which the kernel has given a number in it.

@@ -33,7 +33,7 @@ def review(
     For each group it prints the cheapest fix, and what else this one changes. It runs nothing.
 
     Exit code: 0; 1 a check of LAB cannot be reachable as it expects, or compared with OLD a pair is lost;
-    2 wrong usage or invalid lab.
+    2 wrong usage or invalid lab; 3 only root sees this machine.
     """
     if live and lab is not None and against is not None:
         raise UsageError("--live and --against are two labs to compare LAB with", "give one of the two")

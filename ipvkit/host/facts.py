@@ -13,7 +13,7 @@ from pathlib import Path
 from ipvkit.core.errors import Interrupted, IpvkitError
 from ipvkit.host import checks
 from ipvkit.host.checks import Finding, Machine, Namespace, Request
-from ipvkit.host.namespaces import Space, Spaces, spaces
+from ipvkit.host.namespaces import Space, Spaces, is_there, spaces
 from ipvkit.run.execution import ask, look
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.programs import PACKAGES, find_program
@@ -24,7 +24,7 @@ _CLASS = Path("/sys/class/net")
 _DMI = Path("/sys/class/dmi/id")
 _SYSCTLS = Path("/proc/sys/net")
 _DMI_FIELDS = ("sys_vendor", "product_name", "board_vendor", "chassis_asset_tag")
-_SUDO = 'only root can: sudo "$(command -v ipvkit)" …'
+SUDO = 'only root can: sudo "$(command -v ipvkit)" …'
 
 
 def gather(request: Request, agent: Agent) -> Machine:
@@ -89,7 +89,7 @@ def _elsewhere(
     printed = {path: done.stdout for path, done in ask(agent, entered).items()}
     shown |= {_namespace(space): printed.get(space.path, "") for space in nameless}
     links_in: dict[Namespace, tuple[ip.Link, ...]] = {}
-    missed = []
+    missed = [*found.closed]
     for namespace, text in shown.items():
         links: tuple[ip.Link, ...] = ()
         with suppress(IpvkitError):
@@ -98,7 +98,7 @@ def _elsewhere(
         if links:
             own_names = own.names if own is not None else ()
             links_in[namespace] = _with_their_netns(namespace, links, own_names, agent)
-        elif namespace.netns or Path(namespace.path).exists():
+        elif namespace.netns or is_there(namespace.path):
             missed.append(str(namespace))
     return links_in, _missed(missed, found.hidden)
 
@@ -134,7 +134,7 @@ def _missed(namespaces: Sequence[str], hidden: int) -> list[Finding]:
     missed = [*([checks.some(namespaces)] if namespaces else []), *others]
     if not missed:
         return []
-    fix = _SUDO if os.geteuid() != 0 else "links in there may be on the parent too"
+    fix = SUDO if os.geteuid() != 0 else "links in there may be on the parent too"
     return [Finding("not-looked-at", "warning", f"not checked: {', and '.join(missed)}", fix)]
 
 
@@ -160,7 +160,7 @@ def _answers(
     failed = next((report for report in reports.values() if not report.complete and not report.in_use), None)
     if failed is not None:
         why = failed.errors[0] if failed.errors else "arping ended early"
-        fix = _SUDO if os.geteuid() != 0 else "run arping -D yourself"
+        fix = SUDO if os.geteuid() != 0 else "run arping -D yourself"
         return {}, (_not_asked(f"arping: {why}", fix),)
     return {address: report.lladdrs for address, report in reports.items() if report.in_use}, ()
 

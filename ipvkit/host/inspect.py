@@ -1,16 +1,16 @@
 """The ipvlan, ipvtap and macvlan links of this machine, in whatever namespace, by their parents."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ipvkit.core.command import Command
-from ipvkit.core.errors import IpvkitError, UsageError
+from ipvkit.core.errors import IpvkitError, MissingRequirement, UsageError
 from ipvkit.core.values import InterfaceAddress
-from ipvkit.host.facts import read, rp_filter
-from ipvkit.host.namespaces import Inode, Space, Spaces, spaces
+from ipvkit.host.checks import some
+from ipvkit.host.facts import SUDO, read, rp_filter
+from ipvkit.host.namespaces import Inode, Space, Spaces, is_there, spaces
 from ipvkit.host.owners import Owner, owner_of
 from ipvkit.run.execution import ask
 from ipvkit.targets.agent import Agent
@@ -153,11 +153,16 @@ class Inspection:
     @property
     def gaps(self) -> Iterator[str]:
         """What was not looked into, in words."""
-        if self.unseen:
-            yield f"not looked into: {', '.join(self.unseen)}"
-        if self.hidden:
-            processes = "a process" if self.hidden == 1 else f"{self.hidden} processes"
-            yield f"not looked into: the namespaces of {processes} that this user may not see"
+        return gaps(self.unseen, self.hidden)
+
+
+def gaps(unseen: Collection[str], hidden: int) -> Iterator[str]:
+    """Yield what is not looked into, in words: what is `unseen`, and the number of `hidden` processes."""
+    if unseen:
+        yield f"not looked into: {some(unseen)}"
+    if hidden:
+        processes = "a process" if hidden == 1 else f"{hidden} processes"
+        yield f"not looked into: the namespaces of {processes} that this user may not see"
 
 
 _VIEWS = (
@@ -201,12 +206,12 @@ def inspect(agent: Agent, on_command: OnCommand = lambda _: None) -> Inspection:
     found = spaces()
     shown = _ask(agent, views(found), on_command)
     insides = {}
-    unseen = []
+    unseen = [*found.closed]
     for inode, space in found.found.items():
         inside = _inside(inode, space, shown.get(inode, ""))
         if inside is not None:
             insides[inode] = inside
-        elif Path(space.path).exists():
+        elif is_there(space.path):
             unseen.append(str(space))
     for inode, rules in _ipv6_rules(insides, agent, on_command).items():
         insides[inode] = replace(insides[inode], rules=(*insides[inode].rules, *rules))
@@ -378,6 +383,13 @@ def _candidates(link: Link, inside: Inside, by_index: Mapping[int | None, Sequen
         and wanted in (None, placed.inside.inode)
         and (link.kind in MACVLAN or placed.link.lladdr == link.lladdr)
     ]
+
+
+def nothing(what: str, hint: str, found: Inspection) -> IpvkitError:
+    """Return the error for what was not found, which may be where only root sees."""
+    if found.hidden:
+        return MissingRequirement("; ".join((what, *found.gaps)), SUDO)
+    return UsageError(what, hint)
 
 
 def only(found: Inspection, parent: str) -> Inspection:

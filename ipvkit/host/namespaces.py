@@ -73,12 +73,13 @@ class Space:
 class Spaces:
     """The network namespaces, by their identities; `own` is that of this process.
 
-    `hidden` counts the processes of other users, of which nothing can be read.
+    `hidden` counts the processes of other users, of which nothing can be read, and `closed` are the folders.
     """
 
     own: Inode | None
     found: dict[Inode, Space]
     hidden: int
+    closed: tuple[str, ...] = ()
 
 
 def spaces() -> Spaces:
@@ -87,8 +88,16 @@ def spaces() -> Spaces:
     if own is None:
         return Spaces(None, {}, 0)
     found = {own: Space("/proc/self/ns/net", own=True)}
+    closed = []
     for folder in (_NAMED, _DOCKER):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            paths = sorted(folder.iterdir())
+        except PermissionError:
+            closed.append(str(folder))
+            continue
+        except OSError:
+            continue
+        for path in paths:
             if (inode := _inode(str(path))) is not None and _is_net(str(path), inode, own):
                 space = found.setdefault(inode, Space(str(path)))
                 space.names += [path.name] if folder == _NAMED else []
@@ -105,7 +114,7 @@ def spaces() -> Spaces:
             space = found.setdefault(inode, Space(file))
             if not space.own and pid not in space.pids and pid not in space.holders:
                 space.holders.append(pid)
-    return Spaces(own, found, hidden)
+    return Spaces(own, found, hidden, tuple(closed))
 
 
 def _put_process(pid: int, found: dict[Inode, Space]) -> bool:
@@ -120,6 +129,17 @@ def _put_process(pid: int, found: dict[Inode, Space]) -> bool:
         space.pids.append(pid)
         # Its name may be one that no command should have.
         space.path = space.path if space.path.isprintable() else path
+    return True
+
+
+def is_there(path: str) -> bool:
+    """Return whether there is such a file; also where this user may not see it."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except PermissionError:
+        return True
+    except OSError:
+        return False
     return True
 
 

@@ -103,7 +103,7 @@ def _by_group(pid: int) -> Owner | None:
 
 def _by_cni(names: Iterable[str]) -> Owner | None:
     """Return the pod for which plugins were called with a namespace of these names."""
-    for path in sorted(_CNI.glob("*")):
+    for path in _inside(_CNI, "*"):
         call = _json(path)
         interfaces = _entries(_inner(call, "result").get("interfaces"))
         if {_text(each.get("sandbox")).rpartition("/")[2] for each in interfaces}.isdisjoint(names):
@@ -123,7 +123,7 @@ def _docker(id_: str, pid: int, folders: Iterable[Path] = ()) -> Owner:
 
 
 def _podman(id_: str, pid: int, stores: Iterable[Path] = ()) -> Owner:
-    for store in (*stores, *sorted(_PODMAN.glob("*-containers"))):
+    for store in (*stores, *_inside(_PODMAN, "*-containers")):
         for entry in _entries(_parsed(_read(store / "containers.json"))):
             if entry.get("id") == id_:
                 metadata = _parsed(_text(entry.get("metadata")))
@@ -135,7 +135,7 @@ def _podman(id_: str, pid: int, stores: Iterable[Path] = ()) -> Owner:
 
 
 def _containerd(id_: str, pid: int, bundles: Iterable[Path] = ()) -> Owner:
-    every = (*bundles, *(folder / id_ for folder in sorted(_CONTAINERD.glob("*"))))
+    every = (*bundles, *(folder / id_ for folder in _inside(_CONTAINERD, "*")))
     notes = _inner(_first(bundle / "config.json" for bundle in every), "annotations")
     kind = "io.kubernetes.cri."
     pod = [_text(notes.get(f"{kind}{key}")) for key in ("sandbox-namespace", "sandbox-name")]
@@ -164,6 +164,13 @@ _RUNTIMES: tuple[tuple[str, Callable[[str, int], Owner]], ...] = (
     (r"/system\.slice/(?:\S+/)?([^/\n]+)\.service$", _named("systemd")),
 )
 """Runtimes by the control groups of their containers."""
+
+
+def _inside(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths in a folder that match; none where this user may not look into it."""
+    with suppress(OSError):
+        return sorted(folder.glob(pattern))
+    return []
 
 
 def _read(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from ipvkit.core.command import Command
 from ipvkit.core.errors import printable
 from ipvkit.host.checks import some
-from ipvkit.host.inspect import OnParent, Placed
+from ipvkit.host.inspect import OnParent, Placed, gaps
 from ipvkit.host.namespaces import Inode, Spaces
 from ipvkit.host.problems import Problem
 from ipvkit.report.plain import columns, commented, document, plain
@@ -46,9 +46,9 @@ _LATER = """\
 
 
 def preview(found: Spaces, views: Mapping[Inode, Command]) -> str:
-    """Return the commands that look into each namespace."""
+    """Return the commands that look into each namespace, and what they do not look into."""
     purposes = {f"look into {found.found[inode]}": command for inode, command in views.items()}
-    return commented(purposes) + _LATER
+    return commented(purposes) + _LATER + "".join(f"# {gap}\n" for gap in gaps(found.closed, found.hidden))
 
 
 def printable_line(text: str) -> str:

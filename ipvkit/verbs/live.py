@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from ipvkit.core.errors import InvalidLab, UsageError
-from ipvkit.host.inspect import Inspection
+from ipvkit.host.inspect import Inspection, nothing
 from ipvkit.host.twin import Twin, twin_of
 from ipvkit.lab import Act, Check, Endpoint, Lab, Phase
 from ipvkit.lab.around import checks_around
@@ -14,7 +14,8 @@ from ipvkit.verbs.explain import Explanation, Fix, explain
 def live(found: Inspection, netns: Collection[str] = (), *, neighbours: bool = False) -> Twin:
     """Return the twin of what was `found`, or of the links in the namespaces `netns`.
 
-    Raise UsageError where there is nothing to describe, or what a lab cannot describe.
+    Raise UsageError where there is nothing to describe, or what a lab cannot describe, and MissingRequirement
+    where another user than root sees nothing of it.
     """
     try:
         twin = twin_of(_in(found, netns) if netns else found, neighbours=neighbours)
@@ -22,8 +23,8 @@ def live(found: Inspection, netns: Collection[str] = (), *, neighbours: bool = F
         hint = "with --parent or --netns a part of the machine is described"
         raise UsageError(f"no lab can describe this machine: {invalid.message}", hint) from invalid
     if twin is None:
-        what = "; ".join(("no link that a lab can describe was found", *found.gaps))
-        raise UsageError(what, "ipvkit inspect shows what there is")
+        hint = "ipvkit inspect shows what there is"
+        raise nothing("no link that a lab can describe was found", hint, found)
     return replace(twin, notes=(*twin.notes, *found.gaps))
 
 
@@ -32,7 +33,7 @@ def _in(found: Inspection, netns: Collection[str]) -> Inspection:
     there = {name for on in found.parents for placed in on.links for name in placed.inside.space.names}
     if unknown := sorted({*netns} - there):
         hint = f"choose from {', '.join(sorted(there))}" if there else "ipvkit inspect shows what there is"
-        raise UsageError(f"nothing to describe is in netns {unknown[0]}", hint)
+        raise nothing(f"nothing to describe is in netns {unknown[0]}", hint, found)
     parents = (
         replace(
             on, links=tuple(p for p in on.links if p.inside.space.own or {*p.inside.space.names} & {*netns})

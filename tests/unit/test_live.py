@@ -1,5 +1,6 @@
 """This machine as a lab: the file that adopt writes, names, differences to a lab, and what is observed."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -341,6 +342,42 @@ def test_a_shell_completes_what_is_on_this_machine() -> None:
     name, own, *lines = done.stdout.splitlines()
     assert (name, own) == ("shop", "192.0.2.7")
     assert lines[1].startswith("host -> shop: unreachable")
+
+
+ANOTHER_USER = """\
+mount -t tmpfs tmpfs /run
+ip link add p0 type veth peer name q0; ip link set p0 up; ip link set q0 up; ip addr add 192.0.2.1/24 dev p0
+ip netns add shop; ip link add m0 link p0 netns shop type macvlan mode bridge
+ip -n shop addr add 192.0.2.7/24 dev m0; ip -n shop link set m0 up
+"$@" adopt >/run/twin.yaml
+mkdir -p /run/docker/netns; chmod 0 /run/docker; cd /run
+as() { code=0; unshare --user "${@:2}" || code=$?; echo "--- $1 $code"; }
+for words in adopt 'review --live' 'explain host shop --live' 'labs check --live' 'diff twin.yaml' \
+  'run-lab twin.yaml --observe'; do
+  as "$words" "$@" $words 2>&1
+done
+as dry "$@" inspect --dry-run
+as parent "$@" inspect --parent q0 2>&1
+"""
+
+
+@needs_namespaces
+def test_another_user_gets_one_line_on_what_only_root_sees() -> None:
+    apart = (*IN_NAMESPACES_OF_ITS_OWN, "--pid", "--fork", "--mount-proc", "--kill-child")
+    words = [*apart, "bash", "-euc", ANOTHER_USER, "bash", sys.executable, "-m", "ipvkit"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stderr == ""
+    *parts, _ = re.split(r"^--- .* (\d+)$\n", done.stdout, flags=re.MULTILINE)
+    texts, codes = parts[::2], parts[1::2]
+    assert codes == ["3"] * 6 + ["0", "3"]
+    assert texts[7].startswith("error: nothing is on q0; not looked into: /run/docker/netns, netns shop; not")
+    for text in texts[:6]:
+        error, hint = text.splitlines()
+        what = "error: no link that a lab can describe was found"
+        unseen = "not looked into: /run/docker/netns, netns shop; not looked into: the namespaces of "
+        assert error.startswith(f"{what}; {unseen}")
+        assert hint == 'hint: only root can: sudo "$(command -v ipvkit)" …'
+    assert "# not looked into: /run/docker/netns\n# not looked into: the namespaces of " in texts[6]
 
 
 # --- differences ----------------------------------------------------------------------------------------
