@@ -1,7 +1,7 @@
 """The twin of this machine: a lab of its parents and of what is on them, as far as a lab can describe it."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import ip_network
