@@ -47,7 +47,7 @@ _MODULES = {
 
 _SKIPPED_AT_START = (
     # The kernel measures for 0.9 s which RAID routine is the fastest.
-    "initcall_blacklist=raid6_select_algo,calibrate_xor_blocks,register_xor_blocks",
+    "initcall_blacklist=raid6_select_algo,raid6_init,calibrate_xor_blocks,register_xor_blocks",
     # It measures for 0.05 s how long a busy wait takes; there is no hardware to wait for.
     "lpj=20000000",
     # It creates 512 unused terminals in 0.01 s.
