@@ -1,6 +1,6 @@
 """Every fix that `explain` prints works: each of its commands succeeds, and the ping is answered after it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import permutations
 
@@ -8,12 +8,13 @@ import pytest
 
 from differential import AT_ONCE, TIMEOUT_S, random_labs
 from ipvkit.core.errors import InvalidLab
-from ipvkit.lab import FAR, HOST, SETUPS, Check, Lab, gallery
+from ipvkit.lab import FAR, FLAGS, HOST, MODES, Check, Lab, Setting, Setup, gallery
+from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
 from ipvkit.run import engine
 from ipvkit.run.verdicts import judge
 from ipvkit.targets.uml import Uml
-from ipvkit.verbs.explain import Explanation, explain, phases_of
+from ipvkit.verbs.explain import Explanation, _candidates, explain, phases_of
 from ipvkit.verbs.lab_file import load_lab
 
 
@@ -31,16 +32,39 @@ def explanations(lab: Lab, *, fix_all: bool) -> Iterator[Explanation]:
                 continue
 
 
-def plans_of(lab: Lab, *, fix_all: bool) -> Iterator[tuple[tuple[str, ...], str, Plan]]:
-    """Yield the plan that proves each fix, with where it belongs and the fix's name."""
+def names() -> set[str]:
+    """Return the names of all fixes."""
+    settings = (Setting(mode, flag) for mode in MODES for flag in FLAGS)
+    checks = (Check(HOST, "test1"), Check("test1", "test2"))
+    found = (_candidates(setting, check) for setting in settings for check in checks)
+    return {candidate.name for candidates in found for candidate in candidates}
+
+
+Where = tuple[str, ...]
+"""A lab, how it is built, whom its fix is for, a phase, a check and the fix's name."""
+
+
+def plans_of(lab: Lab, *, fix_all: bool) -> Iterator[tuple[Where, Plan]]:
+    """Yield the plan that proves each fix, with where it belongs."""
     for each in explanations(lab, fix_all=fix_all):
         for fix in each.fixes:
             whole = "all" if fix_all else "pair"
             where = (lab.name, str(lab.setup), whole, each.phase.name, str(each.check), fix.name)
-            yield where, fix.name, fix.plan
+            yield where, fix.plan
 
 
-def broken(plans: list[tuple[tuple[str, ...], Plan]]) -> list[object]:
+def first_of_each_name(plans: Iterable[tuple[Where, Plan]]) -> list[tuple[Where, Plan]]:
+    """Return the first of `plans` for each fix; search no further when there is one for all."""
+    wanted = names()
+    found: dict[str, tuple[Where, Plan]] = {}
+    for where, plan in plans:
+        found.setdefault(where[-1], (where, plan))
+        if found.keys() >= wanted:
+            break
+    return list(found.values())
+
+
+def broken(plans: list[tuple[Where, Plan]]) -> list[object]:
     """Return the fixes that do not work, with what was seen instead."""
     only = [plan for _, plan in plans]
     runs = engine.run_concurrently(only, Uml(), lambda _event: None, at_once=AT_ONCE, timeout_s=TIMEOUT_S)
@@ -54,19 +78,25 @@ def broken(plans: list[tuple[tuple[str, ...], Plan]]) -> list[object]:
 
 
 @pytest.mark.kernel
-def test_every_fix_of_a_lab_of_the_gallery_works(pytestconfig: pytest.Config) -> None:
-    """With --slow all of them; else the first of each name, for a pair in steps and for all in batches."""
-    chosen, names = [], set()
-    labs = [replace(load_lab(name), setup=setup) for name in gallery.names() for setup in SETUPS]
-    for lab in labs:
-        for fix_all in (False, True):
-            for where, name, plan in plans_of(lab, fix_all=fix_all):
-                is_chosen = pytestconfig.option.slow or fix_all == (lab.setup == "batch")
-                kind = where if pytestconfig.option.slow else (name, fix_all)
-                if is_chosen and kind not in names:
-                    names.add(kind)
-                    chosen.append((where, plan))
-    assert len({where[-1] for where, _ in chosen}) == 9
+@pytest.mark.parametrize(
+    ("setup", "fix_all"),
+    [
+        ("stepwise", False),
+        ("batch", True),
+        pytest.param("stepwise", True, marks=pytest.mark.slow),
+        pytest.param("batch", False, marks=pytest.mark.slow),
+    ],
+)
+def test_every_fix_of_a_lab_of_the_gallery_works(
+    pytestconfig: pytest.Config, setup: Setup, fix_all: bool
+) -> None:
+    """With --slow all of them; else one of each name, in the smallest lab that has it."""
+    labs = [replace(load_lab(name), setup=setup) for name in gallery.names()]
+    labs.sort(key=lambda lab: len(list(make_plan(lab).steps)))
+    plans = (each for lab in labs for each in plans_of(lab, fix_all=fix_all))
+    chosen = list(plans) if pytestconfig.option.slow else first_of_each_name(plans)
+    assert {where[-1] for where, _ in chosen} == names()
+    assert len(names()) == 9
     assert broken(chosen) == []
 
 
@@ -74,6 +104,6 @@ def test_every_fix_of_a_lab_of_the_gallery_works(pytestconfig: pytest.Config) ->
 @pytest.mark.slow
 def test_every_fix_of_a_random_lab_works(pytestconfig: pytest.Config) -> None:
     labs = random_labs(40, pytestconfig.option.faults_seed)
-    chosen = [(where, plan) for lab in labs for where, _, plan in plans_of(lab, fix_all=False)]
+    chosen = [each for lab in labs for each in plans_of(lab, fix_all=False)]
     assert chosen
     assert broken(chosen) == []
