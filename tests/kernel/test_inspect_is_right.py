@@ -1,7 +1,6 @@
 """`ipvkit inspect` finds each link on a parent, whatever holds its namespace; its fixes work when pasted."""
 
 import re
-from functools import cache
 from typing import Any
 
 from guest import Said
@@ -57,7 +56,6 @@ for finding in json.load(open("/run/before.json"))["findings"]:
 """
 
 
-@cache
 def looked() -> Said:
     """Return what a guest printed that looks, pastes each command of a fix, and looks again."""
     return on_a_real_nic(
@@ -75,17 +73,26 @@ def looked() -> Said:
     )
 
 
-def found() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+def found(said: Said) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Return each link that was found, by its first address, after its parent."""
-    parents: Any = document_in(looked())["parents"]
+    parents: Any = document_in(said)["parents"]
     return {link["addresses"][0]: (on["parent"], link) for on in parents for link in on["links"]}
 
 
-def test_every_link_is_found_with_its_parent_mode_and_owner() -> None:
-    process, file, mount = looked().output.partition("the processes: ")[2].splitlines()[0].split()
+def test_every_link_is_found_nothing_is_changed_and_the_fix_of_the_trap_works_when_pasted() -> None:
+    said = looked()
+    assert_every_link_is_found_with_its_parent_mode_and_owner(said)
+    assert "looked: 1\n" in said.output
+    assert "changed: 0\n" in said.output
+    assert_the_fix_of_the_trap_works(said)
+
+
+def assert_every_link_is_found_with_its_parent_mode_and_owner(said: Said) -> None:
+    process, file, mount = said.output.partition("the processes: ")[2].splitlines()[0].split()
+    links = found(said)
     seen = {
         address: (on["dev"], link["dev"], link["kind"], link["mode"], link["netns"])
-        for address, (on, link) in found().items()
+        for address, (on, link) in links.items()
     }
     assert seen == {
         "192.168.104.211/24": ("eth0", "test1", "ipvlan", "l3", "test1"),
@@ -95,27 +102,21 @@ def test_every_link_is_found_with_its_parent_mode_and_owner() -> None:
         "10.20.0.5/24": ("eth0.20", "s5", "ipvlan", "l2", "vlan"),
         "10.30.0.6/24": ("d0", "s6", "macvlan", "bridge", "mac"),
     }
-    owners = {address: link["owner"] for address, (_, link) in found().items() if link["owner"]}
+    owners = {address: link["owner"] for address, (_, link) in links.items() if link["owner"]}
     assert owners == {
         f"192.168.104.{host}/24": {"runtime": "process", "name": "sleep", "image": "", "pid": int(pid)}
         for host, pid in ((212, process), (213, file), (214, mount))
     }
 
 
-def test_a_look_changes_nothing_and_reports_what_is_wrong() -> None:
-    assert "looked: 1\n" in looked().output
-    assert "changed: 0\n" in looked().output
-
-
-def test_the_fix_of_the_trap_works_when_it_is_pasted() -> None:
-    output = looked().output
-    findings: Any = document_in(looked())["findings"]
+def assert_the_fix_of_the_trap_works(said: Said) -> None:
+    findings: Any = document_in(said)["findings"]
     (trap,) = (finding for finding in findings if finding["severity"] == "error")
     assert (trap["code"], trap["parent"]) == ("unreachable", "eth0")
     who, _, reason = trap["what"].partition(": ")
     assert {f"192.168.104.21{i}" for i in range(1, 5)} == set(re.findall("[0-9.]{15}", who))
     assert "in l3 the endpoint is NOARP" in reason
-    assert output.count("pasted: 0\n") == len(trap["commands"]) > 0
-    assert "before: gateway reaches" not in output
-    assert [i for i in range(1, 5) if f"after: gateway reaches {i}\n" in output] == [1, 2, 3, 4]
-    assert "looked again: 0\n" in output
+    assert said.output.count("pasted: 0\n") == len(trap["commands"]) > 0
+    assert "before: gateway reaches" not in said.output
+    assert [i for i in range(1, 5) if f"after: gateway reaches {i}\n" in said.output] == [1, 2, 3, 4]
+    assert "looked again: 0\n" in said.output
