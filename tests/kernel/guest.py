@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
+from ipvkit.run.batches import jobs_of
 from ipvkit.targets.uml import Uml
 
 
@@ -65,8 +66,8 @@ def simulated_lan() -> str:
 
     The gateway keeps neighbour entries for a minute, as routers do, so that a slow machine does not matter.
     """
-    section = make_plan(load(gallery.text("walkthrough"), "walkthrough")).sections[0]
-    lines = [str(step.command) for stage in section.stages for step in stage]
+    lan, *_ = jobs_of(make_plan(load(gallery.text("walkthrough"), "walkthrough"))).values()
+    lines = [str(job.command) for stage in lan for job in stage]
     return "\n".join(
         ["set -e", *lines, _KEEPS_ENTRIES, "ip route add default via 192.168.104.254", "set +e", ""]
     )
