@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 
 from ipvkit.core.errors import CommandFailed
 from ipvkit.plan.steps import Plan
+from ipvkit.run.batches import jobs_of
 from ipvkit.run.execution import Signal, interrupted, signals_into
 from ipvkit.targets.process import ENDED, Process
 from ipvkit.targets.sandbox import Sandbox
@@ -143,5 +144,6 @@ def _lan(plan: Plan) -> str:
     own = scripts if (scripts / "ipvkit").exists() else Path(sys.argv[0]).resolve().parent
     path, term = (shlex.quote(text) for text in (str(own), os.environ.get("TERM", "dumb")))
     exports = f"export LC_ALL=C HOME=/run TMPDIR=/run\nexport PATH={path}:$PATH TERM={term}"
-    commands = [f"{{ {step.command}\n}} || exit 3" for step in plan.steps]
+    jobs = (job for stages in jobs_of(plan).values() for stage in stages for job in stage)
+    commands = [f"{{ {job.command}\n}} || exit 3" for job in jobs]
     return "\n".join([exports, _DEV_FD, *commands, "cd /run"])
