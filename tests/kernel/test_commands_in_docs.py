@@ -29,9 +29,9 @@ def prepare(document: Document, folder: Path) -> None:
 
 LONG = re.compile(
     rf"ipvkit run-lab ({'|'.join(gallery.names())}) --target uml|ipvkit run-lab ./kernel-timers.yaml"
-    "|ipvkit measure-arp --idle 10s"
+    "|ipvkit measure-arp --idle 10s|ipvkit matrix --mode l3 --strategy none --family ipv4 --target uml"
 )
-"""Commands that take long; tests/kernel/test_gallery.py runs the same labs."""
+"""Commands that take long; test_gallery.py runs the same labs, and test_matrix.py all of the matrix."""
 
 
 @pytest.mark.parametrize(
