@@ -1,6 +1,6 @@
 """Explanations as text, and as one JSON document, ``ipvkit/explain/v1``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,23 @@ Proofs = Mapping[tuple[str, str], Sequence["Verdict"]]
 """What a kernel did, by phase and name of the fix (or none): the ping without the fix, and with it."""
 
 
-def render(explanations: Sequence[Explanation], proofs: Proofs | None = None) -> str:
-    """Return the outcome of each ping, why, its path, and how to fix it."""
-    return "\n".join("\n".join(_lines(explanation, proofs)) for explanation in explanations)
+def typed(fix: Fix) -> list[str]:
+    """Return the lines of a fix: its commands, and as comments those for other hosts."""
+    return [*map(str, fix.commands), *(f"# {each}" for each in fix.elsewhere)]
 
 
-def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
+def render(
+    explanations: Sequence[Explanation],
+    proofs: Proofs | None = None,
+    lines_of: Callable[[Fix], Sequence[str]] = typed,
+) -> str:
+    """Return the outcome of each ping, why, its path, and how to fix it, by `lines_of` each fix."""
+    return "\n".join("\n".join(_lines(explanation, proofs, lines_of)) for explanation in explanations)
+
+
+def _lines(
+    explanation: Explanation, proofs: Proofs | None, lines_of: Callable[[Fix], Sequence[str]]
+) -> Iterator[str]:
     prediction = explanation.prediction
     yield f"phase {explanation.phase.name}: {explanation.setting}"
     yield f"{explanation.check}: {prediction.outcome}, with empty neighbour tables{_without(explanation)}"
@@ -36,8 +47,7 @@ def _lines(explanation: Explanation, proofs: Proofs | None) -> Iterator[str]:
     for number, fix in enumerate(explanation.fixes, 1):
         yield ""
         yield f"fix {number}, {fix.name}: {fix.cost}"
-        yield from (f"  {command}" for command in fix.commands)
-        yield from (f"  # {each}" for each in fix.elsewhere)
+        yield from (f"  {line}" for line in lines_of(fix))
         yield from wrap(f"then: {fix.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
         if proofs is not None:
             yield f"  {_observations(proofs, explanation, fix.name)}"

@@ -1,15 +1,18 @@
 """Files of other tools as labs, and labs as files of other tools."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from difflib import unified_diff
 
 from ipvkit.core.errors import UsageError, printable
 from ipvkit.formats import BY_NAME, FORMATS
-from ipvkit.formats.base import Format, Written
+from ipvkit.formats.base import File, Format, Written
 from ipvkit.formats.deployment import lab_of, of_phase
 from ipvkit.lab import Lab
 from ipvkit.lab.fields import Source
 from ipvkit.lab.format import dump
+from ipvkit.verbs.explain import Fix
 
 _END, _USUAL = "END_OF_FILE", 0o644
 
@@ -63,13 +66,51 @@ def exported(lab: Lab, name: str, phase: str | None = None) -> Written:
     return format_called(name).written(of_phase(lab, named[0]))
 
 
+def fix_as(name: str, fix: Fix) -> list[str]:
+    """Return the lines that make `fix` in files of the format `name`, and those that activate it.
+
+    Where the format cannot say it, they are a comment with the reason.
+    """
+    form = format_called(name)
+    try:
+        after = form.written(of_phase(fix.fixed, fix.fixed.phases[0]))
+    except UsageError as problem:
+        return [f"# {problem.message}", *([f"# {problem.hint}"] if problem.hint else [])]
+    former = Written((), (), ())
+    with suppress(UsageError):
+        former = form.written(of_phase(fix.asking, fix.asking.phases[0]))
+    before = {file.path: file.text for file in former.files}
+    changed = [file for file in after.files if before.get(file.path) != file.text]
+    if not changed:
+        return [f"# it changes nothing that {form.title} configures"]
+    lines = [line for file in changed for line in _changed(file, before.get(file.path))]
+    activated = [*former.remove, *after.activate]
+    return [*lines, "# activate:", *(activated if len(activated) <= _FEW else [_ALL])]
+
+
+_FEW, _ALL = 12, "# what `ipvkit export` writes: remove it as it was, and activate it as it is now"
+
+
+def _changed(file: File, before: str | None) -> Iterable[str]:
+    """Return the lines of a new file, or as diff(1) prints it what changes in one that is there."""
+    if before is None:
+        return _created(file)
+    names = (file.path, file.path)
+    return unified_diff(before.splitlines(), file.text.splitlines(), *names, lineterm="")
+
+
 def script(written: Written) -> Iterator[str]:
     """Yield bash lines that write the files and activate them, and as comments those that remove that."""
     for folder in dict.fromkeys(file.path.rpartition("/")[0] for file in written.files):
         yield from [f"mkdir -p {shlex.quote(folder)}"] if folder else []
     for file in written.files:
-        path = shlex.quote(file.path)
-        yield from [f"install -m {file.mode:03o} /dev/null {path}"] if file.mode != _USUAL else []
-        yield f"cat >{path} <<'{_END}'\n{file.text.rstrip()}\n{_END}"
+        yield from _created(file)
     yield from ("", "# activate:", *written.activate, "", "# remove:")
     yield from (f"# {line}" for line in written.remove)
+
+
+def _created(file: File) -> Iterator[str]:
+    """Yield bash lines that write a file, with its permissions before its text."""
+    path = shlex.quote(file.path)
+    yield from [f"install -m {file.mode:03o} /dev/null {path}"] if file.mode != _USUAL else []
+    yield from (f"cat >{path} <<'{_END}'", *file.text.rstrip().splitlines(), _END)

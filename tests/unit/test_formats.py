@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from formats import deployments, said, sources
 from hostile import hostile_texts
+from ipvkit.cli import main
 from ipvkit.core.errors import UsageError
 from ipvkit.formats import FORMATS
 from ipvkit.formats.base import Format
@@ -110,3 +111,37 @@ def test_a_hostile_file_is_a_lab_or_refused_with_its_place(form: Format, data: s
         lab, notes = lab_of(form.read([Source("its-file", spoilt), *there[1:]]))
         assert load(dump(lab), "lab.yaml") == lab
         assert "".join(notes).isprintable()
+
+
+def test_a_fix_is_what_changes_in_files_or_the_reason_why_it_cannot_be_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["explain", "neighbour", "test1", "l3-silent", "--phase", "l3", "--fix-as", "cni"]) == 0
+    fixes = capsys.readouterr().out.split("\nfix ")[1:]
+    by_name = {fix.split(", ")[1].split(":")[0]: fix.splitlines()[1:] for fix in fixes}
+    assert by_name["static-neigh"][:2] == [
+        "  # CNI cannot say strategy static-neigh on eth0",
+        "  # ipvkit export-script writes it as ip commands",
+    ]
+    changed = [line.strip() for line in by_name["mode-l2"]]
+    # One mode is that of both endpoints on the parent.
+    assert [line for line in changed if line.startswith(("-  ", "+  "))] == [
+        '-  "mode": "l3",',
+        '+  "mode": "l2",',
+    ] * 2
+    calls = [line.split()[0] for line in changed if line.startswith("CNI_COMMAND=")]
+    assert calls == ["CNI_COMMAND=DEL"] * 2 + ["CNI_COMMAND=ADD"] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fix-as", "cnj"], "error: unknown format 'cnj'\nhint: choose from "),
+        (["--fix-as", "cni", "--json"], "error: --fix-as does not go with --json\nhint: "),
+    ],
+)
+def test_a_fix_in_no_format_is_refused(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["explain", "neighbour", "test1", "l3-silent", *options]) == 2
+    assert capsys.readouterr().err.startswith(message)
