@@ -25,6 +25,7 @@ from documents import NOT_RUN, REFERENCE, ROOT, Document, documents, problem, ru
 from ipvkit.cli import SUMMARIES, main
 from ipvkit.cli.commands import group, loaded_command
 from ipvkit.lab import gallery
+from ipvkit.lab.fields import Source
 from ipvkit.lab.format import load
 from ipvkit.lab.table import schema
 from ipvkit.plan.make import make_plan
@@ -32,6 +33,7 @@ from ipvkit.report import matrix as matrix_report
 from ipvkit.report.labs import schema_markdown
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import arping, bridge, fping, ip, ping, socat
+from ipvkit.verbs.formats import read, recognised
 from ipvkit.verbs.matrix import plans, predicted
 
 DOCUMENTS = documents()
@@ -130,7 +132,10 @@ def test_yaml_blocks_are_yaml_and_labs_load(document: Document) -> None:
             text = "\n".join(block.lines)
             yaml.safe_load(text)
             refused = [s for s in document.shown if block.name in s.command and s.exit_code == 2]
-            if block.name and not refused:
+            source = Source(block.name, text)
+            if recognised(source):
+                read([source])
+            elif block.name and not refused:
                 load(text, block.name)
 
 
