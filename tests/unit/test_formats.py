@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from documents import REFERENCE
 from formats import deployments, said, sources
 from hostile import hostile_texts
 from ipvkit.cli import main
@@ -20,6 +21,7 @@ from ipvkit.lab import Setting, gallery
 from ipvkit.lab.fields import Source
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.parts import FLAGS, MODES, Route
+from ipvkit.report.formats import limits
 from ipvkit.verbs.formats import recognised
 from strategies import mutated_text
 
@@ -145,3 +147,7 @@ def test_a_fix_in_no_format_is_refused(
 ) -> None:
     assert main(["explain", "neighbour", "test1", "l3-silent", *options]) == 2
     assert capsys.readouterr().err.startswith(message)
+
+
+def test_the_page_has_the_limits_of_each_format() -> None:
+    assert limits() in (REFERENCE / "formats.md").read_text()

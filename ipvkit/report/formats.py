@@ -1,0 +1,28 @@
+"""What the formats of other tools can say, as a Markdown table for docs/reference/formats.md."""
+
+from ipvkit.formats import FORMATS
+from ipvkit.formats.base import Format
+from ipvkit.report.plain import grid
+
+_HEADER = "format|modes|flags|MTU|routes|addresses of a family|VLAN parent|links are in|after a reboot"
+_PLACES = {"endpoints": "the namespaces of endpoints", "host": "the host's own namespace"}
+
+
+def limits() -> str:
+    """Return the table of what each format can say."""
+    return grid(map(_row, FORMATS), _HEADER.split("|"), tablefmt="github")
+
+
+def _row(form: Format) -> list[str]:
+    own = form.limits
+    return [
+        f"`{form.name}`",
+        " ".join(own.modes),
+        " ".join(own.flags),
+        "yes" if own.mtu else "no",
+        "any" if own.routes == "any" else "a default route",
+        "several" if own.several else "one",
+        "created" if own.vlan else "created before",
+        _PLACES[own.place],
+        "there again" if own.persistent else "gone",
+    ]
