@@ -12,7 +12,7 @@ from ipvkit.host.checks import some
 from ipvkit.host.facts import SUDO, read, rp_filter
 from ipvkit.host.namespaces import Inode, Space, Spaces, is_there, spaces
 from ipvkit.host.owners import Owner, owner_of
-from ipvkit.run.execution import ask
+from ipvkit.run.execution import answers, ask
 from ipvkit.targets.agent import Agent
 from ipvkit.tools import ip
 from ipvkit.tools.ip import Link, Neighbour, Route, Rule
@@ -204,15 +204,13 @@ def views(found: Spaces) -> dict[Inode, Command]:
 def inspect(agent: Agent, on_command: OnCommand = lambda _: None) -> Inspection:
     """Return what is on this machine; nothing is changed, and what ends meanwhile is left out."""
     found = spaces()
-    shown = _ask(agent, views(found), on_command)
     insides = {}
-    unseen = [*found.closed]
-    for inode, space in found.found.items():
-        inside = _inside(inode, space, shown.get(inode, ""))
-        if inside is not None:
+    # Read while others are still asked.
+    for inode, shown in _answers(agent, views(found), on_command):
+        if (inside := _inside(inode, found.found[inode], shown)) is not None:
             insides[inode] = inside
-        elif is_there(space.path):
-            unseen.append(str(space))
+    missed = (space for inode, space in found.found.items() if inode not in insides)
+    unseen = [*found.closed, *(str(space) for space in missed if is_there(space.path))]
     for inode, rules in _ipv6_rules(insides, agent, on_command).items():
         insides[inode] = replace(insides[inode], rules=(*insides[inode].rules, *rules))
     for inode, numbers in _numbers(insides, agent, on_command).items():
@@ -229,13 +227,15 @@ def inspect(agent: Agent, on_command: OnCommand = lambda _: None) -> Inspection:
     )
 
 
-def _ask(agent: Agent, commands: Mapping[Inode, Command], on_command: OnCommand) -> dict[Inode, str]:
-    """Return what each command prints."""
+def _answers(
+    agent: Agent, commands: Mapping[Inode, Command], on_command: OnCommand
+) -> Iterator[tuple[Inode, str]]:
+    """Yield what each command prints, as it ends."""
     for command in commands.values():
         on_command(command)
     inodes = {str(number): inode for number, inode in enumerate(commands)}
-    done = ask(agent, {key: commands[inode] for key, inode in inodes.items()}, _BOUND_S)
-    return {inodes[key]: completed.stdout for key, completed in done.items()}
+    asked = {key: commands[inode] for key, inode in inodes.items()}
+    yield from ((inodes[key], done.stdout) for key, done in answers(agent, asked, _BOUND_S))
 
 
 def _inside(inode: Inode, space: Space, shown: str) -> Inside | None:
@@ -261,7 +261,7 @@ def _ipv6_rules(
             show = ip.rule_show(ipv6=True)
             commands[inode] = show if inside.space.own else in_net(inside.space.path, show)
     found = {}
-    for inode, shown in _ask(agent, commands, on_command).items():
+    for inode, shown in _answers(agent, commands, on_command):
         with suppress(IpvkitError):
             found[inode] = ip.parse_rules(shown)
     return found

@@ -118,10 +118,17 @@ def ask(
     Raise CommandFailed if one does not end within `bound_s`. A signal is passed to `on_signal`; without
     one it raises Interrupted.
     """
+    return dict(answers(agent, views, bound_s, on_signal))
+
+
+def answers(
+    agent: Agent, views: Mapping[str, Command], bound_s: float = BOUND_S, on_signal: OnSignal | None = None
+) -> Iterator[tuple[str, Completed]]:
+    """Yield what each of `views` did, as `ask` returns it, while others still run."""
     require_for(views.values())
-    seen: dict[str, Completed] = {}
     left = iter(views.items())
     while some := dict(islice(left, CONCURRENT)):
+        seen = set()
         # Each question has new keys, so a late answer does not count for the next one.
         waiting = {f"question {next(_QUESTIONS)}": name for name in some}
         start(agent, {key: views[name] for key, name in waiting.items()})
@@ -130,7 +137,8 @@ def ask(
             if isinstance(news, Ended):
                 name = waiting.pop(news.key, None)
                 if name is not None and news.completed is not None:
-                    seen[name] = news.completed
+                    seen.add(name)
+                    yield name, news.completed
             elif news is not None and on_signal is not None:
                 on_signal(news)
             else:
@@ -142,7 +150,6 @@ def ask(
         if absent := [view for name, view in some.items() if name not in seen]:
             what = "the command was not started"
             raise CommandFailed(what, command=str(absent[0]), stderr=agent.complaint)
-    return seen
 
 
 def in_order(
