@@ -99,7 +99,8 @@ def can_be_here(lab: Lab) -> bool:
 
 
 def on_this_kernel(script: str) -> str:
-    words = [*AS_ROOT, "--net", "--mount", "bash"]
+    # What a lab leaves running, such as radvd, ends with the first process of the namespace.
+    words = [*AS_ROOT, "--net", "--mount", "--pid", "--fork", "bash"]
     done = subprocess.run(words, input=script, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.stdout
