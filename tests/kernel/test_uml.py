@@ -170,7 +170,7 @@ def test_a_killed_run_leaves_no_process_and_no_file(
     program: Program, name: str, pytestconfig: pytest.Config
 ) -> None:
     choice = random.Random(f"{name} {pytestconfig.option.faults_seed}")
-    for steps in (0, *choice.sample(range(1, 20), 3)):
+    for steps in (0, *choice.sample(range(1, 20), 3 if pytestconfig.option.slow else 1)):
         process = program.start("run-lab", "--target", "uml")
         assert process.stderr is not None
         for _ in range(steps):

@@ -718,7 +718,7 @@ A_SCREEN = 40
 
 
 @pytest.mark.parametrize(("mode", "flag"), [*product(MODES, FLAGS)])
-@pytest.mark.parametrize("ipv6", [False, True])
+@pytest.mark.parametrize("ipv6", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_two_hundred_endpoints_fit_a_screen(mode: str, flag: str, ipv6: bool) -> None:
     many, others = (
         new_lab("many", Setting(mode, flag), 200, ipv6=ipv6)  # type: ignore[arg-type]
