@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 
+from differential import random_labs
 from documents import ROOT, Document
 from ipvkit.core.errors import InvalidLab
 from ipvkit.lab import Lab, fields
@@ -93,16 +94,13 @@ def test_a_lab_writes_no_sysctl_but_those_that_are_listed(lab: Lab) -> None:
 
 
 def test_every_sysctl_that_is_listed_is_written_by_some_lab() -> None:
-    seen: set[str] = set()
-
-    # By a fixed seed: that one is missing by chance is no failure.
-    @settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
-    @given(labs())
-    def see(lab: Lab) -> None:
-        seen.update(written(lab))
-
-    see()
-    assert listed() - seen == set()
+    missing = listed()
+    # By fixed seeds: that one is missing by chance is no failure. The first labs write nearly all.
+    for lab in (lab for seed in range(10) for lab in random_labs(30, seed)):
+        missing -= written(lab)
+        if not missing:
+            break
+    assert missing == set()
 
 
 def test_what_is_passed_on_of_the_environment_is_listed() -> None:
