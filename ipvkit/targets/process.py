@@ -250,7 +250,10 @@ def _wait(running: sh.RunningCommand, timeout_s: float | None = None) -> None:
     with suppress(ProcessLookupError):
         process = os.pidfd_open(running.pid)
         try:
-            if not select.select([process], [], [], timeout_s)[0]:
+            # select(2) knows no file from 1,024 on.
+            ended = select.poll()
+            ended.register(process, select.POLLIN)
+            if not ended.poll(None if timeout_s is None else timeout_s * 1000):
                 return
         finally:
             os.close(process)
