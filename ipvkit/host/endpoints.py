@@ -74,6 +74,8 @@ class Endpoints:
                 self.notes.add("an address that another link has is left out", f"{own.ip} of {placed}")
         if not link.up:
             self.notes.add("it is down, and in the twin it is up", placed)
+        if any(route.protocol == "ra" and route.dev == link.ifname for route in inside.routes):
+            self.notes.add("what it has from router advertisements is written as added by hand", placed)
         self.taken.update(own.ip for own in addresses)
         first = inside.inode not in self._routes
         there = self._routes.setdefault(inside.inode, set())

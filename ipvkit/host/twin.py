@@ -271,6 +271,9 @@ def _with_hosts(
         return replace(parent, gateway=())
     hosts = tuple(_known(parent, on, taken)) if neighbours else ()
     gateway = parent.gateway or tuple(free(parent, taken))[:1]
+    if gateway and all(map(is_of_link, gateway)):
+        # It forwards to a subnet in which it has an address.
+        gateway += tuple(own for own in free(parent, taken) if own.version == 6)
     taken.update(gateway)
     return replace(parent, gateway=gateway, neighbour=tuple(free(parent, taken)), hosts=hosts)
 

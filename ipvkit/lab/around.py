@@ -74,7 +74,7 @@ def checks_around(lab: Lab, known: Collection[Address]) -> Iterator[Check]:
     for endpoint in lab.endpoints:
         parent = lab.parent_called(endpoint.parent)
         other = GATEWAY if parent.gateway else NEIGHBOUR
-        pairs = [(endpoint.name, other)] if any(own in known for own in parent.peer(other)) else []
+        pairs = [(endpoint.name, other)] if lab.pinged(Check(endpoint.name, other)) in known else []
         pairs += [(other, endpoint.name), (HOST, endpoint.name), (endpoint.name, FAR)]
         sibling = following.get(endpoint)
         if sibling is not None and sibling.parent == endpoint.parent and sibling.netns != endpoint.netns:
