@@ -92,6 +92,15 @@ class Lab:
         return (*gateway, *(host.name for host in hosts if host.forwards))
 
     @property
+    def asks_for_others(self) -> tuple[str, ...]:
+        """The nodes that ask for IPv6 packets of others: the host in l3 and l3s, and routers."""
+        if all(address.version == 4 for address in self.taken):
+            return ()
+        settings = (phase.on(parent.name) for phase in self.phases for parent in self.parents)
+        forwards = any(setting.is_ipvlan and setting.mode != "l2" for setting in settings)
+        return (*((HOST,) if forwards else ()), *self.routers)
+
+    @property
     def in_batches(self) -> bool:
         """Whether its endpoints are created in place, in few processes."""
         return self.setup == "batch" or (self.setup is None and len(self.endpoints) >= parts.BATCH_FROM)

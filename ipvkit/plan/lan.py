@@ -84,6 +84,7 @@ def _links(lab: Lab) -> Iterator[list[Draft]]:
     ]
     others = (HOST, SWITCH, *(peer for peer in peers if peer != GATEWAY)) if lab.advertised else ()
     yield [ignore_advertisements(role, lab.netns(role)) for role in others]
+    yield [_ask_at_once(role, lab.netns(role)) for role in lab.asks_for_others]
     links: list[Draft] = []
     for i, parent in ((i, parent) for i, parent in enumerate(lab.hardware) if parent in wired):
         which = "the switch" if len(lab.hardware) == 1 else f"switch {i}"
@@ -234,6 +235,17 @@ def ignore_advertisements(role: str, netns: str | None) -> Draft:
     """Return the step by which the links that a node gets later ignore them: its addresses are added."""
     key = sysctl.interface_key("ipv6", "conf", "default", "accept_ra")
     return f"let {the(role)} ignore router advertisements", in_netns(netns, sysctl.set_values({key: 0}))
+
+
+def _ask_at_once(role: str, netns: str | None) -> Draft:
+    """Return the step by which a node asks from the link-local addresses of the links that it gets later.
+
+    While such an address is tentative, for up to 2 s, no request is sent for a packet of another node
+    (ndisc_send_ns()).
+    """
+    key = sysctl.interface_key("ipv6", "conf", "default", "dad_transmits")
+    what = f"let {the(role)} use link-local addresses at once"
+    return what, in_netns(netns, sysctl.set_values({key: 0}))
 
 
 def to_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
