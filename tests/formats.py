@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
+from typing import Any
 
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -25,17 +26,26 @@ ELSEWHERE = {
 }
 
 
+_FAMILIES = st.sampled_from([("ipv4",), ("ipv4", "ipv6"), ("ipv6",)])
+_DEFAULT = st.sampled_from(["none", "direct", "via"])
+"""The families of an endpoint, and its default route of each."""
+
+
 @st.composite
-def _endpoint(draw: st.DrawFn, name: str, number: int, parent: int, form: Format) -> Endpoint:
-    families = draw(st.sampled_from([("ipv4",), ("ipv4", "ipv6"), ("ipv6",)]))
+def _endpoint(
+    draw: st.DrawFn, name: str, number: int, parent: int, form: Format, usual: tuple[Any, Any] | None
+) -> Endpoint:
+    """Draw an endpoint, with the `usual` families and default routes of its parent, if there are any."""
+    families = usual[0] if usual else draw(_FAMILIES)
     each = 2 if form.limits.several and draw(st.booleans()) else 1
     addresses, routes = [], []
     for family in families:
         subnet = SUBNETS[parent][family]
         own = [ip_interface((subnet[10 * number + i + 11], subnet.prefixlen)) for i in range(each)]
         addresses += own
-        via = draw(st.sampled_from([None, subnet[1]]))
-        routes += [Route(DEFAULTS[family_of(own[0])], via)] if draw(st.booleans()) else []
+        default = usual[1] if usual else draw(_DEFAULT)
+        if default != "none":
+            routes.append(Route(DEFAULTS[family_of(own[0])], subnet[1] if default == "via" else None))
         if form.limits.routes == "any":
             others = draw(st.lists(st.sampled_from(ELSEWHERE[family]), unique=True, max_size=2))
             routes += [Route(to, draw(st.sampled_from([None, subnet[1]]))) for to in others]
@@ -48,10 +58,11 @@ def deployments(draw: st.DrawFn, form: Format) -> Deployment:
     """Draw a deployment that `form` can say, whose endpoints have the names of their namespaces."""
     names = iter(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
     parents = draw(st.lists(PARENTS, min_size=1, max_size=2, unique=True))
+    usual = [draw(st.none() | st.tuples(_FAMILIES, _DEFAULT)) for _ in parents]
     every = []
     for number, name in enumerate(names):
         place = draw(st.integers(0, len(parents) - 1))
-        every.append((parents[place], draw(_endpoint(name, number, place, form))))
+        every.append((parents[place], draw(_endpoint(name, number, place, form, usual[place]))))
     found = []
     for parent in parents:
         limits = form.limits

@@ -9,7 +9,7 @@ from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, Network
 from ipvkit.lab import Act, Endpoint, Family, Lab, Parent, Phase, Setting
 from ipvkit.lab.around import checks_around, far_behind, free, name_for
-from ipvkit.lab.parts import family_of
+from ipvkit.lab.parts import Route, family_of
 
 DEFAULTS: dict[Family, Network] = {"ipv4": ip_network("0.0.0.0/0"), "ipv6": ip_network("::/0")}
 """The destination of a default route of each family."""
@@ -112,9 +112,8 @@ def lab_of(deployment: Deployment) -> tuple[Lab, tuple[str, ...]]:
     Where they do not name the address of the host, the gateway or another host, it is a free one. Raise
     InvalidLab where a lab cannot have what is there.
     """
-    endpoints = tuple(
-        _named(map(_usual, deployment.endpoints), [on.parent.name for on in deployment.parents])
-    )
+    usual_ones = (_usual(each, on.setting) for on in deployment.parents for each in on.endpoints)
+    endpoints = tuple(_named(usual_ones, [on.parent.name for on in deployment.parents]))
     taken = {own.ip for endpoint in endpoints for own in endpoint.addresses}
     for on in deployment.parents:
         taken.update(on.parent.gateway, (own.ip for own in on.parent.host))
@@ -131,8 +130,8 @@ def lab_of(deployment: Deployment) -> tuple[Lab, tuple[str, ...]]:
     usual = settings[0][1]
     others = tuple((name, setting) for name, setting in settings if setting != usual)
     phase = Phase("deployed", usual, tuple(endpoint.name for endpoint in endpoints), (Act(),), others)
-    vias = {route.via for endpoint in endpoints for route in endpoint.routes or () if route.via}
-    far = tuple(far_behind(parents, vias))
+    gateways = {gateway for on in deployment.parents for gateway in on.parent.gateway}
+    far = tuple(far_behind(parents, gateways))
     about = f"what {deployment.name} deploys"
     lab = Lab(deployment.name, about, tuple(parents), endpoints, (phase,), far)
     phase = replace(phase, acts=(Act(checks=tuple(checks_around(lab, lab.taken))),))
@@ -165,10 +164,14 @@ def _named(endpoints: Iterable[Endpoint], taken: Iterable[str]) -> Iterator[Endp
         yield replace(endpoint, name=name)
 
 
-def _usual(endpoint: Endpoint) -> Endpoint:
-    """Return `endpoint` with default routes without a destination, as a lab has them, where that will do."""
+def _usual(endpoint: Endpoint, setting: Setting) -> Endpoint:
+    """Return `endpoint` with default routes without a destination, as a lab has them, where that will do.
+
+    In l3 and l3s, without any where they are all straight out of the link: a lab has these by default.
+    """
     routes, defaults = endpoint.routes or (), DEFAULTS.values()
     direct = {route.to for route in routes if route.to in defaults and not route.via}
     both = direct == {DEFAULTS[family_of(own)] for own in endpoint.addresses}
     usual = (replace(r, to=None) if r.to in defaults and (r.via or both) else r for r in routes)
-    return replace(endpoint, routes=tuple(dict.fromkeys(usual)))
+    found = tuple(dict.fromkeys(usual))
+    return replace(endpoint, routes=None if found == (Route(),) and setting.mode != "l2" else found)

@@ -1,0 +1,586 @@
+"""Docker: ipvlan networks and who is on them, in a compose file or as `docker network inspect` prints them.
+
+Source: libnetwork/drivers/ipvlan of moby, and the Compose Specification; measured with Docker 26.1.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface
+from typing import Any
+
+import yaml
+
+from ipvkit.core.errors import InvalidLab
+from ipvkit.core.values import (
+    Address,
+    InterfaceAddress,
+    Network,
+    any_address,
+    interface_address,
+    interface_name,
+    netns_name,
+    network,
+)
+from ipvkit.formats.base import Beyond, File, Format, Limits, Written
+from ipvkit.formats.deployment import DEFAULTS, Deployment, OnParent, merged, on_parent
+from ipvkit.formats.texts import documents, vlans
+from ipvkit.lab import Endpoint, Setting
+from ipvkit.lab.fields import YES_NO, Field, Source
+from ipvkit.lab.parts import FLAGS, MODES, Route, family_of
+
+_WHAT, _HINT = "Docker configuration", "a compose file, or what `docker network inspect` prints, is needed"
+_FILE = "compose.yaml"
+_COMMENT = "# A lab names no image: busybox stands for each.\n"
+_OPTIONS = ("parent", "ipvlan_mode", "ipvlan_flag")
+"""The options of the driver; it ignores all others, that of the MTU too."""
+
+_AS_COMPOSED = {
+    "Driver": "driver",
+    "Options": "driver_opts",
+    "IPAM": "ipam",
+    "Config": "config",
+    "Subnet": "subnet",
+    "IPRange": "ip_range",
+    "Gateway": "gateway",
+    "AuxiliaryAddresses": "aux_addresses",
+    "EnableIPv4": "enable_ipv4",
+    "EnableIPv6": "enable_ipv6",
+    "Internal": "internal",
+}
+"""The keys that `docker network inspect` prints, with their names in a compose file."""
+
+_EXAMPLES = 2
+"""How many endpoints stand for containers where no one is on a network."""
+
+_VARIABLE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)(?::?-([^${}]*))?[^}]*\})")
+_SERVICE_KEYS = {"image": "busybox", "command": "sleep infinity", "init": True, "restart": "unless-stopped"}
+"""The keys of each service that is written; with `init`, it stops at once."""
+
+_SERVICE = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """A subnet of a network: the range that addresses are given from, those that are not, and its gateway."""
+
+    subnet: Network
+    range: Network
+    reserved: tuple[Address, ...] = ()
+    named: Address | None = None
+
+    def addresses(self) -> Iterator[Address]:
+        """Yield those that a container can get, in the order in which Docker gives them."""
+        special = {self.subnet.network_address, self.subnet.broadcast_address, *self.reserved}
+        every = (self.range[number] for number in range(self.range.num_addresses))
+        return (own for own in every if own not in special)
+
+    @property
+    def gateway(self) -> Address | None:
+        """The gateway that is named, or the first address, which Docker takes for one."""
+        return self.named or next(self.addresses(), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """An ipvlan network; containers have no default route by it if it is `internal`."""
+
+    name: str
+    place: Field
+    parent: str
+    setting: Setting
+    internal: bool
+    pools: tuple[_Pool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Container:
+    """A container on a network: the name of its endpoint, its own, and the addresses that are given.
+
+    Docker numbers its links by the names of their networks; it has default routes by the first, number 0.
+    """
+
+    name: str
+    netns: str
+    given: tuple[Field, ...] = ()
+    number: int = 0
+
+
+_Found = tuple[_Network, list[_Container]]
+
+
+def recognises(text: str) -> bool:
+    """Return whether `text` is a compose file, or describes networks as `docker network inspect` does."""
+    return re.search(r'^(\{\s*)?"?(services|networks)"?\s*:|"IPAM"\s*:', text, re.MULTILINE) is not None
+
+
+def read(sources: Sequence[Source]) -> Deployment:
+    """Return what Docker would create; an external network of a compose file can be in another file."""
+    notes: list[str] = []
+    every = [_parts(each) for source in sources for each in documents(source, _WHAT, _HINT)]
+    counted = Counter[str]()
+    inspected = [found for parts in every for found in _inspected(parts, counted, notes)]
+    there = {net.name: net for net, _ in inspected}
+    found = [each for parts in every if isinstance(parts, dict) for each in _composed(parts, there, notes)]
+    used = {net.name for net, _ in found}
+    found += [each for each in inspected if each[0].name not in used]
+    if not found:
+        hint = (
+            "where one is external, import the file together with what `docker network inspect` prints of it"
+        )
+        raise InvalidLab(f"{sources[0].file}: no network has the driver ipvlan", hint)
+    first: dict[str, str] = {}
+    for net, _ in found:
+        other = first.setdefault(net.parent, net.name)
+        if other != net.name:
+            notes.append(
+                f"{net.place.place}: Docker 26 refuses {net.name}, as {other} is on {net.parent} too"
+            )
+    return Deployment("docker", merged([_deployed(*each, notes) for each in found]), tuple(notes))
+
+
+_Keys = dict[str, Field]
+
+
+def _parts(document: Field) -> _Keys | list[Field]:
+    """Return the keys of a compose file, or the networks that are described."""
+    if isinstance(document.node, yaml.SequenceNode):
+        return document.items()
+    keys = _keys(document)
+    return [document] if "ipam" in keys else keys
+
+
+def _keys(field: Field | None) -> _Keys:
+    """Return the values of a mapping, which may be empty, by their names in a compose file."""
+    if field is None or _is_empty(field):
+        return {}
+    own, inherited = _Keys(), _Keys()
+    for key, (_, value) in field.pairs(_HINT).items():
+        if key == "<<":
+            several = isinstance(value.node, yaml.SequenceNode)
+            for each in reversed(value.items() if several else [value]):
+                inherited |= _keys(each)
+        else:
+            own[_AS_COMPOSED.get(key, key)] = value
+    return inherited | own
+
+
+def _is_empty(field: Field) -> bool:
+    return field.node.tag.endswith(":null")
+
+
+def _get(keys: Mapping[str, Field], key: str) -> Field | None:
+    """Return the value of a key, with the defaults of its variables; None where there is none."""
+    field = keys.get(key)
+    if field is None or _is_empty(field):
+        return None
+    return _with(field, _VARIABLE.sub(_Value(field), field.text())) if field.is_scalar else field
+
+
+def _needed(place: Field, keys: Mapping[str, Field], key: str) -> Field:
+    field = _get(keys, key)
+    if field is None:
+        raise place.missing(key)
+    return field
+
+
+def _with(field: Field, text: str) -> Field:
+    """Return a single value at the place of `field`."""
+    return replace(field, node=yaml.ScalarNode("", text, field.node.start_mark))
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """What stands for a variable in a field: its default; raises InvalidLab where it has none."""
+
+    field: Field
+
+    def __call__(self, found: re.Match[str]) -> str:
+        dollar, short, long, default = found.groups()
+        if dollar:
+            return "$"
+        if default is None:
+            what = f"the value of the variable {short or long} is in no file"
+            raise self.field.wrong(what, "`docker compose config` prints the file with its value")
+        return str(default)
+
+
+def _is_true(keys: Mapping[str, Field], key: str, *, usual: bool = False) -> bool:
+    field = _get(keys, key)
+    return usual if field is None else field.one_of((*YES_NO, "True", "False")).lower() == "true"
+
+
+def _inspected(parts: _Keys | list[Field], counted: Counter[str], notes: list[str]) -> Iterator[_Found]:
+    """Yield the ipvlan networks among those that are described, with their containers."""
+    for item in parts if isinstance(parts, list) else []:
+        keys = _keys(item)
+        if "ipam" not in keys:
+            raise item.wrong("`IPAM` is missing", _HINT)
+        net = _network(_needed(item, keys, "Name").text(), item, notes)
+        if net is not None:
+            containers = _keys(keys.get("Containers")).values()
+            yield net, [_container(each, net.name, counted) for each in containers]
+
+
+def _container(field: Field, net: str, counted: Counter[str]) -> _Container:
+    """Return a container on the network `net`; it is on as many others as are `counted`."""
+    keys = _keys(field)
+    name = _needed(field, keys, "Name").checked(netns_name)
+    every = (_get(keys, key) for key in ("IPv4Address", "IPv6Address"))
+    counted[name] += 1
+    given = tuple(each for each in every if each is not None and each.text())
+    return _placed(name, name, net, given, counted[name] - 1)
+
+
+def _placed(name: str, netns: str, net: str, given: tuple[Field, ...], number: int) -> _Container:
+    return _Container(f"{name}-{net}" if number else name, netns, given, number)
+
+
+def _network(name: str, place: Field, notes: list[str]) -> _Network | None:
+    """Return an ipvlan network; one with another driver has a note."""
+    keys = _keys(place)
+    driver = _get(keys, "driver")
+    if driver is None or driver.text() != "ipvlan":
+        notes.append(
+            f"{place.place}: {name} is left out: its driver is {driver.text() if driver else 'bridge'}"
+        )
+        return None
+    options = _keys(keys.get("driver_opts"))
+    for key, value in options.items():
+        if key not in _OPTIONS:
+            notes.append(f"{value.place}: the driver ignores `{key}`")
+    parent = _get(options, "parent")
+    if parent is None:
+        hint = "without it Docker creates a dummy, on which containers reach only each other: name the NIC"
+        raise place.wrong("`parent` is missing", hint)
+    mode, flag = _get(options, "ipvlan_mode"), _get(options, "ipvlan_flag")
+    setting = Setting(mode.one_of(MODES) if mode else "l2", flag.one_of(FLAGS) if flag else "bridge")  # type: ignore[arg-type]
+    return _Network(
+        name,
+        place,
+        parent.checked(interface_name),
+        setting,
+        _is_true(keys, "internal"),
+        tuple(_pools(name, place, keys, notes)),
+    )
+
+
+def _pools(name: str, place: Field, keys: _Keys, notes: list[str]) -> Iterator[_Pool]:
+    """Yield the subnets of a network, of the families that it has."""
+    ipam = _keys(keys.get("ipam"))
+    driver, config = _get(ipam, "driver"), _get(ipam, "config")
+    if driver is not None and driver.text() not in ("", "default"):
+        raise driver.wrong(
+            f"ipam {driver.text()}: its addresses are in no file", "ipvkit reads those of default"
+        )
+    every = [_pool(item) for item in config.items()] if config is not None else []
+    there = {pool.subnet.version for pool in every}
+    if 4 not in there and _is_true(keys, "enable_ipv4", usual=True):
+        raise place.wrong(
+            "`subnet` is missing", "Docker takes one that is in no file: add it to `ipam`, `config`"
+        )
+    for pool in every:
+        if _is_true(keys, f"enable_ipv{pool.subnet.version}", usual=pool.subnet.version == 4):
+            yield pool
+        else:
+            notes.append(f"{place.place}: Docker ignores {pool.subnet}: {name} has no `enable_ipv6: true`")
+
+
+def _pool(item: Field) -> _Pool:
+    keys = _keys(item)
+    subnet = _needed(item, keys, "subnet").checked(network)
+    given, gateway = _get(keys, "ip_range"), _get(keys, "gateway")
+    inside = given.checked(network) if given is not None else subnet
+    if given is not None and (inside.version != subnet.version or inside.network_address not in subnet):
+        raise given.wrong(f"{inside} is not in {subnet}", "take a part of the subnet")
+    named = _address(gateway) if gateway is not None else None
+    if gateway is not None and named not in subnet:
+        raise gateway.wrong(f"{named} is not in {subnet}", "take an address of the subnet")
+    others = _keys(keys.get("aux_addresses"))
+    reserved = [_address(each) for each in (_get(others, key) for key in others) if each is not None]
+    pool = _Pool(subnet, inside, tuple(reserved + ([named] if named else [])), named)
+    if pool.gateway is None:
+        raise item.wrong(f"{inside} has no address for a gateway", "take a larger one, or add `gateway`")
+    return pool
+
+
+def _address(field: Field) -> Address:
+    """Return an address, which may have a prefix length behind it."""
+    return field.checked(lambda text: any_address(text.partition("/")[0]))
+
+
+def _composed(keys: _Keys, there: Mapping[str, _Network], notes: list[str]) -> Iterator[_Found]:
+    """Yield the ipvlan networks of a compose file, with the containers of its services.
+
+    An external one is among those that are `there`, or has a note.
+    """
+    found: dict[str, _Found] = {}
+    for key, field in _keys(keys.get("networks")).items():
+        own = _keys(field)
+        external = _get(own, "external")
+        name = _get(_keys(external) if external is not None and not external.is_scalar else own, "name")
+        called = name.text() if name is not None else key
+        if external is None or (external.is_scalar and not _is_true(own, "external")):
+            net = _network(called, field, notes)
+        else:
+            net = there.get(called)
+            if net is None:
+                notes.append(f"{field.place}: {key} is left out: it is external, and in no file")
+        if net is not None:
+            found[key] = net, []
+    for service, field in _keys(keys.get("services")).items():
+        for key, container in _of_service(service, field, found, notes):
+            found[key][1].append(container)
+    yield from found.values()
+
+
+def _of_service(
+    name: str, place: Field, networks: Mapping[str, _Found], notes: list[str]
+) -> Iterator[tuple[str, _Container]]:
+    """Yield the container of a service for each of the `networks` that it is on, by the network's key."""
+    keys = _keys(place)
+    on = _joined(keys)
+    count = _get(keys, "scale") or _get(_keys(keys.get("deploy")), "replicas")
+    containers = count.text() if count is not None else "1"
+    if containers == "0" or not any(key in networks for key in on):
+        why = "it has no container" if containers == "0" else "it is on no ipvlan network"
+        notes.append(f"{place.place}: {name} is left out: {why}")
+        return
+    if "extends" in keys:
+        notes.append(f"{place.place}: what {name} extends is not read")
+    if containers != "1":
+        notes.append(f"{place.place}: {name} has {containers} containers; one is an example")
+    if len(on) > 1:
+        joined = ", ".join(sorted(on))
+        notes.append(f"{place.place}: {name} is on {joined}; its default routes are taken to be by {min(on)}")
+    netns = (_get(keys, "container_name") or _with(place, name)).checked(netns_name)
+    for number, key in enumerate(sorted(on)):
+        if key in networks:
+            every = (_get(on[key], each) for each in ("ipv4_address", "ipv6_address"))
+            yield key, _placed(name, netns, key, tuple(each for each in every if each is not None), number)
+
+
+def _joined(keys: _Keys) -> dict[str, _Keys]:
+    """Return the keys of the networks that a service is on, with its own keys there."""
+    networks = _get(keys, "networks")
+    if _get(keys, "network_mode") is not None:
+        return {}
+    if networks is None:
+        return {"default": {}}
+    if isinstance(networks.node, yaml.MappingNode):
+        return {key: _keys(value) for key, value in _keys(networks).items()}
+    return {each.text(): {} for each in networks.items()}
+
+
+def _deployed(net: _Network, containers: Sequence[_Container], notes: list[str]) -> tuple[str, OnParent]:
+    """Return the name of a network, and what is on its parent: its containers, or examples of them."""
+    at, known = net.place.place, bool(containers)
+    if not known:
+        names = [
+            _with(net.place, f"{net.name}-{number + 1}").checked(netns_name) for number in range(_EXAMPLES)
+        ]
+        notes.append(f"{at}: no container is on {net.name}; {' and '.join(names)} are examples")
+        containers = [_Container(name, name) for name in names]
+    for pool in net.pools:
+        if pool.named is None and net.setting.mode == "l2" and not net.internal:
+            notes.append(f"{at}: {net.name} names no gateway; Docker takes {pool.gateway}")
+    given = [dict(_given(net, each, notes)) for each in containers]
+    taken = {pool.gateway for pool in net.pools} | {own.ip for each in given for own in each.values()}
+    endpoints = []
+    for container, addresses in zip(containers, given, strict=True):
+        added = dict(_next(net, container, {*addresses}, taken))
+        if added and known:
+            free = " and ".join(str(own.ip) for own in added.values())
+            notes.append(f"{at}: {container.name} gets a free address when it starts; {free} is the next one")
+        own = tuple(address for _, address in sorted((addresses | added).items()))
+        routes = _routes(net, own) if container.number == 0 else ()
+        dev = f"eth{container.number}"
+        endpoints.append(Endpoint(container.name, own, container.netns, "", routes, dev=dev))
+    here = {own.network for endpoint in endpoints for own in endpoint.addresses}
+    gateways = [pool.named for pool in net.pools if pool.named is not None and pool.subnet in here]
+    return net.name, on_parent(net.parent, net.setting, endpoints, gateways)
+
+
+def _given(net: _Network, container: _Container, notes: list[str]) -> Iterator[tuple[int, InterfaceAddress]]:
+    """Yield the addresses of a container that are given, by their versions."""
+    for field in container.given:
+        address = _address(field)
+        pools = [pool for pool in net.pools if pool.subnet.version == address.version]
+        if not pools:
+            notes.append(f"{field.place}: Docker ignores {address}: {net.name} has no subnet of its family")
+            continue
+        pool = next((pool for pool in pools if address in pool.subnet), None)
+        if pool is None:
+            hint = f"take one of {', '.join(str(pool.subnet) for pool in pools)}"
+            raise field.wrong(f"{address} is in no subnet of {net.name}", hint)
+        if address == pool.gateway:
+            what = f"{address} is the gateway of {net.name}"
+            raise field.wrong(what, "take another one, or name another `gateway` for the network")
+        yield address.version, _with(field, f"{address}/{pool.subnet.prefixlen}").checked(interface_address)
+
+
+def _next(
+    net: _Network, container: _Container, has: set[int], taken: set[Address | None]
+) -> Iterator[tuple[int, InterfaceAddress]]:
+    """Yield the next free address of each version that a container `has` none of; it is `taken` then."""
+    for version in sorted({pool.subnet.version for pool in net.pools} - has):
+        pools = [pool for pool in net.pools if pool.subnet.version == version]
+        every = ((own, pool) for pool in pools for own in pool.addresses() if own not in taken)
+        own, pool = next(every, (None, None))
+        if own is None or pool is None:
+            ranges = ", ".join(str(pool.range) for pool in pools)
+            raise net.place.wrong(f"no address of {ranges} is left for {container.name}", "take a larger one")
+        taken.add(own)
+        yield version, ip_interface((own, pool.subnet.prefixlen))
+
+
+def _routes(net: _Network, addresses: Sequence[InterfaceAddress]) -> tuple[Route, ...]:
+    """Return the default routes that Docker writes: in l2 via the gateways, else straight out of the link."""
+    if net.internal:
+        return ()
+    gateways = {pool.subnet: pool.gateway for pool in net.pools} if net.setting.mode == "l2" else {}
+    return tuple(Route(DEFAULTS[family_of(own)], gateways.get(own.network)) for own in addresses)
+
+
+def beyond(deployment: Deployment) -> Iterator[Beyond]:
+    """Yield what a compose file cannot say of `deployment`."""
+    links = Counter(endpoint.netns for endpoint in deployment.endpoints)
+    for endpoint in deployment.endpoints:
+        if links[endpoint.netns] > 1:
+            yield f"two links in namespace {endpoint.netns}", "links"
+        if not _SERVICE.fullmatch(endpoint.netns):
+            yield f"a service called {endpoint.netns}", "name"
+        if all(own.version != 4 for own in endpoint.addresses):
+            yield f"{endpoint.name} without an IPv4 address", "ipv4"
+    for on in deployment.parents:
+        yield from _of_subnets(on)
+        routed = any(endpoint.routes for endpoint in on.endpoints)
+        for endpoint in on.endpoints:
+            yield from _of_routes(on, endpoint, routed=routed)
+
+
+def _subnets(on: OnParent) -> list[Network]:
+    return [*dict.fromkeys(own.network for endpoint in on.endpoints for own in endpoint.addresses)]
+
+
+def _taken(on: OnParent) -> set[Address]:
+    return {own.ip for endpoint in on.endpoints for own in endpoint.addresses}
+
+
+def _free(on: OnParent, subnet: Network) -> Address | None:
+    """Return the first address of `subnet` that no endpoint has."""
+    taken = _taken(on)
+    return next((own for own in _Pool(subnet, subnet).addresses() if own not in taken), None)
+
+
+def _vias(on: OnParent, subnet: Network) -> set[Address | None]:
+    """Return what the default routes of endpoints in `subnet` are via; None is straight out of the link."""
+    there = [
+        endpoint for endpoint in on.endpoints if any(own.network == subnet for own in endpoint.addresses)
+    ]
+    routes = (route for endpoint in there for route in endpoint.routes or ())
+    return {route.via for route in routes if route.to == DEFAULTS[family_of(subnet)]}
+
+
+def _of_subnets(on: OnParent) -> Iterator[Beyond]:
+    """Yield what a compose file cannot say of the subnets on a parent."""
+    parent, subnets, taken = on.parent.name, _subnets(on), _taken(on)
+    if len({any(own.version == 6 for own in endpoint.addresses) for endpoint in on.endpoints}) > 1:
+        yield f"IPv6 addresses of only some endpoints on {parent}", "ipv6"
+    for number, subnet in enumerate(subnets):
+        for other in subnets[:number]:
+            if other.version == subnet.version and other.overlaps(subnet):
+                yield f"subnets {other} and {subnet} on {parent}", "subnet"
+        if _free(on, subnet) is None or subnet.broadcast_address in taken:
+            yield f"{subnet} on {parent}, which has no room for a gateway", "subnet"
+        vias = _vias(on, subnet)
+        if len(vias - {None}) > 1 or not vias.isdisjoint(taken):
+            yield f"several gateways, or an endpoint as a gateway, in {subnet}", "gateway"
+
+
+def _of_routes(on: OnParent, endpoint: Endpoint, *, routed: bool) -> Iterator[Beyond]:
+    """Yield what a compose file cannot say of an endpoint's default routes; others are `routed`."""
+    vias = {route.to: route.via for route in endpoint.routes or ()}
+    for own in endpoint.addresses:
+        to, mode = DEFAULTS[family_of(own)], on.setting.mode
+        if to not in vias:
+            if routed:
+                yield f"{endpoint.name} without a default route of {family_of(own)}", "some"
+            continue
+        via = vias[to]
+        if via is None and mode == "l2":
+            yield f"a default route without a gateway in l2 of {endpoint.name}", "l2"
+        elif via is not None and mode != "l2":
+            yield f"a default route via {via} in {mode} of {endpoint.name}", "l3"
+        elif via is not None and via not in own.network:
+            yield f"gateway {via} out of the subnet of {endpoint.name}", "gateway"
+
+
+def write(deployment: Deployment) -> Written:
+    """Return a compose file with a service for each endpoint, and a network for each parent."""
+    services: dict[str, Any] = {}
+    networks: dict[str, Any] = {}
+    for number, on in enumerate(deployment.parents, 1):
+        name = f"lan{number}" if number > 1 else "lan"
+        networks[name] = _written(on)
+        for endpoint in on.endpoints:
+            addresses = {f"{family_of(own)}_address": str(own.ip) for own in endpoint.addresses}
+            services[endpoint.netns] = {**_SERVICE_KEYS, "networks": {name: addresses}}
+    text = yaml.safe_dump({"services": services, "networks": networks}, sort_keys=False)
+    # Docker creates a VLAN called LINK.TAG.
+    others = [on for on in deployment.parents if on.parent.name != f"{on.parent.link}.{on.parent.vlan}"]
+    add, delete = vlans(replace(deployment, parents=tuple(others)))
+    file = File(_FILE, _COMMENT + text)
+    return Written((file,), (*add, "docker compose up -d"), ("docker compose down", *delete))
+
+
+def _written(on: OnParent) -> dict[str, Any]:
+    """Return the network of a parent in a compose file."""
+    config = []
+    for subnet in _subnets(on):
+        known = [via for via in (*_vias(on, subnet), *on.parent.gateway) if via is not None and via in subnet]
+        first, free = next(_Pool(subnet, subnet).addresses(), None), _free(on, subnet)
+        # Docker takes the first address, where a gateway is not named.
+        gateway = next((via for via in known if via not in _taken(on)), free if free != first else None)
+        config.append({"subnet": str(subnet), **({"gateway": str(gateway)} if gateway is not None else {})})
+    options = {"parent": on.parent.name, "ipvlan_mode": on.setting.mode, "ipvlan_flag": on.setting.flag}
+    with_ipv6 = any(subnet.version == 6 for subnet in _subnets(on))
+    return {
+        "driver": "ipvlan",
+        "driver_opts": options,
+        **({"enable_ipv6": True} if with_ipv6 else {}),
+        **({} if any(endpoint.routes for endpoint in on.endpoints) else {"internal": True}),
+        "ipam": {"config": config},
+    }
+
+
+FORMAT = Format(
+    name="docker",
+    title="Docker",
+    limits=Limits(
+        flags=FLAGS,
+        routes="default",
+        mtu=False,
+        several=False,
+        vlan=True,
+        why={
+            "mtu": "the driver ignores an MTU: an endpoint has that of its parent",
+            "several": "a container has one address of a family on a network",
+            "shim": "ipvkit export --format networkd writes it",
+            "links": "Docker chooses their names and the default route: give each endpoint a namespace",
+            "name": "use letters, digits and . _ -",
+            "ipv4": "Docker 26 gives each container an IPv4 address: add one",
+            "ipv6": "Docker gives each container on an IPv6 network an address: add one to all, or to none",
+            "some": "Docker writes default routes for all endpoints on a parent, or for none",
+            "l2": "in l2 Docker writes `default via` the gateway: name it in `routes`, or write `routes: []`",
+            "l3": "in l3 and l3s Docker writes `default dev eth0`: leave `routes` out",
+            "gateway": "take one gateway for a subnet, another host in it",
+            "subnet": "take subnets that do not overlap, with an address for a gateway",
+        },
+    ),
+    recognises=recognises,
+    read=read,
+    write=write,
+    beyond=beyond,
+)
