@@ -72,14 +72,20 @@ class _Pool:
 
     def addresses(self) -> Iterator[Address]:
         """Yield those that a container can get, in the order in which Docker gives them."""
-        special = {self.subnet.network_address, self.subnet.broadcast_address, *self.reserved}
+        others = {*_special(self.subnet), *self.reserved}
         every = (self.range[number] for number in range(self.range.num_addresses))
-        return (own for own in every if own not in special)
+        return (own for own in every if own not in others)
 
     @property
     def gateway(self) -> Address | None:
         """The gateway that is named, or the first address, which Docker takes for one."""
         return self.named or next(self.addresses(), None)
+
+
+def _special(subnet: Network) -> set[Address]:
+    """Return the addresses of `subnet` that Docker gives nobody."""
+    has_room = subnet.num_addresses > 2 or subnet.version == 6
+    return {subnet.network_address, subnet.broadcast_address} if has_room else set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class _Network:
 class _Container:
     """A container on a network: the name of its endpoint, its own, and the addresses that are given.
 
-    Docker numbers its links by the names of their networks; it has default routes by the first, number 0.
+    Docker numbers its links, internal ones last, by the names of networks; default routes are by number 0.
     """
 
     name: str
@@ -118,41 +124,36 @@ def recognises(text: str) -> bool:
 def read(sources: Sequence[Source]) -> Deployment:
     """Return what Docker would create; an external network of a compose file can be in another file."""
     notes: list[str] = []
-    every = [_parts(each) for source in sources for each in documents(source, _WHAT, _HINT)]
-    counted = Counter[str]()
-    inspected = [found for parts in every for found in _inspected(parts, counted, notes)]
+    every = [each for source in sources for each in documents(source, _WHAT, _HINT)]
+    described = [item for each in every for item in _described(each)]
+    inspected = [*_inspected(described, notes)]
     there = {net.name: net for net, _ in inspected}
-    found = [each for parts in every if isinstance(parts, dict) for each in _composed(parts, there, notes)]
+    found = [net for each in every if not _described(each) for net in _composed(_keys(each), there, notes)]
     used = {net.name for net, _ in found}
     found += [each for each in inspected if each[0].name not in used]
     if not found:
-        hint = (
-            "where one is external, import the file together with what `docker network inspect` prints of it"
-        )
+        hint = "import it together with what `docker network inspect` prints of an external network"
         raise InvalidLab(f"{sources[0].file}: no network has the driver ipvlan", hint)
     first: dict[str, str] = {}
     for net, _ in found:
-        other = first.setdefault(net.parent, net.name)
-        if other != net.name:
-            notes.append(
-                f"{net.place.place}: Docker 26 refuses {net.name}, as {other} is on {net.parent} too"
-            )
+        one, at = first.setdefault(net.parent, net.name), net.place.place
+        if one != net.name:
+            notes.append(f"{at}: Docker 26 refuses {net.name}, as {one} is on {net.parent} too")
     return Deployment("docker", merged([_deployed(*each, notes) for each in found]), tuple(notes))
+
+
+def _described(document: Field) -> list[Field]:
+    """Return the networks that `docker network inspect` describes; a compose file has none."""
+    if isinstance(document.node, yaml.SequenceNode):
+        return document.items()
+    return [document] if "IPAM" in _keys(document) else []
 
 
 _Keys = dict[str, Field]
 
 
-def _parts(document: Field) -> _Keys | list[Field]:
-    """Return the keys of a compose file, or the networks that are described."""
-    if isinstance(document.node, yaml.SequenceNode):
-        return document.items()
-    keys = _keys(document)
-    return [document] if "ipam" in keys else keys
-
-
 def _keys(field: Field | None) -> _Keys:
-    """Return the values of a mapping, which may be empty, by their names in a compose file."""
+    """Return the values of a mapping, which may be empty, with those that are merged into it."""
     if field is None or _is_empty(field):
         return {}
     own, inherited = _Keys(), _Keys()
@@ -162,8 +163,13 @@ def _keys(field: Field | None) -> _Keys:
             for each in reversed(value.items() if several else [value]):
                 inherited |= _keys(each)
         else:
-            own[_AS_COMPOSED.get(key, key)] = value
+            own[key] = value
     return inherited | own
+
+
+def _as_composed(field: Field | None) -> _Keys:
+    """Return the values of a part of a network by their keys in a compose file."""
+    return {_AS_COMPOSED.get(key, key): value for key, value in _keys(field).items()}
 
 
 def _is_empty(field: Field) -> bool:
@@ -211,26 +217,28 @@ def _is_true(keys: Mapping[str, Field], key: str, *, usual: bool = False) -> boo
     return usual if field is None else field.one_of((*YES_NO, "True", "False")).lower() == "true"
 
 
-def _inspected(parts: _Keys | list[Field], counted: Counter[str], notes: list[str]) -> Iterator[_Found]:
+def _inspected(described: Sequence[Field], notes: list[str]) -> Iterator[_Found]:
     """Yield the ipvlan networks among those that are described, with their containers."""
-    for item in parts if isinstance(parts, list) else []:
+    found: list[tuple[_Network, list[Field]]] = []
+    for item in described:
         keys = _keys(item)
-        if "ipam" not in keys:
+        if "IPAM" not in keys:
             raise item.wrong("`IPAM` is missing", _HINT)
         net = _network(_needed(item, keys, "Name").text(), item, notes)
-        if net is not None:
-            containers = _keys(keys.get("Containers")).values()
-            yield net, [_container(each, net.name, counted) for each in containers]
+        found += [(net, [*_keys(keys.get("Containers")).values()])] if net is not None else []
+    links = Counter[str]()
+    for net, containers in sorted(found, key=lambda each: (each[0].internal, each[0].name)):
+        yield net, [_container(each, net.name, links) for each in containers]
 
 
-def _container(field: Field, net: str, counted: Counter[str]) -> _Container:
-    """Return a container on the network `net`; it is on as many others as are `counted`."""
+def _container(field: Field, net: str, links: Counter[str]) -> _Container:
+    """Return a container on the network `net`, and count its `links`."""
     keys = _keys(field)
     name = _needed(field, keys, "Name").checked(netns_name)
     every = (_get(keys, key) for key in ("IPv4Address", "IPv6Address"))
-    counted[name] += 1
+    links[name] += 1
     given = tuple(each for each in every if each is not None and each.text())
-    return _placed(name, name, net, given, counted[name] - 1)
+    return _placed(name, name, net, given, links[name] - 1)
 
 
 def _placed(name: str, netns: str, net: str, given: tuple[Field, ...], number: int) -> _Container:
@@ -239,12 +247,11 @@ def _placed(name: str, netns: str, net: str, given: tuple[Field, ...], number: i
 
 def _network(name: str, place: Field, notes: list[str]) -> _Network | None:
     """Return an ipvlan network; one with another driver has a note."""
-    keys = _keys(place)
+    keys = _as_composed(place)
     driver = _get(keys, "driver")
     if driver is None or driver.text() != "ipvlan":
-        notes.append(
-            f"{place.place}: {name} is left out: its driver is {driver.text() if driver else 'bridge'}"
-        )
+        other = driver.text() if driver is not None else "bridge"
+        notes.append(f"{place.place}: {name} is left out: its driver is {other}")
         return None
     options = _keys(keys.get("driver_opts"))
     for key, value in options.items():
@@ -268,7 +275,7 @@ def _network(name: str, place: Field, notes: list[str]) -> _Network | None:
 
 def _pools(name: str, place: Field, keys: _Keys, notes: list[str]) -> Iterator[_Pool]:
     """Yield the subnets of a network, of the families that it has."""
-    ipam = _keys(keys.get("ipam"))
+    ipam = _as_composed(keys.get("ipam"))
     driver, config = _get(ipam, "driver"), _get(ipam, "config")
     if driver is not None and driver.text() not in ("", "default"):
         raise driver.wrong(
@@ -288,11 +295,12 @@ def _pools(name: str, place: Field, keys: _Keys, notes: list[str]) -> Iterator[_
 
 
 def _pool(item: Field) -> _Pool:
-    keys = _keys(item)
+    keys = _as_composed(item)
     subnet = _needed(item, keys, "subnet").checked(network)
     given, gateway = _get(keys, "ip_range"), _get(keys, "gateway")
     inside = given.checked(network) if given is not None else subnet
-    if given is not None and (inside.version != subnet.version or inside.network_address not in subnet):
+    wider = inside.prefixlen < subnet.prefixlen
+    if given is not None and (wider or inside.network_address not in subnet):
         raise given.wrong(f"{inside} is not in {subnet}", "take a part of the subnet")
     named = _address(gateway) if gateway is not None else None
     if gateway is not None and named not in subnet:
@@ -347,15 +355,18 @@ def _of_service(
         why = "it has no container" if containers == "0" else "it is on no ipvlan network"
         notes.append(f"{place.place}: {name} is left out: {why}")
         return
+    order = sorted(on, key=lambda key: (key in networks and networks[key][0].internal, key))
     if "extends" in keys:
         notes.append(f"{place.place}: what {name} extends is not read")
     if containers != "1":
         notes.append(f"{place.place}: {name} has {containers} containers; one is an example")
     if len(on) > 1:
-        joined = ", ".join(sorted(on))
-        notes.append(f"{place.place}: {name} is on {joined}; its default routes are taken to be by {min(on)}")
+        joined = ", ".join(order)
+        notes.append(
+            f"{place.place}: {name} is on {joined}; its default routes are taken to be by {order[0]}"
+        )
     netns = (_get(keys, "container_name") or _with(place, name)).checked(netns_name)
-    for number, key in enumerate(sorted(on)):
+    for number, key in enumerate(order):
         if key in networks:
             every = (_get(on[key], each) for each in ("ipv4_address", "ipv6_address"))
             yield key, _placed(name, netns, key, tuple(each for each in every if each is not None), number)
@@ -492,7 +503,7 @@ def _of_subnets(on: OnParent) -> Iterator[Beyond]:
         for other in subnets[:number]:
             if other.version == subnet.version and other.overlaps(subnet):
                 yield f"subnets {other} and {subnet} on {parent}", "subnet"
-        if _free(on, subnet) is None or subnet.broadcast_address in taken:
+        if _free(on, subnet) is None or not taken.isdisjoint(_special(subnet)):
             yield f"{subnet} on {parent}, which has no room for a gateway", "subnet"
         vias = _vias(on, subnet)
         if len(vias - {None}) > 1 or not vias.isdisjoint(taken):
@@ -568,7 +579,7 @@ FORMAT = Format(
             "mtu": "the driver ignores an MTU: an endpoint has that of its parent",
             "several": "a container has one address of a family on a network",
             "shim": "ipvkit export --format networkd writes it",
-            "links": "Docker chooses their names and the default route: give each endpoint a namespace",
+            "links": "Docker chooses which of them has the default route: give each endpoint a namespace",
             "name": "use letters, digits and . _ -",
             "ipv4": "Docker 26 gives each container an IPv4 address: add one",
             "ipv6": "Docker gives each container on an IPv6 network an address: add one to all, or to none",

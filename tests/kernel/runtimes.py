@@ -12,6 +12,7 @@ FILES = {
     "crun": "/usr/bin/crun",
     "curl": "/usr/bin/curl",
     "docker-cli": "/usr/bin/docker",
+    "docker-compose": "/usr/libexec/docker/cli-plugins/docker-compose",
     "docker.io": "/usr/sbin/dockerd",
     "lxc": "/usr/bin/lxc-start",
     "netavark": "/usr/lib/podman/netavark",
@@ -85,6 +86,7 @@ dockerd --data-root=/var/lib/docker-data --containerd=/run/containerd/containerd
   --log-level warn >/run/dockerd.log 2>&1 &
 for i in $(seq 600); do docker version >/dev/null 2>&1 && break; sleep 0.3; done
 docker import /run/box.tar box:1.0 >/dev/null
+docker tag box:1.0 busybox
 """
 
 _CRI = """
@@ -148,7 +150,7 @@ SETUPS = {
     "podman": (_PODMAN, ("podman", "netavark", "crun")),
     "lxc": ("", ("lxc",)),
     "cni": ("", ("containernetworking-plugins",)),
-    "docker": (_CONTAINERD + _DOCKER, ("containerd", "docker.io", "docker-cli")),
+    "docker": (_CONTAINERD + _DOCKER, ("containerd", "docker.io", "docker-cli", "docker-compose")),
     "pods": (_CONTAINERD + _PODS + "pod shop web-0\n", ("containerd", "containernetworking-plugins", "curl")),
 }
 """Bash that sets up each runtime, and its packages; `pods` are of containerd, as Kubernetes runs it."""

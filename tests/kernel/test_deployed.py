@@ -20,7 +20,7 @@ from ipvkit.lab.parts import FLAGS, MODES, Outcome
 from ipvkit.plan.make import make_plan
 from ipvkit.predict.whole import predict_lab
 from ipvkit.verbs.formats import script
-from runtimes import LAYERS
+from runtimes import LAYERS, MEMORY_MIB, setup
 from test_guest import IPVKIT
 from test_setups import APART
 
@@ -43,6 +43,14 @@ class Driver:
 
 DRIVERS = {
     "cni": Driver("/usr/lib/cni/ipvlan", frozenset({"broadcast", "nodad", "scope", "txqlen"}), LAYERS),
+    "docker": Driver(
+        "/usr/libexec/docker/cli-plugins/docker-compose",
+        frozenset({"broadcast", "txqlen"}),
+        f"{setup('docker')}mkdir /run/project; cd /run/project\n",
+        "docker inspect -f '{{.NetworkSettings.SandboxKey}}' \"$(docker compose ps -q $1)\"",
+        MEMORY_MIB,
+        slow=True,
+    ),
 }
 """The driver of each format that makes links in the namespaces of endpoints."""
 

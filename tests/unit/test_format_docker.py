@@ -177,7 +177,7 @@ networks:
         """\
 services:
   usual: {image: a}
-  of-host: {image: a, network_mode: host}
+  Config: {image: a, network_mode: host}
   inside: {image: a, network_mode: "service:usual"}
 networks:
   default:
@@ -187,7 +187,7 @@ networks:
 """,
         ["eth0.20 l2 bridge: usual usual eth0 10.20.0.2/24 10.20.0.1"],
         [
-            "compose.yaml:3: of-host is left out: it is on no ipvlan network",
+            "compose.yaml:3: Config is left out: it is on no ipvlan network",
             "compose.yaml:4: inside is left out: it is on no ipvlan network",
             "compose.yaml:7: usual gets a free address when it starts; 10.20.0.2 is the next one",
         ],
@@ -254,11 +254,11 @@ networks:
   mac: {driver: macvlan, driver_opts: {parent: eth0}, ipam: {config: [{subnet: 10.8.0.0/24}]}}
   web:
 """,
-        ["eth1 l2 bridge: a a eth0 10.7.0.5/24"],
+        ["eth1 l2 bridge: a-inner a eth2 10.7.0.5/24"],
         [
             "compose.yaml:9: mac is left out: its driver is macvlan",
             "compose.yaml:10: web is left out: its driver is bridge",
-            "compose.yaml:2: a is on inner, mac, web; its default routes are taken to be by inner",
+            "compose.yaml:2: a is on mac, web, inner; its default routes are taken to be by mac",
         ],
     ),
     "two links of a container, in the order of their networks": (
@@ -355,9 +355,9 @@ networks:
 ]
 """,
         [
-            "bond0 l3 vepa: web-nginx-1 web-nginx-1 eth0 192.168.104.5/24 2001:db8:104::5/64 dev dev",
+            "eth1 l2 bridge: web-nginx-1 web-nginx-1 eth0 172.19.0.2/16 172.19.0.1",
+            "bond0 l3 vepa: web-nginx-1-web_lan web-nginx-1 eth1 192.168.104.5/24 2001:db8:104::5/64",
             "bond0 l3 vepa: web-db-1 web-db-1 eth0 192.168.104.1/24 2001:db8:104::2/64 dev dev",
-            "eth1 l2 bridge: web-nginx-1-old web-nginx-1 eth1 172.19.0.2/16",
         ],
         ["compose.yaml:22: bridge is left out: its driver is bridge"],
     ),
@@ -455,6 +455,11 @@ INVALID = {
         "compose.yaml:6: ip_range: 10.6.0.0/28 is not in 10.5.0.0/24",
         "take a part of the subnet",
     ),
+    "a range wider than the subnet": (
+        SERVICES + LAN.replace("gateway", "ip_range: 10.5.0.0/16, gateway"),
+        "compose.yaml:6: ip_range: 10.5.0.0/16 is not in 10.5.0.0/24",
+        "take a part of the subnet",
+    ),
     "a subnet with host bits": (
         SERVICES + LAN.replace("10.5.0.0/24", "10.5.0.1/24"),
         "compose.yaml:6: subnet: invalid network '10.5.0.1/24': host bits are set",
@@ -467,14 +472,14 @@ INVALID = {
         "take a larger one",
     ),
     "no address for the gateway": (
-        SERVICES + LAN.replace("10.5.0.0/24, gateway: 10.5.0.254", "10.5.0.4/32"),
-        "compose.yaml:6: config[0]: 10.5.0.4/32 has no address for a gateway",
+        SERVICES + LAN.replace("gateway: 10.5.0.254", "ip_range: 10.5.0.0/32"),
+        "compose.yaml:6: config[0]: 10.5.0.0/32 has no address for a gateway",
         "take a larger one, or add `gateway`",
     ),
     "an external network only": (
         f"{SERVICES}networks: {{lan: {{external: true}}}}\n",
         "compose.yaml: no network has the driver ipvlan",
-        "where one is external, import the file together with what `docker network inspect` prints of it",
+        "import it together with what `docker network inspect` prints of an external network",
     ),
     "two modes on a parent": (
         f"{SERVICES}{LAN}  two:\n    driver: ipvlan\n    driver_opts: {{parent: eth0, ipvlan_mode: l3}}\n"
