@@ -83,7 +83,7 @@ class _Pool:
 
 
 def _special(subnet: Network) -> set[Address]:
-    """Return the addresses of `subnet` that Docker gives nobody."""
+    """Return the addresses of `subnet` that Docker gives no container."""
     has_room = subnet.num_addresses > 2 or subnet.version == 6
     return {subnet.network_address, subnet.broadcast_address} if has_room else set()
 

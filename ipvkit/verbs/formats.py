@@ -69,13 +69,13 @@ def exported(lab: Lab, name: str, phase: str | None = None) -> Written:
 def fix_as(name: str, fix: Fix) -> list[str]:
     """Return the lines that make `fix` in files of the format `name`, and those that activate it.
 
-    Where the format cannot say it, they are a comment with the reason.
+    Where the format cannot say it, they are its commands, after a comment with the reason.
     """
     form = format_called(name)
     try:
         after = form.written(of_phase(fix.fixed, fix.fixed.phases[0]))
     except UsageError as problem:
-        return [f"# {problem.message}", *([f"# {problem.hint}"] if problem.hint else [])]
+        return [f"# {problem.message}; as commands, until a reboot:", *map(str, fix.commands)]
     former = Written((), (), ())
     with suppress(UsageError):
         former = form.written(of_phase(fix.asking, fix.asking.phases[0]))

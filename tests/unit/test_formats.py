@@ -122,8 +122,8 @@ def test_a_fix_is_what_changes_in_files_or_the_reason_why_it_cannot_be_there(
     fixes = capsys.readouterr().out.split("\nfix ")[1:]
     by_name = {fix.split(", ")[1].split(":")[0]: fix.splitlines()[1:] for fix in fixes}
     assert by_name["static-neigh"][:2] == [
-        "  # CNI cannot say strategy static-neigh on eth0",
-        "  # ipvkit export-script writes it as ip commands",
+        "  # CNI cannot say strategy static-neigh on eth0; as commands, until a reboot:",
+        "  ip -n gateway neigh replace 192.168.104.211 lladdr 02:00:00:00:00:01 dev eth0 nud permanent",
     ]
     changed = [line.strip() for line in by_name["mode-l2"]]
     # One mode is that of both endpoints on the parent.
