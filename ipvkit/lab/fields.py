@@ -36,10 +36,7 @@ def read(text: str, file: str, name: str = "lab", hint: str = LAB_HINT) -> "Fiel
 
     Messages call what it describes `name`; the `hint` is for invalid YAML.
     """
-    if not file.isprintable():
-        file = repr(file)
-    if len(text) > MOST_CHARACTERS:
-        raise InvalidLab(f"{file}: the file has {len(text)} characters", f"{MOST_CHARACTERS} at most")
+    file = file_in_messages(Source(file, text))
     try:
         root = _composed(text)
         size = _size(root, {}) if root is not None else 0
@@ -54,6 +51,14 @@ def read(text: str, file: str, name: str = "lab", hint: str = LAB_HINT) -> "Fiel
         hint = "keep it shorter, with fewer aliases (*name) in what other aliases stand for"
         raise InvalidLab(f"{file}: the {name} has more than {MOST_NODES} keys and values", hint)
     return Field(root, file, name)
+
+
+def file_in_messages(source: Source) -> str:
+    """Return the name of a file in messages; raise InvalidLab where the file is too long."""
+    file = source.file if source.file.isprintable() else repr(source.file)
+    if len(source.text) > MOST_CHARACTERS:
+        raise InvalidLab(f"{file}: the file has {len(source.text)} characters", f"{MOST_CHARACTERS} at most")
+    return file
 
 
 def _composed(text: str) -> yaml.Node | None:
