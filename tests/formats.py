@@ -45,10 +45,12 @@ def _endpoint(
         addresses += own
         default = usual[1] if usual else draw(_DEFAULT)
         if default != "none":
-            routes.append(Route(DEFAULTS[family_of(own[0])], subnet[1] if default == "via" else None))
-        if form.limits.routes == "any":
+            direct = default == "direct" and form.limits.routes != "via"
+            routes.append(Route(DEFAULTS[family_of(own[0])], None if direct else subnet[1]))
+        vias = [subnet[1]] if form.limits.routes == "via" else [None, subnet[1]]
+        if form.limits.routes != "default":
             others = draw(st.lists(st.sampled_from(ELSEWHERE[family]), unique=True, max_size=2))
-            routes += [Route(to, draw(st.sampled_from([None, subnet[1]]))) for to in others]
+            routes += [Route(to, draw(st.sampled_from(vias))) for to in others]
     mtu = draw(st.sampled_from([None, 1400, 9000])) if form.limits.mtu else None
     return Endpoint(name, tuple(addresses), name, "", tuple(routes), mtu, dev="eth0")
 

@@ -35,15 +35,15 @@ class Limits:
     """What a format can say; `why` names the nearest that it can say, by the name of what it cannot.
 
     `place` is where its links are: in the namespaces of endpoints, or in the host's own. `routes` is which
-    routes an endpoint can have: any, or a default one. `mtu`: whether an endpoint's MTU. `several`: whether
-    more than one address of a family. `vlan`: whether it creates a VLAN that is a parent; else its activation
-    does. `persistent`: whether what it creates comes back after a reboot.
+    routes an endpoint can have: any, any via a gateway, or a default one. `mtu`: whether an endpoint's MTU.
+    `several`: whether more than one address of a family. `vlan`: whether it creates a VLAN that is a parent;
+    else its activation does. `persistent`: whether what it creates comes back after a reboot.
     """
 
     place: Literal["endpoints", "host"] = "endpoints"
     modes: tuple[Mode, ...] = MODES
     flags: tuple[Flag, ...] = ("bridge",)
-    routes: Literal["any", "default"] = "any"
+    routes: Literal["any", "via", "default"] = "any"
     mtu: bool = True
     several: bool = True
     vlan: bool = False
@@ -122,6 +122,8 @@ def _of(endpoint: Endpoint, limits: Limits) -> Iterator[Beyond]:
             yield f"a route of type {route.type}", "routes"
         if limits.routes == "default" and route.to not in DEFAULTS.values():
             yield f"a route to {route.to}", "routes"
+        if limits.routes == "via" and route.type is None and route.via is None:
+            yield f"a route to {route.to} without a gateway", "routes"
     if endpoint.altnames:
         yield f"the alternative name {endpoint.altnames[0]}", "altnames"
     if endpoint.slaac:

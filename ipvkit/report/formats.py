@@ -5,6 +5,7 @@ from ipvkit.formats.base import Format
 from ipvkit.report.plain import grid
 
 _HEADER = "format|modes|flags|MTU|routes|addresses of a family|VLAN parent|links are in|after a reboot"
+_ROUTES = {"any": "any", "via": "via a gateway", "default": "a default route"}
 _PLACES = {"endpoints": "the namespaces of endpoints", "host": "the host's own namespace"}
 
 
@@ -20,7 +21,7 @@ def _row(form: Format) -> list[str]:
         " ".join(own.modes),
         " ".join(own.flags),
         "yes" if own.mtu else "no",
-        "any" if own.routes == "any" else "a default route",
+        _ROUTES[own.routes],
         "several" if own.several else "one",
         "created" if own.vlan else "created before",
         _PLACES[own.place],
