@@ -1,5 +1,6 @@
 """Deployments that a format can say, and what of a deployment is in its files."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from ipvkit.core.values import Network
 from ipvkit.formats.base import Format, beyond
 from ipvkit.formats.deployment import DEFAULTS, Deployment, OnParent, on_parent
-from ipvkit.lab import Endpoint, Setting
+from ipvkit.lab import Endpoint, Parent, Setting
 from ipvkit.lab.fields import Source
 from ipvkit.lab.parts import Route, family_of
+from ipvkit.tools.ip import RouteTo
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,9}(-[a-z0-9]{1,3})?", fullmatch=True)
 PARENTS = st.sampled_from(["eth0", "eth0.30", "enp3s0", "bond0.4094"])
@@ -20,6 +23,8 @@ SUBNETS = (
     {"ipv4": ip_network("192.168.104.0/22"), "ipv6": ip_network("2001:db8:104::/80")},
 )
 """The subnets of the first parent, and of the second."""
+BELOW = (ip_network("172.16.0.0/24"), ip_network("172.17.0.0/24"))
+"""The subnets of links that VLANs are on."""
 ELSEWHERE = {
     "ipv4": (ip_network("198.51.100.0/24"), ip_network("203.0.113.7/32")),
     "ipv6": (ip_network("2001:db8:fa::/48"),),
@@ -56,6 +61,21 @@ def _endpoint(
 
 
 @st.composite
+def _on_host(draw: st.DrawFn, on: OnParent, number: int, subnets: Sequence[Network]) -> OnParent:
+    """Draw what the host has on a parent: its addresses, default routes, and a link called shimN or none."""
+    host = tuple(ip_interface((subnet[2], subnet.prefixlen)) for subnet in subnets)
+    metrics = draw(st.sampled_from([None, 100, 4000]))
+    vias = draw(st.lists(st.sampled_from([subnet[1] for subnet in subnets]), unique=True))
+    routes = tuple(RouteTo(via=via, dev=on.parent.name, metric=metrics) for via in vias)
+    parent = replace(on.parent, host=host, gateway=tuple(vias), others=())
+    if not on.endpoints or not draw(st.booleans()):
+        return replace(on, parent=parent, routes=routes)
+    own = draw(st.lists(st.sampled_from([subnet[99] for subnet in subnets]), unique=True))
+    setting = replace(on.setting, host_shim=True, shim_addresses=tuple(own))
+    return replace(on, parent=parent, setting=setting, shim=f"iv{number}", routes=routes)
+
+
+@st.composite
 def deployments(draw: st.DrawFn, form: Format) -> Deployment:
     """Draw a deployment that `form` can say, whose endpoints have the names of their namespaces."""
     names = iter(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
@@ -72,12 +92,22 @@ def deployments(draw: st.DrawFn, form: Format) -> Deployment:
         own = [endpoint for on, endpoint in every if on == parent]
         found += [on_parent(parent, setting, own)] if own else []
     deployment = Deployment("drawn", tuple(found))
+    if form.limits.place == "host":
+        chosen = [[*SUBNETS[parents.index(on.parent.name)].values()] for on in found]
+        of_host = [draw(_on_host(on, i, own)) for i, (on, own) in enumerate(zip(found, chosen, strict=True))]
+        links = {on.parent.link for on in found if on.parent.link} - {on.parent.name for on in found}
+        lower = (OnParent(Parent(name), Setting(), ()) for name in sorted(links))
+        below = tuple(draw(_on_host(on, 0, [own])) for on, own in zip(lower, BELOW, strict=False))
+        deployment = replace(deployment, parents=tuple(of_host), below=below)
+        assume(any(on.shim or on.parent.link for on in of_host))
     assume(not [*beyond(deployment, form.limits), *form.beyond(deployment)])
     return deployment
 
 
-def said(deployment: Deployment) -> list[OnParent]:
+def said(deployment: Deployment, form: Format) -> Sequence[object]:
     """Return what of a deployment is in files: without notes, and in an order that no tool keeps."""
+    if form.limits.place == "host":
+        return sorted(map(_said_of_host, deployment.of_host), key=lambda each: each[0].name)
     return sorted(map(_said, deployment.parents), key=lambda on: on.parent.name)
 
 
@@ -87,6 +117,19 @@ def _said(on: OnParent) -> OnParent:
     own = (replace(e, routes=r, dev="eth0") for e, r in zip(endpoints, routes, strict=True))
     # A gateway and a subnet that no endpoint is in are what some formats name, and others do not.
     return on_parent(on.parent.name, on.setting, own)
+
+
+def _said_of_host(on: OnParent) -> tuple[Parent, str, Setting | None, tuple[RouteTo, ...], list[str]]:
+    """Return a parent, and the host's link on it, with the addresses to which it has routes."""
+    gateways = tuple(to.via for to in on.routes if to.via)
+    own = [str(own.ip) for endpoint in on.endpoints for own in endpoint.addresses if on.shim]
+    return (
+        replace(on.parent, gateway=gateways),
+        on.shim,
+        on.setting if on.shim else None,
+        on.routes,
+        sorted(own),
+    )
 
 
 def sources(deployment: Deployment, form: Format) -> list[Source]:

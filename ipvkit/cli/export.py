@@ -1,5 +1,6 @@
 """``ipvkit export``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,11 +34,12 @@ def export(
     Exit code: 0 written, 2 wrong usage, or the tool cannot do it.
     """
     written = formats.exported(load_lab(lab or gallery.WALKTHROUGH), format_, phase)
+    print(*(f"note: {note}\n" for note in written.notes), sep="", end="", file=sys.stderr)
     if output_dir is None:
         emit("".join(f"{line}\n" for line in formats.script(written)))
         return
     every = {file.path.lstrip("/"): (file.text, file.mode) for file in written.files}
-    for name, lines in (("activate.sh", written.activate), ("remove.sh", written.remove)):
+    for name, lines in (("activate.sh", written.activate), ("remove.sh", formats.removal(written))):
         every[name] = "".join(f"{line}\n" for line in ("#!/usr/bin/env bash", "set -e", *lines)), 0o755
     for path, (text, mode) in every.items():
         files.write_at(output_dir / path, text, mode)

@@ -1,7 +1,7 @@
 """What a format is: the files by which a tool is configured, read and written, and what they cannot say."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ipvkit.core.errors import UsageError
@@ -23,21 +23,26 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The files of a deployment, and the bash lines that activate and that remove it, in this order."""
+    """The files of a deployment, and the bash lines that activate and that remove it, in this order.
+
+    `notes` are what of it is in none of them, a line each.
+    """
 
     files: tuple[File, ...]
     activate: tuple[str, ...]
     remove: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a format can say; `why` names the nearest that it can say, by the name of what it cannot.
 
-    `place` is where its links are: in the namespaces of endpoints, or in the host's own. `routes` is which
-    routes an endpoint can have: any, any via a gateway, or a default one. `mtu`: whether an endpoint's MTU.
-    `several`: whether more than one address of a family. `vlan`: whether it creates a VLAN that is a parent;
-    else its activation does. `persistent`: whether what it creates comes back after a reboot.
+    `place` is where its links are: in the namespaces of endpoints, or in the host's own; it then writes the
+    host's part of a deployment, without the endpoints. `routes` is which routes an endpoint can have: any,
+    any via a gateway, or a default one. `mtu`: whether an endpoint's MTU. `several`: whether more than one
+    address of a family. `vlan`: whether it creates a VLAN that is a parent; else its activation does.
+    `persistent`: whether what it creates comes back after a reboot.
     """
 
     place: Literal["endpoints", "host"] = "endpoints"
@@ -77,10 +82,26 @@ class Format:
 
     def written(self, deployment: Deployment) -> Written:
         """Return the files of `deployment`; raise UsageError for what the format cannot say."""
+        of_host = self.limits.place == "host"
+        if of_host and not any(on.shim or on.parent.link for on in deployment.parents):
+            what = f"{self.title} creates links in the host's namespace only"
+            hint = "`host-shim: true` gives the host one, and --format cni writes endpoints"
+            raise UsageError(f"{what}, and lab {deployment.name} has none there", hint)
         for what, name in (*beyond(deployment, self.limits), *self.beyond(deployment)):
             raise UsageError(f"{self.title} cannot say {what}", self.limits.why.get(name, _NEAREST))
-        return self.write(deployment)
+        written = self.write(deployment)
+        return replace(written, notes=(*written.notes, self._left_out(deployment))) if of_host else written
 
+    def _left_out(self, deployment: Deployment) -> str:
+        names = [endpoint.name for endpoint in deployment.endpoints]
+        more = f" and {len(names) - _MOST_NAMED} others" if len(names) > _MOST_NAMED else ""
+        where = "are in namespaces" if len(names) > 1 else "is in a namespace"
+        what = f"which {self.title} does not create: export with another format too"
+        return f"{', '.join(names[:_MOST_NAMED])}{more} {where}, {what}"
+
+
+_MOST_NAMED = 5
+"""How many endpoints a note names."""
 
 _NEAREST = "ipvkit export-script writes it as ip commands"
 
@@ -89,27 +110,26 @@ def beyond(deployment: Deployment, limits: Limits) -> Iterator[Beyond]:
     """Yield what is in `deployment` beyond `limits`."""
     for on in deployment.parents:
         yield from _of_setting(on, limits)
-        for endpoint in on.endpoints:
+        for endpoint in on.endpoints if limits.place == "endpoints" else ():
             yield from ((f"{what} of {endpoint.name}", name) for what, name in _of(endpoint, limits))
 
 
 def _of_setting(on: OnParent, limits: Limits) -> Iterator[Beyond]:
-    setting, parent = on.setting, on.parent.name
-    if setting.kind != "ipvlan":
-        yield f"{setting.kind} links on {parent}", "kind"
-    if setting.mode not in limits.modes:
-        yield f"mode {setting.mode} on {parent}", "mode"
-    if setting.flag not in limits.flags:
-        yield f"flag {setting.flag} on {parent}", "flag"
+    setting, parent, of_host = on.setting, on.parent.name, limits.place == "host"
+    if on.shim or not of_host:
+        if setting.kind != "ipvlan":
+            yield f"{setting.kind} links on {parent}", "kind"
+        if setting.mode not in limits.modes:
+            yield f"mode {setting.mode} on {parent}", "mode"
+        if setting.flag not in limits.flags:
+            yield f"flag {setting.flag} on {parent}", "flag"
     if setting.strategy != Setting().strategy:
         yield f"strategy {setting.strategy} on {parent}", "strategy"
-    if setting.host_shim and limits.place == "endpoints":
+    if setting.host_shim and not of_host:
         yield f"a host shim on {parent}", "shim"
 
 
 def _of(endpoint: Endpoint, limits: Limits) -> Iterator[Beyond]:
-    if limits.place == "host":
-        yield "the namespace", "netns"
     if endpoint.mtu is not None and not limits.mtu:
         yield f"MTU {endpoint.mtu}", "mtu"
     versions = [own.version for own in endpoint.addresses]

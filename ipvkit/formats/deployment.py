@@ -10,6 +10,8 @@ from ipvkit.core.values import Address, Network
 from ipvkit.lab import Act, Endpoint, Family, Lab, Parent, Phase, Setting
 from ipvkit.lab.around import checks_around, far_behind, free, name_for
 from ipvkit.lab.parts import Route, family_of
+from ipvkit.plan.lan import hosts_gateways
+from ipvkit.tools.ip import RouteTo
 
 DEFAULTS: dict[Family, Network] = {"ipv4": ip_network("0.0.0.0/0"), "ipv6": ip_network("::/0")}
 """The destination of a default route of each family."""
@@ -23,36 +25,63 @@ class OnParent:
     """A parent, the setting of the links on it, and its endpoints, of which each route names a destination.
 
     The parent has its addresses, its VLAN and its gateway, as far as they are known, and no other host.
+    `shim` is the name of the host's link on it, empty where there is none; `routes` are the host's default
+    routes out of the parent.
     """
 
     parent: Parent
     setting: Setting
     endpoints: tuple[Endpoint, ...]
+    shim: str = ""
+    routes: tuple[RouteTo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is on the parents of one host; `notes` are what a file leaves open, a line each."""
+    """What is on the parents of one host; `notes` are what a file leaves open, a line each.
+
+    `below` are links without endpoints that VLANs among the parents are on.
+    """
 
     name: str
     parents: tuple[OnParent, ...]
     notes: tuple[str, ...] = ()
+    below: tuple[OnParent, ...] = ()
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The endpoints on all parents."""
         return tuple(endpoint for on in self.parents for endpoint in on.endpoints)
 
+    @property
+    def of_host(self) -> tuple[OnParent, ...]:
+        """The links that the host's own links are on, and VLANs, each after the one that it is on."""
+        every = (*self.below, *self.parents)
+        needed = (on for on in every if on.shim or on.parent.link or self.vlans_on(on))
+        return tuple(sorted(needed, key=lambda on: on.parent.link is not None))
+
+    def vlans_on(self, on: OnParent) -> tuple[Parent, ...]:
+        """Return the VLANs among the parents that are on the link of `on`."""
+        return tuple(other.parent for other in self.parents if other.parent.link == on.parent.name)
+
 
 def of_phase(lab: Lab, phase: Phase) -> Deployment:
     """Return what `phase` has on each parent with endpoints."""
-    parents = []
-    for parent in lab.parents:
-        setting = phase.on(parent.name)
-        endpoints = tuple(_explicit(lab, setting, each) for each in lab.endpoints_of(phase, parent))
-        own = replace(parent, neighbour=(), hosts=(), altnames=())
-        parents += [OnParent(own, setting, endpoints)] if endpoints else []
-    return Deployment(lab.name, tuple(parents))
+    every = [_of_parent(lab, phase, parent) for parent in lab.parents]
+    parents = tuple(on for on in every if on.endpoints)
+    links = {on.parent.link for on in parents}
+    below = tuple(on for on in every if on not in parents and on.parent.name in links)
+    return Deployment(lab.name, parents, below=below)
+
+
+def _of_parent(lab: Lab, phase: Phase, parent: Parent) -> OnParent:
+    setting = phase.on(parent.name)
+    endpoints = tuple(_explicit(lab, setting, each) for each in lab.endpoints_of(phase, parent))
+    shim = lab.shim_on(parent) if setting.host_shim and endpoints else ""
+    addresses = tuple(own.ip for own in lab.shim_addresses(setting, parent))
+    own = replace(parent, neighbour=(), hosts=(), altnames=())
+    routes = tuple(hosts_gateways(lab, parent, parent.name))
+    return OnParent(own, replace(setting, shim_addresses=addresses), endpoints, shim, routes)
 
 
 def _explicit(lab: Lab, setting: Setting, endpoint: Endpoint) -> Endpoint:
@@ -73,11 +102,20 @@ def on_parent(
     routes = (route for endpoint in every for route in endpoint.routes or () if route.to in DEFAULTS.values())
     gateways = dict.fromkeys((*gateway, *(route.via for route in routes if route.via)))
     subnets = dict.fromkeys(own.network for endpoint in every for own in endpoint.addresses)
-    vlan = _VLAN.fullmatch(name)
-    link, tag = (vlan[1], int(vlan[2])) if vlan else (None, None)
+    link, tag = vlan_called(name)
     return OnParent(
         Parent(name, gateway=tuple(gateways), link=link, vlan=tag, others=tuple(subnets)), setting, every
     )
+
+
+def vlan_called(name: str) -> tuple[str, int] | tuple[None, None]:
+    """Return the link and the tag of the VLAN that is usually called `name`.
+
+    >>> vlan_called("eth0.30")
+    ('eth0', 30)
+    """
+    vlan = _VLAN.fullmatch(name)
+    return (vlan[1], int(vlan[2])) if vlan else (None, None)
 
 
 def merged(found: Iterable[tuple[str, OnParent]]) -> tuple[OnParent, ...]:
@@ -92,10 +130,7 @@ def merged(found: Iterable[tuple[str, OnParent]]) -> tuple[OnParent, ...]:
             there[parent.name] = name, on
             continue
         first, former = there[parent.name]
-        if former.setting != on.setting:
-            what = f"{first} is {former.setting}, and {name} is {on.setting}, both on {parent.name}"
-            hint = "all links on a parent have one mode and one flag: the last to be created sets the others'"
-            raise InvalidLab(what, hint)
+        check_same(parent.name, (first, former.setting), (name, on.setting))
         every = (
             tuple(dict.fromkeys((*getattr(former.parent, part), *getattr(parent, part))))
             for part in ("host", "gateway", "others")
@@ -104,6 +139,14 @@ def merged(found: Iterable[tuple[str, OnParent]]) -> tuple[OnParent, ...]:
         both = replace(former.parent, host=host, gateway=gateway, others=others)
         there[parent.name] = first, OnParent(both, on.setting, (*former.endpoints, *on.endpoints))
     return tuple(on for _, on in there.values())
+
+
+def check_same(parent: str, one: tuple[str, Setting], other: tuple[str, Setting]) -> None:
+    """Raise InvalidLab where two links on `parent`, each a name and its setting, cannot both be there."""
+    if one[1] != other[1]:
+        what = f"{one[0]} is {one[1]}, and {other[0]} is {other[1]}, both on {parent}"
+        hint = "all links on a parent have one mode and one flag: the last to be created sets the others'"
+        raise InvalidLab(what, hint)
 
 
 def lab_of(deployment: Deployment) -> tuple[Lab, tuple[str, ...]]:
@@ -115,12 +158,13 @@ def lab_of(deployment: Deployment) -> tuple[Lab, tuple[str, ...]]:
     usual_ones = (_usual(each, on.setting) for on in deployment.parents for each in on.endpoints)
     endpoints = tuple(_named(usual_ones, [on.parent.name for on in deployment.parents]))
     taken = {own.ip for endpoint in endpoints for own in endpoint.addresses}
-    for on in deployment.parents:
-        taken.update(on.parent.gateway, (own.ip for own in on.parent.host))
+    every = (*deployment.below, *deployment.parents)
+    for on in every:
+        taken.update(on.parent.gateway, (own.ip for own in on.parent.host), on.setting.shim_addresses)
     notes = [*deployment.notes]
-    there = {on.parent.name for on in deployment.parents}
+    there = {on.parent.name for on in every}
     parents = []
-    for parent in (on.parent for on in deployment.parents):
+    for parent in (on.parent for on in every):
         if parent.link is not None and parent.link not in there:
             # A lab knows no parent without a subnet.
             notes.append(f"{parent.name}, a VLAN, is written as an ordinary NIC")
@@ -134,6 +178,10 @@ def lab_of(deployment: Deployment) -> tuple[Lab, tuple[str, ...]]:
     far = tuple(far_behind(parents, gateways))
     about = f"what {deployment.name} deploys"
     lab = Lab(deployment.name, about, tuple(parents), endpoints, (phase,), far)
+    for on in (on for on in deployment.parents if on.shim):
+        name = lab.shim_on(lab.parent_called(on.parent.name))
+        what = f"{on.shim}, the host's link on {on.parent.name}, is called {name}"
+        notes += [what] if on.shim != name else []
     phase = replace(phase, acts=(Act(checks=tuple(checks_around(lab, lab.taken))),))
     return replace(lab, phases=(phase,)), tuple(notes)
 
@@ -169,7 +217,9 @@ def _usual(endpoint: Endpoint, setting: Setting) -> Endpoint:
 
     In l3 and l3s, without any where they are all straight out of the link: a lab has these by default.
     """
-    routes, defaults = endpoint.routes or (), DEFAULTS.values()
+    if endpoint.routes is None:
+        return endpoint
+    routes, defaults = endpoint.routes, DEFAULTS.values()
     direct = {route.to for route in routes if route.to in defaults and not route.via}
     both = direct == {DEFAULTS[family_of(own)] for own in endpoint.addresses}
     usual = (replace(r, to=None) if r.to in defaults and (r.via or both) else r for r in routes)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ipvkit.formats.deployment import Deployment
 from ipvkit.lab.fields import Field, Source, read
@@ -45,3 +45,13 @@ def vlans(deployment: Deployment) -> tuple[list[str], list[str]]:
 def as_json(value: object) -> str:
     """Return `value` as the text of a JSON file."""
     return f"{json.dumps(value, indent=2)}\n"
+
+
+Part = tuple[str, Sequence[tuple[str, object]]]
+"""The name of a section, and its keys with their values."""
+
+
+def as_ini(parts: Iterable[Part]) -> str:
+    """Return the text of a file of sections, such as a unit."""
+    texts = ("\n".join([f"[{name}]", *(f"{key}={value}" for key, value in keys)]) for name, keys in parts)
+    return "\n\n".join(texts) + "\n"

@@ -1,7 +1,7 @@
 """What the formats of other tools can say, as a Markdown table for docs/reference/formats.md."""
 
 from ipvkit.formats import FORMATS
-from ipvkit.formats.base import Format
+from ipvkit.formats.base import Format, Limits
 from ipvkit.report.plain import grid
 
 _HEADER = "format|modes|flags|MTU|routes|addresses of a family|VLAN parent|links are in|after a reboot"
@@ -20,10 +20,12 @@ def _row(form: Format) -> list[str]:
         f"`{form.name}`",
         " ".join(own.modes),
         " ".join(own.flags),
-        "yes" if own.mtu else "no",
-        _ROUTES[own.routes],
-        "several" if own.several else "one",
+        *(_of_endpoints(own) if own.place == "endpoints" else "---"),
         "created" if own.vlan else "created before",
         _PLACES[own.place],
         "there again" if own.persistent else "gone",
     ]
+
+
+def _of_endpoints(own: Limits) -> list[str]:
+    return ["yes" if own.mtu else "no", _ROUTES[own.routes], "several" if own.several else "one"]

@@ -100,13 +100,19 @@ def _changed(file: File, before: str | None) -> Iterable[str]:
 
 
 def script(written: Written) -> Iterator[str]:
-    """Yield bash lines that write the files and activate them, and as comments those that remove that."""
+    """Yield bash lines that write and activate the files, and as comments the notes and what removes them."""
+    yield from (f"# note: {note}" for note in written.notes)
     for folder in dict.fromkeys(file.path.rpartition("/")[0] for file in written.files):
         yield from [f"mkdir -p {shlex.quote(folder)}"] if folder else []
     for file in written.files:
         yield from _created(file)
     yield from ("", "# activate:", *written.activate, "", "# remove:")
-    yield from (f"# {line}" for line in written.remove)
+    yield from (f"# {line}" for line in removal(written))
+
+
+def removal(written: Written) -> list[str]:
+    """Return the bash lines that remove what was activated, and the files."""
+    return [*written.remove, shlex.join(["rm", "-f", *(file.path for file in written.files)])]
 
 
 def _created(file: File) -> Iterator[str]:
