@@ -88,7 +88,11 @@ def deployments(draw: st.DrawFn, form: Format) -> Deployment:
     found = []
     for parent in parents:
         limits = form.limits
-        setting = Setting(draw(st.sampled_from(limits.modes)), draw(st.sampled_from(limits.flags)))
+        setting = Setting(
+            draw(st.sampled_from(limits.modes)),
+            draw(st.sampled_from(limits.flags)),
+            strategy=draw(st.sampled_from(limits.strategies)),
+        )
         own = [endpoint for on, endpoint in every if on == parent]
         found += [on_parent(parent, setting, own)] if own else []
     deployment = Deployment("drawn", tuple(found))

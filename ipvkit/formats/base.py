@@ -48,6 +48,7 @@ class Limits:
     place: Literal["endpoints", "host"] = "endpoints"
     modes: tuple[Mode, ...] = MODES
     flags: tuple[Flag, ...] = ("bridge",)
+    strategies: tuple[str, ...] = (Setting().strategy,)
     routes: Literal["any", "via", "default"] = "any"
     mtu: bool = True
     several: bool = True
@@ -123,7 +124,7 @@ def _of_setting(on: OnParent, limits: Limits) -> Iterator[Beyond]:
             yield f"mode {setting.mode} on {parent}", "mode"
         if setting.flag not in limits.flags:
             yield f"flag {setting.flag} on {parent}", "flag"
-    if setting.strategy != Setting().strategy:
+    if setting.strategy not in limits.strategies:
         yield f"strategy {setting.strategy} on {parent}", "strategy"
     if setting.host_shim and not of_host:
         yield f"a host shim on {parent}", "shim"

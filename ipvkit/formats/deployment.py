@@ -169,7 +169,7 @@ def lab_of(deployment: Deployment) -> tuple[Lab, tuple[str, ...]]:
             # A lab knows no parent without a subnet.
             notes.append(f"{parent.name}, a VLAN, is written as an ordinary NIC")
             parent = replace(parent, link=None, vlan=None)
-        parents.append(_with_hosts(parent, taken, notes))
+        parents.append(_with_hosts(_with_subnets(parent, notes), taken, notes))
     settings = [(on.parent.name, on.setting) for on in deployment.parents]
     usual = settings[0][1]
     others = tuple((name, setting) for name, setting in settings if setting != usual)
@@ -184,6 +184,19 @@ def lab_of(deployment: Deployment) -> tuple[Lab, tuple[str, ...]]:
         notes += [what] if on.shim != name else []
     phase = replace(phase, acts=(Act(checks=tuple(checks_around(lab, lab.taken))),))
     return replace(lab, phases=(phase,)), tuple(notes)
+
+
+def _with_subnets(parent: Parent, notes: list[str]) -> Parent:
+    """Return `parent` with a subnet of usual size for addresses that have a whole prefix, such as /32."""
+    found: list[Network] = []
+    for network in sorted(parent.others, key=lambda network: network.prefixlen):
+        if network.prefixlen < network.max_prefixlen:
+            found.append(network)
+        elif not any(network[0] in known for known in (*(own.network for own in parent.host), *found)):
+            found.append(network.supernet(new_prefix=24 if network.version == 4 else 64))
+            what = f"the subnet of {network[0]} on {parent.name} is in no file"
+            notes.append(f"{what}; {found[-1]} is a usual one")
+    return replace(parent, others=tuple(found))
 
 
 def _with_hosts(parent: Parent, taken: set[Address], notes: list[str]) -> Parent:

@@ -6,10 +6,8 @@ Source: systemd.syntax(7), and podman-systemd.unit(5).
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import yaml
-
 from ipvkit.core.errors import InvalidLab
-from ipvkit.lab.fields import Field, Source, file_in_messages
+from ipvkit.lab.fields import Field, Source, at_line, file_in_messages
 
 _COMMENTS = ("#", ";")
 
@@ -45,7 +43,7 @@ def sections(source: Source, between: str = " ") -> list[Section]:
         elif not found:
             raise InvalidLab(f"{place}: a key before any section", "begin the file with `[Section]`")
         else:
-            found[-1][2].append(_field(value, file, number, key))
+            found[-1][2].append(at_line(value, file, number, key))
     return [Section(name, place, tuple(keys)) for name, place, keys in found]
 
 
@@ -83,8 +81,3 @@ def _whole(number: int, parts: Iterable[str], between: str) -> Iterator[tuple[in
     whole = between.join(parts).strip()
     if whole:
         yield number, whole
-
-
-def _field(value: str, file: str, number: int, key: str) -> Field:
-    mark = yaml.Mark(file, 0, number, 0, None, 0)
-    return Field(yaml.ScalarNode("tag:yaml.org,2002:str", value, mark, mark), file, key)

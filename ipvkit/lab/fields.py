@@ -196,3 +196,9 @@ class Field:
             return check(text)
         except UsageError as problem:
             raise self.wrong(problem.message, problem.hint) from None
+
+
+def at_line(value: str, file: str, number: int, name: str) -> Field:
+    """Return a value on a line of a file that is not YAML; the first line has the number 0."""
+    mark = yaml.Mark(file, 0, number, 0, None, 0)
+    return Field(yaml.ScalarNode("tag:yaml.org,2002:str", value, mark, mark), file, name)

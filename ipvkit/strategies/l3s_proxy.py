@@ -1,9 +1,21 @@
 """The host as the endpoints' ARP and NDP proxy."""
 
+from collections.abc import Collection
 from ipaddress import ip_network
 
 from ipvkit.strategies.base import Addition, Answering, Problem, Proxy, Route, Site, Sysctl
 from ipvkit.tools import ip, sysctl
+
+
+def sysctls(dev: str, versions: Collection[int]) -> dict[str, int]:
+    """Return the sysctls with which the parent `dev` answers at once for addresses of these IP versions."""
+    key, values = sysctl.interface_key, dict[str, int]()
+    if 4 in versions:
+        values |= {key("ipv4", "conf", dev, "forwarding"): 1, key("ipv4", "neigh", dev, "proxy_delay"): 0}
+    if 6 in versions:
+        values |= {key("ipv6", "conf", dev, "forwarding"): 1, key("ipv6", "conf", dev, "proxy_ndp"): 1}
+        values |= {key("ipv6", "neigh", dev, "proxy_delay"): 0}
+    return values
 
 
 class L3sProxy(Answering):
@@ -28,14 +40,8 @@ class L3sProxy(Answering):
 
     def stages(self, site: Site) -> list[list[Addition]]:
         """Return the sysctls, then for each address its entry, and its route if it is IPv4."""
-        dev, key = site.parent, sysctl.interface_key
-        values: dict[str, int] = {}
-        versions = {own.version for _, own in site.endpoints}
-        if 4 in versions:
-            values |= {key("ipv4", "conf", dev, "forwarding"): 1, key("ipv4", "neigh", dev, "proxy_delay"): 0}
-        if 6 in versions:
-            values |= {key("ipv6", "conf", dev, "forwarding"): 1, key("ipv6", "conf", dev, "proxy_ndp"): 1}
-            values |= {key("ipv6", "neigh", dev, "proxy_delay"): 0}
+        dev = site.parent
+        values = sysctls(dev, {own.version for _, own in site.endpoints})
         why = "let the host forward, and answer for its endpoints without delay"
         allowed = [Addition(why, sysctl.set_values({k: v}), Sysctl(k, v)) for k, v in values.items()]
         answers = []
