@@ -164,6 +164,16 @@ def setup(*runtimes: str) -> str:
     return LAYERS + _ANY + "".join(SETUPS[runtime][0] for runtime in runtimes)
 
 
+def lxc_rootfs(*names: str) -> str:
+    """Return bash that gives containers of LXC a root file system where lxc-create puts it."""
+    folders = " ".join(f"/var/lib/lxc/{name}/rootfs" for name in names)
+    return f"""
+mkdir -p /run/box/sbin
+printf '#!/bin/sh\\nexec sleep 600\\n' >/run/box/sbin/init; chmod +x /run/box/sbin/init
+for folder in {folders}; do mkdir -p $folder; mount --bind /run/box $folder; done
+"""
+
+
 def needs(*runtimes: str) -> pytest.MarkDecorator:
     """Return the mark of a test that is skipped where a package of these runtimes is missing."""
     packages = ("busybox-static", *(package for runtime in runtimes for package in SETUPS[runtime][1]))

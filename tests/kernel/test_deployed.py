@@ -19,8 +19,9 @@ from ipvkit.lab.format import load
 from ipvkit.lab.parts import FLAGS, MODES, Outcome
 from ipvkit.plan.make import make_plan
 from ipvkit.predict.whole import predict_lab
+from ipvkit.strategies import BY_NAME as BY_STRATEGY
 from ipvkit.verbs.formats import script
-from runtimes import LAYERS, MEMORY_MIB, setup
+from runtimes import LAYERS, MEMORY_MIB, lxc_rootfs, setup
 from test_guest import IPVKIT
 from test_setups import APART
 
@@ -48,6 +49,14 @@ DRIVERS = {
         frozenset({"broadcast", "txqlen"}),
         f"{setup('docker')}mkdir /run/project; cd /run/project\n",
         "docker inspect -f '{{.NetworkSettings.SandboxKey}}' \"$(docker compose ps -q $1)\"",
+        MEMORY_MIB,
+        slow=True,
+    ),
+    "lxc": Driver(
+        "/usr/bin/lxc-start",
+        frozenset({"broadcast", "nodad", "scope"}),
+        f"{setup('lxc')}{lxc_rootfs('web', 'db')}",
+        "echo /proc/$(lxc-info -n $1 -p -H)/ns/net",
         MEMORY_MIB,
         slow=True,
     ),
@@ -79,7 +88,7 @@ IGNORED = re.compile(
 """What nobody sets: numbers, MAC addresses, times, and sizes of queues."""
 
 
-def lab_of(mode: str, flag: str) -> Lab:
+def lab_of(mode: str, flag: str, strategy: str = "none") -> Lab:
     """Return a lab of two endpoints called eth0, which every format with that mode and flag can say."""
     text = f"""
 name: deployed
@@ -97,6 +106,7 @@ phases:
   - name: {mode}
     mode: {mode}
     flag: {flag}
+    strategy: {strategy}
     do:
       - check:
           - {{from: web, to: db}}
@@ -198,8 +208,9 @@ def test_a_tool_makes_what_the_lab_does(name: str) -> None:
     driver, form = DRIVERS[name], BY_NAME[name]
     if not Path(driver.program).exists():
         pytest.skip(f"{driver.program} is not installed")
-    can = [(m, f) for m, f in product(MODES, FLAGS) if m in form.limits.modes and f in form.limits.flags]
-    labs = [lab_of(mode, flag) for mode, flag in can]
+    limits = form.limits
+    every = product(limits.modes, limits.flags, limits.strategies)
+    labs = [lab_of(*each) for each in every if each[0] in BY_STRATEGY[each[2]].modes]
     parts = [
         f"{SHOW}{SETTLE}netns() {{ {driver.netns}; }}\n",
         *(f"{built(lab)}echo == plain\n" for lab in labs),
