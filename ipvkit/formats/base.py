@@ -14,11 +14,15 @@ from ipvkit.lab.parts import MAIN, MODES
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that is written: its path on the machine, its text, and its permissions."""
+    """A file that is written: its path on the machine, its text, and its permissions.
+
+    Where a machine has such a file already, perhaps under another name, `adds` are the lines that it needs.
+    """
 
     path: str
     text: str
     mode: int = 0o644
+    adds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,7 +286,10 @@ def write(deployment: Deployment) -> Written:
             tag = ("VLAN", [("Id", parent.vlan)])
             files.append(_file(f"{parent.name}.netdev", [_netdev(parent.name, "vlan"), tag]))
             links.append(parent.name)
-        files.append(_file(f"{parent.name}.network", _of_parent(deployment, on)))
+        created = [("VLAN", vlan.name) for vlan in deployment.vlans_on(on)]
+        created += [("IPVLAN", on.shim)] if on.shim else []
+        adds = (f"[Match] Name={parent.name}", *(f"[Network] {key}={name}" for key, name in created))
+        files.append(replace(_file(f"{parent.name}.network", _of_parent(on, created)), adds=adds))
         if on.shim:
             keys = [("Mode", on.setting.mode.upper()), ("Flags", on.setting.flag)]
             files.append(_file(f"{on.shim}.netdev", [_netdev(on.shim, "ipvlan"), ("IPVLAN", keys)]))
@@ -304,14 +307,12 @@ def _netdev(name: str, kind: str) -> Part:
     return "NetDev", [("Name", name), ("Kind", kind)]
 
 
-def _of_parent(deployment: Deployment, on: OnParent) -> Iterator[Part]:
-    """Yield the sections for a parent: its addresses, and what is created on it."""
+def _of_parent(on: OnParent, created: Iterable[tuple[str, str]]) -> Iterator[Part]:
+    """Yield the sections for a parent: its addresses, and what is `created` on it."""
     yield "Match", [("Name", on.parent.name)]
     keys: list[tuple[str, object]] = [("Address", own) for own in on.parent.host]
     keys += [("Gateway", to.via) for to in on.routes if to.metric is None]
-    keys += [("VLAN", vlan.name) for vlan in deployment.vlans_on(on)]
-    keys += [("IPVLAN", on.shim)] if on.shim else []
-    yield "Network", [*keys, ("IPv6AcceptRA", "no")]
+    yield "Network", [*keys, *created, ("IPv6AcceptRA", "no")]
     for to in on.routes:
         if to.metric is not None:
             yield "Route", [("Gateway", to.via), ("Metric", to.metric)]

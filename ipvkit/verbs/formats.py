@@ -93,6 +93,10 @@ _FEW, _ALL = 12, "# what `ipvkit export` writes: remove it as it was, and activa
 
 def _changed(file: File, before: str | None) -> Iterable[str]:
     """Return the lines of a new file, or as diff(1) prints it what changes in one that is there."""
+    if before is None and file.adds:
+        # The lab may have an example in place of an address that the machine has.
+        match, *lines = file.adds
+        return [f"# in the file that is there with {match}, add:", *(f"#   {line}" for line in lines)]
     if before is None:
         return _created(file)
     names = (file.path, file.path)

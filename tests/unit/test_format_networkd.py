@@ -2,6 +2,7 @@
 
 import pytest
 
+from ipvkit.cli import main
 from ipvkit.core.errors import UsageError
 from ipvkit.formats.deployment import lab_of
 from ipvkit.formats.networkd import FORMAT, recognises
@@ -258,3 +259,15 @@ def test_what_is_wrong_is_refused_with_its_place(what: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(**files)
     assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_a_fix_leaves_the_parents_own_file_to_its_owner(capsys: pytest.CaptureFixture[str]) -> None:
+    """The lab of a file of another tool has an example for the host's address."""
+    assert main(["explain", "host", "test1", "host-shim", "--phase", "without", "--fix-as", "networkd"]) == 0
+    fix = capsys.readouterr().out.partition("fix 1, host-shim")[2].partition("\nfix ")[0]
+    lines = [line.strip() for line in fix.splitlines()]
+    at = lines.index("# in the file that is there with [Match] Name=eth0, add:")
+    assert lines[at + 1] == "#   [Network] IPVLAN=shim"
+    assert "05-eth0.network" not in fix
+    assert "cat >/etc/systemd/network/05-shim.netdev <<'END_OF_FILE'" in lines
+    assert "192.168.104.110" not in fix
