@@ -62,6 +62,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "none"
 END
 podman import -q /run/box.tar localhost/box:1.0 >/dev/null
+podman tag localhost/box:1.0 docker.io/library/busybox:latest
 """
 
 _CONTAINERD = """
@@ -145,6 +146,26 @@ pod() {{ # NAMESPACE NAME
   cat /run/cri.said; return 1
 }}
 """
+
+# Nothing that is enabled on the host starts there, and quadlets want a target that waits for a network.
+SYSTEMD = """
+mount -t tmpfs tmpfs /etc/systemd/system
+ln -s /dev/null /etc/systemd/system/network-online.target
+cat >/run/boot <<'END'
+mount -t proc proc /proc
+mount -t tmpfs tmpfs /tmp
+mkdir -p /run/systemd
+exec /usr/lib/systemd/systemd --unit=basic.target
+END
+container=uml unshare --pid --mount --fork bash /run/boot </dev/null >/run/systemd.log 2>&1 &
+for i in $(seq 600); do read -r systemd </proc/$!/task/$!/children && break; sleep 0.1; done
+systemctl() { nsenter --target "$systemd" --pid --mount systemctl "$@"; }
+podman() { nsenter --target "$systemd" --pid --mount podman "$@"; }
+for i in $(seq 600); do
+  [[ $(systemctl is-system-running 2>/dev/null) =~ running|degraded ]] && break; sleep 0.3
+done
+"""
+"""What runs systemd in a guest, as the first process of a PID namespace; outside of it that is `$systemd`."""
 
 SETUPS = {
     "podman": (_PODMAN, ("podman", "netavark", "crun")),

@@ -21,7 +21,7 @@ from ipvkit.plan.make import make_plan
 from ipvkit.predict.whole import predict_lab
 from ipvkit.strategies import BY_NAME as BY_STRATEGY
 from ipvkit.verbs.formats import script
-from runtimes import LAYERS, MEMORY_MIB, lxc_rootfs, setup
+from runtimes import LAYERS, MEMORY_MIB, SYSTEMD, lxc_rootfs, setup
 from test_guest import IPVKIT
 from test_setups import APART
 
@@ -49,6 +49,14 @@ DRIVERS = {
         frozenset({"broadcast", "txqlen"}),
         f"{setup('docker')}mkdir /run/project; cd /run/project\n",
         "docker inspect -f '{{.NetworkSettings.SandboxKey}}' \"$(docker compose ps -q $1)\"",
+        MEMORY_MIB,
+        slow=True,
+    ),
+    "podman": Driver(
+        "/usr/bin/podman",
+        frozenset({"broadcast", "nodad", "protocol"}),
+        f"{setup('podman')}{SYSTEMD}",
+        "echo /proc/$systemd/root$(podman inspect -f '{{.NetworkSettings.SandboxKey}}' $1)",
         MEMORY_MIB,
         slow=True,
     ),
@@ -88,7 +96,10 @@ IGNORED = re.compile(
 """What nobody sets: numbers, MAC addresses, times, and sizes of queues."""
 
 
-def lab_of(mode: str, flag: str, strategy: str = "none") -> Lab:
+_VIA = 'routes: [{to: default, via: 192.168.104.254}, {to: default, via: "2001:db8:104::254"}], '
+
+
+def lab_of(mode: str, flag: str, strategy: str = "none", routes: str = "") -> Lab:
     """Return a lab of two endpoints called eth0, which every format with that mode and flag can say."""
     text = f"""
 name: deployed
@@ -100,8 +111,8 @@ network:
   neighbour: [192.168.104.111, "2001:db8:104::111"]
 far: [198.51.100.10/24, "2001:db8:ff::10/64"]
 endpoints:
-  - {{name: web, dev: eth0, addresses: [192.168.104.211/24, "2001:db8:104::211/64"]}}
-  - {{name: db, dev: eth0, addresses: [192.168.104.212/24, "2001:db8:104::212/64"]}}
+  - {{name: web, dev: eth0, {routes}addresses: [192.168.104.211/24, "2001:db8:104::211/64"]}}
+  - {{name: db, dev: eth0, {routes}addresses: [192.168.104.212/24, "2001:db8:104::212/64"]}}
 phases:
   - name: {mode}
     mode: {mode}
@@ -210,7 +221,8 @@ def test_a_tool_makes_what_the_lab_does(name: str) -> None:
         pytest.skip(f"{driver.program} is not installed")
     limits = form.limits
     every = product(limits.modes, limits.flags, limits.strategies)
-    labs = [lab_of(*each) for each in every if each[0] in BY_STRATEGY[each[2]].modes]
+    routes = _VIA if limits.routes == "via" else ""
+    labs = [lab_of(*each, routes) for each in every if each[0] in BY_STRATEGY[each[2]].modes]
     parts = [
         f"{SHOW}{SETTLE}netns() {{ {driver.netns}; }}\n",
         *(f"{built(lab)}echo == plain\n" for lab in labs),
