@@ -125,15 +125,12 @@ def _said(on: OnParent) -> OnParent:
 
 def _said_of_host(on: OnParent) -> tuple[Parent, str, Setting | None, tuple[RouteTo, ...], list[str]]:
     """Return a parent, and the host's link on it, with the addresses to which it has routes."""
-    gateways = tuple(to.via for to in on.routes if to.via)
+    routes = tuple(sorted(on.routes, key=str))
+    parent = replace(on.parent, gateway=tuple(to.via for to in routes if to.via))
     own = [str(own.ip) for endpoint in on.endpoints for own in endpoint.addresses if on.shim]
-    return (
-        replace(on.parent, gateway=gateways),
-        on.shim,
-        on.setting if on.shim else None,
-        on.routes,
-        sorted(own),
-    )
+    addresses = tuple(sorted(on.setting.shim_addresses, key=str))
+    setting = replace(on.setting, shim_addresses=addresses) if on.shim else None
+    return parent, on.shim, setting, routes, sorted(own)
 
 
 def sources(deployment: Deployment, form: Format) -> list[Source]:

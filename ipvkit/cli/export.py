@@ -39,7 +39,7 @@ def export(
         emit("".join(f"{line}\n" for line in formats.script(written)))
         return
     every = {file.path.lstrip("/"): (file.text, file.mode) for file in written.files}
-    for name, lines in (("activate.sh", written.activate), ("remove.sh", formats.removal(written))):
+    for name, lines in (("activate.sh", written.activation), ("remove.sh", formats.removal(written))):
         every[name] = "".join(f"{line}\n" for line in ("#!/usr/bin/env bash", "set -e", *lines)), 0o755
     for path, (text, mode) in every.items():
         files.write_at(output_dir / path, text, mode)

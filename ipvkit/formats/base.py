@@ -16,26 +16,33 @@ from ipvkit.lab.parts import MAIN, MODES
 class File:
     """A file that is written: its path on the machine, its text, and its permissions.
 
-    Where a machine has such a file already, perhaps under another name, `adds` are the lines that it needs.
+    `activate` are bash lines for it alone. Where a machine has such a file already, perhaps under another
+    name, `adds` are what it is known by, and the lines that it needs.
     """
 
     path: str
     text: str
     mode: int = 0o644
     adds: tuple[str, ...] = ()
+    activate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """The files of a deployment, and the bash lines that activate and that remove it, in this order.
 
-    `notes` are what of it is in none of them, a line each.
+    `activate` comes after the lines for single files; `notes` are what of it is in none of them, a line each.
     """
 
     files: tuple[File, ...]
     activate: tuple[str, ...]
     remove: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def activation(self) -> tuple[str, ...]:
+        """The bash lines that activate all files."""
+        return (*(line for file in self.files for line in file.activate), *self.activate)
 
 
 @dataclass(frozen=True, slots=True)

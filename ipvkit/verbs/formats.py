@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from difflib import unified_diff
 
 from ipvkit.core.errors import UsageError, printable
@@ -84,7 +85,8 @@ def fix_as(name: str, fix: Fix) -> list[str]:
     if not changed:
         return [f"# it changes nothing that {form.title} configures"]
     lines = [line for file in changed for line in _changed(file, before.get(file.path))]
-    activated = [*former.remove, *after.activate]
+    ours = tuple(file for file in after.files if file.path in before or not file.adds)
+    activated = [*former.remove, *replace(after, files=ours).activation]
     return [*lines, "# activate:", *(activated if len(activated) <= _FEW else [_ALL])]
 
 
@@ -96,7 +98,8 @@ def _changed(file: File, before: str | None) -> Iterable[str]:
     if before is None and file.adds:
         # The lab may have an example in place of an address that the machine has.
         match, *lines = file.adds
-        return [f"# in the file that is there with {match}, add:", *(f"#   {line}" for line in lines)]
+        add = f"# in the file that is there with {match}, add:"
+        return [add, *(f"#   {line}" for line in lines)] if lines else []
     if before is None:
         return _created(file)
     names = (file.path, file.path)
@@ -110,7 +113,7 @@ def script(written: Written) -> Iterator[str]:
         yield from [f"mkdir -p {shlex.quote(folder)}"] if folder else []
     for file in written.files:
         yield from _created(file)
-    yield from ("", "# activate:", *written.activate, "", "# remove:")
+    yield from ("", "# activate:", *written.activation, "", "# remove:")
     yield from (f"# {line}" for line in removal(written))
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from guest import in_guest
 from ipvkit.core.command import Command
 from ipvkit.formats import BY_NAME
-from ipvkit.formats.base import Format
+from ipvkit.formats.base import Format, Written
 from ipvkit.formats.deployment import of_phase
 from ipvkit.lab import FAMILIES, HOST, Act, Check, Endpoint, Lab, Outcome, Parent, Phase, Setting
 from ipvkit.lab.format import load
@@ -30,12 +31,14 @@ from test_guest import IPVKIT
 class Tool:
     """Bash for a guest without systemd: `ready` prepares it, and `settle` waits until the links `$@` are up.
 
-    `differs` are the keys of `ip -d -j` that have other values than those that the lab's commands give.
+    `differs` are the keys of `ip -d -j` that have other values than those that the lab's commands give, as
+    docs/reference/formats.md has them. `program` is a file of its package.
     """
 
     ready: str
     settle: str
     differs: frozenset[str]
+    program: str
 
 
 # The tools wait for a udev daemon unless /sys is read-only.
@@ -67,6 +70,28 @@ TOOLS = {
         done
         """,
         frozenset({"address broadcast", "address nodad", "route protocol"}),
+        "/usr/lib/systemd/systemd-networkd",
+    ),
+    "networkmanager": Tool(
+        """
+        mkdir -p /run/dbus /var/lib/NetworkManager
+        mount -t tmpfs tmpfs /etc/NetworkManager
+        printf '%s\\n' [main] plugins=keyfile no-auto-default=* auth-polkit=false >/run/networkmanager.conf
+        dbus-daemon --system --fork --nopidfile
+        NetworkManager --no-daemon --config /run/networkmanager.conf >/run/networkmanager.log 2>&1 &
+        wait_for nmcli general
+        """,
+        """
+        is_up() { [[ $(nmcli -g GENERAL.STATE device show "$1") == 100* ]]; }
+        for dev in "$@"; do wait_for is_up $dev; done
+        """,
+        frozenset(
+            {
+                *("address broadcast", "address nodad", "address noprefixroute"),
+                *("route metric", "route protocol"),
+            }
+        ),
+        "/usr/sbin/NetworkManager",
     ),
 }
 
@@ -83,7 +108,10 @@ def lab_of_all(form: Format) -> Lab:
         others.append(Parent(f"dummy{number}", host, kind="dummy"))
         own = ip_interface(f"10.{number}.0.211/24"), ip_interface(f"fd00:{number}::211/64")
         endpoints.append(Endpoint(f"test{number}", own, f"test{number}", f"dummy{number}"))
-        named = (ip_address(f"10.{number}.0.120"), ip_address(f"fd00:{number}::120"))
+        # A shim without an address sends from another one of the host.
+        named = (
+            (ip_address(f"10.{number}.0.120"), ip_address(f"fd00:{number}::120")) if flag == "bridge" else ()
+        )
         settings.append((f"dummy{number}", Setting(mode, flag, host_shim=True, shim_addresses=named)))
     endpoints.append(Endpoint("tagged", (ip_interface("10.30.0.211/24"),), "tagged", tagged.name))
     names = tuple(endpoint.name for endpoint in endpoints)
@@ -132,6 +160,14 @@ def pings(lab: Lab) -> str:
     return "\n".join(["pings=()", *lines, 'wait "${pings[@]}"\n'])
 
 
+def typed(written: Written) -> Iterator[str]:
+    """Yield the lines that create the same connections as the files, in place of these."""
+    lines = [line.removeprefix("# or: ") for line in written.activate if line.startswith("# or: ")]
+    for line in lines:
+        name = line.partition(" con-name ")[2].split()[0]
+        yield f"nmcli connection delete {name}\n{line}"
+
+
 def in_a_guest(lab: Lab, form: Format, tool: Tool) -> dict[str, str]:
     """Return what is printed after each step: by the lab's commands alone, then by the tool and the rest."""
     left_out = of_host(lab)
@@ -146,12 +182,13 @@ def in_a_guest(lab: Lab, form: Format, tool: Tool) -> dict[str, str]:
     lines = [
         *(SHOW, "cat >/run/plain <<'END'\nset -e\nmount -t tmpfs tmpfs /run/netns\nip link set lo up"),
         *(*lan, *rest, "echo '== plain'; show\nEND\nunshare --net --mount bash /run/plain >/run/said"),
-        *("sed -n '/^== /,$p' /run/said", PREPARE, tool.ready, f"settle() {{ {tool.settle} }}"),
-        *("{", with_tool, *script(written), f"settle {devs}", "} >/run/said 2>&1 || cat /run/said"),
+        *("sed -n '/^== /,$p' /run/said", "{", PREPARE, tool.ready, f"settle() {{\n{tool.settle}\n}}"),
+        *(with_tool, *script(written), f"settle {devs}", "} >/run/said 2>&1 || cat /run/said"),
         *("echo '== tool'; show", f"{{\n{endpoints}\n}} >/dev/null; echo '== pings'", pings(lab)),
-        *("echo '== adopt'", f"{IPVKIT} adopt", "echo '== again'", *written.remove, *written.activate),
-        *(f"settle {devs}; show", "echo '== removed'", *removal(written)),
-        *("ip -br link | sed 's/[@ ].*//'", *(f"ls {file.path} 2>/dev/null" for file in written.files)),
+        *("echo '== adopt'", f"{IPVKIT} adopt", "echo '== again'", "{", *written.remove),
+        *(*written.activation, *typed(written), f"settle {devs}", "} >/run/said 2>&1; show"),
+        *("echo '== removed'", "{", *removal(written), "} >/run/said 2>&1; ip -br link | sed 's/[@ ].*//'"),
+        *(f"ls {file.path} 2>/dev/null" for file in written.files),
         *("echo '== end'", "exit 0"),
     ]
     said = in_guest("\n".join(lines), 1800)
@@ -189,9 +226,15 @@ def differing(one: Entries, other: Entries) -> Iterator[str]:
         yield from (f"{key[0]} {n}" for n in names - PASSING if one[key].get(n) != other[key].get(n))
 
 
-@pytest.mark.parametrize("name", TOOLS)
+SLOW = ("networkmanager",)
+CASES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in TOOLS]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_the_tool_makes_the_hosts_part_of_the_lab(name: str) -> None:
     form, tool = BY_NAME[name], TOOLS[name]
+    if not Path(tool.program).exists():
+        pytest.skip(f"{tool.program} is not installed")
     lab = lab_of_all(form)
     (phase,) = lab.phases
     said = in_a_guest(lab, form, tool)
