@@ -34,6 +34,7 @@ TESTS = {
     "predict/": "predict matrix_of_cells review",
     "strategies/": "strategies plan lab",
     "plan/": "plan strategies builders run_on_a_parent script docs",
+    "formats/": "unit_files format",
     "export/": "script plan",
     "targets/": "agent uml_guest execute environment",
     "run/": "report journal engine undo",
