@@ -38,6 +38,9 @@ _LINK = "eth0"
 _KNOWN = ("cniVersion", "name", "type", "master", "mode", "mtu", "ipam", "dns", "linkContainer", "plugins")
 """The keys of a configuration with the plugin; it ignores all others."""
 
+_LEAST = 4
+"""The fewest addresses of a subnet from which host-local gives some (its range.go)."""
+
 _EXAMPLES = 2
 """How many endpoints stand for those that get an address at run time."""
 
@@ -171,7 +174,10 @@ def _needed(place: Field, keys: dict[str, Field], key: str) -> Field:
 
 def _pool(ipam: Field, keys: dict[str, Field]) -> tuple[Iterator[InterfaceAddress], Address]:
     """Return the addresses that a range gives, and its gateway."""
-    subnet = _needed(ipam, keys, "subnet").checked(network)
+    place = _needed(ipam, keys, "subnet")
+    subnet = place.checked(network)
+    if subnet.num_addresses < _LEAST:
+        raise place.wrong(f"{subnet} is too small", f"host-local needs {_LEAST} addresses at least")
     gateway = keys["gateway"].checked(any_address) if "gateway" in keys else subnet[1]
     first = keys["rangeStart"].checked(any_address) if "rangeStart" in keys else subnet[1]
     if first not in subnet:
