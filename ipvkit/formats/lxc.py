@@ -249,15 +249,13 @@ def _default(net: Section, family: Family, addresses: Sequence[InterfaceAddress]
 def write(deployment: Deployment) -> Written:
     """Return a config for each namespace with endpoints, and the calls that start and stop its container."""
     add, delete = vlans(deployment)
-    namespaces: dict[str, list[tuple[OnParent, Endpoint]]] = {}
+    links: dict[str, list[tuple[OnParent, Endpoint]]] = {}
     for on in deployment.parents:
         for endpoint in on.endpoints:
-            namespaces.setdefault(endpoint.netns, []).append((on, endpoint))
-    files = tuple(
-        File(f"{_FOLDER}/{name}/config", _config(name, links)) for name, links in namespaces.items()
-    )
-    start = (shlex.join(["lxc-start", "-n", name]) for name in namespaces)
-    stop = (shlex.join(["lxc-stop", "-k", "-n", name]) for name in namespaces)
+            links.setdefault(endpoint.netns, []).append((on, endpoint))
+    files = tuple(File(f"{_FOLDER}/{name}/config", _config(name, own)) for name, own in links.items())
+    start = (shlex.join(["lxc-start", "-n", name]) for name in links)
+    stop = (shlex.join(["lxc-stop", "-k", "-n", name]) for name in links)
     return Written(files, (*add, *start), (*stop, *delete))
 
 

@@ -183,8 +183,8 @@ WRONG = {
         "web: it has no link of type ipvlan",
         "ipvkit reads those with `lxc.net.0.type = ipvlan`",
     ),
-    "lxc.net.0.ipvlan.mode = l3\n" + LINK: (
-        "web:1: lxc.net.0.ipvlan.mode: LXC takes it only after `lxc.net.0.type = ipvlan`",
+    "lxc.net.0.name = ipvlan\nlxc.net.0.ipvlan.mode = l3\n" + LINK: (
+        "web:2: lxc.net.0.ipvlan.mode: LXC takes it only after `lxc.net.0.type = ipvlan`",
         "move it below that line",
     ),
     LINK + "lxc.net.0.flags\n": (
