@@ -14,6 +14,7 @@ from ipvkit.formats.deployment import DEFAULTS, Deployment, OnParent, on_parent
 from ipvkit.lab import Endpoint, Parent, Setting
 from ipvkit.lab.fields import Source
 from ipvkit.lab.parts import Route, family_of
+from ipvkit.strategies import BY_NAME
 from ipvkit.tools.ip import RouteTo
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,9}(-[a-z0-9]{1,3})?", fullmatch=True)
@@ -75,6 +76,19 @@ def _on_host(draw: st.DrawFn, on: OnParent, number: int, subnets: Sequence[Netwo
     return replace(on, parent=parent, setting=setting, shim=f"iv{number}", routes=routes)
 
 
+def _of_incus(setting: Setting, endpoints: Sequence[Endpoint]) -> tuple[Setting, list[Endpoint]]:
+    """Return what Incus can say: in l2 gateways, in l3s the proxy and addresses with a whole prefix."""
+    direct = setting.mode == "l3s"
+    found = []
+    for endpoint in endpoints:
+        gateways = {own.version: own.network[1] for own in endpoint.addresses}
+        defaults = [to for to in (route.to for route in endpoint.routes or ()) if to is not None]
+        routes = tuple(Route(to, None if direct else gateways[to.version]) for to in defaults)
+        own = tuple(ip_interface(each.ip) if direct else each for each in endpoint.addresses)
+        found.append(replace(endpoint, addresses=own, routes=routes))
+    return replace(setting, strategy="l3s-proxy" if direct else "none"), found
+
+
 @st.composite
 def deployments(draw: st.DrawFn, form: Format) -> Deployment:
     """Draw a deployment that `form` can say, whose endpoints have the names of their namespaces."""
@@ -88,12 +102,13 @@ def deployments(draw: st.DrawFn, form: Format) -> Deployment:
     found = []
     for parent in parents:
         limits = form.limits
-        setting = Setting(
-            draw(st.sampled_from(limits.modes)),
-            draw(st.sampled_from(limits.flags)),
-            strategy=draw(st.sampled_from(limits.strategies)),
-        )
+        mode = draw(st.sampled_from(limits.modes))
+        strategies = [name for name in limits.strategies if mode in BY_NAME[name].modes]
+        flag, strategy = draw(st.sampled_from(limits.flags)), draw(st.sampled_from(strategies))
+        setting = Setting(mode, flag, strategy=strategy)
         own = [endpoint for on, endpoint in every if on == parent]
+        if form.name == "incus":
+            setting, own = _of_incus(setting, own)
         found += [on_parent(parent, setting, own)] if own else []
     deployment = Deployment("drawn", tuple(found))
     if form.limits.place == "host":

@@ -1,6 +1,6 @@
 """The formats that people deploy with: one file a format, with what it reads, writes and cannot say."""
 
-from ipvkit.formats import cni, docker, lxc, networkd, networkmanager, podman
+from ipvkit.formats import cni, docker, incus, lxc, networkd, networkmanager, podman
 from ipvkit.formats.base import Format
 
 FORMATS: tuple[Format, ...] = (
@@ -8,6 +8,7 @@ FORMATS: tuple[Format, ...] = (
     docker.FORMAT,
     podman.FORMAT,
     lxc.FORMAT,
+    incus.FORMAT,
     networkd.FORMAT,
     networkmanager.FORMAT,
 )

@@ -11,9 +11,11 @@ from dataclasses import replace
 from difflib import get_close_matches
 from ipaddress import ip_network
 from itertools import count, takewhile
+from typing import TypeVar
 
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import (
+    Address,
     InterfaceAddress,
     any_address,
     interface_address,
@@ -43,6 +45,7 @@ _KEYS = (
 _CLASSES = ((128, 8), (192, 16), (224, 24))
 """The prefix length of each class of IPv4 addresses, after the first byte that is beyond the class."""
 
+OfFamily = TypeVar("OfFamily", Address, InterfaceAddress)
 _IN_WORDS: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 
@@ -85,8 +88,9 @@ def _container(source: Source, notes: list[str]) -> Iterator[tuple[str, OnParent
             notes.append(f"{line.place}: what a hook changes is left out")
     nets = [Section(name, lines[0].place, tuple(lines)) for name, lines in found.items()]
     nets.sort(key=lambda net: int(net.name.rpartition(".")[2]))
-    netns = _netns((file == "config" and folder) or hostname or file.removesuffix(".conf"))
-    links = [(net, dev) for net, dev in _named(nets) if _is_ipvlan(_last(net, "type"))]
+    netns = netns_for((file == "config" and folder) or hostname or file.removesuffix(".conf"))
+    devs = names([_last(net, "name") for net in nets])
+    links = [(net, dev) for net, dev in zip(nets, devs, strict=True) if _is_ipvlan(_last(net, "type"))]
     if not links:
         what = f"{file_in_messages(source)}: it has no link of type ipvlan"
         raise InvalidLab(what, "ipvkit reads those with `lxc.net.0.type = ipvlan`")
@@ -123,10 +127,10 @@ def _is_ipvlan(kind: Field | None) -> bool:
     return kind is not None and kind.text() == "ipvlan"
 
 
-def _netns(called: str) -> str:
+def netns_for(called: str) -> str:
     """Return the name of a namespace for the container that is `called` so.
 
-    >>> _netns("101")
+    >>> netns_for("101")
     'lxc-101'
     """
     plain = re.sub("[^A-Za-z0-9_.+-]", "-", called)[:100]
@@ -135,13 +139,11 @@ def _netns(called: str) -> str:
     return f"lxc-{plain}"
 
 
-def _named(nets: Sequence[Section]) -> Iterator[tuple[Section, str]]:
-    """Yield each link with its name; one without a name gets the first that is free, as of the kernel."""
-    taken = {line.checked(interface_name) for net in nets if (line := _last(net, "name"))}
+def names(given: Sequence[Field | None]) -> Iterator[str]:
+    """Yield the names of links: where none is `given` the first that is free, as the kernel chooses it."""
+    taken = {field.checked(interface_name) for field in given if field}
     free = (name for name in map("eth{}".format, count()) if name not in taken)
-    for net in nets:
-        line = _last(net, "name")
-        yield net, line.text() if line else next(free)
+    return (field.text() if field else next(free) for field in given)
 
 
 def _on_parent(net: Section, endpoint: Endpoint, notes: list[str]) -> OnParent:
@@ -198,14 +200,19 @@ def _setting(net: Section, notes: list[str]) -> Setting:
 
 def _addresses(net: Section, family: Family, notes: list[str]) -> Iterator[InterfaceAddress]:
     for line in every([net], f"{net.name}.{family}.address"):
-        own = line.checked(_address)
-        if family_of(own) != family:
-            raise line.wrong(
-                f"{own} is not of {_IN_WORDS[family]}", f"write it in `{net.name}.{family_of(own)}.address`"
-            )
+        own = of_family(line, family, line.checked(_address))
         if "/" not in line.text():
             notes.append(f"{line.place}: without a prefix length LXC takes /{own.network.prefixlen}")
         yield own
+
+
+def of_family(field: Field, family: Family, value: OfFamily) -> OfFamily:
+    """Return the `value` of a key such as ipv4.address; raise InvalidLab where it is of the other family."""
+    other = family_of(value)
+    if other != family:
+        what = f"{value} is not of {_IN_WORDS[family]}"
+        raise field.wrong(what, f"write it in `{field.name.replace(family, other)}`")
+    return value
 
 
 def _address(text: str) -> InterfaceAddress:
@@ -229,21 +236,21 @@ def _default(net: Section, family: Family, addresses: Sequence[InterfaceAddress]
         return
     # LXC keeps a `dev` when another value follows.
     line = next((each for each in lines if each.text() == "dev"), lines[-1])
-    own = [each for each in addresses if family_of(each) == family]
     if line.text() == "auto":
         what = "LXC finds a gateway for links of type veth and macvlan only"
         raise line.wrong(what, "write its address, or `dev` for a default route out of the link")
-    via = None if line.text() == "dev" else line.checked(any_address)
-    if via is not None and family_of(via) != family:
-        raise line.wrong(
-            f"{via} is not of {_IN_WORDS[family]}", f"write it in `{net.name}.{family_of(via)}.gateway`"
-        )
-    if not own:
+    if not any(family_of(own) == family for own in addresses):
         raise line.wrong(f"the link has no {_IN_WORDS[family]} address", f"add `{net.name}.{family}.address`")
-    if via is not None and not is_next_hop(via, own):
+    yield Route(DEFAULTS[family]) if line.text() == "dev" else default_via(line, family, addresses)
+
+
+def default_via(field: Field, family: Family, addresses: Sequence[InterfaceAddress]) -> Route:
+    """Return the default route of a link with these `addresses`, via the gateway that `field` names."""
+    via = of_family(field, family, field.checked(any_address))
+    if not is_next_hop(via, addresses):
         what = f"{via} is in no subnet of the link; LXC adds a route to it first"
-        raise line.wrong(what, "a lab has gateways in a subnet only: take a shorter prefix length, or `dev`")
-    yield Route(DEFAULTS[family], via)
+        raise field.wrong(what, "a lab has gateways in a subnet only: take a shorter prefix length")
+    return Route(DEFAULTS[family], via)
 
 
 def write(deployment: Deployment) -> Written:

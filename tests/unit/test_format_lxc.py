@@ -230,7 +230,7 @@ WRONG = {
     ),
     LINK + "lxc.net.0.ipv4.gateway = 10.6.0.1\n": (
         "web:6: lxc.net.0.ipv4.gateway: 10.6.0.1 is in no subnet of the link; LXC adds a route to it first",
-        "a lab has gateways in a subnet only: take a shorter prefix length, or `dev`",
+        "a lab has gateways in a subnet only: take a shorter prefix length",
     ),
     LINK + "lxc.net.0.ipv4.gateway = fd00::1\n": (
         "web:6: lxc.net.0.ipv4.gateway: fd00::1 is not of IPv4",

@@ -77,7 +77,7 @@ def first(form: Format) -> Deployment:
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ipvtap links on eth0": ({"kind": "ipvtap"}, {}),
-    "strategy announce on eth0": ({"mode": "l3", "strategy": "announce"}, {}),
+    "strategy announce on eth0": ({"mode": "l3s", "strategy": "announce"}, {}),
     "the alternative name lan of test1": ({}, {"altnames": ("lan",)}),
     "an address from router advertisements of test1": ({}, {"slaac": True}),
     "a route of type blackhole of test1": (
