@@ -14,6 +14,7 @@ FILES = {
     "docker-cli": "/usr/bin/docker",
     "docker-compose": "/usr/libexec/docker/cli-plugins/docker-compose",
     "docker.io": "/usr/sbin/dockerd",
+    "incus-base": "/usr/libexec/incus/incusd",
     "lxc": "/usr/bin/lxc-start",
     "netavark": "/usr/lib/podman/netavark",
     "podman": "/usr/bin/podman",
@@ -89,6 +90,12 @@ for i in $(seq 600); do docker version >/dev/null 2>&1 && break; sleep 0.3; done
 docker import /run/box.tar box:1.0 >/dev/null
 docker tag box:1.0 busybox
 """
+
+_INIT = """
+mkdir -p /run/box/sbin
+printf '#!/bin/sh\\nexec sleep 600\\n' >/run/box/sbin/init; chmod +x /run/box/sbin/init
+"""
+"""What the root file system has for a container that runs its init."""
 
 _CRI = """
 import json, subprocess, sys
@@ -167,8 +174,31 @@ done
 """
 """What runs systemd in a guest, as the first process of a PID namespace; outside of it that is `$systemd`."""
 
+# What is launched from `images:` is the box: there is no other server to get it from.
+_INCUS = f"""
+mkdir -p /run/home/.config/incus /run/image /var/lib/incus /var/log/incus
+export HOME=/run/home
+for folder in /var/lib/incus /var/log/incus; do mount -t tmpfs tmpfs $folder; done
+echo 'remotes: {{images: {{addr: "unix://"}}}}' >$HOME/.config/incus/config.yml
+/usr/libexec/incus/incusd --group root >/run/incusd.log 2>&1 &
+for i in $(seq 600); do incus info >/dev/null 2>&1 && break; sleep 0.3; done
+incus admin init --preseed <<'END'
+storage_pools: [{{name: local, driver: dir}}]
+profiles:
+- name: default
+  config: {{security.privileged: "true"}}
+  devices: {{root: {{type: disk, path: /, pool: local}}}}
+END
+{_INIT}
+echo '{{architecture: x86_64, creation_date: 1}}' >/run/image/metadata.yaml
+ln -s /run/box /run/image/rootfs
+tar -C /run/image -hcf /run/image.tar metadata.yaml rootfs
+incus image import /run/image.tar --alias debian/13 >/dev/null
+"""
+
 SETUPS = {
     "podman": (_PODMAN, ("podman", "netavark", "crun")),
+    "incus": (_INCUS, ("incus-base",)),
     "lxc": ("", ("lxc",)),
     "cni": ("", ("containernetworking-plugins",)),
     "docker": (_CONTAINERD + _DOCKER, ("containerd", "docker.io", "docker-cli", "docker-compose")),
@@ -188,9 +218,7 @@ def setup(*runtimes: str) -> str:
 def lxc_rootfs(*names: str) -> str:
     """Return bash that gives containers of LXC a root file system where lxc-create puts it."""
     folders = " ".join(f"/var/lib/lxc/{name}/rootfs" for name in names)
-    return f"""
-mkdir -p /run/box/sbin
-printf '#!/bin/sh\\nexec sleep 600\\n' >/run/box/sbin/init; chmod +x /run/box/sbin/init
+    return f"""{_INIT}
 for folder in {folders}; do mkdir -p $folder; mount --bind /run/box $folder; done
 """
 

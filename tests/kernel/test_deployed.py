@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from ipaddress import ip_interface
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from guest import in_guest
 from ipvkit.formats import BY_NAME
-from ipvkit.formats.base import Written
+from ipvkit.formats.base import Format, Written
 from ipvkit.formats.deployment import of_phase
 from ipvkit.lab import HOST, PEERS, Check, Lab
 from ipvkit.lab.format import load
@@ -57,6 +58,14 @@ DRIVERS = {
         frozenset({"broadcast", "nodad", "protocol"}),
         f"{setup('podman')}{SYSTEMD}",
         "echo /proc/$systemd/root$(podman inspect -f '{{.NetworkSettings.SandboxKey}}' $1)",
+        MEMORY_MIB,
+        slow=True,
+    ),
+    "incus": Driver(
+        "/usr/libexec/incus/incusd",
+        frozenset({"broadcast", "nodad", "scope"}),
+        f"{setup('incus')}mkdir /run/project; cd /run/project\n",
+        "echo /proc/$(incus query /1.0/instances/$1/state | grep '\"pid\"' | tr -dc 0-9)/ns/net",
         MEMORY_MIB,
         slow=True,
     ),
@@ -128,6 +137,19 @@ phases:
           - {{from: web, to: far}}
 """
     return load(text, "deployed.yaml")
+
+
+def beyond(lab: Lab, form: Format) -> set[str]:
+    """Return the names of what of the lab is beyond the format besides its limits."""
+    return {name for _, name in form.beyond(of_phase(lab, lab.phases[0]))}
+
+
+def fitted(lab: Lab, form: Format) -> Lab:
+    """Return the lab, with a whole prefix for each address where the format can say no other."""
+    if "prefix" not in beyond(lab, form):
+        return lab
+    whole = (replace(e, addresses=tuple(ip_interface(own.ip) for own in e.addresses)) for e in lab.endpoints)
+    return replace(lab, endpoints=tuple(whole))
 
 
 def built(lab: Lab) -> str:
@@ -222,7 +244,8 @@ def test_a_tool_makes_what_the_lab_does(name: str) -> None:
     limits = form.limits
     every = product(limits.modes, limits.flags, limits.strategies)
     routes = _VIA if limits.routes == "via" else ""
-    labs = [lab_of(*each, routes) for each in every if each[0] in BY_STRATEGY[each[2]].modes]
+    labs = [fitted(lab_of(*each, routes), form) for each in every if each[0] in BY_STRATEGY[each[2]].modes]
+    labs = [lab for lab in labs if "mode" not in beyond(lab, form)]
     parts = [
         f"{SHOW}{SETTLE}netns() {{ {driver.netns}; }}\n",
         *(f"{built(lab)}echo == plain\n" for lab in labs),
