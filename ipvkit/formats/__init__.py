@@ -1,6 +1,6 @@
 """The formats that people deploy with: one file a format, with what it reads, writes and cannot say."""
 
-from ipvkit.formats import cni, docker, incus, lxc, networkd, networkmanager, podman
+from ipvkit.formats import cni, docker, ifupdown, incus, lxc, networkd, networkmanager, podman
 from ipvkit.formats.base import Format
 
 FORMATS: tuple[Format, ...] = (
@@ -11,6 +11,7 @@ FORMATS: tuple[Format, ...] = (
     incus.FORMAT,
     networkd.FORMAT,
     networkmanager.FORMAT,
+    ifupdown.FORMAT,
 )
 """All formats, in the order in which a text is recognised."""
 

@@ -33,7 +33,7 @@ def sections(source: Source, between: str = " ") -> list[Section]:
     """
     file = file_in_messages(source)
     found: list[tuple[str, str, list[Field]]] = []
-    for number, line in _lines(source.text, between):
+    for number, line in lines(source.text, between):
         key, equals, value = map(str.strip, line.partition("="))
         place = f"{file}:{number + 1}"
         if line[0] == "[" and line[-1] == "]":
@@ -60,7 +60,7 @@ def last(among: Iterable[Section], key: str) -> Field | None:
     return next(reversed(every(among, key)), None)
 
 
-def _lines(text: str, between: str) -> Iterator[tuple[int, str]]:
+def lines(text: str, between: str) -> Iterator[tuple[int, str]]:
     """Yield each line that has more than a comment, whole and stripped, with the number of its first."""
     parts: list[str] = []
     first = 0
