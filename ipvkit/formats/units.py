@@ -51,7 +51,10 @@ def every(among: Iterable[Section], key: str) -> list[Field]:
     """Return the values of `key` in these sections; an empty one deletes those before it."""
     found: list[Field] = []
     for field in (field for section in among for field in section.keys if field.name == key):
-        found = [*found, field] if field.node.value else []
+        if field.node.value:
+            found.append(field)
+        else:
+            found.clear()
     return found
 
 
