@@ -83,6 +83,12 @@ def test_vlans() -> None:
     assert list(endpoints(lab).values()) == [["10.30.0.1/24"], ["10.40.0.1/24"], ["10.50.0.3/24"]]
 
 
+def test_a_command_creates_a_link_that_is_called_as_a_vlan() -> None:
+    command = "  pre-up ip link add eth0.30 link eth0 type vlan id 31\n"
+    lab, _ = read(f"{ETH0}iface eth0.30 inet static\n{command}  address 10.30.0.2/24\n")
+    assert [(parent.link, parent.vlan) for parent in lab.parents] == [(None, None), ("eth0", 31)]
+
+
 def test_what_is_noted() -> None:
     _, notes = read(
         "source /etc/network/interfaces.d/*\niface lo inet loopback\n"

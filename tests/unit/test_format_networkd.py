@@ -87,6 +87,25 @@ def test_routes_that_lead_to_no_endpoint() -> None:
     ]
 
 
+def test_a_gateway_in_no_subnet_of_the_parent_is_left_out() -> None:
+    lab, notes = read(a_netdev=IV, b_network=PARENT.replace("192.0.2.1\n", "203.0.113.1\n"), c_network=SHIM)
+    assert list(map(str, lab.parents[0].gateway)) == ["192.0.2.2"]
+    assert "eth0: 203.0.113.1 is in no subnet of it, and left out" in notes
+    assert "the gateway's address on eth0 is in no file; 192.0.2.2 is a free one" in notes
+
+
+def test_a_file_is_for_the_links_that_each_line_of_match_is_for() -> None:
+    others = "[Match]\nName=!iv1 iv0\n[Network]\nAddress=192.0.2.66/32\n"
+    lab, _ = read(
+        a_netdev=IV,
+        b_network=PARENT,
+        c_network="[Match]\nMACAddress=02:00:00:00:00:09\n[Network]\nAddress=192.0.2.77/32\n",
+        d_network=others,
+        e_network=SHIM,
+    )
+    assert list(map(str, lab.phases[0].setting.shim_addresses)) == ["192.0.2.250"]
+
+
 def test_what_dhcp_gives_the_parent_is_noted() -> None:
     """The subnet is that of the ipvlan link, whose gateway is the parent's too."""
     lab, notes = read(
@@ -144,14 +163,14 @@ def test_two_ipvlan_links_on_one_parent() -> None:
     assert notes == ["c.netdev: iv1 is on eth0 too; a lab has one such link", CALLED]
 
 
-def test_an_empty_value_deletes_those_before_it_and_the_last_one_counts() -> None:
+def test_an_empty_value_deletes_those_before_it_and_the_last_valid_one_counts() -> None:
     lab, _ = read(
-        a_netdev=f"{IV}[IPVLAN]\nMode=L3\nMode=L2\n",
+        a_netdev=f"{IV}[IPVLAN]\nMode=L3\nMode=L3S\nMode=l2\n",
         b_network="[Match]\nName=eth0\n[Network]\nAddress=192.0.2.77/24\nAddress=\nAddress=192.0.2.10/24\nIPVLAN=iv0\n",
         c_network=SHIM,
     )
     assert list(map(str, lab.parents[0].host)) == ["192.0.2.10/24"]
-    assert lab.phases[0].setting.mode == "l2"
+    assert lab.phases[0].setting.mode == "l3s"
 
 
 def test_what_networkd_ignores_and_what_a_lab_cannot_have_is_noted() -> None:

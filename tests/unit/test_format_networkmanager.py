@@ -72,6 +72,13 @@ def test_a_parent_by_uuid_and_a_vlan() -> None:
     assert "iv0, the host's link on lan30, is called shim1" in notes
 
 
+@pytest.mark.parametrize(("written", "metric"), [("", None), (",0", None), (",50", 50)])
+def test_a_default_route_and_its_metric(written: str, metric: int | None) -> None:
+    parent = ETH0.replace("/24,192.0.2.1", f"/24\nroute1=0.0.0.0/0,192.0.2.1{written}")
+    (on,) = FORMAT.read([Source("a", parent), Source("b", IV.format(1, ""))]).parents
+    assert [(str(to.via), to.dev, to.metric) for to in on.routes] == [("192.0.2.1", "eth0", metric)]
+
+
 def test_what_is_noted() -> None:
     parent = ETH0.replace("interface-name=eth0\n", "").replace("method=manual", "method=auto")
     iv = IV.format("1\ntap=true", "route1=10.0.0.0/8,192.0.2.9\nroute-metric=50\n[tc]\n")
