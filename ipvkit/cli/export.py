@@ -38,9 +38,7 @@ def export(
     if output_dir is None:
         emit("".join(f"{line}\n" for line in formats.script(written)))
         return
-    every = {file.path.lstrip("/"): (file.text, file.mode) for file in written.files}
-    for name, lines in (("activate.sh", written.activation), ("remove.sh", formats.removal(written))):
-        every[name] = "".join(f"{line}\n" for line in ("#!/usr/bin/env bash", "set -e", *lines)), 0o755
-    for path, (text, mode) in every.items():
-        files.write_at(output_dir / path, text, mode)
+    every = formats.in_folder(written)
+    for path, file in every.items():
+        files.write_at(output_dir / path, file.text, file.mode)
     emit("".join(f"{output_dir / path}\n" for path in every))

@@ -13,7 +13,7 @@ from ipvkit.formats.deployment import lab_of, of_phase
 from ipvkit.lab import Lab
 from ipvkit.lab.fields import Source
 from ipvkit.lab.format import dump
-from ipvkit.verbs.explain import Fix
+from ipvkit.verbs.explain import Fix, phases_called
 
 _END, _USUAL = "END_OF_FILE", 0o644
 
@@ -59,12 +59,11 @@ def exported(lab: Lab, name: str, phase: str | None = None) -> Written:
 
     Raise UsageError where it is unknown, or for what the format cannot say.
     """
-    named = [each for each in lab.phases if phase in (None, each.name)]
-    if len(named) != 1:
+    first, *others = phases_called(lab, phase)
+    if others:
         names = ", ".join(each.name for each in lab.phases)
-        what = f"lab {lab.name} has no phase {phase!r}" if phase else f"lab {lab.name} has several phases"
-        raise UsageError(what, f"--phase: choose from {names}")
-    return format_called(name).written(of_phase(lab, named[0]))
+        raise UsageError(f"lab {lab.name} has several phases", f"--phase: choose from {names}")
+    return format_called(name).written(of_phase(lab, first))
 
 
 def fix_as(name: str, fix: Fix) -> list[str]:
@@ -115,6 +114,21 @@ def script(written: Written) -> Iterator[str]:
         yield from _created(file)
     yield from ("", "# activate:", *written.activation, "", "# remove:")
     yield from (f"# {line}" for line in removal(written))
+
+
+def in_folder(written: Written) -> dict[str, File]:
+    """Return the files, and bash scripts that activate and that remove them, by their paths in a folder.
+
+    The first stops where a line fails; the other does what it can.
+    """
+    scripts = {"activate.sh": ("set -e", *written.activation), "remove.sh": removal(written)}
+    texts = {
+        path: "".join(f"{line}\n" for line in ("#!/usr/bin/env bash", *lines))
+        for path, lines in scripts.items()
+    }
+    return {file.path.lstrip("/"): file for file in written.files} | {
+        path: File(path, text, 0o755) for path, text in texts.items()
+    }
 
 
 def removal(written: Written) -> list[str]:

@@ -1,7 +1,9 @@
 """The formats of other tools: what is written is read again, what cannot be said or is wrong is refused."""
 
+import subprocess
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +16,14 @@ from hostile import hostile_texts
 from ipvkit.cli import main
 from ipvkit.core.errors import UsageError
 from ipvkit.formats import FORMATS
-from ipvkit.formats.base import Format
+from ipvkit.formats.base import File, Format, Written
 from ipvkit.formats.deployment import DEFAULTS, Deployment, lab_of, of_phase
 from ipvkit.lab import Setting, gallery
 from ipvkit.lab.fields import Source
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.parts import FLAGS, MODES, Route
 from ipvkit.report.formats import limits
-from ipvkit.verbs.formats import recognised
+from ipvkit.verbs.formats import in_folder, recognised
 from strategies import mutated_text
 
 each_format = pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
@@ -169,3 +171,19 @@ def test_a_fix_in_no_format_is_refused(
 
 def test_the_page_has_the_limits_of_each_format() -> None:
     assert limits() in (REFERENCE / "formats.md").read_text()
+
+
+def test_activation_stops_where_a_line_fails_and_removal_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "left.conf"
+    file.write_text("")
+    written = Written((File(str(file), ""),), ("false", "echo activated"), ("false", "echo removed"))
+    scripts = in_folder(written)
+    done = {
+        name: subprocess.run(
+            ["/bin/bash", "-c", scripts[name].text], capture_output=True, text=True, check=False
+        )
+        for name in ("activate.sh", "remove.sh")
+    }
+    assert (done["activate.sh"].returncode, done["activate.sh"].stdout) == (1, "")
+    assert done["remove.sh"].stdout == "removed\n"
+    assert not file.exists()
