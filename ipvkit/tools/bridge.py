@@ -53,7 +53,7 @@ def _entry(entry: Entry, unrecognised: list[str]) -> FdbEntry:
         master=entry.text_or_none("master"),
         state=entry.text_or_none("state") or None,
         flags=entry.texts("flags"),
-        details=entry.rest("mac", "ifname", "vlan", "dst", "master", "state", "flags"),
+        details=entry.rest(("mac", "ifname", "vlan", "dst", "master", "state", "flags")),
         unrecognised=tuple(unrecognised),
     )
 

@@ -170,6 +170,13 @@ def test_routes_are_read_from_json(indent: int | None, there: list[Route]) -> No
     assert parse_routes(stdout) == tuple(there)
 
 
+@given(st.lists(routes(), max_size=5))
+def test_the_routes_of_a_table_are_left_out(there: list[Route]) -> None:
+    for stdout in (json.dumps([json_route(route) for route in there]), printed(there)):
+        for table in ("local", *(route.table for route in there if route.table)):
+            assert parse_routes(stdout, without=table) == tuple(r for r in there if r.table != table)
+
+
 @given(st.lists(routes(), max_size=3))
 def test_routes_are_read_from_plain_lines(there: list[Route]) -> None:
     for colour, oneline, details, lock in product((False, True), repeat=4):

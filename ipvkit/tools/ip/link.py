@@ -4,12 +4,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, ip_interface
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, get_args
 
 from ipvkit.core.values import Flag, InterfaceAddress
 from ipvkit.tools.ip import listing
-from ipvkit.tools.ip.plain import FAMILIES, ip, is_json
+from ipvkit.tools.ip.plain import FAMILIES, interface, ip, is_json
 from ipvkit.tools.ip.reading import Entry
 
 
@@ -93,10 +93,12 @@ _STATS = ("stats64", "stats644", "stats")
 _TEXTS = ("link_netns", "qdisc", "master", "operstate", "linkmode", "group", "link_type", "broadcast")
 _NUMBERS = ("ifindex", "link_netnsid", "mtu", "txqlen")
 _OTHERS = "ifname link link_index flags address altnames ifalias linkinfo addr_info"
-_KEYS = (*_TEXTS, *_NUMBERS, *_STATS, *_OTHERS.split())
-_ADDR_KEYS = (
-    *("family", "local", "address", "prefixlen", "broadcast", "scope", "label", "metric", "protocol"),
-    *("valid_life_time", "preferred_life_time", "index", "dev"),
+_KEYS = frozenset((*_TEXTS, *_NUMBERS, *_STATS, *_OTHERS.split()))
+_ADDR_KEYS = frozenset(
+    (
+        *("family", "local", "address", "prefixlen", "broadcast", "scope", "label", "metric", "protocol"),
+        *("valid_life_time", "preferred_life_time", "index", "dev"),
+    )
 )
 
 
@@ -182,10 +184,10 @@ def _link(entry: Entry, names: set[str | None], unrecognised: Sequence[str]) -> 
         mode=data.text_or_none("mode") if own else None,
         flag=next((flag for flag in own[1:] if data.value.get(flag) is True), None),
         # iproute2 has null for these two, which are there or not.
-        info_data={**data.rest(*own), **{key: True for key in ("gbp", "gpe") if key in data.value}},
+        info_data={**data.rest(own), **{key: True for key in ("gbp", "gpe") if key in data.value}},
         stats={direction: stats.numbers(direction) for direction in stats.value},
         addresses=tuple(_address(info) for info, is_ip in infos if is_ip),
-        details={**entry.rest(*_KEYS), **info.rest("info_kind", "info_data")},
+        details={**entry.rest(_KEYS), **info.rest(("info_kind", "info_data"))},
         # An address of another family than IP, as it was printed.
         unrecognised=(*unrecognised, *(json.dumps(info.value) for info, is_ip in infos if not is_ip)),
     )
@@ -208,8 +210,8 @@ def _address(info: Entry) -> Address:
             raise info.unparsable()
         local = ip(info.text("local"), info.text_or_none("family"))
         return Address(
-            address=ip_interface((local, length) if peer is None else local),
-            peer=None if peer is None else ip_interface((ip(peer), length)),
+            address=interface((local, length) if peer is None else local),
+            peer=None if peer is None else interface((ip(peer), length)),
             broadcast=None if broadcast is None else IPv4Address(broadcast),
             scope=info.text_or_none("scope"),
             label=info.text_or_none("label"),
@@ -218,7 +220,7 @@ def _address(info: Entry) -> Address:
             preferred_lft=_lifetime(info, "preferred_life_time"),
             metric=info.number_or_none("metric"),
             protocol=info.text_or_none("protocol"),
-            details={key: value for key, value in info.rest(*_ADDR_KEYS).items() if value is not True},
+            details={key: value for key, value in info.rest(_ADDR_KEYS).items() if value is not True},
         )
     except ValueError:
         raise info.unparsable() from None

@@ -49,7 +49,7 @@ def _neighbour(entry: Entry, unrecognised: Iterable[str]) -> Neighbour:
         lladdr=entry.text_or_none("lladdr"),
         states=entry.texts("state"),
         flags=tuple(flag for flag in _FLAGS if flag in entry.value),
-        details=entry.rest("dst", "dev", "lladdr", "state", *_FLAGS),
+        details=entry.rest(("dst", "dev", "lladdr", "state", *_FLAGS)),
         unrecognised=tuple(unrecognised),
     )
 

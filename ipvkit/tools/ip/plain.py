@@ -3,7 +3,8 @@
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 from typing import Any, NamedTuple, TypeVar
 
 from ipvkit.core.errors import UnparsableOutput
@@ -11,6 +12,12 @@ from ipvkit.core.values import Address
 
 T = TypeVar("T")
 FAMILIES = {"inet": IPv4Address, "inet6": IPv6Address}
+
+# Many namespaces have the same addresses, and ip prints each address several times.
+_KEPT = 4096
+address = lru_cache(_KEPT)(ip_address)
+network = lru_cache(_KEPT)(ip_network)
+interface = lru_cache(_KEPT)(ip_interface)
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # `-o` puts a backslash where a line ends otherwise; what follows begins with its indent (_SL_, utils.h).
@@ -143,7 +150,7 @@ def number(word: str, digits: int = 12) -> int:
 
 def ip(text: str, family: str | None = None) -> Address:
     """Return the address that `text` is; raise ValueError where it is none, or one of another family."""
-    found = ip_address(text)
+    found = address(text)
     if "%" in text or (family is not None and not isinstance(found, FAMILIES[family])):
         raise ValueError(text)
     return found

@@ -3,13 +3,12 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from ipaddress import ip_address
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.core.values import Address
-from ipvkit.tools.ip.plain import Line, NotUnderstood, T, is_json, lines, unjoined
+from ipvkit.tools.ip.plain import Line, NotUnderstood, T, address, is_json, lines, unjoined
 
 
 class Entry:
@@ -57,7 +56,7 @@ class Entry:
         """Return the address under `key`; None where there is none, or null."""
         text = self.text_or_none(key)
         try:
-            return None if text is None else ip_address(text)
+            return None if text is None else address(text)
         except ValueError:
             raise self.unparsable() from None
 
@@ -94,7 +93,7 @@ class Entry:
             raise self.unparsable()
         return [Entry(self.tool, value) for value in values if value != {}]
 
-    def rest(self, *keys: str) -> Mapping[str, Any]:
+    def rest(self, keys: Collection[str]) -> Mapping[str, Any]:
         """Return all but `keys`."""
         return {key: value for key, value in self.value.items() if key not in keys}
 
@@ -166,7 +165,8 @@ def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
     Old iproute2 printed the keys of a route's encapsulation, `dst` too, after those of the route.
     """
-    return dict(pairs) | dict(reversed(pairs))
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else found | dict(reversed(pairs))
 
 
 def _finite(digits: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ipvkit.core.values import Address, Network
 from ipvkit.tools.ip.plain import Line, NotUnderstood, Words, collected, flags, form, number, put, take
+from ipvkit.tools.ip.plain import network as network_of
 from ipvkit.tools.ip.reading import Entry, read
 
 
@@ -58,16 +59,18 @@ def gateway_of(routes: Iterable[Route]) -> IPv4Address | None:
     return next((gateway for gateway in gateways if isinstance(gateway, IPv4Address)), None)
 
 
-def parse_routes(stdout: str) -> tuple[Route, ...]:
+def parse_routes(stdout: str, *, without: str | None = None) -> tuple[Route, ...]:
     """Return the routes that ``ip route show`` or ``get`` printed, plain or as JSON.
 
+    Those of the table `without` are left out.
     Raise UnparsableOutput for anything else. A plain line is read up to its first unknown word,
     and is kept whole then; the last one counts without its newline, as in an output that was stripped.
 
     >>> parse_routes("default via 192.0.2.254 dev eth0")[0].via
     IPv4Address('192.0.2.254')
     """
-    return tuple(_route(entry, left) for entry, left in read("ip route", stdout, _take_line))
+    found = read("ip route", stdout, _take_line)
+    return tuple(_route(entry, left) for entry, left in found if without is None or _table(entry) != without)
 
 
 # --- from the objects of `ip -json` -------------------------------------------------------------------
@@ -83,7 +86,7 @@ def _route(entry: Entry, unrecognised: Iterable[str]) -> Route:
         metric=entry.number_or_none("metric"),
         scope=entry.text_or_none("scope"),
         protocol=entry.text_or_none("protocol"),
-        table=None if _is_flat(entry) else entry.text_or_none("table"),
+        table=_table(entry),
         flags=entry.texts("flags"),
         nexthops=tuple(_nexthop(hop) for hop in entry.inners("nexthops")),
         pref=entry.text_or_none("pref"),
@@ -98,18 +101,22 @@ def _nexthop(hop: Entry) -> NextHop:
         dev=hop.text_or_none("dev"),
         weight=hop.number_or_none("weight"),
         flags=hop.texts("flags"),
-        details=_with_true(hop.rest("gateway", "via", "dev", "weight", "flags")),
+        details=_with_true(hop.rest(("gateway", "via", "dev", "weight", "flags"))),
     )
 
 
 def _details(entry: Entry) -> dict[str, Any]:
     shown = "type dst gateway via dev prefsrc metric scope protocol flags nexthops pref metrics".split()
-    details = _with_true(entry.rest(*shown, *([] if _is_flat(entry) else ["table"])))
+    details = _with_true(entry.rest([*shown, *([] if _is_flat(entry) else ["table"])]))
     for metrics in entry.inners("metrics"):
         details.update(_with_true(metrics.value))
     if "nh_info" in details:
         details["nh_info"] = _with_true(entry.inner("nh_info").value)
     return details
+
+
+def _table(entry: Entry) -> str | None:
+    return None if _is_flat(entry) else entry.text_or_none("table")
 
 
 def _is_flat(entry: Entry) -> bool:
@@ -128,7 +135,7 @@ def _via(entry: Entry) -> Address | None:
 
 def _network(entry: Entry, text: str) -> Network | str:
     try:
-        return text if text == "default" else ip_network(text)
+        return text if text == "default" else network_of(text)
     except ValueError:
         raise entry.unparsable() from None
 

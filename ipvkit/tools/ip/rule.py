@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from ipvkit.core.values import Network
-from ipvkit.tools.ip.plain import Form, Line, Words, flags, form, ip, number, put, take
+from ipvkit.tools.ip.plain import Form, Line, Words, flags, form, ip, network, number, put, take
 from ipvkit.tools.ip.reading import Entry, read
 
 
@@ -51,7 +51,7 @@ def _rule(entry: Entry, unrecognised: list[str]) -> Rule:
         raise entry.unparsable()
     mark, mask = entry.text_or_none("fwmark"), entry.text_or_none("fwmask")
     # JSON has null for a word without a value.
-    rest = {key: True if value is None else value for key, value in entry.rest(*_KEYS).items()}
+    rest = {key: True if value is None else value for key, value in entry.rest(_KEYS).items()}
     return Rule(
         priority=priority,
         src=_network(entry, "src"),
@@ -78,7 +78,7 @@ def _network(entry: Entry, key: str) -> Network | None:
         return None
     try:
         host = ip(text)
-        return ip_network((host, host.max_prefixlen if length is None else length))
+        return network((host, host.max_prefixlen if length is None else length))
     except ValueError:
         raise entry.unparsable() from None
 
