@@ -101,7 +101,7 @@ class Endpoints:
             called = space.name or (f"{owner.name}-{owner.pid}" if owner else "netns")
         # The link has it for a moment in its namespace.
         others = (link for link in placed.inside.links if link is not placed.link)
-        name = name_for(called, {*self.names, *(n for link in others for n in (link.ifname, *link.altnames))})
+        name = name_for(called, self.names, [n for link in others for n in (link.ifname, *link.altnames)])
         self.names.add(name)
         return name
 

@@ -26,15 +26,15 @@ _LONGEST = 15
 """The most characters of an endpoint's name: a link has it for a moment when the lab is built."""
 
 
-def name_for(called: str, taken: Collection[str]) -> str:
-    """Return a name for the endpoint that is `called` so elsewhere; it is none that is `taken`.
+def name_for(called: str, *taken: Collection[str]) -> str:
+    """Return a name for the endpoint that is `called` so elsewhere; it is in none of the `taken`.
 
     >>> name_for("/my_project-web-1", ["my_project-web-"])
     'my_project-we-2'
     """
     plain = re.sub("[^A-Za-z0-9_.+-]", "-", called).lstrip(".+-")[:_LONGEST] or "endpoint"
     name, number = plain, 1
-    while name in taken or name in (*RESERVED, HOST, *PEERS, FAR, SWITCH):
+    while any(name in names for names in (*taken, RESERVED, PEERS, (HOST, FAR, SWITCH))):
         number += 1
         ending = f"-{number}"
         name = f"{plain[: _LONGEST - len(ending)]}{ending}"

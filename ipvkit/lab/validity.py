@@ -366,7 +366,7 @@ class _Nodes:
         parent, hint = lab.parent_of(check), "add one, or check another"
         peers = [r for r in PEERS if parent.peer(r) or not lab.simulated]
         peers += [other.name for other in parent.hosts]
-        for role in ends:
+        for role in (role for role in ends if role not in self.endpoints):
             elsewhere = role not in peers and role in lab.peers
             _refuse(elsewhere, f"{check}: {parent.name} has no {role}", hint, at)
             known(role, self.endpoints, self.node, at, (HOST, *peers, *((FAR,) if lab.far else ())))
