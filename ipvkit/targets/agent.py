@@ -240,9 +240,10 @@ class Agent:
             if len(fields) == 5 and fields[0].isdigit():
                 out, both = int(fields[3]), int(fields[3]) + int(fields[4])
                 size = both + 1 if both else 0
-                body = buffer[newline + 1 : newline + 1 + size]
-                if len(body) < size:
+                # Only a complete one is copied.
+                if len(buffer) < newline + 1 + size:
                     break
+                body = buffer[newline + 1 : newline + 1 + size]
                 self._report(int(fields[0]), fields[1], int(fields[2]), body[:out], body[out:both])
             elif fields[:1] in ([b"started"], [b"read"]):
                 with self._lock:
