@@ -9,7 +9,7 @@ GRAMMAR = {
     # --- what runs where
     "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | <socat> | ss -Htln src HOST-AND-PORT"
     " | sleep NUMBER | timeout NUMBER sh -c ( LACP-WAIT | SLAAC-WAIT ) | <radvd>"
-    " | unshare --mount --propagation slave sh -c LIST-IDS sh FILE",
+    " | unshare --mount --propagation slave sh -c LIST-IDS sh FILE | sh -s FILE",
     "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"
     " | ip -all netns exec ip <at home> | nsenter NET-FILE ip <at home>",
     # --- iproute2

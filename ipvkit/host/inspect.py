@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import IpvkitError, MissingRequirement, UsageError
@@ -12,11 +13,11 @@ from ipvkit.host.checks import some
 from ipvkit.host.facts import SUDO, read, rp_filter
 from ipvkit.host.namespaces import Inode, Space, Spaces, is_there, spaces
 from ipvkit.host.owners import Owner, owner_of
-from ipvkit.run.execution import answers, ask
+from ipvkit.run.execution import answers, ask, require_for
 from ipvkit.targets.agent import Agent
 from ipvkit.tools import ip
 from ipvkit.tools.ip import Link, Neighbour, Route, Rule
-from ipvkit.tools.nsenter import in_net
+from ipvkit.tools.nsenter import in_each, in_net
 from ipvkit.tools.unshare import list_ids
 
 MACVLAN = ("macvlan", "macvtap")
@@ -26,6 +27,9 @@ KINDS = ("ipvlan", "ipvtap", *MACVLAN)
 
 _BOUND_S = 60
 """The limit for a command that looks, in seconds; a machine with many namespaces may be busy."""
+
+_AT_ONCE = 20
+"""How many namespaces one process looks into, one after another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,16 +192,21 @@ OnCommand = Callable[[Command], None]
 
 
 def views(found: Spaces) -> dict[Inode, Command]:
-    """Return the command that shows what is in each namespace.
+    """Return the command that shows what is in each namespace."""
+    return _in_each(found.found, _SHOW)
+
+
+def _in_each(spaces: Mapping[Inode, Space], view: Command) -> dict[Inode, Command]:
+    """Return `view` as it runs in each namespace.
 
     All are entered by nsenter: for ``ip -n`` the kernel copies all mounts, and each name is one
     (netns_switch() in iproute2's lib/namespace.c). A path that is not printable has no command: a user can
     mount anywhere.
     """
     commands = {}
-    for inode, space in found.found.items():
+    for inode, space in spaces.items():
         with suppress(UsageError):
-            commands[inode] = _SHOW if space.own else in_net(space.path, _SHOW)
+            commands[inode] = view if space.own else in_net(space.path, view)
     return commands
 
 
@@ -206,7 +215,7 @@ def inspect(agent: Agent, on_command: OnCommand = lambda _: None) -> Inspection:
     found = spaces()
     insides = {}
     # Read while others are still asked.
-    for inode, shown in _answers(agent, views(found), on_command):
+    for inode, shown in _answers(agent, found.found, _SHOW, on_command):
         if (inside := _inside(inode, found.found[inode], shown)) is not None:
             insides[inode] = inside
     missed = (space for inode, space in found.found.items() if inode not in insides)
@@ -228,14 +237,22 @@ def inspect(agent: Agent, on_command: OnCommand = lambda _: None) -> Inspection:
 
 
 def _answers(
-    agent: Agent, commands: Mapping[Inode, Command], on_command: OnCommand
+    agent: Agent, spaces: Mapping[Inode, Space], view: Command, on_command: OnCommand
 ) -> Iterator[tuple[Inode, str]]:
-    """Yield what each command prints, as it ends."""
+    """Yield what `view` prints in each namespace, as it ends."""
+    commands = _in_each(spaces, view)
+    require_for(commands.values())
     for command in commands.values():
         on_command(command)
-    inodes = {str(number): inode for number, inode in enumerate(commands)}
-    asked = {key: commands[inode] for key, inode in inodes.items()}
-    yield from ((inodes[key], done.stdout) for key, done in answers(agent, asked, _BOUND_S))
+    inodes = {spaces[inode].path: inode for inode in commands}
+    own = [path for path, inode in inodes.items() if spaces[inode].own]
+    left = (path for path in inodes if path not in own)
+    asked = dict.fromkeys(own, view)
+    while some := list(islice(left, _AT_ONCE)):
+        asked[some[0]] = in_each(some, view)
+    for path, done in answers(agent, asked, _BOUND_S):
+        shown = {path: done.stdout} if path in own else ip.by_netns(done.stdout)
+        yield from ((inodes[netns], text) for netns, text in shown.items() if netns in inodes)
 
 
 def _inside(inode: Inode, space: Space, shown: str) -> Inside | None:
@@ -244,7 +261,7 @@ def _inside(inode: Inode, space: Space, shown: str) -> Inside | None:
         lists = ip.lists_in(shown, at_most=len(_VIEWS))
         # A kernel without rules refuses the last one.
         if len(lists) >= len(_VIEWS) - 1:
-            routes = tuple(route for route in ip.parse_routes(lists[1]) if route.table != "local")
+            routes = ip.parse_routes(lists[1], without="local")
             proxied, neighbours = (ip.parse_neighbours(entries) for entries in lists[2:4])
             rules = tuple(rule for each in lists[4:] for rule in ip.parse_rules(each))
             return Inside(inode, space, ip.parse_addresses(lists[0]), routes, proxied, neighbours, rules)
@@ -255,13 +272,13 @@ def _ipv6_rules(
     insides: Mapping[Inode, Inside], agent: Agent, on_command: OnCommand
 ) -> dict[Inode, tuple[Rule, ...]]:
     """Return the IPv6 rules where it has another table; in a batch ip shows those of IPv4 (iprule_list())."""
-    commands = {}
-    for inode, inside in insides.items():
-        if any(version_of(route) == 6 and route.table not in (None, "main") for route in inside.routes):
-            show = ip.rule_show(ipv6=True)
-            commands[inode] = show if inside.space.own else in_net(inside.space.path, show)
+    spaces = {
+        inode: inside.space
+        for inode, inside in insides.items()
+        if any(version_of(route) == 6 and route.table not in (None, "main") for route in inside.routes)
+    }
     found = {}
-    for inode, shown in _answers(agent, commands, on_command):
+    for inode, shown in _answers(agent, spaces, ip.rule_show(ipv6=True), on_command):
         with suppress(IpvkitError):
             found[inode] = ip.parse_rules(shown)
     return found

@@ -222,6 +222,7 @@ def of_others() -> Iterator[Take]:
 def of_files() -> Iterator[Take]:
     """Yield the builders that are given the path of a network namespace, which any user may have chosen."""
     yield lambda name: nsenter.in_net(f"/run/{name}", ip.link_show())
+    yield lambda name: nsenter.in_each([f"/run/{name}"], ip.link_show())
     yield lambda name: unshare.list_ids([f"/run/{name}"], [])
 
 

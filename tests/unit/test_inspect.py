@@ -745,6 +745,37 @@ def test_root_sees_all_and_another_user_what_is_visible() -> None:
     assert table[3].startswith("note: not looked into: the namespaces of ")
 
 
+MANY = """\
+mount -t tmpfs tmpfs /run
+ip link add p0 type veth peer name q0
+for number in {1..45}; do ip netns add "n$number"; ip link add m0 link p0 netns "n$number" type macvlan; done
+# One of which ip shows nothing does not end what shows the others.
+mkdir /run/bin
+cat >/run/bin/nsenter <<'END'
+#!/bin/sh
+case $1 in *n7) exit 1;; esac
+exec /usr/bin/nsenter "$@"
+END
+chmod 755 /run /run/bin /run/bin/nsenter
+PATH=/run/bin:$PATH $1 inspect --json
+"""
+
+
+@needs_namespaces
+def test_each_of_many_namespaces_is_looked_into() -> None:
+    done = subprocess.run(
+        [*IN_NAMESPACES_OF_ITS_OWN, "bash", "-euc", MANY, "bash", f"{sys.executable} -m ipvkit"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    seen = json.loads(done.stdout)
+    names = [link["netns"] for on in seen["parents"] for link in on["links"]]
+    assert sorted(names) == sorted(f"n{number}" for number in range(1, 46) if number != 7)
+    assert seen["unseen"] == ["netns n7"]
+
+
 WATCHED = """\
 mount -t tmpfs tmpfs /run
 ip link add p0 type veth peer name q0; ip link set p0 up; ip netns add a
