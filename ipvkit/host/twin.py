@@ -28,7 +28,8 @@ from ipvkit.lab import (
     the,
 )
 from ipvkit.lab.around import far_behind, free
-from ipvkit.lab.parts import BOND_MODES, DEFAULT_MTU, Kind, is_next_hop
+from ipvkit.lab.parts import BOND_MODES, DEFAULT_MTU, Kind, family_of, is_next_hop
+from ipvkit.lab.parts import Route as LabRoute
 from ipvkit.lab.sysctls import Sysctl
 from ipvkit.tools.ip import Route
 
@@ -150,7 +151,9 @@ def twin_of(found: Inspection, *, neighbours: bool = False) -> Twin | None:
         (Act(sysctls=tuple(Sysctl(HOST, key, value) for key, value in found.sysctls)),),
         tuple((name, setting) for name, setting in settings.items() if setting != usual),
     )
-    every = tuple(endpoint for endpoint, _ in endpoints.made.values())
+    made = [endpoint for endpoint, _ in endpoints.made.values()]
+    firsts = {each.netns: each for each in reversed(made)}.values()
+    every = tuple(_usual(e, bare[e.parent], settings[e.parent]) if e in firsts else e for e in made)
     vias = {route.via for placed, _ in there.values() for route in placed.default_routes if route.via}
     vias |= {route.via for each in every for route in each.routes or () if route.via and route.to is None}
     lab = Lab(NAME, _ABOUT, tuple(parents), every, (phase,), tuple(far_behind(parents, vias)))
@@ -161,6 +164,17 @@ def twin_of(found: Inspection, *, neighbours: bool = False) -> Twin | None:
     _note_host(lab, there, found.own, notes)
     known |= {own.ip for parent in parents for host in parent.hosts for own in host.addresses}
     return Twin(lab, {name: placed for name, (_, placed) in endpoints.made.items()}, known, notes.lines())
+
+
+def _usual(endpoint: Endpoint, parent: Parent, setting: Setting) -> Endpoint:
+    """Return the first endpoint of a namespace without the default routes that it has in l3 and l3s anyway.
+
+    So a fix in l2 replaces them by those via the gateway, which is known in each family.
+    """
+    near = {family_of(gateway) for gateway in parent.gateway if is_next_hop(gateway, endpoint.addresses)}
+    by_arp = not setting.is_ipvlan or setting.mode == "l2"
+    direct = endpoint.routes == (LabRoute(),) and near == {*map(family_of, endpoint.addresses)}
+    return endpoint if by_arp or not direct else replace(endpoint, routes=None)
 
 
 _OnParent = tuple[Placed, Sequence[Placed]]

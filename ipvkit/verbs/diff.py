@@ -175,7 +175,9 @@ def _title(key: Hashable, there: State, in_lab: State) -> str:
 
 
 def _values(value: Hashable) -> tuple[object, ...]:
-    return tuple(v for v in value if v is not None) or ("none",) if isinstance(value, tuple) else (value,)
+    return (
+        tuple(v for v in value if v is not None) or ("no gateway",) if isinstance(value, tuple) else (value,)
+    )
 
 
 def _typed(one: Difference, twin: Twin) -> Difference:

@@ -425,7 +425,24 @@ def test_a_mode_is_that_of_all_links_on_a_parent() -> None:
     assert lines(l2, made) == [
         "# eth0: mode and flag: l3 bridge here, l2 bridge in the lab",
         "ip -n web link set s0 type ipvlan mode l2 bridge",
+        # In l3 they are straight out of the link.
+        "# web: default route: no gateway here, 192.0.2.254 in the lab",
+        "ip -n web route replace default via 192.0.2.254 dev s0",
+        "# db: default route: no gateway here, 192.0.2.254 in the lab",
+        "nsenter --net=/proc/8/ns/net ip route replace default via 192.0.2.254 dev s0",
     ]
+
+
+def test_default_routes_in_l3_become_those_of_l2_only_where_the_gateway_is_known() -> None:
+    direct = (route("default", "s0"),)
+    known = endpoint(7, "192.0.2.7/24", netns="a", mode="l3", routes=direct)
+    unknown = endpoint(8, "203.0.113.8/24", netns="b", mode="l3", routes=direct)
+    # A lab has default routes of the first link of a namespace only.
+    first, other = (endpoint(9, f"192.0.2.{n}/24", netns="c", mode="l3").links[0] for n in (9, 10))
+    two = endpoint(9, netns="c", mode="l3", routes=(route("default", "s1"),))
+    two = replace(two, links=(first, replace(other, ifname="s1")))
+    there = live(machine(host(), known, unknown, two)).lab.endpoints
+    assert [e.routes for e in there] == [None, (Route(),), (), (Route(),)]
 
 
 def test_an_endpoint_that_only_one_has_is_created_or_deleted() -> None:
