@@ -1,9 +1,7 @@
 """``ipvkit explain``."""
 
 import shlex
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,12 +9,11 @@ from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, Place, Timeout
-from ipvkit.cli.options import LabName, Live, live_twin
+from ipvkit.cli.options import FixAs, LabName, Live, dialect_called, live_twin
 from ipvkit.core.errors import IpvkitError, UsageError
 from ipvkit.lab import FAR, HOST, Check, Family, Lab, gallery
-from ipvkit.report.explanation import render, render_json, typed
+from ipvkit.report.explanation import Proofs, render, render_json
 from ipvkit.verbs import explain as verb
-from ipvkit.verbs.explain import Fix
 from ipvkit.verbs.lab_file import is_lab, load_lab, node_of
 
 
@@ -50,17 +47,6 @@ def _nodes(ctx: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
-def _as_files(name: str, *, json_: bool) -> Callable[[Fix], list[str]]:
-    """Return what writes a fix in files of the format `name`; raise UsageError for an unknown one."""
-    if json_:
-        raise UsageError("--fix-as does not go with --json", "the document has each fix as commands")
-    # Commands need none of the formats.
-    from ipvkit.verbs import formats
-
-    formats.format_called(name)
-    return partial(formats.fix_as, name)
-
-
 A_HELP = "The source: an endpoint, host, gateway, neighbour or far, or its address."
 
 
@@ -75,9 +61,7 @@ def explain(
     family: Annotated[Family | None, Option(help="Default: the first that both have.")] = None,
     run: Annotated[bool, Option("--run", help="Test on a real kernel, before and after each fix.")] = False,
     fix_all: Annotated[bool, Option("--all", help="Fix the whole phase, not only A and B.")] = False,
-    fix_as: Annotated[
-        str | None, Option(metavar="FORMAT", help="Print each fix as files of a tool, as `export` does.")
-    ] = None,
+    fix_as: FixAs = None,
     *,
     place: Place,
     json_: Json = False,
@@ -108,9 +92,15 @@ def explain(
         explanations = [explained(twin, check, fix_all=fix_all)]
     else:
         explanations = [verb.explain(described, each, check, fix_all=fix_all) for each in phases]
-    lines_of = typed if fix_as is None else _as_files(fix_as, json_=json_)
+    dialect = dialect_called(fix_as)
+
+    def rendered(proofs: Proofs | None) -> str:
+        if json_:
+            return render_json(described, explanations, proofs, dialect)
+        return render(explanations, proofs, dialect)
+
     if not run:
-        emit(render_json(described, explanations) if json_ else render(explanations, None, lines_of))
+        emit(rendered(None))
         return 0
     # What is only predicted needs none of these.
     from ipvkit.report.progress import Progress
@@ -123,5 +113,5 @@ def explain(
     with Progress(*plans.values(), verbose=False) as progress:
         results = judged([*plans.values()], where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout)
     proofs = dict(zip(plans, (result.checks for result in results), strict=True))
-    emit(render_json(described, explanations, proofs) if json_ else render(explanations, proofs, lines_of))
+    emit(rendered(proofs))
     return 0 if all(verdict.passed for found in proofs.values() for verdict in found) else 1

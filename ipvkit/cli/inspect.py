@@ -10,6 +10,7 @@ from typer import Option
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, one_form, reader_has_gone
 from ipvkit.cli.here import Parent, Verbose, found_here, previewed
+from ipvkit.cli.options import FixAs, dialect_called
 from ipvkit.core.errors import Interrupted, UsageError
 from ipvkit.core.interrupts import Stopped
 from ipvkit.report.inspect import render_json, render_table, timed
@@ -23,6 +24,7 @@ def inspect(
     watch_: Annotated[bool, Option("--watch", help=WATCH_HELP)] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    fix_as: FixAs = None,
     json_: Json = False,
 ) -> int:
     """It finds links in every network namespace, of containers and processes too, and changes nothing.
@@ -43,8 +45,10 @@ def inspect(
         emit(previewed())
         return 0
 
+    dialect = dialect_called(fix_as)
+
     def reviewed() -> Review:
-        return review(found_here(parent, verbose=verbose, may_be_empty=watch_))
+        return review(found_here(parent, verbose=verbose, may_be_empty=watch_), dialect)
 
     if watch_:
         return _watch(lambda: render_table(reviewed(), parent))

@@ -17,6 +17,7 @@ from ipvkit.verbs.lab_file import RealNetwork, load_lab, subnet_of
 
 if TYPE_CHECKING:
     from ipvkit.host.twin import Twin
+    from ipvkit.verbs.formats import Dialect
 
 LAB_HELP = "A gallery lab, or the path of a lab file."
 PARENT_HELP = "A network interface of this machine (target local)."
@@ -35,6 +36,21 @@ PROBER_HELP = (
 LabName = Annotated[str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=WALKTHROUGH)]
 Subnet = Annotated[str | None, Option(metavar="CIDR", help=SUBNET_HELP)]
 Checks = Annotated[str | None, Option(metavar=CHECKS, help=CHECKS_HELP)]
+
+
+FixAs = Annotated[
+    str | None, Option(metavar="FORMAT", help="Print each fix as files of a tool, as `export` does.")
+]
+
+
+def dialect_called(name: str | None) -> "Dialect | None":
+    """Return how fixes are written, by default as commands; raise UsageError for an unknown format."""
+    if name is None:
+        return None
+    # Commands need none of the formats.
+    from ipvkit.verbs.formats import Dialect
+
+    return Dialect(name)
 
 
 Live = Annotated[bool, Option("--live", help="The lab is this machine as it is, in place of LAB.")]

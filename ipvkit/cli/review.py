@@ -6,7 +6,7 @@ from typer import Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
-from ipvkit.cli.options import LabName, live_twin
+from ipvkit.cli.options import FixAs, LabName, dialect_called, live_twin
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import Lab, gallery
 from ipvkit.report.review import render, render_comparison, render_comparison_json, render_json
@@ -26,26 +26,31 @@ def review(
         str | None, Option(metavar="OLD", help="Show only what changes: a gallery lab, or a path.")
     ] = None,
     phase: Annotated[str | None, Option(metavar="NAME", help="Only this phase.")] = None,
+    fix_as: FixAs = None,
     json_: Json = False,
 ) -> int:
     """It predicts each pair with an endpoint, as a phase begins, and groups what is unreachable by reason.
 
-    For each group it prints the cheapest fix, and what else this one changes. It runs nothing.
+    For each group it prints the cheapest fix, and what else this one changes. It runs nothing. With --fix-as
+    the commands of `explain` that it prints have that option.
 
     Exit code: 0; 1 a check of LAB cannot be reachable as it expects, or compared with OLD a pair is lost;
     2 wrong usage or invalid lab; 3 only root sees this machine.
     """
     if live and lab is not None and against is not None:
         raise UsageError("--live and --against are two labs to compare LAB with", "give one of the two")
+    dialect_called(fix_as)
     new = _LIVE if live and lab is None else lab or gallery.WALKTHROUGH
     old = _LIVE if live and lab is not None else against
+    if old is not None and fix_as is not None:
+        raise UsageError("--fix-as does not go with a comparison", "omit it: a comparison has no fixes")
     described = lab_of(new)
     if old is not None:
         compared = verb.compare(described, lab_of(old), phase)
         emit(render_comparison_json(compared) if json_ else render_comparison(compared))
         return 1 if compared.loses else 0
     reviewed = verb.review(described, phase)
-    emit(render_json(reviewed, new) if json_ else render(reviewed, new))
+    emit(render_json(reviewed, new, fix_as) if json_ else render(reviewed, new, fix_as))
     return 1 if reviewed.unmet else 0
 
 

@@ -34,6 +34,7 @@ Code = Literal[
 class Problem:
     """What is wrong on a `parent`, with its cause, and the commands that fix it; `advice` where none does.
 
+    `fix_as` are the lines in place of the commands, where these are asked for in files of a tool.
     Of links or addresses `of` with one `cause`, by default `what` without that, each has one.
     """
 
@@ -45,6 +46,7 @@ class Problem:
     advice: str = ""
     of: str = ""
     cause: str = ""
+    fix_as: tuple[str, ...] = ()
 
     @property
     def kind(self) -> tuple[str, ...]:

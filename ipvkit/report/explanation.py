@@ -1,6 +1,6 @@
 """Explanations as text, and as one JSON document, ``ipvkit/explain/v1``."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +11,20 @@ from ipvkit.verbs.explain import Explanation, Fix, sysctls_first
 if TYPE_CHECKING:
     from ipvkit.host.twin import Elsewhere
     from ipvkit.run.verdicts import Verdict
+    from ipvkit.verbs.formats import Dialect
 
 Proofs = Mapping[tuple[str, str], Sequence["Verdict"]]
 """What a kernel did, by phase and name of the fix (or none): the ping without the fix, and with it."""
 
 
-def typed(fix: Fix) -> list[str]:
-    """Return the lines of a fix: its commands, and as comments those for other hosts."""
-    return [*map(str, fix.commands), *(f"# {each}" for each in fix.elsewhere)]
-
-
 def render(
-    explanations: Sequence[Explanation],
-    proofs: Proofs | None = None,
-    lines_of: Callable[[Fix], Sequence[str]] = typed,
+    explanations: Sequence[Explanation], proofs: Proofs | None = None, dialect: "Dialect | None" = None
 ) -> str:
-    """Return the outcome of each ping, why, its path, and how to fix it, by `lines_of` each fix."""
-    return "\n".join("\n".join(_lines(explanation, proofs, lines_of)) for explanation in explanations)
+    """Return the outcome of each ping, why, its path, and how to fix it, in a `dialect` or by commands."""
+    return "\n".join("\n".join(_lines(explanation, proofs, dialect)) for explanation in explanations)
 
 
-def _lines(
-    explanation: Explanation, proofs: Proofs | None, lines_of: Callable[[Fix], Sequence[str]]
-) -> Iterator[str]:
+def _lines(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | None") -> Iterator[str]:
     prediction = explanation.prediction
     yield f"phase {explanation.phase.name}: {explanation.setting}"
     yield f"{explanation.check}: {prediction.outcome}, with empty neighbour tables{_without(explanation)}"
@@ -47,7 +39,7 @@ def _lines(
     for number, fix in enumerate(explanation.fixes, 1):
         yield ""
         yield f"fix {number}, {fix.name}: {fix.cost}"
-        yield from (f"  {line}" for line in lines_of(fix))
+        yield from (f"  {line}" for line in (dialect.lines(fix) if dialect else fix.typed()))
         yield from wrap(f"then: {fix.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
         if proofs is not None:
             yield f"  {_observations(proofs, explanation, fix.name)}"
@@ -74,7 +66,12 @@ def _observations(proofs: Proofs, explanation: Explanation, fix: str) -> str:
     return f"on the kernel: {', '.join(words) or 'not run'}"
 
 
-def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | None = None) -> str:
+def render_json(
+    lab: Lab,
+    explanations: Sequence[Explanation],
+    proofs: Proofs | None = None,
+    dialect: "Dialect | None" = None,
+) -> str:
     """Return the document of `explanations`; `observed` is null where nothing was run."""
     found = [
         {
@@ -83,7 +80,7 @@ def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | 
             "predicted": each.prediction.outcome,
             "observed": _observed(proofs, each, 0),
             **chosen(each.prediction, "reason hops"),
-            "mends": [_fix(fix, each, proofs) for fix in each.fixes],
+            "mends": [_fix(fix, each, proofs, dialect) for fix in each.fixes],
             "fixed": each.fixed,
         }
         for each in explanations
@@ -91,11 +88,14 @@ def render_json(lab: Lab, explanations: Sequence[Explanation], proofs: Proofs | 
     return document("explain", lab=lab.name, explanations=found)
 
 
-def _fix(fix: Fix, explanation: Explanation, proofs: Proofs | None) -> dict[str, Any]:
+def _fix(
+    fix: Fix, explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | None"
+) -> dict[str, Any]:
     return {
         **chosen(fix, "name cost"),
         "commands": [str(command) for command in fix.commands],
         "elsewhere": [elsewhere(each) for each in fix.elsewhere],
+        "fix_as": dialect and dialect.lines(fix),
         "predicted": fix.prediction.outcome,
         "observed": _observed(proofs, explanation, 1, fix.name),
         "reason": fix.prediction.reason,

@@ -109,6 +109,10 @@ def _of_problems(number: int, problems: Sequence[Problem]) -> Iterator[str]:
     yield from wrap(printable(f"{number}. {what}"), 100, subsequent_indent="   ")
     if first.advice:
         yield from wrap(f"fix: {first.advice}", 100, initial_indent="   ", subsequent_indent="   ")
+    if first.fix_as:
+        yield from (f"   {line}" for line in first.fix_as)
+        yield ""
+        return
     few = problems if len(problems) <= _FEW else [first]
     shown = list(dict.fromkeys(command for each in few for command in each.commands))
     every = dict.fromkeys(command for each in problems for command in each.commands)
@@ -133,6 +137,7 @@ def render_json(review: Review) -> str:
                 "what": one.what,
                 "advice": one.advice or None,
                 "commands": [str(command) for command in one.commands],
+                "fix_as": list(one.fix_as) or None,
             }
             for one in review.problems
         ],

@@ -18,12 +18,15 @@ _MOST_BLOCKS = 2
 """How many lines of pairs a group has."""
 
 
-def render(review: Review, named: str) -> str:
-    """Return the checks that cannot be as expected, and the groups of each phase; the lab is `named` so."""
+def render(review: Review, named: str, fix_as: str | None = None) -> str:
+    """Return the checks that cannot be as expected, and the groups of each phase; the lab is `named` so.
+
+    The commands that explain a group print its fix in the format `fix_as`, by default as commands.
+    """
     lines = [line for one in review.unmet for line in _wrapped(str(_of_unmet(one)))]
     lines += [""] if lines else []
     for phase in review.phases:
-        lines += [*_of_phase(review.lab, phase, named), ""]
+        lines += [*_of_phase(review.lab, phase, named, fix_as), ""]
     counts = _of_counts(*(sum(each) for each in zip(*map(_counts, review.phases), strict=True)))
     unmet = f"; {_number(len(review.unmet), 'check')} cannot be reachable as expected" if review.unmet else ""
     return "\n".join([*lines, f"{review.lab.name}: {counts}{unmet}"]) + "\n"
@@ -44,7 +47,7 @@ def _of_unmet(one: Unmet) -> str:
     return f"error: phase {one.phase}: {what}: {one.reason}"
 
 
-def _of_phase(lab: Lab, review: PhaseReview, named: str) -> Iterator[str]:
+def _of_phase(lab: Lab, review: PhaseReview, named: str, fix_as: str | None) -> Iterator[str]:
     phase = review.phase
     by_setting: dict[str, list[str]] = {}
     for parent in (p.name for p in lab.parents if lab.endpoints_of(phase, p)):
@@ -58,7 +61,7 @@ def _of_phase(lab: Lab, review: PhaseReview, named: str) -> Iterator[str]:
             yield "   no fix is known"
             continue
         yield from _wrapped(f"fix {_of_fix(lab, group, group.fix)}", "   ")
-        yield f"   {explain(lab, review, group, named)}"
+        yield f"   {explain(lab, review, group, named, fix_as)}"
     yield from _more(review.groups)
     yield from _of_not_modelled(lab, review.not_modelled)
 
@@ -110,13 +113,13 @@ def _of_fix(lab: Lab, group: Group, fix: Effect) -> str:
     return f"{fix.name}: {fix.cost}; {', '.join(words[:-1])} and {words[-1]}"
 
 
-def explain(lab: Lab, review: PhaseReview, group: Group, named: str) -> str:
+def explain(lab: Lab, review: PhaseReview, group: Group, named: str, fix_as: str | None) -> str:
     """Return the command that prints the commands of a group's fix."""
     check = group.check
     both = len({family_of(own) for endpoint in lab.endpoints for own in endpoint.addresses}) > 1
     family = ("--family", str(check.family)) if both else ()
     words = (check.source, check.destination, named, "--phase", review.phase.name, *family, "--all")
-    return f"ipvkit explain {shlex.join(words)}"
+    return f"ipvkit explain {shlex.join((*words, '--fix-as', fix_as) if fix_as else words)}"
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -157,13 +160,13 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
     return wrap(text, 110, initial_indent=indent, subsequent_indent=indent or "   ")
 
 
-def render_json(review: Review, named: str) -> str:
+def render_json(review: Review, named: str, fix_as: str | None = None) -> str:
     """Return the document of `review`."""
     phases = [
         {
             "phase": each.phase.name,
             **dict(zip(("pairs", "unreachable"), _counts(each), strict=False)),
-            "groups": [_group(group, _effect(review.lab, each, group, named)) for group in each.groups],
+            "groups": [_group(own, _effect(review.lab, each, own, named, fix_as)) for own in each.groups],
             "not_modelled": [_group(group) for group in each.not_modelled],
         }
         for each in review.phases
@@ -202,9 +205,12 @@ def _blocks(blocks: Iterable[Block]) -> list[dict[str, Any]]:
     return [{**chosen(block, "sources destinations families"), "pairs": block.count} for block in blocks]
 
 
-def _effect(lab: Lab, review: PhaseReview, group: Group, named: str) -> dict[str, Any] | None:
+def _effect(
+    lab: Lab, review: PhaseReview, group: Group, named: str, fix_as: str | None
+) -> dict[str, Any] | None:
     fix = group.fix
     if fix is None:
         return None
     changed = {"gained": _blocks(fix.gained), "lost": _blocks(fix.lost)}
-    return {**chosen(fix, "name cost fixed"), **changed, "explain": explain(lab, review, group, named)}
+    command = explain(lab, review, group, named, fix_as)
+    return {**chosen(fix, "name cost fixed"), **changed, "explain": command}

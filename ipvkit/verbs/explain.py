@@ -42,6 +42,10 @@ class Fix:
     changes: tuple[Change, ...]
     elsewhere: tuple["Elsewhere", ...] = ()
 
+    def typed(self) -> list[str]:
+        """Return its commands, and as comments those for other hosts."""
+        return [*map(str, self.commands), *(f"# {each}" for each in self.elsewhere)]
+
     @property
     def plan(self) -> Plan:
         """The plan that runs the phase as it is with the ping, then the commands, then the ping again."""

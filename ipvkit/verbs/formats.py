@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import unified_diff
 
 from ipvkit.core.errors import UsageError, printable
@@ -66,23 +66,45 @@ def exported(lab: Lab, name: str, phase: str | None = None) -> Written:
     return format_called(name).written(of_phase(lab, first))
 
 
-def fix_as(name: str, fix: Fix) -> list[str]:
-    """Return the lines that make `fix` in files of the format `name`, and those that activate it.
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How fixes are written: as files of the format `name`, or as commands where it cannot say them."""
 
-    Where the format cannot say it, they are its commands, after a comment with the reason.
-    """
-    form = format_called(name)
-    try:
-        after = form.written(of_phase(fix.fixed, fix.fixed.phases[0]))
-    except UsageError as problem:
-        return [f"# {problem.message}; as commands, until a reboot:", *map(str, fix.commands)]
+    name: str
+
+    def __post_init__(self) -> None:
+        format_called(self.name)
+
+    def can_say(self, fix: Fix) -> bool:
+        """Return whether the format can say `fix`."""
+        try:
+            return bool(_changes(BY_NAME[self.name], fix))
+        except UsageError:
+            return False
+
+    def lines(self, fix: Fix) -> list[str]:
+        """Return the lines that make `fix` in files, and those that activate it.
+
+        Where the format cannot say it, they are its commands, after a comment with the reason.
+        """
+        form = BY_NAME[self.name]
+        try:
+            found = _changes(form, fix)
+        except UsageError as problem:
+            return [f"# {problem.message}; as commands, until a reboot:", *fix.typed()]
+        return found or [f"# it changes nothing that {form.title} configures; as commands:", *fix.typed()]
+
+
+def _changes(form: Format, fix: Fix) -> list[str]:
+    """Return the lines that make `fix` in files of `form`, none where no file changes; raise UsageError."""
+    after = form.written(of_phase(fix.fixed, fix.fixed.phases[0]))
     former = Written((), (), ())
     with suppress(UsageError):
         former = form.written(of_phase(fix.asking, fix.asking.phases[0]))
     before = {file.path: file.text for file in former.files}
     changed = [file for file in after.files if before.get(file.path) != file.text]
     if not changed:
-        return [f"# it changes nothing that {form.title} configures"]
+        return []
     lines = [line for file in changed for line in _changed(file, before.get(file.path))]
     ours = tuple(file for file in after.files if file.path in before or not file.adds)
     activated = [*former.remove, *replace(after, files=ours).activation]

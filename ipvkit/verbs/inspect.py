@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import InvalidLab, IpvkitError
 from ipvkit.core.values import Address
@@ -20,6 +21,10 @@ from ipvkit.targets.local import Local
 from ipvkit.targets.process import heard
 from ipvkit.tools import ip
 from ipvkit.verbs.explain import Fix, fixes_of
+from ipvkit.verbs.live import typed_here
+
+if TYPE_CHECKING:
+    from ipvkit.verbs.formats import Dialect
 
 _SOURCES = {NEIGHBOUR: "other hosts", HOST: "this host"}
 
@@ -64,13 +69,13 @@ def watch(look: Callable[[], str], show: Callable[[str], bool]) -> None:
             began = time.monotonic()
 
 
-def review(found: Inspection) -> Review:
-    """Return the problems of what was found."""
+def review(found: Inspection, dialect: "Dialect | None" = None) -> Review:
+    """Return the problems of what was found, with fixes in a `dialect` where these are changes of a lab."""
     notes: list[str] = []
     problems = list(problems_of(found))
     for twin in _twins(found, notes):
         notes += twin.notes
-        problems += _unreachable(twin)
+        problems += _unreachable(twin, dialect)
     problems.sort(key=lambda one: SEVERITIES.index(one.severity))
     return Review(found, tuple(problems), tuple(notes))
 
@@ -88,7 +93,7 @@ def _twins(found: Inspection, notes: list[str]) -> list[Twin]:
     return [twin for one in each for twin in _twins(one, notes)]
 
 
-def _unreachable(twin: Twin) -> Iterator[Problem]:
+def _unreachable(twin: Twin, dialect: "Dialect | None") -> Iterator[Problem]:
     """Yield which hosts cannot reach which endpoints by the model, each reason once, and the cheapest fix."""
     lab = twin.lab
     (phase,) = lab.phases
@@ -121,8 +126,9 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
         known = "" if source == HOST else ", unless they have an entry for it that does not expire"
         what = f"{_SOURCES[source]} cannot reach {_addresses(lab, names)}: {reason}{known}"
         # The other fixes are for the state before the first one, which they could undo.
-        fix = _fix(twin, lab, Check(source, names[0])) if parent not in fixed else None
-        commands = tuple(twin.here(command) for command in fix.commands) if fix is not None else ()
+        fix = _fix(twin, lab, Check(source, names[0]), dialect) if parent not in fixed else None
+        commands = fix.commands if fix is not None else ()
+        lines = dialect.lines(fix) if dialect is not None and fix is not None else ()
         advice = f"{fix.name}: {fix.cost}" if fix is not None else "no fix on this machine is known"
         if fix is None and source == HOST and phase.on(parent).strategy == "l3s-proxy":
             advice = "none; it is the cost of l3s-proxy, by which other hosts reach them"
@@ -130,7 +136,7 @@ def _unreachable(twin: Twin) -> Iterator[Problem]:
             advice = "fix the other path first, then look again"
         fixed |= {parent} if fix is not None else set()
         severity: Severity = "info" if source == HOST else "error"
-        yield Problem("unreachable", severity, parent, what, commands, advice)
+        yield Problem("unreachable", severity, parent, what, commands, advice, fix_as=tuple(lines))
 
 
 def _addresses(lab: Lab, names: Iterable[str]) -> str:
@@ -153,13 +159,20 @@ def _routed_elsewhere(parent: Parent, endpoints: Sequence[Endpoint]) -> Problem:
     return Problem("routed-elsewhere", "info", parent.name, what, advice="look for that route on the gateway")
 
 
-def _fix(twin: Twin, lab: Lab, check: Check) -> Fix | None:
-    """Return the cheapest fix of a check by commands on this machine, for all endpoints."""
+def _fix(twin: Twin, lab: Lab, check: Check, dialect: "Dialect | None") -> Fix | None:
+    """Return the cheapest fix of a check by commands on this machine, for all endpoints.
+
+    One that the `dialect` can say comes first.
+    """
     (phase,) = lab.phases
     # Most candidates fail, for one endpoint as for hundreds.
     alone = replace(phase, endpoints=(check.destination,))
     small = replace(lab, endpoints=(lab.endpoint(check.destination),), phases=(alone,))
     if not any(twin.can(fix.commands) for fix in fixes_of(small, alone, check, alone.endpoints)):
         return None
-    fixes = fixes_of(lab, phase, check, phase.endpoints)
-    return next((fix for fix in fixes if twin.can(fix.commands)), None)
+    every = fixes_of(lab, phase, check, phase.endpoints)
+    fixes = (typed_here(fix, twin) for fix in every if twin.can(fix.commands))
+    first = next(fixes, None)
+    if first is None or dialect is None:
+        return first
+    return next((fix for fix in (first, *fixes) if dialect.can_say(fix)), first)

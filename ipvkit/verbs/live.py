@@ -58,10 +58,11 @@ def explained(twin: Twin, check: Check, *, fix_all: bool = False) -> Explanation
     """
     (phase,) = twin.lab.phases
     found = explain(twin.lab, phase, check, fix_all=fix_all)
-    return replace(found, fixes=tuple(_typed(fix, twin) for fix in found.fixes if fix.commands))
+    return replace(found, fixes=tuple(typed_here(fix, twin) for fix in found.fixes if fix.commands))
 
 
-def _typed(fix: Fix, twin: Twin) -> Fix:
+def typed_here(fix: Fix, twin: Twin) -> Fix:
+    """Return a fix of a twin's lab with its commands as they are typed on this machine, and elsewhere."""
     here, elsewhere = twin.typed(fix.commands)
     return replace(fix, commands=here, elsewhere=elsewhere)
 

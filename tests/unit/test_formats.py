@@ -1,5 +1,6 @@
 """The formats of other tools: what is written is read again, what cannot be said or is wrong is refused."""
 
+import json
 import subprocess
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -155,11 +156,21 @@ def test_a_fix_is_what_changes_in_files_or_the_reason_why_it_cannot_be_there(
     assert calls == ["CNI_COMMAND=DEL"] * 2 + ["CNI_COMMAND=ADD"] * 2
 
 
+def test_a_fix_of_the_switch_is_in_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["explain", "host", "test1", "host-shim", "--phase", "without", "--fix-as", "cni", "--json"]
+    assert main(asked) == 0
+    (found,) = json.loads(capsys.readouterr().out)["explanations"]
+    by_name = {fix["name"]: fix["fix_as"] for fix in found["mends"]}
+    assert by_name["hairpin"] == [
+        "# it changes nothing that CNI configures; as commands:",
+        "ip -n switch link set host type bridge_slave hairpin on",
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--fix-as", "cnj"], "error: unknown format 'cnj'\nhint: choose from "),
-        (["--fix-as", "cni", "--json"], "error: --fix-as does not go with --json\nhint: "),
     ],
 )
 def test_a_fix_in_no_format_is_refused(

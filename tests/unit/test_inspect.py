@@ -28,6 +28,7 @@ from ipvkit.host.owners import Owner, owner_of
 from ipvkit.host.twin import Twin, twin_of
 from ipvkit.report.inspect import preview, render_json, render_table, timed
 from ipvkit.tools.ip import Address, Link, Neighbour, Route
+from ipvkit.verbs.formats import Dialect
 from ipvkit.verbs.inspect import Review, review
 
 ID = "4f1c" * 16
@@ -432,6 +433,38 @@ def test_an_endpoint_in_l3_is_unreachable_and_the_fix_is_of_this_machine() -> No
     assert "endpoint-" not in what
     assert "ip neigh add proxy 192.0.2.8 dev eth0" in commands
     assert any(line.startswith("ip -n a link set s0 type ipvlan mode l3s") for line in commands)
+
+
+def silent_container() -> Inspection:
+    """Return a machine with a container of Docker in l3, which no other host reaches."""
+    web = endpoint(7, "192.0.2.7/24", ifname="eth0", mode="l3", routes=(route("default", "eth0"),))
+    return machine(host(), web, names={7: Owner("docker", "web", "nginx", 7)})
+
+
+def test_a_fix_is_the_cheapest_that_a_format_can_say_and_its_files() -> None:
+    found = review(silent_container(), Dialect("docker"))
+    (one,) = (one for one in found.problems if one.code == "unreachable" and one.severity == "error")
+    # The cheapest of all, l3s-proxy, is nothing that Docker can say.
+    assert one.advice.startswith("mode-l2: ")
+    assert [line for line in one.fix_as if line.startswith(("+  ", "-  "))] == [
+        "-      ipvlan_mode: l3",
+        "+      ipvlan_mode: l2",
+    ]
+    text = render_table(found)
+    assert "\n   " + "\n   ".join(one.fix_as) + "\n\n" in text
+    assert not any(str(command) in text for command in one.commands)
+    documented = {each["what"]: each["fix_as"] for each in json.loads(render_json(found))["findings"]}
+    assert documented.pop(one.what) == list(one.fix_as)
+    assert set(map(bool, documented.values())) == {False}
+
+
+def test_where_a_format_can_say_no_fix_it_is_the_commands_with_the_reason() -> None:
+    found = review(silent_container(), Dialect("networkd"))
+    (one,) = (one for one in found.problems if one.fix_as)
+    assert one.advice.startswith("l3s-proxy: ")
+    assert one.fix_as[0].startswith("# systemd-networkd creates links in the host's namespace only")
+    assert one.fix_as[1:] == tuple(map(str, one.commands))
+    assert one.fix_as[1].startswith("nsenter --net=/proc/7/ns/net ip link set eth0 type ipvlan mode l3s")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from ipvkit.tools.ip import Link, Neighbour
 from ipvkit.tools.ip import Rule as Found
 from ipvkit.verbs.adopt import adopted
 from ipvkit.verbs.diff import differences
+from ipvkit.verbs.formats import Dialect
 from ipvkit.verbs.lab_file import node_of
 from ipvkit.verbs.live import checked, explained, live, renamed
 from ipvkit.verbs.observe import observation
@@ -318,6 +319,16 @@ def test_fixes_are_typed_here_without_names_of_the_lab() -> None:
     commands = [str(command) for fix in found.fixes for command in fix.commands]
     assert commands[0].startswith("nsenter --net=/proc/8/ns/net ip link set s0 type ipvlan mode l3s")
     assert not any("gateway" in command or "net4" in command for command in commands)
+
+
+def test_a_fix_in_a_format_is_of_the_twin_and_what_that_cannot_say_is_typed_here() -> None:
+    found = explained(live(on_lan()), Check("gateway", "db"))
+    lines = {fix.name: Dialect("docker").lines(fix) for fix in found.fixes}
+    assert {"-      ipvlan_mode: l3", "+      ipvlan_mode: l2"} < set(lines["mode-l2"])
+    first, *others = lines["static-neigh"]
+    assert first == "# Docker cannot say strategy static-neigh on eth0; as commands, until a reboot:"
+    entry = "ip neigh replace 192.0.2.8 lladdr 02:00:5e:00:53:01 dev DEV nud permanent"
+    assert others == [f"# on the gateway (192.0.2.254): {entry}", f"# on each other host: {entry}"]
 
 
 COMPLETE = """\

@@ -744,6 +744,14 @@ def test_the_commands_of_a_review_print_the_fix_that_it_names(
         assert f"fix 1, {fix.name}: {fix.cost}" in capsys.readouterr().out
 
 
+def test_the_commands_of_a_review_print_fixes_in_a_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("l3-silent", "--phase", "l3", "--fix-as", "cni") == 0
+    text = capsys.readouterr().out
+    (first, *_) = (line.split()[1:] for line in text.splitlines() if line.startswith("   ipvkit explain "))
+    assert run_command_line(first) == 0
+    assert '  +  "mode": "l2",\n' in capsys.readouterr().out
+
+
 # --- the command ----------------------------------------------------------------------------------------
 
 
@@ -790,6 +798,8 @@ def test_three_labs_are_too_many(capsys: pytest.CaptureFixture[str]) -> None:
         ("nosuch",),
         ("walkthrough", "--phase", "l4"),
         ("walkthrough", "--against", "nosuch"),
+        ("walkthrough", "--against", "l2", "--fix-as", "cni"),
+        ("walkthrough", "--fix-as", "cnj"),
         ("walkthrough", "--against", "private", "--phase", "l3"),
     ],
 )

@@ -80,6 +80,7 @@ from ipvkit.tools.fping import parse_fping
 from ipvkit.verbs import announce, matrix, measure_arp
 from ipvkit.verbs.diff import differences
 from ipvkit.verbs.explain import explain
+from ipvkit.verbs.formats import Dialect
 from ipvkit.verbs.inspect import review
 from ipvkit.verbs.lab_file import load_lab
 from ipvkit.verbs.live import explained, live
@@ -755,7 +756,7 @@ DOCUMENTS = [
     *(("status-v1", document) for document in STATUSES.values()),
     *(("kernels-v1", document) for document in KERNELS),
     *(("doctor-v1", json.loads(render_json(health))) for health in HEALTHS),
-    *(("inspect-v1", json.loads(render_inspection(review(found)))) for found in LOOKS),
+    *(("inspect-v1", json.loads(render_inspection(review(found, Dialect("cni"))))) for found in LOOKS),
 ]
 
 
