@@ -10,6 +10,7 @@ from ipaddress import ip_interface
 from itertools import islice
 from typing import Any
 
+from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import (
     Address,
     InterfaceAddress,
@@ -51,13 +52,22 @@ def recognises(text: str) -> bool:
 
 
 def read(sources: Sequence[Source]) -> Deployment:
-    """Return what the plugin would create, an endpoint for each configuration."""
+    """Return what the plugin would create, an endpoint for each configuration; others are left out."""
     notes: list[str] = []
-    found = [each for source in sources for each in _of_file(source, notes)]
+    every = [each for source in sources for each in _of_file(source, notes)]
+    found = [each for each in every if not isinstance(each, InvalidLab)]
+    others = [each for each in every if isinstance(each, InvalidLab)]
+    if not found and others:
+        raise others[0]
+    notes += (f"{other.message}: it is left out" for other in others)
     return Deployment("cni", merged(found), tuple(notes))
 
 
-def _of_file(source: Source, notes: list[str]) -> Iterator[tuple[str, OnParent]]:
+_Found = tuple[str, OnParent] | InvalidLab
+"""The name of a configuration and what it creates, or why it is none of the plugin."""
+
+
+def _of_file(source: Source, notes: list[str]) -> Iterator[_Found]:
     for document in documents(source, _WHAT, _HINT):
         pairs = document.pairs(_HINT)
         if "kind" not in pairs:
@@ -65,7 +75,8 @@ def _of_file(source: Source, notes: list[str]) -> Iterator[tuple[str, OnParent]]
             continue
         kind = pairs["kind"][1]
         if kind.text() != "NetworkAttachmentDefinition":
-            raise kind.wrong(f"unknown kind {kind.text()}", "a NetworkAttachmentDefinition is needed")
+            yield kind.wrong(f"unknown kind {kind.text()}", "a NetworkAttachmentDefinition is needed")
+            continue
         name = _at(document, "metadata", "name")
         yield _network(inside(_at(document, "spec", "config"), _WHAT, _HINT), name.text(), notes)
 
@@ -80,7 +91,7 @@ def _at(field: Field, *keys: str) -> Field:
     return field
 
 
-def _network(document: Field, name: str | None, notes: list[str]) -> tuple[str, OnParent]:
+def _network(document: Field, name: str | None, notes: list[str]) -> _Found:
     """Return the name of a configuration, and what it creates."""
     outer = _keys(document)
     named = outer.get("name")
@@ -93,7 +104,7 @@ def _network(document: Field, name: str | None, notes: list[str]) -> tuple[str, 
     if "type" not in own:
         raise plugin.missing("type")
     if own["type"].text() != "ipvlan":
-        raise own["type"].wrong(f"plugin {own['type'].text()} is not ipvlan", "ipvkit reads those of ipvlan")
+        return own["type"].wrong(f"plugin {own['type'].text()} is not ipvlan", "ipvkit reads those of ipvlan")
     for key, value in own.items():
         if key not in _KNOWN:
             notes.append(f"{value.place}: the plugin ignores `{key}`")

@@ -117,6 +117,19 @@ def test_the_line_in_a_definition_is_that_of_the_file() -> None:
     assert caught.value.message == "0.conf:8: type: plugin macvlan is not ipvlan"
 
 
+def test_what_is_not_of_the_plugin_is_left_out_where_something_is() -> None:
+    bridge = {"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge"}]}
+    pod = "kind: Pod\nmetadata: {name: web}\n---\n"
+    found = read(bridge, pod + NAD.format(name="other", config=json.dumps(without("name"))), LAN)
+    assert [endpoint.name for endpoint in found.endpoints] == ["other", "lan"]
+    assert found.notes == (
+        "0.conf:1: type: plugin bridge is not ipvlan: it is left out",
+        "1.conf:1: kind: unknown kind Pod: it is left out",
+    )
+    with pytest.raises(InvalidLab, match=r"^error: 0\.conf:1: type: plugin bridge is not ipvlan"):
+        read(bridge, pod)
+
+
 def with_ipam(**ipam: Any) -> dict[str, Any]:
     return {**LAN, "ipam": ipam}
 
