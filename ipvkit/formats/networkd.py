@@ -121,7 +121,9 @@ def read(sources: Sequence[Source]) -> Deployment:
     links = host.links()
     if not links:
         what = f"{files[0].place}: no file has `IPVLAN=` or `VLAN=`, and so networkd creates no link"
-        raise InvalidLab(what, "give the .network file of the parent too: ipvkit import FILE…")
+        raise InvalidLab(
+            what, "give the .network file of the parent too: a folder stands for the files in it"
+        )
     return deployed("networkd", links, host.notes)
 
 
@@ -173,7 +175,9 @@ class _Host:
         """Return the link `name` that `use` creates on another."""
         file = self.netdevs.get(name)
         if file is None:
-            raise use.wrong(f"no file defines {name}", "give its .netdev file too: ipvkit import FILE…")
+            raise use.wrong(
+                f"no file defines {name}", "give its .netdev file too: a folder stands for the files in it"
+            )
         kind = file.needed("NetDev", "Kind")
         if kind.text() != key.lower():
             hint = f"a link of kind {key.lower()} is needed"

@@ -146,7 +146,7 @@ def read(sources: Sequence[Source]) -> Deployment:
     on: dict[_Network, list[_Link]] = {each: [] for each in networks.values() if each}
     if not on:
         what = f"{sources[0].file}: no ipvlan network is in the files"
-        raise InvalidLab(what, "give the .network file too: ipvkit import FILE…")
+        raise InvalidLab(what, "give the .network file too: a folder stands for the files in it")
     for link in links:
         if joined := networks[link.network]:
             on[joined].append(link)

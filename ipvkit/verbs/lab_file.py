@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,43 +14,74 @@ from ipvkit.lab.fields import MOST_CHARACTERS, Source
 from ipvkit.lab.format import load
 from ipvkit.lab.parts import family_of
 
-_ENDINGS = (".yaml", ".yml", ".json", ".conf", ".conflist", ".network", ".netdev", ".nmconnection")
+_ENDINGS = (
+    *(".yaml", ".yml", ".json", ".conf", ".conflist", ".network", ".netdev", ".nmconnection"),
+    *(".container", ".pod"),
+)
 
 
 def is_path(name: str) -> bool:
-    """Return whether `name` is the path of a file, not the name of a gallery lab."""
-    return "/" in name or name.endswith(_ENDINGS)
+    """Return whether `name` is the path of a file or folder, not the name of a gallery lab."""
+    return "/" in name or name == "." or name.endswith(_ENDINGS)
 
 
 def load_lab(name: str) -> Lab:
     """Return the lab in the gallery called `name`, or in the file of that path, which may be another tool's.
 
-    What such a file leaves open is printed on stderr.
+    A folder stands for the other tool's files in it. What they leave open is printed on stderr.
     """
     if not is_path(name):
         return load(gallery.text(name), f"{name}.yaml")
-    source = source_of(name)
-    if "phases" not in source.text:
+    first, *others = sources_at(name)
+    if others or "phases" not in first.text:
         # A lab needs none of these.
         from ipvkit.verbs import formats
 
-        if formats.recognised(source):
-            lab, notes = formats.read([source])
+        if formats.recognised(first):
+            lab, notes = formats.read([first, *others])
             print(*(f"note: {printable(note)}\n" for note in notes), sep="", end="", file=sys.stderr)
             return lab
-    return load(source.text, name)
+    return load(first.text, name)
 
 
-def source_of(name: str) -> Source:
-    """Return the file of that path; raise UsageError where it cannot be read."""
+def sources_at(name: str) -> list[Source]:
+    """Return the file of that path, or those of another tool's formats in the folder.
+
+    Raise UsageError where one cannot be read, or none is there.
+    """
+    path = Path(name)
+    if not path.is_dir():
+        try:
+            return [_source_of(name)]
+        except UnicodeDecodeError:
+            raise UsageError(f"the file {name!r} cannot be read: not UTF-8 text") from None
+    # A lab needs none of these.
+    from ipvkit.verbs import formats
+
+    found = []
+    # A unit has drop-ins in a folder beside it.
+    for file in sorted(file for file in (*path.iterdir(), *path.glob("*.d/*")) if _may_configure(file)):
+        with suppress(UnicodeDecodeError):
+            found.append(_source_of(str(file)))
+    known = [source for source in found if formats.recognised(source)]
+    if not known:
+        raise UsageError(f"no file of a known format is in {name}", "such as compose.yaml or lan.network")
+    return known
+
+
+def _may_configure(file: Path) -> bool:
+    """Return whether a tool would read `file` by its name: it has one of the endings, or none."""
+    return file.is_file() and (file.suffix in _ENDINGS or "." not in file.name)
+
+
+def _source_of(name: str) -> Source:
+    """Return the file of that path; raise UsageError where it cannot be read, or UnicodeDecodeError."""
     try:
         with Path(name).open(encoding="utf-8") as file:
             # One more than there may be, which `load` refuses.
-            text = file.read(MOST_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as problem:
-        what = getattr(problem, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"the file {name!r} cannot be read: {what}") from None
-    return Source(name, text)
+            return Source(name, file.read(MOST_CHARACTERS + 1))
+    except OSError as problem:
+        raise UsageError(f"the file {name!r} cannot be read: {problem.strerror}") from None
 
 
 def is_lab(name: str) -> bool:

@@ -57,7 +57,7 @@ def process(*words: str, stdout: Any = subprocess.PIPE, **variables: str) -> sub
 MISTAKES = {
     "no such lab": (["run-lab", "nosuch"], "there is no lab called 'nosuch'", "walkthrough"),
     "no such file": (["run-lab", "./nosuch.yaml"], "'./nosuch.yaml' cannot be read: No such file", ""),
-    "a folder": (["run-lab", "/etc/"], "'/etc/' cannot be read", ""),
+    "a folder": (["run-lab", "/dev/"], "no file of a known format is in '/dev/'", ""),
     "a bad address": (
         ["run-lab", "--dry-run", "--parent", "eth0", "--gateway", "192.0.2.256"],
         "invalid address '192.0.2.256'",

@@ -201,12 +201,12 @@ WRONG = {
     "no .network of the parent": (
         {"a_netdev": IV},
         "a.netdev: no file has `IPVLAN=` or `VLAN=`, and so networkd creates no link",
-        "give the .network file of the parent too: ipvkit import FILE…",
+        "give the .network file of the parent too: a folder stands for the files in it",
     ),
     "no .netdev": (
         {"b_network": PARENT},
         "b.network:6: IPVLAN: no file defines iv0",
-        "give its .netdev file too: ipvkit import FILE…",
+        "give its .netdev file too: a folder stands for the files in it",
     ),
     "another kind": (
         {"a_netdev": IV.replace("ipvlan", "ipvtap"), "b_network": PARENT},

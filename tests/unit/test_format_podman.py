@@ -399,7 +399,7 @@ PODMANS = "choose from parent, mode, mtu, metric, no_default_route; a link has t
             "Driver=ipvlan",
             "Driver=macvlan",
             "lan.network: no ipvlan network is in the files",
-            "give the .network file too: ipvkit import FILE…",
+            "give the .network file too: a folder stands for the files in it",
         ),
     ],
 )

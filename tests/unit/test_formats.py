@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -178,6 +179,55 @@ def test_a_fix_in_no_format_is_refused(
 ) -> None:
     assert main(["explain", "neighbour", "test1", "l3-silent", *options]) == 2
     assert capsys.readouterr().err.startswith(message)
+
+
+QUADLETS = {
+    "lan.network": "[Network]\nDriver=ipvlan\nOptions=parent=eth0 mode=l3\nSubnet=10.0.0.0/24\n",
+    "web.container": "[Container]\nContainerName=web\nNetwork=lan.network\n",
+    "web.container.d/ip.conf": "[Container]\nIP=10.0.0.7\n",
+}
+
+
+def put(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files, by their paths, into a folder."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def test_a_folder_stands_for_the_files_of_a_tool_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What the tool does not read, and what is no file of a known format.
+    others = ("old.container.bak", ".old.container.swp", "old.container~")
+    put(tmp_path, {**QUADLETS, **dict.fromkeys(others, QUADLETS["web.container"])})
+    put(tmp_path, {"README": b"\xff", "data.volume": "[Volume]\n", "sub/x.network": "[Network]"})
+    assert main(["explain", "gateway", "10.0.0.7", str(tmp_path)]) == 0
+    assert "gateway -> web: unreachable" in capsys.readouterr().out
+    assert main(["import", str(tmp_path)]) == 0
+    imported = capsys.readouterr().out
+    assert main(["import", *(str(tmp_path / name) for name in QUADLETS)]) == 0
+    assert capsys.readouterr().out == imported
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"notes.conf": "nothing", "sub/lan.network": QUADLETS["lan.network"]},
+            "no file of a known format is in ",
+        ),
+        ({**QUADLETS, "a.nmconnection": "[connection]"}, "are of different formats"),
+    ],
+)
+def test_a_folder_has_files_of_one_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, str], message: str
+) -> None:
+    put(tmp_path, files)
+    assert main(["review", str(tmp_path)]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert message in error
+    assert hint.startswith("hint: ")
 
 
 def test_the_page_has_the_limits_of_each_format() -> None:
