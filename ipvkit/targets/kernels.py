@@ -33,6 +33,9 @@ Those before have room for 2,696, which AVX-512 takes (arch/x86/um/user-offsets.
 11 kB, and the host accepts only the whole of them (xstateregs_set): the first process ends at once.
 """
 
+_FOR_AMX = f"ipvkit kernels fetch {[*SUITES][-1]}"
+"""What gets the newest kernel, which runs on any CPU."""
+
 Origin = Literal["installed", "fetched", "path"]
 
 
@@ -48,7 +51,11 @@ class Kernel:
     @property
     def runs_here(self) -> bool:
         """Whether it runs on this machine's CPU."""
-        return numbers(self.release) >= _FIRST_FOR_ANY_CPU or not has_amx()
+        return _runs_here(self.release)
+
+
+def _runs_here(release: str) -> bool:
+    return numbers(release) >= _FIRST_FOR_ANY_CPU or not has_amx()
 
 
 @once
@@ -101,7 +108,10 @@ def find(name: str | None = None) -> Kernel:
         return _able(fit)
     if name is None:
         hint = "apt install user-mode-linux, or without root: ipvkit kernels fetch 6.12"
-        raise MissingRequirement("User-Mode Linux is not installed", hint)
+        # Debian's own release has no other one.
+        raise MissingRequirement("User-Mode Linux is not installed", _FOR_AMX if has_amx() else hint)
+    if name in SUITES and not _runs_here(name):
+        raise _without_room(name)
     if name in SUITES:
         raise MissingRequirement(f"kernel {name} is not installed", f"ipvkit kernels fetch {name}")
     releases = ", ".join(kernel.release for kernel in there) or "the path of a kernel"
@@ -113,9 +123,13 @@ def _able(fit: list[Kernel]) -> Kernel:
     """Return the first of the kernels that runs here; raise MissingRequirement where none does."""
     able = [kernel for kernel in fit if kernel.runs_here]
     if not able:
-        what = f"kernel {fit[0].release} does not run on a CPU with AMX; those from 6.13 on do"
-        raise MissingRequirement(what, f"ipvkit kernels fetch {max(SUITES, key=numbers)}")
+        raise _without_room(fit[0].release)
     return able[0]
+
+
+def _without_room(release: str) -> MissingRequirement:
+    what = f"kernel {release} does not run on a CPU with AMX; those from 6.13 on do"
+    return MissingRequirement(what, _FOR_AMX)
 
 
 def _at(path: Path) -> Kernel:

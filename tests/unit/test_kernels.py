@@ -119,6 +119,17 @@ def test_where_no_kernel_has_room_for_amx_the_error_names_one(
     assert (code, "default" in out) == (0, False)
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [(None, "User-Mode Linux is not installed"), ("6.1", "kernel 6.1 does not run on a CPU")],
+)
+def test_without_any_kernel_it_names_one_with_room_for_amx(amx: Have, name: str | None, what: str) -> None:
+    amx(None)
+    with pytest.raises(MissingRequirement, match=what) as caught:
+        find(name)
+    assert caught.value.hint == "ipvkit kernels fetch 7.2"
+
+
 def test_the_flags_of_the_cpu_say_whether_it_has_amx() -> None:
     assert has_amx() == ("amx_tile" in Path("/proc/cpuinfo").read_text().split())
 
