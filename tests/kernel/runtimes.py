@@ -1,4 +1,4 @@
-"""Container runtimes of Debian's packages in a guest, for tests that `--slow` runs: bash to set them up."""
+"""Container runtimes and networkd of Debian's packages in a guest: bash to set them up."""
 
 import sys
 from pathlib import Path
@@ -18,6 +18,7 @@ FILES = {
     "lxc": "/usr/bin/lxc-start",
     "netavark": "/usr/lib/podman/netavark",
     "podman": "/usr/bin/podman",
+    "systemd": "/usr/lib/systemd/systemd-networkd",
 }
 """A file of each package."""
 
@@ -90,6 +91,24 @@ for i in $(seq 600); do docker version >/dev/null 2>&1 && break; sleep 0.3; done
 docker import /run/box.tar box:1.0 >/dev/null
 docker tag box:1.0 busybox
 """
+
+# networkd waits for a udev daemon unless /sys is read-only.
+NETWORKD = """
+mount -o remount,ro /sys
+mkdir -p /etc/systemd/network
+install -d -o systemd-network -g systemd-network /run/systemd/netif
+mount -t tmpfs tmpfs /etc/systemd/network
+systemctl() {
+  [[ $* == "restart systemd-networkd.service" ]] || return 0
+  if [[ -e /run/networkd.pid ]]; then
+    kill "$(</run/networkd.pid)"
+    for i in $(seq 600); do [[ -e /proc/$(</run/networkd.pid)/exe ]] || break; sleep 0.1; done
+  fi
+  SYSTEMD_LOG_TARGET=console /usr/lib/systemd/systemd-networkd >>/run/networkd.log 2>&1 &
+  echo $! >/run/networkd.pid
+}
+"""
+"""What runs networkd in a guest without systemd."""
 
 _INIT = """
 mkdir -p /run/box/sbin
@@ -177,7 +196,7 @@ done
 # What is launched from `images:` is the box: there is no other server to get it from.
 _INCUS = f"""
 mkdir -p /run/home/.config/incus /run/image /var/lib/incus /var/log/incus
-export HOME=/run/home
+export HOME=/run/home INCUS_CONF=/run/home/.config/incus
 for folder in /var/lib/incus /var/log/incus; do mount -t tmpfs tmpfs $folder; done
 echo 'remotes: {{images: {{addr: "unix://"}}}}' >$HOME/.config/incus/config.yml
 /usr/libexec/incus/incusd --group root >/run/incusd.log 2>&1 &
@@ -200,6 +219,7 @@ SETUPS = {
     "podman": (_PODMAN, ("podman", "netavark", "crun")),
     "incus": (_INCUS, ("incus-base",)),
     "lxc": ("", ("lxc",)),
+    "networkd": (NETWORKD, ("systemd",)),
     "cni": ("", ("containernetworking-plugins",)),
     "docker": (_CONTAINERD + _DOCKER, ("containerd", "docker.io", "docker-cli", "docker-compose")),
     "pods": (_CONTAINERD + _PODS + "pod shop web-0\n", ("containerd", "containernetworking-plugins", "curl")),

@@ -82,7 +82,9 @@ LONG_DOCUMENTS = (
 RUNTIMES = {
     "docs/how-to/cni.md": ("cni", "pods"),
     "docs/how-to/docker.md": ("docker",),
+    "docs/how-to/incus.md": ("incus",),
     "docs/how-to/lxc.md": ("lxc",),
+    "docs/how-to/networkd.md": ("networkd",),
     "docs/how-to/podman.md": ("podman",),
 }
 """The container runtimes whose commands a document has."""

@@ -23,7 +23,7 @@ from ipvkit.predict.predictions import predict
 from ipvkit.predict.world import State, world_of
 from ipvkit.tools import ip
 from ipvkit.verbs.formats import removal, script
-from runtimes import LAYERS
+from runtimes import LAYERS, NETWORKD
 from test_guest import IPVKIT
 
 
@@ -52,17 +52,7 @@ wait_for() {{
 
 TOOLS = {
     "networkd": Tool(
-        """
-        mkdir -p /etc/systemd/network
-        install -d -o systemd-network -g systemd-network /run/systemd/netif
-        mount -t tmpfs tmpfs /etc/systemd/network
-        systemctl() {
-          [[ $* == "restart systemd-networkd.service" ]] || return 0
-          if [[ -v daemon ]]; then kill $daemon; wait $daemon; fi
-          SYSTEMD_LOG_TARGET=console /usr/lib/systemd/systemd-networkd >>/run/networkd.log 2>&1 &
-          daemon=$!
-        }
-        """,
+        NETWORKD,
         """
         for dev in "$@"; do
           wait_for test -e /sys/class/net/$dev
