@@ -190,7 +190,7 @@ def _candidates(setting: Setting, check: Check) -> Iterator[Candidate]:
         yield Candidate(shim.name, shim.cost, replace(setting, host_shim=True))
     if setting.flag != "bridge":
         yield Candidate("flag-bridge", together, bridge)
-    if setting.flag != "bridge" and with_host:
+    if setting.flag != "bridge" and with_host and not setting.host_shim:
         cost = f"{shim.cost}; {together}"
         yield Candidate("flag-bridge-and-host-shim", cost, replace(bridge, host_shim=True))
     dear = []

@@ -42,7 +42,7 @@ from ipvkit.predict.pairs import Block, Pair, blocks_of, check_of, nodes_of
 from ipvkit.predict.predictions import predict, why_lost
 from ipvkit.predict.world import State, World, world_of
 from ipvkit.report.review import render, render_comparison
-from ipvkit.verbs.explain import beginning
+from ipvkit.verbs.explain import beginning, explain
 from ipvkit.verbs.review import Group, compare, merged, review
 from strategies import checks_in, labs
 
@@ -742,6 +742,13 @@ def test_the_commands_of_a_review_print_the_fix_that_it_names(
     for command, fix in {tuple(c): f for c, f in zip(commands, fixes, strict=True)}.items():
         assert run_command_line(command) == 0
         assert f"fix 1, {fix.name}: {fix.cost}" in capsys.readouterr().out
+
+
+def test_a_host_shim_that_is_there_is_no_part_of_a_fix() -> None:
+    lab = gallery_lab("host-shim")
+    (private,) = (phase for phase in lab.phases if phase.name == "private")
+    found = explain(lab, private, Check("host", "test1"))
+    assert [fix.name for fix in found.fixes] == ["flag-bridge"]
 
 
 def test_the_commands_of_a_review_print_fixes_in_a_format(capsys: pytest.CaptureFixture[str]) -> None:
