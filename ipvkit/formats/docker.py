@@ -24,13 +24,25 @@ from ipvkit.core.values import (
     network,
 )
 from ipvkit.formats.base import Beyond, File, Format, Limits, Written
+from ipvkit.formats.compose import (
+    HINT,
+    Keys,
+    Project,
+    Service,
+    at_place,
+    get,
+    is_true,
+    keys_of,
+    needed,
+    projects,
+)
 from ipvkit.formats.deployment import DEFAULTS, Deployment, OnParent, merged, on_parent
 from ipvkit.formats.texts import documents, vlans
 from ipvkit.lab import Endpoint, Setting
-from ipvkit.lab.fields import YES_NO, Field, Source
+from ipvkit.lab.fields import Field, Source
 from ipvkit.lab.parts import FLAGS, MODES, Route, family_of
 
-_WHAT, _HINT = "Docker configuration", "a compose file, or what `docker network inspect` prints, is needed"
+_WHAT = "Docker configuration"
 _FILE = "compose.yaml"
 _COMMENT = "# A lab names no image: busybox stands for each.\n"
 _OPTIONS = ("parent", "ipvlan_mode", "ipvlan_flag")
@@ -54,7 +66,6 @@ _AS_COMPOSED = {
 _EXAMPLES = 2
 """How many endpoints stand for containers where no one is on a network."""
 
-_VARIABLE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)(?::?-([^${}]*))?[^}]*\})")
 _SERVICE_KEYS = {"image": "busybox", "command": "sleep infinity", "init": True, "restart": "unless-stopped"}
 """The keys of each service that is written; with `init`, it stops at once."""
 
@@ -124,11 +135,12 @@ def recognises(text: str) -> bool:
 def read(sources: Sequence[Source]) -> Deployment:
     """Return what Docker would create; an external network of a compose file can be in another file."""
     notes: list[str] = []
-    every = [each for source in sources for each in documents(source, _WHAT, _HINT)]
-    described = [item for each in every for item in _described(each)]
+    every = [(source.file, each) for source in sources for each in documents(source, _WHAT, HINT)]
+    described = [item for _, each in every for item in _described(each)]
     inspected = [*_inspected(described, notes)]
     there = {net.name: net for net, _ in inspected}
-    found = [net for each in every if not _described(each) for net in _composed(_keys(each), there, notes)]
+    composed = [(path, each) for path, each in every if not _described(each)]
+    found = [net for project in projects(composed, notes) for net in _composed(project, there, notes)]
     used = {net.name for net, _ in found}
     found += [each for each in inspected if each[0].name not in used]
     if not found:
@@ -146,86 +158,23 @@ def _described(document: Field) -> list[Field]:
     """Return the networks that `docker network inspect` describes; a compose file has none."""
     if isinstance(document.node, yaml.SequenceNode):
         return document.items()
-    return [document] if "IPAM" in _keys(document) else []
+    return [document] if "IPAM" in keys_of(document) else []
 
 
-_Keys = dict[str, Field]
-
-
-def _keys(field: Field | None) -> _Keys:
-    """Return the values of a mapping, which may be empty, with those that are merged into it."""
-    if field is None or _is_empty(field):
-        return {}
-    own, inherited = _Keys(), _Keys()
-    for key, (_, value) in field.pairs(_HINT).items():
-        if key == "<<":
-            several = isinstance(value.node, yaml.SequenceNode)
-            for each in reversed(value.items() if several else [value]):
-                inherited |= _keys(each)
-        else:
-            own[key] = value
-    return inherited | own
-
-
-def _as_composed(field: Field | None) -> _Keys:
+def _as_composed(field: Field | None) -> Keys:
     """Return the values of a part of a network by their keys in a compose file."""
-    return {_AS_COMPOSED.get(key, key): value for key, value in _keys(field).items()}
-
-
-def _is_empty(field: Field) -> bool:
-    return field.node.tag.endswith(":null")
-
-
-def _get(keys: Mapping[str, Field], key: str) -> Field | None:
-    """Return the value of a key, with the defaults of its variables; None where there is none."""
-    field = keys.get(key)
-    if field is None or _is_empty(field):
-        return None
-    return _with(field, _VARIABLE.sub(_Value(field), field.text())) if field.is_scalar else field
-
-
-def _needed(place: Field, keys: Mapping[str, Field], key: str) -> Field:
-    field = _get(keys, key)
-    if field is None:
-        raise place.missing(key)
-    return field
-
-
-def _with(field: Field, text: str) -> Field:
-    """Return a single value at the place of `field`."""
-    return replace(field, node=yaml.ScalarNode("", text, field.node.start_mark))
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """What stands for a variable in a field: its default; raises InvalidLab where it has none."""
-
-    field: Field
-
-    def __call__(self, found: re.Match[str]) -> str:
-        dollar, short, long, default = found.groups()
-        if dollar:
-            return "$"
-        if default is None:
-            what = f"the value of the variable {short or long} is in no file"
-            raise self.field.wrong(what, "`docker compose config` prints the file with its value")
-        return str(default)
-
-
-def _is_true(keys: Mapping[str, Field], key: str, *, usual: bool = False) -> bool:
-    field = _get(keys, key)
-    return usual if field is None else field.one_of((*YES_NO, "True", "False")).lower() == "true"
+    return {_AS_COMPOSED.get(key, key): value for key, value in keys_of(field).items()}
 
 
 def _inspected(described: Sequence[Field], notes: list[str]) -> Iterator[_Found]:
     """Yield the ipvlan networks among those that are described, with their containers."""
     found: list[tuple[_Network, list[Field]]] = []
     for item in described:
-        keys = _keys(item)
+        keys = keys_of(item)
         if "IPAM" not in keys:
-            raise item.wrong("`IPAM` is missing", _HINT)
-        net = _network(_needed(item, keys, "Name").text(), item, notes)
-        found += [(net, [*_keys(keys.get("Containers")).values()])] if net is not None else []
+            raise item.wrong("`IPAM` is missing", HINT)
+        net = _network(needed(item, keys, "Name").text(), item, notes)
+        found += [(net, [*keys_of(keys.get("Containers")).values()])] if net is not None else []
     links = Counter[str]()
     for net, containers in sorted(found, key=lambda each: (each[0].internal, each[0].name)):
         yield net, [_container(each, net.name, links) for each in containers]
@@ -233,9 +182,9 @@ def _inspected(described: Sequence[Field], notes: list[str]) -> Iterator[_Found]
 
 def _container(field: Field, net: str, links: Counter[str]) -> _Container:
     """Return a container on the network `net`, and count its `links`."""
-    keys = _keys(field)
-    name = _needed(field, keys, "Name").checked(netns_name)
-    every = (_get(keys, key) for key in ("IPv4Address", "IPv6Address"))
+    keys = keys_of(field)
+    name = needed(field, keys, "Name").checked(netns_name)
+    every = (get(keys, key) for key in ("IPv4Address", "IPv6Address"))
     links[name] += 1
     given = tuple(each for each in every if each is not None and each.text())
     return _placed(name, name, net, given, links[name] - 1)
@@ -248,47 +197,47 @@ def _placed(name: str, netns: str, net: str, given: tuple[Field, ...], number: i
 def _network(name: str, place: Field, notes: list[str]) -> _Network | None:
     """Return an ipvlan network; one with another driver has a note."""
     keys = _as_composed(place)
-    driver = _get(keys, "driver")
+    driver = get(keys, "driver")
     if driver is None or driver.text() != "ipvlan":
         other = driver.text() if driver is not None else "bridge"
         notes.append(f"{place.place}: {name} is left out: its driver is {other}")
         return None
-    options = _keys(keys.get("driver_opts"))
+    options = keys_of(keys.get("driver_opts"))
     for key, value in options.items():
         if key not in _OPTIONS:
             notes.append(f"{value.place}: the driver ignores `{key}`")
-    parent = _get(options, "parent")
+    parent = get(options, "parent")
     if parent is None:
         hint = "without it Docker creates a dummy, on which containers reach only each other: name the NIC"
         raise place.wrong("`parent` is missing", hint)
-    mode, flag = _get(options, "ipvlan_mode"), _get(options, "ipvlan_flag")
+    mode, flag = get(options, "ipvlan_mode"), get(options, "ipvlan_flag")
     setting = Setting(mode.one_of(MODES) if mode else "l2", flag.one_of(FLAGS) if flag else "bridge")  # type: ignore[arg-type]
     return _Network(
         name,
         place,
         parent.checked(interface_name),
         setting,
-        _is_true(keys, "internal"),
+        is_true(keys, "internal"),
         tuple(_pools(name, place, keys, notes)),
     )
 
 
-def _pools(name: str, place: Field, keys: _Keys, notes: list[str]) -> Iterator[_Pool]:
+def _pools(name: str, place: Field, keys: Keys, notes: list[str]) -> Iterator[_Pool]:
     """Yield the subnets of a network, of the families that it has."""
     ipam = _as_composed(keys.get("ipam"))
-    driver, config = _get(ipam, "driver"), _get(ipam, "config")
+    driver, config = get(ipam, "driver"), get(ipam, "config")
     if driver is not None and driver.text() not in ("", "default"):
         raise driver.wrong(
             f"ipam {driver.text()}: its addresses are in no file", "ipvkit reads those of default"
         )
     every = [_pool(item) for item in config.items()] if config is not None else []
     there = {pool.subnet.version for pool in every}
-    if 4 not in there and _is_true(keys, "enable_ipv4", usual=True):
+    if 4 not in there and is_true(keys, "enable_ipv4", usual=True):
         raise place.wrong(
             "`subnet` is missing", "Docker takes one that is in no file: add it to `ipam`, `config`"
         )
     for pool in every:
-        if _is_true(keys, f"enable_ipv{pool.subnet.version}", usual=pool.subnet.version == 4):
+        if is_true(keys, f"enable_ipv{pool.subnet.version}", usual=pool.subnet.version == 4):
             yield pool
         else:
             notes.append(f"{place.place}: Docker ignores {pool.subnet}: {name} has no `enable_ipv6: true`")
@@ -296,8 +245,8 @@ def _pools(name: str, place: Field, keys: _Keys, notes: list[str]) -> Iterator[_
 
 def _pool(item: Field) -> _Pool:
     keys = _as_composed(item)
-    subnet = _needed(item, keys, "subnet").checked(network)
-    given, gateway = _get(keys, "ip_range"), _get(keys, "gateway")
+    subnet = needed(item, keys, "subnet").checked(network)
+    given, gateway = get(keys, "ip_range"), get(keys, "gateway")
     inside = given.checked(network) if given is not None else subnet
     wider = inside.prefixlen < subnet.prefixlen
     if given is not None and (wider or inside.network_address not in subnet):
@@ -305,8 +254,8 @@ def _pool(item: Field) -> _Pool:
     named = _address(gateway) if gateway is not None else None
     if gateway is not None and named not in subnet:
         raise gateway.wrong(f"{named} is not in {subnet}", "take an address of the subnet")
-    others = _keys(keys.get("aux_addresses"))
-    reserved = [_address(each) for each in (_get(others, key) for key in others) if each is not None]
+    others = keys_of(keys.get("aux_addresses"))
+    reserved = [_address(each) for each in (get(others, key) for key in others) if each is not None]
     pool = _Pool(subnet, inside, tuple(reserved + ([named] if named else [])), named)
     if pool.gateway is None:
         raise item.wrong(f"{inside} has no address for a gateway", "take a larger one, or add `gateway`")
@@ -318,18 +267,18 @@ def _address(field: Field) -> Address:
     return field.checked(lambda text: any_address(text.partition("/")[0]))
 
 
-def _composed(keys: _Keys, there: Mapping[str, _Network], notes: list[str]) -> Iterator[_Found]:
+def _composed(project: Project, there: Mapping[str, _Network], notes: list[str]) -> Iterator[_Found]:
     """Yield the ipvlan networks of a compose file, with the containers of its services.
 
     An external one is among those that are `there`, or has a note.
     """
     found: dict[str, _Found] = {}
-    for key, field in _keys(keys.get("networks")).items():
-        own = _keys(field)
-        external = _get(own, "external")
-        name = _get(_keys(external) if external is not None and not external.is_scalar else own, "name")
+    for key, field in project.networks.items():
+        own = keys_of(field)
+        external = get(own, "external")
+        name = get(keys_of(external) if external is not None and not external.is_scalar else own, "name")
         called = name.text() if name is not None else key
-        if external is None or (external.is_scalar and not _is_true(own, "external")):
+        if external is None or (external.is_scalar and not is_true(own, "external")):
             net = _network(called, field, notes)
         else:
             net = there.get(called)
@@ -337,27 +286,25 @@ def _composed(keys: _Keys, there: Mapping[str, _Network], notes: list[str]) -> I
                 notes.append(f"{field.place}: {key} is left out: it is external, and in no file")
         if net is not None:
             found[key] = net, []
-    for service, field in _keys(keys.get("services")).items():
-        for key, container in _of_service(service, field, found, notes):
+    for service in project.services:
+        for key, container in _of_service(service, found, notes):
             found[key][1].append(container)
     yield from found.values()
 
 
 def _of_service(
-    name: str, place: Field, networks: Mapping[str, _Found], notes: list[str]
+    service: Service, networks: Mapping[str, _Found], notes: list[str]
 ) -> Iterator[tuple[str, _Container]]:
     """Yield the container of a service for each of the `networks` that it is on, by the network's key."""
-    keys = _keys(place)
-    on = _joined(keys)
-    count = _get(keys, "scale") or _get(_keys(keys.get("deploy")), "replicas")
+    name, place = service.name, service.place
+    on = _joined(service)
+    count = service.get("scale") or get(keys_of(service.get("deploy")), "replicas")
     containers = count.text() if count is not None else "1"
     if containers == "0" or not any(key in networks for key in on):
         why = "it has no container" if containers == "0" else "it is on no ipvlan network"
         notes.append(f"{place.place}: {name} is left out: {why}")
         return
     order = sorted(on, key=lambda key: (key in networks and networks[key][0].internal, key))
-    if "extends" in keys:
-        notes.append(f"{place.place}: what {name} extends is not read")
     if containers != "1":
         notes.append(f"{place.place}: {name} has {containers} containers; one is an example")
     if len(on) > 1:
@@ -365,23 +312,26 @@ def _of_service(
         notes.append(
             f"{place.place}: {name} is on {joined}; its default routes are taken to be by {order[0]}"
         )
-    netns = (_get(keys, "container_name") or _with(place, name)).checked(netns_name)
+    netns = (service.get("container_name") or at_place(place, name)).checked(netns_name)
     for number, key in enumerate(order):
         if key in networks:
-            every = (_get(on[key], each) for each in ("ipv4_address", "ipv6_address"))
+            every = (get(on[key], each) for each in ("ipv4_address", "ipv6_address"))
             yield key, _placed(name, netns, key, tuple(each for each in every if each is not None), number)
 
 
-def _joined(keys: _Keys) -> dict[str, _Keys]:
+def _joined(service: Service) -> dict[str, Keys]:
     """Return the keys of the networks that a service is on, with its own keys there."""
-    networks = _get(keys, "networks")
-    if _get(keys, "network_mode") is not None:
+    if service.get("network_mode") is not None:
         return {}
-    if networks is None:
-        return {"default": {}}
-    if isinstance(networks.node, yaml.MappingNode):
-        return {key: _keys(value) for key, value in _keys(networks).items()}
-    return {each.text(): {} for each in networks.items()}
+    found: dict[str, Keys] = {}
+    for layer in service.layers:
+        networks = get(layer, "networks")
+        if networks is not None and isinstance(networks.node, yaml.MappingNode):
+            each = {key: keys_of(value) for key, value in keys_of(networks).items()}
+        else:
+            each = {item.text(): {} for item in networks.items()} if networks is not None else {}
+        found |= {key: found.get(key, {}) | own for key, own in each.items()}
+    return found or {"default": {}}
 
 
 def _deployed(net: _Network, containers: Sequence[_Container], notes: list[str]) -> tuple[str, OnParent]:
@@ -389,7 +339,7 @@ def _deployed(net: _Network, containers: Sequence[_Container], notes: list[str])
     at, known = net.place.place, bool(containers)
     if not known:
         names = [
-            _with(net.place, f"{net.name}-{number + 1}").checked(netns_name) for number in range(_EXAMPLES)
+            at_place(net.place, f"{net.name}-{number + 1}").checked(netns_name) for number in range(_EXAMPLES)
         ]
         notes.append(f"{at}: no container is on {net.name}; {' and '.join(names)} are examples")
         containers = [_Container(name, name) for name in names]
@@ -428,7 +378,8 @@ def _given(net: _Network, container: _Container, notes: list[str]) -> Iterator[t
         if address == pool.gateway:
             what = f"{address} is the gateway of {net.name}"
             raise field.wrong(what, "take another one, or name another `gateway` for the network")
-        yield address.version, _with(field, f"{address}/{pool.subnet.prefixlen}").checked(interface_address)
+        own = at_place(field, f"{address}/{pool.subnet.prefixlen}")
+        yield address.version, own.checked(interface_address)
 
 
 def _next(

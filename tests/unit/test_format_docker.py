@@ -235,8 +235,8 @@ networks:
             "eth0 l2 bridge: more more eth0 10.5.0.2/24 10.5.0.254",
         ],
         [
+            "compose.yaml:3: base.yaml, which more extends, is not read: give the folder of both",
             "compose.yaml:2: many has 3 containers; one is an example",
-            "compose.yaml:3: what more extends is not read",
             "compose.yaml:6: many gets a free address when it starts; 10.5.0.1 is the next one",
             "compose.yaml:6: more gets a free address when it starts; 10.5.0.2 is the next one",
         ],
@@ -394,7 +394,72 @@ def test_what_people_have_is_read(what: str) -> None:
 
 SERVICES = "services: {a: {image: a, networks: {lan: {ipv4_address: 10.5.0.5}}}}\n"
 
+COMMON = """\
+services:
+  base: {image: a, networks: {lan: {ipv4_address: 10.5.0.9}, other: }, deploy: {replicas: 2}}
+networks: {lan: {}}
+"""
+PROJECT = """\
+include: [{path: nets/net.yaml}, gone.yaml]
+services:
+  web: {extends: {file: common.yaml, service: base}, networks: {lan: {ipv4_address: 10.5.0.8}}}
+  api: {extends: db, networks: , container_name: api_1}
+  db: {image: a, networks: [lan]}
+"""
+
+
+def test_what_a_file_includes_and_extends_is_part_of_it() -> None:
+    """As `docker compose config` prints it: networks are merged by their names, all else is replaced."""
+    net = "services: {more: {extends: {file: ../common.yaml, service: base}}}\n"
+    files = {"compose.yaml": PROJECT, "common.yaml": COMMON, "nets/net.yaml": net + LAN}
+    files["compose.override.yaml"] = "services: {web: {networks: {lan: {ipv4_address: 10.5.0.7}}}}"
+    found = FORMAT.read([Source(f"./p/{path}", text) for path, text in files.items()])
+    assert lines(found) == [
+        "eth0 l2 bridge: web web eth0 10.5.0.8/24 10.5.0.254",
+        "eth0 l2 bridge: api api_1 eth0 10.5.0.1/24 10.5.0.254",
+        "eth0 l2 bridge: db db eth0 10.5.0.2/24 10.5.0.254",
+        "eth0 l2 bridge: more more eth0 10.5.0.9/24 10.5.0.254",
+    ]
+    on_two = "is on lan, other; its default routes are taken to be by lan"
+    assert [*found.notes] == [
+        "p/compose.override.yaml: it is left out: docker compose merges it into another file, as "
+        "`docker compose config` prints",
+        "./p/compose.yaml:1: p/gone.yaml, which is included, is not read: give the folder of both",
+        "./p/compose.yaml:3: web has 2 containers; one is an example",
+        f"./p/compose.yaml:3: web {on_two}",
+        "./p/nets/net.yaml:1: more has 2 containers; one is an example",
+        f"./p/nets/net.yaml:1: more {on_two}",
+        "./p/nets/net.yaml:4: api gets a free address when it starts; 10.5.0.1 is the next one",
+        "./p/nets/net.yaml:4: db gets a free address when it starts; 10.5.0.2 is the next one",
+    ]
+
+
+def test_files_that_are_no_part_of_each_other_are_projects() -> None:
+    texts = (SERVICES + LAN, (SERVICES + LAN).replace("a:", "b:").replace("eth0", "eth1"))
+    found = FORMAT.read([Source(name, text) for name, text in zip(("a.yaml", "b.yaml"), texts, strict=True)])
+    assert [on.parent.name for on in found.parents] == ["eth0", "eth1"]
+    assert [*found.notes] == ["a.yaml, b.yaml: they are taken for projects that all run"]
+
+
+def test_what_is_in_two_files_of_a_project_is_refused() -> None:
+    both = "include: [b.yaml]\n" + LAN, LAN
+    with pytest.raises(InvalidLab, match=r"b\.yaml:3: lan: it is in another file too"):
+        FORMAT.read([Source(name, text) for name, text in zip(("a.yaml", "b.yaml"), both, strict=True)])
+
+
+LOOP = "services: {a: {extends: b, networks: [lan]}, b: {extends: {service: a}}}\n"
+
 INVALID = {
+    "a service that extends itself by another": (
+        LOOP + LAN,
+        "compose.yaml:1: extends: it extends itself, or too many others",
+        "100 at most",
+    ),
+    "a service that extends one that is not there": (
+        LOOP.replace("service: a", "service: c") + LAN,
+        "compose.yaml:1: service: no service c is in compose.yaml",
+        "name one that is there",
+    ),
     "a variable without a default": (
         SERVICES + LAN.replace("eth0", '"${NIC}"'),
         "compose.yaml:5: parent: the value of the variable NIC is in no file",
