@@ -5,10 +5,10 @@ Source: libnetwork/drivers/ipvlan of moby, and the Compose Specification; measur
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -348,12 +348,15 @@ def _deployed(net: _Network, containers: Sequence[_Container], notes: list[str])
             notes.append(f"{at}: {net.name} names no gateway; Docker takes {pool.gateway}")
     given = [dict(_given(net, each, notes)) for each in containers]
     taken = {pool.gateway for pool in net.pools} | {own.ip for each in given for own in each.values()}
+    free = {version: _left(net, version, taken) for version in {pool.subnet.version for pool in net.pools}}
     endpoints = []
     for container, addresses in zip(containers, given, strict=True):
-        added = dict(_next(net, container, {*addresses}, taken))
+        added = dict(_next(net, container, {*addresses}, free))
         if added and known:
-            free = " and ".join(str(own.ip) for own in added.values())
-            notes.append(f"{at}: {container.name} gets a free address when it starts; {free} is the next one")
+            there = " and ".join(str(own.ip) for own in added.values())
+            notes.append(
+                f"{at}: {container.name} gets a free address when it starts; {there} is the next one"
+            )
         own = tuple(address for _, address in sorted((addresses | added).items()))
         routes = _routes(net, own) if container.number == 0 else ()
         dev = f"eth{container.number}"
@@ -382,19 +385,27 @@ def _given(net: _Network, container: _Container, notes: list[str]) -> Iterator[t
         yield address.version, own.checked(interface_address)
 
 
+def _left(net: _Network, version: Literal[4, 6], taken: set[Address | None]) -> Iterator[InterfaceAddress]:
+    """Yield the addresses of a version that Docker gives containers, in its order; each is `taken` then."""
+    for pool in (pool for pool in net.pools if pool.subnet.version == version):
+        for own in (own for own in pool.addresses() if own not in taken):
+            taken.add(own)
+            yield ip_interface((own, pool.subnet.prefixlen))
+
+
 def _next(
-    net: _Network, container: _Container, has: set[int], taken: set[Address | None]
+    net: _Network,
+    container: _Container,
+    has: Set[int],
+    free: Mapping[Literal[4, 6], Iterator[InterfaceAddress]],
 ) -> Iterator[tuple[int, InterfaceAddress]]:
-    """Yield the next free address of each version that a container `has` none of; it is `taken` then."""
-    for version in sorted({pool.subnet.version for pool in net.pools} - has):
-        pools = [pool for pool in net.pools if pool.subnet.version == version]
-        every = ((own, pool) for pool in pools for own in pool.addresses() if own not in taken)
-        own, pool = next(every, (None, None))
-        if own is None or pool is None:
-            ranges = ", ".join(str(pool.range) for pool in pools)
+    """Yield the next `free` address of each version that a container `has` none of."""
+    for version in sorted(free.keys() - has):
+        own = next(free[version], None)
+        if own is None:
+            ranges = ", ".join(str(pool.range) for pool in net.pools if pool.subnet.version == version)
             raise net.place.wrong(f"no address of {ranges} is left for {container.name}", "take a larger one")
-        taken.add(own)
-        yield version, ip_interface((own, pool.subnet.prefixlen))
+        yield version, own
 
 
 def _routes(net: _Network, addresses: Sequence[InterfaceAddress]) -> tuple[Route, ...]:

@@ -11,7 +11,9 @@ from test_inspect import endpoint, host, machine, own_address
 from ipvkit.core.command import Completed
 from ipvkit.export.preview import preview
 from ipvkit.export.script import exported
+from ipvkit.formats import docker
 from ipvkit.lab import Act, Lab, Outcome, Setting, on_parent
+from ipvkit.lab.fields import Source
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
@@ -124,6 +126,18 @@ def test_each_check_costs_the_same_to_plan_for() -> None:
 
 def test_each_endpoint_costs_the_same_to_read_to_write_and_to_judge() -> None:
     assert_linear(*(written(new_lab("new", SETTINGS[0], count, checks="gateway")) for count in COUNTS))
+
+
+def composed(count: int) -> dict[str, int]:
+    """Return what it costs to read a compose file with `count` services that get free addresses."""
+    net = "lan: {driver: ipvlan, driver_opts: {parent: eth0}, ipam: {config: [{subnet: 10.0.0.0/16}]}}"
+    services = "".join(f"  s{n}: {{extends: base}}\n" for n in range(count))
+    text = f"services:\n  base: {{networks: [lan]}}\n{services}networks: {{{net}}}\n"
+    return {"compose": calls(lambda: docker.FORMAT.read([Source("compose.yaml", text)]))[0]}
+
+
+def test_each_service_of_a_compose_file_costs_the_same_to_read() -> None:
+    assert_linear(*map(composed, COUNTS))
 
 
 def reviewed(count: int, mode: str) -> dict[str, int]:
