@@ -59,13 +59,17 @@ def sources_at(name: str) -> list[Source]:
     from ipvkit.verbs import formats
 
     found = []
-    # A unit has drop-ins in a folder beside it.
-    for file in sorted(file for file in (*path.iterdir(), *path.glob("*.d/*")) if _may_configure(file)):
+    try:
+        # A unit has drop-ins in a folder beside it.
+        each = sorted(file for file in (*path.iterdir(), *path.glob("*.d/*")) if _may_configure(file))
+    except OSError as problem:
+        raise UsageError(f"the folder {name!r} cannot be read: {problem.strerror}") from None
+    for file in each:
         with suppress(UnicodeDecodeError):
             found.append(_source_of(str(file)))
     known = [source for source in found if formats.recognised(source)]
     if not known:
-        raise UsageError(f"no file of a known format is in {name}", "such as compose.yaml or lan.network")
+        raise UsageError(f"no file of a known format is in {name!r}", "such as compose.yaml or lan.network")
     return known
 
 

@@ -1,6 +1,7 @@
 """The formats of other tools: what is written is read again, what cannot be said or is wrong is refused."""
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -208,6 +209,16 @@ def test_a_folder_stands_for_the_files_of_a_tool_in_it(
     imported = capsys.readouterr().out
     assert main(["import", *(str(tmp_path / name) for name in QUADLETS)]) == 0
     assert capsys.readouterr().out == imported
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root reads all folders.
+    monkeypatch.setattr(Path, "iterdir", lambda _: os.scandir(tmp_path / "nosuch"))
+    assert main(["review", str(tmp_path)]) == 2
+    error = f"error: the folder '{tmp_path}' cannot be read: No such file or directory\n"
+    assert capsys.readouterr().err == error
 
 
 @pytest.mark.parametrize(
