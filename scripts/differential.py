@@ -15,6 +15,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from differential import AT_ONCE, Comparison, compared, random_labs, smallest  # noqa: E402
 from ipvkit.lab.format import dump  # noqa: E402
+from ipvkit.targets.kernels import find  # noqa: E402
 
 
 def main() -> None:
@@ -22,22 +23,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/differential", description=__doc__.split("\n")[0])
     parser.add_argument("labs", nargs="?", type=int, default=100, metavar="N", help="how many (100)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), metavar="S", help="which")
+    parser.add_argument("--kernel", metavar="K", help="release or path of the kernel (the default one)")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no lab after that")
     parser.add_argument("--no-shrink", action="store_true", help="leave labs that differ as they are")
     parser.add_argument("--output-dir", type=Path, default=Path("differences"), metavar="D")
     options = parser.parse_args()
+    kernel = find(options.kernel)
     began, ran, checks, found = time.monotonic(), 0, 0, []
     drawn = random_labs(options.labs, options.seed)
-    print(f"--seed {options.seed}", flush=True)
+    print(f"--seed {options.seed} --kernel {kernel.release}", flush=True)
     while drawn and not (options.minutes and time.monotonic() > began + 60 * options.minutes):
         part, drawn = drawn[: 4 * AT_ONCE], drawn[4 * AT_ONCE :]
-        comparisons = compared(part)
+        comparisons = compared(part, kernel)
         ran, checks = ran + len(comparisons), checks + sum(one.checks for one in comparisons)
         found += [one for one in comparisons if not one.agrees]
         rate = 60 * ran / (time.monotonic() - began)
         print(f"{ran} labs, {checks} checks, {len(found)} differ; {rate:.0f} labs a minute", flush=True)
     for one in found:
-        show(one if options.no_shrink or one.failure else smallest(one), options.output_dir)
+        show(one if options.no_shrink or one.failure else smallest(one, kernel), options.output_dir)
     sys.exit(bool(found))
 
 

@@ -15,6 +15,7 @@ from ipvkit.lab import Act, Check, Lab, Phase
 from ipvkit.plan.make import make_plan
 from ipvkit.run import engine
 from ipvkit.run.verdicts import Verdict, judge
+from ipvkit.targets.kernels import Kernel
 from ipvkit.targets.uml import Uml
 from strategies import labs
 
@@ -77,10 +78,10 @@ def unexpecting(lab: Lab) -> Lab:
     return replace(lab, phases=tuple(phases))
 
 
-def compared(labs: Sequence[Lab]) -> list[Comparison]:
-    """Return what became of `labs`, each in a kernel of its own."""
-    plans = [make_plan(lab) for lab in labs]
-    runs = engine.run_concurrently(plans, Uml(), lambda _event: None, at_once=AT_ONCE, timeout_s=TIMEOUT_S)
+def compared(labs: Sequence[Lab], kernel: Kernel | None = None) -> list[Comparison]:
+    """Return what became of `labs`, each in a guest of its own with `kernel`, or with the default one."""
+    plans, target = [make_plan(lab) for lab in labs], Uml(kernel)
+    runs = engine.run_concurrently(plans, target, lambda _event: None, at_once=AT_ONCE, timeout_s=TIMEOUT_S)
     found = []
     for lab, result in zip(labs, map(judge, runs), strict=True):
         differing = tuple(verdict for verdict in result.checks if verdict.passed is False)
@@ -88,13 +89,14 @@ def compared(labs: Sequence[Lab]) -> list[Comparison]:
     return found
 
 
-def smallest(one: Comparison) -> Comparison:
+def smallest(one: Comparison, kernel: Kernel | None = None) -> Comparison:
     """Return what became of the smallest lab found in which the same check differs in the same way."""
     wanted = set(map(_signature, one.differing))
     while True:
         candidates = smaller(one.lab)
         while some := list(islice(candidates, AT_ONCE)):
-            hits = (other for other in compared(some) if wanted & set(map(_signature, other.differing)))
+            found = compared(some, kernel)
+            hits = (other for other in found if wanted & set(map(_signature, other.differing)))
             if (hit := next(hits, None)) is not None:
                 one = hit
                 break
