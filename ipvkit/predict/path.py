@@ -204,16 +204,22 @@ class Path:
         return self._over_the_wire(nic, target, destination, source)
 
     def _out_of_l3(self, link: Link, destination: Address, source: Address) -> str:
-        """ipvlan_xmit_mode_l3(): by IP; packets to other hosts are routed in the parent's namespace."""
+        """ipvlan_xmit_mode_l3(): by IP; packets to other hosts are routed in the parent's namespace.
+
+        In IPv4 only routes out of the parent count (ipvlan_process_v4_outbound()), and of the host's
+        addresses only those on it (fib_table_lookup()). In IPv6 the parent is only a preference: the best
+        route wins, out of any link (rt6_check_dev()).
+        """
         parent, host = link.parent, self.world.nodes[HOST]
+        nic = self.world.nic(parent)
         sibling = self.world.upper(destination, parent)
         if sibling is not None and self.world.settings[parent].flag != "vepa":
             return self._to_sibling(link, destination)
-        if host.has(destination):
+        bound = destination.version == 4
+        if (nic if bound else host).has(destination):
             self._hop(HOST, f"{parent} passes it to the host, which has that address")
             return HOST
-        # For IPv6 the parent is only a preference: the best route wins, out of any link.
-        dev = self.world.nic(parent).dev if destination.version == 4 else None
+        dev = nic.dev if bound else None
         way = host.way_to(destination, source, dev)
         if way is None and dev is not None:
             # ip_route_output_key_hash_rcu(): out of a given link, what has no route is taken for on link.
@@ -327,7 +333,10 @@ class Path:
             if link == self.world.nic(upper.parent):
                 return self._ask_from_parent(link, upper, address, source)
             return self._resolve_upper(link, upper, address, source)
-        raise self._unanswered(link, address, f"no host there has {self._address(address)}")
+        why = f"no host there has {self._address(address)}"
+        if self.world.nodes[link.node].has(address):
+            why = f"{self._the(link.node)} has {self._address(address)} on another link than {link.ifname}"
+        raise self._unanswered(link, address, why)
 
     def _answered_to_the_host(self, link: Link, other: Link, address: Address, source: Address) -> None:
         """Lose what the host cannot resolve: the answer goes to an ipvlan link with the address it asks from.

@@ -351,6 +351,7 @@ class _Builder:
 
     def host(self) -> Node:
         links, ways, proxied = [], [], set()
+        vlans = {parent.name for parent in self.lab.parents if parent.vlan is not None}
         for parent in self.lab.parents:
             is_veth = self.settings[parent.name].kind == "veth"
             bridged = is_veth and self.lab.endpoints_of(self.phase, parent)
@@ -371,6 +372,8 @@ class _Builder:
                         proxied.add(address)
                     case strategies.Link(shim, own):
                         links.append(Link(HOST, shim, "ipvlan", parent.name, own, parent.name, mtu))
+        # Those that the kernel created first, as inet_select_addr() and ipv6_dev_get_saddr() find them.
+        links.sort(key=lambda link: (link.kind == "ipvlan", link.dev == BRIDGE, link.segment in vlans))
         forwards = self.forwards(HOST, {address.version for address in proxied})
         return Node(HOST, tuple(links), tuple(ways), forwards, proxied=frozenset(proxied))
 

@@ -544,6 +544,49 @@ def test_a_flip_is_that_of_one_parent(lab: Lab) -> None:
     assert predict(world_of(lab, phase, flipped), Check(GATEWAY, "other")).outcome is UNREACHABLE
 
 
+@BY_NETWORK
+@pytest.mark.parametrize("mode", ["l3", "l3s"])
+def test_in_ipv4_an_l3_endpoint_looks_on_the_wire_for_what_the_host_has_on_another_parent(
+    lab: Lab, mode: Mode
+) -> None:
+    """Through a shim without an address the host sends from its first one."""
+    shim = Setting(mode, host_shim=True)
+    found = on_two(HOST, "other", Setting("l2"), shim, lab)
+    assert found.outcome is REACHABLE
+    assert GATEWAY in {hop.at for hop in found.hops}
+    alone = replace(lab, parents=tuple(replace(parent, gateway=()) for parent in lab.parents))
+    found = on_two(HOST, "other", Setting("l2"), shim, alone)
+    assert found.outcome is UNREACHABLE
+    assert found.reason.startswith("the reply is lost: the host has 192.0.2.1 on another link than eth1")
+    assert on_two("other", HOST, Setting("l2"), shim, alone).outcome is REACHABLE
+
+
+def test_in_ipv6_every_address_of_the_host_is_local_to_an_l3_endpoint() -> None:
+    """The endpoint is nearer to the host's address on the other parent."""
+    second = replace(SECOND, host=(ip_interface("fd00::1/64"),), gateway=())
+    apart = replace(OTHER, addresses=(ip_interface("2001:db8:0:1::11/64"),))
+    phase = Phase("now", Setting("l3", host_shim=True), ("other",), ())
+    lab = replace(LAB, parents=(PARENT, second), endpoints=(apart,), phases=(phase,), far=())
+    found = predict(world_of(lab, phase, NOTHING), Check(HOST, "other", family="ipv6"))
+    assert found.outcome is REACHABLE
+    assert "eth1 passes it to the host, which has that address" in [hop.what for hop in found.hops]
+
+
+def test_the_hosts_links_are_in_the_order_in_which_the_kernel_created_them() -> None:
+    third = replace(SECOND, name="eth2", host=(ip_interface("10.2.0.1/24"),), gateway=())
+    lab = replace(TAGGED, parents=(*TAGGED.parents, third))
+    shim, veth = Setting("l3", host_shim=True), Setting(kind="veth")
+    phase = Phase("now", shim, ("one", "other"), ())
+    assert [link.dev for link in world_of(lab, phase, NOTHING).nodes[HOST].links] == [
+        *("eth0", "eth2", "eth1"),
+        *("shim", "shim1"),
+    ]
+    phase = Phase("now", veth, ("one", "other"), (), others=(("eth1", shim),))
+    assert [link.dev for link in world_of(TWO_PARENTS, phase, NOTHING).nodes[HOST].links] == [
+        *("eth1", "br-lan", "shim1")
+    ]
+
+
 # --- attempts: addresses and links -----------------------------------------------------------------------
 
 
