@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from random import Random
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, given, seed, settings
@@ -17,13 +18,16 @@ from ipvkit.run import engine
 from ipvkit.run.verdicts import Verdict, judge
 from ipvkit.targets.kernels import Kernel
 from ipvkit.targets.uml import Uml
-from strategies import labs
+from strategies import checks_in, labs
 
 T = TypeVar("T")
 Make = Callable[[], Lab]
 
 AT_ONCE, TIMEOUT_S = 6, 600
 """Labs at once, since most of the time they wait; and what one may take, in seconds."""
+
+_MOST_MORE = 10
+"""How many pairs are checked at the end of a phase, which takes as long as one."""
 
 _MOST_WAIT_S = 12
 """The longest wait of a random lab, in seconds: longer than an unconfirmed neighbour entry lasts."""
@@ -61,8 +65,22 @@ def random_labs(count: int, number: int) -> list[Lab]:
         drawn.append(lab)
 
     draw()
-    names = (f"random-{number}-{at}" for at in range(count))
-    return [replace(unexpecting(lab), name=name) for name, lab in zip(names, drawn, strict=False)]
+    names, chance = (f"random-{number}-{at}" for at in range(count)), Random(number)
+    return [
+        replace(thorough(unexpecting(lab), chance), name=name)
+        for name, lab in zip(names, drawn, strict=False)
+    ]
+
+
+def thorough(lab: Lab, chance: Random) -> Lab:
+    """Return `lab` with some pairs checked at the end of each phase, whatever was drawn before."""
+
+    def more(phase: Phase) -> Phase:
+        pairs = [check for check in checks_in(lab, lab.endpoints_of(phase)) if check.family is not None]
+        some = chance.sample(pairs, min(len(pairs), _MOST_MORE if lab.parallel is None else lab.parallel))
+        return replace(phase, acts=(*phase.acts, Act(checks=tuple(some))) if some else phase.acts)
+
+    return replace(lab, phases=tuple(map(more, lab.phases)))
 
 
 def unexpecting(lab: Lab) -> Lab:

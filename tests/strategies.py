@@ -257,7 +257,7 @@ LINK_NAMES = (
 )
 SPACE_NAMES = ("space", "n.1", "0.0", "exec", "add", "all", "N" * 200, "x-", "up", "pids")
 
-_LINKS = st.lists(st.sampled_from(LINK_NAMES), min_size=5, max_size=5, unique=True)
+_LINKS = st.lists(st.sampled_from(LINK_NAMES), min_size=6, max_size=6, unique=True)
 _SPACES = st.lists(st.sampled_from(SPACE_NAMES), min_size=3, max_size=3, unique=True)
 _SUBNETS = st.builds(
     lambda base, prefixlen: IPv4Network((base, prefixlen), strict=False),
@@ -272,8 +272,8 @@ _ONE_TO_THREE = st.integers(1, 3)
 _FIRST_HOST = st.integers(1, 15)
 _THREE_TIMES = st.lists(st.booleans(), min_size=3, max_size=3)
 _OF_ONE_PARENT = st.sampled_from(("one", "one", "apart"))
-_SHAPES = _OF_ONE_PARENT | st.sampled_from(("two", "vlan"))
-"""One parent, one with its endpoints in subnets of their own, two, and two of which one is a VLAN."""
+_SHAPES = _OF_ONE_PARENT | st.sampled_from(("two", "vlan", "three"))
+"""One parent, with its endpoints in subnets of their own too, two, one and a VLAN on it, and three."""
 
 _PARENTS = st.sampled_from(
     [
@@ -326,6 +326,8 @@ _MANNERS = st.sampled_from(
 _TRIED = st.sampled_from(list(zip((None, None, *TRY_OUTCOMES, None, None), WORDS_OF_A_PERSON, strict=False)))
 _BARE = st.sampled_from((False, False, False, True))
 """Whether the host has no address on a parent."""
+_GATEWAYS = st.sampled_from((True, True, False))
+"""Whether there is a gateway on a parent."""
 _SHARED = st.sampled_from((False, False, False, True))
 """Whether the first two endpoints are in one namespace."""
 _LINK_LOCAL = st.sampled_from((False, False, True))
@@ -363,17 +365,18 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
     """Labs on a simulated LAN with every part that a lab can have; `real`: that a real parent can have."""
     shape = draw(_OF_ONE_PARENT if real else _SHAPES)
     fresh = _Addresses(draw(_SUBNETS), draw(_FIRST_HOST), draw(_VERSIONS))
-    first, second, *links = draw(_LINKS)
+    first, second, third, *links = draw(_LINKS)
     nic = Parent("nic")
-    parents = [_parent(first, 0, fresh, nic if real else draw(_PARENTS), neighbour=draw(st.booleans()))]
-    if shape in ("two", "vlan"):
-        of = draw(_PARENTS) if shape == "two" else replace(nic, kind=parents[0].kind)
-        parents.append(_parent(second, 1, fresh, of, neighbour=draw(st.booleans())))
-    if shape == "vlan":
-        parents[1] = replace(parents[1], kind="nic", link=first, vlan=100)
+    parents = [_parent(draw, first, 0, fresh, nic if real else draw(_PARENTS))]
+    if shape in ("vlan", "three"):
+        tagged = _parent(draw, second, 1, fresh, replace(nic, kind=parents[0].kind))
+        parents.append(replace(tagged, kind="nic", link=first, vlan=100))
+    if shape in ("two", "three"):
+        parents.append(_parent(draw, third, len(parents), fresh, draw(_PARENTS)))
     if draw(_BARE) and not real:
-        subnets = tuple(own.network for own in parents[-1].host)
-        parents[-1] = replace(parents[-1], host=(), others=subnets)
+        at = draw(_NUMBERS) % len(parents)
+        subnets = tuple(own.network for own in parents[at].host)
+        parents[at] = replace(parents[at], host=(), others=subnets)
     parents[0] = replace(parents[0], altnames=draw(_ALTNAMES))
     dummies = {parent.name for parent in parents if parent.kind == "dummy"}
     parents = [
@@ -386,8 +389,9 @@ def labs(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int = 3, real
         spaces = [spaces[0], spaces[0], *spaces[2:]]
     twice, single = draw(_THREE_TIMES), draw(_THREE_TIMES)
     endpoints: list[Endpoint] = []
+    begin = draw(_UP_TO_TWO)
     for at in range(min(1 + draw(_UP_TO_TWO), most_endpoints)):
-        on = at % len(parents)
+        on = (begin + at) % len(parents)
         network = _APART if shape == "apart" else on
         own = fresh.own(network)[: 1 if single[at] else None] + (fresh.own(network) if twice[at] else ())
         kind = None if advertised else draw(_OWN_ROUTES)
@@ -424,12 +428,11 @@ def _with_slaac(lab: Lab) -> Lab:
     return lab
 
 
-def _parent(name: str, network: int, fresh: _Addresses, of: Parent, *, neighbour: bool) -> Parent:
-    """Return a parent of the kind of another one; `neighbour`: with one, unless it is a dummy."""
-    gateway, near = (() if of.kind == "dummy" else fresh.peers(network) for _ in range(2))
-    return replace(
-        of, name=name, host=fresh.own(network), gateway=gateway, neighbour=near if neighbour else ()
-    )
+def _parent(draw: st.DrawFn, name: str, network: int, fresh: _Addresses, of: Parent) -> Parent:
+    """Return a parent of the kind of another one, with a gateway and a neighbour or not."""
+    there = (draw(_GATEWAYS) and of.kind != "dummy", draw(st.booleans()) and of.kind != "dummy")
+    gateway, near = (fresh.peers(network) if one else () for one in there)
+    return replace(of, name=name, host=fresh.own(network), gateway=gateway, neighbour=near)
 
 
 def _with_hosts(draw: st.DrawFn, parent: Parent, network: int, fresh: _Addresses) -> Parent:
