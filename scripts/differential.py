@@ -36,11 +36,14 @@ def main() -> None:
         part, drawn = drawn[: 4 * AT_ONCE], drawn[4 * AT_ONCE :]
         comparisons = compared(part, kernel)
         ran, checks = ran + len(comparisons), checks + sum(one.checks for one in comparisons)
-        found += [one for one in comparisons if not one.agrees]
+        found += (new := [one for one in comparisons if not one.agrees])
         rate = 60 * ran / (time.monotonic() - began)
         print(f"{ran} labs, {checks} checks, {len(found)} differ; {rate:.0f} labs a minute", flush=True)
-    for one in found:
-        show(one if options.no_shrink or one.failure else smallest(one, kernel), options.output_dir)
+        for one in new:
+            show(one, options.output_dir)
+    for one in found if not options.no_shrink else []:
+        if one.failure is None:
+            show(smallest(one, kernel), options.output_dir)
     sys.exit(bool(found))
 
 
@@ -49,10 +52,11 @@ def show(one: Comparison, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     path = folder / f"{one.lab.name}.yaml"
     path.write_text(dump(one.lab), encoding="utf-8")
-    print(path)
+    print(path, flush=True)
     for verdict in one.differing:
         probe = verdict.probe
-        print(f"  {probe.check}: predicted {probe.expected}, observed {verdict.observed}: {probe.reason}")
+        seen = f"predicted {probe.expected}, observed {verdict.observed}"
+        print(f"  {probe.check}: {seen}: {probe.reason}", flush=True)
     if one.failure is not None:
         print(f"  {one.failure}", flush=True)
 

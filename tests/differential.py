@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import Phase as Step
 
-from ipvkit.core.errors import InvalidLab, IpvkitError, UsageError
+from ipvkit.core.errors import Interrupted, InvalidLab, IpvkitError, UsageError
 from ipvkit.lab import Act, Check, Lab, Phase
 from ipvkit.plan.make import make_plan
 from ipvkit.run import engine
@@ -97,11 +97,16 @@ def unexpecting(lab: Lab) -> Lab:
 
 
 def compared(labs: Sequence[Lab], kernel: Kernel | None = None) -> list[Comparison]:
-    """Return what became of `labs`, each in a guest of its own with `kernel`, or with the default one."""
+    """Return what became of `labs`, each in a guest of its own with `kernel`, or with the default one.
+
+    Raise Interrupted where a signal ended them.
+    """
     plans, target = [make_plan(lab) for lab in labs], Uml(kernel)
     runs = engine.run_concurrently(plans, target, lambda _event: None, at_once=AT_ONCE, timeout_s=TIMEOUT_S)
     found = []
     for lab, result in zip(labs, map(judge, runs), strict=True):
+        if isinstance(result.failure, Interrupted):
+            raise result.failure
         differing = tuple(verdict for verdict in result.checks if verdict.passed is False)
         found.append(Comparison(lab, differing, len(result.checks), result.failure))
     return found

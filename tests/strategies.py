@@ -530,7 +530,7 @@ def labs_on_a_parent(*, most_endpoints: int = 3, most_phases: int = 3) -> st.Sea
             lab,
             parent.name,
             host=parent.host if host else (),
-            gateway=parent.gateway[0] if gateway else None,
+            gateway=next(iter(parent.gateway), None) if gateway else None,
             neighbour=next(iter(parent.neighbour), None) if neighbour else None,
         )
 
