@@ -574,7 +574,12 @@ def _phase(draw: st.DrawFn, title: str, lab: Lab, fresh: _Addresses, *, real: bo
     # There is one bridge for the veth endpoints of a phase.
     others = [Setting() if setting.kind == other.kind == "veth" else other for other in others]
     pairs, changes = checks_in(lab, endpoints), _changes(lab, endpoints, real=real)
-    acts = [_act(draw, lab, endpoints, pairs, changes, real=real) for _ in range(draw(_UP_TO_FOUR))]
+    on = {parent.name: one for parent, one in zip(lab.parents, (setting, *others), strict=True)}
+    own = [e for e in endpoints if on[e.parent].is_ipvlan and any(a.version == 4 for a in e.addresses)]
+    announced = tuple(e.name for e in own if lab.below(lab.parent_called(e.parent)).kind != "dummy")[:2]
+    acts = [
+        _act(draw, lab, endpoints, pairs, changes, announced, real=real) for _ in range(draw(_UP_TO_FOUR))
+    ]
     return Phase(
         title,
         setting,
@@ -633,20 +638,19 @@ def _act(
     here: tuple[Endpoint, ...],
     pairs: Sequence[Check],
     changes: Sequence[Change],
+    announced: tuple[str, ...],
     *,
     real: bool,
 ) -> Act:
-    """Return an act of a phase with the endpoints `here`."""
+    """Return an act of a phase with the endpoints `here`, of which some can be `announced`."""
     kind = draw(_KINDS_OF_ACTS)
     if kind == "check" and pairs:
         return Act(checks=tuple(_check(draw, pairs) for _ in range(draw(_ONE_TO_THREE))))
     if kind == "try":
         return Act(attempts=tuple(_attempt(draw, changes) for _ in range(draw(_ONE_TO_THREE))))
-    wired = {p.name for p in lab.parents if lab.below(p).kind != "dummy"}
-    ipv4 = tuple(e.name for e in here if e.parent in wired and any(own.version == 4 for own in e.addresses))
     peers = lab.peers[:3]
     return Act(
-        announce=draw(_some(ipv4[:2])),
+        announce=draw(_some(announced)),
         fast_ageing=draw(_some(peers)),
         flush=draw(_some((*peers, HOST, here[0].name))),
         hairpin=draw(_MAYBE),

@@ -328,6 +328,9 @@ class _Nodes:
             below = self.lab.below(self.lab.parent_called(endpoint.parent))
             what = f"{name} is on {endpoint.parent}: a dummy sends no ARP"
             _refuse(below.kind == "dummy", what, "leave it out here", at)
+            setting = self.phase.on(endpoint.parent)
+            what = f"the host announces its own MAC address, and {name} is {setting.kind} with another one"
+            _refuse(not setting.is_ipvlan, what, "leave it out here", at)
         for role in act.fast_ageing:
             known(role, peers, "peer in this network", (*path, "fast-ageing"))
         for role in act.flush:

@@ -464,6 +464,8 @@ MISTAKES = (
             "unknown node of phase second: 'one'", "two, host"),
     Mistake("announcement of nobody", "announce: two", "announce: one", 25,
             "unknown endpoint", "choose from two"),
+    Mistake("announcement of macvlan", "mode: l3", "kind: macvlan", 25,
+            "two is macvlan with another one", "leave it out"),
     Mistake("fast ageing of an endpoint", "ageing: neighbour", "ageing: two", 23,
             "unknown peer", "gateway, neighbour"),
     Mistake("a peer that is not there", "  neighbour: 192.0.2.2\n", "", 22,
