@@ -41,24 +41,41 @@ FAST_TIMERS = Timers(delay_first_probe_s=1, retrans_ms=100, base_reachable_s=1)
 class Known:
     """A valid entry: how it was learned, when it was `confirmed`, and when it was `doubted` first after that.
 
-    `confirmed` None is an entry that the kernel has only heard of, `doubted` None one that is not in use.
+    `confirmed` None is an entry that the kernel has only heard of, `doubted` None one that is not in use;
+    `last` is when it was in use last. With `maybe` it may have failed already.
     """
 
     origin: str
     confirmed: Span | None = None
     doubted: Span | None = None
+    last: float = -math.inf
+    maybe: bool = False
 
-    def used(self, first: float, last: float, timers: Timers) -> "Known":
-        """Return the entry after packets from the time `first` until `last`."""
-        if self.confirmed is None:
-            stale: Span = (first, first)
-        else:
-            at = (0.5 * timers.base_reachable_s, 1.5 * timers.base_reachable_s)
-            stale = (self.confirmed[0] + at[0], self.confirmed[1] + at[1])
+    def used(self, first: float, last: float, timers: Timers, late: float = 0.0) -> "Known":
+        """Return the entry after packets from the time `first` until `last`, or `late` seconds later."""
+        stale = self._stale(first, timers)
         doubted = [max(first, one) if max(first, one) <= last else math.inf for one in stale]
         former = self.doubted or NEVER
         span = (min(former[0], doubted[0]), min(former[1], doubted[1]))
-        return replace(self, doubted=None if span == NEVER else span)
+        return replace(self, doubted=None if span == NEVER else span, last=max(last + late, self.last))
+
+    def _stale(self, first: float, timers: Timers) -> Span:
+        """Return when use makes the kernel doubt it: the `first` one where it has only heard of it."""
+        if self.confirmed is None:
+            return first, first
+        at = (0.5 * timers.base_reachable_s, 1.5 * timers.base_reachable_s)
+        return self.confirmed[0] + at[0], self.confirmed[1] + at[1]
+
+    def without_answers(self, left: float, back: float, timers: Timers) -> "Known":
+        """Return the entry of a host that is away from the time `left` until it is `back`.
+
+        It may fail if all its probes can fall in between; a doubt begins with its last use at the latest.
+        """
+        doubted = self.doubted[0] if self.doubted else self._stale(self.last, timers)[0]
+        probed = (doubted + timers.delay_first_probe_s, self.last + timers.delay_first_probe_s)
+        last_probe = back - (timers.probes - 1) * timers.retrans_ms / 1000
+        can_fail = doubted <= self.last and probed[0] <= last_probe and probed[1] >= left
+        return replace(self, maybe=self.maybe or can_fail)
 
     def vouched(self, now: float) -> "Known":
         """Return the entry after a TCP connection: its progress may confirm it (sk_dst_confirm()).
@@ -72,7 +89,7 @@ class Known:
     def fails(self, timers: Timers) -> Span:
         """Return when it fails if no host confirms it and nothing else changes."""
         first, last = self.doubted or NEVER
-        return first + timers.lifetime_s, last + timers.lifetime_s
+        return -math.inf if self.maybe else first + timers.lifetime_s, last + timers.lifetime_s
 
     def answered(self, now: float, timers: Timers) -> "Known":
         """Return the entry of a host that answers, at the time `now`: a doubt ends with its answer."""

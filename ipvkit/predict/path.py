@@ -52,9 +52,10 @@ class Path:
 
     `arrived` is the host at which the request arrives, or nothing.
     `events` are what happens to the entries of peers, in order; `used` are the entries that existed before
-    and that may have failed by now. `learned` are the hosts of which the host and endpoints in l2 learn the
-    MAC address; `disputed` are those of their entries that did not exist before, and that another ping could
-    fill otherwise. `doubt` is why the ping may be lost all the same. `lost` is why a packet is lost, be it
+    and that may have failed by now, `announced` those that the host announces. `learned` are the hosts of
+    which the host and endpoints in l2 learn the MAC address; `disputed` are those of their entries that did
+    not exist before, and that another ping could fill otherwise. `doubt` is why the ping may be lost all the
+    same. `lost` is why a packet is lost, be it
     the request or the reply, or nothing.
     """
 
@@ -82,6 +83,7 @@ class Path:
         self.doubt = ""
         self.events: list[tuple[Entry, Event]] = []
         self.used: set[Entry] = set()
+        self.announced: set[Entry] = set()
         self.learned: dict[Entry, str] = {}
         self.disputed: set[Entry] = set()
         self._heard: dict[Entry, Link] = {}
@@ -380,6 +382,7 @@ class Path:
             self._note(link.node, f"the host answers {self._arp(link, address)}, as its proxy")
         elif self.world.is_announced(upper, address):
             self._happens(entry, "used" if knows else "announced")
+            self.announced.add(entry)
             what = f"the host's announcements of {upper.owner} update {the(link.node)}'s entry"
             self._note(link.node, what)
         elif entry in self.world.state.known:
@@ -401,7 +404,8 @@ class Path:
     def _ask_from_parent(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
         """The host's own request goes to the wire, and comes back only from a switch that reflects.
 
-        In l2 the endpoint answers then. In l3s the host hears its own announcements, which fill its entry.
+        In l2 the endpoint answers then. In l3s the host hears its own announcements, which fill its entry. In
+        IPv6 it answers its own solicitations as the endpoint's proxy (ndisc_recv_ns()).
         """
         mode, entry = self.world.settings[upper.parent].mode, (HOST, address)
         if self.world.is_dummy(upper.parent):
@@ -409,10 +413,11 @@ class Path:
         if self.world.reflects(upper.parent):
             knows = self._knows(entry)
             announced = mode == "l3s" and self.world.is_announced(upper, address)
-            if mode == "l2" or announced or knows:
+            answered = mode == "l2" or self.world.is_proxied(upper, address)
+            if answered or announced or knows:
                 self._note(HOST, _HAIRPIN)
                 self._happens(entry, "used" if knows else "announced" if announced else "asked")
-                self.used |= {entry} if knows and mode != "l2" and not announced else set()
+                self.used |= {entry} if knows and not (answered or announced) else set()
                 return link
         lost = f"the host's {_question(source)} for {self._called(upper.owner)} goes only to the wire"
         raise self._lost(HOST, f"{_STAY_APART}: {lost}")

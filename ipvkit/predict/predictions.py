@@ -99,7 +99,7 @@ def _of_path(world: World, check: Check, path: Path) -> Prediction:
     state = world.state
     found = _predict(path, check, world)
     fails = {entry: state.fails(entry) for entry in path.used}
-    gone = {entry for entry, (first, _) in fails.items() if first <= state.now + _UNSURE_S}
+    gone = {entry for entry, (first, _) in fails.items() if first <= state.now + _UNSURE_S + state.late}
     if not gone:
         return found
     known = {entry: known for entry, known in state.known.items() if entry not in gone}
@@ -143,15 +143,19 @@ def _of_ping(path: Path, check: Check, state: State) -> Prediction:
         also = (Outcome.UNREACHABLE, *((Outcome.EXPIRES,) if check.watch else ()))
         return Prediction(Outcome.REACHABLE, f"{path.reason}; but {path.doubt}", hops, also)
     end = state.now + lasts_s(check)
+    fast = [entry for entry in path.announced if entry[0] in state.fast]
+    if check.watch is not None and fast:
+        return _between_announcements(path, fast, state, end)
     announced = [entry for entry, event in path.events if event == "announced"]
     if announced:
         # The next announcement is at most a second away; with fast timers a connection fails before.
         fails = check.tcp is not None and any(peer in state.fast for peer, _ in announced)
-        soon = fails or end - state.now < 1 + _UNSURE_S
+        soon = fails or end - state.now < 1 + _UNSURE_S + state.late
         return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.UNREACHABLE,) if soon else ())
     unconfirmed = (entry for entry in path.used if entry[1].version == 4)
     entry = min(unconfirmed, key=lambda entry: state.fails(entry, end), default=None)
-    if check.watch is None or entry is None or state.fails(entry, end)[0] >= end + _UNSURE_S:
+    unsure = _UNSURE_S + state.late
+    if check.watch is None or entry is None or state.fails(entry, end)[0] >= end + unsure:
         return Prediction(Outcome.REACHABLE, path.reason, hops)
     first, last = state.fails(entry, end)
     known = path.reason.removesuffix(UNTIL_IT_EXPIRES)
@@ -159,8 +163,26 @@ def _of_ping(path: Path, check: Check, state: State) -> Prediction:
     reason = f"{known}; it expires {when}, since no host answers its probes"
     if max(first, state.now) >= end:
         return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.EXPIRES,))
-    unnoticed = last > end - _NOTICED_S - _UNSURE_S
+    unnoticed = last > end - _NOTICED_S - unsure
     return Prediction(Outcome.EXPIRES, reason, hops, (Outcome.REACHABLE,) if unnoticed else ())
+
+
+def _between_announcements(path: Path, fast: Sequence[Entry], state: State, end: float) -> Prediction:
+    """Return the outcome of a watched path with entries that expire between two announcements.
+
+    An announcement changes nothing of a valid entry, and a `fast` peer gives up before the next one comes.
+    """
+    hops, unsure = tuple(path.hops), _UNSURE_S + state.late
+    every = (Outcome.UNREACHABLE, Outcome.EXPIRES, Outcome.REACHABLE)
+    unknown = [entry for entry in fast if entry not in state.known]
+    if unknown:
+        reason = f"{path.reason}, which come once a second, but {the(unknown[0][0])} gives up before"
+        return Prediction(Outcome.UNREACHABLE, reason, hops, every[1:])
+    if min(state.fails(entry, end)[0] for entry in fast) >= end + unsure:
+        return Prediction(Outcome.REACHABLE, path.reason, hops)
+    lost = min(state.fails(entry)[0] for entry in fast) <= state.now + unsure
+    reason = f"{path.reason}, but it expires between two of them"
+    return Prediction(Outcome.EXPIRES, reason, hops, (Outcome.REACHABLE, *(every[:1] if lost else ())))
 
 
 def predict_attempt(world: World, attempt: Attempt) -> Prediction:
@@ -284,6 +306,9 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     for check, path in paths:
         learned |= path.learned
         for entry, event in path.events:
+            if entry in known and entry not in path.used:
+                # It is there now, since its host answers.
+                known[entry] = replace(known[entry], maybe=False)
             _note(world, known, failed, entry, event, state.now + _uses_s(check, path))
             if check.tcp is not None and path.replied and entry in known:
                 known[entry] = known[entry].vouched(state.now)
@@ -338,7 +363,7 @@ def _note(
         known[entry] = Known(origin, confirmed=(now, now) if event == "asked" else None)
         failed.discard(entry)
     if event != "heard":
-        known[entry] = known[entry].used(now, until, timers)
+        known[entry] = known[entry].used(now, until, timers, world.state.late)
 
 
 def _announced_during(world: World, act: Act) -> dict[Address, Span]:
@@ -406,6 +431,36 @@ def at_time(world: World, now: float) -> World:
     return world.at(replace(world.state, now=now, known=known, failed=frozenset(failed)))
 
 
+def at_first_act(world: World, now: float) -> World:
+    """Return the world at the first act of a phase, at the time `now`: since the former one, it was set up.
+
+    Until then the endpoints were not there, and no host answered for them.
+    """
+    left, back = world.state.now - _UNSURE_S, now + _UNSURE_S
+    later = at_time(world, now)
+    known = {}
+    for entry, of_peer in later.state.known.items():
+        before = world.state.known.get(entry, of_peer)
+        away = world.upper(entry[1]) is not None
+        may_fail = away and before.without_answers(left, back, world.state.timers(entry[0])).maybe
+        known[entry] = replace(of_peer, maybe=of_peer.maybe or may_fail)
+    return later.at(replace(later.state, known=known, began=now))
+
+
+def flushed_on(world: World, node: str, parent: str) -> World:
+    """Return the world without the entries that `node` has on its link in the network of `parent`."""
+    host, state = world.nodes[node], world.state
+
+    def stays(entry: Entry) -> bool:
+        way = host.way_to(entry[1]) if entry[0] == node else None
+        return way is None or all(link.segment != parent for link in host.links if link.dev == way.dev)
+
+    known = {entry: known for entry, known in state.known.items() if stays(entry)}
+    learned = {entry: other for entry, other in state.learned.items() if stays(entry)}
+    failed = frozenset(filter(stays, state.failed))
+    return world.at(replace(state, known=known, learned=learned, failed=failed))
+
+
 def _changed(world: World, act: Act) -> World:
     """Return the world with what the attempts of `act` changed, one after another."""
     for attempt in act.attempts:
@@ -459,9 +514,19 @@ def _act_lasts_s(world: World, act: Act, paths: Sequence[tuple[Check, Path]]) ->
     for check, path in paths:
         outcome = _of_path(world, check, path).outcome
         if outcome is Outcome.EXPIRES:
-            lives = min(world.state.fails(entry, math.inf)[1] for entry in path.used) - world.state.now
+            used = [entry for entry in (*path.used, *path.announced) if entry in world.state.known]
+            lives = min(world.state.fails(entry, math.inf)[1] for entry in used) - world.state.now
             seconds.append(min(lasts_s(check), lives + _NOTICED_S))
         else:
             answered = check.watch is None and outcome is Outcome.REACHABLE
             seconds.append(_uses_s(check, path) - (PING_WAIT_S if answered else 0.0))
+    for _, last in _announced_during(world, act).values():
+        seconds.append(last - world.state.now)
     return max(seconds) + _BESIDES_S
+
+
+def late(world: World, act: Act, end: float) -> World:
+    """Return the world at an act that is over at the time `end`: what it took too long, checks began late."""
+    paths = [(check, _path(world, check)) for check in act.checks]
+    over = end - world.state.now - _act_lasts_s(world, act, paths)
+    return world.at(replace(world.state, late=max(0.0, over)))

@@ -22,7 +22,17 @@ from ipvkit.lab import (
     the,
 )
 from ipvkit.predict.neighbours import Span
-from ipvkit.predict.predictions import Prediction, after, at_time, next_phase, predict, predict_attempt
+from ipvkit.predict.predictions import (
+    Prediction,
+    after,
+    at_first_act,
+    at_time,
+    flushed_on,
+    late,
+    next_phase,
+    predict,
+    predict_attempt,
+)
 from ipvkit.predict.world import State, World, world_of
 from ipvkit.tools import socat
 
@@ -86,19 +96,22 @@ def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[Predicte
     undone: dict[str, str] = {}
     found = []
     for phase in lab.phases:
-        world = at_time(world_of(lab, phase, state), state.now + (0 if times else _SETUP_S))
+        world = world_of(lab, phase, state)
         flushed = tuple(_flushed(lab, former, phase))
-        for role, _ in flushed:
-            world = after(world, Act(flush=(role,)))
+        for role, parent in flushed:
+            world = flushed_on(world, role, parent.name)
         undone |= _needed_by_strategies(lab, phase)
         acts: list[PredictedAct] = []
         for act in (part for whole in phase.acts for part in _parts(lab, whole)):
             undone |= _needed_by_act(lab, act)
             span = times.get((phase.name, len(acts)))
-            if span is not None:
-                world = at_time(world, span[0])
+            now = span[0] if span is not None else world.state.now
             if not acts:
-                world = world.at(replace(world.state, began=world.state.now))
+                world = at_first_act(world, now if times else now + _SETUP_S)
+            elif span is not None:
+                world = at_time(world, now)
+            if span is not None:
+                world = late(world, act, span[1])
             predicted = _predicted(lab, world, act, undone)
             acts.append(predicted)
             run = tuple(p.check for p in predicted.probes if isinstance(p.check, Check) and not p.skipped)

@@ -43,7 +43,8 @@ Entry = tuple[str, Address]
 class State:
     """The state when an act begins.
 
-    `now` is its time in seconds, and `began` that of the phase's first act. `known` are the valid entries,
+    `now` is its time in seconds, and `began` that of the phase's first act; its checks may begin up to `late`
+    seconds later. `known` are the valid entries,
     some of which may have failed by now; `failed` are entries without an answer, which an announcement can
     fill; `fast` are peers with `FAST_TIMERS`.
     `learned` are the hosts of which the entries of the host and of endpoints in l2 have the MAC address: the
@@ -56,6 +57,7 @@ class State:
 
     now: float = 0.0
     began: float = 0.0
+    late: float = 0.0
     known: Mapping[Entry, Known] = field(default_factory=dict)
     failed: frozenset[Entry] = frozenset()
     fast: frozenset[str] = frozenset()

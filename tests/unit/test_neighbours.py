@@ -26,7 +26,8 @@ def test_an_entry_that_was_heard_fails_after_its_first_use(
     used = Known("heard").used(first, first + lasting, timers)
     assert used.fails(timers) == (first + timers.lifetime_s,) * 2
     again = used.used(first + later, first + later + lasting, timers)
-    assert again == used, "a second use is not the first one"
+    assert (again.confirmed, again.doubted) == (used.confirmed, used.doubted), "it is not the first one"
+    assert again.last == max(first, first + later) + lasting
 
 
 @given(TIMERS, TIMES, LASTING, LASTING)
@@ -55,3 +56,23 @@ def test_a_doubt_ends_with_an_answer(timers: Timers, first: float, later: float)
         assert answered == used
     else:
         assert (answered.confirmed, answered.doubted) == ((probed, probed), None)
+
+
+@given(TIMERS, TIMES, LASTING)
+def test_an_entry_may_fail_while_its_host_is_away_for_all_its_probes(
+    timers: Timers, first: float, lasting: float
+) -> None:
+    """The first probe follows the doubt, and the last one is not followed by an answer."""
+    used = Known("heard").used(first, first + lasting, timers)
+    probed, gone = first + timers.delay_first_probe_s, first + timers.lifetime_s
+    away = used.without_answers(probed - 1, gone, timers)
+    assert away.maybe
+    assert away.fails(timers) == (-math.inf, gone)
+    assert away.without_answers(gone + 100, gone + 200, timers).maybe, "it is as before"
+    assert not used.without_answers(probed - 9, probed - 0.001, timers).maybe
+    assert not used.without_answers(probed + lasting + 1, gone + lasting + 9, timers).maybe
+    assert not Known("heard").without_answers(0, 1e6, timers).maybe, "no host uses it"
+
+
+def test_a_late_use_may_be_the_last_one() -> None:
+    assert Known("heard").used(1.0, 2.0, KERNEL_TIMERS, late=3.0).last == 5.0

@@ -48,8 +48,17 @@ from ipvkit.lab import (
     gallery,
 )
 from ipvkit.lab.format import load
-from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS
-from ipvkit.predict.predictions import Prediction, after, next_phase, predict, predict_attempt
+from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, Known
+from ipvkit.predict.predictions import (
+    Prediction,
+    after,
+    at_first_act,
+    flushed_on,
+    late,
+    next_phase,
+    predict,
+    predict_attempt,
+)
 from ipvkit.predict.whole import predict_lab
 from ipvkit.predict.world import State, world_of
 from ipvkit.verbs import matrix
@@ -444,6 +453,60 @@ def test_in_l3s_the_host_hears_its_own_announcements(mode: Mode, strategy: Strat
     prediction = asked(HOST, "one", Setting(mode, strategy=strategy), HAIRPIN, family="ipv4")
     assert prediction.outcome is (REACHABLE if heard else UNREACHABLE)
     assert asked(HOST, "one", Setting(mode, strategy=strategy), family="ipv4").outcome is UNREACHABLE
+
+
+@pytest.mark.parametrize("mode", ["l3", "l3s"])
+def test_in_ipv6_the_host_answers_its_own_solicitations_as_a_proxy(mode: Mode) -> None:
+    proxied = Setting(mode, strategy="l3s-proxy")
+    lab = replace(LAB, endpoints=tuple(replace(e, addresses=e.addresses[1:]) for e in LAB.endpoints))
+    for source, destination in ((HOST, "one"), ("one", HOST)):
+        assert asked(source, destination, proxied, HAIRPIN, lab=lab, family="ipv6").outcome is REACHABLE
+        assert asked(source, destination, proxied, lab=lab, family="ipv6").outcome is UNREACHABLE
+        unproxied = asked(source, destination, Setting(mode), HAIRPIN, lab=lab, family="ipv6")
+        assert unproxied.outcome is UNREACHABLE
+
+
+def test_a_watched_path_to_a_fast_peer_is_lost_between_two_announcements() -> None:
+    phase = Phase("now", Setting("l3", strategy="announce"), NAMES, ())
+    fast = State(fast=frozenset({NEIGHBOUR}))
+    found = predict(world_of(LAB, phase, fast), Check(NEIGHBOUR, "one", watch=9))
+    assert (found.outcome, found.also) == (UNREACHABLE, (EXPIRES, REACHABLE))
+    entry = {(NEIGHBOUR, ONE.addresses[0].ip): Known("before")}
+    for watch, outcome, also in ((9, EXPIRES, (REACHABLE,)), (1, REACHABLE, ())):
+        world = world_of(LAB, phase, replace(fast, known=entry))
+        found = predict(world, Check(NEIGHBOUR, "one", watch=watch))
+        assert (found.outcome, found.also) == (outcome, also)
+    slow = predict(world_of(LAB, phase, NOTHING), Check(NEIGHBOUR, "one", watch=9))
+    assert (slow.outcome, slow.also) == (REACHABLE, ())
+
+
+def test_checks_of_an_act_that_took_too_long_may_have_missed_the_announcements() -> None:
+    phase = Phase("now", Setting("l3", strategy="announce"), NAMES, ())
+    act = Act(checks=(Check(NEIGHBOUR, "one"),))
+    for end, also in ((2.2, ()), (5.0, (UNREACHABLE,))):
+        world = late(world_of(LAB, phase, NOTHING), act, end)
+        assert predict(world, act.checks[0]).also == also
+
+
+def test_an_entry_may_fail_between_two_phases() -> None:
+    check = Check(GATEWAY, "one", family="ipv6")
+    fast = doing(L2, Act(fast_ageing=(GATEWAY,)), Act(checks=(replace(check, count=20),)))
+    for phase, also in ((L3, (UNREACHABLE,)), (L2, ())):
+        world = at_first_act(world_of(LAB, phase, next_phase(LAB, fast)), fast.now + 3)
+        found = predict(world, check)
+        assert (found.outcome, found.also) == (REACHABLE, also)
+        # In l2 it has been asked again since; in l3 it may have been lost for good.
+        found = predict(after(world, Act(checks=(check,))), check)
+        assert (found.outcome, found.also) == (REACHABLE, also)
+
+
+def test_only_the_entries_on_one_parent_are_flushed() -> None:
+    second = Check(GATEWAY, "other")
+    phase = Phase("now", Setting("l2"), ("one", "two", "other"), ())
+    warm = after(world_of(TWO_PARENTS, phase, NOTHING), Act(checks=(Check(GATEWAY, "one"), second)))
+    flushed = flushed_on(warm, GATEWAY, "eth0")
+    assert [address for _, address in flushed.state.known] == [OTHER.addresses[0].ip]
+    assert flushed_on(warm, NEIGHBOUR, "eth0").state.known == warm.state.known
 
 
 def test_a_connection_with_fast_timers_may_fail_before_the_next_announcement() -> None:
