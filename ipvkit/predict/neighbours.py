@@ -32,6 +32,11 @@ class Timers:
         """How long an entry that no host confirms is valid after its first use, in seconds."""
         return self.delay_first_probe_s + self.probes * self.retrans_ms / 1000
 
+    @property
+    def asks_s(self) -> float:
+        """How long a kernel repeats a question after the first time, in seconds."""
+        return (self.probes - 1) * self.retrans_ms / 1000
+
 
 KERNEL_TIMERS = Timers()
 FAST_TIMERS = Timers(delay_first_probe_s=1, retrans_ms=100, base_reachable_s=1)
@@ -73,7 +78,7 @@ class Known:
         """
         doubted = self.doubted[0] if self.doubted else self._stale(self.last, timers)[0]
         probed = (doubted + timers.delay_first_probe_s, self.last + timers.delay_first_probe_s)
-        last_probe = back - (timers.probes - 1) * timers.retrans_ms / 1000
+        last_probe = back - timers.asks_s
         can_fail = doubted <= self.last and probed[0] <= last_probe and probed[1] >= left
         return replace(self, maybe=self.maybe or can_fail)
 

@@ -302,10 +302,13 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     state = world.state
     known, failed = dict(state.known), set(state.failed)
     paths = [(check, _path(world, check)) for check in act.checks]
-    learned = dict(state.learned)
+    learned, asking = dict(state.learned), dict(state.asking)
     for check, path in paths:
         learned |= path.learned
         for entry, event in path.events:
+            if event == "asked in vain":
+                until = state.now + _uses_s(check, path) + state.late
+                asking[entry] = until + state.timers(entry[0]).asks_s
             if entry in known and entry not in path.used:
                 # It is there now, since its host answers.
                 known[entry] = replace(known[entry], maybe=False)
@@ -327,12 +330,14 @@ def after(world: World, act: Act, end: float | None = None) -> World:
         known.pop(entry, None)
         failed.discard(entry)
     learned = {entry: node for entry, node in learned.items() if entry[0] not in act.flush}
+    asking = {entry: until for entry, until in asking.items() if entry[0] not in act.flush}
     changed = _changed(world, act)
     later = replace(
         changed.state,
         now=end,
         known=known,
         failed=frozenset(failed),
+        asking=asking,
         learned=learned,
         fast=state.fast | set(act.fast_ageing),
         hairpin=state.hairpin if act.hairpin is None else act.hairpin,
@@ -416,19 +421,33 @@ def _is_confirmed(world: World, entry: Entry) -> bool:
     In IPv6 an endpoint does so in every mode: a solicitation that is unicast has its address as destination
     (ndisc_solicit(), ipvlan_addr_lookup()).
     """
-    address = entry[1]
+    return _is_answered(world, entry[1]) or (entry[1].version == 6 and world.upper(entry[1]) is not None)
+
+
+def _is_answered(world: World, address: Address) -> bool:
+    """Return whether a host answers a peer's broadcast question for `address`."""
     upper = world.upper(address)
     if upper is None:
         return any(link.kind != "ipvlan" and link.has(address) for link in world.links_with(address))
-    answers = address.version == 6 or world.settings[upper.parent].mode == "l2"
-    return answers or world.is_proxied(upper, address)
+    return world.settings[upper.parent].mode == "l2" or world.is_proxied(upper, address)
 
 
 def at_time(world: World, now: float) -> World:
-    """Return the world when nothing has happened until the time `now`."""
-    known, failed = dict(world.state.known), set(world.state.failed)
+    """Return the world when nothing has happened until the time `now`.
+
+    A question that is repeated may have been answered, if a host answers by now.
+    """
+    state = world.state
+    known, failed = dict(state.known), set(state.failed)
+    for entry, until in state.asking.items():
+        again = entry in failed and until > state.now - _UNSURE_S
+        if again and _is_answered(world, entry[1]):
+            at = (state.now, max(state.now, min(until, now)))
+            known[entry] = Known("a repeated question", confirmed=at, maybe=True)
+            failed.remove(entry)
     _grow_old(world, known, failed, now, {})
-    return world.at(replace(world.state, now=now, known=known, failed=frozenset(failed)))
+    asking = {entry: until for entry, until in state.asking.items() if until > now - _UNSURE_S}
+    return world.at(replace(state, now=now, known=known, failed=frozenset(failed), asking=asking))
 
 
 def at_first_act(world: World, now: float) -> World:
@@ -457,8 +476,9 @@ def flushed_on(world: World, node: str, parent: str) -> World:
 
     known = {entry: known for entry, known in state.known.items() if stays(entry)}
     learned = {entry: other for entry, other in state.learned.items() if stays(entry)}
+    asking = {entry: until for entry, until in state.asking.items() if stays(entry)}
     failed = frozenset(filter(stays, state.failed))
-    return world.at(replace(state, known=known, learned=learned, failed=failed))
+    return world.at(replace(state, known=known, learned=learned, failed=failed, asking=asking))
 
 
 def _changed(world: World, act: Act) -> World:

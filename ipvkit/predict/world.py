@@ -46,7 +46,7 @@ class State:
     `now` is its time in seconds, and `began` that of the phase's first act; its checks may begin up to `late`
     seconds later. `known` are the valid entries,
     some of which may have failed by now; `failed` are entries without an answer, which an announcement can
-    fill; `fast` are peers with `FAST_TIMERS`.
+    fill, and `asking` until when their peers ask again; `fast` are peers with `FAST_TIMERS`.
     `learned` are the hosts of which the entries of the host and of endpoints in l2 have the MAC address: the
     host itself for all on its parent.
     `flipped` are parents with another mode and flag than the phase's; `links`, `addresses` and `mtus` what
@@ -60,6 +60,7 @@ class State:
     late: float = 0.0
     known: Mapping[Entry, Known] = field(default_factory=dict)
     failed: frozenset[Entry] = frozenset()
+    asking: Mapping[Entry, float] = field(default_factory=dict)
     fast: frozenset[str] = frozenset()
     learned: Mapping[Entry, str] = field(default_factory=dict)
     flipped: Mapping[str, tuple[Mode, Flag]] = field(default_factory=dict)

@@ -53,6 +53,7 @@ from ipvkit.predict.predictions import (
     Prediction,
     after,
     at_first_act,
+    at_time,
     flushed_on,
     late,
     next_phase,
@@ -498,6 +499,23 @@ def test_an_entry_may_fail_between_two_phases() -> None:
         # In l2 it has been asked again since; in l3 it may have been lost for good.
         found = predict(after(world, Act(checks=(check,))), check)
         assert (found.outcome, found.also) == (REACHABLE, also)
+
+
+def test_a_repeated_question_may_be_answered_when_the_endpoint_is_in_l2_by_then() -> None:
+    check = Check(GATEWAY, "one", family="ipv4", count=1)
+    asked_in_vain = doing(L3, Act(checks=(check,)))
+    entry = (GATEWAY, ONE.addresses[0].ip)
+    until = asked_in_vain.asking[entry]
+    assert until == 2.5
+    for phase, wait, also in ((L2, 1.0, True), (L2, 3.0, False), (L3, 1.0, False)):
+        waited = replace(asked_in_vain, now=wait)
+        state = next_phase(LAB, at_time(world_of(LAB, phase, waited), wait + 1).state)
+        found = predict(world_of(LAB, L3, state), check)
+        expected = (REACHABLE, (UNREACHABLE,)) if also else (UNREACHABLE, ())
+        assert (found.outcome, found.also) == expected
+    flushed = doing(L3, Act(flush=(GATEWAY,)), state=asked_in_vain)
+    assert not flushed.asking
+    assert not flushed_on(world_of(LAB, L3, asked_in_vain), GATEWAY, "eth0").state.asking
 
 
 def test_only_the_entries_on_one_parent_are_flushed() -> None:
