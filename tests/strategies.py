@@ -738,7 +738,7 @@ def _changes(lab: Lab, here: tuple[Endpoint, ...], *, real: bool) -> list[Change
         AddLink("extra", "ipvtap", parents[0], "l2"),
         *(AddLink("other", "ipvlan", at) for at in ("lo", *_ports(lab))),
         *(AddLink("other", "macvlan", at) for at in ("lo", *_ports(lab))),
-        *3 * [DeleteLink("extra")],
+        *9 * [DeleteLink("extra")],
         *(SetMode(e.name, mode) for e in here for mode in MODES),
         SetMtu(first.name, 9000),
         *(SetMtu(parent, mtu) for parent in parents for mtu in (1400, 9000) if not real),

@@ -16,7 +16,8 @@ OF_EVERY_LAB = {
     *CHANGES,
     *("announce", "fast_ageing", "flush", "hairpin", "port_security", "wait"),
 }
-OF_A_SIMULATED_LAN = {*KINDS, "two parents", "a VLAN", "parents that differ", "far", "no neighbour"}
+OF_A_SIMULATED_LAN = {*KINDS, "two parents", "three parents", "a VLAN", "parents that differ", "far"}
+OF_A_SIMULATED_LAN |= {"no neighbour", "gateway unknown"}
 OF_A_REAL_PARENT = {"host known", "host unknown", "gateway unknown", "neighbour known"}
 
 
@@ -48,7 +49,7 @@ def test_labs_of_every_kind_are_drawn_for_a_real_parent() -> None:
 def kinds_of(lab: Lab) -> Iterator[str]:
     """Yield what there is in a lab."""
     parent = lab.parents[0]
-    yield from {2: ("two parents",)}.get(len(lab.parents), ())
+    yield from {2: ("two parents",), 3: ("three parents",)}.get(len(lab.parents), ())
     yield from ("a VLAN" for other in lab.parents if other.vlan)
     yield from ("far" for _ in lab.far)
     yield "host known" if parent.host else "host unknown"
