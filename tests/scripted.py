@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ipvkit.core.command import Command, Completed
+from ipvkit.targets.agent import Target
 
 HANGS = "hangs"
 """The answer of a command that ends only when it is stopped."""
@@ -21,7 +22,7 @@ Row = tuple[str, "deque[tuple[str, Command]]"]
 
 
 @dataclass
-class Scripted:
+class Scripted(Target):
     """A target on which each command ends as `answer` returns: a Completed or HANGS.
 
     A command that is in `slow` ends by itself `SLOW_S` later; one in `unkillable` never. One that is stopped

@@ -136,12 +136,12 @@ class Place:
         if self.target == "local":
             raise UsageError("--target local has no simulated LAN", "omit --target, or give sandbox or uml")
 
-    def chosen(self) -> "Sandbox | Uml":
-        """Return the target; for auto, print on stderr which it is, and why."""
+    def chosen(self, hosts: int = 1) -> "Sandbox | Uml":
+        """Return the target for a lab with so many hosts; for auto, print which it is, and why, on stderr."""
         # A preview needs no target.
         from ipvkit.targets.choice import choose
 
-        return choose(self.target, partial(print, file=sys.stderr), self.kernel)
+        return choose(self.target, partial(print, file=sys.stderr), self.kernel, hosts=hosts)
 
     def each(self) -> "list[Sandbox | Uml]":
         """Return the target, or with `ALL` as the kernel one for each that there is, the oldest first."""

@@ -108,7 +108,7 @@ def explain(
     from ipvkit.verbs.run_lab import judged
 
     place.refuse_local()
-    where = place.chosen()
+    where = place.chosen(len(described.hosts))
     plans = {(each.phase.name, fix): plan for each in explanations for fix, plan in each.plans.items()}
     with Progress(*plans.values(), verbose=False) as progress:
         results = judged([*plans.values()], where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout)

@@ -10,7 +10,7 @@ from ipvkit.cli.options import Checks, LabName, Live, Subnet, live_twin
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Setting, Strategy, gallery
 from ipvkit.lab.format import dump
-from ipvkit.lab.new import MOST_ENDPOINTS, new_lab
+from ipvkit.lab.new import MOST_ENDPOINTS, MOST_HOSTS, new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.report.labs import predictions, schema_json, schema_markdown, summaries
 from ipvkit.verbs.lab_file import load_lab, subnet_of
@@ -55,6 +55,9 @@ def new(
         bool, Option("--host-shim", help="Add one ipvlan interface on the host, to reach its endpoints.")
     ] = False,
     endpoints: Endpoints = 2,
+    hosts: Annotated[
+        int, Option(min=1, max=MOST_HOSTS, metavar="N", help="Hosts, h1 to hN, each with so many endpoints.")
+    ] = 1,
     ipv6: Annotated[bool, Option("--ipv6", help="Add IPv6 addresses.")] = False,
     subnet: Subnet = None,
     checks: Checks = None,
@@ -64,7 +67,8 @@ def new(
     Edit it as needed: ipvkit labs new --mode l3 > my-lab.yaml
     """
     setting = Setting(mode, flag, strategy=strategy, host_shim=host_shim)
-    emit(dump(new_lab(name, setting, endpoints, ipv6=ipv6, subnet=subnet_of(subnet), checks=checks)))
+    within = subnet_of(subnet)
+    emit(dump(new_lab(name, setting, endpoints, hosts=hosts, ipv6=ipv6, subnet=within, checks=checks)))
 
 
 def schema(markdown: Markdown = False) -> None:

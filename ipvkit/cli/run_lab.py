@@ -75,7 +75,8 @@ def run_lab(
         require_interface(network.parent)
         run = whole.on_machine(described, network, prober, progress, note, keep=keep, timeout_s=timeout)
     else:
-        run = whole.on_simulated_lan(described, place.chosen(), prober, progress, timeout_s=timeout)
+        where = place.chosen(len(described.hosts))
+        run = whole.on_simulated_lan(described, where, prober, progress, timeout_s=timeout)
     return _print(run, as_json=json_, output=output)
 
 

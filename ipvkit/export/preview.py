@@ -1,7 +1,7 @@
 """The preview of a plan: one command a line, as a person types it."""
 
 from ipvkit.core.command import Command
-from ipvkit.plan.steps import Plan
+from ipvkit.plan.steps import Plan, Step
 
 
 def preview(plan: Plan) -> str:
@@ -12,13 +12,18 @@ def preview(plan: Plan) -> str:
         for stage in section.stages:
             lines += ["", f"# concurrent, {len(stage)} commands:"] if len(stage) > 1 else [""]
             for step in stage:
-                lines += [f"# {step.purpose}", str(step.command)]
+                lines += [f"# {on(plan, step)}{step.purpose}", str(step.command)]
         lines += [f"# skipped: {probe.check}: {probe.skipped}" for probe in section.skipped]
     lines += ["", "# ==== undo, in reverse ===="]
-    for undo in (step.undo for step in plan.undos if step.undo is not None):
+    for step, undo in ((step, step.undo) for step in plan.undos if step.undo is not None):
         command = undo.command(undo.typical)
-        lines += [f"# {what_it_does(command)}", str(command)]
+        lines += [f"# {on(plan, step)}{what_it_does(command)}", str(command)]
     return "\n".join(lines) + "\n"
+
+
+def on(plan: Plan, step: Step) -> str:
+    """Return on which machine `step` runs, where there are several."""
+    return f"on {step.on}: " if len(plan.lab.hosts) > 1 else ""
 
 
 def what_it_does(undo: Command) -> str:
@@ -28,6 +33,12 @@ def what_it_does(undo: Command) -> str:
     'delete namespace test2'
     """
     match undo.argv:
+        case ("ip", "link", "set", name, "name", other, "down"):
+            return f"rename {name} to {other}"
+        case ("ip", "-n", _, "link", "set", name, "netns", "1", "name", other, "down"):
+            return f"take {name} back, as {other}"
+        case ("ip", "addr", "del", own, "dev", dev):
+            return f"delete the address {own} of {dev}"
         case ("ip", "netns", "del", name):
             return f"delete namespace {name}"
         case ("ip", "link", "delete", name):

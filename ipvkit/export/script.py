@@ -35,7 +35,11 @@ _MOST_PURPOSES = 3
 
 
 def exported(plan: Plan) -> str:
-    """Return the whole lab as a bash script that needs neither ipvkit nor Python."""
+    """Return the whole lab as a bash script that needs neither ipvkit nor Python.
+
+    Raise UsageError for a lab of several hosts.
+    """
+    plan.lab.require_one_host("an exported script")
     return "\n".join(_Script(plan).lines()) + "\n"
 
 

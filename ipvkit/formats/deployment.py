@@ -66,7 +66,8 @@ class Deployment:
 
 
 def of_phase(lab: Lab, phase: Phase) -> Deployment:
-    """Return what `phase` has on each parent with endpoints."""
+    """Return what `phase` has on each parent with endpoints; raise UsageError for several hosts."""
+    lab.require_one_host("a format of another tool")
     every = [_of_parent(lab, phase, parent) for parent in lab.parents]
     parents = tuple(on for on in every if on.endpoints)
     links = {on.parent.link for on in parents}

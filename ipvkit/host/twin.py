@@ -92,7 +92,7 @@ class Twin:
             return None
         plain = ("ip", *command.argv[3:]) if command.argv[1] == "-n" else command.argv[4:]
         links = {self.lab.dev_of(parent): parent for parent in self.lab.parents}
-        links |= {port: self.lab.parents[i] for i, port in self.lab.host_ports}
+        links |= {port: self.lab.parents[i] for i, port in self.lab.host_ports(HOST)}
         parent = next(links[word] for word in plain if word in links)
         of_lab = self.lab.site(self.lab.phases[0], parent).lladdr
         own = next(e.name for e in self.lab.endpoints if e.parent == parent.name)

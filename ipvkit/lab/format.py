@@ -1,16 +1,19 @@
 """Labs as YAML: `load` names file, line and field of a mistake, `dump` writes what `load` reads."""
 
+from collections import Counter
 from dataclasses import asdict, fields, replace
 from typing import Any
 
 import yaml
 
 from ipvkit.core.errors import InvalidLab
-from ipvkit.core.values import netns_name
+from ipvkit.core.values import InterfaceAddress, netns_name
 from ipvkit.lab import parts, table
 from ipvkit.lab.fields import MOST_ENDPOINTS, MOST_MOMENTS, Field, read
 from ipvkit.lab.lab import Lab
 from ipvkit.lab.parts import (
+    AT,
+    HOST,
     LAB_HINT,
     Act,
     Attempt,
@@ -47,15 +50,89 @@ def load(text: str, file: str) -> Lab:
     root = read(text, file)
     given = table.LAB.read(root)
     parents = _parents(given)
-    endpoints = tuple(_endpoint(item, parents[0].name) for item in given["endpoints"])
+    places: Places = {}
+    usual: Defaults = {}
+    if "machines" in given:
+        parents, endpoints, usual = _on_hosts(given, parents, places)
+    elif "endpoints" in given:
+        endpoints = tuple(_endpoint(item, parents[0].name) for item in given["endpoints"])
+    else:
+        raise given.place.missing("endpoints")
     names = tuple(endpoint.name for endpoint in endpoints)
-    phases = tuple(_phase(item, names) for item in given["phases"])
+    phases = tuple(_phase(item, names, usual) for item in given["phases"])
     _refuse_too_many(given.fields["phases"], len(endpoints), phases)
     others = {key: given[key] for key in ("far", "setup", "parallel") if key in given}
     try:
         return Lab(given["name"], given["about"], parents, endpoints, phases, **others)
     except InvalidLab as problem:
+        problem.path = (*places.get(problem.path[:2], problem.path[:2]), *problem.path[2:])
         raise root.placed(problem) from None
+
+
+Places = dict[parts.Path, parts.Path]
+"""Where the parents and endpoints of several hosts are in the file, by where they are in a lab."""
+
+Defaults = dict[str, Given]
+"""What differs on a parent in all phases, by its name."""
+
+
+def _on_hosts(
+    given: Given, networks: tuple[Parent, ...], places: Places
+) -> tuple[tuple[Parent, ...], tuple[Endpoint, ...], Defaults]:
+    """Return the parents and endpoints of several hosts, and what differs on the parents of each."""
+    for i, network in enumerate(networks):
+        if network.host:
+            place = given.fields.get("network") or given.fields["parents"].items()[i]
+            raise place.wrong("`host` is of a lab with one host", "write `addresses` of each of `hosts`")
+    machines: list[Given] = [*given["machines"]]
+    if len(machines) < 2:
+        raise given.fields["hosts"].wrong("at least two are needed", "a lab without `hosts` has one")
+    ifaces = [_interfaces(item, networks) for item in machines]
+    links = Counter(dev for own in ifaces for dev in {dev for _, dev, _ in own})
+    named = Counter(e["name"] for item in machines for e in item.get("endpoints", ()))
+    parents: list[Parent] = []
+    endpoints: list[Endpoint] = []
+    usual: Defaults = {}
+    shared: dict[str, str] = {}
+    for h, (item, own) in enumerate(zip(machines, ifaces, strict=True)):
+        host = item["name"]
+        here = {network: dev if links[dev] == 1 else f"{dev}{AT}{host}" for network, dev, _ in own}
+        for network in (network for network in networks if network.name in here):
+            name, (_, dev, addresses) = here[network.name], next(o for o in own if o[0] == network.name)
+            if network.link and network.link not in here:
+                what = f"{network.name} is a VLAN on {network.link}, which {host} does not have"
+                raise item.place.wrong(what, f"add {network.link} to `parents`")
+            places["parents", len(parents)] = ("hosts", h)
+            first = shared.setdefault(network.name, name)
+            link = here.get(network.link or "")
+            at = {"on": host, "ifname": dev, "shared": first, "host": addresses}
+            parents.append(replace(network, name=name, link=link, **at))
+            usual[name] = item
+        for n, e in enumerate(item.get("endpoints", ())):
+            places["endpoints", len(endpoints)] = ("hosts", h, "endpoints", n)
+            on = e.get("parent", own[0][0])
+            named_here = {**{dev: here[network] for network, dev, _ in own}, **here}
+            if on not in named_here:
+                raise e.fields["parent"].wrong(f"{host} has no {on}", f"choose from {', '.join(here)}")
+            made = _endpoint(e, "")
+            name = made.name if named[made.name] == 1 else f"{made.name}{AT}{host}"
+            endpoints.append(replace(made, name=name, parent=named_here[on]))
+    return tuple(parents), tuple(endpoints), usual
+
+
+def _interfaces(
+    item: Given, networks: tuple[Parent, ...]
+) -> list[tuple[str, str, tuple[InterfaceAddress, ...]]]:
+    """Return the interfaces of a host: the network, the name there, and the addresses of each."""
+    if "parents" not in item:
+        first = item.get("addresses", ())
+        return [(network.name, network.name, () if n else first) for n, network in enumerate(networks)]
+    names = [network.name for network in networks]
+    for parent in item["parents"]:
+        if parent["name"] not in names:
+            what = f"no network is called {parent['name']}"
+            raise parent.fields["name"].wrong(what, f"choose from {', '.join(names)}")
+    return [(p["name"], p.get("dev", p["name"]), p.get("addresses", ())) for p in item["parents"]]
 
 
 def _refuse_too_many(place: Field, endpoints: int, phases: tuple[Phase, ...]) -> None:
@@ -112,11 +189,16 @@ def _route(given: Given) -> Route:
     return route
 
 
-def _phase(given: Given, endpoints: tuple[str, ...]) -> Phase:
+def _phase(given: Given, endpoints: tuple[str, ...], usual: Defaults) -> Phase:
     setting = _setting(given, Setting())
     if setting.is_ipvlan and "mode" not in given:
         raise given.place.missing("mode")
-    others = tuple((name, _setting(other, setting)) for name, other in given.get("others", ()))
+    settings = {name: _setting(own, setting) for name, own in usual.items()}
+    settings |= {
+        name: _setting(other, settings.get(name, setting)) for name, other in given.get("others", ())
+    }
+    there = {name for name, _ in given.get("others", ())}
+    others = tuple((n, own) for n, own in settings.items() if n in there or own != setting)
     acts = tuple(map(_act, given["acts"]))
     return Phase(given["name"], setting, given.get("endpoints", endpoints), acts, others)
 
@@ -177,16 +259,19 @@ def _change(given: Given, key: str) -> parts.Change:
 
 def dump(lab: Lab) -> str:
     """Return `lab`, one on a simulated network, as YAML from which `load` makes the same lab."""
-    first = lab.parents[0]
-    hosts = [list(map(_host_written, parent.hosts)) or None for parent in lab.parents]
+    several = len(lab.hosts) > 1
+    own_networks = [_network_alone(lab, each) for each in lab.networks] if several else lab.parents
+    first = own_networks[0]
+    hosts = [list(map(_host_written, parent.hosts)) or None for parent in own_networks]
     networks = [
         {**_changed(parent), "gateway": parent.gateway, "hosts": own}
-        for parent, own in zip(lab.parents, hosts, strict=True)
+        for parent, own in zip(own_networks, hosts, strict=True)
     ]
     place: dict[str, Any] = {"parents": list(map(table.PARENT.written, networks))}
-    if len(lab.parents) == 1 and first.vlan is None and first.kind == "nic" and not first.altnames:
+    if len(networks) == 1 and first.vlan is None and first.kind == "nic" and not first.altnames:
         place = {"parent": first.name, "parents": None, "network": table.NETWORK.written(networks[0])}
-    endpoints = [_endpoint_written(endpoint, first.name) for endpoint in lab.endpoints]
+    place["machines"] = [_machine_written(lab, host) for host in lab.hosts] if several else None
+    endpoints = None if several else [_endpoint_written(each, first.name) for each in lab.endpoints]
     phases = [_phase_written(phase, lab) for phase in lab.phases]
     document = table.LAB.written({**_changed(lab), **place, "endpoints": endpoints, "phases": phases})
     return str(
@@ -199,6 +284,44 @@ def dump(lab: Lab) -> str:
             default_flow_style=None,
         )
     )
+
+
+def _network_alone(lab: Lab, parent: Parent) -> Parent:
+    """Return the network of a parent that several hosts share, without a host."""
+    own = {address.network for p in lab.parents if p.lan == parent.name for address in p.host}
+    others = tuple(subnet for subnet in parent.others if subnet not in own)
+    link = parent.link and _plain(parent.link)
+    return replace(
+        parent, name=_plain(parent.name), host=(), others=others, link=link, on=HOST, ifname="", shared=""
+    )
+
+
+def _plain(name: str) -> str:
+    return name.partition(AT)[0]
+
+
+def _machine_written(lab: Lab, host: str) -> dict[str, Any]:
+    """Return one of several hosts, with its parents and endpoints."""
+    own = [(parent, _plain(parent.lan)) for parent in lab.parents_on(host)]
+    parents = [
+        {
+            "name": network,
+            "dev": None if parent.dev == network else parent.dev,
+            "addresses": parent.host or None,
+        }
+        for parent, network in own
+    ]
+    usual = len(own) == len(lab.networks) and not any(p["dev"] or p["addresses"] for p in parents[1:])
+    place: dict[str, Any] = {"parents": list(map(table.HOST_PARENT.written, parents))}
+    if usual and not parents[0]["dev"]:
+        place = {"addresses": parents[0]["addresses"]}
+    names = {parent.name: network for parent, network in own}
+    endpoints = [
+        _endpoint_written(replace(e, name=e.plain_name, parent=names[e.parent]), own[0][1])
+        for e in lab.endpoints
+        if e.parent in names
+    ]
+    return table.OUR_HOST.written({"name": host, **place, "endpoints": endpoints or None})
 
 
 def _changed(value: Lab | Parent | Host | Endpoint | Route | Act | Check | Attempt) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """A whole lab: what follows from its parts, and what it is on a real parent."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from itertools import islice
 
-from ipvkit.core.errors import InvalidLab
+from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import Address, InterfaceAddress, Network, is_link_local
 from ipvkit.lab import parts
 from ipvkit.lab.parts import (
@@ -33,7 +33,7 @@ class Lab:
 
     `far` are the addresses of a host behind the gateway; `simulated` is whether ipvkit builds the network.
     `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on. `parallel` is the most
-    concurrent pings, None for PARALLEL. `taken` are all addresses in it.
+    concurrent pings, None for PARALLEL. `hosts` are those with the parents, and `taken` all addresses in it.
     """
 
     name: str
@@ -45,13 +45,18 @@ class Lab:
     simulated: bool = True
     setup: parts.Setup | None = None
     parallel: int | None = None
+    hosts: tuple[str, ...] = field(init=False, repr=False, compare=False)
     taken: frozenset[Address] = field(init=False, repr=False, compare=False)
+    _parents: Mapping[str, Parent] = field(init=False, repr=False, compare=False)
     _by_name: Mapping[str, Endpoint] = field(init=False, repr=False, compare=False)
     _firsts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "hosts", tuple(dict.fromkeys(parent.on for parent in self.parents)))
+        object.__setattr__(self, "parents", tuple(_in_their_networks(self.parents)))
+        object.__setattr__(self, "_parents", {parent.name: parent for parent in reversed(self.parents)})
         object.__setattr__(self, "_by_name", {endpoint.name: endpoint for endpoint in self.endpoints})
-        firsts = {endpoint.netns: endpoint.name for endpoint in reversed(self.endpoints)}
+        firsts = {self.place(endpoint.name): endpoint.name for endpoint in reversed(self.endpoints)}
         object.__setattr__(self, "_firsts", frozenset(firsts.values()))
         object.__setattr__(self, "taken", frozenset(address for address, _ in self.addresses()))
         check(self)
@@ -59,9 +64,9 @@ class Lab:
     def addresses(self) -> Iterator[tuple[Address, parts.Path]]:
         """Yield every address of the lab with its place."""
         for i, parent in enumerate(self.parents):
-            for role in PEERS:
+            for role in PEERS if parent in self.networks else ():
                 yield from ((peer, ("parents", i, role)) for peer in parent.peer(role))
-            for n, host in enumerate(parent.hosts):
+            for n, host in enumerate(parent.hosts if parent in self.networks else ()):
                 yield from ((own.ip, ("parents", i, "hosts", n)) for own in host.addresses)
             yield from ((own.ip, ("parents", i, HOST)) for own in parent.host)
         yield from ((own.ip, (FAR,)) for own in self.far)
@@ -73,6 +78,48 @@ class Lab:
         """The first parent's name."""
         return self.parents[0].name
 
+    def is_host(self, role: str) -> bool:
+        """Return whether `role` is a host with parents."""
+        return role in self.hosts
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """The machines on which its commands run: a host is one, and several are beside that of the LAN."""
+        return self.hosts if len(self.hosts) == 1 else (parts.LAN, *self.hosts)
+
+    def machine_of(self, role: str) -> str:
+        """Return the machine on which `role` is."""
+        if len(self.hosts) < 2:
+            return HOST
+        if self.is_host(role):
+            return role
+        return self.host_of(role) if self.is_endpoint(role) else parts.LAN
+
+    def host_of(self, endpoint: str) -> str:
+        """Return the host that `endpoint` is on."""
+        parent = self._parents.get(self.endpoint(endpoint).parent)
+        return HOST if parent is None else parent.on
+
+    def require_one_host(self, what: str) -> None:
+        """Raise UsageError for several hosts, which `what` is not for."""
+        if len(self.hosts) > 1:
+            names = ", ".join(self.hosts)
+            hint = "run-lab, explain, review and labs take it; --target uml gives each host a kernel"
+            raise UsageError(f"{what} is for one host, and lab {self.name} has several: {names}", hint)
+
+    def parents_on(self, host: str) -> tuple[Parent, ...]:
+        """Return the parents of `host`."""
+        return tuple(parent for parent in self.parents if parent.on == host)
+
+    @property
+    def networks(self) -> tuple[Parent, ...]:
+        """The parents that have a network of their own; those of other hosts may be in it too."""
+        return tuple(parent for parent in self.parents if parent.lan == parent.name)
+
+    def on_lan(self, host: str, parent: Parent) -> Parent | None:
+        """Return the parent of `host` in the network of `parent`."""
+        return next((other for other in self.parents_on(host) if other.lan == parent.lan), None)
+
     @property
     def hardware(self) -> tuple[Parent, ...]:
         """The parents that are not a VLAN on another."""
@@ -81,24 +128,24 @@ class Lab:
     @property
     def peers(self) -> tuple[str, ...]:
         """The hosts beside the lab's own: gateway and neighbour, where they have an address, and others."""
-        roles = (role for role in PEERS if any(parent.peer(role) for parent in self.parents))
-        return (*roles, *(host.name for parent in self.parents for host in parent.hosts))
+        roles = (role for role in PEERS if any(parent.peer(role) for parent in self.networks))
+        return (*roles, *(host.name for parent in self.networks for host in parent.hosts))
 
     @property
     def routers(self) -> tuple[str, ...]:
         """The peers that forward: the gateway where it leads somewhere, and hosts."""
-        hosts = [host for parent in self.parents for host in parent.hosts]
+        hosts = [host for parent in self.networks for host in parent.hosts]
         gateway = (GATEWAY,) if (self.routed or hosts) and GATEWAY in self.peers else ()
         return (*gateway, *(host.name for host in hosts if host.forwards))
 
     @property
     def asks_for_others(self) -> tuple[str, ...]:
-        """The nodes that ask for IPv6 packets of others: the host in l3 and l3s, and routers."""
+        """The nodes that ask for IPv6 packets of others: hosts in l3 and l3s, and routers."""
         if all(address.version == 4 for address in self.taken):
             return ()
-        settings = (phase.on(parent.name) for phase in self.phases for parent in self.parents)
-        forwards = any(setting.is_ipvlan and setting.mode != "l2" for setting in settings)
-        return (*((HOST,) if forwards else ()), *self.routers)
+        settings = [(p.on, phase.on(p.name)) for phase in self.phases for p in self.parents]
+        forward = {host for host, setting in settings if setting.is_ipvlan and setting.mode != "l2"}
+        return (*(host for host in self.hosts if host in forward), *self.routers)
 
     @property
     def in_batches(self) -> bool:
@@ -108,15 +155,15 @@ class Lab:
     @property
     def routed(self) -> bool:
         """Whether the gateway leads somewhere: to other parents' networks, or to the far host."""
-        return bool(self.far) or len(self.parents) > 1
+        return bool(self.far) or len(self.networks) > 1
 
     @property
     def advertised(self) -> dict[str, tuple[Network, ...]]:
-        """The prefixes that the gateway advertises, by the name of the parent: those of its endpoints."""
+        """The prefixes that the gateway advertises, by the network: those of its endpoints."""
         found: dict[str, dict[Network, None]] = {}
         for endpoint in self.endpoints:
             for own in endpoint.advertised:
-                found.setdefault(endpoint.parent, {})[own.network] = None
+                found.setdefault(self.parent_called(endpoint.parent).lan, {})[own.network] = None
         return {parent: tuple(prefixes) for parent, prefixes in found.items()}
 
     @property
@@ -129,7 +176,7 @@ class Lab:
 
     def parent_called(self, name: str) -> Parent:
         """Return the parent called `name`."""
-        return next(parent for parent in self.parents if parent.name == name)
+        return self._parents[name]
 
     def endpoint(self, name: str) -> Endpoint:
         """Return the endpoint called `name`."""
@@ -149,8 +196,9 @@ class Lab:
 
         A check pings none that is link-local, and so none of these is.
         """
-        if role == HOST:
-            return tuple(own.ip for own in parent.host)
+        if self.is_host(role):
+            there = self.on_lan(role, parent)
+            return tuple(own.ip for own in there.host) if there else ()
         if role == FAR:
             return tuple(own.ip for own in self.far)
         if self.is_endpoint(role):
@@ -158,9 +206,14 @@ class Lab:
         return tuple(own for own in parent.peer(role) if not is_link_local(own))
 
     def sources(self, roles: Collection[str]) -> list[Address]:
-        """Return the addresses from which `roles`, of endpoints and the host, send: of the host all."""
-        found = [own.ip for parent in self.parents for own in parent.host] if HOST in roles else []
-        return found + [own.ip for role in roles if role != HOST for own in self.endpoint(role).addresses]
+        """Return the addresses from which `roles`, of endpoints and hosts, send: of a host all."""
+        found = [own.ip for parent in self.parents if parent.on in roles for own in parent.host]
+        endpoints = (self.endpoint(role) for role in roles if not self.is_host(role))
+        return found + [own.ip for endpoint in endpoints for own in endpoint.addresses]
+
+    def allowed_at(self, host: str, roles: Collection[str]) -> list[str]:
+        """Return which of `roles`, endpoints and hosts, are on `host`."""
+        return [role for role in roles if host == (role if self.is_host(role) else self.host_of(role))]
 
     def pinged(self, check: parts.Check) -> Address | None:
         """Return the address that `check` pings, or None where it is unknown."""
@@ -175,37 +228,50 @@ class Lab:
         return found[0] if found else None
 
     def netns(self, role: str) -> str | None:
-        """Return the namespace that `role` is in; of the host None."""
-        if role == HOST:
+        """Return the namespace that `role` is in; of a host None."""
+        if self.is_host(role):
             return None
         return self.endpoint(role).netns if self.is_endpoint(role) else role
 
+    def place(self, role: str) -> tuple[str, str | None]:
+        """Return where `role` is: its machine, and its namespace there."""
+        return self.machine_of(role), self.netns(role)
+
     def dev_of(self, parent: Parent) -> str:
         """Return the name of the peers' links in the network of `parent`."""
-        dev = f"eth{self._position(parent)}"
+        dev = f"eth{self.position(parent)}"
         return dev if parent.vlan is None else f"{dev}.{parent.vlan}"
 
-    def _position(self, parent: Parent) -> int:
-        return self.hardware.index(self.below(parent))
+    @property
+    def switched(self) -> tuple[Parent, ...]:
+        """The hardware parents that have a network of their own, and so a switch, unless one is a dummy."""
+        return tuple(parent for parent in self.hardware if parent in self.networks)
+
+    def position(self, parent: Parent) -> int:
+        """Return the number of the switch that `parent` is connected to."""
+        lan = self.below(parent).lan
+        return next(i for i, one in enumerate(self.switched) if one.name == lan)
 
     def links_of(self, role: str) -> list[tuple[str | None, str]]:
         """Return the links of `role` in the lab's networks, each after its namespace."""
         if self.is_endpoint(role):
             return [(self.netns(role), self.endpoint(role).dev)]
-        if role == HOST:
-            return [(None, parent.name) for parent in self.parents]
-        return [(role, self.dev_of(parent)) for parent in self.parents if parent.peer(role)]
+        if self.is_host(role):
+            return [(None, parent.dev) for parent in self.parents_on(role)]
+        return [(role, self.dev_of(parent)) for parent in self.networks if parent.peer(role)]
 
     def ports(self, role: str) -> dict[int, str]:
         """Return the names of the switch's ports for `role`, by the positions of hardware parents.
 
         None is for a dummy; of a bond it is the one for both ports.
         """
-        for parent in self.parents:
+        for parent in self.networks:
             if any(host.name == role for host in parent.hosts):
-                return {self._position(parent): role}
-        wired = (i for i, parent in enumerate(self.hardware) if parent.kind != "dummy")
-        return {i: role if i == 0 else f"{role}{i}" for i in wired}
+                return {self.position(parent): role}
+        wired = (i for i, parent in enumerate(self.switched) if parent.kind != "dummy")
+        # The first port of a host h11 is no second one of a host h1.
+        between = "." if self.is_host(role) and len(self.hosts) > 1 else ""
+        return {i: role if i == 0 else f"{role}{between}{i}" for i in wired}
 
     def below(self, parent: Parent) -> Parent:
         """Return the parent that a VLAN is on; of another parent itself."""
@@ -216,24 +282,31 @@ class Lab:
         """The hardware parents that a switch is connected to: all but dummies."""
         return tuple(parent for parent in self.hardware if parent.kind != "dummy")
 
+    def cable(self, parent: Parent, machine: str) -> str:
+        """Return what the cable of a hardware parent ends in on its host, or on the machine of the LAN.
+
+        Only several hosts have cables, which are their targets': each end is a link with a number.
+        """
+        there = [one for one in self.wired if machine in (one.on, parts.LAN)]
+        return f"{parts.CABLE}{there.index(parent)}"
+
     def wires(self, parent: Parent) -> list[tuple[str, str]]:
         """Return the links between the host and the switch below `parent`: the name of each at both ends."""
-        position = self._position(parent)
-        port, first = self.ports(HOST)[position], 2 * position
+        position = self.position(parent)
+        port, first = self.ports(parent.on)[position], 2 * position
         if parent.kind == "bond":
             return [(f"{parts.LOWER}{first + i}", f"{port}-{i}") for i in range(2)]
-        return [(f"{parts.LOWER}{first}" if parent.kind == "bridge" else parent.name, port)]
+        return [(f"{parts.LOWER}{first}" if parent.kind == "bridge" else parent.dev, port)]
 
     def lower(self, parent: Parent) -> list[str]:
         """Return the names of the ports that `parent` has, if it is a bond or a bridge."""
         return [own for own, _ in self.wires(parent)] if parent.kind in ("bond", "bridge") else []
 
-    @property
-    def host_ports(self) -> list[tuple[int, str]]:
-        """The ports of the switch's bridges for the host, each after the position of its parent."""
-        own, found = self.ports(HOST), []
-        for parent in self.wired:
-            i = self._position(parent)
+    def host_ports(self, host: str) -> list[tuple[int, str]]:
+        """Return the ports of the switch's bridges for a host, each after the number of its switch."""
+        found = []
+        for parent in (parent for parent in self.wired if parent.on == host):
+            i, own = self.position(parent), self.ports(parent.on)
             # With LACP both ends are one port, a bond.
             ends = [own[i]] if parent.lacp else [end for _, end in self.wires(parent)]
             found += [(i, end) for end in ends]
@@ -286,8 +359,8 @@ class Lab:
         return tuple((family_of(gateway), parts.Route(via=gateway)) for gateway in near)
 
     def shim_on(self, parent: Parent) -> str:
-        """Return the name of the host's own ipvlan link on `parent`."""
-        position = self.parents.index(parent)
+        """Return the name of its host's own ipvlan link on `parent`."""
+        position = self.parents_on(parent.on).index(parent)
         return parts.SHIM if position == 0 else f"{parts.SHIM}{position}"
 
     def shim_addresses(self, setting: Setting, parent: Parent) -> tuple[InterfaceAddress, ...]:
@@ -300,27 +373,36 @@ class Lab:
         for subnet in parent.subnets:
             last = min(subnet.num_addresses, 65536) - 2
             free = (subnet[number] for number in range(last, 0, -1) if subnet[number] not in self.taken)
-            found += [ip_interface(address) for address in islice(free, 1)]
+            # Each host in the network has another one.
+            at = [one.name for one in self.parents if one.lan == parent.lan].index(parent.name)
+            found += [ip_interface(address) for address in islice(free, at, at + 1)]
         return tuple(found)
 
     def site(self, phase: Phase, parent: Parent) -> Site:
         """Return what a strategy sees of `parent` in `phase`."""
         setting = phase.on(parent.name)
         dev = self.dev_of(parent)
+        beside = [(host.name, dev, host.addresses, host.routes or (), host.name) for host in parent.peers]
+        others = (p for p in self.parents if p.lan == parent.lan and p.on != parent.on)
         peers = (
             Peer(
-                host.name,
-                the(host.name),
-                dev,
-                frozenset(own.version for own in host.addresses),
-                frozenset(own.network for own in host.addresses),
-                frozenset(r.to for r in host.routes or () if r.to is not None and r.table == parts.MAIN),
+                role,
+                the(role),
+                link,
+                frozenset(own.version for own in addresses),
+                frozenset(own.network for own in addresses),
+                frozenset(r.to for r in routes if r.to is not None and r.table == parts.MAIN),
+                netns,
             )
-            for host in parent.peers
+            for role, link, addresses, routes, netns in (
+                *beside,
+                *((other.on, other.dev, other.host, (), None) for other in others),
+            )
         )
         endpoints = self.endpoints_of(phase, parent)
         return Site(
-            parent=parent.name,
+            called=the(parent.on),
+            parent=parent.dev,
             mode=setting.mode,
             flag=setting.flag,
             strategy=setting.strategy,
@@ -348,6 +430,23 @@ class Lab:
         return ip_interface((second if own.ip == first else first, own.network.prefixlen))
 
 
+def _in_their_networks(parents: Sequence[Parent]) -> Iterator[Parent]:
+    """Yield `parents`, those that share a network with its peers and all of its subnets."""
+    by_lan: dict[str, list[Parent]] = {}
+    for parent in parents:
+        by_lan.setdefault(parent.lan, []).append(parent)
+    for parent in parents:
+        every = by_lan[parent.lan]
+        if len(every) > 1:
+            of = next((one for one in every if one.name == parent.lan), parent)
+            subnets = dict.fromkeys(subnet for one in (of, *every) for subnet in one.subnets)
+            own = {address.network for address in parent.host}
+            others = tuple(subnet for subnet in subnets if subnet not in own)
+            gateway, neighbour, hosts = of.gateway, of.neighbour, of.hosts
+            parent = replace(parent, gateway=gateway, neighbour=neighbour, hosts=hosts, others=others)
+        yield parent
+
+
 def on_parent(
     lab: Lab,
     parent: str,
@@ -358,6 +457,7 @@ def on_parent(
     neighbour: Address | None = None,
 ) -> Lab:
     """Return `lab` on a real NIC, with `addresses` by endpoint; raise InvalidLab for several parents."""
+    lab.require_one_host("--parent")
     if len(lab.parents) > 1:
         hint = "--parent is for labs with one; leave it away"
         raise InvalidLab(f"lab {lab.name} has {len(lab.parents)} parents", hint)

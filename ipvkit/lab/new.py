@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from itertools import permutations
 from random import Random
 
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import InterfaceAddress, interface_address
-from ipvkit.lab import FAR, GATEWAY, HOST, NEIGHBOUR, Act, Check, Endpoint, Lab, Parent, Phase, Setting
+from ipvkit.lab import AT, FAR, GATEWAY, NEIGHBOUR, Act, Check, Endpoint, Lab, Parent, Phase, Setting
 
-MOST_ENDPOINTS, MOST_CHECKS = 5_000, 40_000
-"""How many endpoints and checks a new lab has at most: `ipvkit.lab_file` reads a file with both."""
+MOST_ENDPOINTS, MOST_CHECKS, MOST_HOSTS = 5_000, 40_000, 100
+"""How many endpoints, checks and hosts a new lab has at most: `ipvkit.lab_file` reads a file with all."""
 
 CHECKS = "all|ring|gateway|sample:K"
 
@@ -34,18 +35,26 @@ def new_lab(
     setting: Setting,
     count: int,
     *,
+    hosts: int = 1,
     ipv6: bool = False,
     subnet: IPv4Network | None = None,
     checks: str | None = None,
 ) -> Lab:
     """Return a lab of one phase with `count` endpoints in `subnet`: test1 and so on.
 
-    `checks` are as in `pairs`; None: each endpoint pings the next, and all other nodes ping the first.
-    Raise UsageError for a subnet that is too small, and InvalidLab for a strategy that cannot work.
+    Of several `hosts`, h1 and so on, each has as many. `checks` are as in `pairs`; None: each endpoint pings
+    the next, and all other nodes ping the first. Raise UsageError for a subnet that is too small, or too many
+    endpoints, and InvalidLab for a strategy that cannot work.
     """
+    count *= hosts
+    if count > MOST_ENDPOINTS:
+        raise UsageError(f"{count} endpoints on {hosts} hosts are too many", f"{MOST_ENDPOINTS} at most")
     own = any(helper.own_subnet for helper in setting.helpers)
+    if own and hosts > 1:
+        hint = "ipvkit labs show two-hosts-l3-routed shows one"
+        raise UsageError(f"with strategy {setting.strategy} each host has a subnet of its own", hint)
     first, larger = _OWN_SUBNETS if own else _SUBNETS
-    end = _BROADCAST if own else _HOST
+    end = _BROADCAST if own else _HOST - (hosts - 1)
     within = subnet or (first if count <= _room(first, end) else larger)
     room = _room(within, end)
     if count > room:
@@ -55,20 +64,32 @@ def new_lab(
     lan = _SUBNETS[0] if own else within
     lan_v6, v6 = (_SUBNET_V6, _OWN_SUBNET_V6 if own else _SUBNET_V6) if ipv6 else (None, None)
     host, gateway, neighbour = (_addresses(lan, number, lan_v6) for number in (_HOST, _GATEWAY, _NEIGHBOUR))
-    parent = Parent("eth0", host, tuple(own.ip for own in gateway), tuple(own.ip for own in neighbour))
+    parents: tuple[Parent, ...] = (
+        Parent("eth0", host, tuple(own.ip for own in gateway), tuple(own.ip for own in neighbour)),
+    )
+    if hosts > 1:
+        named = (f"h{n + 1}" for n in range(hosts))
+        addressed = (_addresses(lan, _HOST - n, lan_v6) for n in range(hosts))
+        at = ((f"eth0{AT}{name}", name, own) for name, own in zip(named, addressed, strict=True))
+        of_each = replace(parents[0], ifname="eth0", shared=f"eth0{AT}h1")
+        parents = tuple(replace(of_each, name=parent, on=name, host=own) for parent, name, own in at)
     names = tuple(f"test{i + 1}" for i in range(count))
     addresses = (_addresses(within, start + i, v6) for i in range(count))
-    endpoints = tuple(Endpoint(e, own, e, parent.name) for e, own in zip(names, addresses, strict=True))
+    on = (parents[i * hosts // count].name for i in range(count))
+    each = zip(names, addresses, on, strict=True)
+    endpoints = tuple(Endpoint(name, own, name, parent) for name, own, parent in each)
     if checks is None:
-        others = [(role, names[0]) for role in (HOST, GATEWAY, NEIGHBOUR, FAR)]
+        roles = dict.fromkeys((*(parent.on for parent in parents), GATEWAY, NEIGHBOUR, FAR))
+        others = [(role, names[0]) for role in roles]
         asked = [Check(a, b) for a, b in (*pairs("ring", names), *others, (names[0], FAR))]
     else:
         # Of many pings, each sends a second request for a reply that comes late.
         asked = [Check(a, b, count=2) for a, b in pairs(checks, names)]
     phase = Phase(setting.mode, setting, names, (Act(checks=tuple(asked)),))
     about = f"{count} {'endpoint' if count == 1 else 'endpoints'}: {setting}"
+    about = f"{hosts} hosts, {about}" if hosts > 1 else about
     far = ("198.51.100.10/24", *(("2001:db8:ff::10/64",) if ipv6 else ()))
-    return Lab(name, about, (parent,), endpoints, (phase,), tuple(map(interface_address, far)))
+    return Lab(name, about, parents, endpoints, (phase,), tuple(map(interface_address, far)))
 
 
 def pairs(checks: str, names: Sequence[str]) -> list[tuple[str, str]]:

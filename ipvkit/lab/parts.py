@@ -16,6 +16,9 @@ Kind = Literal["ipvlan", "ipvtap", "macvlan", "veth"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """The kinds of an endpoint's link; macvlan, and veth on a bridge with the parent, are for comparison."""
 
+AT = "@"
+"""What is between the name of an endpoint or a parent, and its host, where others have that name too."""
+
 IPVLAN: tuple[Kind, ...] = ("ipvlan", "ipvtap")
 """The kinds to which the rules of ipvlan apply: they share a parent, its mode and its flag (ipvtap.c)."""
 
@@ -56,8 +59,8 @@ PEERS = (GATEWAY, NEIGHBOUR)
 RESERVED = ("lo", "all", "default")
 """Names that no new link can have: the loopback's, and two that sysctls use for all interfaces."""
 
-BRIDGE, PORT, SHIM, LOWER = "br-lan", "veth", "shim", "port"
-"""Links that the host may get: a bridge for veth endpoints, its ports, a host shim, a parent's ports.
+BRIDGE, PORT, SHIM, LOWER, CABLE = "br-lan", "veth", "shim", "port", "vec"
+"""Links that a host may get: a bridge for veth endpoints, its ports, a host shim, a parent's ports, cables.
 
 All but the bridge have a number.
 """
@@ -178,13 +181,14 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A network interface of the host, and the hosts in its network.
+    """A network interface of the host `on` which it is, and the hosts in its network.
 
-    `host` are its own addresses, `gateway` and `neighbour` those of the hosts beside it, none where they
-    are unknown, and `hosts` are more of those; `others` are its subnets in which the host has no address.
-    With `vlan`, it is the sub-interface of the parent `link` with that tag. A bond has two ports and a
-    `bond_mode`, a bridge has one port, and a dummy has none: no other host is in its network. `altnames` are
-    the alternative names of the link.
+    `name` is unique in the lab; `ifname` is what the link is called there, if another name. With `shared`, it
+    is in the network of that parent of another host, and has its peers. `host` are its own addresses,
+    `gateway` and `neighbour` those of the hosts beside it, none where they are unknown, and `hosts` are more
+    of those; `others` are its subnets in which the host has no address. With `vlan`, it is the sub-interface
+    of the parent `link` with that tag. A bond has two ports and a `bond_mode`, a bridge has one port, and a
+    dummy has none: no other host is in its network. `altnames` are the alternative names of the link.
     """
 
     name: str
@@ -198,6 +202,19 @@ class Parent:
     kind: ParentKind = "nic"
     bond_mode: BondMode = "active-backup"
     altnames: tuple[str, ...] = ()
+    on: str = HOST
+    ifname: str = ""
+    shared: str = ""
+
+    @property
+    def dev(self) -> str:
+        """What the link is called on its host."""
+        return self.ifname or self.name
+
+    @property
+    def lan(self) -> str:
+        """The parent whose network it is in: another host's, or itself."""
+        return self.shared or self.name
 
     @property
     def lacp(self) -> bool:
@@ -265,7 +282,12 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         """Give the link the endpoint's name, where it has no other one."""
-        object.__setattr__(self, "dev", self.dev or self.name)
+        object.__setattr__(self, "dev", self.dev or self.plain_name)
+
+    @property
+    def plain_name(self) -> str:
+        """The name without that of its host, which it has where several hosts have one of that name."""
+        return self.name.partition(AT)[0]
 
     def configures(self, family: Family) -> bool:
         """Return whether it gets its address and default route of `family` from router advertisements."""

@@ -172,7 +172,13 @@ def _list_of(part: Part, items: Callable[[Field], list[Field]] = Field.items, **
 
 def _by_parent(place: Field) -> list[tuple[str, Given]]:
     pairs = place.pairs("write it as in `eth1: {mode: l3}`")
-    return [(name.checked(interface_name), SETTING.read(value)) for name, value in pairs.values()]
+    return [(name.checked(_with_host), SETTING.read(value)) for name, value in pairs.values()]
+
+
+def _with_host(text: str) -> str:
+    """Return the name of a parent, which may be followed by that of its host; raise UsageError."""
+    interface_name(text.partition(parts.AT)[0])
+    return text
 
 
 def _sysctls(place: Field) -> tuple[sysctls.Sysctl, ...]:
@@ -195,7 +201,7 @@ _OWN = r"^[0-9.]+/([1-9]|[12][0-9]|3[0-2])$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[1-9]
 _LINK_NAME = "^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,14}$"
 _SLUG = _text("my-lab", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
 _LINK = _text("eth0", interface_name, pattern=_LINK_NAME)
-_LINK_THERE = _text("test1", pattern=_LINK_NAME)
+_LINK_THERE = _text("test1", pattern=rf"{_LINK_NAME[:-1]}({parts.AT}[a-z0-9-]{{1,10}})?$")
 _NETNS = _text("test1", netns_name, minLength=1, maxLength=255)
 _SINGLE = "^[0-9.]+$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$"
 _ADDRESS = _text("192.168.104.254", address, pattern=_SINGLE)
@@ -403,6 +409,27 @@ _OF_SETTING = (
         "In l2 it needs an address: one that is named here, without a prefix length, or a free one.",
         default=False),
 )
+HOST_PARENT = Part("hosts-parent", "A host's parents", "parents of hosts",
+    "A host's interface in one of the networks.", (
+    Key("name", _LINK, "The network: the name of the parent there.", required=True),
+    Key("dev", _LINK, "The interface on this host, if another name."),
+    Key("addresses", _or_list(_OWN_ADDRESS), "The host's addresses on it, with their prefix lengths."),
+))
+OUR_HOST = Part("host-with-parents", "Several hosts", "hosts",
+    "A host with parents and endpoints, a machine of its own. `parent` and `network`, or `parents`, are the "
+    "networks that the hosts share, without `host`.", (
+    Key("name", _text("h1", pattern="^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$"),
+        "Its name in checks. Small letters, digits and `-`, 10 of them at most.", required=True),
+    Key("addresses", _or_list(_OWN_ADDRESS),
+        "Its addresses on the first parent, with their prefix lengths.", excludes=("parents",)),
+    Key("parents", _list_of(HOST_PARENT, Field.few, minItems=1),
+        "Its interfaces, in the networks in which it has one; by default in all, without addresses but "
+        "those of the first."),
+    Key("endpoints", _list_of(ENDPOINT),
+        "Its endpoints. Where several hosts have one of a name, checks call it with its host: `web@h1`; so "
+        "it is with parents in `parents` of a phase."),
+    *(replace(key, default=None) for key in _OF_SETTING),
+))
 SETTING = Part("setting", "Parents that differ in a phase", "parents of a phase",
     "What differs on one parent from the rest of the phase.",
     tuple(replace(key, default=None) for key in _OF_SETTING))
@@ -428,6 +455,9 @@ LAB = Part("lab", "The lab", "lab", "A lab of ipvkit: what is built, and what is
     Key("network", Type(_ref(NETWORK), NETWORK.read, NETWORK.example), "", excludes=("parents",)),
     Key("parents", _list_of(PARENT, Field.few, minItems=1),
         "Several parents, or one that is a VLAN or no NIC; in place of `parent` and `network`."),
+    Key("hosts", replace(_list_of(OUR_HOST, minItems=2), example=[{"name": "h1"}, {"name": "h2"}]),
+        "Several hosts with parents, on the same networks; in place of `endpoints`. Without the key there is "
+        "one, called `host`.", excludes=("endpoints",), attribute="machines"),
     Key("far", _or_list(_OWN_ADDRESS),
         "The addresses, with their prefix lengths, of a host behind the gateway, called `far` in "
         "checks. With it, or with several parents, every host has a default route via the gateway."),
@@ -437,11 +467,29 @@ LAB = Part("lab", "The lab", "lab", "A lab of ipvkit: what is built, and what is
     Key("parallel", _number("number of pings", 1, parts.MOST_PARALLEL, 32),
         "The most concurrent pings of one item of `do`; the others follow, as if they were separate items. "
         "Default: 32 for each of the machine's CPUs, fewer where there is little memory.", former="at-once"),
-    Key("endpoints", _list_of(ENDPOINT, minItems=1), "The links that are built.", required=True),
+    Key("endpoints", _list_of(ENDPOINT, minItems=1), "The links that are built; or else `hosts`."),
     Key("phases", _list_of(PHASE, minItems=1), "They run one after another.", required=True),
-), {"oneOf": [{"required": ["parent", "network"]}, {"required": ["parents"]}]})
+), {"allOf": [
+    {"oneOf": [{"required": ["parent", "network"]}, {"required": ["parents"]}]},
+    {"oneOf": [{"required": ["endpoints"]}, {"required": ["hosts"]}]},
+]})
 # fmt: on
-PARTS = (LAB, NETWORK, PARENT, HOST, ENDPOINT, ROUTE, RULE, PHASE, SETTING, ACT, CHECK, TRY)
+PARTS = (
+    LAB,
+    NETWORK,
+    PARENT,
+    HOST,
+    OUR_HOST,
+    HOST_PARENT,
+    ENDPOINT,
+    ROUTE,
+    RULE,
+    PHASE,
+    SETTING,
+    ACT,
+    CHECK,
+    TRY,
+)
 """All parts, in the order of the reference page."""
 
 

@@ -15,6 +15,9 @@ from ipvkit.lab.sysctls import OF_ADVERTISEMENTS
 if TYPE_CHECKING:
     from ipvkit.lab.lab import Lab
 
+Place = tuple[str, str | None]
+"""A machine, and a namespace on it."""
+
 _RENAME = "take another one"
 _KERNELS_OWN = "the kernel keeps lo, all and default for itself"
 _WHY = "`why` has to be one line of text"
@@ -23,7 +26,9 @@ _ONE_LINE = "write it on one line, without tabs"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SLUG_HINT = "small letters, digits and - are allowed, 63 of them at most"
 _SWITCHS_LINKS = re.compile(rf"(br|{'|'.join((HOST, *PEERS))})[0-9]+|{HOST}[0-9]*-[01]")
-_HOSTS_LINKS = re.compile(rf"({parts.SHIM}|{parts.PORT}|{parts.LOWER})[0-9]*|{parts.BRIDGE}")
+_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?")
+_HOST_HINT = "small letters, digits and - are allowed, 10 of them at most"
+_HOSTS_LINKS = re.compile(rf"({parts.SHIM}|{parts.PORT}|{parts.LOWER}|{parts.CABLE})[0-9]*|{parts.BRIDGE}")
 _MOST_NAMED = 20
 """How many names a hint has."""
 
@@ -50,11 +55,13 @@ def _refuse(wrong: object, what: str, hint: str, path: Path) -> None:
 
 def _check_parents(lab: "Lab") -> None:
     names = [parent.name for parent in lab.parents]
+    if len(lab.hosts) > 1:
+        _check_several(lab)
     _unique("parent", [(name, ("parents", i)) for i, name in enumerate(names)])
     hardware = [parent.name for parent in lab.hardware]
     for i, parent in enumerate(lab.parents):
         path: Path = ("parents", i)
-        _check_name(parent.name, "a parent", path)
+        _check_name(parent.dev, "a parent", path)
         what = f"{parent.name}: a VLAN needs both `vlan`, its tag, and `link`, the parent that it is on"
         _refuse((parent.link is None) != (parent.vlan is None), what, "write both, or none of them", path)
         if parent.link is not None:
@@ -69,10 +76,31 @@ def _check_parents(lab: "Lab") -> None:
     for i, parent in enumerate(lab.parents):
         for name in parent.altnames:
             _check_name(name, "a parent", ("parents", i))
-    every = [(name, ("parents", i)) for i, p in enumerate(lab.parents) for name in (p.name, *p.altnames)]
-    _unique("name of a parent", every)
+    for host in lab.hosts:
+        own = [(i, p) for i, p in enumerate(lab.parents) if p.on == host]
+        every = [(name, ("parents", i)) for i, p in own for name in (p.dev, *p.altnames)]
+        _unique("name of a parent", every)
     tags = [(f"{p.link}.{p.vlan}", ("parents", i)) for i, p in enumerate(lab.parents) if p.link]
     _unique("VLAN", tags)
+
+
+def _check_several(lab: "Lab") -> None:
+    """Refuse what several hosts cannot be called or have; one is called `host`."""
+    reserved = {HOST, *PEERS, FAR, parts.SWITCH, parts.LAN}
+    for i, parent in enumerate(lab.parents):
+        at: Path = ("parents", i)
+        what = f"a host cannot be called {parent.on!r}"
+        _refuse(not _HOST_NAME.fullmatch(parent.on), what, _HOST_HINT, at)
+        _refuse(parent.on in reserved, f"{what}: other nodes of every lab are", _RENAME, at)
+        what = f"{parent.name} is a {parent.kind}, and with several hosts each parent is a NIC or a VLAN"
+        _refuse(parent.kind != "nic", what, "leave `kind` out", at)
+        what = f"{parent.name}: with several hosts a parent has no alternative names"
+        _refuse(parent.altnames, what, "leave `altnames` out", at)
+        networks = [network.name for network in lab.networks]
+        known(parent.lan, networks, "parent whose network it is in", at)
+        same = parent.vlan == lab.parent_called(parent.lan).vlan
+        _refuse(not same, f"{parent.name} has another VLAN tag than {parent.lan}", "take the same", at)
+    _refuse(not lab.simulated, "a real parent is one host's", "leave --parent out", ("parents",))
 
 
 def _check_name(name: str, what: str, path: Path) -> None:
@@ -83,32 +111,34 @@ def _check_name(name: str, what: str, path: Path) -> None:
 def _check_endpoints(lab: "Lab") -> None:
     _unique("endpoint", [(e.name, ("endpoints", i)) for i, e in enumerate(lab.endpoints)])
     parents = [parent.name for parent in lab.parents]
-    taken = {name for parent in lab.parents for name in (parent.name, *parent.altnames)}
-    there: set[tuple[str, str]] = set()
-    by_netns: dict[str, list[parts.Endpoint]] = {}
+    taken = {(p.on, name) for p in lab.parents for name in (p.dev, *p.altnames)}
+    there: set[tuple[Place, str]] = set()
+    by_place: dict[Place, list[parts.Endpoint]] = {}
     for e in lab.endpoints:
-        by_netns.setdefault(e.netns, []).append(e)
-    others = (HOST, *PEERS, FAR, parts.SWITCH)
+        by_place.setdefault(lab.place(e.name), []).append(e)
+    others = tuple(dict.fromkeys((*lab.hosts, HOST, *PEERS, FAR, parts.SWITCH)))
     hint = f"{', '.join(others[:-1])} and {others[-1]} are other nodes of every lab"
     for i, e in enumerate(lab.endpoints):
         at: Path = ("endpoints", i)
-        _refuse({e.name, e.netns} & {*others}, f"an endpoint cannot be called {e.name}", hint, at)
-        _check_name(e.name, "an endpoint", at)
-        _refuse(e.name in taken, f"endpoint and parent are both called {e.name}", _RENAME, at)
+        own, place = e.plain_name, lab.place(e.name)
+        _refuse({own, e.netns} & {*others}, f"an endpoint cannot be called {own}", hint, at)
+        _check_name(own, "an endpoint", at)
+        clash = (lab.host_of(e.name), own) in taken
+        _refuse(clash, f"endpoint and parent are both called {own}", _RENAME, at)
         _unique(f"name of {e.name}", [(name, at) for name in (e.dev, *e.altnames)])
-        for name in dict.fromkeys((e.dev, e.name, *e.altnames)):
+        for name in dict.fromkeys((e.dev, own, *e.altnames)):
             what = f"the link of {e.name} cannot be called {name}"
             _refuse(name in RESERVED, what, _KERNELS_OWN, at)
             what = f"{what}: namespace {e.netns} has another one of that name"
-            _refuse((e.netns, name) in there, what, _RENAME, at)
-            there.add((e.netns, name))
+            _refuse((place, name) in there, what, _RENAME, at)
+            there.add((place, name))
         known(e.parent, parents, f"parent of lab {lab.name}", at)
         what = f"{e.name}'s mtu {e.mtu} is too small for its IPv6 address"
         too_small = (e.mtu or IPV6_MTU) < IPV6_MTU and _has(e.addresses, "ipv6")
         _refuse(too_small, what, f"IPv6 needs {IPV6_MTU} bytes", at)
-        _check_routes(e, at, {own.network for o in by_netns[e.netns] for own in o.addresses})
+        _check_routes(e, at, {own.network for o in by_place[place] for own in o.addresses})
         if e.slaac:
-            _check_slaac(lab, e, at, alone=len(by_netns[e.netns]) == 1)
+            _check_slaac(lab, e, at, alone=len(by_place[place]) == 1)
     _check_namespaces(lab)
 
 
@@ -125,12 +155,13 @@ def _check_slaac(lab: "Lab", e: parts.Endpoint, at: Path, *, alone: bool) -> Non
 
 def _check_namespaces(lab: "Lab") -> None:
     """Refuse two routes to one network in a namespace, of which the first endpoint has default ones."""
-    routes: dict[str, list[tuple[str, Path]]] = {}
+    routes: dict[Place, list[tuple[str, Path]]] = {}
     for i, e in enumerate(lab.endpoints):
-        usual = () if e.netns in routes else (parts.Route(),)
+        place = lab.place(e.name)
+        usual = () if place in routes else (parts.Route(),)
         own = _named_routes(e.addresses, usual if e.routes is None else e.routes)
-        routes.setdefault(e.netns, []).extend((name, ("endpoints", i, "routes")) for _, _, name in own)
-    for netns, found in routes.items():
+        routes.setdefault(place, []).extend((name, ("endpoints", i, "routes")) for _, _, name in own)
+    for (_, netns), found in routes.items():
         _unique(f"route of namespace {netns}", found)
 
 
@@ -145,10 +176,10 @@ def _named_routes(
 
 
 def _check_hosts(lab: "Lab") -> None:
-    parents = enumerate(lab.parents)
+    parents = [(i, parent) for i, parent in enumerate(lab.parents) if parent in lab.networks]
     hosts = [(host, ("parents", i, "hosts", n)) for i, p in parents for n, host in enumerate(p.hosts)]
-    taken = {name for e in lab.endpoints for name in (e.name, e.netns)}
-    taken |= {HOST, *PEERS, FAR, parts.SWITCH, *(parent.name for parent in lab.parents)}
+    taken = {name for e in lab.endpoints for name in (e.plain_name, e.netns)}
+    taken |= {*lab.hosts, HOST, *PEERS, FAR, parts.SWITCH, *(parent.dev for parent in lab.parents)}
     _unique("host", [(host.name, at) for host, at in hosts])
     for host, at in hosts:
         clash = host.name in taken or _SWITCHS_LINKS.fullmatch(host.name)
@@ -225,7 +256,7 @@ def _check_subnets(lab: "Lab") -> None:
     """Refuse subnets of parents and of the far host that overlap, and endpoints in a wrong one."""
     subnets: list[tuple[Network, Path, str]] = []
     for i, parent in enumerate(lab.parents):
-        subnets += [(subnet, ("parents", i), parent.name) for subnet in parent.subnets]
+        subnets += [(subnet, ("parents", i), parent.lan) for subnet in parent.subnets]
     subnets += [(own.network, (FAR,), FAR) for own in lab.far]
     positions = Prefixes([(subnet, position) for position, (subnet, _, _) in enumerate(subnets)])
     for at, (subnet, _, name) in enumerate(subnets):
@@ -235,9 +266,10 @@ def _check_subnets(lab: "Lab") -> None:
                 (other, _, first), (last, path, second) = (subnets[i] for i in sorted((at, found)))
                 what = f"{second} and {first} have subnets that overlap: {last}, {other}"
                 raise InvalidLab(what, "take another subnet for one of them", path)
-    nodes = [(e.name, e.parent, e.addresses, ("endpoints", i)) for i, e in enumerate(lab.endpoints)]
+    lans = {parent.name: parent.lan for parent in lab.parents}
+    nodes = [(e.name, lans[e.parent], e.addresses, ("endpoints", i)) for i, e in enumerate(lab.endpoints)]
     for i, parent in enumerate(lab.parents):
-        nodes += [(h.name, parent.name, h.addresses, ("parents", i)) for h in parent.hosts]
+        nodes += [(h.name, parent.lan, h.addresses, ("parents", i)) for h in parent.hosts]
     for node, of, addresses, path in nodes:
         for own in addresses:
             for name in (subnets[found][2] for found in positions.containing(own.ip)):
@@ -260,7 +292,8 @@ def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
         _check_setting(lab, phase, parent, path)
     bridged = {e.parent for e in lab.endpoints_of(phase) if phase.on(e.parent).kind == "veth"}
     what = f"phase {phase.name}: the host has one bridge, and two parents cannot both be its ports"
-    _refuse(len(bridged) > 1, what, "take another kind on one of them", path)
+    several = len(bridged) > len({lab.parent_called(parent).on for parent in bridged})
+    _refuse(several, what, "take another kind on one of them", path)
     added = {c.name for act in phase.acts for t in act.attempts if isinstance(c := t.change, parts.AddLink)}
     nodes = _Nodes(lab, phase, f"node of phase {phase.name}", dict.fromkeys(phase.endpoints), sorted(added))
     for number, act in enumerate(phase.acts):
@@ -334,12 +367,19 @@ class _Nodes:
         for role in act.fast_ageing:
             known(role, peers, "peer in this network", (*path, "fast-ageing"))
         for role in act.flush:
-            known(role, self.endpoints, "peer or endpoint in this network", (*path, "flush"), (*peers, HOST))
+            known(
+                role,
+                self.endpoints,
+                "peer or endpoint in this network",
+                (*path, "flush"),
+                (*peers, *self.lab.hosts),
+            )
         for role in act.port_security or ():
-            known(role, self.endpoints, self.node, (*path, "port-security"), (HOST,))
+            known(role, self.endpoints, self.node, (*path, "port-security"), self.lab.hosts)
+        far = (FAR,) if self.lab.far else ()
         for one in act.sysctls:
             at = (*path, "sysctls", one.node)
-            known(one.node, self.endpoints, self.node, at, (HOST, *peers, *((FAR,) if self.lab.far else ())))
+            known(one.node, self.endpoints, self.node, at, (*self.lab.hosts, *peers, *far))
             links = [dev for _, dev in self.lab.links_of(one.node)]
             is_ours = self.lab.simulated or one.node not in peers
             if is_ours and one.dev not in ("", "all", "default"):
@@ -359,22 +399,23 @@ class _Nodes:
     def _check_check(self, check: parts.Check, at: Path) -> None:
         lab, ends = self.lab, (check.source, check.destination)
         if not any(role in self.endpoints for role in ends):
+            others = tuple(dict.fromkeys((*lab.hosts, *PEERS, *lab.peers, FAR)))
             for role in ends:
-                known(role, self.endpoints, self.node, at, (HOST, *dict.fromkeys((*PEERS, *lab.peers)), FAR))
+                known(role, self.endpoints, self.node, at, others)
             hint = f"choose from {', '.join(self.phase.endpoints[:_MOST_NAMED])}"
             raise InvalidLab(f"{check}: one of the two has to be an endpoint", hint, at)
         for role in ends:
             if role not in self.endpoints and lab.is_endpoint(role):
-                known(role, self.endpoints, self.node, at, (HOST,))
+                known(role, self.endpoints, self.node, at, lab.hosts)
         parent, hint = lab.parent_of(check), "add one, or check another"
         peers = [r for r in PEERS if parent.peer(r) or not lab.simulated]
         peers += [other.name for other in parent.hosts]
         for role in (role for role in ends if role not in self.endpoints):
             elsewhere = role not in peers and role in lab.peers
             _refuse(elsewhere, f"{check}: {parent.name} has no {role}", hint, at)
-            known(role, self.endpoints, self.node, at, (HOST, *peers, *((FAR,) if lab.far else ())))
+            known(role, self.endpoints, self.node, at, (*lab.hosts, *peers, *((FAR,) if lab.far else ())))
         where = "endpoint" if check.source == check.destination else f"namespace {lab.netns(check.source)}"
-        inside = len({*map(lab.netns, ends)}) == 1
+        inside = len({*map(lab.place, ends)}) == 1
         _refuse(inside, f"{check}: no packet leaves the {where}", "name another destination", at)
         if lab.simulated and lab.pinged(check) is None:
             lacking = [role for role in ends if not _has(lab.addresses_of(role, parent), check.family)]
@@ -397,8 +438,9 @@ class _Nodes:
                 lower = tuple(port for each in lab.hardware for port in lab.lower(each))
                 known(parent, parents, f"parent of lab {lab.name}", at, (*lower, "lo"))
                 # By an alternative name the parent itself would be deleted at the end of the phase.
-                here = {*parents, *RESERVED, *(other for p in lab.parents for other in p.altnames)}
-                taken = lab.is_endpoint(name) or name in here or _HOSTS_LINKS.fullmatch(name)
+                here = {*RESERVED, *(other for p in lab.parents for other in (p.dev, *p.altnames))}
+                here.update(e.plain_name for e in lab.endpoints)
+                taken = name in here or _HOSTS_LINKS.fullmatch(name)
                 _refuse(taken, f"{attempt}: the name is taken", _RENAME, at)
             case parts.DeleteLink(name):
                 known(name, self.added, "link that this phase adds", at)
@@ -408,6 +450,9 @@ class _Nodes:
                 hint = "take more, or IPv4 endpoints only"
                 too_small = mtu < IPV6_MTU and any(_has(e.addresses, "ipv6") for e in lab.endpoints)
                 _refuse(too_small, what, hint, at)
+                what = f"{attempt}: the NICs of several hosts accept {parts.DEFAULT_MTU} bytes at most"
+                above = len(lab.hosts) > 1 and link in parents and mtu > parts.DEFAULT_MTU
+                _refuse(above, what, "take less", at)
                 what = f"{attempt}: ipvkit does not change the MTU of a real parent"
                 _refuse(not lab.simulated and not lab.is_endpoint(link), what, "leave --parent out", at)
 

@@ -1,18 +1,20 @@
 """What happens in a phase, as steps: changes, tries and checks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import Address
 from ipvkit.lab import (
     CONNECT_S,
-    HOST,
     LISTEN_S,
     PING_INTERVAL_S,
     PING_WAIT_S,
     SWITCH,
+    Act,
     Check,
     Endpoint,
     Lab,
@@ -21,7 +23,7 @@ from ipvkit.lab import (
     the,
 )
 from ipvkit.lab.sysctls import Sysctl
-from ipvkit.plan.endpoints import read_sysctls, set_sysctls
+from ipvkit.plan.endpoints import Done, read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
 from ipvkit.plan.steps import Steps, Undo
@@ -48,10 +50,12 @@ class Acts:
     phase: Phase
     arping_by: arping.Implementation
     steps: Steps
-    sysctls: set[str]
-    """Those that are set already, also by earlier phases."""
+    sysctls: Done
+    """Those that are set already, also by earlier phases, with their machines."""
     links: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The steps that tried to create a link, by its name."""
+    added_on: dict[str, str] = field(default_factory=dict)
+    """The hosts where a link was tried, by its name."""
 
     def add(self, predicted: PredictedAct) -> list[Probe]:
         """Add the steps of an act; return the probes that are skipped."""
@@ -61,39 +65,66 @@ class Acts:
                 self._try(probe, probe.check.change)
         return self._check(predicted.probes)
 
+    def _on(self, role: str) -> AbstractContextManager[None]:
+        """Let steps run on the machine of `role`."""
+        return self.steps.at(self.lab.machine_of(role))
+
     def _change(self, predicted: PredictedAct) -> None:
         act, steps = predicted.act, self.steps
-        read = read_sysctls([ALLOW] if act.announce else [], steps, self.sysctls)
+        read = self._read_announcing(act.announce)
         for role in act.fast_ageing:
             fast = sysctl.set_values(self._fast_timers(role))
-            steps.add(f"shorten {the(role)}'s ARP timers", in_netns(role, fast))
+            with self._on(role):
+                steps.add(f"shorten {the(role)}'s ARP timers", in_netns(role, fast))
         for role in act.flush:
             for netns, dev in self.lab.links_of(role):
                 endpoint = self.lab.is_endpoint(role)
                 table = f"the neighbour table of {role}" if endpoint else f"{the(role)}'s neighbour table"
                 flush = ip.neigh_flush(dev)
-                steps.add(f"flush {table}", ip.at(netns, flush) if netns else flush)
-        ports = [port for _, port in self.lab.host_ports]
-        for port in ports if act.hairpin is not None else ():
-            what = "send frames back to their port" if act.hairpin else "send no frames back"
-            steps.add(f"let the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
-        if act.port_security is not None:
-            self._secure(ports, act.port_security, filtered=predicted.filtered)
+                with self._on(role):
+                    steps.add(f"flush {table}", ip.at(netns, flush) if netns else flush)
+        with self._on(SWITCH):
+            self._change_switch(act, filtered=predicted.filtered)
         if act.wait is not None:
             steps.add(f"wait {act.wait} s", coreutils.sleep(act.wait))
         for one in act.sysctls:
-            self._set(one)
-        set_sysctls(read, steps)
+            with self._on(one.node):
+                self._set(one)
+        self._allow(read)
         for name in act.announce:
             # arping waits a second between two, and the simulated LAN loses none.
             self._announce(self.lab.endpoint(name), 1 if self.lab.simulated else 2)
         steps.end_stage()
 
+    def _read_announcing(self, endpoints: Iterable[str]) -> dict[str, list[tuple[Addition, Undo]]]:
+        """Read what lets the hosts of `endpoints` announce them, which is set back at the end of the run."""
+        found = {}
+        for host in dict.fromkeys(map(self.lab.host_of, endpoints)):
+            with self._on(host):
+                found[host] = read_sysctls([ALLOW], self.steps, self.sysctls)
+        return found
+
+    def _allow(self, read: Mapping[str, list[tuple[Addition, Undo]]]) -> None:
+        """Set what was read on each host."""
+        self.steps.end_stage()
+        for host, found in read.items():
+            with self._on(host):
+                set_sysctls(found, self.steps)
+
+    def _change_switch(self, act: Act, *, filtered: bool) -> None:
+        ports = {host: [port for _, port in self.lab.host_ports(host)] for host in self.lab.hosts}
+        for port in chain(*ports.values()) if act.hairpin is not None else ():
+            what = "send frames back to their port" if act.hairpin else "send no frames back"
+            self.steps.add(f"let the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
+        for host in self.lab.hosts if act.port_security is not None else ():
+            roles = self.lab.allowed_at(host, act.port_security or ())
+            self._secure(ports[host], roles, filtered=filtered)
+
     def _set(self, one: Sysctl) -> None:
-        """Set a sysctl; the host's gets its former value back at the end of the run."""
+        """Set a sysctl; a host's gets its former value back at the end of the run."""
         what, command = f"set {one}", sysctl.set_values({one.key: one.value})
         first: list[tuple[Addition, Undo]] = []
-        if one.node == HOST:
+        if self.lab.is_host(one.node):
             addition = Addition(what, command, strategies.Sysctl(one.key, one.value))
             first = read_sysctls([addition], self.steps, self.sysctls)
             set_sysctls(first, self.steps)
@@ -104,20 +135,22 @@ class Acts:
         timers = {"base_reachable_time_ms": 1000, **FAST_VALUES}
         return {
             sysctl.interface_key(f"ipv{version}", "neigh", self.lab.dev_of(parent), name): value
-            for parent in self.lab.parents
+            for parent in self.lab.networks
             for version in sorted({peer.version for peer in parent.peer(role)})
             for name, value in timers.items()
         }
 
     def _announce(self, e: Endpoint, count: int) -> None:
-        mode = self.phase.on(e.parent).mode
+        mode, parent = self.phase.on(e.parent).mode, self.lab.parent_called(e.parent).dev
         why = "" if mode == "l2" else f": in {mode} {e.name} sends no ARP"
         for own in e.addresses:
             if own.version == 4:
-                command = arping.announce(own.ip, e.parent, count=count, by=self.arping_by)
-                self.steps.add(f"announce {e.name}'s address from the host{why}", command)
+                command = arping.announce(own.ip, parent, count=count, by=self.arping_by)
+                with self._on(e.name):
+                    host = the(self.lab.host_of(e.name))
+                    self.steps.add(f"announce {e.name}'s address from {host}{why}", command)
 
-    def _secure(self, ports: list[str], roles: tuple[str, ...], *, filtered: bool) -> None:
+    def _secure(self, ports: list[str], roles: Sequence[str], *, filtered: bool) -> None:
         """Let the switch drop IPv4 at the host's ports if the source is not an address of `roles`."""
         steps = self.steps
         if filtered:
@@ -142,22 +175,35 @@ class Acts:
             undo = Undo(Link(change.name, change.kind), f"delete {change.name}")
         undone = self.links.pop(change.name, ()) if isinstance(change, parts.DeleteLink) else ()
         what, command = f"try to {change}", replace(self._command_of(change), ok=ok)
-        id = self.steps.add(what, command, undo=undo, cancels_undo_of=undone, probe=probe)
+        with self._on(self._changed_at(change)):
+            id = self.steps.add(what, command, undo=undo, cancels_undo_of=undone, probe=probe)
         if isinstance(change, parts.AddLink):
             self.links[change.name] = (*self.links.get(change.name, ()), id)
+            self.added_on[change.name] = self._changed_at(change)
         self.steps.end_stage()
 
+    def _changed_at(self, change: parts.Change) -> str:
+        """Return the endpoint or the host where a change is tried."""
+        match change:
+            case parts.AddAddress(endpoint=name) | parts.SetMode(endpoint=name) | parts.SetMtu(link=name):
+                return name if self.lab.is_endpoint(name) else self.lab.parent_called(name).on
+            case parts.AddLink(parent=parent):
+                return next((p.on for p in self.lab.parents if p.name == parent), self.lab.hosts[0])
+            case parts.DeleteLink(name):
+                return self.added_on.get(name, self.lab.hosts[0])
+
     def _command_of(self, change: parts.Change) -> Command:
+        devs = {parent.name: parent.dev for parent in self.lab.parents}
         match change:
             case parts.AddAddress(address, name):
                 e = self.lab.endpoint(name)
                 return in_netns(e.netns, give(address, e.dev))
             case parts.AddLink(name, "macvlan", parent):
-                return ip.link_add(name, ip.Macvlan(parent))
+                return ip.link_add(name, ip.Macvlan(devs.get(parent, parent)))
             case parts.AddLink(name, "ipvtap", parent, mode, flag):
-                return ip.link_add(name, ip.Ipvtap(parent, mode, flag))
+                return ip.link_add(name, ip.Ipvtap(devs.get(parent, parent), mode, flag))
             case parts.AddLink(name, _, parent, mode, flag):
-                return ip.link_add(name, ip.Ipvlan(parent, mode, flag))
+                return ip.link_add(name, ip.Ipvlan(devs.get(parent, parent), mode, flag))
             case parts.DeleteLink(name):
                 return ip.link_delete(name)
             case parts.SetMode(name, mode):
@@ -165,14 +211,16 @@ class Acts:
                 tap = self.phase.on(e.parent).kind == "ipvtap"
                 return in_netns(e.netns, ip.link_set(e.dev, mode=mode, tap=tap))
             case parts.SetMtu(name, mtu):
-                [(netns, dev)] = self.lab.links_of(name) if self.lab.is_endpoint(name) else [(None, name)]
+                own = self.lab.links_of(name) if self.lab.is_endpoint(name) else [(None, devs[name])]
+                [(netns, dev)] = own
                 return in_netns(netns, ip.link_set(dev, mtu=mtu))
 
     def delete_links(self) -> None:
         """Delete what tries created and no try deleted; one that was refused created nothing."""
         for name, tried in sorted(self.links.items()):
             delete = replace(ip.link_delete(name), ok=(0, 1))
-            self.steps.add(f"delete {name}, if it exists", delete, cancels_undo_of=tried)
+            with self._on(self.added_on[name]):
+                self.steps.add(f"delete {name}, if it exists", delete, cancels_undo_of=tried)
         self.steps.end_stage()
 
     def _check(self, probes: Sequence[Probe]) -> list[Probe]:
@@ -183,7 +231,8 @@ class Acts:
             if isinstance(check := p.check, Check) and p.address is not None and not p.skipped:
                 watch = "" if check.watch is None else f" until the path is lost, at most {check.watch} s"
                 what = "ping" if check.tcp is None else "connect"
-                self.steps.add(f"{what} {check}{watch}", self._command(check, p.address), probe=p)
+                with self._on(check.source):
+                    self.steps.add(f"{what} {check}{watch}", self._command(check, p.address), probe=p)
         self.steps.end_stage()
         return [p for p in probes if isinstance(p.check, Check) and p.skipped]
 
@@ -195,7 +244,8 @@ class Acts:
             if address is not None and port is not None:
                 netns, server = self.lab.netns(role), socat.listen(address, port, timeout_s=LISTEN_S)
                 command, ready = (in_netns(netns, c) for c in (server, ss.listening(address, port)))
-                self.steps.add(f"listen at {role} on tcp {port} for the checks", command, ready=ready)
+                with self._on(role):
+                    self.steps.add(f"listen at {role} on tcp {port} for the checks", command, ready=ready)
 
     def _command(self, check: Check, address: Address) -> Command:
         if check.tcp is None:
@@ -221,7 +271,7 @@ class Acts:
         found = [e for e in by_ipv4 if any(h.announces for h in self.phase.on(e.parent).helpers)]
         if not found:
             return
-        set_sysctls(read_sysctls([ALLOW], self.steps, self.sysctls), self.steps)
+        self._allow(self._read_announcing(e.name for e in found))
         count = announcements(max(map(lasts_s, checks)))
         for e in found:
             self._announce(e, count)

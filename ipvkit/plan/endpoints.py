@@ -12,10 +12,18 @@ from ipvkit.plan.steps import Draft, Steps, Undo
 from ipvkit.strategies import Addition, Proxy, Sysctl
 from ipvkit.tools import ip, radvd, sysctl
 
+Done = set[tuple[str, str]]
+"""The sysctls that are set already, each after its machine."""
+
 
 def create(lab: Lab, phase: Phase, steps: Steps) -> None:
-    """Add the steps that create the endpoints of `phase`."""
-    endpoints = lab.endpoints_of(phase)
+    """Add the steps that create the endpoints of `phase`, on each host those on its parents."""
+    steps.side_by_side(lab.hosts, lambda host: _create(lab, phase, steps, lab.parents_on(host)))
+
+
+def _create(lab: Lab, phase: Phase, steps: Steps, parents: Sequence[Parent]) -> None:
+    names = {parent.name for parent in parents}
+    endpoints = [endpoint for endpoint in lab.endpoints_of(phase) if endpoint.parent in names]
     new = _new_namespaces(lab, phase, endpoints)
     steps.add_stage(
         (f"create namespace {one.name}", ip.netns_add(one.name), Undo(one, f"delete namespace {one.name}"))
@@ -29,19 +37,19 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
                 steps.at_end(f"delete {what}", in_netns(e.netns, delete))
     # After the links: IPv6 compares no type, and would delete the route of an address (ip6_route_del()).
     steps.end_group()
-    for parent in lab.parents:
+    for parent in parents:
         if phase.on(parent.name).kind == "veth" and lab.endpoints_of(phase, parent):
             for stage in _bridge(lab, parent):
                 steps.add_stage(stage, at_end=True)
                 steps.end_group()
     links = [(e, phase.on(e.parent)) for e in endpoints if phase.on(e.parent).kind != "veth"]
     if lab.in_batches:
-        drafts: list[Draft] = [_creation(e, setting, e.netns) for e, setting in links]
+        drafts: list[Draft] = [_creation(lab, e, setting, e.netns) for e, setting in links]
         for e, _ in links:
             # With its namespace it is deleted at the end of a run.
             steps.at_end(f"delete {e.name}", in_netns(e.netns, ip.link_delete(e.dev)))
     else:
-        ids = steps.add_stage((*_creation(e, on), _deletion(e, on)) for e, on in links)
+        ids = steps.add_stage((*_creation(lab, e, on), _deletion(e, on)) for e, on in links)
         drafts = [_move(e, setting, id) for (e, setting), id in zip(links, ids, strict=True)]
     ports = {e: f"{PORT}{i}" for i, e in enumerate(endpoints) if phase.on(e.parent).kind == "veth"}
     steps.add_stage([*drafts, *(_pair(e, port) for e, port in ports.items())], at_end=True)
@@ -51,9 +59,9 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     if lab.in_batches:
         # Up to Linux 6.12 no link is created in place under a name that is taken here (rtnl_newlink()).
         steps.add_stage(
-            (f"rename {e.name} to {e.dev}", in_netns(e.netns, ip.link_set(e.name, name=e.dev)))
+            (f"rename {e.name} to {e.dev}", in_netns(e.netns, ip.link_set(e.plain_name, name=e.dev)))
             for e, _ in links
-            if e.dev != e.name
+            if e.dev != e.plain_name
         )
     for stage in _configuration(lab, phase, endpoints):
         steps.add_stage(stage)
@@ -62,40 +70,41 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
 def _new_namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> list[Netns]:
     """Return the namespaces that no earlier phase has created."""
     found = []
-    of_lab: dict[str, list[Endpoint]] = {}
+    of_lab: dict[tuple[str, str | None], list[Endpoint]] = {}
     for e in lab.endpoints:
-        of_lab.setdefault(e.netns, []).append(e)
-    for netns in dict.fromkeys(e.netns for e in endpoints):
-        inside = of_lab[netns]
+        of_lab.setdefault(lab.place(e.name), []).append(e)
+    for netns, place in {e.netns: lab.place(e.name) for e in endpoints}.items():
+        inside = of_lab[place]
         names = {e.name for e in inside}
         if phase is next(p for p in lab.phases if not names.isdisjoint(p.endpoints)):
             # It has the endpoint's name for a moment, or where the kernel refused the other one.
-            links = dict.fromkeys(name for e in inside for name in (e.dev, e.name))
+            links = dict.fromkeys(name for e in inside for name in (e.dev, e.plain_name))
             found.append(Netns(netns, tuple(links)))
     return found
 
 
-def _creation(e: Endpoint, setting: Setting, netns: str | None = None) -> tuple[str, Command]:
+def _creation(lab: Lab, e: Endpoint, setting: Setting, netns: str | None = None) -> tuple[str, Command]:
     """Return the purpose and the command that creates a link, in place if `netns` is given."""
+    name, parent = e.plain_name, lab.parent_called(e.parent).dev
     if setting.kind == "macvlan":
-        macvlan = ip.Macvlan(e.parent, setting.flag)
-        return f"create {e.name}, a macvlan link on {e.parent}", ip.link_add(e.name, macvlan, netns=netns)
+        macvlan = ip.Macvlan(parent, setting.flag)
+        return f"create {e.name}, a macvlan link on {parent}", ip.link_add(name, macvlan, netns=netns)
     # A parent is in bridge at first, so that no person types the flag.
     of_kind = ip.Ipvtap if setting.kind == "ipvtap" else ip.Ipvlan
-    kind = of_kind(e.parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
-    what = f"create {e.name}, an {setting.kind} link on {e.parent} in {setting.mode} mode"
-    return what, ip.link_add(e.name, kind, netns=netns)
+    kind = of_kind(parent, setting.mode, None if setting.flag == "bridge" else setting.flag)
+    what = f"create {e.name}, an {setting.kind} link on {parent} in {setting.mode} mode"
+    return what, ip.link_add(name, kind, netns=netns)
 
 
 def _deletion(e: Endpoint, setting: Setting) -> Undo:
-    return Undo(Link(e.name, setting.kind), f"delete {e.name}")
+    return Undo(Link(e.plain_name, setting.kind), f"delete {e.name}")
 
 
 def _move(e: Endpoint, setting: Setting, created: str) -> Draft:
-    other = None if e.dev == e.name else e.dev
+    other = None if e.dev == e.plain_name else e.dev
     what = f"move {e.name} into its namespace{f', as {other}' if other else ''}"
     undo = Undo(Link(e.dev, setting.kind, e.netns), f"delete {e.name}")
-    return what, ip.link_set(e.name, netns=e.netns, name=other), undo, (created,)
+    return what, ip.link_set(e.plain_name, netns=e.netns, name=other), undo, (created,)
 
 
 def _pair(e: Endpoint, port: str) -> Draft:
@@ -106,19 +115,19 @@ def _pair(e: Endpoint, port: str) -> Draft:
 
 def _bridge(lab: Lab, parent: Parent) -> Iterator[list[Draft]]:
     """Yield the stages that put a bridge over `parent`, with its addresses, as veth endpoints need it."""
-    what = f"the host's default route via {parent.name}"
+    what = f"the host's default route via {parent.dev}"
     yield [
         (f"delete {what}", ip.route_del(to), Undo(ip.route_add(to), f"restore {what}"))
-        for to in hosts_gateways(lab, parent, parent.name)
+        for to in hosts_gateways(lab, parent, parent.dev)
     ]
     undo = Undo(ip.link_delete(BRIDGE), "delete the host's bridge")
     yield [("create the host's bridge", ip.link_add(BRIDGE, ip.Bridge(), up=True), undo)]
-    what = f"the host's address on {parent.name}"
+    what = f"the host's address on {parent.dev}"
     yield [
-        (f"delete {what}", ip.addr_del(own, parent.name), Undo(give(own, parent.name), f"restore {what}"))
+        (f"delete {what}", ip.addr_del(own, parent.dev), Undo(give(own, parent.dev), f"restore {what}"))
         for own in parent.host
     ]
-    attach = (f"attach {parent.name} to the host's bridge", ip.link_set(parent.name, master=BRIDGE))
+    attach = (f"attach {parent.dev} to the host's bridge", ip.link_set(parent.dev, master=BRIDGE))
     yield [*((f"add it on {BRIDGE}", give(own, BRIDGE)) for own in parent.host), attach]
     what = f"add the host's default route via {BRIDGE}"
     yield [(what, ip.route_add(to)) for to in hosts_gateways(lab, parent, BRIDGE)]
@@ -164,15 +173,23 @@ def _by_turns(endpoints: Sequence[Endpoint]) -> Iterator[list[Endpoint]]:
     yield from turns
 
 
-def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: set[str]) -> None:
+def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: Done) -> None:
     """Add the steps of all strategies of `phase`; those on peers only where the peers are ipvkit's own.
 
-    `done` are the sysctls that are set already, also by earlier phases.
+    `done` are the sysctls that are set already, also by earlier phases, with their machines.
     """
-    for every in (stage for parent in lab.parents for stage in lab.stages(phase, parent)):
-        stage = [a for a in every if lab.simulated or a.undo is None]
-        set_sysctls(read_sysctls(stage, steps, done), steps)
-        steps.add_stage((helper(a) for a in stage if not isinstance(a.added, Sysctl)), at_end=True)
+
+    def add(host: str) -> None:
+        own = lab.parents_on(host)
+        for every in (stage for parent in own for stage in lab.stages(phase, parent)):
+            stage = [a for a in every if lab.simulated or a.undo is None]
+            set_sysctls(read_sysctls(stage, steps, done), steps)
+            for a in (a for a in stage if not isinstance(a.added, Sysctl)):
+                with steps.at(lab.machine_of(a.at or host)):
+                    steps.add(*helper(a), at_end=True)
+            steps.end_stage()
+
+    steps.side_by_side(lab.hosts, add)
     steps.end_group()
 
 
@@ -190,13 +207,13 @@ def helper(addition: Addition) -> tuple[str, Command, Undo | None]:
     return addition.purpose, addition.command, undo
 
 
-def read_sysctls(additions: Iterable[Addition], steps: Steps, done: set[str]) -> list[tuple[Addition, Undo]]:
+def read_sysctls(additions: Iterable[Addition], steps: Steps, done: Done) -> list[tuple[Addition, Undo]]:
     """Add the steps that read the sysctls which the lab has not set yet; return them, and each undo."""
     found = []
     for addition in additions:
         added = addition.added
-        if isinstance(added, Sysctl) and added.key not in done:
-            done.add(added.key)
+        if isinstance(added, Sysctl) and (steps.on, added.key) not in done:
+            done.add((steps.on, added.key))
             id = steps.add(f"read the host's {added.key}", sysctl.get_value(added.key))
             typical = "1" if added.value == 0 else "0"
             found.append((addition, Undo(added, f"restore the host's {added.key}", id, typical)))

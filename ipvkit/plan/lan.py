@@ -1,13 +1,12 @@
 """The simulated LAN: a switch, the host, its peers, and a host behind the gateway, as namespaces."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import InterfaceAddress, is_link_local
 from ipvkit.lab import (
     FAR,
     GATEWAY,
-    HOST,
     LAN,
     MAIN,
     SWITCH,
@@ -31,20 +30,35 @@ _FIRST_RULE = 1000
 
 def lan(lab: Lab) -> Section:
     """Return the steps that build the network of `lab`: all links, then the rest of each namespace."""
-    steps = Steps(LAN)
-    for stage in _stages(lab):
-        steps.add_stage(stage)
+    steps = Steps(LAN, lab.machines[0])
+
+    def add(machine: str) -> None:
+        for stage in _stages(lab, machine):
+            steps.add_stage(stage)
+
+    steps.side_by_side(lab.machines, add)
     return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
 
 
-def _stages(lab: Lab) -> Iterator[list[Draft]]:
-    yield from _links(lab)
-    parents, peers = lab.parents, lab.peers
+def _stages(lab: Lab, machine: str) -> Iterator[list[Draft]]:
+    """Yield the stages on a machine: that of the switch and the peers, of a host, or of both."""
+    parents = [parent for parent in lab.parents if lab.machine_of(parent.on) == machine]
+    has_lan, peers = lab.machine_of(SWITCH) == machine, lab.peers
+    if has_lan:
+        yield _namespaces(lab)
+    here = [role for role in (*lab.hosts, SWITCH, *peers) if lab.machine_of(role) == machine]
+    deaf = [role for role in here if role != GATEWAY and lab.advertised]
+    yield [ignore_advertisements(role, lab.netns(role), _cables(lab, role)) for role in deaf]
+    asking = (role for role in lab.asks_for_others if role in here)
+    yield [_ask_at_once(role, lab.netns(role), _cables(lab, role)) for role in asking]
+    yield from _links(lab, parents, has_lan=has_lan)
     named = [parent for parent in parents if parent.altnames]
-    yield [(f"add {p.name}'s alternative names", ip.link_altname(p.name, *p.altnames)) for p in named]
-    yield [("add the host's address", give(own, parent.name)) for parent in parents for own in parent.host]
-    routes = [to for parent in parents for to in hosts_gateways(lab, parent, parent.name)]
-    yield [("add the host's default route", ip.route_add(to)) for to in routes]
+    yield [(f"add {p.dev}'s alternative names", ip.link_altname(p.dev, *p.altnames)) for p in named]
+    yield [_hosts_address(lab, parent, own) for parent in parents for own in parent.host]
+    routes = [(parent.on, to) for parent in parents for to in hosts_gateways(lab, parent, parent.dev)]
+    yield [(f"add {the(on)}'s default route", ip.route_add(to)) for on, to in routes]
+    if not has_lan:
+        return
     yield [
         (f"connect {the(role)} to the switch", ip.at(SWITCH, ip.link_set(port, master=f"br{i}", up=True)))
         for i, role, port in _ports(lab)
@@ -61,60 +75,87 @@ def _stages(lab: Lab) -> Iterator[list[Draft]]:
     ]
     links = {
         lab.dev_of(parent): (next(filter(is_link_local, parent.gateway)), lab.advertised[parent.name])
-        for parent in parents
+        for parent in lab.networks
         if parent.name in lab.advertised
     }
     advertise = in_netns(GATEWAY, radvd.advertise(links))
     yield [("let the gateway send router advertisements", advertise)] if links else []
 
 
+def _hosts_address(lab: Lab, parent: Parent, own: InterfaceAddress) -> Draft:
+    """Return the step that gives a parent an address; on a cable, which stays, it is deleted at the end."""
+    what, add = f"{the(parent.on)}'s address", give(own, parent.dev)
+    if len(lab.hosts) == 1:
+        return f"add {what}", add
+    return f"add {what}", add, Undo(ip.addr_del(own, parent.dev), f"delete {what}")
+
+
 def _ports(lab: Lab) -> list[tuple[int, str, str]]:
     """Return the ports of the host and its peers, each with its switch, those of one switch together."""
-    found = [(i, HOST, port) for i, port in lab.host_ports]
+    found = [(i, host, port) for host in lab.hosts for i, port in lab.host_ports(host)]
     found += [(i, role, port) for role in lab.peers for i, port in lab.ports(role).items()]
     return sorted(found, key=lambda each: each[0])
 
 
-def _links(lab: Lab) -> Iterator[list[Draft]]:
-    """Yield the stages that create the namespaces and, in place, every link."""
-    peers, wired = lab.peers, lab.wired
-    yield [
+def _namespaces(lab: Lab) -> list[Draft]:
+    """Return the steps that create the namespaces of the switch and the peers."""
+    names = (*([SWITCH] if lab.wired else []), *lab.peers, *([FAR] if lab.far else []))
+    return [
         (f"create namespace {name}", ip.netns_add(name), Undo(ip.netns_del(name), f"delete namespace {name}"))
-        for name in (*([SWITCH] if wired else []), *peers, *([FAR] if lab.far else []))
+        for name in names
     ]
-    others = (HOST, SWITCH, *(peer for peer in peers if peer != GATEWAY)) if lab.advertised else ()
-    yield [ignore_advertisements(role, lab.netns(role)) for role in others]
-    yield [_ask_at_once(role, lab.netns(role)) for role in lab.asks_for_others]
-    links: list[Draft] = []
-    for i, parent in ((i, parent) for i, parent in enumerate(lab.hardware) if parent in wired):
-        which = "the switch" if len(lab.hardware) == 1 else f"switch {i}"
+
+
+def _links(lab: Lab, parents: Sequence[Parent], *, has_lan: bool) -> Iterator[list[Draft]]:
+    """Yield the stages that create, in place, every link of a machine."""
+    peers, links = lab.peers, list[Draft]()
+    for i, parent in ((i, p) for i, p in enumerate(lab.switched) if p in lab.wired and has_lan):
+        which = "the switch" if len(lab.switched) == 1 else f"switch {i}"
         links.append((f"create {which}", ip.link_add(f"br{i}", ip.Bridge(), netns=SWITCH, up=True)))
         for role in peers:
             if port := lab.ports(role).get(i):
                 link = ip.link_add(f"eth{i}", ip.Veth(port, SWITCH), netns=role, up=True)
                 links.append((f"create {the(role)}'s eth{i}, connected to the switch", link))
         if parent.lacp:
-            bond = ip.link_add(lab.ports(HOST)[i], ip.Bond(parent.bond_mode), netns=SWITCH)
+            bond = ip.link_add(lab.ports(parent.on)[i], ip.Bond(parent.bond_mode), netns=SWITCH)
             links.append((f"create the switch's bond for {parent.name}", bond))
-    if lab.far:
+    if lab.far and has_lan:
         link = ip.link_add(FAR, ip.Veth(PEER_DEV, FAR), netns=GATEWAY, up=True)
         links.append(("create the gateway's link to the far host", link))
+    if has_lan and len(lab.hosts) > 1:
+        links += [_cable(lab, parent) for parent in lab.wired]
     # Last: no link can be created in another namespace while this one has one of its name (rtnl_newlink).
-    links += [_parent(lab, parent) for parent in lab.hardware]
+    links += [_parent(lab, parent) for parent in parents if parent in lab.hardware]
     yield links
-    yield from _lower(lab)
-    yield [
-        (
-            f"create the host's {parent.name}: VLAN {parent.vlan} on {parent.link}",
-            ip.link_add(parent.name, ip.Vlan(parent.link, parent.vlan), up=True),
-        )
-        for parent in lab.parents
-        if parent.vlan is not None and parent.link is not None
-    ]
+    yield from _lower(lab, parents)
+    yield [_vlan(lab, parent, parent.vlan) for parent in parents if parent.vlan is not None]
+
+
+def _vlan(lab: Lab, parent: Parent, tag: int) -> Draft:
+    """Return the step that creates a VLAN; on a cable, which stays, it is deleted at the end."""
+    below = lab.below(parent).dev
+    what = f"create {the(parent.on)}'s {parent.dev}: VLAN {tag} on {below}"
+    link = ip.link_add(parent.dev, ip.Vlan(below, tag), up=True)
+    if len(lab.hosts) == 1:
+        return what, link
+    return what, link, Undo(ip.link_delete(parent.dev), f"delete {parent.on}'s {parent.dev}")
+
+
+def _cable(lab: Lab, parent: Parent) -> Draft:
+    """Return the step that plugs the cable of a host into the switch."""
+    end, port = lab.cable(parent, LAN), lab.ports(parent.on)[lab.position(parent)]
+    undo = ip.at(SWITCH, ip.link_set(port, up=False, name=end, netns=1))
+    plug = ip.link_set(end, name=port, netns=SWITCH)
+    return f"connect the cable of {parent.name} to the switch", plug, Undo(undo, f"take {end} back")
 
 
 def _parent(lab: Lab, parent: Parent) -> Draft:
     """Return the step that creates a parent that is not a VLAN, in place."""
+    if len(lab.hosts) > 1:
+        end = lab.cable(parent, parent.on)
+        rename = ip.link_set(end, name=parent.dev, lladdr=lab.mac_of(parent), up=True)
+        undo = Undo(ip.link_set(parent.dev, name=end, up=False), f"rename {parent.dev} to {end}")
+        return f"call {parent.on}'s cable {parent.dev}", rename, undo
     kind: ip.Kind
     match parent.kind:
         case "nic":
@@ -132,10 +173,10 @@ def _parent(lab: Lab, parent: Parent) -> Draft:
     return f"create the host's {parent.name}{what}", link, undo
 
 
-def _lower(lab: Lab) -> Iterator[list[Draft]]:
+def _lower(lab: Lab, parents: Sequence[Parent]) -> Iterator[list[Draft]]:
     """Yield the stages that connect bonds and bridges to the switch, by their ports."""
     ports: list[Draft] = []
-    for parent in (parent for parent in lab.wired if parent.kind != "nic"):
+    for parent in (parent for parent in parents if parent in lab.wired and parent.kind != "nic"):
         for own, end in lab.wires(parent):
             # What becomes the port of a bond has to be down; the bond sets it up.
             up = parent.kind == "bridge"
@@ -143,9 +184,8 @@ def _lower(lab: Lab) -> Iterator[list[Draft]]:
             undo = Undo(ip.link_delete(own), f"delete {own}")
             ports.append((f"create {own}, a port of {parent.name}, connected to the switch", link, undo))
     yield ports
-    bonds = [parent for parent in lab.wired if parent.kind == "bond"]
-    joined = lab.ports(HOST)
-    attach = [(joined[i], end) for i, p in enumerate(lab.hardware) if p.lacp for _, end in lab.wires(p)]
+    bonds = [parent for parent in parents if parent.kind == "bond"]
+    attach = [(lab.ports(p.on)[lab.position(p)], end) for p in bonds if p.lacp for _, end in lab.wires(p)]
     yield [
         *(
             (f"attach {end} to the switch's bond", ip.at(SWITCH, ip.link_set(end, master=master)))
@@ -159,7 +199,7 @@ def _peer(lab: Lab, role: str) -> Iterator[list[Draft]]:
     """Yield the stages that configure a peer, in its namespace."""
     given: list[Draft] = []
     routing: list[Draft] = []
-    for parent, host in ((p, host) for p in lab.parents for host in p.peers if host.name == role):
+    for parent, host in ((p, host) for p in lab.networks for host in p.peers if host.name == role):
         dev = lab.dev_of(parent)
         if parent.vlan is not None and parent.link is not None:
             below = lab.dev_of(lab.parent_called(parent.link))
@@ -215,7 +255,8 @@ def rules_of(lab: Lab, node: Host | Endpoint) -> list[ip.RuleFor]:
     """Return the rules of `node` as ip adds them; without a priority each one would precede the others."""
     first = _FIRST_RULE
     if node.rules and isinstance(node, Endpoint):
-        inside = [e for e in lab.endpoints if e.netns == node.netns]
+        place = lab.place(node.name)
+        inside = [e for e in lab.endpoints if lab.place(e.name) == place]
         first += sum(len(e.rules) for e in inside[: inside.index(node)])
     return [ip.RuleFor(r.table, r.source, r.to, first + i) for i, r in enumerate(node.rules)]
 
@@ -231,21 +272,26 @@ def _lo_up(netns: str) -> Draft:
     return "bring lo up, so that ping gets Host Unreachable", ip.at(netns, ip.link_set("lo", up=True))
 
 
-def ignore_advertisements(role: str, netns: str | None) -> Draft:
-    """Return the step by which the links that a node gets later ignore them: its addresses are added."""
-    key = sysctl.interface_key("ipv6", "conf", "default", "accept_ra")
-    return f"let {the(role)} ignore router advertisements", in_netns(netns, sysctl.set_values({key: 0}))
+def _cables(lab: Lab, role: str) -> list[str]:
+    """Return the links that a host has before its parents are called so."""
+    return [lab.cable(p, role) for p in lab.wired if p.on == role and len(lab.hosts) > 1]
 
 
-def _ask_at_once(role: str, netns: str | None) -> Draft:
-    """Return the step by which a node asks from the link-local addresses of the links that it gets later.
+def ignore_advertisements(role: str, netns: str | None, there: Sequence[str] = ()) -> Draft:
+    """Return the step by which links that are `there` or come later ignore them: its addresses are added."""
+    values = {sysctl.interface_key("ipv6", "conf", dev, "accept_ra"): 0 for dev in ("default", *there)}
+    return f"let {the(role)} ignore router advertisements", in_netns(netns, sysctl.set_values(values))
+
+
+def _ask_at_once(role: str, netns: str | None, there: Sequence[str]) -> Draft:
+    """Return the step by which a node asks from link-local addresses of links that are `there` or come later.
 
     While such an address is tentative, for up to 2 s, no request is sent for a packet of another node
     (ndisc_send_ns()).
     """
-    key = sysctl.interface_key("ipv6", "conf", "default", "dad_transmits")
+    values = {sysctl.interface_key("ipv6", "conf", dev, "dad_transmits"): 0 for dev in ("default", *there)}
     what = f"let {the(role)} use link-local addresses at once"
-    return what, in_netns(netns, sysctl.set_values({key: 0}))
+    return what, in_netns(netns, sysctl.set_values(values))
 
 
 def to_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
@@ -255,7 +301,7 @@ def to_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
 
 
 def _metric(lab: Lab, parent: Parent) -> int | None:
-    position = lab.parents.index(parent)
+    position = lab.parents_on(parent.on).index(parent)
     return 100 + position if position else None  # The first parent has the best, without one.
 
 
@@ -265,7 +311,7 @@ def _forward(lab: Lab, role: str) -> Command:
     Redirects go out unless both `all` and the link forbid them (IN_DEV_TX_REDIRECTS()).
     """
     values = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
-    if any(parent.hosts for parent in lab.parents):
+    if any(parent.hosts for parent in lab.networks):
         devs = ("all", *(dev for _, dev in lab.links_of(role)))
         values |= {sysctl.interface_key("ipv4", "conf", dev, "send_redirects"): 0 for dev in devs}
     return sysctl.set_values(values)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import HOST, Lab, the
+from ipvkit.lab import Lab, the
 from ipvkit.plan import endpoints
 from ipvkit.plan.acts import Acts
 from ipvkit.plan.lan import lan
@@ -20,18 +20,23 @@ def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan
 
     Its pings are those of iputils: their timestamps show how long a path lived.
     """
-    done: set[str] = set()
+    done: endpoints.Done = set()
     phases = [_phase(lab, predicted, arping_by, done) for predicted in predict_lab(lab)]
     return Plan(lab, (*([lan(lab)] if lab.simulated else []), *phases))
 
 
-def _phase(lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation, done: set[str]) -> Section:
+def _phase(
+    lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation, done: endpoints.Done
+) -> Section:
     phase = predicted.phase
-    steps = Steps(phase.name)
+    steps = Steps(phase.name, lab.machines[0])
     for role, parent in predicted.flushed:
-        dev = parent.name if role == HOST else lab.dev_of(parent)
+        dev = parent.dev if lab.is_host(role) else lab.dev_of(parent)
         flush = in_netns(lab.netns(role), ip.neigh_flush(dev))
-        steps.add(f"flush {the(role)}'s neighbour table: the endpoints have other MAC addresses now", flush)
+        with steps.at(lab.machine_of(role)):
+            steps.add(
+                f"flush {the(role)}'s neighbour table: the endpoints have other MAC addresses now", flush
+            )
     steps.end_stage()
     endpoints.create(lab, phase, steps)
     endpoints.add_helpers(lab, phase, steps, done)
@@ -51,7 +56,7 @@ def _phase(lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation
 
 def on_simulated_lan(lab: Lab, commands: Mapping[str, Command]) -> Plan:
     """Return the plan that runs `commands`, each under its purpose, on the simulated LAN of `lab`."""
-    steps = Steps(COMMANDS)
+    steps = Steps(COMMANDS, lab.machines[0])
     for each in commands.items():
         steps.add_stage([each])
     return Plan(lab, (lan(lab), Section(COMMANDS, "what was asked for", None, tuple(steps.stages))))

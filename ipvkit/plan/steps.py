@@ -1,10 +1,12 @@
 """What a plan is made of: sections, their stages, their steps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 from ipvkit.core.command import Command
-from ipvkit.lab import Lab, Phase
+from ipvkit.lab import HOST, Lab, Phase
 from ipvkit.plan.resources import Resource, Sysctl, undo_of
 from ipvkit.predict.whole import Probe as Probe
 
@@ -28,7 +30,7 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command with its purpose; it makes the undo of the steps that it `cancels_undo_of` needless.
+    """One command on a machine, with its purpose; the undo of steps that it `cancels_undo_of` is needless.
 
     Only a step that ended with exit code 0 has something to undo. A server has a command that prints
     something when it is `ready`: the others of its stage begin then, and it is ended after them.
@@ -41,6 +43,7 @@ class Step:
     cancels_undo_of: tuple[str, ...] = ()
     probe: Probe | None = None
     ready: Command | None = None
+    on: str = HOST
 
 
 Stage = tuple[Step, ...]
@@ -101,22 +104,50 @@ class Plan:
         names |= {c.argv[4] for c in commands if c.argv[:3] == ("ip", "netns", "exec")}
         return tuple(sorted(names))
 
-    @property
-    def sysctls(self) -> tuple[str, ...]:
-        """The sysctls that are read, and put back to what they were."""
-        return tuple(one.key for one in self.resources if isinstance(one, Sysctl))
+    def sysctls_on(self, machine: str) -> tuple[str, ...]:
+        """Return the sysctls of a machine that are read, and put back to what they were."""
+        found = (step.undo.resource for step in self.steps if step.undo is not None and step.on == machine)
+        return tuple(one.key for one in found if isinstance(one, Sysctl))
 
 
 class Steps:
-    """Collects the stages of one section and numbers their steps."""
+    """Collects the stages of one section and numbers their steps, which run `on` a machine."""
 
-    def __init__(self, section: str) -> None:
+    def __init__(self, section: str, on: str = HOST) -> None:
         self.section = section
+        self.on = on
         self.stages: list[Stage] = []
         self._stage: list[Step] = []
         self._count = 0
-        # In groups, what `end_phase` adds: a purpose, a command, and the step that it undoes.
-        self._at_end: list[list[tuple[str, Command, tuple[str, ...]]]] = [[]]
+        # In groups, what `end_phase` adds: a purpose, a command, the step that it undoes, and the machine.
+        self._at_end: list[list[tuple[str, Command, tuple[str, ...], str]]] = [[]]
+
+    def side_by_side(self, machines: Sequence[str], add: Callable[[str], None]) -> None:
+        """Let `add` add steps for each machine, which run on it; the first stages of all run concurrently.
+
+        So do the second ones, and so on, and what is undone at the end.
+        """
+        self.end_group()
+        former, stages, groups = self.on, self.stages, self._at_end
+        parts: list[list[Stage]] = []
+        undone: list[list[list[tuple[str, Command, tuple[str, ...], str]]]] = []
+        for self.on in machines:
+            self.stages, self._at_end = [], [[]]
+            add(self.on)
+            self.end_stage()
+            parts.append(self.stages)
+            undone.append(self._at_end)
+        merged = zip_longest(*parts, fillvalue=())
+        self.stages = [*stages, *(tuple(chain(*stage)) for stage in merged)]
+        self._at_end = [*groups, *(list(chain(*group)) for group in zip_longest(*undone, fillvalue=[])), []]
+        self.on = former
+
+    @contextmanager
+    def at(self, machine: str) -> Iterator[None]:
+        """Let what is added run on `machine`."""
+        former, self.on = self.on, machine
+        yield
+        self.on = former
 
     def add(
         self,
@@ -132,9 +163,9 @@ class Steps:
         """Add a step to the current stage, and return its id; `end_phase` undoes what is undone `at_end`."""
         self._count += 1
         id = f"{self.section}.{self._count}"
-        self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe, ready))
+        self._stage.append(Step(id, purpose, command, undo, cancels_undo_of, probe, ready, self.on))
         if at_end and undo is not None:
-            self._at_end[-1].append((undo.purpose, undo.command(), (id,)))
+            self._at_end[-1].append((undo.purpose, undo.command(), (id,), self.on))
         return id
 
     def add_stage(self, drafts: Iterable[Draft], *, at_end: bool = False) -> list[str]:
@@ -145,7 +176,7 @@ class Steps:
 
     def at_end(self, purpose: str, command: Command) -> None:
         """Have `end_phase` add a command, for what needs no undo at the end of a run."""
-        self._at_end[-1].append((purpose, command, ()))
+        self._at_end[-1].append((purpose, command, (), self.on))
 
     def end_stage(self) -> None:
         """Have what is added from now on run after all that was added before."""
@@ -161,6 +192,7 @@ class Steps:
     def end_phase(self) -> None:
         """Add the steps that undo what is to be undone at the end of a phase, the last group first."""
         for group in reversed(self._at_end):
-            for purpose, command, undone in group:
-                self.add(purpose, command, cancels_undo_of=undone)
+            for purpose, command, undone, on in group:
+                with self.at(on):
+                    self.add(purpose, command, cancels_undo_of=undone)
             self.end_stage()

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import product
 
 from ipvkit.core.values import Address, Network, is_link_local
-from ipvkit.lab import FAMILIES, FAR, HOST, Check, Family, Lab, Phase
+from ipvkit.lab import FAMILIES, FAR, Check, Family, Lab, Phase
 from ipvkit.lab.prefixes import Prefixes
 from ipvkit.predict.world import Link, Node, World, common_bits
 
@@ -19,27 +19,27 @@ Pair = tuple[str, str, Family]
 class Block:
     """The pairs of each of `sources` with each of `destinations` in another namespace.
 
-    `families` are those of the pings; `netns` are the namespaces of all nodes, by their names.
+    `families` are those of the pings; `places` are the machines and namespaces of all nodes, by their names.
     """
 
     sources: tuple[str, ...]
     destinations: tuple[str, ...]
     families: tuple[Family, ...]
-    netns: Mapping[str, str | None]
+    places: Mapping[str, tuple[str, str | None]]
 
     def pairs(self) -> Iterator[Pair]:
         """Yield its pairs."""
         for source, destination, family in product(self.sources, self.destinations, self.families):
-            if self.netns[source] != self.netns[destination]:
+            if self.places[source] != self.places[destination]:
                 yield source, destination, family
 
     @cached_property
     def count(self) -> int:
         """The number of its pairs."""
         sources, destinations = (
-            Counter(self.netns[name] for name in names) for names in (self.sources, self.destinations)
+            Counter(self.places[name] for name in names) for names in (self.sources, self.destinations)
         )
-        inside = sum(sources[netns] * destinations[netns] for netns in sources)
+        inside = sum(sources[place] * destinations[place] for place in sources)
         return (len(self.sources) * len(self.destinations) - inside) * len(self.families)
 
     @property
@@ -56,7 +56,7 @@ def check_of(pair: Pair) -> Check:
 
 def nodes_of(lab: Lab, phase: Phase) -> tuple[str, ...]:
     """Return the nodes of a phase: its endpoints, the host, its peers and the far host."""
-    return (*phase.endpoints, HOST, *lab.peers, *((FAR,) if lab.far else ()))
+    return (*phase.endpoints, *lab.hosts, *lab.peers, *((FAR,) if lab.far else ()))
 
 
 def is_pair(world: World, check: Check) -> bool:
@@ -81,10 +81,10 @@ def blocks_of(*worlds: World) -> Iterator[Block]:
         # Of namespaces that not all worlds have alike, each node is apart.
         apart = name if len({with_[name] for with_ in mates}) > 1 else None
         alike.setdefault((apart, *(kind.get(name, name) for kind in kinds)), []).append(name)
-    netns = {name: first.lab.netns(name) for name in nodes}
+    places = {name: first.lab.place(name) for name in nodes}
     for sources, destinations in product(map(tuple, alike.values()), repeat=2):
         for family in FAMILIES:
-            block = Block(sources, destinations, (family,), netns)
+            block = Block(sources, destinations, (family,), places)
             if not block.count or any(
                 block.check.source in with_[block.check.destination] for with_ in mates
             ):
@@ -95,10 +95,10 @@ def blocks_of(*worlds: World) -> Iterator[Block]:
 
 def _mates(world: World, nodes: Sequence[str]) -> dict[str, frozenset[str]]:
     """Return which of `nodes` are in the namespace of each."""
-    inside: dict[str | None, set[str]] = {}
+    inside: dict[tuple[str, str | None], set[str]] = {}
     for name in nodes:
-        inside.setdefault(world.lab.netns(name), set()).add(name)
-    return {name: frozenset(inside[world.lab.netns(name)]) for name in nodes}
+        inside.setdefault(world.lab.place(name), set()).add(name)
+    return {name: frozenset(inside[world.lab.place(name)]) for name in nodes}
 
 
 def kinds_of(world: World) -> dict[str, Hashable]:
@@ -145,8 +145,8 @@ def kinds_of(world: World) -> dict[str, Hashable]:
     def of_node(node: Node) -> Hashable:
         numbers = {link.dev: number for number, link in enumerate(node.links)}
         ways = tuple((w.to, w.version, numbers.get(w.dev), w.via, w.type, w.table) for w in node.ways)
-        netns = world.lab.netns(node.name)
-        sysctls = {(s.key, s.value) for s in world.state.sysctls.values() if world.lab.netns(s.node) == netns}
+        place, every = world.lab.place(node.name), world.state.sysctls.values()
+        sysctls = {(s.key, s.value) for s in every if world.lab.place(s.node) == place}
         named = tuple(link.ifname for link in node.links) if sysctls else ()
         links = tuple(map(of_link, node.links))
         return links, ways, node.rules, node.forwards, frozenset(sysctls), named

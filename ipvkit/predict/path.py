@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ipvkit.core.values import Address
-from ipvkit.lab import FAR, HOST, MAIN, the
+from ipvkit.lab import FAR, MAIN, the
 from ipvkit.predict.world import Entry, Link, Node, Way, World
 
 _MOST_HOPS = 8
@@ -183,6 +183,9 @@ class Path:
             raise self._lost(at, f"{route} leads to its loopback, for proxy ARP")
         return self._through(node.link(way.dev), way.via or destination, destination, source)
 
+    def _is_host(self, node: str) -> bool:
+        return self.world.lab.is_host(node)
+
     def _through(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
         """Return the next host of the packet out of a link of any kind."""
         self._fits_out_of(link)
@@ -212,26 +215,27 @@ class Path:
         addresses only those on it (fib_table_lookup()). In IPv6 the parent is only a preference: the best
         route wins, out of any link (rt6_check_dev()).
         """
-        parent, host = link.parent, self.world.nodes[HOST]
+        parent, host = link.parent, self.world.host(link.parent)
         nic = self.world.nic(parent)
         sibling = self.world.upper(destination, parent)
         if sibling is not None and self.world.settings[parent].flag != "vepa":
             return self._to_sibling(link, destination)
         bound = destination.version == 4
         if (nic if bound else host).has(destination):
-            self._hop(HOST, f"{parent} passes it to the host, which has that address")
-            return HOST
+            self._hop(host.name, f"{parent} passes it to {the(host.name)}, which has that address")
+            return host.name
         dev = nic.dev if bound else None
         way = host.way_to(destination, source, dev)
         if way is None and dev is not None:
             # ip_route_output_key_hash_rcu(): out of a given link, what has no route is taken for on link.
-            self._hop(HOST, f"no route to {destination} leads out of {dev}: the kernel takes it for on link")
+            what = f"no route to {destination} leads out of {dev}: the kernel takes it for on link"
+            self._hop(host.name, what)
             way = Way(None, 4, dev)
         way = way or self._way(host, destination, source)
         if sibling is not None and way.via is None:
-            raise self._lost(HOST, self._vepa(parent))
+            raise self._lost(host.name, self._vepa(parent))
         out = host.link(way.dev)
-        self._hop(HOST, f"{link.dev} uses the routes of the host: out of {out.dev}")
+        self._hop(host.name, f"{link.dev} uses the routes of {the(host.name)}: out of {out.dev}")
         # It may be the shim on another parent.
         return self._through(out, way.via or destination, destination, source)
 
@@ -242,25 +246,26 @@ class Path:
 
     def _to_sibling(self, link: Link, destination: Address) -> str:
         parent, flag = link.parent, self.world.settings[link.parent].flag
-        sibling = self.world.upper(destination, parent)
+        sibling, host = self.world.upper(destination, parent), self.world.host(parent).name
         if sibling is None:
-            self._hop(link.node, f"no endpoint has {destination}: {parent} passes it to the host")
-            return HOST
+            self._hop(link.node, f"no endpoint has {destination}: {parent} passes it to {the(host)}")
+            return host
         if flag == "private":
             raise self._lost(link.node, _siblings(flag))
         self._fits_into(sibling)
         what = _siblings(flag)
-        if HOST in (sibling.node, link.node):
-            what = f"the shim, an ipvlan interface of the host on {parent}, is a sibling of its endpoints"
+        if host in (sibling.node, link.node):
+            what = f"the shim, an ipvlan interface of {the(host)} on {parent}, is a sibling of its endpoints"
         self._note(link.node, what)
         return sibling.node
 
     def _onto_segment(self, link: Link, next_hop: Address, destination: Address, source: Address) -> str:
         """Return the host that gets a frame from an ordinary link."""
         target = self._resolve(link, next_hop, source)
-        upper = self.world.upper(destination, target.segment) if target.node == HOST else None
+        upper = self.world.upper(destination, target.nic_of) if target.nic_of else None
         if upper is not None and next_hop != destination:
-            what = f"{the(link.node)} has a route to {upper.owner} via the host, and asks only for the host"
+            via = the(target.node)
+            what = f"{the(link.node)} has a route to {upper.owner} via {via}, and asks only for {via}"
             self._note(link.node, what)
         return self._over_the_wire(link, target, destination, source)
 
@@ -273,11 +278,11 @@ class Path:
             self.doubt = (
                 "the switch sends the endpoint's frames back, and the host's bridge may look for it there"
             )
-        of_host = link.node == HOST or bool(link.parent)
+        of_host = self.world.host(link.parent).name if link.parent else link.node
         # The filter is for IPv4 in plain frames; frames with a VLAN tag pass it.
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
-        filtered = source.version == 4 and not tagged and of_host and not inside
-        if passing is not None and filtered and source not in passing:
+        filtered = source.version == 4 and not tagged and self._is_host(of_host) and not inside
+        if passing is not None and filtered and source not in passing[of_host]:
             more = (f"{len(allowed) - _MOST_NAMED} more",) if len(allowed) > _MOST_NAMED else ()
             named = " and ".join((*allowed[:_MOST_NAMED], *more))
             what = f"port security: the switch drops packets from {self._address(source)} and allows {named}"
@@ -288,19 +293,20 @@ class Path:
                 self._fits_into(self.world.nic(end.parent))
         # macvlan compares a frame only with its parent's MTU (macvlan_queue_xmit(), macvlan_handle_frame()),
         # and a bridge passes to its host what is larger than its own.
-        if not (inside and target.node == HOST):
+        if not (inside and target.nic_of):
             self._fits_into(self.world.nic(target.parent) if target.kind == "macvlan" else target)
-        upper = self.world.upper(destination, target.segment) if target.node == HOST else None
-        if upper is None or target.kind != "nic":
+        upper = self.world.upper(destination, target.nic_of) if target.nic_of else None
+        if upper is None:
             return target.node
-        self._hop(HOST, f"{target.dev} passes it to {upper.owner}, which has that address")
+        self._hop(target.node, f"{target.dev} passes it to {upper.owner}, which has that address")
         return upper.node
 
     def _stays_inside(self, link: Link, target: Link) -> bool:
         """Return whether the host itself passes frames from one to the other: by its bridge or macvlan."""
-        if link.segment != target.segment or any(x.node != HOST and not x.parent for x in (link, target)):
+        on, other = (end.parent or end.nic_of for end in (link, target))
+        if not on or on != other:
             return False
-        setting, of_host = self.world.settings[link.segment], HOST in (link.node, target.node)
+        setting, of_host = self.world.settings[on], bool(link.nic_of or target.nic_of)
         return setting.kind == "veth" or (setting.kind, setting.flag, of_host) == ("macvlan", "bridge", False)
 
     def _fits_out_of(self, link: Link) -> None:
@@ -324,13 +330,13 @@ class Path:
         for other in self.world.links_with(address):
             there = other != link and other.segment == link.segment and self._answers(other, address)
             if there and heard in (None, other):
-                if other.node == HOST:
-                    entry = (link.node, address)
+                if other.nic_of:
+                    entry = (link.owner, address)
                     self._happens(entry, "used" if self._knows(entry) else "asked")
-                if heard is None and link.node == HOST:
+                if heard is None and link.nic_of:
                     self._answered_to_the_host(link, other, address, source)
                 return self._ask_nic(link, other, address, source)
-        upper = self.world.upper(address, link.segment)
+        upper = self.world.upper_in(link.segment, address)
         if upper is not None:
             if link == self.world.nic(upper.parent):
                 return self._ask_from_parent(link, upper, address, source)
@@ -347,13 +353,13 @@ class Path:
         own in that subnet or any other, in IPv6 from a link-local one (arp_solicit(), ndisc_solicit()). The
         ipvlan link may be its shim.
         """
-        entry, host = (HOST, address), self.world.nodes[HOST]
+        entry, host = (link.node, address), self.world.nodes[link.node]
         has = host.has if address.version == 4 else link.has
         asks_from = source if has(source) else None
         if asks_from is None and address.version == 4:
             asks_from = host.source_for(Way(None, 4, link.dev, address), address)
-        owner = self.world.upper(asks_from, link.segment) if asks_from else None
-        by_arp = self.world.settings[link.segment].mode != "l3s" or address.version == 6
+        owner = self.world.upper(asks_from, link.nic_of) if asks_from else None
+        by_arp = self.world.settings[link.nic_of].mode != "l3s" or address.version == 6
         if asks_from is None or owner is None or not by_arp:
             self.learned[entry] = other.node
             return
@@ -361,13 +367,13 @@ class Path:
         what += f", which has {self._address(asks_from)}"
         if entry not in self.world.state.learned:
             self.disputed.add(entry)
-            raise self._lost(HOST, what)
-        self.doubt = f"the host's entry for {address} may expire, and {what}"
+            raise self._lost(link.node, what)
+        self.doubt = f"{the(link.node)}'s entry for {address} may expire, and {what}"
 
     def _resolve_upper(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
         """Return the parent's link, where another host has or gets an entry for the upper's address."""
-        entry, mode = (link.node, address), self.world.settings[upper.parent].mode
-        knows = self._knows(entry)
+        entry, mode = (link.owner, address), self.world.settings[upper.parent].mode
+        knows, host = self._knows(entry), the(self.world.host(upper.parent).name)
         if address in self.world.nodes[link.node].permanent:
             self._note(link.node, f"{the(link.node)} has a permanent neighbour entry for {upper.owner}")
         elif mode == "l2":
@@ -379,11 +385,11 @@ class Path:
             self._note(link.node, f"in l2 {upper.owner} answers {asked} itself, with the parent's MAC")
         elif self.world.is_proxied(upper, address):
             self._happens(entry, "used" if knows else "asked")
-            self._note(link.node, f"the host answers {self._arp(link, address)}, as its proxy")
+            self._note(link.node, f"{host} answers {self._arp(link, address)}, as its proxy")
         elif self.world.is_announced(upper, address):
             self._happens(entry, "used" if knows else "announced")
             self.announced.add(entry)
-            what = f"the host's announcements of {upper.owner} update {the(link.node)}'s entry"
+            what = f"{host}'s announcements of {upper.owner} update {the(link.owner)}'s entry"
             self._note(link.node, what)
         elif entry in self.world.state.known:
             self.used.add(entry)
@@ -392,12 +398,12 @@ class Path:
             if address.version == 6:
                 kind, lasts = "a neighbour", f"; {upper.owner} answers its probes, which are unicast"
             known = f"{kind} entry for {upper.owner} (from {self.world.state.known[entry].origin})"
-            self._note(link.node, f"{the(link.node)} still has {known}{lasts}")
+            self._note(link.node, f"{the(link.owner)} still has {known}{lasts}")
         else:
             self._happens(entry, "asked in vain")
             what = f"{self._called(upper.owner)} is NOARP"
             if address.version == 6:
-                what = "neighbour solicitations go to the host, which has another address"
+                what = f"neighbour solicitations go to {host}, which has another address"
             raise self._unanswered(link, address, f"in {mode} {what}")
         return self.world.nic(upper.parent)
 
@@ -407,20 +413,22 @@ class Path:
         In l2 the endpoint answers then. In l3s the host hears its own announcements, which fill its entry. In
         IPv6 it answers its own solicitations as the endpoint's proxy (ndisc_recv_ns()).
         """
-        mode, entry = self.world.settings[upper.parent].mode, (HOST, address)
+        mode, entry = self.world.settings[upper.parent].mode, (link.node, address)
         if self.world.is_dummy(upper.parent):
-            raise self._lost(HOST, f"{_STAY_APART}: {link.dev}, a dummy, drops what the host sends")
+            what = f"{_STAY_APART}: {link.dev}, a dummy, drops what {the(link.node)} sends"
+            raise self._lost(link.node, what)
         if self.world.reflects(upper.parent):
             knows = self._knows(entry)
             announced = mode == "l3s" and self.world.is_announced(upper, address)
             answered = mode == "l2" or self.world.is_proxied(upper, address)
             if answered or announced or knows:
-                self._note(HOST, _HAIRPIN)
+                self._note(link.node, _HAIRPIN)
                 self._happens(entry, "used" if knows else "announced" if announced else "asked")
                 self.used |= {entry} if knows and not (answered or announced) else set()
                 return link
-        lost = f"the host's {_question(source)} for {self._called(upper.owner)} goes only to the wire"
-        raise self._lost(HOST, f"{_STAY_APART}: {lost}")
+        question = f"{the(link.node)}'s {_question(source)}"
+        lost = f"{question} for {self._called(upper.owner)} goes only to the wire"
+        raise self._lost(link.node, f"{_STAY_APART}: {lost}")
 
     def _resolve_in_l2(self, link: Link, address: Address, source: Address) -> Link:
         """Return the link that has the MAC for `address`: siblings and the wire get an endpoint's request.
@@ -431,7 +439,7 @@ class Path:
         nic, entry = self.world.nic(link.parent), (link.dev, address)
         state = self.world.state
         if (
-            link.node == HOST
+            link.is_shim
             and address.version == 6
             and not link.has(source)
             and state.now < state.began + _DAD_S
@@ -439,22 +447,25 @@ class Path:
             self.doubt = f"{link.dev} asks from its link-local address, which may still be tentative"
         there = [other for other in self.world.links_with(address) if other not in (nic, link)]
         siblings = [other for other in there if self._answers_siblings(other, address, link.parent)]
-        others = [other for other in there if other.segment == link.parent and self._answers(other, address)]
+        others = [o for o in there if o.segment == link.segment and self._answers(o, address)]
         known = self.learned.get(entry) or self.world.state.learned.get(entry)
         if siblings and others:
             for other in others if known is None else ():
                 self._hears(link, other, source)
-            known = self._decided(entry, known, others[0].node)
-        if siblings and (known == HOST or not others):
-            self.learned[entry] = HOST
+            known = self._decided(entry, known, nic.node, others[0].node)
+        if siblings and (known == nic.node or not others):
+            self.learned[entry] = nic.node
             return siblings[0]
         if others:
             self.learned[entry] = others[0].node
             return self._ask_nic(link, others[0], address, source)
+        upper = self.world.upper_in(link.segment, address)
+        if upper is not None and upper.parent != link.parent:
+            return self._resolve_upper(link, upper, address, source)
         if self._answers(nic, address):
             if not self.world.reflects(link.parent):
                 where = "siblings" if self.world.is_dummy(link.parent) else "siblings and the wire"
-                lost = f"{_question(address)} for the host goes only to {where}"
+                lost = f"{_question(address)} for {the(nic.node)} goes only to {where}"
                 raise self._lost(link.node, f"{_STAY_APART}: {self._called(link.node)}'s {lost}")
             self._note(link.node, _HAIRPIN)
             return nic
@@ -462,17 +473,20 @@ class Path:
 
     def _answers_siblings(self, link: Link, address: Address, parent: str) -> bool:
         """Return whether a link on `parent` answers: the shim for any IPv4 address of the host."""
-        answers = link.has(address) or (link.node == HOST and self._answers_for_all(link, address))
+        answers = link.has(address) or (link.is_shim and self._answers_for_all(link, address))
         return answers and link.kind == "ipvlan" and link.parent == parent
 
-    def _decided(self, entry: Entry, known: str | None, other: str) -> str:
-        """Return the host of which an entry has the MAC where a sibling and an `other` answer; note why."""
+    def _decided(self, entry: Entry, known: str | None, here: str, other: str) -> str:
+        """Return the host of which an entry has the MAC where a sibling and an `other` answer; note why.
+
+        The sibling has that of the host `here`.
+        """
         if entry not in self.world.state.learned:
             self.disputed.add(entry)
         at, address = entry
-        by_answers, why = (HOST, "the first answer") if address.version == 4 else (other, "the last answer")
+        by_answers, why = (here, "the first answer") if address.version == 4 else (other, "the last answer")
         node = known or by_answers
-        owner = "the parent's" if node == HOST else f"{self._the(node)}'s"
+        owner = "the parent's" if node == here else f"{self._the(node)}'s"
         entry_ = f"{self._called(at)}'s entry for {self._address(address)}"
         self.decided = f"; {entry_} has {owner} MAC{'' if known else f', from {why}'}"
         return node
@@ -490,12 +504,12 @@ class Path:
         """The host that is asked keeps an entry for the sender, and needs no other for its reply."""
         if self.world.nodes[link.node].has(source):
             self._heard.setdefault((other.node, source), link)
-            if other.node == HOST:
-                self.learned[HOST, source] = link.node
+            if other.nic_of:
+                self.learned[other.node, source] = link.node
             if other.kind == "macvlan" and link == self.world.nic(other.parent):
-                self._learns_of_host((other.dev, source))
+                self._learns_of_host((other.dev, source), link.node)
             if self.world.upper(source) is not None:
-                self._happens((other.node, source), "heard")
+                self._happens((other.owner, source), "heard")
 
     def _why_apart(self, link: Link, other: Link) -> str:
         """Return why two links of one parent get no frames of each other (macvlan_queue_xmit())."""
@@ -519,24 +533,23 @@ class Path:
         if link.kind != "macvlan" or other != self.world.nic(link.parent):
             return ""
         entry = (link.dev, address)
-        if self.world.settings[link.parent].flag != "private" or self._knows_host(entry):
+        if self.world.settings[link.parent].flag != "private" or self._knows_host(entry, other.node):
             return ""
         self.disputed.add(entry)
         what = (
             "macvlan in private mode: the kernel passes a request that comes back only to the endpoint that"
         )
-        return (
-            f"{what} sent it, so {self._called(link.dev)}'s {_question(address)} for the host gets no answer"
-        )
+        lost = f"{self._called(link.dev)}'s {_question(address)} for {the(other.node)} gets no answer"
+        return f"{what} sent it, so {lost}"
 
-    def _learns_of_host(self, entry: Entry) -> None:
-        """Note that an endpoint learns the host's MAC address from its request."""
-        if not self._knows_host(entry):
+    def _learns_of_host(self, entry: Entry, host: str) -> None:
+        """Note that an endpoint learns the MAC address of its host from a request."""
+        if not self._knows_host(entry, host):
             self.disputed.add(entry)
-            self.learned[entry] = HOST
+            self.learned[entry] = host
 
-    def _knows_host(self, entry: Entry) -> bool:
-        return HOST in (self.learned.get(entry), self.world.state.learned.get(entry))
+    def _knows_host(self, entry: Entry, host: str) -> bool:
+        return host in (self.learned.get(entry), self.world.state.learned.get(entry))
 
     def _answers(self, link: Link, address: Address) -> bool:
         """Return whether `link` answers for `address`: for IPv4, for any of its host's."""
@@ -548,11 +561,10 @@ class Path:
 
     def _is_taken_from(self, link: Link, address: Address) -> bool:
         """Return whether an endpoint in l3 gets the ARP for `address`, which it has too, not the host."""
-        if link.node != HOST or link.segment not in self.world.settings:
-            return False
         return (
-            self.world.settings[link.segment].mode == "l3"
-            and self.world.upper(address, link.segment) is not None
+            bool(link.nic_of)
+            and self.world.settings[link.nic_of].mode == "l3"
+            and self.world.upper(address, link.nic_of) is not None
         )
 
     def _answers_for_all(self, link: Link, address: Address) -> bool:
@@ -560,7 +572,8 @@ class Path:
         return address.version == 4 and self.world.sysctl(link, "arp_ignore") == 0
 
     def _happens(self, entry: Entry, event: Event) -> None:
-        if entry[0] in (HOST, *self.world.lab.peers):
+        """Note what happens to an entry, of an endpoint only to one for an ipvlan link of another host."""
+        if not self.world.lab.is_endpoint(entry[0]) or self.world.upper(entry[1]) is not None:
             self.events.append((entry, event))
 
     def _knows(self, entry: Entry) -> bool:
@@ -592,7 +605,7 @@ class Path:
 
     def _kind(self, name: str) -> str:
         """Return the kind of a node that is one of the ends, by which a reason calls it, or nothing."""
-        if self._ends is None or name == HOST:
+        if self._ends is None or self._is_host(name):
             return ""
         is_endpoint, nodes = self.world.lab.is_endpoint, self.world.nodes
         # Of the packet under way, which is the reply where the request has arrived.

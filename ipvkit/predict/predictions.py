@@ -1,7 +1,7 @@
 """Outcomes and their reasons, and the state after an act."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -10,13 +10,13 @@ from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, Flag, Mode
 from ipvkit.lab import (
     CONNECT_S,
-    HOST,
     LOST_AFTER,
     PING_INTERVAL_S,
     PING_WAIT_S,
     Act,
     Attempt,
     Check,
+    Endpoint,
     Lab,
     Outcome,
     Setting,
@@ -233,7 +233,7 @@ def _added_link(change: AddLink, world: World) -> Prediction:
     lower = {port: master.name for master in world.lab.hardware for port in world.lab.lower(master)}
     if parent in lower:
         return _refused(f"{parent} is a port of {lower[parent]}")
-    if world.nic(parent).dev != parent:
+    if world.nic(parent).dev != world.lab.parent_called(parent).dev:
         return _refused(f"{parent} is a port of {world.nic(parent).dev}")
     there = {link.kind for node in world.nodes.values() for link in node.links if link.parent == parent}
     kind = _family(change)
@@ -288,7 +288,7 @@ def _mtus_after(world: World, change: SetMtu) -> dict[str, int]:
             mtus |= _mtus_after(world, SetMtu(parent.name, change.mtu))
     for node in world.nodes.values():
         uppers = (link for link in node.links if link.parent == change.link and link.kind != "nic")
-        for link in uppers if node.name != HOST else ():
+        for link in uppers if not world.lab.is_host(node.name) else ():
             mtus[link.dev] = min(link.mtu, change.mtu) if link.kind == "macvlan" else change.mtu
     return mtus
 
@@ -317,8 +317,14 @@ def after(world: World, act: Act, end: float | None = None) -> World:
                 known[entry] = known[entry].vouched(state.now)
     end = state.now + _act_lasts_s(world, act, paths) if end is None else end
     endpoints = map(world.lab.endpoint, act.announce)
-    announced = {own.ip for endpoint in endpoints for own in endpoint.addresses if own.version == 4}
-    for entry in [(peer, address) for peer in world.lab.peers for address in announced]:
+    announced = [
+        (hearer, own.ip)
+        for endpoint in endpoints
+        for hearer in _hearers(world, endpoint)
+        for own in endpoint.addresses
+        if own.version == 4
+    ]
+    for entry in announced:
         if entry in failed or (entry not in known and _accepts(world, entry)):
             known[entry] = Known("the announcement")
             failed.discard(entry)
@@ -347,11 +353,25 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     return changed.at(later)
 
 
+def _hearers(world: World, endpoint: Endpoint) -> Iterator[str]:
+    """Yield who hears what its host announces of an endpoint: the peers, and other hosts with endpoints.
+
+    In l3 and l3s these hear no broadcasts.
+    """
+    lab, host = world.lab, world.lab.host_of(endpoint.name)
+    yield from lab.peers
+    yield from (other for other in lab.hosts if other != host)
+    for other in lab.endpoints_of(world.phase) if len(lab.hosts) > 1 else ():
+        setting = world.settings[other.parent]
+        if lab.host_of(other.name) != host and (setting.mode == "l2" or not setting.is_ipvlan):
+            yield other.name
+
+
 def _accepts(world: World, entry: Entry) -> bool:
     """Return whether a peer creates an entry for an announcement of a host that it never asked for."""
     upper = world.upper(entry[1])
     links = world.nodes[entry[0]].links if upper is not None else ()
-    return any(world.sysctl(x, "arp_accept") == 1 for x in links if upper and x.segment == upper.parent)
+    return any(world.sysctl(x, "arp_accept") == 1 for x in links if upper and x.segment == upper.segment)
 
 
 def _note(
@@ -466,13 +486,13 @@ def at_first_act(world: World, now: float) -> World:
     return later.at(replace(later.state, known=known, began=now))
 
 
-def flushed_on(world: World, node: str, parent: str) -> World:
-    """Return the world without the entries that `node` has on its link in the network of `parent`."""
+def flushed_on(world: World, node: str, network: str) -> World:
+    """Return the world without the entries that `node` has on its link in a `network`."""
     host, state = world.nodes[node], world.state
 
     def stays(entry: Entry) -> bool:
         way = host.way_to(entry[1]) if entry[0] == node else None
-        return way is None or all(link.segment != parent for link in host.links if link.dev == way.dev)
+        return way is None or all(link.segment != network for link in host.links if link.dev == way.dev)
 
     known = {entry: known for entry, known in state.known.items() if stays(entry)}
     learned = {entry: other for entry, other in state.learned.items() if stays(entry)}
@@ -508,8 +528,12 @@ def next_phase(lab: Lab, state: State) -> State:
     """Return `state` after the endpoints of a phase have been deleted."""
     mtus = {link: mtu for link, mtu in state.mtus.items() if not lab.is_endpoint(link)}
     sysctls = {at: one for at, one in state.sysctls.items() if not _ends_with_its_link(lab, one)}
-    learned = {entry: node for entry, node in state.learned.items() if entry[0] == HOST}
-    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, learned=learned, sysctls=sysctls)
+    learned = {entry: node for entry, node in state.learned.items() if lab.is_host(entry[0])}
+    known = {entry: known for entry, known in state.known.items() if not lab.is_endpoint(entry[0])}
+    failed = frozenset(entry for entry in state.failed if not lab.is_endpoint(entry[0]))
+    asking = {entry: until for entry, until in state.asking.items() if not lab.is_endpoint(entry[0])}
+    state = replace(state, known=known, failed=failed, asking=asking, learned=learned)
+    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, sysctls=sysctls)
 
 
 def _ends_with_its_link(lab: Lab, one: Sysctl) -> bool:

@@ -8,7 +8,6 @@ from ipvkit.core.values import Address
 from ipvkit.lab import (
     CONNECT_S,
     FAR,
-    HOST,
     PARALLEL,
     PEERS,
     SWITCH,
@@ -99,7 +98,7 @@ def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[Predicte
         world = world_of(lab, phase, state)
         flushed = tuple(_flushed(lab, former, phase))
         for role, parent in flushed:
-            world = flushed_on(world, role, parent.name)
+            world = flushed_on(world, role, parent.lan)
         undone |= _needed_by_strategies(lab, phase)
         acts: list[PredictedAct] = []
         for act in (part for whole in phase.acts for part in _parts(lab, whole)):
@@ -123,10 +122,12 @@ def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[Predicte
 
 def _flushed(lab: Lab, former: Phase | None, phase: Phase) -> Iterator[tuple[str, Parent]]:
     """Yield the hosts that would keep the MAC addresses of former endpoints; ipvlan has the parent's."""
-    for parent in lab.parents if lab.simulated else ():
-        settings = [p.on(parent.name) for p in (phase, former) if p is not None and former is not None]
+    for parent in lab.networks if lab.simulated else ():
+        of_lan = [on.name for on in lab.parents if on.lan == parent.name]
+        both = [phase, former] if former is not None else []
+        settings = [p.on(name) for p in both for name in of_lan]
         if not all(setting.is_ipvlan for setting in settings):
-            yield HOST, parent
+            yield from ((host, own) for host in lab.hosts if (own := lab.on_lan(host, parent)))
             yield from ((peer.name, parent) for peer in parent.peers)
 
 
@@ -150,7 +151,7 @@ def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str]) -> Pred
         probes.append(_probe(check, lab.pinged(check), predict(world, check, beside), skipped))
     if not lab.simulated:
         flush = tuple(role for role in act.flush if lab.is_endpoint(role))
-        ours = tuple(one for one in act.sysctls if one.node == HOST or lab.is_endpoint(one.node))
+        ours = tuple(one for one in act.sysctls if lab.is_host(one.node) or lab.is_endpoint(one.node))
         act = replace(act, fast_ageing=(), flush=flush, hairpin=None, port_security=None, sysctls=ours)
     return PredictedAct(act, tuple(probes), world.state.allowed is not None)
 
@@ -194,7 +195,7 @@ def _why_skipped(lab: Lab, check: Check, undone: dict[str, str]) -> str:
     if lab.simulated:
         return ""
     address = lab.pinged(check)
-    if check.source != HOST and not lab.is_endpoint(check.source):
+    if not lab.is_host(check.source) and not lab.is_endpoint(check.source):
         command = f"ping {address}"
         if check.tcp is not None and address is not None:
             command = str(socat.connect(address, check.tcp, timeout_s=CONNECT_S))

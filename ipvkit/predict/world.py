@@ -14,7 +14,6 @@ from ipvkit.lab import (
     FAMILIES,
     FAR,
     GATEWAY,
-    HOST,
     MAIN,
     AddLink,
     Check,
@@ -47,8 +46,8 @@ class State:
     seconds later. `known` are the valid entries,
     some of which may have failed by now; `failed` are entries without an answer, which an announcement can
     fill, and `asking` until when their peers ask again; `fast` are peers with `FAST_TIMERS`.
-    `learned` are the hosts of which the entries of the host and of endpoints in l2 have the MAC address: the
-    host itself for all on its parent.
+    `learned` are the hosts of which the entries of hosts and of endpoints in l2 have the MAC address: that
+    with the parent for all on it.
     `flipped` are parents with another mode and flag than the phase's; `links`, `addresses` and `mtus` what
     was added and set; `hairpin` whether the switch sends frames back to their port; `allowed` the roles that
     it accepts source addresses of at the host's port, None for all; `sysctls` those that were set, by node
@@ -87,8 +86,9 @@ class Link:
     """A link `dev` of the host `node`: a `nic` on a segment, or an upper device of the host's `parent`.
 
     `dev` is its name in the model: an endpoint's, or the parent's in its network; the kernel's is `ifname`.
-    It accepts frames up to `port_mtu`, None for its `mtu`: those for a VLAN or a bridge are compared with
-    that of the link below. An ipvtap link is an `ipvlan` one.
+    A host's own is the `nic_of` a parent; a shim is a host's ipvlan link. It accepts frames up to `port_mtu`,
+    None for its `mtu`: those for a VLAN or a bridge are compared with that of the link below. An ipvtap link
+    is an `ipvlan` one.
     """
 
     node: str
@@ -100,6 +100,8 @@ class Link:
     mtu: int = DEFAULT_MTU
     port_mtu: int | None = None
     ifname: str = ""
+    nic_of: str = ""
+    is_shim: bool = False
 
     def __post_init__(self) -> None:
         """Take the name in the model for that of the kernel, unless this one is another."""
@@ -108,7 +110,7 @@ class Link:
     @property
     def owner(self) -> str:
         """What reasons call it: the endpoint's name, or its host's."""
-        return self.dev if self.parent and self.node != HOST else self.node
+        return self.dev if self.parent and not self.is_shim else self.node
 
     def has(self, address: Address) -> bool:
         """Return whether `address` is one of the link's."""
@@ -208,7 +210,7 @@ class World:
     """All hosts of a phase, by name, and the setting of each parent in `state`.
 
     `holders` are the hosts that have an address; `passing` are the IPv4 source addresses that the switch
-    accepts at the host's ports, None for all.
+    accepts at the ports of each host, None for all.
     """
 
     lab: Lab
@@ -217,7 +219,7 @@ class World:
     nodes: Mapping[str, Node]
     settings: Mapping[str, Setting]
     holders: Mapping[Address, tuple[Node, ...]]
-    passing: frozenset[Address] | None
+    passing: Mapping[str, frozenset[Address]] | None
 
     def at(self, state: State) -> "World":
         """Return the world in another `state`; hosts that stay the same are reused."""
@@ -242,37 +244,46 @@ class World:
 
     def nic(self, parent: str) -> Link:
         """Return the host's link that is the parent called `parent`."""
-        return next(link for link in self.nodes[HOST].links if link.segment == parent and link.kind == "nic")
+        return next(link for link in self.host(parent).links if link.nic_of == parent)
+
+    def host(self, parent: str) -> Node:
+        """Return the host with the parent called `parent`."""
+        return self.nodes[self.lab.parent_called(parent).on]
 
     def upper(self, address: Address, parent: str | None = None) -> Link | None:
         """Return the ipvlan link that has `address`, on `parent` or on any."""
-        found = (x for x in self.links_with(address) if x.kind == "ipvlan" and x.has(address))
-        return next((link for link in found if parent in (None, link.parent)), None)
+        return next((link for link in self._uppers(address) if parent in (None, link.parent)), None)
+
+    def upper_in(self, segment: str, address: Address) -> Link | None:
+        """Return the ipvlan link that has `address`, on a parent in the network `segment`."""
+        return next((link for link in self._uppers(address) if link.segment == segment), None)
+
+    def _uppers(self, address: Address) -> Iterator[Link]:
+        return (x for x in self.links_with(address) if x.kind == "ipvlan" and x.has(address))
 
     def is_proxied(self, upper: Link, address: Address) -> bool:
         """Return whether the host answers for it: in l3 it gets no ARP, but neighbour solicitations."""
         steered = self.settings[upper.parent].mode == "l3" and address.version == 4
-        return address in self.nodes[HOST].proxied and not steered
+        return address in self.host(upper.parent).proxied and not steered
 
     def sysctl(self, link: Link, name: str) -> int:
         """Return the largest value of `name` of `link` and of all links of its host; 0 if none was set."""
-        netns, devs = self.lab.netns(link.node), ("all", link.ifname)
+        place, devs = self.lab.place(link.node), ("all", link.ifname)
         found = (one for one in self.state.sysctls.values() if one.name == name and one.dev in devs)
-        return max((one.value for one in found if self.lab.netns(one.node) == netns), default=0)
+        return max((one.value for one in found if self.lab.place(one.node) == place), default=0)
 
     def not_modelled(self, check: Check, version: int) -> Sysctl | None:
         """Return a sysctl that was set, that may matter to `check`, and that the rules do not know.
 
         Of several it is the first by key and value, as for all checks between exchangeable nodes.
         """
-        ends = map(self.lab.netns, (check.source, check.destination))
-        spaces = {*ends, None}
+        places = set(map(self.lab.place, (check.source, check.destination, *self.lab.hosts)))
         found = (
             one
             for one in self.state.sysctls.values()
             if not one.is_modelled
             and one.family == f"ipv{version}"
-            and (self.lab.netns(one.node) in spaces or not self.lab.is_endpoint(one.node))
+            and (self.lab.place(one.node) in places or not self.lab.is_endpoint(one.node))
         )
         return min(found, key=lambda one: (one.key, one.value), default=None)
 
@@ -297,7 +308,7 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
         stages = lab.stages(phase, parent)
         additions[parent.name] = [a.added for stage in stages for a in stage if a.added]
     builder = _Builder(lab, phase, settings, additions, state)
-    nodes = [builder.host(), *map(builder.peer, lab.peers), *builder.endpoints()]
+    nodes = [*map(builder.host, lab.hosts), *map(builder.peer, lab.peers), *builder.endpoints()]
     if lab.far:
         nodes.append(builder.far())
     holders: dict[Address, tuple[Node, ...]] = {}
@@ -310,9 +321,11 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
     return World(lab, phase, state, by_name, settings, holders, _passing(lab, state))
 
 
-def _passing(lab: Lab, state: State) -> frozenset[Address] | None:
-    """Return the addresses of the roles that `state` allows, which need not be in this phase."""
-    return None if state.allowed is None else frozenset(lab.sources(state.allowed))
+def _passing(lab: Lab, state: State) -> Mapping[str, frozenset[Address]] | None:
+    """Return the addresses of the roles of each host that `state` allows, which need not be in this phase."""
+    if state.allowed is None:
+        return None
+    return {host: frozenset(lab.sources(lab.allowed_at(host, state.allowed))) for host in lab.hosts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,10 +337,10 @@ class _Builder:
     state: State
 
     def endpoints(self) -> Iterator[Node]:
-        by_netns: dict[str, list[Endpoint]] = {}
+        by_place: dict[tuple[str, str | None], list[Endpoint]] = {}
         for endpoint in self.lab.endpoints_of(self.phase):
-            by_netns.setdefault(endpoint.netns, []).append(endpoint)
-        return map(self.container, by_netns.values())
+            by_place.setdefault(self.lab.place(endpoint.name), []).append(endpoint)
+        return map(self.container, by_place.values())
 
     def container(self, endpoints: Sequence[Endpoint]) -> Node:
         """Return the host that endpoints in one namespace are, which is called as the first."""
@@ -343,7 +356,8 @@ class _Builder:
             of: Literal["nic", "ipvlan", "macvlan"] = "ipvlan"
             if kind in ("veth", "macvlan"):
                 of = "nic" if kind == "veth" else "macvlan"
-            links.append(Link(called, name, of, parent, own, parent, mtu, ifname=endpoint.dev))
+            segment = self.lab.parent_called(parent).lan
+            links.append(Link(called, name, of, segment, own, parent, mtu, ifname=endpoint.dev))
             # A change of mode changes no route.
             routes = self.lab.default_routes(self.phase.on(parent), endpoint)
             ways += _own_routes(routes, name)
@@ -352,18 +366,19 @@ class _Builder:
         late = tuple(own for _, own in self.state.addresses)
         return Node(called, tuple(links), tuple(ways), self.forwards(called, ()), rules=rules, late=late)
 
-    def host(self) -> Node:
+    def host(self, called: str) -> Node:
         links, ways, proxied = [], [], set()
         vlans = {parent.name for parent in self.lab.parents if parent.vlan is not None}
-        for parent in self.lab.parents:
+        for parent in self.lab.parents_on(called):
             is_veth = self.settings[parent.name].kind == "veth"
             bridged = is_veth and self.lab.endpoints_of(self.phase, parent)
             mtu = self.state.mtus.get(parent.name, DEFAULT_MTU)
-            dev = BRIDGE if bridged else parent.name
+            dev = BRIDGE if bridged else parent.dev
             # A bridge takes the smallest MTU of its ports.
             own_mtu = min(mtu, DEFAULT_MTU) if bridged else mtu
             port_mtu = self._port_mtu(parent)
-            links.append(Link(HOST, dev, "nic", parent.name, parent.host, "", own_mtu, port_mtu))
+            nic = Link(called, dev, "nic", parent.lan, parent.host, "", own_mtu, port_mtu)
+            links.append(replace(nic, nic_of=parent.name))
             if self.lab.routed:
                 near = (gw for gw in parent.gateways if is_next_hop(gw, parent.host))
                 ways += [Way(None, gw.version, dev, gw) for gw in near]
@@ -374,17 +389,32 @@ class _Builder:
                     case strategies.Proxy(address):
                         proxied.add(address)
                     case strategies.Link(shim, own):
-                        links.append(Link(HOST, shim, "ipvlan", parent.name, own, parent.name, mtu))
+                        upper = Link(called, shim, "ipvlan", parent.lan, own, parent.name, mtu)
+                        links.append(replace(upper, is_shim=True))
         # Those that the kernel created first, as inet_select_addr() and ipv6_dev_get_saddr() find them.
-        links.sort(key=lambda link: (link.kind == "ipvlan", link.dev == BRIDGE, link.segment in vlans))
-        forwards = self.forwards(HOST, {address.version for address in proxied})
-        return Node(HOST, tuple(links), tuple(ways), forwards, proxied=frozenset(proxied))
+        links.sort(key=lambda link: (link.is_shim, link.dev == BRIDGE, link.nic_of in vlans))
+        permanent = set()
+        for added in (added for every in self.additions.values() for added in every):
+            match added:
+                case strategies.Route(to, through, via, at) if at == called:
+                    ways.append(Way(to, to.version, through, via))
+                case strategies.Neighbour(at, address) if at == called:
+                    permanent.add(address)
+        forwards = self.forwards(called, {address.version for address in proxied})
+        return Node(
+            called,
+            tuple(links),
+            tuple(ways),
+            forwards,
+            permanent=frozenset(permanent),
+            proxied=frozenset(proxied),
+        )
 
     def forwards(self, node: str, versions: Collection[int]) -> frozenset[int]:
         """Return which IP versions `node` forwards, those `versions` unless a sysctl differs."""
         found = set(versions)
         for one in self.state.sysctls.values():
-            of_node = self.lab.netns(one.node) == self.lab.netns(node)
+            of_node = self.lab.place(one.node) == self.lab.place(node)
             if of_node and one.name in ("ip_forward", "forwarding") and one.is_modelled:
                 version = 4 if one.family == "ipv4" else 6
                 (found.add if one.value else found.discard)(version)
@@ -402,12 +432,13 @@ class _Builder:
         ways: list[Way] = []
         rules: tuple[Rule, ...] = ()
         permanent = set()
-        for parent, peer in ((p, peer) for p in self.lab.parents for peer in p.peers if peer.name == role):
+        for parent, peer in ((p, peer) for p in self.lab.networks for peer in p.peers if peer.name == role):
+            there = [p for p in self.lab.parents if p.lan == parent.name]
             ifname = self.lab.dev_of(parent)
             links.append(Link(role, parent.name, "nic", parent.name, peer.addresses, ifname=ifname))
             ways += _own_routes(self.lab.routes_of(parent, peer), parent.name)
             rules += peer.rules
-            for added in self.additions[parent.name]:
+            for added in (added for p in there for added in self.additions[p.name]):
                 match added:
                     case strategies.Route(to, _, via, at) if at == role:
                         ways.append(Way(to, to.version, parent.name, via))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby, zip_longest
 
 from ipvkit.core.command import Command, T, in_netns
-from ipvkit.lab import BATCH_FROM, LAN, PING_INTERVAL_S, Check, Lab, Prober
+from ipvkit.lab import BATCH_FROM, HOST, LAN, PING_INTERVAL_S, Check, Lab, Prober
 from ipvkit.plan.acts import wait_s
 from ipvkit.plan.steps import Plan, Probe, Stage, Step
 from ipvkit.run.journal import Entry
@@ -32,6 +32,11 @@ class Job:
     def probes(self) -> tuple[Probe, ...]:
         """Its checks."""
         return tuple(step.probe for step in self.steps if step.probe is not None)
+
+    @property
+    def on(self) -> str:
+        """The machine on which it runs."""
+        return self.steps[0].on if self.steps else HOST
 
     @property
     def ready(self) -> Command | None:
@@ -79,12 +84,17 @@ def _places(stage: Stage) -> set[bool] | None:
 
 
 def _batches(steps: Iterable[Step]) -> list[list[Job]]:
-    """Return `steps` in stages, those of each namespace in a job, or where they are many in one a stage."""
-    by_netns: dict[str | None, list[tuple[Step, str]]] = {}
+    """Return `steps` in stages, those of each namespace in a job, or where they are many in one a stage.
+
+    Namespaces of two machines are apart.
+    """
+    by_place: dict[tuple[str, str | None], list[tuple[Step, str]]] = {}
     for step in steps:
         if (line := line_of(step.command)) is not None:
-            by_netns.setdefault(line.netns, []).append((step, line.text))
-    parts = [[(netns, some) for some in _split(own, _LINES_A_PROCESS)] for netns, own in by_netns.items()]
+            by_place.setdefault((step.on, line.netns), []).append((step, line.text))
+    parts = [
+        [(netns, some) for some in _split(own, _LINES_A_PROCESS)] for (_, netns), own in by_place.items()
+    ]
     return [[_batch(*part) for part in stage if part is not None] for stage in zip_longest(*parts)]
 
 

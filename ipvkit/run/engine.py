@@ -17,8 +17,9 @@ from ipvkit.run.batches import Job, jobs_of
 from ipvkit.run.execution import BOUND_S, Signal, interrupted, is_quick, next_of
 from ipvkit.run.journal import Entry, Journal
 from ipvkit.run.leftovers import NOT_KNOWN, Snapshot, leftovers, look_at, snapshot_of, views_of, words_of
+from ipvkit.run.machines import Machines
 from ipvkit.run.rollback import Began, Finished, Listener, Rollback, Stopping
-from ipvkit.targets.agent import KILLED, Agent, Ended, Inbox, Target
+from ipvkit.targets.agent import KILLED, Ended, Inbox, Target
 from ipvkit.targets.process import ENDED
 from ipvkit.tools.ip import failed_lines
 
@@ -72,8 +73,10 @@ def run(
     result = Run(plan, target.kind, jobs=jobs_of(plan, prober))
     inbox, journal = inbox or SimpleQueue(), journal or Journal()
     started = time.monotonic()
-    with execution.signals_into(inbox), Agent(target, inbox, plan) as agent:
-        _Engine(result, agent, listener, started + timeout_s, journal).run(keep=keep)
+    names = plan.lab.machines
+    targets = {names[0]: target} if len(names) == 1 else target.machines(plan.lab)
+    with execution.signals_into(inbox), Machines(targets, inbox, plan) as machines:
+        _Engine(result, machines, listener, started + timeout_s, journal).run(keep=keep)
     result.duration_s = time.monotonic() - started
     return result
 
@@ -124,23 +127,25 @@ def steps_done(job: Job, completed: Completed) -> int | None:
 
 class _Engine:
     def __init__(
-        self, result: Run, agent: Agent, listener: Listener, deadline: float, journal: Journal
+        self, result: Run, machines: Machines, listener: Listener, deadline: float, journal: Journal
     ) -> None:
-        self.result, self.agent, self.listener, self.journal = result, agent, listener, journal
+        self.result, self.machines, self.listener, self.journal = result, machines, listener, journal
         self.deadline = deadline
-        self.views = views_of(result.plan)
+        self.views = {name: views_of(result.plan, name) for name in machines.each}
         self.killed = self.gone = False
         """Whether the agent was killed, and whether the target has ended, with everything in it."""
 
     def run(self, *, keep: bool) -> None:
         result = self.result
-        before: Snapshot | None = None
+        before: dict[str, Snapshot] = {}
         try:
-            # A guest has to start first, which may take a while.
-            seen = look_at(self.agent, self.views, max(BOUND_S, self.deadline - time.monotonic()))
-            result.kernel = self.agent.kernel
-            before = snapshot_of(seen)
-            self._refuse_what_is_there(seen)
+            self.machines.begin()
+            for name, agent in self.machines.each.items():
+                # A guest has to start first, which may take a while.
+                seen = look_at(agent, self.views[name], max(BOUND_S, self.deadline - time.monotonic()))
+                self._refuse_what_is_there(name, seen)
+                before[name] = snapshot_of(seen)
+            result.kernel = self.machines.kernel
             for stage in (stage for section in result.plan.sections for stage in result.jobs[section.name]):
                 self._stage([job for job in stage if not self._needless(job)])
             if keep:
@@ -152,20 +157,24 @@ class _Engine:
             if not result.kept:
                 self._undo(before)
 
-    def _undo(self, before: Snapshot | None) -> None:
+    def _undo(self, before: Mapping[str, Snapshot]) -> None:
         result = self.result
         if self.gone:
             if result.failure is not None:
                 result.failure.hint = result.failure.hint.replace(_UNDONE, ENDED)
             return
-        done = Rollback(self.journal, self.agent, self.listener, self.views)
-        done.run()
-        result.undone, result.left_alone = done.undone, tuple(done.alone.values())
-        if done.failure is not None:
-            self._kill()
-            result.failure = result.failure or done.failure
-            return
-        result.residue = (*done.left, *self._left_since(before, done))
+        for name, agent in self.machines.each.items():
+            done = Rollback(self.journal, agent, self.listener, self.views[name], name)
+            done.run()
+            result.undone += done.undone
+            result.left_alone += tuple(done.alone.values())
+            if done.failure is not None:
+                self._kill()
+                result.failure = result.failure or done.failure
+                return
+            where = f"{name}: " if len(self.machines.each) > 1 else ""
+            left = (*done.left, *self._left_since(before.get(name), done))
+            result.residue += tuple(f"{where}{line}" for line in left)
         if result.failure is not None and result.residue:
             result.failure.hint = result.failure.hint.replace(_UNDONE, _NOT_ALL_UNDONE)
 
@@ -178,12 +187,13 @@ class _Engine:
             after = snapshot_of(done.seen)
         except IpvkitError as problem:
             return [f"{NOT_KNOWN}: {problem.message}"]
-        concerned = None if self.agent.target.ephemeral else words_of(self.result.plan)
+        concerned = None if self.machines.ephemeral else words_of(self.result.plan)
         return leftovers(before, after, concerned, done.alone)
 
-    def _refuse_what_is_there(self, seen: Mapping[str, Completed]) -> None:
+    def _refuse_what_is_there(self, machine: str, seen: Mapping[str, Completed]) -> None:
         """Raise UsageError if a resource that the plan creates exists already: it belongs to another user."""
-        made = [resource for resource in self.result.plan.resources if is_new(resource)]
+        undos = (step.undo for step in self.result.plan.steps if step.on == machine)
+        made = [undo.resource for undo in undos if undo is not None and is_new(undo.resource)]
         found = observe(made, seen)
         there = [str(one) for one in made if state_of(one, found).state != "gone"]
         if there:
@@ -197,7 +207,7 @@ class _Engine:
 
     def _stage(self, stage: Sequence[Job]) -> None:
         """Run the jobs of a stage concurrently; raise the failure, after all of them have ended."""
-        if isinstance(news := next_of(self.agent.inbox, 0.0), Signal):
+        if isinstance(news := next_of(self.machines.inbox, 0.0), Signal):
             raise self._stopped(news, ())
         if not stage:
             return
@@ -221,15 +231,15 @@ class _Engine:
         """
         servers = {id: job for id, job in jobs.items() if job.ready is not None}
         later = {id: job for id, job in jobs.items() if id not in servers} if servers else {}
-        asked = {f"{id} is ready": job.ready for id, job in servers.items() if job.ready is not None}
+        asked = {f"{id} is ready": job for id, job in servers.items()}
         waiting = self._begin(servers or jobs, started)
-        if asked:
-            self.agent.start({key: question} for key, question in asked.items())
+        for key, job in asked.items():
+            self.machines.ask(key, job)
         stopped: set[str] = set()
         failure: IpvkitError | None = None
         deadline = self.deadline
         while waiting:
-            match next_of(self.agent.inbox, deadline):
+            match next_of(self.machines.inbox, deadline):
                 case Ended(key, completed) if key in asked:
                     if completed is not None and completed.stdout:
                         del asked[key]
@@ -237,7 +247,7 @@ class _Engine:
                             waiting |= self._begin(later, started)
                             later = {}
                     elif failure is None:
-                        self.agent.start([{key: asked[key]}])
+                        self.machines.ask(key, asked[key])
                 case Ended(key, completed) if key in waiting:
                     job = waiting.pop(key)
                     if completed is None:
@@ -262,14 +272,14 @@ class _Engine:
                     self._kill()
             if waiting.keys() <= servers.keys() and (failure or not later):
                 for id in waiting.keys() - stopped:
-                    self.agent.stop(id)
+                    self.machines.stop(id)
                 stopped.update(waiting)
         if failure is not None:
             raise failure
 
     def _begin(self, jobs: Mapping[str, Job], started: set[str]) -> dict[str, Job]:
         """Start `jobs`, and return them."""
-        execution.start(self.agent, {id: job.command for id, job in jobs.items()})
+        self.machines.start(jobs.values())
         started.update(jobs)
         for job in (job for job in jobs.values() if not is_quick(job.command)):
             self.listener(Began(job))
@@ -281,25 +291,25 @@ class _Engine:
         An ephemeral target is killed instead. Return the failure of the run.
         """
         self.listener(Stopping(news.name))
-        if self.agent.target.ephemeral:
+        if self.machines.ephemeral:
             self._kill()
         else:
-            self.agent.rest()
+            self.machines.rest()
             for job in waiting:
                 if not is_quick(job.command) and all(step.undo is None for step in job.steps):
-                    self.agent.stop(job.id)
+                    self.machines.stop(job.id)
         return interrupted(news, _UNDONE)
 
     def _kill(self) -> None:
-        self.agent.kill()
-        self.killed, self.gone = True, self.agent.target.ephemeral
+        self.machines.kill()
+        self.killed, self.gone = True, self.machines.ephemeral
 
     def _failed(self, job: Job, completed: Completed) -> CommandFailed:
         if completed is KILLED and not self.killed:
-            self.gone = self.agent.target.ephemeral
+            self.gone = self.machines.ephemeral
             what = f"the target {self.result.target} ended before the plan did"
             hint = "`ipvkit doctor` shows what works here"
-            return CommandFailed(what, hint, stderr=self.agent.complaint)
+            return CommandFailed(what, hint, stderr=self.machines.complaint)
         at: Job | Step = job
         output = completed.stderr.strip() or completed.stdout.strip()
         failed = failed_lines(completed.stderr)
@@ -315,7 +325,7 @@ class _Engine:
             read = next(s for s in self.result.plan.steps if s.id == undo.reads)
             what = f"{read.id}, {read.purpose}, printed no value: {former[:80]!r}"
             raise CommandFailed(what, _UNDONE, command=str(read.command))
-        return Entry(step.id, undo.purpose or step.purpose, undo.resource, former)
+        return Entry(step.id, undo.purpose or step.purpose, undo.resource, former, on=step.on)
 
     def _record(self, stage: Sequence[Job], started: set[str]) -> None:
         """Record which steps have happened, which have not, and which earlier steps they have undone.

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement, UsageError
+from ipvkit.lab import HOST
 from ipvkit.plan import resources
 from ipvkit.plan.resources import Finding, Observation, Resource, undo_of
 
@@ -48,8 +49,9 @@ _INVALID = (AttributeError, KeyError, TypeError, ValueError, OverflowError, Recu
 class Entry:
     """A step that has begun, and the resource that it created.
 
-    `former` is a sysctl's value before, `mark` the number by which the kernel identifies what was created,
-    None where that is unknown. Only the run itself is `certain` that the step has happened.
+    It ran `on` a machine; only those of one host are on disk. `former` is a sysctl's value before, `mark` the
+    number by which the kernel identifies what was created, None where that is unknown. Only the run itself is
+    `certain` that the step has happened.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Entry:
     former: str = ""
     mark: int | None = None
     certain: bool = False
+    on: str = HOST
 
     @property
     def undo(self) -> Command:

@@ -23,9 +23,9 @@ Snapshot = tuple[str, ...]
 """The state of a machine, a line for each resource: `netns test1`, `link eth0`, `net.ipv4.ip_forward = 0`."""
 
 
-def views_of(plan: Plan) -> dict[str, Command]:
-    """Return the commands that show what a run of `plan` could leave behind, by name."""
-    return resources.VIEWS | {key: sysctl.get_value(key) for key in plan.sysctls}
+def views_of(plan: Plan, machine: str) -> dict[str, Command]:
+    """Return the commands that show what a run of `plan` could leave behind on a machine, by name."""
+    return resources.VIEWS | {key: sysctl.get_value(key) for key in plan.sysctls_on(machine)}
 
 
 def look_at(
@@ -101,7 +101,9 @@ def words_of(plan: Plan) -> frozenset[str]:
     # What a link is called in another namespace, here another link may be called.
     names |= {one.name for one in made if isinstance(one, resources.Netns) or one.netns is None}
     addresses = {str(own.ip) for endpoint in plan.lab.endpoints for own in endpoint.addresses}
-    return frozenset(names | addresses | set(plan.sysctls))
+    return frozenset(
+        names | addresses | {key for machine in plan.lab.machines for key in plan.sysctls_on(machine)}
+    )
 
 
 def leftovers(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import Interrupted, IpvkitError
+from ipvkit.lab import HOST
 from ipvkit.plan import resources
 from ipvkit.plan.resources import Finding, Observation, Resource
 from ipvkit.run.batches import Job, undo_jobs
@@ -52,7 +53,9 @@ def look_for(what: Collection[Resource], agent: Agent, on_signal: OnSignal | Non
 
 @dataclass(slots=True)
 class Rollback:
-    """The undo of a journal: the undos that ran, a line for each leftover, why a resource was left `alone`.
+    """The undo of what is in a journal of a machine, by its agent.
+
+    It has the undos that ran, a line for each leftover, and why a resource was left `alone`.
 
     Leftovers (`left`) stay in the journal. What was left alone belongs to another user now, and does not.
     The views `also` run in the last look as well: `seen` is their output, or empty, and `unseen` why.
@@ -63,6 +66,7 @@ class Rollback:
     agent: Agent
     listener: Listener
     also: Mapping[str, Command] = field(default_factory=dict)
+    machine: str = HOST
     undone: list[Finished] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     alone: dict[str, str] = field(default_factory=dict)
@@ -76,7 +80,7 @@ class Rollback:
 
         On an ephemeral target there is no first look: the last one shows the leftovers.
         """
-        entries = list(reversed(self.journal.entries.values()))
+        entries = [e for e in reversed(self.journal.entries.values()) if e.on == self.machine]
         certain = [entry for entry in entries if entry.certain]
         if self.agent.target.ephemeral:
             try:

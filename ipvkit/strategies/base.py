@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ipvkit.core.command import Command
 from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network
+from ipvkit.tools import ip
 
 Problem = tuple[str, str]
 """Why a strategy cannot work, and how to fix it."""
@@ -12,10 +13,10 @@ Problem = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A host beside the lab's host: its role, its display name, and its link in the parent's network.
+    """A host beside that of the parent: its role, its display name, and its link in the parent's network.
 
     `versions` are the IP versions of its addresses there, `subnets` their networks, and `routed` those to
-    which it has a route in the main table.
+    which it has a route in the main table. It is in the namespace `netns`, or for None on another machine.
     """
 
     role: str
@@ -24,18 +25,24 @@ class Peer:
     versions: frozenset[int]
     subnets: frozenset[Network]
     routed: frozenset[Network]
+    netns: str | None
+
+    def at(self, command: Command) -> Command:
+        """Return a command of ip in its namespace."""
+        return command if self.netns is None else ip.at(self.netns, command)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
     """A parent with its endpoints in a phase, as strategies see it.
 
-    `host` are the parent's own addresses, `parents_subnets` its subnets, and `endpoints` those of each
-    endpoint; `lladdr` is the MAC address
-    that the parent has where a strategy needs it. `shim` is the name of the host's own ipvlan link there,
-    `shim_addresses` are its addresses, and `named` those that the lab file names; `taken` are all of the lab.
+    `called` is the display name of its host, `host` are the parent's own addresses, `parents_subnets` its
+    subnets, and `endpoints` those of each endpoint; `lladdr` is the MAC address that the parent has where a
+    strategy needs it. `shim` is the name of the host's own ipvlan link there, `shim_addresses` are its
+    addresses, and `named` those that the lab file names; `taken` are all of the lab.
     """
 
+    called: str
     parent: str
     mode: Mode
     flag: Flag
@@ -123,8 +130,8 @@ Added = Route | Neighbour | Proxy | Link | Sysctl
 class Addition:
     """A command, and what it adds; without an `undo_purpose` it goes with something that was added before.
 
-    `undo` is what deletes it at a peer, which on a real network is another machine; what it adds to the host
-    is undone by its kind, and has none.
+    `undo` is what deletes it at the peer `at`, which on a real network is another machine; what it adds to
+    the host is undone by its kind, and has none.
     """
 
     purpose: str
@@ -132,6 +139,7 @@ class Addition:
     added: Added | None = None
     undo_purpose: str = ""
     undo: Command | None = None
+    at: str = ""
 
 
 class Strategy:

@@ -35,7 +35,7 @@ class Routed(Strategy):
                 via = next((own for own in of_family if any(own in near for near in peer.subnets)), None)
                 if via is not None:
                     to, what = ip.RouteTo(subnet, via, peer.dev), f"{peer.name}'s route to {subnet}"
-                    add, undo = ip.at(peer.role, ip.route_add(to)), ip.at(peer.role, ip.route_del(to))
-                    route = Route(subnet, peer.dev, via, peer.role)
-                    added.append(Addition(f"add {what}, via the host", add, route, f"delete {what}", undo))
+                    add, undo = peer.at(ip.route_add(to)), peer.at(ip.route_del(to))
+                    route, why = Route(subnet, peer.dev, via, peer.role), f"add {what}, via {site.called}"
+                    added.append(Addition(why, add, route, f"delete {what}", undo, peer.role))
         return [added]

@@ -19,7 +19,7 @@ class StaticNeigh(Answering):
         for peer in site.peers:
             for name, own in ((name, own) for name, own in site.endpoints if own.version in peer.versions):
                 what, entry = f"neighbour entry for {name} on {peer.name}", Neighbour(peer.role, own.ip)
-                add = ip.at(peer.role, ip.neigh_replace(own.ip, site.lladdr, peer.dev))
-                undo = ip.at(peer.role, ip.neigh_del(own.ip, peer.dev))
-                added.append(Addition(f"add a permanent {what}", add, entry, f"delete the {what}", undo))
+                add = peer.at(ip.neigh_replace(own.ip, site.lladdr, peer.dev))
+                undo, why = peer.at(ip.neigh_del(own.ip, peer.dev)), f"add a permanent {what}"
+                added.append(Addition(why, add, entry, f"delete the {what}", undo, peer.role))
         return [added]

@@ -11,10 +11,11 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ipvkit.core.command import Command, Completed
-from ipvkit.core.errors import CommandFailed
+from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.targets.process import GRACE_S, Process, signed
 
 if TYPE_CHECKING:
+    from ipvkit.lab import Lab
     from ipvkit.plan.steps import Plan
 
 Inbox = SimpleQueue[Any]
@@ -47,6 +48,14 @@ class Target(Protocol):
         `plan` is what will run, None if that is unknown. The first argument of the script is the path of the
         file `mailbox` there, if there is one.
         """
+
+    def machines(self, lab: "Lab") -> "Mapping[str, Target]":
+        """Return the targets for the machines of `lab`, which has several hosts.
+
+        Raise UsageError where this is for one host.
+        """
+        what = f"the target {self.kind} is one machine, and lab {lab.name} has several hosts"
+        raise UsageError(what, "--target uml gives each a kernel")
 
     def files(self, slot: int) -> tuple[str, str]:
         """Return the paths of the files for stdout and stderr of a row, here in a private /run."""

@@ -5,11 +5,12 @@ import resource
 import signal
 
 from ipvkit.core.errors import MissingRequirement
+from ipvkit.targets.agent import Target
 from ipvkit.targets.ipvlan import require_ipvlan
 from ipvkit.targets.process import Process, memory_file
 
 
-class Local:
+class Local(Target):
     """Runs bash on this machine, without a terminal; it and all that it starts inherit the open file `lock`.
 
     When ipvkit has ended, the agent gets TERM and kills all that it has started.

@@ -7,13 +7,16 @@ on memory files, and two serial lines carry requests in and reports out: nothing
 import os
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
+from socket import AF_UNIX, SO_SNDBUF, SOCK_DGRAM, SOL_SOCKET, socket, socketpair
 from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import MissingRequirement
+from ipvkit.lab import CABLE, HOST, LAN
 from ipvkit.targets import kernels
 from ipvkit.targets.agent import MAILBOX_BYTES, Target
 from ipvkit.targets.kernels import Kernel
@@ -21,6 +24,7 @@ from ipvkit.targets.process import Process, in_foreground, memory_file
 from ipvkit.targets.programs import environment, find_program, require
 
 if TYPE_CHECKING:
+    from ipvkit.lab import Lab
     from ipvkit.plan.steps import Plan
 
 _MEMORY_MIB = 96
@@ -31,6 +35,9 @@ _FOR_AN_ENDPOINT_MIB = 0.5
 
 _ENDPOINTS = 320
 """The number of endpoints that a guest has memory for where the plan is unknown."""
+
+_BUFFER_BYTES = 1 << 20
+"""What a cable holds of frames that the other end has not read."""
 
 _STARTED = count(os.getpid())
 """Counts the kernels that were started, beginning where other processes do not."""
@@ -90,13 +97,17 @@ class Guest:
     on_demand: bool
 
 
-def guest_of(plan: "Plan | None", memory_mib: int = 0) -> Guest:
-    """Return what the commands of `plan` need, with at least `memory_mib`; None is for unknown commands."""
+def guest_of(plan: "Plan | None", memory_mib: int = 0, machine: str = HOST) -> Guest:
+    """Return what the commands of `plan` on a machine need, with at least `memory_mib`.
+
+    Without a plan they are unknown.
+    """
     words, endpoints = {"bridge", "ipvlan", "veth"}, _ENDPOINTS
     if plan is not None:
-        words = {word for step in plan.steps for word in step.command.argv}
-        endpoints = len(plan.lab.endpoints)
-    modules = {module for word in words for module in _MODULES.get(word, ())}
+        words = {word for step in plan.steps if step.on == machine for word in step.command.argv}
+        endpoints = sum(plan.lab.machine_of(endpoint.name) == machine for endpoint in plan.lab.endpoints)
+    # That of IPv6 others need, but a host may have no other.
+    modules = {"ipv6", *(module for word in words for module in _MODULES.get(word, ()))}
     memory = _MEMORY_MIB + int(endpoints * _FOR_AN_ENDPOINT_MIB)
     return Guest(tuple(sorted(modules)), max(memory, memory_mib), on_demand=plan is None)
 
@@ -111,9 +122,27 @@ class Uml(Target):
     ephemeral = True
     cpus = 1
 
-    def __init__(self, kernel: Kernel | None = None, memory_mib: int = 0) -> None:
+    def __init__(
+        self,
+        kernel: Kernel | None = None,
+        memory_mib: int = 0,
+        machine: str = HOST,
+        cables: Sequence[socket] = (),
+    ) -> None:
+        """Describe the kernel of a `machine`, with a link `vec0` and so on for each of its `cables`."""
         self._kernel = kernel
         self._memory_mib = memory_mib
+        self._machine = machine
+        self._cables = cables
+
+    def machines(self, lab: "Lab") -> Mapping[str, Target]:
+        """Return a kernel for the simulated LAN, and one for each host; a cable is a pair of sockets."""
+        cables: dict[str, list[socket]] = {name: [] for name in lab.machines}
+        for parent in lab.wired:
+            for name, end in zip((parent.on, LAN), socketpair(AF_UNIX, SOCK_DGRAM), strict=True):
+                end.setsockopt(SOL_SOCKET, SO_SNDBUF, _BUFFER_BYTES)
+                cables[name].append(end)
+        return {name: Uml(self.kernel, self._memory_mib, name, own) for name, own in cables.items()}
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -128,7 +157,8 @@ class Uml(Target):
 
     def start(self, script: str, plan: "Plan | None" = None, mailbox: int | None = None) -> Process:
         """Start a kernel with bash and `script` as its first process, and what `plan` needs."""
-        guest = guest_of(plan, self._memory_mib)
+        guest = guest_of(plan, self._memory_mib, self._machine)
+        ends = [end.fileno() for end in self._cables]
         # The terminal echoes the requests to the output of the second line, which is discarded.
         devices = ["con0=null,fd:2", "ssl0=null,fd:1", "ssl1=fd:0,null"]
         if mailbox is not None:
@@ -138,7 +168,8 @@ class Uml(Target):
         variables = {"TMPDIR": _memory_folder(guest.memory_mib)}
         payload = f"exec </dev/ttyS1 >/dev/ttyS0\nset -- /dev/ubdb\n{script}"
         with _block_device(self.kernel, guest, payload) as file:
-            passed = [file] if mailbox is None else [file, mailbox]
+            devices += [f"{CABLE}{n}:transport=fd,fd={end},vec=0" for n, end in enumerate(ends)]
+            passed = [file, *ends] if mailbox is None else [file, mailbox, *ends]
             return _Process(_argv(self.kernel, guest, file, *devices), passed=passed, variables=variables)
 
     def interact(self, script: str) -> int:
@@ -172,9 +203,10 @@ def _block_device(kernel: Kernel, guest: Guest, payload: str) -> AbstractContext
     """Hold a memory file that the guest's first process, bash, reads as a block device."""
     prologue = _PROLOGUE.replace("SEARCHED", shlex.quote(environment()["PATH"]))
     # As fstab(5) writes what is not plain.
-    modules = re.sub(rb"[^\w/.+-]", lambda byte: b"\\%03o" % byte[0][0], os.fsencode(kernel.modules)).decode()
-    prologue = prologue.replace("MODULES", modules)
-    load = f"modprobe --all --dirname /run/modules {' '.join(guest.modules)} || exit 3\n"
+    folder = re.sub(rb"[^\w/.+-]", lambda byte: b"\\%03o" % byte[0][0], os.fsencode(kernel.modules)).decode()
+    prologue = prologue.replace("MODULES", folder)
+    modules = " ".join(guest.modules)
+    load = f"modprobe --all --dirname /run/modules {modules} || exit 3\n" if modules else ""
     content = f"{prologue}{load}{_ON_DEMAND if guest.on_demand else ''}{payload}".encode()
     return memory_file(content.ljust(-(-len(content) // 512) * 512, b"\n"))
 

@@ -55,8 +55,8 @@ def differences(lab: Lab, twin: Twin) -> list[Difference]:
     spaces = {e.netns for e in before.endpoints}
     for e in created:
         found.append(Difference(f"{e.name}: only in the lab", tuple(_creation(after, phase, e, spaces))))
-    for key, (command, _) in differing(there_still, in_lab, {}):
-        found.append(Difference(_title(key, there, in_lab), (command,)))
+    for key, change in differing(there_still, in_lab, {}):
+        found.append(Difference(_title(key, there, in_lab), (change.command,)))
     return [_typed(one, twin) for one in found]
 
 

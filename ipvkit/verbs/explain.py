@@ -7,13 +7,13 @@ endpoints. The model predicts the ping under that setting, and the plan of the f
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import InterfaceAddress
-from ipvkit.lab import HOST, Act, Check, Lab, Outcome, Phase, Setting
+from ipvkit.lab import Act, Check, Lab, Outcome, Phase, Setting
 from ipvkit.plan.difference import Change, difference, state_of
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Steps
@@ -43,7 +43,12 @@ class Fix:
     elsewhere: tuple["Elsewhere", ...] = ()
 
     def typed(self) -> list[str]:
-        """Return its commands, and as comments those for other hosts."""
+        """Return its commands, and as comments those for other hosts, or in a lab of several the machines."""
+        if len(self.fixed.hosts) > 1:
+            by_machine = groupby(self.changes, key=lambda change: change.on)
+            return [
+                line for on, own in by_machine for line in (f"# on {on}:", *(str(c.command) for c in own))
+            ]
         return [*map(str, self.commands), *(f"# {each}" for each in self.elsewhere)]
 
     @property
@@ -51,10 +56,18 @@ class Fix:
         """The plan that runs the phase as it is with the ping, then the commands, then the ping again."""
         before, after = make_plan(self.asking), make_plan(self.fixed)
         steps = Steps(self.name)
-        for command, undo in self.changes:
-            steps.add_stage([(f"{self.name}: {self.cost}", command, undo)])
+        what = f"{self.name}: {self.cost}"
+        # A host keeps announcing while the ping runs.
+        during = [change for change in self.changes if change.command.argv[0] == "arping"]
+        for change in (change for change in self.changes if change not in during):
+            with steps.at(change.on):
+                steps.add_stage([(what, change.command, change.undo)])
+        for change in during:
+            with steps.at(change.on):
+                steps.add(what, change.command)
         ping = [step for step in after.steps if step.probe is not None][-1]
-        steps.add(ping.purpose, ping.command, probe=ping.probe)
+        with steps.at(ping.on):
+            steps.add(ping.purpose, ping.command, probe=ping.probe)
         steps.end_stage()
         *lan, section = after.sections
         fixing = replace(section, stages=tuple(steps.stages), acts=())
@@ -129,8 +142,16 @@ def fixes_of(lab: Lab, phase: Phase, check: Check, names: Collection[str]) -> It
     return _fixes(_as_it_is(lab, phase, check), check, names)
 
 
-Worlds = dict[tuple[str, Candidate], World | None]
-"""The world after each candidate on a parent, for all endpoints of a phase; None where it cannot be."""
+Worlds = dict[tuple[tuple[str, ...], Candidate], World | None]
+"""The world after each candidate on parents, for all endpoints of a phase; None where it cannot be."""
+
+
+def parents_of(lab: Lab, check: Check) -> tuple[str, ...]:
+    """Return the parents that a fix of `check` changes: that of one end, and of the other on another host."""
+    first = lab.parent_of(check)
+    roles = (role for role in (check.source, check.destination) if lab.is_endpoint(role))
+    both = (lab.parent_called(lab.endpoint(role).parent) for role in roles)
+    return (first.name, *(parent.name for parent in both if parent.on != first.on))
 
 
 def answering(lab: Lab, phase: Phase, check: Check, worlds: Worlds) -> Iterator[tuple[Candidate, World]]:
@@ -138,14 +159,14 @@ def answering(lab: Lab, phase: Phase, check: Check, worlds: Worlds) -> Iterator[
 
     `worlds` are kept for other checks of the phase.
     """
-    parent = lab.parent_of(check).name
-    for candidate in _candidates(phase.on(parent), check):
-        if (parent, candidate) not in worlds:
+    parents = parents_of(lab, check)
+    for candidate in _candidates(phase.on(parents[0]), lab, check):
+        if (parents, candidate) not in worlds:
             try:
-                worlds[parent, candidate] = _world(_with(candidate, lab, phase, parent))
+                worlds[parents, candidate] = _world(_with(candidate, lab, phase, check))
             except InvalidLab:
-                worlds[parent, candidate] = None
-        world = worlds[parent, candidate]
+                worlds[parents, candidate] = None
+        world = worlds[parents, candidate]
         if world is not None and predictions.predict(world, check).outcome is Outcome.REACHABLE:
             yield candidate, world
 
@@ -181,9 +202,9 @@ def _world(lab: Lab) -> World:
     return world
 
 
-def _candidates(setting: Setting, check: Check) -> Iterator[Candidate]:
+def _candidates(setting: Setting, lab: Lab, check: Check) -> Iterator[Candidate]:
     """Yield possible fixes, the cheapest first."""
-    shim, with_host = HOST_SHIM, HOST in (check.source, check.destination)
+    shim, with_host = HOST_SHIM, lab.parent_of(check).on in (check.source, check.destination)
     bridge: Setting = replace(setting, flag="bridge")
     together = "all endpoints on the parent can reach each other"
     if with_host:
@@ -213,29 +234,33 @@ def _fixes(asking: Lab, check: Check, names: Collection[str]) -> Iterator[Fix]:
     state = state_of(asking, phase, names)
     kept = state_of(asking, phase, {*phase.endpoints}.difference(names))
     parent = asking.parent_of(check).name
-    for candidate in _candidates(phase.on(parent), check):
+    for candidate in _candidates(phase.on(parent), asking, check):
         try:
-            fixed = _with(candidate, asking, phase, parent, Act(checks=(check,)))
+            fixed = _with(candidate, asking, phase, check, Act(checks=(check,)))
         except InvalidLab:
             continue
         prediction = _predicted(fixed)
         if prediction.outcome is Outcome.REACHABLE:
             (changed,) = fixed.phases
             changes = tuple(difference(state, state_of(fixed, changed, names), kept))
-            commands = tuple(command for command, _ in changes)
+            commands = tuple(change.command for change in changes)
             yield Fix(candidate.name, candidate.cost, commands, prediction, asking, fixed, changes)
 
 
-def _with(candidate: Candidate, lab: Lab, phase: Phase, parent: str, *acts: Act) -> Lab:
-    """Return `lab` with only this phase, after a possible fix on `parent`; then it does `acts`."""
-    others = tuple((name, other) for name, other in phase.others if name != parent)
+def _with(candidate: Candidate, lab: Lab, phase: Phase, check: Check, *acts: Act) -> Lab:
+    """Return `lab` with only this phase, after a possible fix of `check`; then it does `acts`."""
+    settings = dict(phase.others)
+    for parent in parents_of(lab, check):
+        same = (c.setting for c in _candidates(phase.on(parent), lab, check) if c.name == candidate.name)
+        settings[parent] = next(same, phase.on(parent))
+        lab = _renumbered(lab, parent) if candidate.renumbered else lab
     changed = replace(
         phase,
         name=candidate.name,
-        others=(*others, (parent, candidate.setting)),
+        others=tuple(settings.items()),
         acts=(*sysctls_first(phase.acts), *candidate.first, *acts),
     )
-    return replace(_renumbered(lab, parent) if candidate.renumbered else lab, phases=(changed,))
+    return replace(lab, phases=(changed,))
 
 
 _MOST_RENUMBERED = 60

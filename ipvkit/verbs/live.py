@@ -107,7 +107,8 @@ def placed(lab: Lab, here: Mapping[str, Endpoint]) -> Lab:
 
 
 def only_phase(lab: Lab) -> Phase:
-    """Return the phase of a lab that is compared with a machine; raise UsageError for several."""
+    """Return the phase of a lab that is compared with a machine; raise UsageError for several of them."""
+    lab.require_one_host("a comparison with this machine")
     if len(lab.phases) > 1:
         names = ", ".join(phase.name for phase in lab.phases)
         what = f"lab {lab.name} has several phases: {names}"

@@ -10,7 +10,7 @@ from ipvkit.predict.pairs import Block, blocks_of, is_pair, nodes_of
 from ipvkit.predict.predictions import why_lost, why_unknown
 from ipvkit.predict.whole import Probe, predict_lab
 from ipvkit.predict.world import World
-from ipvkit.verbs.explain import Candidate, Worlds, answering, beginning, phases_called
+from ipvkit.verbs.explain import Candidate, Worlds, answering, beginning, parents_of, phases_called
 
 Names = tuple[str, ...]
 
@@ -164,11 +164,11 @@ def merged(blocks: Iterable[Block]) -> Iterator[Block]:
     for (sources, of_), parts in reached.items():
         rows.setdefault((tuple(parts), of_), []).append(sources)
     for (parts_, of_), names in rows.items():
-        yield Block(tuple(chain(*names)), tuple(chain(*parts_)), of_, each[0].netns)
+        yield Block(tuple(chain(*names)), tuple(chain(*parts_)), of_, each[0].places)
 
 
-Changes = dict[tuple[str, Candidate], list[tuple[Block, str, str]]]
-"""Why the pings of each block are lost before and after each candidate on a parent."""
+Changes = dict[tuple[Names, Candidate], list[tuple[Block, str, str]]]
+"""Why the pings of each block are lost before and after each candidate on parents."""
 
 
 def _fix(world: World, group: Group, worlds: Worlds, changes: Changes) -> Effect | None:
@@ -180,14 +180,15 @@ def _fix(world: World, group: Group, worlds: Worlds, changes: Changes) -> Effect
     candidate, after = next(answering(lab, phase, group.check, worlds), (None, world))
     if candidate is None:
         return None
-    if (group.parent, candidate) not in changes:
-        changes[group.parent, candidate] = [
+    parents = parents_of(lab, group.check)
+    if (parents, candidate) not in changes:
+        changes[parents, candidate] = [
             (block, _why(world, block.check), _why(after, block.check))
             for block in blocks_of(world, after)
             if not _unknown(block.check, world, after)
         ]
     fixed, gained, lost = 0, [], []
-    for block, before, now in changes[group.parent, candidate]:
+    for block, before, now in changes[parents, candidate]:
         if before and not now:
             is_own = (group.parent, group.reason) == (lab.parent_of(block.check).name, before)
             fixed += block.count if is_own else 0

@@ -36,7 +36,8 @@ def names() -> set[str]:
     """Return the names of all fixes."""
     settings = (Setting(mode, flag) for mode in MODES for flag in FLAGS)
     checks = (Check(HOST, "test1"), Check("test1", "test2"))
-    found = (_candidates(setting, check) for setting in settings for check in checks)
+    lab = load_lab(gallery.WALKTHROUGH)
+    found = (_candidates(setting, lab, check) for setting in settings for check in checks)
     return {candidate.name for candidates in found for candidate in candidates}
 
 

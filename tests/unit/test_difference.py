@@ -24,9 +24,8 @@ def test_what_exists_is_not_created(lab: Lab) -> None:
         for mode in MODES:
             other = replace(phase, setting=Setting(mode), others=())
             there, back = (state_of(lab, each, phase.endpoints) for each in (phase, other))
-            argvs = [
-                command.argv for command, _ in (*difference(there, back, {}), *difference(back, there, {}))
-            ]
+            changes = (*difference(there, back, {}), *difference(back, there, {}))
+            argvs = [change.command.argv for change in changes]
             assert not [argv for argv in argvs if argv[:3] == ("ip", "netns", "add")]
             assert {argv[3] for argv in argvs if argv[:3] == ("ip", "link", "add")}.isdisjoint(
                 phase.endpoints
@@ -95,7 +94,7 @@ def test_one_endpoint_gets_another_setting(
     changed = replace(former, setting=setting)
     one, others = ["test1"], set(former.endpoints) - {"test1"}
     found = difference(state_of(lab, former, one), state_of(lab, changed, one), state_of(lab, former, others))
-    assert [str(command) for command, _ in found] == wanted
+    assert [str(change.command) for change in found] == wanted
 
 
 def test_the_switch_sends_frames_back_where_an_act_lets_it() -> None:
@@ -103,6 +102,6 @@ def test_the_switch_sends_frames_back_where_an_act_lets_it() -> None:
     (phase,) = lab.phases
     plain, hairpin = (replace(phase, acts=(Act(hairpin=on),)) for on in (None, True))
     found = difference(state_of(lab, plain, ()), state_of(lab, hairpin, ()), {})
-    assert [str(command) for command, _ in found] == [
+    assert [str(change.command) for change in found] == [
         "ip -n switch link set host type bridge_slave hairpin on"
     ]

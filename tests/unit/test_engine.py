@@ -225,14 +225,14 @@ def test_in_any_lab_a_step_that_fails_leaves_nothing_and_undoes_nothing_twice(
     jobs = [job for stages in jobs_of(plan).values() for stage in stages for job in stage]
     failing = data.draw(st.sampled_from([job for job in jobs if not job.probes]))
     line = str(failing.command)
-    reads = {f"sysctl -n {key}": Completed(0, "7\n", "", 0.0) for key in plan.sysctls}
+    reads = {f"sysctl -n {key}": Completed(0, "7\n", "", 0.0) for key in plan.sysctls_on("host")}
     target = Told(answers={**reads, line: FAILED})
     result, undone = run(plan, target)
     assert isinstance(result.failure, CommandFailed)
     steps = [finished.job.id for finished in result.undone]
     assert len(steps) == len(set(steps))
     values = [s.split()[-1] for s in undone if s.startswith("sysctl -w ")]
-    assert set(values) <= {f"{key}=7" for key in plan.sysctls}
+    assert set(values) <= {f"{key}=7" for key in plan.sysctls_on("host")}
     made = re.findall(r"^(?:ip )?netns add (\S+)$", "\n".join(s for s in target.started if s != line), re.M)
     deleted = re.findall(r"^(?:ip )?netns del (\S+)$", "\n".join(undone), re.M)
     assert sorted(made) == sorted(deleted)

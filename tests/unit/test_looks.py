@@ -15,7 +15,7 @@ from ipvkit.plan.resources import NETNS
 from ipvkit.run.leftovers import apart, together, views_of
 from ipvkit.tools import ip
 
-VIEWS = views_of(make_plan(load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)))
+VIEWS = views_of(make_plan(load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)), "host")
 OF_IP = [name for name, view in VIEWS.items() if view.argv[0] == "ip"]
 
 texts = st.text() | st.sampled_from(["]\n[", '"', "\\", "[]"])

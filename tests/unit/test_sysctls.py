@@ -115,7 +115,7 @@ def test_no_check_depends_on_advertisements_and_dad(name: str, modelled: bool) -
 
 def test_what_is_set_on_the_host_is_restored() -> None:
     plan = make_plan(load(lab_with("host", "net.ipv4.conf.eth0.rp_filter"), "lab.yaml"))
-    assert plan.sysctls == ("net.ipv4.conf.eth0.rp_filter",)
+    assert plan.sysctls_on("host") == ("net.ipv4.conf.eth0.rp_filter",)
 
 
 def test_it_is_written_as_it_was_read() -> None:

@@ -185,9 +185,10 @@ def link_add(
 def link_set(
     dev: str,
     *,
-    netns: str | None = None,
+    netns: str | int | None = None,
     master: str | None = None,
     name: str | None = None,
+    lladdr: str | None = None,
     mtu: int | None = None,
     up: bool | None = None,
     mode: Mode | None = None,
@@ -196,18 +197,24 @@ def link_set(
     macvlan: Flag | None = None,
     hairpin: bool | None = None,
 ) -> Command:
-    """Return ``ip link set DEV …``: into a namespace, under a bridge, its name, MTU, up or down.
+    """Return ``ip link set DEV …``: into a namespace, under a bridge, its name, MAC, MTU, up or down.
 
     `mode` and `flag` are an ipvlan's (with `tap` an ipvtap's), and with it those of every ipvlan link on the
-    same parent, `macvlan` is the mode of a macvlan; `hairpin` is a bridge port's: whether frames go back.
+    same parent, `macvlan` is the mode of a macvlan; `hairpin` is a bridge port's: whether frames go back. A
+    number as `netns` is a process, whose namespace it is.
 
     >>> str(link_set("test1", netns="test1"))
     'ip link set test1 netns test1'
     >>> str(link_set("test1", mode="l3", flag="private"))
     'ip link set test1 type ipvlan mode l3 private'
     """
-    words = (*option("netns", netns, netns_name), *option("master", master, interface_name))
-    words += (*option("name", name, interface_name), *option("mtu", mtu))
+    place = str(netns) if isinstance(netns, int) else None if netns is None else netns_name(netns)
+    words = (*option("netns", place), *option("master", master, interface_name))
+    words += (
+        *option("name", name, interface_name),
+        *option("address", lladdr, values.mac_address),
+        *option("mtu", mtu),
+    )
     if up is not None:
         words += ("up" if up else "down",)
     if mode is not None or flag is not None:

@@ -1,0 +1,72 @@
+"""The machines on which a plan runs: one, or several hosts beside the machine with the simulated LAN."""
+
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+from ipvkit.plan.steps import Plan
+from ipvkit.run import execution
+from ipvkit.run.batches import Job
+from ipvkit.targets.agent import Agent, Inbox, Target
+
+
+class Machines:
+    """The agents of the machines of `plan`, by their names, which share an inbox."""
+
+    def __init__(self, targets: Mapping[str, Target], inbox: Inbox, plan: Plan) -> None:
+        """Start nothing yet."""
+        self.inbox = inbox
+        self.each = {name: Agent(target, inbox, plan) for name, target in targets.items()}
+        self._of_key: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill the agents and all that runs."""
+        self.kill()
+
+    @property
+    def ephemeral(self) -> bool:
+        """Whether all that is done ends with them."""
+        return all(agent.target.ephemeral for agent in self.each.values())
+
+    @property
+    def kernel(self) -> str:
+        """The version of their kernel."""
+        return next((agent.kernel for agent in self.each.values() if agent.kernel), "")
+
+    @property
+    def complaint(self) -> str:
+        """What was said at the end of an agent."""
+        return next((agent.complaint for agent in self.each.values() if agent.complaint), "")
+
+    def begin(self) -> None:
+        """Start all agents, concurrently."""
+        for agent in self.each.values():
+            agent.start(())
+
+    def start(self, jobs: Iterable[Job]) -> None:
+        """Start `jobs`, each on its machine."""
+        found = list(jobs)
+        self._of_key |= {job.id: job.on for job in found}
+        for name in dict.fromkeys(job.on for job in found):
+            execution.start(self.each[name], {job.id: job.command for job in found if job.on == name})
+
+    def ask(self, key: str, job: Job) -> None:
+        """Ask whether the server `job` is ready, under `key`."""
+        if job.ready is not None:
+            self.each[job.on].start([{key: job.ready}])
+
+    def stop(self, key: str) -> None:
+        """Kill the command of a job, and begin no other in its row."""
+        self.each[self._of_key[key]].stop(key)
+
+    def rest(self) -> None:
+        """Begin no other command; those that run continue to their end."""
+        for agent in self.each.values():
+            agent.rest()
+
+    def kill(self) -> None:
+        """Kill all agents with all commands, which are reported as killed."""
+        for agent in self.each.values():
+            agent.kill()

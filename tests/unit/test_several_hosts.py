@@ -1,0 +1,267 @@
+"""Labs of several hosts: their files, what is predicted across them, and where each command runs."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+
+from ipvkit.core.errors import InvalidLab, UsageError
+from ipvkit.core.values import Mode
+from ipvkit.export.preview import preview
+from ipvkit.export.script import exported
+from ipvkit.lab import LAN, MODES, Check, Lab, Outcome, Setting, on_parent
+from ipvkit.lab.format import dump, load
+from ipvkit.lab.new import new_lab
+from ipvkit.lab.table import schema
+from ipvkit.plan.make import make_plan
+from ipvkit.predict.predictions import predict
+from ipvkit.predict.world import State, world_of
+from ipvkit.run.batches import jobs_of
+from ipvkit.targets.local import Local
+from ipvkit.verbs.explain import explain
+from ipvkit.verbs.formats import exported as exported_as
+from ipvkit.verbs.live import only_phase
+from ipvkit.verbs.review import review
+from several_hosts import labs_of_hosts
+
+LAB = """\
+name: two
+about: two hosts
+parent: eth0
+network: {gateway: 192.0.2.254, neighbour: 192.0.2.253}
+hosts:
+  - name: h1
+    addresses: 192.0.2.1/24
+    endpoints:
+      - {name: web, addresses: 192.0.2.11/24}
+      - {name: app, addresses: 192.0.2.12/24}
+  - name: h2
+    addresses: 192.0.2.2/24
+    endpoints:
+      - {name: web, addresses: 192.0.2.21/24}
+      - {name: db, addresses: 192.0.2.22/24}
+phases:
+  - {name: l2, mode: l2, do: []}
+"""
+
+
+def two(old: str = "", new: str = "") -> Lab:
+    """Return the lab of two hosts, with another text in one place."""
+    assert LAB.count(old) == 1 or not old
+    return load(LAB.replace(old, new), "two.yaml") if old else load(LAB, "two.yaml")
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+@given(labs_of_hosts())
+def test_a_lab_that_is_written_is_read_as_the_same_and_fits_the_schema(lab: Lab) -> None:
+    lab = replace(lab, about="any")
+    text = dump(lab)
+    assert load(text, "lab.yaml") == lab
+    jsonschema.Draft202012Validator(schema()).validate(yaml.safe_load(text))
+
+
+def test_only_what_several_hosts_have_is_called_with_the_host() -> None:
+    lab = two()
+    assert lab.hosts == ("h1", "h2")
+    assert [(p.name, p.on, p.dev, p.lan) for p in lab.parents] == [
+        ("eth0@h1", "h1", "eth0", "eth0@h1"),
+        ("eth0@h2", "h2", "eth0", "eth0@h1"),
+    ]
+    named = [(e.name, e.netns, e.dev, lab.host_of(e.name)) for e in lab.endpoints]
+    assert named == [
+        ("web@h1", "web", "web", "h1"),
+        ("app", "app", "app", "h1"),
+        ("web@h2", "web", "web", "h2"),
+        ("db", "db", "db", "h2"),
+    ]
+    other = two("name: h2\n    addresses: 192.0.2.2/24", "name: h2\n    parents: [{name: eth0, dev: eno1}]")
+    assert [(p.name, p.dev, p.lan) for p in other.parents] == [
+        ("eth0", "eth0", "eth0"),
+        ("eno1", "eno1", "eth0"),
+    ]
+
+
+def test_each_parent_has_the_peers_and_all_subnets_of_its_network() -> None:
+    first, second = two("192.0.2.2/24", "198.51.100.2/24").parents
+    assert first.gateway == second.gateway
+    assert {*first.subnets} == {*second.subnets} == {own.network for p in (first, second) for own in p.host}
+
+
+def test_a_setting_of_a_host_is_that_of_its_parents_in_all_phases() -> None:
+    lab = two("name: h2\n", "name: h2\n    mode: l3\n    flag: private\n")
+    (phase,) = lab.phases
+    assert (phase.on("eth0@h1"), phase.on("eth0@h2")) == (Setting("l2"), Setting("l3", "private"))
+    nearer = LAB.replace("name: h2\n", "name: h2\n    mode: l3\n").replace(
+        "mode: l2,", "mode: l2, parents: {eth0@h2: {mode: l3s}},"
+    )
+    assert load(nearer, "two.yaml").phases[0].on("eth0@h2") == Setting("l3s")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "what"),
+    [
+        ("hosts:\n", "endpoints: []\nhosts:\n", 7, "does not go with"),
+        ("{gateway", "{host: 192.0.2.9/24, gateway", 4, "`host` is of a lab with one host"),
+        ("name: h2", "name: H2", 11, "a host cannot be called 'H2'"),
+        ("name: h2", "name: lan", 11, "other nodes of every lab are"),
+        ("name: h2\n", "name: h2\n    parents: [{name: eth7}]\n", 13, "does not go with"),
+        ("    addresses: 192.0.2.2/24\n", "    parents: [{name: eth7}]\n", 12, "no network is called eth7"),
+        ("{name: db,", "{name: db, parent: eth7,", 15, "h2 has no eth7"),
+        ("name: db, addresses: 192.0.2.22", "name: db, addresses: 192.0.2.12", 15, "is there twice"),
+        ("name: db, ", "name: h1, ", 15, "an endpoint cannot be called h1"),
+        ("name: app, ", "name: eth0, ", 10, "endpoint and parent are both called eth0"),
+        ("name: app, ", "name: web, ", 10, "endpoint web@h1 is there twice"),
+        (
+            "mode: l2, do",
+            "mode: l2, parents: {eth0: {mode: l3}}, do",
+            17,
+            "unknown parent of lab two: 'eth0'",
+        ),
+        ("do: []", "do: [{try: [{set-mtu: 9000, at: eth0@h1}]}]", 17, "accept 1500 bytes at most"),
+        ("do: []", "do: [{check: [{from: web, to: db}]}]", 17, "unknown node of phase l2: 'web'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(old: str, new: str, line: int, what: str) -> None:
+    with pytest.raises(InvalidLab) as found:
+        two(old, new)
+    assert re.match(rf"two\.yaml:{line}: ", found.value.message), found.value.message
+    assert what in found.value.message
+
+
+def test_one_host_in_hosts_is_not_enough() -> None:
+    with pytest.raises(InvalidLab, match="at least two are needed"):
+        load(LAB[: LAB.index("  - name: h2")] + LAB[LAB.index("phases:") :], "two.yaml")
+
+
+def test_a_vlan_needs_the_link_that_it_is_on() -> None:
+    networks = """\
+parents:
+  - {name: eth0, gateway: 192.0.2.254}
+  - {name: eth0.30, link: eth0, vlan: 30, gateway: 198.51.100.254}
+"""
+    text = LAB.replace("parent: eth0\nnetwork: {gateway: 192.0.2.254, neighbour: 192.0.2.253}\n", networks)
+    own = "parents: [{name: eth0, addresses: 192.0.2.2/24}, {name: eth0.30, addresses: 198.51.100.2/24}]"
+    lab = load(text.replace("addresses: 192.0.2.2/24", own), "two.yaml")
+    assert [(p.name, p.link) for p in lab.parents if p.vlan] == [
+        ("eth0.30@h1", "eth0@h1"),
+        ("eth0.30@h2", "eth0@h2"),
+    ]
+    with pytest.raises(InvalidLab, match="a VLAN on eth0, which h2 does not have"):
+        load(text.replace("addresses: 192.0.2.2/24", "parents: [{name: eth0.30}]"), "two.yaml")
+
+
+def test_a_new_lab_of_three_hosts_gives_each_as_many_endpoints() -> None:
+    lab = new_lab("three", Setting("l2"), 2, hosts=3, ipv6=True)
+    assert [lab.host_of(e.name) for e in lab.endpoints] == ["h1", "h1", "h2", "h2", "h3", "h3"]
+    assert load(dump(lab), "lab.yaml") == lab
+    assert {str(p.host[0]) for p in lab.parents} == {f"192.168.104.{n}/24" for n in (250, 249, 248)}
+    with pytest.raises(UsageError, match="each host has a subnet of its own"):
+        new_lab("own", Setting("l3", strategy="routed"), 2, hosts=2)
+    with pytest.raises(UsageError, match="10000 endpoints on 100 hosts are too many"):
+        new_lab("many", Setting("l2"), 100, hosts=100)
+
+
+# --- what is predicted --------------------------------------------------------------------------------------
+
+
+def outcome(lab: Lab, source: str, destination: str) -> Outcome:
+    """Return what is predicted of a ping with empty neighbour tables."""
+    return predict(world_of(lab, lab.phases[0], State()), Check(source, destination)).outcome
+
+
+@pytest.mark.parametrize(("first", "second"), [*product(MODES, MODES)])
+def test_endpoints_in_one_subnet_reach_another_host_and_its_endpoints_only_in_l2(
+    first: Mode, second: Mode
+) -> None:
+    text = LAB.replace("name: h2\n", f"name: h2\n    mode: {second}\n")
+    lab = load(text.replace("mode: l2,", f"mode: {first},"), "two.yaml")
+    l2 = {True: Outcome.REACHABLE, False: Outcome.UNREACHABLE}
+    both, of_h2, of_h1 = ((first, second) == ("l2", "l2"), second == "l2", first == "l2")
+    pairs = {
+        ("web@h1", "web@h2"): both,
+        ("db", "app"): both,
+        ("h1", "db"): of_h2,
+        ("db", "h1"): of_h2,
+        ("h2", "app"): of_h1,
+        ("neighbour", "db"): of_h2,
+        ("web@h1", "app"): True,
+        ("h1", "app"): False,
+        ("db", "h2"): False,
+    }
+    found = {pair: outcome(lab, *pair) for pair in pairs}
+    assert found == {pair: l2[reachable] for pair, reachable in pairs.items()}
+
+
+def test_the_fix_of_a_pair_on_two_hosts_changes_both() -> None:
+    lab = two("mode: l2,", "mode: l3,")
+    found = explain(lab, lab.phases[0], Check("web@h1", "web@h2"))
+    by_name = {fix.name: {change.on for change in fix.changes} for fix in found.fixes}
+    assert by_name == {
+        "l3s-proxy": {"h1", "h2"},
+        "announce": {"h1", "h2"},
+        "mode-l2": {"h1", "h2"},
+        "static-neigh": {"h1", "h2", LAN},
+        "routed": {"h1", "h2", LAN},
+    }
+    for fix in found.fixes:
+        assert {step.on for step in fix.plan.steps} <= {"h1", "h2", LAN}
+
+
+def test_the_host_shim_is_on_the_host_that_cannot_reach_its_endpoint() -> None:
+    lab = two()
+    found = explain(lab, lab.phases[0], Check("h2", "db"))
+    assert (found.fixes[0].name, {change.on for change in found.fixes[0].changes}) == ("host-shim", {"h2"})
+
+
+def test_a_review_counts_the_pairs_of_all_hosts() -> None:
+    (found,) = review(two()).phases
+    # 4 endpoints with each other, and there and back with 2 hosts and 2 peers.
+    assert found.pairs == 4 * 3 + 2 * 4 * 4
+    assert sum(group.count for group in found.groups) == 8
+    assert {group.parent for group in found.groups} == {"eth0@h1", "eth0@h2"}
+
+
+# --- where commands run -------------------------------------------------------------------------------------
+
+
+@given(labs_of_hosts())
+def test_each_command_runs_on_the_machine_of_what_it_is_about(lab: Lab) -> None:
+    plan = make_plan(lab)
+    assert lab.machines == (LAN, *lab.hosts)
+    inside = {
+        machine: {LAN: {"switch", "far", *lab.peers}}.get(machine, set[str]()) for machine in lab.machines
+    }
+    for e in lab.endpoints:
+        inside[lab.host_of(e.name)].add(e.netns)
+    for step in plan.steps:
+        argv = step.command.argv
+        named = (
+            argv[2] if argv[:2] == ("ip", "-n") else argv[3] if argv[:3] == ("ip", "netns", "exec") else None
+        )
+        assert named is None or named in inside[step.on], str(step.command)
+    for job in (job for stages in jobs_of(plan).values() for stage in stages for job in stage):
+        assert {step.on for step in job.steps} == {job.on}
+    shown = preview(plan)
+    assert all(f"# on {step.on}: {step.purpose}" in shown for step in plan.steps)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda lab: exported(make_plan(lab)),
+        lambda lab: exported_as(lab, "cni"),
+        lambda lab: on_parent(lab, "eth9"),
+        only_phase,
+        lambda lab: Local().machines(lab),
+    ],
+)
+def test_what_is_for_one_host_says_so(use: Callable[[Lab], object]) -> None:
+    with pytest.raises(UsageError, match="lab two has several"):
+        use(two())
