@@ -1,6 +1,7 @@
 """Random labs of several hosts, each made of one with a single host, whose parts are spread."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_interface
 
@@ -9,9 +10,13 @@ from hypothesis import strategies as st
 
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, InterfaceAddress
-from ipvkit.lab import AT, DEFAULT_MTU, HOST, Act, Lab, Parent, Phase, Setting
+from ipvkit.lab import AT, DEFAULT_MTU, HOST, Act, Lab, Parent, Phase, Setting, gallery
+from ipvkit.lab.format import load
 from ipvkit.lab.parts import AddAddress, AddLink, Attempt, SetMtu
 from strategies import labs
+
+ONE_HOST = [name for name in gallery.names() if len(load(gallery.text(name), name).hosts) == 1]
+"""The labs of the gallery with one host."""
 
 _NAMES = st.sampled_from((("h1", "h2"), ("h1", "h2", "h3"), ("a", "0-b")))
 _SETTINGS = st.sampled_from(
@@ -34,9 +39,24 @@ def labs_of_hosts(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int 
     parents = tuple(_parents(lab, names))
     phases = tuple(_phase(draw, lab, phase, names) for phase in lab.phases)
     try:
-        return replace(lab, parents=parents, endpoints=endpoints, phases=phases)
+        lab = replace(lab, parents=parents, endpoints=endpoints, phases=phases)
     except InvalidLab:
         reject()
+    return _with_moves(draw, lab)
+
+
+def _with_moves(draw: st.DrawFn, lab: Lab) -> Lab:
+    """Return `lab` in which endpoints move, before acts that change something, where they can."""
+    for p, phase in enumerate(lab.phases):
+        for a in (a for a, act in enumerate(phase.acts) if not act.checks and draw(st.booleans())):
+            move = ((draw(st.sampled_from(phase.endpoints)), draw(st.sampled_from(lab.hosts))),)
+            acts = list(lab.phases[p].acts)
+            acts.insert(a, Act(move=move))
+            phases = list(lab.phases)
+            phases[p] = replace(phases[p], acts=tuple(acts))
+            with suppress(InvalidLab):
+                lab = replace(lab, phases=tuple(phases))
+    return lab
 
 
 def _at(name: str, host: str) -> str:
@@ -83,18 +103,19 @@ def _phase(draw: st.DrawFn, lab: Lab, phase: Phase, names: Sequence[str]) -> Pha
                 setting if number == 0 else replace(setting, host_shim=False, shim_addresses=())
             )
             others.append((_at(parent, host), here))
-    acts = tuple(_act(draw, lab, act, names) for act in phase.acts)
+    tried_on = draw(st.sampled_from(names))
+    acts = tuple(_act(draw, lab, act, names, tried_on) for act in phase.acts)
     return replace(phase, others=tuple((n, s) for n, s in others if s != phase.setting), acts=acts)
 
 
-def _act(draw: st.DrawFn, lab: Lab, act: Act, names: Sequence[str]) -> Act:
+def _act(draw: st.DrawFn, lab: Lab, act: Act, names: Sequence[str], tried_on: str) -> Act:
     hosts = st.sampled_from(names)
 
     def node(role: str) -> str:
         return draw(hosts) if role == HOST else role
 
     checks = tuple(replace(c, source=node(c.source), destination=node(c.destination)) for c in act.checks)
-    tried = (_attempt(attempt, lab, draw(hosts)) for attempt in act.attempts)
+    tried = (_attempt(attempt, lab, tried_on) for attempt in act.attempts)
     return replace(
         act,
         checks=checks,

@@ -33,7 +33,7 @@ def what_it_does(undo: Command) -> str:
     'delete namespace test2'
     """
     match undo.argv:
-        case ("ip", "link", "set", name, "name", other, "down"):
+        case ("ip", "link", "set", name, "name", other, "mtu", _, "down"):
             return f"rename {name} to {other}"
         case ("ip", "-n", _, "link", "set", name, "netns", "1", "name", other, "down"):
             return f"take {name} back, as {other}"

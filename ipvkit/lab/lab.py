@@ -1,6 +1,6 @@
 """A whole lab: what follows from its parts, and what it is on a real parent."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from itertools import islice
@@ -99,6 +99,22 @@ class Lab:
         """Return the host that `endpoint` is on."""
         parent = self._parents.get(self.endpoint(endpoint).parent)
         return HOST if parent is None else parent.on
+
+    def moved(self, parents: Mapping[str, str]) -> "Lab":
+        """Return the lab with some endpoints on other parents, those by their names."""
+        if not parents:
+            return self
+        endpoints = (replace(e, parent=parents.get(e.name, e.parent)) for e in self.endpoints)
+        return replace(self, endpoints=tuple(endpoints))
+
+    def parents_after(self, moves: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Return the parents on which endpoints are that have moved to other hosts, by their names."""
+        found = {}
+        for name, host in moves:
+            there = self.on_lan(host, self.parent_called(self.endpoint(name).parent))
+            if there is not None:
+                found[name] = there.name
+        return found
 
     def require_one_host(self, what: str) -> None:
         """Raise UsageError for several hosts, which `what` is not for."""

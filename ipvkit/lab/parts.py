@@ -412,7 +412,7 @@ class Act:
 
     `hairpin` is whether the switch sends frames back to the port they came from; `port_security` are the
     roles with addresses that the switch accepts at the host's port; `wait` is in seconds. `sysctls` are set,
-    and stay so.
+    and stay so. Endpoints `move` each to another host.
     """
 
     checks: tuple[Check, ...] = ()
@@ -424,6 +424,7 @@ class Act:
     port_security: tuple[str, ...] | None = None
     wait: int | None = None
     sysctls: "tuple[Sysctl, ...]" = ()
+    move: tuple[tuple[str, str], ...] = ()
 
     @property
     def changes(self) -> bool:

@@ -231,6 +231,14 @@ _SYSCTLS = Type(
     {"neighbour": {"net.ipv4.conf.eth0.arp_accept": 1}},
     _sysctls_written,
 )
+_MOVES = Type(
+    {"type": "object", "additionalProperties": {"type": "string"}},
+    lambda place: tuple(
+        (name.text(), host.text()) for name, host in place.pairs("write it as in `web: h2`").values()
+    ),
+    {"web": "h2"},
+    dict,
+)
 _MODE, _FLAG = _one_of(parts.MODES), _one_of(parts.FLAGS)
 # fmt: off
 ROUTE = Part("route", "Routes", "routes", "A route of an endpoint or a host.", (
@@ -389,6 +397,9 @@ ACT = Part("act", "What happens", "do", "What happens at one point, concurrently
     Key("port-security", _names("host"),
         "`host` and endpoints: the switch accepts packets from their IPv4 addresses at the host's port, and "
         "no others; ARP, IPv6 and frames with a VLAN's tag pass."),
+    Key("move", _MOVES,
+        "Endpoints that move, each to another host: deleted here, and created there with the same addresses. "
+        "In the next phase they are where they were."),
     Key("wait", _SECONDS, "Whole seconds in which nothing happens."),
     Key("sysctls", _SYSCTLS,
         "Sysctls of `host`, peers and endpoints, each node with its keys and values. They stay set, also in "

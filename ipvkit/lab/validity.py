@@ -364,6 +364,11 @@ class _Nodes:
             setting = self.phase.on(endpoint.parent)
             what = f"the host announces its own MAC address, and {name} is {setting.kind} with another one"
             _refuse(not setting.is_ipvlan, what, "leave it out here", at)
+        what = f"phase {self.phase.name}: a move is in one item with other changes"
+        alone = parts.Act(move=act.move) == act
+        _refuse(act.move and not alone, what, "write them as two items, one after the other", path)
+        for name, host in act.move:
+            self._check_move(name, host, (*path, "move", name))
         for role in act.fast_ageing:
             known(role, peers, "peer in this network", (*path, "fast-ageing"))
         for role in act.flush:
@@ -395,6 +400,27 @@ class _Nodes:
             self._check_check(check, (*path, "check", i))
         for i, attempt in enumerate(act.attempts):
             self._check_attempt(attempt, (*path, "try", i))
+
+    def _check_move(self, name: str, host: str, at: Path) -> None:
+        lab = self.lab
+        known(name, self.endpoints, f"endpoint of phase {self.phase.name}", at)
+        known(host, lab.hosts, f"host of lab {lab.name}", at)
+        endpoint = lab.endpoint(name)
+        parent = lab.parent_called(endpoint.parent)
+        there = lab.on_lan(host, parent)
+        _refuse(there is None, f"{host} has no parent in the network of {name}", "take another host", at)
+        for on in (parent, there or parent):
+            setting = self.phase.on(on.name)
+            what = f"{name} moves: {on.name} has strategy {setting.strategy}, which is for where it was"
+            _refuse(setting.strategy not in ("none", "announce"), what, "take none, or announce", at)
+            _refuse(setting.host_shim, f"{name} moves: {on.name} has a host shim", "leave it out", at)
+            what = f"{name} moves: the links on {on.name} are veth"
+            _refuse(setting.kind == "veth", what, "take ipvlan or macvlan", at)
+        beside = [e.name for e in lab.endpoints if e.name != name and e.netns == endpoint.netns]
+        what = f"{name} moves: {', '.join(beside)} has a namespace of that name"
+        _refuse(beside, what, "give it another `netns`", at)
+        what = f"{name} moves: its address comes from router advertisements"
+        _refuse(endpoint.slaac, what, "leave `slaac` out", at)
 
     def _check_check(self, check: parts.Check, at: Path) -> None:
         lab, ends = self.lab, (check.source, check.destination)
@@ -442,6 +468,10 @@ class _Nodes:
                 here.update(e.plain_name for e in lab.endpoints)
                 taken = name in here or _HOSTS_LINKS.fullmatch(name)
                 _refuse(taken, f"{attempt}: the name is taken", _RENAME, at)
+                tried = (t.change for act in self.phase.acts for t in act.attempts)
+                same = {c.parent for c in tried if isinstance(c, parts.AddLink) and c.name == name}
+                several = len({p.on for p in lab.parents if p.name in same}) > 1
+                _refuse(several, f"{attempt}: another host has a link of that name", _RENAME, at)
             case parts.DeleteLink(name):
                 known(name, self.added, "link that this phase adds", at)
             case parts.SetMtu(link, mtu):

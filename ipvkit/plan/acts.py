@@ -23,6 +23,7 @@ from ipvkit.lab import (
     the,
 )
 from ipvkit.lab.sysctls import Sysctl
+from ipvkit.plan import endpoints
 from ipvkit.plan.endpoints import Done, read_sysctls, set_sysctls
 from ipvkit.plan.lan import give
 from ipvkit.plan.resources import Link
@@ -42,9 +43,12 @@ FAST_VALUES = {
 """The sysctls of `FAST_TIMERS`, by the end of their names."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Acts:
-    """Adds the steps of the acts of a phase."""
+    """Adds the steps of the acts of a phase of `lab`, in which endpoints may move.
+
+    In their namespaces on the machines that are in `there` endpoints have been in this phase or before.
+    """
 
     lab: Lab
     phase: Phase
@@ -54,6 +58,7 @@ class Acts:
     """Those that are set already, also by earlier phases, with their machines."""
     links: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The steps that tried to create a link, by its name."""
+    there: set[endpoints.Place] = field(default_factory=set)
     added_on: dict[str, str] = field(default_factory=dict)
     """The hosts where a link was tried, by its name."""
 
@@ -71,6 +76,8 @@ class Acts:
 
     def _change(self, predicted: PredictedAct) -> None:
         act, steps = predicted.act, self.steps
+        if act.move:
+            self._move(act.move)
         read = self._read_announcing(act.announce)
         for role in act.fast_ageing:
             fast = sysctl.set_values(self._fast_timers(role))
@@ -95,6 +102,13 @@ class Acts:
             # arping waits a second between two, and the simulated LAN loses none.
             self._announce(self.lab.endpoint(name), 1 if self.lab.simulated else 2)
         steps.end_stage()
+
+    def _move(self, moves: Sequence[tuple[str, str]]) -> None:
+        """Move endpoints to other hosts; those that are there already stay."""
+        moved = self.lab.moved(self.lab.parents_after(moves))
+        names = [name for name, _ in moves if moved.host_of(name) != self.lab.host_of(name)]
+        endpoints.move(self.lab, self.phase, self.steps, moved, names, self.there)
+        self.lab = moved
 
     def _read_announcing(self, endpoints: Iterable[str]) -> dict[str, list[tuple[Addition, Undo]]]:
         """Read what lets the hosts of `endpoints` announce them, which is set back at the end of the run."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
@@ -12,6 +13,9 @@ from ipvkit.plan.steps import Draft, Steps, Undo
 from ipvkit.strategies import Addition, Proxy, Sysctl
 from ipvkit.tools import ip, radvd, sysctl
 
+Place = tuple[str, str | None]
+"""A machine, and a namespace on it."""
+
 Done = set[tuple[str, str]]
 """The sysctls that are set already, each after its machine."""
 
@@ -21,10 +25,37 @@ def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     steps.side_by_side(lab.hosts, lambda host: _create(lab, phase, steps, lab.parents_on(host)))
 
 
-def _create(lab: Lab, phase: Phase, steps: Steps, parents: Sequence[Parent]) -> None:
+def move(lab: Lab, phase: Phase, steps: Steps, moved: Lab, names: Sequence[str], there: set[Place]) -> None:
+    """Add the steps that move endpoints called `names` to where they are in `moved`.
+
+    Their namespaces stay where they were, and are created where they are not `there`.
+    """
+    for name in names:
+        e = lab.endpoint(name)
+        with steps.at(lab.machine_of(name)):
+            steps.now(in_netns(e.netns, ip.link_delete(e.dev)))
+    steps.end_stage()
+    these = replace(phase, endpoints=tuple(names))
+    new = [moved.endpoint(name) for name in names if moved.place(name) not in there]
+    there.update(map(moved.place, names))
+
+    def add(host: str) -> None:
+        here = [
+            Netns(e.netns, tuple(dict.fromkeys((e.dev, e.plain_name))))
+            for e in new
+            if moved.host_of(e.name) == host
+        ]
+        _create(moved, these, steps, moved.parents_on(host), here)
+
+    steps.side_by_side(moved.hosts, add)
+
+
+def _create(
+    lab: Lab, phase: Phase, steps: Steps, parents: Sequence[Parent], new: Sequence[Netns] | None = None
+) -> None:
     names = {parent.name for parent in parents}
     endpoints = [endpoint for endpoint in lab.endpoints_of(phase) if endpoint.parent in names]
-    new = _new_namespaces(lab, phase, endpoints)
+    new = _new_namespaces(lab, phase, endpoints) if new is None else new
     steps.add_stage(
         (f"create namespace {one.name}", ip.netns_add(one.name), Undo(one, f"delete namespace {one.name}"))
         for one in new

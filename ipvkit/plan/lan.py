@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.values import InterfaceAddress, is_link_local
 from ipvkit.lab import (
+    DEFAULT_MTU,
     FAR,
     GATEWAY,
     LAN,
@@ -154,7 +155,8 @@ def _parent(lab: Lab, parent: Parent) -> Draft:
     if len(lab.hosts) > 1:
         end = lab.cable(parent, parent.on)
         rename = ip.link_set(end, name=parent.dev, lladdr=lab.mac_of(parent), up=True)
-        undo = Undo(ip.link_set(parent.dev, name=end, up=False), f"rename {parent.dev} to {end}")
+        back = ip.link_set(parent.dev, name=end, mtu=DEFAULT_MTU, up=False)
+        undo = Undo(back, f"rename {parent.dev} to {end}")
         return f"call {parent.on}'s cable {parent.dev}", rename, undo
     kind: ip.Kind
     match parent.kind:

@@ -21,12 +21,17 @@ def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan
     Its pings are those of iputils: their timestamps show how long a path lived.
     """
     done: endpoints.Done = set()
-    phases = [_phase(lab, predicted, arping_by, done) for predicted in predict_lab(lab)]
+    there: set[endpoints.Place] = set()
+    phases = [_phase(lab, predicted, arping_by, done, there) for predicted in predict_lab(lab)]
     return Plan(lab, (*([lan(lab)] if lab.simulated else []), *phases))
 
 
 def _phase(
-    lab: Lab, predicted: PredictedPhase, arping_by: arping.Implementation, done: endpoints.Done
+    lab: Lab,
+    predicted: PredictedPhase,
+    arping_by: arping.Implementation,
+    done: endpoints.Done,
+    there: set[endpoints.Place],
 ) -> Section:
     phase = predicted.phase
     steps = Steps(phase.name, lab.machines[0])
@@ -39,8 +44,9 @@ def _phase(
             )
     steps.end_stage()
     endpoints.create(lab, phase, steps)
+    there.update(map(lab.place, phase.endpoints))
     endpoints.add_helpers(lab, phase, steps, done)
-    acts = Acts(lab, phase, arping_by, steps, done)
+    acts = Acts(lab, phase, arping_by, steps, done, there=there)
     skipped, slices = [], []
     for act in predicted.acts:
         first = len(steps.stages)

@@ -178,6 +178,14 @@ class Steps:
         """Have `end_phase` add a command, for what needs no undo at the end of a run."""
         self._at_end[-1].append((purpose, command, (), self.on))
 
+    def now(self, command: Command) -> None:
+        """Add a command that was to run on this machine at the end of the phase."""
+        for group in self._at_end:
+            for added in [added for added in group if added[1] == command and added[3] == self.on]:
+                group.remove(added)
+                purpose, _, undone, _ = added
+                self.add(purpose, command, cancels_undo_of=undone)
+
     def end_stage(self) -> None:
         """Have what is added from now on run after all that was added before."""
         if self._stage:

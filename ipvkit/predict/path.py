@@ -52,11 +52,11 @@ class Path:
 
     `arrived` is the host at which the request arrives, or nothing.
     `events` are what happens to the entries of peers, in order; `used` are the entries that existed before
-    and that may have failed by now, `announced` those that the host announces. `learned` are the hosts of
-    which the host and endpoints in l2 learn the MAC address; `disputed` are those of their entries that did
-    not exist before, and that another ping could fill otherwise. `doubt` is why the ping may be lost all the
-    same. `lost` is why a packet is lost, be it
-    the request or the reply, or nothing.
+    and that may have failed by now, `announced` those that the host announces, and `led` those that lead to
+    where an endpoint was. `broadcast` are addresses from which endpoints ask by ARP. `learned` are the hosts
+    of which the host and endpoints in l2 learn the MAC address; `disputed` are those of their entries that
+    did not exist before, and that another ping could fill otherwise. `doubt` is why the ping may be lost all
+    the same. `lost` is why a packet is lost, be it the request or the reply, or nothing.
     """
 
     def __init__(
@@ -84,9 +84,13 @@ class Path:
         self.events: list[tuple[Entry, Event]] = []
         self.used: set[Entry] = set()
         self.announced: set[Entry] = set()
+        self.led: set[Entry] = set()
+        self.broadcast: set[Address] = set()
         self.learned: dict[Entry, str] = {}
         self.disputed: set[Entry] = set()
         self._heard: dict[Entry, Link] = {}
+        # Entries that siblings in l2 have from a question of this ping.
+        self._told: set[Entry] = set()
         self.notes: list[str] = []
         self.decided = ""
         try:
@@ -271,7 +275,7 @@ class Path:
 
     def _over_the_wire(self, link: Link, target: Link, destination: Address, source: Address) -> str:
         """Return the host that gets a frame from the switch and the receiving link."""
-        passing, allowed = self.world.passing, self.world.state.allowed or ()
+        passing = self.world.passing
         inside = self._stays_inside(link, target)
         bridged = any(end.parent and end.kind == "nic" for end in (link, target))
         if bridged and not inside and self.world.reflects(link.segment):
@@ -283,6 +287,7 @@ class Path:
         tagged = link.segment != FAR and self.world.lab.parent_called(link.segment).vlan is not None
         filtered = source.version == 4 and not tagged and self._is_host(of_host) and not inside
         if passing is not None and filtered and source not in passing[of_host]:
+            allowed = (self.world.state.allowed or {}).get(of_host, ())
             more = (f"{len(allowed) - _MOST_NAMED} more",) if len(allowed) > _MOST_NAMED else ()
             named = " and ".join((*allowed[:_MOST_NAMED], *more))
             what = f"port security: the switch drops packets from {self._address(source)} and allows {named}"
@@ -370,8 +375,29 @@ class Path:
             raise self._lost(link.node, what)
         self.doubt = f"{the(link.node)}'s entry for {address} may expire, and {what}"
 
+    def _led_away(self, link: Link, upper: Link, address: Address) -> Link | None:
+        """Return the link to which an entry leads still, where the `upper` was before; None for others.
+
+        What the kernel has heard of it since is in its entry. Raise Lost unless the host there forwards.
+        """
+        entry = (link.owner, address)
+        former = self.world.state.led.get(entry)
+        if former is None or address in self.broadcast or (link.node, address) in self._heard:
+            return None
+        self.led.add(entry)
+        self.used.add(entry)
+        self._happens(entry, "used")
+        nic, kind = self.world.nic(former), "an ARP" if address.version == 4 else "a neighbour"
+        what = f"{the(link.owner)} still has {kind} entry for {upper.owner} that leads to {the(nic.node)}"
+        if address.version not in self.world.nodes[nic.node].forwards:
+            raise self._lost(link.node, f"{what}, where it was")
+        self._note(link.node, f"{what}, which forwards the packet")
+        return nic
+
     def _resolve_upper(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
         """Return the parent's link, where another host has or gets an entry for the upper's address."""
+        if (led := self._led_away(link, upper, address)) is not None:
+            return led
         entry, mode = (link.owner, address), self.world.settings[upper.parent].mode
         knows, host = self._knows(entry), the(self.world.host(upper.parent).name)
         if address in self.world.nodes[link.node].permanent:
@@ -445,6 +471,12 @@ class Path:
             and state.now < state.began + _DAD_S
         ):
             self.doubt = f"{link.dev} asks from its link-local address, which may still be tentative"
+        has = entry in state.known or entry in self._told
+        if address.version == 4 and not has and entry not in {**state.learned, **self.learned}:
+            self.broadcast.add(source)
+        moved = self.world.upper_in(link.segment, address)
+        if moved is not None and (led := self._led_away(link, moved, address)) is not None:
+            return led
         there = [other for other in self.world.links_with(address) if other not in (nic, link)]
         siblings = [other for other in there if self._answers_siblings(other, address, link.parent)]
         others = [o for o in there if o.segment == link.segment and self._answers(o, address)]
@@ -455,6 +487,7 @@ class Path:
             known = self._decided(entry, known, nic.node, others[0].node)
         if siblings and (known == nic.node or not others):
             self.learned[entry] = nic.node
+            self._told.add((siblings[0].dev, source))
             return siblings[0]
         if others:
             self.learned[entry] = others[0].node

@@ -64,6 +64,9 @@ def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Predict
     if what := world.not_modelled(check, path.version):
         return Prediction(Outcome.NOT_MODELLED, f"not modelled: {what}; run it")
     found = _of_path(world, check, path)
+    led = {address for _, address in path.led}
+    if any(led & _path(world, other).broadcast for other in beside if led):
+        found = replace(found, also=(Outcome.REACHABLE,))
     for other in beside if path.disputed else ():
         if path.disputed & _path(world, other).disputed:
             second = predict(after(world, Act(checks=(other,)), world.state.now), check)
@@ -98,6 +101,8 @@ def _same_port(world: World, check: Check, other: Check) -> bool:
 def _of_path(world: World, check: Check, path: Path) -> Prediction:
     state = world.state
     found = _predict(path, check, world)
+    if path.led and found.outcome is Outcome.UNREACHABLE:
+        return _of_led(world, check, path, found)
     fails = {entry: state.fails(entry) for entry in path.used}
     gone = {entry for entry, (first, _) in fails.items() if first <= state.now + _UNSURE_S + state.late}
     if not gone:
@@ -109,6 +114,25 @@ def _of_path(world: World, check: Check, path: Path) -> Prediction:
         found, other = other, found
     every = dict.fromkeys((*found.also, other.outcome, *other.also))
     return replace(found, also=tuple(outcome for outcome in every if outcome is not found.outcome))
+
+
+def _of_led(world: World, check: Check, path: Path, found: Prediction) -> Prediction:
+    """Return the outcome where an entry leads to where an endpoint was; if it fails, it is asked for anew."""
+    state = world.state
+    end = state.now + lasts_s(check)
+    first, last = map(max, *(state.fails(entry, end) for entry in path.led), (0.0, 0.0))
+    if first > end + _UNSURE_S + state.late:
+        return found
+    known = {entry: one for entry, one in state.known.items() if entry not in path.led}
+    led = {entry: parent for entry, parent in state.led.items() if entry not in path.led}
+    later = world.at(replace(state, known=known, led=led))
+    other = _predict(_path(later, check), check, later)
+    if other.outcome is Outcome.UNREACHABLE:
+        return found
+    if check.watch is None or last > end - _UNSURE_S - state.late:
+        return replace(found, also=(other.outcome,))
+    reason = f"{found.reason}, until it fails; then {other.reason}"
+    return replace(other, reason=reason, also=(Outcome.UNREACHABLE,) if last > end - 1 else other.also)
 
 
 def _path(world: World, check: Check) -> Path:
@@ -302,10 +326,12 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     state = world.state
     known, failed = dict(state.known), set(state.failed)
     paths = [(check, _path(world, check)) for check in act.checks]
-    learned, asking = dict(state.learned), dict(state.asking)
+    learned, asking, led = dict(state.learned), dict(state.asking), dict(state.led)
     for check, path in paths:
         learned |= path.learned
         for entry, event in path.events:
+            if event != "used":
+                led.pop(entry, None)
             if event == "asked in vain":
                 until = state.now + _uses_s(check, path) + state.late
                 asking[entry] = until + state.timers(entry[0]).asks_s
@@ -324,6 +350,11 @@ def after(world: World, act: Act, end: float | None = None) -> World:
         for own in endpoint.addresses
         if own.version == 4
     ]
+    heard = {address for _, path in paths for address in path.broadcast}
+    for entry in [entry for entry in led if entry in announced or entry[1] in heard]:
+        # They have the MAC address of another host, and an announcement or a broadcast question overrides it.
+        known[entry] = Known("what it sent since")
+        del led[entry]
     for entry in announced:
         if entry in failed or (entry not in known and _accepts(world, entry)):
             known[entry] = Known("the announcement")
@@ -337,20 +368,54 @@ def after(world: World, act: Act, end: float | None = None) -> World:
         failed.discard(entry)
     learned = {entry: node for entry, node in learned.items() if entry[0] not in act.flush}
     asking = {entry: until for entry, until in asking.items() if entry[0] not in act.flush}
-    changed = _changed(world, act)
+    changed = _moved(_changed(world, act), act, known, learned, led)
     later = replace(
         changed.state,
         now=end,
         known=known,
-        failed=frozenset(failed),
+        failed=frozenset(entry for entry in failed if entry[0] not in dict(act.move)),
         asking=asking,
         learned=learned,
+        led={entry: parent for entry, parent in led.items() if entry in known},
         fast=state.fast | set(act.fast_ageing),
         hairpin=state.hairpin if act.hairpin is None else act.hairpin,
-        allowed=state.allowed if act.port_security is None else act.port_security,
+        allowed=state.allowed if act.port_security is None else _allowed(world.lab, act.port_security),
         sysctls={**state.sysctls, **{(one.node, one.key): one for one in act.sysctls}},
     )
     return changed.at(later)
+
+
+def _allowed(lab: Lab, roles: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return which of `roles` are on each host, at whose port the switch accepts them."""
+    return {host: tuple(lab.allowed_at(host, roles)) for host in lab.hosts}
+
+
+def _moved(
+    world: World, act: Act, known: dict[Entry, Known], learned: dict[Entry, str], led: dict[Entry, str]
+) -> World:
+    """Return the world after the endpoints of `act` have moved, of which others keep their entries.
+
+    Siblings in l2 have one with the MAC address of their own parent. The endpoint itself begins with none.
+    """
+    parents = world.lab.parents_after(act.move)
+    for name, parent in parents.items():
+        former = world.lab.endpoint(name).parent
+        if parent == former:
+            continue
+        own = {link.ip for link in world.nodes[name].link(name).addresses}
+        for entry in [entry for entry in (*known, *learned) if entry[0] == name]:
+            known.pop(entry, None)
+            learned.pop(entry, None)
+        host = world.host(former).name
+        for entry in [e for e, node in learned.items() if e[1] in own and node == host]:
+            del learned[entry]
+            known[entry] = Known("before it moved", confirmed=(world.state.began, world.state.now))
+        for entry in [entry for entry in known if entry[1] in own]:
+            if led.setdefault(entry, former) == parent:
+                del led[entry]
+    if not parents:
+        return world
+    return world.at(replace(world.state, moved={**world.state.moved, **parents}))
 
 
 def _hearers(world: World, endpoint: Endpoint) -> Iterator[str]:
@@ -441,6 +506,8 @@ def _is_confirmed(world: World, entry: Entry) -> bool:
     In IPv6 an endpoint does so in every mode: a solicitation that is unicast has its address as destination
     (ndisc_solicit(), ipvlan_addr_lookup()).
     """
+    if entry in world.state.led:
+        return False
     return _is_answered(world, entry[1]) or (entry[1].version == 6 and world.upper(entry[1]) is not None)
 
 
@@ -532,7 +599,13 @@ def next_phase(lab: Lab, state: State) -> State:
     known = {entry: known for entry, known in state.known.items() if not lab.is_endpoint(entry[0])}
     failed = frozenset(entry for entry in state.failed if not lab.is_endpoint(entry[0]))
     asking = {entry: until for entry, until in state.asking.items() if not lab.is_endpoint(entry[0])}
-    state = replace(state, known=known, failed=failed, asking=asking, learned=learned)
+    led = {entry: parent for entry, parent in state.led.items() if entry in known}
+    for name, parent in state.moved.items():
+        own = {address.ip for address in lab.endpoint(name).addresses}
+        for entry in [entry for entry in known if entry[1] in own]:
+            if led.setdefault(entry, parent) == lab.endpoint(name).parent:
+                del led[entry]
+    state = replace(state, known=known, failed=failed, asking=asking, learned=learned, led=led, moved={})
     return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, sysctls=sysctls)
 
 

@@ -45,12 +45,14 @@ class State:
     `now` is its time in seconds, and `began` that of the phase's first act; its checks may begin up to `late`
     seconds later. `known` are the valid entries,
     some of which may have failed by now; `failed` are entries without an answer, which an announcement can
-    fill, and `asking` until when their peers ask again; `fast` are peers with `FAST_TIMERS`.
+    fill, and `asking` until when their peers ask again; `fast` are peers with `FAST_TIMERS`. `moved` are
+    endpoints on another parent than in the lab, and `led` valid entries that lead to the parent on which an
+    endpoint was before.
     `learned` are the hosts of which the entries of hosts and of endpoints in l2 have the MAC address: that
     with the parent for all on it.
     `flipped` are parents with another mode and flag than the phase's; `links`, `addresses` and `mtus` what
     was added and set; `hairpin` whether the switch sends frames back to their port; `allowed` the roles that
-    it accepts source addresses of at the host's port, None for all; `sysctls` those that were set, by node
+    it accepts source addresses of at the port of each host, None for all; `sysctls` those that were set, by node
     and key.
     """
 
@@ -67,8 +69,10 @@ class State:
     addresses: tuple[tuple[str, InterfaceAddress], ...] = ()
     mtus: Mapping[str, int] = field(default_factory=dict)
     hairpin: bool = False
-    allowed: tuple[str, ...] | None = None
+    allowed: Mapping[str, tuple[str, ...]] | None = None
     sysctls: Mapping[tuple[str, str], Sysctl] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)
+    led: Mapping[Entry, str] = field(default_factory=dict)
 
     def timers(self, peer: str) -> Timers:
         """Return the timers of the entries of `peer`."""
@@ -224,7 +228,7 @@ class World:
     def at(self, state: State) -> "World":
         """Return the world in another `state`; hosts that stay the same are reused."""
         former = self.state
-        kept = ("flipped", "addresses", "mtus", "sysctls")
+        kept = ("flipped", "addresses", "mtus", "sysctls", "moved")
         if any(getattr(former, name) != getattr(state, name) for name in kept):
             return world_of(self.lab, self.phase, state)
         same = former.allowed == state.allowed
@@ -298,7 +302,7 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
 
     On a real network, an unknown address is replaced by a placeholder.
     """
-    lab = _with_all_addresses(lab)
+    lab = _with_all_addresses(lab.moved(state.moved))
     settings, additions = {}, {}
     for parent in lab.parents:
         setting = phase.on(parent.name)
@@ -322,10 +326,10 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
 
 
 def _passing(lab: Lab, state: State) -> Mapping[str, frozenset[Address]] | None:
-    """Return the addresses of the roles of each host that `state` allows, which need not be in this phase."""
+    """Return the addresses of the roles that `state` allows at each host, which need not be in this phase."""
     if state.allowed is None:
         return None
-    return {host: frozenset(lab.sources(lab.allowed_at(host, state.allowed))) for host in lab.hosts}
+    return {host: frozenset(lab.sources(roles)) for host, roles in state.allowed.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,10 @@ def guest_of(plan: "Plan | None", memory_mib: int = 0, machine: str = HOST) -> G
     if plan is not None:
         words = {word for step in plan.steps if step.on == machine for word in step.command.argv}
         endpoints = sum(plan.lab.machine_of(endpoint.name) == machine for endpoint in plan.lab.endpoints)
-    # That of IPv6 others need, but a host may have no other.
-    modules = {"ipv6", *(module for word in words for module in _MODULES.get(word, ()))}
+    modules = {module for word in words for module in _MODULES.get(word, ())}
+    if machine != HOST:
+        # Others need it, but one of several hosts may have no other.
+        modules.add("ipv6")
     memory = _MEMORY_MIB + int(endpoints * _FOR_AN_ENDPOINT_MIB)
     return Guest(tuple(sorted(modules)), max(memory, memory_mib), on_demand=plan is None)
 

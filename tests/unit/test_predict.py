@@ -553,20 +553,20 @@ def test_the_switch_reflects_until_it_is_told_not_to() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_port_security_drops_what_comes_from_an_endpoint_and_lets_arp_pass(mode: Mode) -> None:
     setting = Setting(mode, strategy="none" if mode == "l2" else "static-neigh")
-    secured = State(allowed=(HOST,))
+    secured = State(allowed={HOST: (HOST,)})
     sent, answered = (asked(*pair, setting, secured) for pair in (("one", GATEWAY), (GATEWAY, "one")))
     assert {sent.outcome, answered.outcome} == {UNREACHABLE}
     assert sent.reason.startswith("port security: the switch drops packets from 192.0.2.11")
     assert answered.reason == f"the reply is lost: {sent.reason}"
     # The allowed address pair mends it, for that endpoint alone.
-    paired = State(allowed=(HOST, "one"))
+    paired = State(allowed={HOST: (HOST, "one")})
     assert asked(GATEWAY, "one", setting, paired).outcome is REACHABLE
     assert asked(GATEWAY, "two", setting, paired).outcome is UNREACHABLE
 
 
 @each_setting
 def test_port_security_is_ipv4s_and_siblings_do_not_meet_it(setting: Setting) -> None:
-    nobody = State(allowed=())
+    nobody = State(allowed={HOST: ()})
     for pair in PAIRS:
         assert asked(*pair, setting, nobody, family="ipv6") == asked(*pair, setting, family="ipv6")
     for pair in SIBLINGS:

@@ -450,7 +450,7 @@ def test_what_the_command_line_explains_of_a_lab_fits(name: str, capsys: pytest.
     lab = load(gallery.text(name), f"{name}.yaml")
     ends = [endpoint.name for endpoint in lab.endpoints]
     for source, destination in [
-        ("host" if lab.parents[0].host else "gateway", ends[0]),
+        (lab.hosts[0] if lab.parents[0].host else "gateway", ends[0]),
         (ends[-1], "gateway"),
     ]:
         assert run_command_line(["explain", source, destination, name, "--json"]) == 0

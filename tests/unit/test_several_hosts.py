@@ -20,11 +20,13 @@ from ipvkit.lab.new import new_lab
 from ipvkit.lab.table import schema
 from ipvkit.plan.make import make_plan
 from ipvkit.predict.predictions import predict
+from ipvkit.predict.whole import predict_lab
 from ipvkit.predict.world import State, world_of
 from ipvkit.run.batches import jobs_of
 from ipvkit.targets.local import Local
 from ipvkit.verbs.explain import explain
 from ipvkit.verbs.formats import exported as exported_as
+from ipvkit.verbs.lab_file import load_lab
 from ipvkit.verbs.live import only_phase
 from ipvkit.verbs.review import review
 from several_hosts import labs_of_hosts
@@ -126,6 +128,18 @@ def test_a_setting_of_a_host_is_that_of_its_parents_in_all_phases() -> None:
         ),
         ("do: []", "do: [{try: [{set-mtu: 9000, at: eth0@h1}]}]", 17, "accept 1500 bytes at most"),
         ("do: []", "do: [{check: [{from: web, to: db}]}]", 17, "unknown node of phase l2: 'web'"),
+        ("do: []", "do: [{move: {eb: h2}}]", 17, "unknown endpoint of phase l2: 'eb'"),
+        ("do: []", "do: [{move: {db: h3}}]", 17, "unknown host of lab two: 'h3'"),
+        ("do: []", "do: [{move: {web@h1: h2}}]", 17, "web@h2 has a namespace of that name"),
+        ("do: []", "do: [{move: {db: h1}, wait: 1}]", 17, "a move is in one item with other changes"),
+        ("do: []", "host-shim: true, do: [{move: {db: h1}}]", 17, "has a host shim"),
+        ("mode: l2, do: []", "kind: veth, do: [{move: {db: h1}}]", 17, "are veth"),
+        (
+            "mode: l2, do: []",
+            "mode: l3, strategy: static-neigh, do: [{move: {db: h1}}]",
+            17,
+            "has strategy static-neigh, which is for where it was",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_line(old: str, new: str, line: int, what: str) -> None:
@@ -199,6 +213,45 @@ def test_endpoints_in_one_subnet_reach_another_host_and_its_endpoints_only_in_l2
     assert found == {pair: l2[reachable] for pair, reachable in pairs.items()}
 
 
+def predicted(lab: Lab) -> dict[str, list[tuple[str, str]]]:
+    """Return the checks of each phase with their outcomes."""
+    return {
+        phase.phase.name: [(str(p.check), " or ".join(p.outcomes)) for act in phase.acts for p in act.probes]
+        for phase in predict_lab(lab)
+    }
+
+
+def test_who_has_an_entry_sends_to_where_an_endpoint_was_until_a_broadcast_or_it_fails() -> None:
+    found = predicted(load_lab("move"))
+    assert found["announced"][3:] == [
+        ("neighbour -> web", "unreachable"),
+        ("app -> web", "unreachable"),
+        ("gateway -> web", "reachable"),
+        ("neighbour -> web", "reachable"),
+        ("app -> web", "reachable"),
+    ]
+    assert found["it-sends-itself"][3:] == [
+        ("neighbour -> web", "unreachable"),
+        ("web -> gateway", "reachable"),
+        *((f"{node} -> web", "reachable") for node in ("neighbour", "db", "app")),
+    ]
+    assert found["left-alone"] == 2 * [("neighbour -> web", "reachable")]
+
+
+def test_an_endpoint_that_has_moved_is_in_the_next_phase_where_it_was() -> None:
+    do = "[{check: [{from: neighbour, to: db}]}, {move: {db: h1}}, {check: [{from: gateway, to: db}]}]"
+    again = "- {name: again, mode: l2, do: [{check: [{from: gateway, to: db}, {from: h2, to: db}]}]}"
+    lab = load(LAB.replace("do: []}\n", f"do: {do}}}\n  {again}\n"), "two.yaml")
+    # What the gateway has learned leads to h1, and db is on h2 again, which does not reach it.
+    assert predicted(lab)["again"] == [("gateway -> db", "unreachable"), ("h2 -> db", "unreachable")]
+    steps = [(step.on, step.purpose, str(step.command)) for step in make_plan(lab).steps]
+    of_db = [(on, line) for on, _, line in steps if " db" in line and "ping" not in line]
+    deleted = "ip netns exec db ip link delete db"
+    assert [on for on, line in of_db if line == deleted] == ["h2", "h1"]
+    assert [on for on, line in of_db if line == "ip netns add db"] == ["h2", "h1"]
+    assert [on for on, line in of_db if line.startswith("ip link add db")] == ["h2", "h1", "h2"]
+
+
 def test_the_fix_of_a_pair_on_two_hosts_changes_both() -> None:
     lab = two("mode: l2,", "mode: l3,")
     found = explain(lab, lab.phases[0], Check("web@h1", "web@h2"))
@@ -240,6 +293,9 @@ def test_each_command_runs_on_the_machine_of_what_it_is_about(lab: Lab) -> None:
     }
     for e in lab.endpoints:
         inside[lab.host_of(e.name)].add(e.netns)
+    moves = (move for phase in lab.phases for act in phase.acts for move in act.move)
+    for name, host in moves:
+        inside[host].add(lab.endpoint(name).netns)
     for step in plan.steps:
         argv = step.command.argv
         named = (
