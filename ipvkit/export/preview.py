@@ -33,8 +33,10 @@ def what_it_does(undo: Command) -> str:
     'delete namespace test2'
     """
     match undo.argv:
-        case ("ip", "link", "set", name, "name", other, "mtu", _, "down"):
+        case ("ip", "link", "set", name, "name", other):
             return f"rename {name} to {other}"
+        case ("ip", "link", "set", name, "mtu", mtu, "down"):
+            return f"bring {name} down, with mtu {mtu} again"
         case ("ip", "-n", _, "link", "set", name, "netns", "1", "name", other, "down"):
             return f"take {name} back, as {other}"
         case ("ip", "addr", "del", own, "dev", dev):

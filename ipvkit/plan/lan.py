@@ -128,6 +128,15 @@ def _links(lab: Lab, parents: Sequence[Parent], *, has_lan: bool) -> Iterator[li
     # Last: no link can be created in another namespace while this one has one of its name (rtnl_newlink).
     links += [_parent(lab, parent) for parent in parents if parent in lab.hardware]
     yield links
+    cables = [p for p in parents if p in lab.hardware and len(lab.hosts) > 1]
+    yield [
+        (
+            f"bring {parent.on}'s {parent.dev} up",
+            ip.link_set(parent.dev, up=True),
+            Undo(ip.link_set(parent.dev, mtu=DEFAULT_MTU, up=False), f"bring {parent.dev} down"),
+        )
+        for parent in cables
+    ]
     yield from _lower(lab, parents)
     yield [_vlan(lab, parent, parent.vlan) for parent in parents if parent.vlan is not None]
 
@@ -154,9 +163,9 @@ def _parent(lab: Lab, parent: Parent) -> Draft:
     """Return the step that creates a parent that is not a VLAN, in place."""
     if len(lab.hosts) > 1:
         end = lab.cable(parent, parent.on)
-        rename = ip.link_set(end, name=parent.dev, lladdr=lab.mac_of(parent), up=True)
-        back = ip.link_set(parent.dev, name=end, mtu=DEFAULT_MTU, up=False)
-        undo = Undo(back, f"rename {parent.dev} to {end}")
+        # Linux 6.1 renames no link that is up (dev_change_name()).
+        rename = ip.link_set(end, name=parent.dev, lladdr=lab.mac_of(parent))
+        undo = Undo(ip.link_set(parent.dev, name=end), f"rename {parent.dev} to {end}")
         return f"call {parent.on}'s cable {parent.dev}", rename, undo
     kind: ip.Kind
     match parent.kind:

@@ -52,8 +52,8 @@ class State:
     with the parent for all on it.
     `flipped` are parents with another mode and flag than the phase's; `links`, `addresses` and `mtus` what
     was added and set; `hairpin` whether the switch sends frames back to their port; `allowed` the roles that
-    it accepts source addresses of at the port of each host, None for all; `sysctls` those that were set, by node
-    and key.
+    it accepts source addresses of at the port of each host, None for all; `sysctls` those that were set, by
+    node and key.
     """
 
     now: float = 0.0

@@ -76,6 +76,7 @@ def _setting(section: Section) -> dict[str, Any]:
 def _step(job: Job, completed: Completed) -> dict[str, Any]:
     return {
         **chosen(job, "id purpose"),
+        "machine": job.on,
         "command": str(job.command),
         **chosen(job.command, "argv stdin"),
         "exit_code": completed.exit_code,

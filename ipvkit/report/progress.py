@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Any, Self
 
+from ipvkit.lab import HOST
 from ipvkit.plan.steps import Plan
 from ipvkit.run.batches import Job
 from ipvkit.run.rollback import Began, Finished, Stopping
@@ -57,14 +58,15 @@ class Progress:
         one_of_many = self._is_one_of_many(job)
         if one_of_many and self._began_s is None:
             self._began_s = self._shown_s = time.monotonic()
+        purpose = job.purpose if job.on == HOST else f"{job.on}: {job.purpose}"
         if self._bar is not None:
-            self._bar.update(self._task, description=f"undo: {job.purpose}" if undoing else job.purpose)
+            self._bar.update(self._task, description=f"undo: {purpose}" if undoing else purpose)
         if self._verbose:
-            self._line(f"+ {job.command}")
+            self._line(f"+ {job.command}" if job.on == HOST else f"+ {job.on}: {job.command}")
         elif self._bar is None and not one_of_many:
             width = len(str(self._total))
             count = "undo".rjust(2 * width + 1) if undoing else f"{self._begun:>{width}}/{self._total}"
-            self._line(f"[{count}] {job.purpose}")
+            self._line(f"[{count}] {purpose}")
 
     def _finished(self, job: Job) -> None:
         if self._bar is not None:

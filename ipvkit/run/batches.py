@@ -21,22 +21,18 @@ _HOSTS_A_PROCESS = 100
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One process: its `command` does the work of all `steps`; the job of an undo has none."""
+    """One process on a machine: its `command` does the work of all `steps`; the job of an undo has none."""
 
     id: str
     purpose: str
     command: Command
     steps: tuple[Step, ...] = ()
+    on: str = HOST
 
     @property
     def probes(self) -> tuple[Probe, ...]:
         """Its checks."""
         return tuple(step.probe for step in self.steps if step.probe is not None)
-
-    @property
-    def on(self) -> str:
-        """The machine on which it runs."""
-        return self.steps[0].on if self.steps else HOST
 
     @property
     def ready(self) -> Command | None:
@@ -57,7 +53,7 @@ def jobs_of(plan: Plan, prober: Prober = "ping") -> dict[str, list[list[Job]]]:
 
 
 def _alone(step: Step) -> Job:
-    return Job(step.id, step.purpose, step.command, (step,))
+    return Job(step.id, step.purpose, step.command, (step,), step.on)
 
 
 def _batched(stages: Iterable[Stage]) -> list[list[Job]]:
@@ -109,7 +105,7 @@ def _batch(netns: str | None, found: Sequence[tuple[Step, str]]) -> Job:
     purposes = list(dict.fromkeys(step.purpose for step in steps))
     more = f"; and {len(purposes) - 2} more" if len(purposes) > 2 else ""
     purpose = "; ".join(purposes[:2]) + more
-    return Job(_id(steps), purpose, batch(lines, netns), steps)
+    return Job(_id(steps), purpose, batch(lines, netns), steps, steps[0].on)
 
 
 def _with_fping(stage: list[Job], lab: Lab) -> list[Job]:
@@ -134,7 +130,8 @@ def _fping(jobs: Sequence[Job], source: str, count: int, size: int | None, lab: 
     command = fping.fping(hosts, count=count, interval=PING_INTERVAL_S, wait=wait_s(lab), size=size)
     others = "" if len(jobs) == 1 else f" and {len(jobs) - 1} others"
     steps = tuple(step for job in jobs for step in job.steps)
-    return Job(_id(jobs), f"{jobs[0].purpose}{others}", in_netns(lab.netns(source), command), steps)
+    asked = in_netns(lab.netns(source), command)
+    return Job(_id(jobs), f"{jobs[0].purpose}{others}", asked, steps, steps[0].on)
 
 
 def undo_jobs(entries: Iterable[Entry]) -> list[tuple[Sequence[Entry], Job]]:
@@ -147,12 +144,12 @@ def undo_jobs(entries: Iterable[Entry]) -> list[tuple[Sequence[Entry], Job]]:
     for batchable, found in groupby(entries, key=lambda entry: _is_line(entry.undo)):
         row = list(found)
         if not batchable or len(row) < BATCH_FROM:
-            done += [([entry], Job(entry.id, entry.purpose, entry.undo)) for entry in row]
+            done += [([entry], Job(entry.id, entry.purpose, entry.undo, on=entry.on)) for entry in row]
             continue
         for some in _split(row, _LINES_A_PROCESS):
             lines = [line.text for entry in some if (line := line_of(entry.undo)) is not None]
             purpose = f"{some[0].purpose}; and {len(some) - 1} more"
-            done.append((some, Job(_id(some), purpose, batch(lines, force=True))))
+            done.append((some, Job(_id(some), purpose, batch(lines, force=True), on=some[0].on)))
     return done
 
 
