@@ -80,6 +80,9 @@ echo 0x9 >/sys/class/net/lo/flags
 for file in /proc/sys/net/ipv[46]/neigh/default/gc_thresh?; do echo 1048576 >$file; done
 """
 
+# Other modules need that of IPv6, but one of several hosts may have no other; some kernels have it built in.
+_IPV6 = "[[ -e /proc/net/if_inet6 ]] || modprobe --dirname /run/modules ipv6 || exit 3\n"
+
 # Lets the kernel load modules on demand.
 _ON_DEMAND = """\
 printf '#!%s\nexec modprobe --dirname /run/modules "$@"\n' "$BASH" >/run/modules/modprobe
@@ -107,9 +110,6 @@ def guest_of(plan: "Plan | None", memory_mib: int = 0, machine: str = HOST) -> G
         words = {word for step in plan.steps if step.on == machine for word in step.command.argv}
         endpoints = sum(plan.lab.machine_of(endpoint.name) == machine for endpoint in plan.lab.endpoints)
     modules = {module for word in words for module in _MODULES.get(word, ())}
-    if machine != HOST:
-        # Others need it, but one of several hosts may have no other.
-        modules.add("ipv6")
     memory = _MEMORY_MIB + int(endpoints * _FOR_AN_ENDPOINT_MIB)
     return Guest(tuple(sorted(modules)), max(memory, memory_mib), on_demand=plan is None)
 
@@ -209,6 +209,7 @@ def _block_device(kernel: Kernel, guest: Guest, payload: str) -> AbstractContext
     prologue = prologue.replace("MODULES", folder)
     modules = " ".join(guest.modules)
     load = f"modprobe --all --dirname /run/modules {modules} || exit 3\n" if modules else ""
+    load += _IPV6
     content = f"{prologue}{load}{_ON_DEMAND if guest.on_demand else ''}{payload}".encode()
     return memory_file(content.ljust(-(-len(content) // 512) * 512, b"\n"))
 
