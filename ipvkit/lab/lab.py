@@ -129,7 +129,7 @@ class Lab:
 
     @property
     def networks(self) -> tuple[Parent, ...]:
-        """The parents that have a network of their own; those of other hosts may be in it too."""
+        """The parents that have a separate network; those of other hosts may be in it too."""
         return tuple(parent for parent in self.parents if parent.lan == parent.name)
 
     def on_lan(self, host: str, parent: Parent) -> Parent | None:
@@ -260,7 +260,7 @@ class Lab:
 
     @property
     def switched(self) -> tuple[Parent, ...]:
-        """The hardware parents that have a network of their own, and so a switch, unless one is a dummy."""
+        """The hardware parents that have a separate network, and so a switch, unless one is a dummy."""
         return tuple(parent for parent in self.hardware if parent in self.networks)
 
     def position(self, parent: Parent) -> int:
@@ -285,7 +285,7 @@ class Lab:
             if any(host.name == role for host in parent.hosts):
                 return {self.position(parent): role}
         wired = (i for i, parent in enumerate(self.switched) if parent.kind != "dummy")
-        # The first port of a host h11 is no second one of a host h1.
+        # The first port of a host h11 has another name than the second one of a host h1.
         between = "." if self.is_host(role) and len(self.hosts) > 1 else ""
         return {i: role if i == 0 else f"{role}{between}{i}" for i in wired}
 

@@ -52,7 +52,7 @@ def new_lab(
     own = any(helper.own_subnet for helper in setting.helpers)
     if own and hosts > 1:
         hint = "ipvkit labs show two-hosts-l3-routed shows one"
-        raise UsageError(f"with strategy {setting.strategy} each host has a subnet of its own", hint)
+        raise UsageError(f"with strategy {setting.strategy} each host has a separate subnet", hint)
     first, larger = _OWN_SUBNETS if own else _SUBNETS
     end = _BROADCAST if own else _HOST - (hosts - 1)
     within = subnet or (first if count <= _room(first, end) else larger)

@@ -213,7 +213,7 @@ class Parent:
 
     @property
     def lan(self) -> str:
-        """The parent whose network it is in: another host's, or itself."""
+        """The parent that has its network: another host's, or itself."""
         return self.shared or self.name
 
     @property

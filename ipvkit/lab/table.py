@@ -427,7 +427,7 @@ HOST_PARENT = Part("hosts-parent", "A host's parents", "parents of hosts",
     Key("addresses", _or_list(_OWN_ADDRESS), "The host's addresses on it, with their prefix lengths."),
 ))
 OUR_HOST = Part("host-with-parents", "Several hosts", "hosts",
-    "A host with parents and endpoints, a machine of its own. `parent` and `network`, or `parents`, are the "
+    "A host with parents and endpoints, a separate machine. `parent` and `network`, or `parents`, are the "
     "networks that the hosts share, without `host`.", (
     Key("name", _text("h1", pattern="^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$"),
         "Its name in checks. Small letters, digits and `-`, 10 of them at most.", required=True),

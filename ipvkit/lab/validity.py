@@ -97,7 +97,7 @@ def _check_several(lab: "Lab") -> None:
         what = f"{parent.name}: with several hosts a parent has no alternative names"
         _refuse(parent.altnames, what, "leave `altnames` out", at)
         networks = [network.name for network in lab.networks]
-        known(parent.lan, networks, "parent whose network it is in", at)
+        known(parent.lan, networks, "parent that has its network", at)
         same = parent.vlan == lab.parent_called(parent.lan).vlan
         _refuse(not same, f"{parent.name} has another VLAN tag than {parent.lan}", "take the same", at)
     _refuse(not lab.simulated, "a real parent is one host's", "leave --parent out", ("parents",))

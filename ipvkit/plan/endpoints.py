@@ -22,7 +22,7 @@ Done = set[tuple[str, str]]
 
 def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     """Add the steps that create the endpoints of `phase`, on each host those on its parents."""
-    steps.side_by_side(lab.hosts, lambda host: _create(lab, phase, steps, lab.parents_on(host)))
+    steps.concurrently(lab.hosts, lambda host: _create(lab, phase, steps, lab.parents_on(host)))
 
 
 def move(lab: Lab, phase: Phase, steps: Steps, moved: Lab, names: Sequence[str], there: set[Place]) -> None:
@@ -47,7 +47,7 @@ def move(lab: Lab, phase: Phase, steps: Steps, moved: Lab, names: Sequence[str],
         ]
         _create(moved, these, steps, moved.parents_on(host), here)
 
-    steps.side_by_side(moved.hosts, add)
+    steps.concurrently(moved.hosts, add)
 
 
 def _create(
@@ -220,7 +220,7 @@ def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: Done) -> None:
                     steps.add(*helper(a), at_end=True)
             steps.end_stage()
 
-    steps.side_by_side(lab.hosts, add)
+    steps.concurrently(lab.hosts, add)
     steps.end_group()
 
 

@@ -37,7 +37,7 @@ def lan(lab: Lab) -> Section:
         for stage in _stages(lab, machine):
             steps.add_stage(stage)
 
-    steps.side_by_side(lab.machines, add)
+    steps.concurrently(lab.machines, add)
     return Section(LAN, "the simulated LAN", None, tuple(steps.stages))
 
 

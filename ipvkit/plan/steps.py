@@ -122,7 +122,7 @@ class Steps:
         # In groups, what `end_phase` adds: a purpose, a command, the step that it undoes, and the machine.
         self._at_end: list[list[tuple[str, Command, tuple[str, ...], str]]] = [[]]
 
-    def side_by_side(self, machines: Sequence[str], add: Callable[[str], None]) -> None:
+    def concurrently(self, machines: Sequence[str], add: Callable[[str], None]) -> None:
         """Let `add` add steps for each machine, which run on it; the first stages of all run concurrently.
 
         So do the second ones, and so on, and what is undone at the end.

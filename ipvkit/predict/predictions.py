@@ -386,7 +386,7 @@ def after(world: World, act: Act, end: float | None = None) -> World:
 
 
 def _allowed(lab: Lab, roles: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return which of `roles` are on each host, at whose port the switch accepts them."""
+    """Return the roles that the switch accepts at the port of each host: those of `roles` that are on it."""
     return {host: tuple(lab.allowed_at(host, roles)) for host in lab.hosts}
 
 
@@ -395,7 +395,7 @@ def _moved(
 ) -> World:
     """Return the world after the endpoints of `act` have moved, of which others keep their entries.
 
-    Siblings in l2 have one with the MAC address of their own parent. The endpoint itself begins with none.
+    Siblings in l2 have one with the MAC address of their parent. The endpoint itself begins with none.
     """
     parents = world.lab.parents_after(act.move)
     for name, parent in parents.items():

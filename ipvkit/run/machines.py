@@ -37,7 +37,7 @@ class Machines:
 
     @property
     def complaint(self) -> str:
-        """What was said at the end of an agent."""
+        """What an agent printed at its end."""
         return next((agent.complaint for agent in self.each.values() if agent.complaint), "")
 
     def begin(self) -> None:

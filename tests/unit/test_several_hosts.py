@@ -176,7 +176,7 @@ def test_a_new_lab_of_three_hosts_gives_each_as_many_endpoints() -> None:
     assert [lab.host_of(e.name) for e in lab.endpoints] == ["h1", "h1", "h2", "h2", "h3", "h3"]
     assert load(dump(lab), "lab.yaml") == lab
     assert {str(p.host[0]) for p in lab.parents} == {f"192.168.104.{n}/24" for n in (250, 249, 248)}
-    with pytest.raises(UsageError, match="each host has a subnet of its own"):
+    with pytest.raises(UsageError, match="each host has a separate subnet"):
         new_lab("own", Setting("l3", strategy="routed"), 2, hosts=2)
     with pytest.raises(UsageError, match="10000 endpoints on 100 hosts are too many"):
         new_lab("many", Setting("l2"), 100, hosts=100)

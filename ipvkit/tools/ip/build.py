@@ -201,7 +201,7 @@ def link_set(
 
     `mode` and `flag` are an ipvlan's (with `tap` an ipvtap's), and with it those of every ipvlan link on the
     same parent, `macvlan` is the mode of a macvlan; `hairpin` is a bridge port's: whether frames go back. A
-    number as `netns` is a process, whose namespace it is.
+    number as `netns` stands for the namespace of that process.
 
     >>> str(link_set("test1", netns="test1"))
     'ip link set test1 netns test1'
