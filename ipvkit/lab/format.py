@@ -1,7 +1,8 @@
 """Labs as YAML: `load` names file, line and field of a mistake, `dump` writes what `load` reads."""
 
 from collections import Counter
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import yaml
@@ -87,52 +88,79 @@ def _on_hosts(
     machines: list[Given] = [*given["machines"]]
     if len(machines) < 2:
         raise given.fields["hosts"].wrong("at least two are needed", "a lab without `hosts` has one")
-    ifaces = [_interfaces(item, networks) for item in machines]
-    links = Counter(dev for own in ifaces for dev in {dev for _, dev, _ in own})
+    _refuse_twice([item.fields["name"] for item in machines], "host")
+    interfaces = [_interfaces(item, networks) for item in machines]
+    links = Counter(dev for own in interfaces for dev in {one.dev for one in own})
     named = Counter(e["name"] for item in machines for e in item.get("endpoints", ()))
     parents: list[Parent] = []
     endpoints: list[Endpoint] = []
     usual: Defaults = {}
-    shared: dict[str, str] = {}
-    for h, (item, own) in enumerate(zip(machines, ifaces, strict=True)):
-        host = item["name"]
-        here = {network: dev if links[dev] == 1 else f"{dev}{AT}{host}" for network, dev, _ in own}
-        for network in (network for network in networks if network.name in here):
-            name, (_, dev, addresses) = here[network.name], next(o for o in own if o[0] == network.name)
-            if network.link and network.link not in here:
-                what = f"{network.name} is a VLAN on {network.link}, which {host} does not have"
-                raise item.place.wrong(what, f"add {network.link} to `parents`")
+    first: dict[str, str] = {}
+    for h, (item, own) in enumerate(zip(machines, interfaces, strict=True)):
+        here = {one.network: _named(one.dev, item, links) for one in own}
+        for parent in _parents_of(item, networks, own, here):
             places["parents", len(parents)] = ("hosts", h)
-            first = shared.setdefault(network.name, name)
-            link = here.get(network.link or "")
-            at = {"on": host, "ifname": dev, "shared": first, "host": addresses}
-            parents.append(replace(network, name=name, link=link, **at))
-            usual[name] = item
+            of = next(name for name, called in here.items() if called == parent.name)
+            parents.append(replace(parent, shared=first.setdefault(of, parent.name)))
+            usual[parent.name] = item
         for n, e in enumerate(item.get("endpoints", ())):
             places["endpoints", len(endpoints)] = ("hosts", h, "endpoints", n)
-            on = e.get("parent", own[0][0])
-            named_here = {**{dev: here[network] for network, dev, _ in own}, **here}
-            if on not in named_here:
-                raise e.fields["parent"].wrong(f"{host} has no {on}", f"choose from {', '.join(here)}")
-            made = _endpoint(e, "")
-            name = made.name if named[made.name] == 1 else f"{made.name}{AT}{host}"
-            endpoints.append(replace(made, name=name, parent=named_here[on]))
+            made = _endpoint(e, own[0].network)
+            on = {**{one.dev: here[one.network] for one in own}, **here}.get(made.parent)
+            if on is None:
+                what = f"{item['name']} has no {made.parent}"
+                raise e.fields["parent"].wrong(what, f"choose from {', '.join(here)}")
+            endpoints.append(replace(made, name=_named(made.name, item, named), parent=on))
     return tuple(parents), tuple(endpoints), usual
 
 
-def _interfaces(
-    item: Given, networks: tuple[Parent, ...]
-) -> list[tuple[str, str, tuple[InterfaceAddress, ...]]]:
-    """Return the interfaces of a host: the network, the name there, and the addresses of each."""
+@dataclass(frozen=True, slots=True)
+class _Interface:
+    """A host's interface in a network: its name there, and its addresses."""
+
+    network: str
+    dev: str
+    addresses: tuple[InterfaceAddress, ...] = ()
+
+
+def _named(name: str, machine: Given, count: Counter[str]) -> str:
+    """Return the name of a part of a host, with that of the host where others have one of that name."""
+    return name if count[name] == 1 else f"{name}{AT}{machine['name']}"
+
+
+def _refuse_twice(names: list[Field], what: str) -> None:
+    seen = set()
+    for name in names:
+        if name.text() in seen:
+            raise name.wrong(f"{what} {name.text()} is there twice", "keep one of the two")
+        seen.add(name.text())
+
+
+def _parents_of(
+    item: Given, networks: tuple[Parent, ...], own: list[_Interface], here: dict[str, str]
+) -> Iterator[Parent]:
+    """Yield the parents of a host, which are called as in `here`, by network."""
+    for network, one in ((n, one) for n in networks for one in own if one.network == n.name):
+        if network.link and network.link not in here:
+            what = f"{network.name} is a VLAN on {network.link}, which {item['name']} does not have"
+            raise item.place.wrong(what, f"add {network.link} to `parents`")
+        link = here.get(network.link or "")
+        parent = replace(network, name=here[network.name], link=link, host=one.addresses)
+        yield replace(parent, on=item["name"], ifname=one.dev)
+
+
+def _interfaces(item: Given, networks: tuple[Parent, ...]) -> list[_Interface]:
+    """Return the interfaces of a host; by default one in each network, without addresses but in the first."""
     if "parents" not in item:
         first = item.get("addresses", ())
-        return [(network.name, network.name, () if n else first) for n, network in enumerate(networks)]
+        return [_Interface(n.name, n.name, () if at else first) for at, n in enumerate(networks)]
     names = [network.name for network in networks]
+    _refuse_twice([parent.fields["name"] for parent in item["parents"]], "network")
     for parent in item["parents"]:
         if parent["name"] not in names:
             what = f"no network is called {parent['name']}"
             raise parent.fields["name"].wrong(what, f"choose from {', '.join(names)}")
-    return [(p["name"], p.get("dev", p["name"]), p.get("addresses", ())) for p in item["parents"]]
+    return [_Interface(p["name"], p.get("dev", p["name"]), p.get("addresses", ())) for p in item["parents"]]
 
 
 def _refuse_too_many(place: Field, endpoints: int, phases: tuple[Phase, ...]) -> None:

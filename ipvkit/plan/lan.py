@@ -312,8 +312,9 @@ def to_gateways(lab: Lab, parent: Parent, dev: str) -> list[ip.RouteTo]:
 
 
 def _metric(lab: Lab, parent: Parent) -> int | None:
-    position = lab.parents_on(parent.on).index(parent)
-    return 100 + position if position else None  # The first parent has the best, without one.
+    leading = [other.name for other in lab.parents_on(parent.on) if other.gateway]
+    position = leading.index(parent.name) if parent.gateway else 0
+    return 100 + position if position else None  # The first parent with a gateway has the best, without one.
 
 
 def _forward(lab: Lab, role: str) -> Command:

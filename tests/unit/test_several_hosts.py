@@ -112,6 +112,13 @@ def test_a_setting_of_a_host_is_that_of_its_parents_in_all_phases() -> None:
         ("hosts:\n", "endpoints: []\nhosts:\n", 7, "does not go with"),
         ("{gateway", "{host: 192.0.2.9/24, gateway", 4, "`host` is of a lab with one host"),
         ("name: h2", "name: H2", 11, "a host cannot be called 'H2'"),
+        ("name: h2", "name: h1", 11, "host h1 is there twice"),
+        (
+            "    addresses: 192.0.2.2/24\n",
+            "    parents: [{name: eth0}, {name: eth0, dev: eth1}]\n",
+            12,
+            "network eth0 is there twice",
+        ),
         ("name: h2", "name: lan", 11, "other nodes of every lab are"),
         ("name: h2\n", "name: h2\n    parents: [{name: eth7}]\n", 13, "does not go with"),
         ("    addresses: 192.0.2.2/24\n", "    parents: [{name: eth7}]\n", 12, "no network is called eth7"),
