@@ -256,13 +256,16 @@ def lab_text(name: str, *, ipvlan: bool) -> str:
         for key in ("mode", "strategy", "host-shim"):
             phase.pop(key, None)
         phase["kind"] = "macvlan"
-        acts = [_of_macvlan(act) for act in phase.get("do", [])]
+        acts = [_of_macvlan(act, lab["parent"]) for act in phase.get("do", [])]
         phase["do"] = [act for act in acts if act]
     return yaml.safe_dump(lab, sort_keys=False)
 
 
-def _of_macvlan(act: dict[str, Any]) -> dict[str, Any]:
-    """Return an item of a phase without what macvlan has not: modes."""
+def _of_macvlan(act: dict[str, Any], parent: str) -> dict[str, Any]:
+    """Return an item of a phase without what macvlan has not: modes, and announcements.
+
+    In place of what these change on the host, a sysctl of its `parent` is set, and so restored.
+    """
     tries = [dict(change) for change in act.get("try", []) if "set-mode" not in change]
     for change in tries:
         if "add-link" in change:
@@ -271,7 +274,9 @@ def _of_macvlan(act: dict[str, Any]) -> dict[str, Any]:
             change.pop("flag", None)
     # A real parent's MTU is left alone.
     tries = [change for change in tries if not ("set-mtu" in change and change["at"] == world.PARENT)]
-    others = {key: value for key, value in act.items() if key != "try"}
+    others = {key: value for key, value in act.items() if key not in ("try", "announce")}
+    if "announce" in act:
+        others["sysctls"] = {"host": {f"net.ipv4.conf.{parent}.accept_local": 1}}
     return {**others, "try": tries} if tries else others
 
 
