@@ -489,7 +489,7 @@ def _grow_old(
             continue
         pinged_until, announced_until = announced.get(entry[1], (-math.inf, -math.inf))
         first, last = of_peer.fails(timers)
-        if of_peer.doubted and first <= min(now, announced_until + _UNSURE_S):
+        if entry[1] in announced and of_peer.doubted and first <= min(now, announced_until + _UNSURE_S):
             # If it fails before the last announcement, that makes it valid again, and it may be in use since.
             soonest = first if last < announced_until - _UNSURE_S else of_peer.doubted[0]
             doubted = max(soonest, announced_until - timers.lifetime_s - _UNSURE_S)

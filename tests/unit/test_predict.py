@@ -501,6 +501,15 @@ def test_an_entry_may_fail_between_two_phases() -> None:
         assert (found.outcome, found.also) == (REACHABLE, also)
 
 
+def test_an_entry_that_may_have_failed_stays_so_without_an_announcement() -> None:
+    entry = (GATEWAY, ONE.addresses[0].ip)
+    maybe = Known("phase l2", doubted=(90.0, 90.0), maybe=True)
+    later = at_time(world_of(LAB, L3, State(known={entry: maybe})), 60.0)
+    assert later.state.known == {entry: maybe}
+    found = predict(later, Check(GATEWAY, "one", family="ipv4"))
+    assert (found.outcome, found.also) == (REACHABLE, (UNREACHABLE,))
+
+
 def test_a_repeated_question_may_be_answered_when_the_endpoint_is_in_l2_by_then() -> None:
     check = Check(GATEWAY, "one", family="ipv4", count=1)
     asked_in_vain = doing(L3, Act(checks=(check,)))
