@@ -25,12 +25,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), metavar="S", help="which")
     parser.add_argument("--kernel", metavar="K", help="release or path of the kernel (the default one)")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no lab after that")
+    parser.add_argument("--hosts", action="store_true", help="labs of several hosts")
     parser.add_argument("--no-shrink", action="store_true", help="leave labs that differ as they are")
     parser.add_argument("--output-dir", type=Path, default=Path("differences"), metavar="D")
     options = parser.parse_args()
     kernel = find(options.kernel)
     began, ran, checks, found = time.monotonic(), 0, 0, []
-    drawn = random_labs(options.labs, options.seed)
+    drawn = random_labs(options.labs, options.seed, several_hosts=options.hosts)
     print(f"--seed {options.seed} --kernel {kernel.release}", flush=True)
     while drawn and not (options.minutes and time.monotonic() > began + 60 * options.minutes):
         part, drawn = drawn[: 4 * AT_ONCE], drawn[4 * AT_ONCE :]

@@ -18,6 +18,7 @@ from ipvkit.run import engine
 from ipvkit.run.verdicts import Verdict, judge
 from ipvkit.targets.kernels import Kernel
 from ipvkit.targets.uml import Uml
+from several_hosts import labs_of_hosts
 from strategies import checks_in, labs
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Comparison:
         return not self.differing and self.failure is None
 
 
-def random_labs(count: int, number: int) -> list[Lab]:
+def random_labs(count: int, number: int, *, several_hosts: bool = False) -> list[Lab]:
     """Return `count` labs that a seed draws, or fewer if there are no more, each with a name of its own."""
     drawn: list[Lab] = []
 
@@ -60,7 +61,7 @@ def random_labs(count: int, number: int) -> list[Lab]:
         phases=[Step.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(labs())
+    @given(labs_of_hosts() if several_hosts else labs())
     def draw(lab: Lab) -> None:
         drawn.append(lab)
 

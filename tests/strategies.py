@@ -708,11 +708,11 @@ def _added_first(acts: Sequence[Act], parent: str) -> Iterator[Act]:
 def checks_in(lab: Lab, here: Sequence[Endpoint]) -> list[Check]:
     """Return the pairs that a check can have among `here` and all others, for each family and for none."""
     names, found = [e.name for e in here], []
-    for a, b in permutations((*names, HOST, *lab.peers, FAR), 2):
-        if not {a, b} & set(names) or lab.netns(a) == lab.netns(b):
+    for a, b in permutations((*names, *lab.hosts, *lab.peers, FAR), 2):
+        if not {a, b} & set(names) or lab.place(a) == lab.place(b):
             continue
         parent = lab.parent_of(Check(a, b))
-        known = {HOST, *names, *(peer.name for peer in parent.peers), *((FAR,) if lab.far else ())}
+        known = {*lab.hosts, *names, *(peer.name for peer in parent.peers), *((FAR,) if lab.far else ())}
         if {a, b} <= known:
             checks = (Check(a, b, family=family) for family in (None, *FAMILIES))
             found += [check for check in checks if lab.pinged(check) is not None]

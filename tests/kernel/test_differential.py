@@ -26,6 +26,13 @@ def test_random_labs_come_out_as_predicted(pytestconfig: pytest.Config) -> None:
     assert [(one.lab.name, one.differing, one.failure) for one in found if not one.agrees] == []
 
 
+@pytest.mark.kernel
+def test_random_labs_of_several_hosts_come_out_as_predicted(pytestconfig: pytest.Config) -> None:
+    count, seed = (200, pytestconfig.option.faults_seed) if pytestconfig.option.slow else (3, 1)
+    found = compared(random_labs(count, seed, several_hosts=True))
+    assert [(one.lab.name, one.differing, one.failure) for one in found if not one.agrees] == []
+
+
 @pytest.mark.slow
 @given(labs(most_endpoints=2, most_phases=2))
 def test_taking_parts_away_comes_to_an_end(lab: Lab) -> None:
