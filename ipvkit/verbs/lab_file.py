@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ipvkit.core.errors import UsageError, printable
 from ipvkit.core.values import Address, InterfaceAddress, any_address, is_link_local, route_destination
-from ipvkit.lab import FAR, HOST, Family, Lab, gallery, on_parent
+from ipvkit.lab import FAR, Family, Lab, gallery, on_parent
 from ipvkit.lab.fields import MOST_CHARACTERS, Source
 from ipvkit.lab.format import load
 from ipvkit.lab.parts import family_of
@@ -94,18 +94,23 @@ def is_lab(name: str) -> bool:
 
 
 def node_of(lab: Lab, text: str) -> tuple[str, Family | None]:
-    """Return the node of `lab` with this name, namespace or address, and of an address its family."""
+    """Return the node of `lab` with this name, namespace or address, and of an address its family.
+
+    Raise UsageError for an unknown address, and a namespace that several hosts have.
+    """
     try:
         wanted = any_address(text)
     except UsageError:
-        return next(
-            (e.name for e in lab.endpoints if e.netns == text and not lab.is_endpoint(text)), text
-        ), None
+        inside = [e.name for e in lab.endpoints if e.netns == text and not lab.is_endpoint(text)]
+        if len({*map(lab.place, inside)}) > 1:
+            what = f"several hosts have a namespace {text}"
+            raise UsageError(what, f"choose from {', '.join(inside)}") from None
+        return next(iter(inside), text), None
     nodes = {own.ip: endpoint.name for endpoint in lab.endpoints for own in endpoint.addresses}
     nodes |= {own.ip: FAR for own in lab.far}
     for parent in lab.parents:
         nodes |= {own.ip: peer.name for peer in parent.peers for own in peer.addresses}
-        nodes |= {own.ip: HOST for own in parent.host}
+        nodes |= {own.ip: parent.on for own in parent.host}
     if wanted not in nodes:
         hint = "neighbour stands for any other host of the subnet, far for one behind the gateway"
         raise UsageError(f"no node of lab {lab.name} has {wanted}", hint)

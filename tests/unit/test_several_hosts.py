@@ -26,7 +26,7 @@ from ipvkit.run.batches import jobs_of
 from ipvkit.targets.local import Local
 from ipvkit.verbs.explain import explain
 from ipvkit.verbs.formats import exported as exported_as
-from ipvkit.verbs.lab_file import load_lab
+from ipvkit.verbs.lab_file import load_lab, node_of
 from ipvkit.verbs.live import only_phase
 from ipvkit.verbs.review import review
 from several_hosts import labs_of_hosts
@@ -286,6 +286,16 @@ def test_a_review_counts_the_pairs_of_all_hosts() -> None:
     assert found.pairs == 4 * 3 + 2 * 4 * 4
     assert sum(group.count for group in found.groups) == 8
     assert {group.parent for group in found.groups} == {"eth0@h1", "eth0@h2"}
+
+
+def test_a_node_is_known_by_its_address_and_by_a_namespace_that_one_host_has() -> None:
+    lab = two()
+    assert node_of(lab, "192.0.2.2") == ("h2", "ipv4")
+    assert node_of(lab, "192.0.2.21") == ("web@h2", "ipv4")
+    assert node_of(lab, "db") == ("db", None)
+    with pytest.raises(UsageError, match="several hosts have a namespace web") as found:
+        node_of(lab, "web")
+    assert found.value.hint == "choose from web@h1, web@h2"
 
 
 # --- where commands run -------------------------------------------------------------------------------------
