@@ -1,11 +1,11 @@
 """The sysctls of a network namespace that a lab may set, and those that the rules know."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import sysctl_key
-from ipvkit.lab.parts import HOST
 
 _OF_NAMESPACE = {
     "ipv4": "ip_forward ip_nonlocal_bind icmp_echo_ignore_all fwmark_reflect",
@@ -69,15 +69,14 @@ class Sysctl:
         group, _, name = self.key.partition(f".{former.replace('.', '/')}.")
         return replace(self, key=f"{group}.{dev.replace('.', '/')}.{name}") if self.dev == former else self
 
-    @property
-    def is_modelled(self) -> bool:
-        """Whether the rules know what it changes."""
+    def is_modelled(self, hosts: Collection[str]) -> bool:
+        """Return whether the rules know what it changes; `hosts` are those with parents."""
         match self.name, self.dev, self.value:
             case "arp_ignore" | "arp_accept", dev, 0 | 1:
                 return dev != "default"
             case ("forwarding", "all", 0 | 1) | ("ip_forward", _, 0 | 1):
                 # A strategy may let the host forward on one link, before or after that.
-                return self.value == 1 or self.node != HOST
+                return self.value == 1 or self.node not in hosts
         return self.name == "ip_nonlocal_bind" or self.name in OF_ADVERTISEMENTS
 
 

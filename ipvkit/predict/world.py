@@ -285,7 +285,7 @@ class World:
         found = (
             one
             for one in self.state.sysctls.values()
-            if not one.is_modelled
+            if not one.is_modelled(self.lab.hosts)
             and one.family == f"ipv{version}"
             and (self.lab.place(one.node) in places or not self.lab.is_endpoint(one.node))
         )
@@ -419,7 +419,8 @@ class _Builder:
         found = set(versions)
         for one in self.state.sysctls.values():
             of_node = self.lab.place(one.node) == self.lab.place(node)
-            if of_node and one.name in ("ip_forward", "forwarding") and one.is_modelled:
+            known = one.is_modelled(self.lab.hosts)
+            if of_node and known and one.name in ("ip_forward", "forwarding"):
                 version = 4 if one.family == "ipv4" else 6
                 (found.add if one.value else found.discard)(version)
         return frozenset(found)

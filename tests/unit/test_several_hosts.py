@@ -259,6 +259,11 @@ def test_an_endpoint_that_has_moved_is_in_the_next_phase_where_it_was() -> None:
     assert [on for on, line in of_db if line.startswith("ip link add db")] == ["h2", "h1", "h2"]
 
 
+def test_that_a_host_does_not_forward_is_not_modelled_on_any_host() -> None:
+    do = "do: [{sysctls: {h2: {net.ipv4.ip_forward: 0}}}, {check: [{from: db, to: app}]}]"
+    assert predicted(two("do: []", do))["l2"] == [("db -> app", "not modelled")]
+
+
 def test_the_fix_of_a_pair_on_two_hosts_changes_both() -> None:
     lab = two("mode: l2,", "mode: l3,")
     found = explain(lab, lab.phases[0], Check("web@h1", "web@h2"))
