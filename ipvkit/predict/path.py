@@ -440,11 +440,11 @@ class Path:
         IPv6 it answers its own solicitations as the endpoint's proxy (ndisc_recv_ns()).
         """
         mode, entry = self.world.settings[upper.parent].mode, (link.node, address)
+        knows = self._knows(entry)
         if self.world.is_dummy(upper.parent):
             what = f"{_STAY_APART}: {link.dev}, a dummy, drops what {the(link.node)} sends"
             raise self._lost(link.node, what)
         if self.world.reflects(upper.parent):
-            knows = self._knows(entry)
             announced = mode == "l3s" and self.world.is_announced(upper, address)
             answered = mode == "l2" or self.world.is_proxied(upper, address)
             if answered or announced or knows:
@@ -452,6 +452,8 @@ class Path:
                 self._happens(entry, "used" if knows else "announced" if announced else "asked")
                 self.used |= {entry} if knows and not (answered or announced) else set()
                 return link
+        if not knows:
+            self._happens(entry, "asked in vain")
         question = f"{the(link.node)}'s {_question(source)}"
         lost = f"{question} for {self._called(upper.owner)} goes only to the wire"
         raise self._lost(link.node, f"{_STAY_APART}: {lost}")

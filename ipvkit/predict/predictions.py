@@ -332,7 +332,7 @@ def after(world: World, act: Act, end: float | None = None) -> World:
         for entry, event in path.events:
             if event != "used":
                 led.pop(entry, None)
-            if event == "asked in vain":
+            if event == "asked in vain" and not _is_own(world, entry):
                 until = state.now + _uses_s(check, path) + state.late
                 asking[entry] = until + state.timers(entry[0]).asks_s
             if entry in known and entry not in path.used:
@@ -346,7 +346,7 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     announced = [
         (hearer, own.ip)
         for endpoint in endpoints
-        for hearer in _hearers(world, endpoint)
+        for hearer in _hearers(world, endpoint, act)
         for own in endpoint.addresses
         if own.version == 4
     ]
@@ -418,18 +418,28 @@ def _moved(
     return world.at(replace(world.state, moved={**world.state.moved, **parents}))
 
 
-def _hearers(world: World, endpoint: Endpoint) -> Iterator[str]:
+def _hearers(world: World, endpoint: Endpoint, act: Act) -> Iterator[str]:
     """Yield who hears what its host announces of an endpoint: the peers, and other hosts with endpoints.
 
-    In l3 and l3s these hear no broadcasts.
+    In l3 and l3s these hear no broadcasts. The host hears itself in l3s if the switch sends frames back.
     """
     lab, host = world.lab, world.lab.host_of(endpoint.name)
+    reflects = world.state.hairpin if act.hairpin is None else act.hairpin
+    setting = world.settings[endpoint.parent]
+    if setting.is_ipvlan and setting.mode == "l3s" and reflects and not world.is_dummy(endpoint.parent):
+        yield host
     yield from lab.peers
     yield from (other for other in lab.hosts if other != host)
     for other in lab.endpoints_of(world.phase) if len(lab.hosts) > 1 else ():
         setting = world.settings[other.parent]
         if lab.host_of(other.name) != host and (setting.mode == "l2" or not setting.is_ipvlan):
             yield other.name
+
+
+def _is_own(world: World, entry: Entry) -> bool:
+    """Return whether an entry is of the host of the endpoint, which never answers the host's question."""
+    upper = world.upper(entry[1])
+    return upper is not None and world.host(upper.parent).name == entry[0]
 
 
 def _accepts(world: World, entry: Entry) -> bool:

@@ -139,8 +139,8 @@ def _acts(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:
     # One request is enough; an announcement, which is only for IPv4, has to come while a peer asks.
     announced = _has(setting).announces
     count = PING_COUNT if announced else 1
-    # In l3 endpoints have no neighbour entries, and the host none for them.
-    forget = Act(flush=(*((HOST, *ENDPOINTS) if setting.mode == "l2" else ()), GATEWAY, NEIGHBOUR))
+    # In l3 endpoints have no neighbour entries.
+    forget = Act(flush=(HOST, *(ENDPOINTS if setting.mode == "l2" else ()), GATEWAY, NEIGHBOUR))
     asked = [family for family in families if family == "ipv4" or not announced]
     for batch in _batches() if asked else ():
         yield forget
