@@ -44,7 +44,8 @@ def deployed(name: str, links: Sequence[HostLink], notes: list[str]) -> Deployme
         if link.setting is not None:
             upper.setdefault(link.lower, []).append(link)
     if not upper:
-        raise InvalidLab("no ipvlan link and no VLAN is in these files", "add the file that creates one")
+        hint = "; ".join((*notes, "add the file that creates one"))
+        raise InvalidLab("no ipvlan link and no VLAN is in these files", hint)
     taken = {own.ip for link in links for own in link.addresses}
     taken.update(gateway for link in links for gateway, _ in link.gateways)
     taken.update(to[0] for link in links for _, to in link.routes if _is_host(to))
@@ -95,7 +96,7 @@ def _on(own: HostLink, shims: Sequence[HostLink], examples: _Examples) -> OnPare
     if not parent.subnets:
         what = f"no address and no subnet of {own.name} is in these files"
         if shims:
-            hint = "write an address in place of DHCP, or add its file"
+            hint = "add the file with an address of it, or write one in place of DHCP"
             raise InvalidLab(f"{shims[0].place}: {what}", hint)
         examples.notes.append(f"{own.place}: {what}: it is left out")
         return None

@@ -1,5 +1,6 @@
 """Files of other tools as labs, and labs as files of other tools."""
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +26,11 @@ def format_called(name: str) -> Format:
     return BY_NAME[name]
 
 
+def is_drop_in(source: Source) -> bool:
+    """Return whether a file is a drop-in of a unit, which is of the format of its unit."""
+    return re.search(r"\.(network|netdev|container|pod)\.d/[^/]+$", source.file) is not None
+
+
 def recognised(source: Source) -> Format | None:
     """Return the format of a file, by its content; None where it is of none."""
     return next((each for each in FORMATS if each.recognises(source.text)), None)
@@ -35,13 +41,14 @@ def read(sources: Sequence[Source], name: str | None = None) -> tuple[Lab, tuple
 
     Raise UsageError where that is unknown, or not the same for all.
     """
-    found = [format_called(name)] * len(sources) if name else [*map(recognised, sources)]
-    for source, each in zip(sources, found, strict=True):
+    units = [source for source in sources if not is_drop_in(source)] or [*sources]
+    found = [format_called(name)] * len(units) if name else [*map(recognised, units)]
+    for source, each in zip(units, found, strict=True):
         if each is None:
             what = f"the format of {source.file} is not recognised"
             raise UsageError(what, f"--format names it: choose from {', '.join(BY_NAME)}")
         if each is not found[0]:
-            what = f"{sources[0].file} and {source.file} are of different formats"
+            what = f"{units[0].file} and {source.file} are of different formats"
             raise UsageError(what, "import those of one format at a time")
     if not sources or found[0] is None:
         raise UsageError("no file is given", "ipvkit import FILE")

@@ -37,7 +37,7 @@ def load_lab(name: str) -> Lab:
         # A lab needs none of these.
         from ipvkit.verbs import formats
 
-        if formats.recognised(first):
+        if others or formats.recognised(first):
             lab, notes = formats.read([first, *others])
             print(*(f"note: {printable(note)}\n" for note in notes), sep="", end="", file=sys.stderr)
             return lab
@@ -67,8 +67,8 @@ def sources_at(name: str) -> list[Source]:
     for file in each:
         with suppress(UnicodeDecodeError):
             found.append(_source_of(str(file)))
-    known = [source for source in found if formats.recognised(source)]
-    if not known:
+    known = [source for source in found if formats.is_drop_in(source) or formats.recognised(source)]
+    if not any(map(formats.recognised, known)):
         raise UsageError(f"no file of a known format is in {name!r}", "such as compose.yaml or lan.network")
     return known
 

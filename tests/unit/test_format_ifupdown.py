@@ -2,7 +2,7 @@
 
 import pytest
 
-from ipvkit.core.errors import UsageError
+from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.formats.deployment import lab_of, of_phase
 from ipvkit.formats.ifupdown import FORMAT, recognises
 from ipvkit.lab import Lab, gallery
@@ -44,6 +44,22 @@ def test_a_stanza_that_creates_the_link() -> None:
     assert list(map(str, phase.setting.shim_addresses)) == ["192.0.2.250", "2001:db8::250"]
     assert endpoints(lab) == {"endpoint1": ["192.0.2.21/24"], "endpoint2": ["192.0.2.22/24"]}
     assert notes == [CALLED]
+
+
+def test_commands_on_one_line() -> None:
+    lab, notes = read(
+        "iface iv0 inet static\n  address 192.0.2.250/24\n  up ip link set iv0 up; iptables -F\n"
+        "  pre-up ip link add iv0 link eth0 type ipvlan mode l2 || /bin/true && ip link set iv0 up\n"
+    )
+    assert str(lab.phases[0].setting) == "ipvlan in l2 mode, flag bridge, host shim"
+    assert notes[0] == "file1:3: `ip link set iv0 up; iptables -F` is left out"
+
+
+def test_what_is_left_out_is_shown_where_no_link_is() -> None:
+    with pytest.raises(InvalidLab) as caught:
+        read("iface iv0 inet manual\n  pre-up ip link add iv0 link $(uplink) type ipvlan\n")
+    left_out = "file1:2: `ip link add iv0 link $(uplink) type ipvlan` is left out"
+    assert caught.value.hint == f"{left_out}; add the file that creates one"
 
 
 def test_commands_in_the_parents_stanza() -> None:
@@ -156,7 +172,7 @@ WRONG = {
     "no address of the parent": (
         IV,
         "file1:1: no address and no subnet of eth0 is in these files",
-        "write an address in place of DHCP, or add its file",
+        "add the file with an address of it, or write one in place of DHCP",
     ),
 }
 

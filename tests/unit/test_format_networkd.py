@@ -257,7 +257,7 @@ WRONG = {
     "DHCP everywhere": (
         {"a_netdev": IV, "b_network": "[Match]\nName=eth0\n[Network]\nDHCP=yes\nIPVLAN=iv0\n"},
         "a.netdev: no address and no subnet of eth0 is in these files",
-        "write an address in place of DHCP, or add its file",
+        "add the file with an address of it, or write one in place of DHCP",
     ),
     "a link on two": (
         {"a_netdev": IV, "b_network": PARENT, "c_network": PARENT.replace("eth0", "eth1")},

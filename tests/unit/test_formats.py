@@ -27,6 +27,7 @@ from ipvkit.lab.format import dump, load
 from ipvkit.lab.parts import FLAGS, MODES, Route
 from ipvkit.report.formats import limits
 from ipvkit.verbs.formats import in_folder, recognised
+from ipvkit.verbs.lab_file import load_lab
 from strategies import mutated_text
 
 each_format = pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
@@ -39,6 +40,19 @@ def test_what_is_written_is_read_again(form: Format, data: st.DataObject) -> Non
     there = sources(deployment, form)
     assert said(form.read(there), form) == said(deployment, form)
     assert all(recognised(source) is form for source in there)
+
+
+def test_a_drop_in_is_of_the_format_of_its_unit(tmp_path: Path) -> None:
+    unit, drop_in, netdev = "10-eth0.network", "10-eth0.network.d/iv0.conf", "iv0.netdev"
+    for path, text in {
+        unit: "[Match]\nName=eth0\n[Network]\nAddress=192.0.2.10/24\n",
+        drop_in: "[Network]\nIPVLAN=iv0\n",
+        netdev: "[NetDev]\nName=iv0\nKind=ipvlan\n[IPVLAN]\nMode=L3S\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    lab = load_lab(str(tmp_path))
+    assert (lab.name, lab.phases[0].setting.mode) == ("networkd", "l3s")
 
 
 @each_format
