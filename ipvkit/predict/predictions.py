@@ -552,7 +552,8 @@ def at_first_act(world: World, now: float) -> World:
 
     Until then the endpoints were not there, and no host answered for them.
     """
-    left, back = world.state.now - _UNSURE_S, now + _UNSURE_S
+    unsure = _UNSURE_S + world.state.late
+    left, back = world.state.now - unsure, now + unsure
     later = at_time(world, now)
     known = {}
     for entry, of_peer in later.state.known.items():
