@@ -93,7 +93,7 @@ class Document:
 
     path: Path
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its path in the repository."""
         return str(self.path.relative_to(ROOT))
@@ -123,7 +123,7 @@ class Document:
                 inside.append(inner[indent:])
             yield "", Block(number, found["language"], found["name"], tuple(inside))
 
-    @property
+    @cached_property
     def shown(self) -> tuple[Shown, ...]:
         """The command lines of its `console` and `sh` blocks."""
         return tuple(

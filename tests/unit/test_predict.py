@@ -1211,6 +1211,8 @@ def test_the_model_agrees_with_every_cell_that_plain_shell_measured() -> None:
     tsv = Path(__file__).parents[1] / "kernel" / "matrix.tsv"
     rows = [line.split("\t") for line in tsv.read_text().splitlines()]
     compared, wrong = 0, []
+    # With the addresses that were measured, the endpoints in the parent's subnet or in their own.
+    labs = {own: matrix.plans(1, strategy="routed" if own else "none")[0].lab for own in (False, True)}
     for mode, flag, family, strategy, source, destination, observed in rows:
         unlike = strategy == "routed-forwarding" or (strategy == "host-shim" and mode == "l2")
         if unlike or "shim" in (source, destination):
@@ -1223,7 +1225,7 @@ def test_the_model_agrees_with_every_cell_that_plain_shell_measured() -> None:
             strategy if strategy in STRATEGIES else "none",
             strategy.startswith("host-shim"),
         )
-        lab = MATRIX[own]
+        lab = labs[own]
         phase = Phase("now", setting, tuple(e.name for e in lab.endpoints), ())
         check = Check(source, destination, family=family)  # type: ignore[arg-type]
         predicted = predict(world_of(lab, phase, State(hairpin=strategy == "hairpin")), check)
@@ -1232,10 +1234,6 @@ def test_the_model_agrees_with_every_cell_that_plain_shell_measured() -> None:
             wrong.append((mode, flag, family, strategy, source, destination, predicted.reason))
     assert wrong == []
     assert compared > 2500
-
-
-MATRIX = {own: matrix.plans(1, strategy="routed" if own else "none")[0].lab for own in (False, True)}
-"""Labs with the addresses that were measured, the endpoints in the parent's subnet or in their own."""
 
 
 @pytest.mark.parametrize("name", gallery.names())
