@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from guest import in_guest
+from ipvkit.core.values import Flag
 from ipvkit.verbs.matrix import plans, predicted
 from program import Program
 
@@ -41,15 +42,16 @@ def place(cell: dict[str, str]) -> tuple[str, ...]:
     return tuple(cell[key] for key in ("mode", "flag", "family", "strategy", "source", "destination"))
 
 
+@pytest.mark.parametrize("flag", ["bridge", pytest.param(None, marks=pytest.mark.slow)])
 def test_predicted_and_observed_agree_in_every_cell_with_each_other_and_with_plain_shell(
-    program: Program,
+    program: Program, flag: Flag | None
 ) -> None:
-    done = program.run("matrix", "--target", "uml", "--json")
+    done = program.run("matrix", "--target", "uml", "--json", *(["--flag", flag] if flag else []))
     assert done.returncode in (0, 1), done.stderr
     cells = told(done.stdout)
     assert [cell for cell in cells if not cell["agrees"]] == []
     assert done.returncode == 0
-    assert len(cells) == len(predicted(plans(1)).cells)
+    assert len(cells) == len(predicted(plans(1, flag=flag)).cells)
     by_shell = measured((HERE / "matrix.tsv").read_text())
     assert [cell for cell in cells if by_shell[place(cell)] != cell["observed"]] == []
 
