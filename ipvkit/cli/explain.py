@@ -2,6 +2,7 @@
 
 import shlex
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -10,9 +11,10 @@ from typer import Argument, Option
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, Place, Timeout
 from ipvkit.cli.options import FixAs, LabName, Live, dialect_called, live_twin
+from ipvkit.cli.reports import Reports, file_of
 from ipvkit.core.errors import IpvkitError, UsageError
 from ipvkit.lab import FAR, HOST, Check, Family, Lab, gallery
-from ipvkit.report.explanation import Proofs, render, render_json
+from ipvkit.report.explanation import Proofs, render, render_json, report
 from ipvkit.verbs import explain as verb
 from ipvkit.verbs.lab_file import is_lab, load_lab, node_of
 
@@ -65,6 +67,7 @@ def explain(
     *,
     place: Place,
     json_: Json = False,
+    reports: Reports,
     timeout: Timeout = 120,
 ) -> int:
     """It follows the ping hop by hop, with empty neighbour tables, and lists fixes, cheapest first.
@@ -99,8 +102,10 @@ def explain(
             return render_json(described, explanations, proofs, dialect)
         return render(explanations, proofs, dialect)
 
+    reported = partial(report, described, explanations, dialect=dialect, file=file_of(lab))
     if not run:
         emit(rendered(None))
+        reports.write(reported)
         return 0
     # What is only predicted needs none of these.
     from ipvkit.report.progress import Progress
@@ -114,4 +119,5 @@ def explain(
         results = judged([*plans.values()], where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout)
     proofs = dict(zip(plans, (result.checks for result in results), strict=True))
     emit(rendered(proofs))
+    reports.write(partial(reported, proofs, kernel=results[0].run.kernel))
     return 0 if all(verdict.passed for found in proofs.values() for verdict in found) else 1

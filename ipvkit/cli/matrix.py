@@ -10,6 +10,7 @@ from typer import Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json, OutputFile, Place, Timeout
+from ipvkit.cli.reports import Reports
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Family
@@ -38,6 +39,7 @@ def matrix(
     markdown: Annotated[bool, Option("--markdown", help="Print Markdown.")] = False,
     json_: Json = False,
     output: OutputFile = None,
+    reports: Reports,
     timeout: Timeout = 600,
 ) -> int:
     """Each pair is pinged with empty neighbour tables, in IPv4 and IPv6, and compared with the prediction.
@@ -74,4 +76,5 @@ def matrix(
     else:
         write(output, [text])
         print(f"{report.verdict_line(found)}; written to {output}", file=sys.stderr)
+    reports.write(partial(report.report, found))
     return 0 if predict or all(cell.agrees for cell in found.cells) else 1

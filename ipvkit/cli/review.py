@@ -1,5 +1,6 @@
 """``ipvkit review``."""
 
+from functools import partial
 from typing import Annotated
 
 from typer import Option
@@ -7,9 +8,17 @@ from typer import Option
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
 from ipvkit.cli.options import FixAs, LabName, dialect_called, live_twin
+from ipvkit.cli.reports import Reports, file_of
 from ipvkit.core.errors import UsageError
 from ipvkit.lab import Lab, gallery
-from ipvkit.report.review import render, render_comparison, render_comparison_json, render_json
+from ipvkit.report.review import (
+    render,
+    render_comparison,
+    render_comparison_json,
+    render_json,
+    report,
+    report_of_comparison,
+)
 from ipvkit.verbs import review as verb
 from ipvkit.verbs.lab_file import load_lab
 
@@ -28,6 +37,8 @@ def review(
     phase: Annotated[str | None, Option(metavar="NAME", help="Only this phase.")] = None,
     fix_as: FixAs = None,
     json_: Json = False,
+    *,
+    reports: Reports,
 ) -> int:
     """It predicts each pair with an endpoint, as a phase begins, and groups what is unreachable by reason.
 
@@ -48,9 +59,11 @@ def review(
     if old is not None:
         compared = verb.compare(described, lab_of(old), phase)
         emit(render_comparison_json(compared) if json_ else render_comparison(compared))
+        reports.write(partial(report_of_comparison, compared, file_of(new)))
         return 1 if compared.loses else 0
     reviewed = verb.review(described, phase)
     emit(render_json(reviewed, new, fix_as) if json_ else render(reviewed, new, fix_as))
+    reports.write(partial(report, reviewed, new, fix_as, file_of(new)))
     return 1 if reviewed.unmet else 0
 
 

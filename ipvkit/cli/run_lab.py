@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +13,16 @@ from typer import Option
 from ipvkit.cli import emit
 from ipvkit.cli.common import DryRun, Json, OutputFile, Place, Timeout, one_form, refuse_kernel
 from ipvkit.cli.options import LabOptions
+from ipvkit.cli.reports import Reports, file_of
 from ipvkit.core.errors import UsageError
 from ipvkit.export.preview import preview
 from ipvkit.lab import Lab
 from ipvkit.plan.make import make_plan
 
 if TYPE_CHECKING:
+    from ipvkit.report.entries import Report
     from ipvkit.run.engine import Run
+    from ipvkit.run.verdicts import Result
 
 
 def run_lab(
@@ -32,6 +36,7 @@ def run_lab(
         bool, Option("--observe", help="Build nothing: only send the checks, from what is on this machine.")
     ] = False,
     output: OutputFile = None,
+    reports: Reports,
     verbose: Annotated[bool, Option("-v", "--verbose", help="Show each command as it runs.")] = False,
     timeout: Timeout = 120,
 ) -> int:
@@ -42,11 +47,14 @@ def run_lab(
     Exit code: 0 all as predicted, 1 a check differs, 2 wrong usage, 3 this machine cannot, 4 a command
     failed and the run was undone, 130 interrupted and undone.
     """
+    if dry_run:
+        reports.refuse_preview()
+    finish = partial(_print, reports=reports, file=file_of(options.lab), as_json=json_, output=output)
     if observe:
         if options.parent or keep or place.target not in ("auto", "local"):
             raise UsageError("--observe builds nothing", "omit --parent, --keep and --target")
         one_form(dry_run=dry_run, json_=json_)
-        return _observed(options.described(), dry_run, json_, output, verbose, timeout)
+        return _observed(options.described(), dry_run, output, finish, verbose, timeout)
     target = place.target
     network, described = options.network(), options.described()
     local = target == "local" or (target == "auto" and bool(network.parent))
@@ -77,11 +85,16 @@ def run_lab(
     else:
         where = place.chosen(len(described.hosts))
         run = whole.on_simulated_lan(described, where, prober, progress, timeout_s=timeout)
-    return _print(run, as_json=json_, output=output)
+    return finish(run)
 
 
 def _observed(
-    lab: Lab, dry_run: bool, json_: bool, output: Path | None, verbose: bool, timeout: float
+    lab: Lab,
+    dry_run: bool,
+    output: Path | None,
+    finish: Callable[["Run"], int],
+    verbose: bool,
+    timeout: float,
 ) -> int:
     from ipvkit.cli.options import live_twin
     from ipvkit.report.files import refuse_unwritable
@@ -94,10 +107,10 @@ def _observed(
         return 0
     refuse_unwritable(output)
     run = observe(lab, twin, partial(Progress, verbose=verbose), timeout_s=timeout)
-    return _print(run, as_json=json_, output=output)
+    return finish(run)
 
 
-def _print(run: "Run", *, as_json: bool, output: Path | None) -> int:
+def _print(run: "Run", *, reports: Reports, file: str, as_json: bool, output: Path | None) -> int:
     from ipvkit.report import json, table
     from ipvkit.report.files import write
     from ipvkit.run import journal
@@ -121,4 +134,11 @@ def _print(run: "Run", *, as_json: bool, output: Path | None) -> int:
         print(result.failure, file=sys.stderr)
     if result.run.target == "local" and lab in journal.interrupted():
         print(f"to clean up again, type: ipvkit cleanup {lab}", file=sys.stderr)
+    reports.write(partial(_report, result, file))
     return result.exit_code
+
+
+def _report(result: "Result", file: str) -> "Report":
+    from ipvkit.report.run import report
+
+    return report(result, file)

@@ -5,6 +5,9 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ipvkit.lab import Lab
+from ipvkit.predict.path import Hop
+from ipvkit.report.entries import Entry, Report, Section, Status, differing
+from ipvkit.report.entries import Fix as Shown
 from ipvkit.report.plain import chosen, document, prediction_word
 from ipvkit.verbs.explain import Explanation, Fix, sysctls_first
 
@@ -26,14 +29,13 @@ def render(
 
 def _lines(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | None") -> Iterator[str]:
     prediction = explanation.prediction
-    yield f"phase {explanation.phase.name}: {explanation.setting}"
+    yield _title(explanation)
     yield f"{explanation.check}: {prediction.outcome}, with empty neighbour tables{_without(explanation)}"
     yield from wrap(prediction.reason, 100, initial_indent="  ", subsequent_indent="  ")
     yield ""
     yield "path:"
     for number, hop in enumerate(prediction.hops, 1):
-        # The reason above is why it is lost.
-        yield f"  {number}. {hop.at}: {'lost' if hop.what.startswith('lost: ') else hop.what}"
+        yield f"  {number}. {_hop(hop)}"
     if proofs is not None and not explanation.fixes:
         yield f"  {_observations(proofs, explanation, '')}"
     for number, fix in enumerate(explanation.fixes, 1):
@@ -47,6 +49,15 @@ def _lines(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | 
         yield ""
         yield f"These fixes are for {' and '.join(explanation.fixed)}; --all prints them for all endpoints."
     yield ""
+
+
+def _title(explanation: Explanation) -> str:
+    return f"phase {explanation.phase.name}: {explanation.setting}"
+
+
+def _hop(hop: Hop) -> str:
+    # The reason beside it is why it is lost.
+    return f"{hop.at}: {'lost' if hop.what.startswith('lost: ') else hop.what}"
 
 
 def _without(explanation: Explanation) -> str:
@@ -115,3 +126,76 @@ def _observed(proofs: Proofs | None, explanation: Explanation, position: int, fi
         if len(found) > position:
             return found[position].observed
     return None
+
+
+def report(
+    lab: Lab,
+    explanations: Sequence[Explanation],
+    proofs: Proofs | None = None,
+    dialect: "Dialect | None" = None,
+    kernel: str = "",
+    file: str = "",
+) -> Report:
+    """Return the report of `explanations`: in each phase the ping as it is, and after each fix."""
+    sections = tuple(_section(each, proofs, dialect) for each in explanations)
+    entries = [entry for section in sections for entry in section.entries]
+    wrong = sum(entry.status == "differs" for entry in entries)
+    word = "explained" if proofs is None else differing(wrong)
+    phases: dict[str, list[str]] = {}
+    for each in explanations:
+        phases.setdefault(each.prediction.outcome, []).append(each.phase.name)
+    found = "; ".join(f"{outcome} in {', '.join(names)}" for outcome, names in phases.items())
+    return Report(
+        "explain",
+        lab.name,
+        word,
+        f"{lab.name}: {explanations[0].check}: {found}",
+        sections,
+        lambda: [render_json(lab, explanations, proofs, dialect)],
+        facts=(("kernel", kernel),) if kernel else (),
+        file=file,
+    )
+
+
+def _section(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | None") -> Section:
+    check, found = explanation.check, explanation.prediction
+    path = tuple(map(_hop, found.hops))
+    fixes = tuple(_shown(number, fix, dialect) for number, fix in enumerate(explanation.fixes, 1))
+    before = _verdicts(proofs, explanation, 0)
+    entries = [_entry(str(check), found.outcome, found.reason, before, path, fixes)]
+    for fix in explanation.fixes:
+        then, name = fix.prediction, f"{check}, after fix {fix.name}"
+        after = _verdicts(proofs, explanation, 1, fix.name)
+        entries.append(_entry(name, then.outcome, then.reason, after, tuple(map(_hop, then.hops))))
+    return Section(explanation.phase.name, _title(explanation), tuple(entries))
+
+
+def _verdicts(
+    proofs: Proofs | None, explanation: Explanation, position: int, fix: str = ""
+) -> list["Verdict"]:
+    """Return the verdicts on a ping: as it is, in the runs of all fixes, or of none."""
+    names = [fix] if fix else [*(each.name for each in explanation.fixes), ""]
+    found = ((proofs or {}).get((explanation.phase.name, name), ()) for name in names)
+    return [each[position] for each in found if len(each) > position]
+
+
+def _shown(number: int, fix: Fix, dialect: "Dialect | None") -> Shown:
+    lines = dialect.lines(fix) if dialect else fix.typed()
+    return Shown(f"fix {number}, {fix.name}: {fix.cost}", tuple(lines), fix.prediction.reason)
+
+
+def _entry(
+    name: str,
+    predicted: str,
+    reason: str,
+    verdicts: Sequence["Verdict"],
+    path: tuple[str, ...],
+    fixes: tuple[Shown, ...] = (),
+) -> Entry:
+    """Return the entry of one ping; what was observed of it in several runs differs if it does in one."""
+    passed = {verdict.passed for verdict in verdicts}
+    held = False if False in passed else None if None in passed or not passed else True
+    status: dict[bool | None, Status] = {True: "ok", False: "differs", None: "skipped"}
+    observed = " and ".join(dict.fromkeys(verdict.observed for verdict in verdicts if verdict.observed))
+    word = prediction_word(held)
+    return Entry(name, status[held], word, predicted, observed, reason=reason, path=path, fixes=fixes)

@@ -46,6 +46,16 @@ def write(output: Path, pieces: Iterable[str]) -> None:
         raise IpvkitError(f"{_cannot(output)}: {problem.strerror}") from None
 
 
+def add(output: Path, text: str) -> None:
+    """Add `text` to a file, which other programs write too."""
+    try:
+        _replaced(output)
+        with output.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as problem:
+        raise IpvkitError(f"{_cannot(output)}: {problem.strerror}") from None
+
+
 def write_at(output: Path, text: str, mode: int) -> None:
     """Write `text` to a file with these permissions, and create the folders that it is in."""
     try:

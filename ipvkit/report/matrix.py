@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from ipvkit.report.plain import chosen, document, grid
+from ipvkit.report.entries import Entry, Report, Section, Status, differing
+from ipvkit.report.plain import chosen, document, grid, prediction_word
 from ipvkit.verbs.matrix import ENDPOINTS, Cell, Matrix
 
 _ROLES = ("host", "e", "gateway", "neighbour", "far")
@@ -50,6 +51,41 @@ def render_json(matrix: Matrix) -> str:
         kernel=matrix.kernels[0] or None if len(matrix.kernels) == 1 else None,
         duration_s=round(matrix.duration_s, 3),
         cells=[chosen(cell, fields) for cell in matrix.cells],
+    )
+
+
+def report(matrix: Matrix) -> Report:
+    """Return the report of a matrix: a section for each mode and kernel."""
+    wrong = sum(cell.agrees is False for cell in matrix.cells)
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in matrix.cells:
+        groups.setdefault((cell.mode, cell.kernel or ""), []).append(cell)
+    kernels = (("kernel", ", ".join(filter(None, matrix.kernels))),) if matrix.kernels else ()
+    return Report(
+        "matrix",
+        "ipvlan",
+        "predicted" if matrix.target is None else differing(wrong),
+        verdict_line(matrix),
+        tuple(_section(mode, kernel, cells) for (mode, kernel), cells in groups.items()),
+        lambda: [render_json(matrix)],
+        facts=(("target", matrix.target), *kernels) if matrix.target else (),
+    )
+
+
+def _section(mode: str, kernel: str, cells: Sequence[Cell]) -> Section:
+    on = f" on kernel {kernel}" if kernel else ""
+    return Section(f"{mode}{on}", f"mode {mode}{on}", tuple(map(_entry, cells)))
+
+
+def _entry(cell: Cell) -> Entry:
+    status: dict[bool | None, Status] = {True: "ok", False: "differs", None: "skipped"}
+    return Entry(
+        f"{cell.flag} {cell.strategy} {cell.family}: {cell.source} -> {cell.destination}",
+        status[cell.agrees],
+        prediction_word(cell.agrees),
+        cell.predicted,
+        cell.observed or "",
+        reason=cell.reason,
     )
 
 

@@ -6,10 +6,11 @@ from textwrap import wrap
 from typing import Any
 
 from ipvkit.host.checks import some
-from ipvkit.lab import Lab, family_of
+from ipvkit.lab import Lab, Outcome, family_of
 from ipvkit.predict.pairs import Block
+from ipvkit.report.entries import Entry, Fix, Report, Section, Status
 from ipvkit.report.plain import chosen, document
-from ipvkit.verbs.review import Comparison, Effect, Group, PhaseChange, PhaseReview, Review, Unmet, count
+from ipvkit.verbs.review import Comparison, Effect, Expected, Group, PhaseChange, PhaseReview, Review, count
 
 _MOST_GROUPS = 5
 """How many groups of a phase are shown, the largest ones; the document has all."""
@@ -27,9 +28,13 @@ def render(review: Review, named: str, fix_as: str | None = None) -> str:
     lines += [""] if lines else []
     for phase in review.phases:
         lines += [*_of_phase(review.lab, phase, named, fix_as), ""]
+    return "\n".join([*lines, _verdict_line(review)]) + "\n"
+
+
+def _verdict_line(review: Review) -> str:
     counts = _of_counts(*(sum(each) for each in zip(*map(_counts, review.phases), strict=True)))
     unmet = f"; {_number(len(review.unmet), 'check')} cannot be reachable as expected" if review.unmet else ""
-    return "\n".join([*lines, f"{review.lab.name}: {counts}{unmet}"]) + "\n"
+    return f"{review.lab.name}: {counts}{unmet}"
 
 
 def _counts(phase: PhaseReview) -> tuple[int, int, int]:
@@ -42,19 +47,13 @@ def _of_counts(pairs: int, lost: int, unknown: int) -> str:
     return f"{lost} of {_number(pairs)} unreachable" + (f", {unknown} not modelled" if unknown else "")
 
 
-def _of_unmet(one: Unmet) -> str:
+def _of_unmet(one: Expected) -> str:
     what = f"{one.check} is expected to be reachable, and the model predicts {one.predicted}"
     return f"error: phase {one.phase}: {what}: {one.reason}"
 
 
 def _of_phase(lab: Lab, review: PhaseReview, named: str, fix_as: str | None) -> Iterator[str]:
-    phase = review.phase
-    by_setting: dict[str, list[str]] = {}
-    for parent in (p.name for p in lab.parents if lab.endpoints_of(phase, p)):
-        by_setting.setdefault(str(phase.on(parent)), []).append(parent)
-    alike = len(by_setting) == 1
-    on = (setting if alike else f"{setting} on {some(own)}" for setting, own in by_setting.items())
-    yield from _wrapped(f"phase {phase.name}: {'; '.join(on)}: {_of_counts(*_counts(review))}")
+    yield from _wrapped(_title(lab, review))
     for number, group in enumerate(review.groups[:_MOST_GROUPS], 1):
         yield from _of_group(lab, number, group)
         if group.fix is None:
@@ -64,6 +63,16 @@ def _of_phase(lab: Lab, review: PhaseReview, named: str, fix_as: str | None) -> 
         yield f"   {explain(lab, review, group, named, fix_as)}"
     yield from _more(review.groups)
     yield from _of_not_modelled(lab, review.not_modelled)
+
+
+def _title(lab: Lab, review: PhaseReview) -> str:
+    phase = review.phase
+    by_setting: dict[str, list[str]] = {}
+    for parent in (p.name for p in lab.parents if lab.endpoints_of(phase, p)):
+        by_setting.setdefault(str(phase.on(parent)), []).append(parent)
+    alike = len(by_setting) == 1
+    on = (setting if alike else f"{setting} on {some(own)}" for setting, own in by_setting.items())
+    return f"phase {phase.name}: {'; '.join(on)}: {_of_counts(*_counts(review))}"
 
 
 def _of_not_modelled(lab: Lab, groups: Sequence[Group]) -> Iterator[str]:
@@ -127,21 +136,31 @@ def render_comparison(comparison: Comparison) -> str:
     lines = []
     for change in comparison.phases:
         lines += [*_of_change(comparison, change), ""]
+    return "\n".join([*lines, *_only_in_one(comparison), _comparison_line(comparison)]) + "\n"
+
+
+def _only_in_one(comparison: Comparison) -> Iterator[str]:
+    for which, names in (("new", comparison.phases_added), ("former", comparison.phases_removed)):
+        yield from (f"only in the {which} lab: phase {name}" for name in names)
+
+
+def _comparison_line(comparison: Comparison) -> str:
     every = [(one.lost, one.gained) for one in comparison.phases]
     lost, gained = (sum(g.count for groups in each for g in groups) for each in zip(*every, strict=True))
-    for which, names in (("new", comparison.phases_added), ("former", comparison.phases_removed)):
-        lines += [f"only in the {which} lab: phase {name}" for name in names]
-    last = f"{comparison.lab.name}: {_number(lost)} lost, {gained} gained"
-    return "\n".join([*lines, last]) + "\n"
+    return f"{comparison.lab.name}: {_number(lost)} lost, {gained} gained"
 
 
-def _of_change(comparison: Comparison, change: PhaseChange) -> Iterator[str]:
+def _title_of_change(change: PhaseChange) -> str:
     former = "" if change.former == change.phase else f", against phase {change.former}"
     lost, gained = (sum(g.count for g in groups) for groups in (change.lost, change.gained))
     other = f", {change.other_reason} unreachable for another reason" if change.other_reason else ""
     if unknown := sum(group.count for group in change.not_modelled):
         other += f", {unknown} not modelled"
-    yield f"phase {change.phase}{former}: {_number(lost)} lost, {gained} gained{other}"
+    return f"phase {change.phase}{former}: {_number(lost)} lost, {gained} gained{other}"
+
+
+def _of_change(comparison: Comparison, change: PhaseChange) -> Iterator[str]:
+    yield _title_of_change(change)
     for which, names in (("new", change.nodes_added), ("former", change.nodes_removed)):
         yield from [f"only in the {which} lab: {some(names)}"] if names else []
     for title, groups in (("lost", change.lost), ("gained", change.gained)):
@@ -214,3 +233,78 @@ def _effect(
     changed = {"gained": _blocks(fix.gained), "lost": _blocks(fix.lost)}
     command = explain(lab, review, group, named, fix_as)
     return {**chosen(fix, "name cost fixed"), **changed, "explain": command}
+
+
+def report(review: Review, named: str, fix_as: str | None = None, file: str = "") -> Report:
+    """Return the report of `review`: the checks that expect `reachable`, and the groups of each phase."""
+    return Report(
+        "review",
+        review.lab.name,
+        f"{len(review.unmet)} not as expected" if review.unmet else "as expected",
+        _verdict_line(review),
+        tuple(_section(review, phase, named, fix_as) for phase in review.phases),
+        lambda: [render_json(review, named, fix_as)],
+        file=file,
+    )
+
+
+def _section(review: Review, phase: PhaseReview, named: str, fix_as: str | None) -> Section:
+    lab = review.lab
+    expected = (_entry_of_expected(one) for one in review.expected if one.phase == phase.phase.name)
+    lost = (
+        _entry(lab, group, "unreachable", fixes=_fixes(lab, phase, group, named, fix_as))
+        for group in phase.groups
+    )
+    unknown = (_entry(lab, group, "not modelled") for group in phase.not_modelled)
+    return Section(phase.phase.name, _title(lab, phase), (*expected, *lost, *unknown))
+
+
+def _entry_of_expected(one: Expected) -> Entry:
+    status: Status = "differs"
+    word = "not as expected"
+    if one.met:
+        status, word = "ok", "as expected"
+    if one.predicted is Outcome.NOT_MODELLED:
+        status, word = "skipped", "not modelled"
+    ends = (one.check.source, one.check.destination)
+    return Entry(
+        f"{one.check}, expected reachable", status, word, one.predicted, reason=one.reason, ends=ends
+    )
+
+
+def _fixes(lab: Lab, review: PhaseReview, group: Group, named: str, fix_as: str | None) -> tuple[Fix, ...]:
+    if group.fix is None:
+        return ()
+    return (Fix(f"fix {_of_fix(lab, group, group.fix)}", (explain(lab, review, group, named, fix_as),)),)
+
+
+def _entry(
+    lab: Lab, group: Group, word: str, status: Status = "skipped", fixes: tuple[Fix, ...] = ()
+) -> Entry:
+    """Return the entry of pairs with one reason: no check, so that it is compared with nothing."""
+    on = f" on {group.parent}" if len(lab.parents) > 1 else ""
+    name = f"{_number(group.count)}{on}: {'; '.join(_of_blocks(lab, group.blocks))}"
+    return Entry(name, status, word, reason=group.reason, fixes=fixes)
+
+
+def report_of_comparison(comparison: Comparison, file: str = "") -> Report:
+    """Return the report of `comparison`: the groups of pairs that are lost and gained in each phase."""
+    return Report(
+        "review",
+        comparison.lab.name,
+        "pairs are lost" if comparison.loses else "no pair is lost",
+        _comparison_line(comparison),
+        tuple(_section_of_change(comparison.lab, change) for change in comparison.phases),
+        lambda: [render_comparison_json(comparison)],
+        notes=tuple(_only_in_one(comparison)),
+        file=file,
+    )
+
+
+def _section_of_change(lab: Lab, change: PhaseChange) -> Section:
+    entries = (
+        *(_entry(lab, group, "lost", "differs") for group in change.lost),
+        *(_entry(lab, group, "gained", "ok") for group in change.gained),
+        *(_entry(lab, group, "not modelled") for group in change.not_modelled),
+    )
+    return Section(change.phase, _title_of_change(change), entries)

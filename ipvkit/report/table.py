@@ -5,6 +5,7 @@ from textwrap import wrap
 
 from ipvkit.lab import Check, Outcome
 from ipvkit.report.plain import grid, prediction_word
+from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import Result, Verdict
 
 _COLOURS = {"as predicted": "32", "DIFFERS": "1;31", "skipped": "33", "not run": "33", "not modelled": "33"}
@@ -17,9 +18,9 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
     parts = []
     for section in result.run.plan.sections:
         verdicts = result.verdicts[section.name]
-        if any(_word(verdict) != "not run" for verdict in verdicts):
+        if any(word(verdict) != "not run" for verdict in verdicts):
             parts += [section.title, _table([_row(verdict, colour) for verdict in verdicts], width), ""]
-    parts += [*_leftovers(result), verdict_line(result)]
+    parts += [*not_undone(result.run), verdict_line(result)]
     return "\n".join(parts) + "\n"
 
 
@@ -42,8 +43,8 @@ def _table(rows: list[list[str]], width: int | None) -> str:
 
 
 def _row(verdict: Verdict, colour: bool) -> list[str]:
-    probe, word = verdict.probe, _word(verdict)
-    shown = f"\x1b[{_COLOURS[word]}m{word}\x1b[0m" if colour else word
+    probe, shown = verdict.probe, word(verdict)
+    shown = f"\x1b[{_COLOURS[shown]}m{shown}\x1b[0m" if colour else shown
     observed = f"{verdict.observed or ''}{verdict.detail}"
     reason = probe.skipped or probe.reason
     expected = "" if probe.skipped else " or ".join(probe.outcomes)
@@ -52,7 +53,8 @@ def _row(verdict: Verdict, colour: bool) -> list[str]:
     return [str(probe.check), str(probe.address or ""), expected, observed, shown, reason]
 
 
-def _word(verdict: Verdict) -> str:
+def word(verdict: Verdict) -> str:
+    """Return the word of the verdict on a check."""
     if verdict.probe.skipped:
         return "skipped"
     return str(Outcome.NOT_MODELLED) if _is_not_modelled(verdict) else prediction_word(verdict.passed)
@@ -62,9 +64,10 @@ def _is_not_modelled(verdict: Verdict) -> bool:
     return verdict.observed is not None and verdict.probe.expected is Outcome.NOT_MODELLED
 
 
-def _leftovers(result: Result) -> Iterator[str]:
+def not_undone(run: Run) -> Iterator[str]:
+    """Yield the leftovers of a run, and what it left alone, under their titles."""
     changed = "not touched, since another process has changed it:"
-    for title, things in (("left behind:", result.run.residue), (changed, result.run.left_alone)):
+    for title, things in (("left behind:", run.residue), (changed, run.left_alone)):
         if things:
             yield from (title, *(f"  {thing}" for thing in things))
 

@@ -63,13 +63,17 @@ class PhaseReview:
 
 
 @dataclass(frozen=True, slots=True)
-class Unmet:
-    """A check of the lab that expects `reachable`, and what the model predicts at its time."""
+class Expected:
+    """A check of the lab that expects `reachable`, what the model predicts at its time, and the reason.
+
+    It is `met` where it may be reachable.
+    """
 
     phase: str
     check: Check
     predicted: Outcome
     reason: str
+    met: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,12 @@ class Review:
 
     lab: Lab
     phases: tuple[PhaseReview, ...]
-    unmet: tuple[Unmet, ...]
+    expected: tuple[Expected, ...]
+
+    @property
+    def unmet(self) -> tuple[Expected, ...]:
+        """The checks that cannot be reachable."""
+        return tuple(one for one in self.expected if not one.met)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +134,8 @@ def review(lab: Lab, name: str | None = None) -> Review:
     """Return the review of the phase called `name`, or of all; raise UsageError where none is."""
     phases = phases_called(lab, name)
     names = {phase.name for phase in phases}
-    unmet = tuple(one for one in _unmet(lab) if one.phase in names)
-    return Review(lab, tuple(_phase(lab, phase) for phase in phases), unmet)
+    expected = tuple(one for one in _expected(lab) if one.phase in names)
+    return Review(lab, tuple(_phase(lab, phase) for phase in phases), expected)
 
 
 def _phase(lab: Lab, phase: Phase) -> PhaseReview:
@@ -208,15 +217,16 @@ def _unknown(check: Check, *worlds: World) -> str:
     return next(filter(None, reasons), "")
 
 
-def _unmet(lab: Lab) -> Iterator[Unmet]:
-    """Yield the checks that expect `reachable`, and that the model predicts to be not."""
+def _expected(lab: Lab) -> Iterator[Expected]:
+    """Yield the checks that expect `reachable`, with what the model predicts."""
     silent = (replace(p, acts=tuple(map(_without_expect, p.acts))) for p in lab.phases)
     for phase, predicted in zip(lab.phases, predict_lab(replace(lab, phases=tuple(silent))), strict=True):
         checks = (check for act in phase.acts for check in act.checks)
         probes = (probe for act in predicted.acts for probe in act.probes if isinstance(probe.check, Check))
         for check, probe in zip(checks, probes, strict=True):
-            if check.expect is Outcome.REACHABLE and not _may_be_reachable(probe):
-                yield Unmet(phase.name, check, probe.expected, probe.reason)
+            if check.expect is Outcome.REACHABLE:
+                met = _may_be_reachable(probe)
+                yield Expected(phase.name, check, probe.expected, probe.reason, met)
 
 
 def _without_expect(act: Act) -> Act:

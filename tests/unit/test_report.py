@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from ipaddress import IPv4Address
 from itertools import product
 from pathlib import Path
@@ -19,67 +18,28 @@ from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
 from ipvkit.host.checks import Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
-from ipvkit.lab import LOST_AFTER, Act, Attempt, Check, Lab, Outcome, SetMtu, gallery, on_parent
-from ipvkit.lab.format import load
+from ipvkit.lab import LOST_AFTER, Act, Attempt, Check, Outcome, SetMtu, on_parent
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.steps import Plan, Step
 from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json
 from ipvkit.report import table
 from ipvkit.report.plain import plain
-from ipvkit.run.batches import Job, jobs_of
+from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
 from ipvkit.run.rollback import Finished
 from ipvkit.run.verdicts import Result, Verdict, judge
 from ipvkit.tools.ping import PingReport
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import answered, unanswered, watched_to_its_end
+from runs import ADDRESS, all_jobs, as_predicted, plan_of, probes, run_of, walkthrough
 
-ADDRESS = "192.168.104.254"
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def walkthrough() -> Lab:
-    return load(gallery.text(gallery.WALKTHROUGH), "walkthrough.yaml")
-
-
-@cache
-def plan_of(*checks: Check) -> Plan:
-    """Return a plan with these checks side by side."""
-    lab = walkthrough()
-    return make_plan(replace(lab, phases=(replace(lab.phases[0], acts=(Act(checks=checks),)),)))
-
-
-def probes(plan: Plan) -> list[Step]:
-    return [step for step in plan.steps if step.probe is not None]
-
-
-def all_jobs(plan: Plan) -> list[Job]:
-    return [job for stages in jobs_of(plan).values() for stage in stages for job in stage]
-
-
-def run_of(plan: Plan, *outputs: str | Completed, failure: IpvkitError | None = None) -> Run:
-    """Return a run in which everything went well and the pings printed `outputs`, in order."""
-    completed = {job.id: Completed(0, "", "", 0.01) for job in all_jobs(plan)}
-    for step, output in zip(probes(plan), outputs, strict=False):
-        completed[step.id] = output if isinstance(output, Completed) else Completed(0, output, "", 1.0)
-    return Run(plan, "local", "6.12.0", completed, failure=failure, duration_s=2.0)
 
 
 def verdict_on(output: str | Completed, *, watch: int | None = None) -> Verdict:
     (verdict,) = judge(run_of(plan_of(Check("test1", "gateway", watch)), output)).checks
     return verdict
-
-
-def as_predicted(lab: Lab) -> Run:
-    plan = make_plan(lab)
-    outputs = {
-        Outcome.REACHABLE: answered(ADDRESS),
-        Outcome.UNREACHABLE: unanswered(ADDRESS),
-        Outcome.EXPIRES: watched_to_its_end(ADDRESS),
-    }
-    return run_of(plan, *(outputs[step.probe.expected] for step in probes(plan) if step.probe is not None))
 
 
 # --- verdicts ------------------------------------------------------------------------------------------

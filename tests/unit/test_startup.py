@@ -54,6 +54,9 @@ TO_RUN = {
     "ipvkit.targets.local",
 }
 TO_PLAN = {"yaml", "ipvkit.lab.format", "ipvkit.plan.make", "ipvkit.predict", "ipvkit.export"}
+TO_REPORT = {f"ipvkit.report.{name}" for name in ("github", "html", "junit", "markdown", "reports")} | {
+    "jinja2"
+}
 NO_LAB = TO_RUN | TO_PLAN | {"pydantic"}
 NEEDLESS = {
     "--help": NOTHING,
@@ -62,9 +65,9 @@ NEEDLESS = {
     f"{PING} --json": NO_LAB | {"ipvkit.targets", "ipvkit.tools.arping", "ipvkit.tools.ip", "tabulate"},
     ARPING: NO_LAB | {"ipvkit.targets", "ipvkit.tools.ip"},
     "export-script": TO_RUN | {"pydantic", "tabulate", "tempfile"},
-    "run-lab --dry-run": TO_RUN | {"pydantic", "tabulate", "tempfile"},
-    "explain test1 test2": TO_RUN | {"pydantic", "tabulate"},
-    "review": TO_RUN | {"pydantic", "tabulate"},
+    "run-lab --dry-run": TO_RUN | TO_REPORT | {"pydantic", "tabulate", "tempfile"},
+    "explain test1 test2": TO_RUN | TO_REPORT | {"pydantic", "tabulate"},
+    "review": TO_RUN | TO_REPORT | {"pydantic", "tabulate"},
     "labs new": TO_RUN | {"pydantic", "tabulate"},
     "labs list": TO_RUN | {"pydantic"},
     "status": TO_RUN | TO_PLAN | {"pydantic"},
@@ -94,7 +97,8 @@ for name in SUMMARIES:
             del sys.modules[module]
 """
 SHARED = {
-    f"ipvkit.cli.{name}" for name in ("commands", "common", "here", "hints", "options", "single", "target")
+    f"ipvkit.cli.{name}"
+    for name in ("commands", "common", "here", "hints", "options", "reports", "single", "target")
 }
 
 

@@ -1,0 +1,363 @@
+"""Reports in files, for people and for CI: what each format shows of a result, and that text stays text."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from hostile import hostile_texts
+from ipvkit.cli.commands import run as run_command_line
+from ipvkit.core.command import Completed
+from ipvkit.core.errors import CommandFailed
+from ipvkit.lab import Check, gallery
+from ipvkit.lab.format import load
+from ipvkit.report import github, junit, markdown
+from ipvkit.report import run as of_run
+from ipvkit.report.entries import Entry, Fix, Ran, Report, Section, text_of
+from ipvkit.run.verdicts import judge
+from recorder import answered
+from runs import ADDRESS, as_predicted, plan_of, probes, run_of
+
+STATUSES = ("ok", "differs", "error", "skipped")
+texts = hostile_texts() | st.text(max_size=30)
+commands = st.builds(Ran, texts, texts, st.integers(-9, 255), st.floats(0, 1e6), texts)
+entries = st.builds(
+    Entry,
+    *(texts, st.sampled_from(STATUSES)),
+    *(texts.filter(str.strip), texts, texts, texts, texts),
+    st.none() | commands,
+    st.lists(texts, max_size=2).map(tuple),
+    st.lists(st.builds(Fix, texts, st.lists(texts, max_size=2).map(tuple)), max_size=1).map(tuple),
+)
+sections = st.builds(Section, texts, texts, st.lists(entries, max_size=3).map(tuple))
+reports = st.builds(
+    Report,
+    *(st.just("run-lab"), texts, texts, texts),
+    st.lists(sections, max_size=3).map(tuple),
+    st.just(list),
+    texts,
+    st.lists(texts, max_size=2).map(tuple),
+    st.lists(st.tuples(texts, texts), max_size=2).map(tuple),
+    texts,
+)
+
+
+def as_words(text: str) -> str:
+    return " ".join(text_of(text).split())
+
+
+def a_run() -> Report:
+    """Return the report of a run in which one check is as predicted, one differs, and one failed."""
+    plan = plan_of(Check("test1", "gateway"), Check("host", "test1"), Check("test2", "gateway"))
+    failed = Completed(2, "", "ping: socktype: SOCK_RAW\n", 0.1)
+    return of_run.report(judge(run_of(plan, answered(ADDRESS), answered(ADDRESS), failed)), "a/lab.yaml")
+
+
+# --- JUnit ----------------------------------------------------------------------------------------------
+
+JUNIT: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "testsuites": (set(), {"name", "time", "tests", "failures", "errors"}, {"testsuite"}),
+    "testsuite": (
+        {"name", "tests", "failures", "errors"},
+        {"group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url"},
+        {"testsuite", "properties", "testcase", "system-out", "system-err"},
+    ),
+    "properties": (set(), set(), {"property"}),
+    "property": ({"name", "value"}, set(), set()),
+    "testcase": (
+        {"name"},
+        {"time", "classname", "group"},
+        {"skipped", "error", "failure", "system-out", "system-err"},
+    ),
+    **dict.fromkeys(("skipped", "error", "failure"), (set(), {"type", "message"}, set())),
+}
+"""What Jenkins' schema, junit-10.xsd, allows: attributes that have to be there, others, and elements."""
+
+SECONDS = re.compile(r"\d*(\.\d*)?")
+
+
+def assert_valid(element: Element) -> None:
+    required, optional, inside = JUNIT[element.tag]
+    assert required <= {*element.keys()} <= required | optional, element.tag
+    assert {child.tag for child in element} <= inside
+    assert SECONDS.fullmatch(element.get("time", "0"))
+    for child in element:
+        assert_valid(child)
+
+
+def parsed(report: Report) -> Element:
+    return validated("".join(junit.render(report)))
+
+
+def validated(text: str) -> Element:
+    root = ElementTree.fromstring(text.encode())  # noqa: S314
+    assert_valid(root)
+    return root
+
+
+def counted(element: Element) -> dict[str, int]:
+    found = Counter(child.tag for child in element.iter())
+    return {
+        "tests": found["testcase"],
+        "failures": found["failure"],
+        "errors": found["error"],
+        "skipped": found["skipped"],
+    }
+
+
+@given(reports)
+def test_junit_is_valid_counts_and_keeps_all_text(report: Report) -> None:
+    root = parsed(report)
+    for element in root.iter():
+        if element.tag.startswith("testsuite"):
+            counts = counted(element)
+            assert {name: int(element.get(name, counts[name])) for name in counts} == counts
+    cases = [case for case in root.iter("testcase") if case.get("classname") != report.name]
+    shown = [entry for _, entry in report.entries]
+    assert len([*root.iter("testcase")]) == len(shown) + bool(report.problem)
+    for case, entry in zip(root.iter("testcase"), shown, strict=False):
+        assert as_words(entry.name) in as_words(case.get("name", ""))
+        assert [child.tag for child in case] == {
+            "ok": [],
+            "differs": ["failure"],
+            "error": ["error"],
+            "skipped": ["skipped"],
+        }[entry.status]
+        for child in case:
+            assert as_words(entry.reason) in as_words(child.text or "")
+            assert entry.ran is None or as_words(entry.ran.command) in as_words(child.text or "")
+    assert len(cases) <= len(shown) + 1
+
+
+def test_junit_has_a_failure_where_a_check_differs_and_an_error_where_a_command_failed() -> None:
+    (suite, run) = parsed(a_run())
+    reachable, differs, failed = suite.iter("testcase")
+    assert (reachable.get("classname"), reachable.get("name")) == (
+        "walkthrough.l2",
+        f"test1 -> gateway ({ADDRESS})",
+    )
+    assert [*reachable] == []
+    (failure,), (error,) = differs, failed
+    assert failure.get("message") == "predicted unreachable, observed reachable"
+    assert "$ ip netns exec host ping" in str(failure.text) or "$ ping" in str(failure.text)
+    assert "6 received" in str(failure.text)
+    assert "SOCK_RAW" in str(error.text)
+    assert "exit code 2" in str(error.text)
+    assert run.get("errors") == "1"
+    assert "error: " in str(run[0][0].text)
+
+
+# --- Markdown -------------------------------------------------------------------------------------------
+
+OURS = ("<details>", "</details>", "<summary>")
+"""The HTML that a page has; the rest of it is text."""
+
+
+def tokens_of(page: str) -> list[Any]:
+    """Return the tokens of Markdown, blocks and what is in a line, in order."""
+    found = MarkdownIt("commonmark").enable("table").parse(page)
+    return [inner for token in found for inner in [token, *(token.children or [])]]
+
+
+def text_shown(tokens: list[Any]) -> str:
+    return as_words(" ".join(token.content for token in tokens if token.type in ("text", "fence")))
+
+
+@given(reports)
+def test_markdown_shows_text_as_it_is(report: Report) -> None:
+    tokens = tokens_of("".join(markdown.render(report)))
+    kinds = {token.type for token in tokens}
+    lists = sum(token.type == "bullet_list_open" for token in tokens)
+    assert lists == bool(report.notes)
+    assert not kinds & {
+        "ordered_list_open",
+        "link_open",
+        "image",
+        "em_open",
+        "code_inline",
+        "code_block",
+        "hr",
+        "html_inline",
+    }
+    assert all(token.content.startswith(OURS) for token in tokens if token.type == "html_block")
+    shown = "".join(text_shown(tokens).split())
+    for _, entry in report.entries:
+        for text in (entry.name, entry.predicted, entry.observed, entry.reason, entry.address):
+            assert "".join(text_of(text).split()) in shown
+    assert sum(token.type == "tr_open" for token in tokens) == sum(
+        len(section.entries) + 1 for section in report.sections if section.entries
+    )
+
+
+def test_markdown_shows_the_verdict_first_and_then_what_differs() -> None:
+    lines = "".join(markdown.render(a_run())).splitlines()
+    assert lines[0] == "## run-lab walkthrough: error"
+    assert lines[2].startswith("error: walkthrough: 1 of 3 as predicted \\(DIFFERS".replace("\\(", "("))
+    differs = lines.index("### What differs")
+    assert differs < next(number for number, line in enumerate(lines) if line.startswith("| check"))
+    assert any(
+        line.startswith("**l2: host -\\> test1**: predicted unreachable, ") for line in lines[differs:]
+    )
+
+
+def test_a_long_table_is_folded() -> None:
+    (section, *_) = [each for each in a_run().sections if each.entries]
+    long = replace(section, entries=section.entries[:1] * 40)
+    page = "".join(markdown.render(replace(a_run(), sections=(long,))))
+    assert "<details><summary>40 lines</summary>\n\n| check" in page
+    assert "<details>" not in "".join(markdown.render(a_run()))
+
+
+@given(texts)
+def test_nothing_in_a_fenced_block_ends_it(text: str) -> None:
+    fenced, *others = tokens_of(markdown.fenced(text))
+    assert others == []
+    assert fenced.type == "fence"
+    assert as_words(fenced.content) == as_words(text)
+
+
+# --- GitHub ---------------------------------------------------------------------------------------------
+
+COMMAND = re.compile(r"::(error|notice) ((?:file=([^:,]+),)?title=([^:,]*))::(.*)")
+
+
+def decoded(text: str) -> str:
+    return re.sub(r"%([0-9A-F]{2})", lambda code: chr(int(code[1], 16)), text)
+
+
+@given(reports)
+def test_annotations_are_workflow_commands_and_their_text_is_none(report: Report) -> None:
+    lines = [*github.annotations(report)]
+    found = [COMMAND.fullmatch(line.removesuffix("\n")) for line in lines]
+    assert all(found), lines
+    kinds = Counter(each[1] for each in found if each)
+    assert kinds["notice"] == 1
+    assert kinds["error"] == len(report.bad) + bool(report.problem)
+    assert lines[-1].endswith("\n")
+    last = found[-1]
+    assert last is not None
+    assert decoded(last[5]) == text_of(report.verdict)
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 300])
+@pytest.mark.parametrize("problem", ["", "error: x"])
+def test_no_more_annotations_than_github_shows(count: int, problem: str) -> None:
+    wrong = Entry("a -> b", "differs", "DIFFERS", "reachable", "unreachable")
+    report = replace(a_run(), problem=problem, sections=(Section("l2", "phase l2", (wrong,) * count),))
+    errors = [line for line in github.annotations(report) if line.startswith("::error")]
+    assert len(errors) == min(10, count + bool(problem))
+    if count > 10:
+        assert f"and {count - 9 + bool(problem)} more" in errors[-1]
+    assert all("file=a/lab.yaml," in line for line in errors)
+
+
+def test_a_summary_is_never_larger_than_github_takes() -> None:
+    long = Entry("a -> b", "ok", "as predicted", reason="x" * 1000)
+    wrong = replace(long, name="c -> d", status="differs")
+    for count, shown in ((10, 2), (2000, 1), (0, 1)):
+        section = Section("l2", "phase l2", (*(long,) * count, wrong))
+        page = github.summary(replace(a_run(), sections=(section,)))
+        assert len(page.encode()) < 2**20
+        assert ("as predicted |" in page) == (count == 10)
+        assert page.count("c -\\> d") >= shown
+
+
+# --- what a result is turned into -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["walkthrough", "l3-silent", "two-hosts-l2", "ipv6"])
+def test_a_run_as_predicted_has_nothing_that_is_bad(name: str) -> None:
+    lab = load(gallery.text(name), name)
+    result = judge(as_predicted(lab))
+    report = of_run.report(result)
+    asked = [entry for _, entry in report.entries if entry.status == "ok"]
+    assert len(asked) == sum(check.passed is True for check in result.checks)
+    assert len([*report.entries]) == len(result.checks)
+    assert bool(report.bad or report.problem) == (result.exit_code != 0)
+    commands = [entry.ran.command for entry in asked if entry.ran]
+    assert commands == [str(step.command) for step in probes(result.run.plan)]
+
+
+def test_a_run_that_failed_is_an_error_in_each_format() -> None:
+    failure = CommandFailed("ip failed with exit code 2", "undone", command="ip link add x", stderr="exists")
+    run = run_of(plan_of(Check("test1", "gateway")), failure=failure)
+    run.completed.clear()
+    report = of_run.report(judge(run))
+    assert [entry.status for _, entry in report.entries] == ["skipped"]
+    (error,) = parsed(report).iter("error")
+    for text in (str(error.text), "".join(markdown.render(report)), "".join(github.annotations(report))):
+        assert "ip failed with exit code 2" in text
+        assert "ip link add x" in text
+
+
+# --- the option -----------------------------------------------------------------------------------------
+
+VERBS = {
+    "review": "review l3-silent",
+    "comparison": "review l3-silent --against l2",
+    "explain": "explain host test1",
+    "matrix": "matrix --predict --mode l3 --flag bridge --family ipv4",
+}
+
+
+@pytest.mark.parametrize("words", VERBS.values(), ids=VERBS)
+def test_each_format_is_written_and_stdout_is_as_without(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(github.SUMMARY, str(tmp_path / "summary"))
+    (tmp_path / "summary").write_text("of another command\n")
+    code = run_command_line([*words.split(), "--json"])
+    alone = capsys.readouterr()
+    files = [tmp_path / name for name in ("a.md", "b.xml", "c.JSON", "d.json")]
+    options = [word for file in files for word in ("--report", str(file))]
+    assert run_command_line([*words.split(), "--json", *options, "--report", "github"]) == code
+    both = capsys.readouterr()
+    assert both.out == alone.out
+    page, xml, document, again = (file.read_text() for file in files)
+    assert document == again == alone.out
+    root = validated(xml)
+    assert bool(root.findall(".//failure")) == (code == 1)
+    assert (tmp_path / "summary").read_text() == f"of another command\n{page}"
+    assert both.err.splitlines()[-1].startswith("::notice ")
+    assert both.err.count("::error ") == min(10, len(root.findall(".//failure")))
+
+
+WRONG = {
+    "suffix": ("a.txt", "'a.txt': the suffix names no format", ".json, .md, .xml, or github"),
+    "no suffix": ("html", "'html': the suffix names no format", "choose from"),
+    "no folder": ("/no/such/a.md", "cannot be written to '/no/such/a.md'", "folder"),
+    "not on GitHub": ("github", "--report github needs $GITHUB_STEP_SUMMARY", "GitHub Actions sets it"),
+}
+
+
+@pytest.mark.parametrize(("target", "what", "hint"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("words", ["run-lab l2", *VERBS.values(), "explain host test1 --run", "matrix"])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_run(
+    target: str,
+    what: str,
+    hint: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv(github.SUMMARY, raising=False)
+    assert run_command_line([*words.split(), "--report", "good.json", "--report", target]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    error, help_ = err.splitlines()
+    assert what in error
+    assert hint in help_
+
+
+def test_a_preview_has_no_report(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("run-lab --dry-run", "run-lab --dry-run --observe"):
+        assert run_command_line([*words.split(), "--report", "a.md"]) == 2
+        assert "--report does not go with --dry-run" in capsys.readouterr().err
