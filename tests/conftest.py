@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 from ipvkit.core.interrupts import ENDING, heeded
 
+pytest_plugins = ["pytester"]
+
 settings.register_profile(
     "fast",
     deadline=None,

@@ -70,7 +70,9 @@ class Shown:
         if line.startswith(("sudo ", "bash lab.sh")):
             return "guest"
         starts = re.search(
-            r"\bipvkit (run-lab|doctor|shell|measure-arp)\b|--target (uml|sandbox)|^\./scripts/lab\b", line
+            r"\bipvkit (run-lab|doctor|shell|measure-arp)\b|--target (uml|sandbox)|^\./scripts/lab\b"
+            r"|^(pytest|python)\b",
+            line,
         )
         if starts and not re.search(r"--dry-run|--help", line) and self.exit_code != 2:
             return "kernel"

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -81,6 +82,41 @@ def run(
     return result
 
 
+@contextmanager
+def standing(plan: Plan, target: Target, *, timeout_s: float = 120.0) -> Iterator["Standing"]:
+    """Build what `plan` creates on an ephemeral target, which ends with the block.
+
+    Raise the failure of a step, or MissingRequirement. Signals keep their handlers.
+    """
+    names = plan.lab.machines
+    targets = {names[0]: target} if len(names) == 1 else target.machines(plan.lab)
+    with Machines(targets, SimpleQueue(), plan) as machines:
+        built = Run(plan, target.kind)
+        _Engine(built, machines, _listen_to_none, time.monotonic() + timeout_s, Journal()).run(keep=True)
+        if built.failure is not None:
+            raise built.failure
+        yield Standing(machines, target.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The machines of a plan that has been carried out, for further plans of its lab."""
+
+    machines: Machines
+    kind: str
+
+    def more(self, plan: Plan, *, timeout_s: float) -> Run:
+        """Carry out the stages of `plan`, and undo nothing; raise the failure of a step."""
+        more = Run(plan, self.kind)
+        engine = _Engine(more, self.machines, _listen_to_none, time.monotonic() + timeout_s, Journal())
+        engine.stages()
+        return more
+
+
+def _listen_to_none(_: Began | Finished | Stopping) -> None:
+    pass
+
+
 def run_concurrently(
     plans: Sequence[Plan],
     target: Target,
@@ -146,8 +182,7 @@ class _Engine:
                 self._refuse_what_is_there(name, seen)
                 before[name] = snapshot_of(seen)
             result.kernel = self.machines.kernel
-            for stage in (stage for section in result.plan.sections for stage in result.jobs[section.name]):
-                self._stage([job for job in stage if not self._needless(job)])
+            self.stages()
             if keep:
                 self.journal.keep()
                 result.kept = True
@@ -156,6 +191,11 @@ class _Engine:
         finally:
             if not result.kept:
                 self._undo(before)
+
+    def stages(self) -> None:
+        """Run all stages, one after another; raise the first failure."""
+        for stage in (stage for jobs in self.result.jobs.values() for stage in jobs):
+            self._stage([job for job in stage if not self._needless(job)])
 
     def _undo(self, before: Mapping[str, Snapshot]) -> None:
         result = self.result

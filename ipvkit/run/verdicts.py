@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, IpvkitError, UnparsableOutput
 from ipvkit.export.script import NO_ROUTE
 from ipvkit.lab import LOST_AFTER, Attempt, Check, Outcome
@@ -126,13 +127,18 @@ def _verdicts(run: Run, job: Job, probes: Sequence[Probe]) -> list[Verdict]:
         reports = _read_fping(probes, completed.stderr)
         return [_of_ping(probe, report) for probe, report in zip(probes, reports, strict=True)]
     [probe] = probes
+    return [verdict_of(probe, completed)]
+
+
+def verdict_of(probe: Probe, completed: Completed) -> Verdict:
+    """Return the verdict on one check that ran; raise UnparsableOutput for what a tool printed."""
     if isinstance(probe.check, Attempt):
-        return [Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)]
+        return Verdict(probe, Outcome.ACCEPTED if completed.exit_code == 0 else Outcome.REFUSED)
     if probe.check.tcp is not None:
-        return [_of_tcp(probe, parse_connection(completed.stderr))]
+        return _of_tcp(probe, parse_connection(completed.stderr))
     if any(error in completed.stderr for error in NO_ROUTE):
-        return [Verdict(probe, Outcome.UNREACHABLE)]
-    return [_of_ping(probe, _read(completed.stdout))]
+        return Verdict(probe, Outcome.UNREACHABLE)
+    return _of_ping(probe, _read(completed.stdout))
 
 
 def _of_tcp(probe: Probe, tcp: Connection) -> Verdict:
