@@ -23,7 +23,7 @@ SUMMARIES = {
     "inspect": "Show what is on the parents of this machine, and what is wrong.",
     "adopt": "Write a lab file that describes this machine.",
     "diff": "Show what differs between this machine and a lab, with the commands.",
-    "labs": "List, show, check and create labs.",
+    "labs": "List, show, check, draw and create labs.",
     "shell": "Open a shell on a simulated LAN, or run commands there.",
     "status": "List labs that are up on this machine, and interrupted runs.",
     "cleanup": "Undo what interrupted runs left on this machine.",

@@ -22,7 +22,7 @@ _NEAR = {
     **dict.fromkeys(("add", "make"), ("new", "add")),
     **dict.fromkeys(("change", "modify"), ("set",)),
     **dict.fromkeys(("neighbour", "neighbor"), ("neigh",)),
-    "graph": ("labs check", "matrix --predict"),
+    **dict.fromkeys(("graph", "draw", "diagram", "topology"), ("labs graph", "graph")),
     "address": ("addr",),
 }
 """What people try, by their habits from iproute2, containerlab and others, and the commands that do it."""

@@ -5,13 +5,14 @@ from typing import Annotated
 from typer import Argument, Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import group
+from ipvkit.cli.common import Place, Timeout, group
 from ipvkit.cli.options import Checks, LabName, Live, Subnet, live_twin
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Setting, Strategy, gallery
 from ipvkit.lab.format import dump
 from ipvkit.lab.new import MOST_ENDPOINTS, MOST_HOSTS, new_lab
 from ipvkit.plan.make import make_plan
+from ipvkit.report.graph import Format
 from ipvkit.report.labs import predictions, schema_json, schema_markdown, summaries
 from ipvkit.verbs.lab_file import load_lab, subnet_of
 
@@ -46,6 +47,37 @@ def check(
     emit(predictions(make_plan(found)))
 
 
+def graph(
+    lab: LabName = None,
+    live: Live = False,
+    phase: Annotated[str | None, Option(metavar="NAME", help="The phase. Default: the first.")] = None,
+    format_: Annotated[
+        Format, Option("--format", help="What to print; svg and html need ipvkit[graph] and dot.")
+    ] = "text",
+    run: Annotated[bool, Option("--check", help="Run the lab, and show what differs.")] = False,
+    *,
+    place: Place,
+    timeout: Timeout = 120,
+) -> int:
+    """Draw a phase of a lab: its hosts, links and addresses, and which check is reachable.
+
+    Each pair that the phase checks is an edge: green reachable, grey unreachable, and with --check red where
+    the kernel differs from the prediction. Of more than 12 endpoints those that are alike are one node.
+
+    With --check the exit code is 1 if a check differs, 3 if this machine cannot, 4 if a command failed.
+    """
+    # No other subcommand needs these.
+    from ipvkit.cli.graph import draw
+
+    if live:
+        from ipvkit.verbs.live import checked
+
+        described = checked(live_twin(lab))
+    else:
+        described = load_lab(lab or gallery.WALKTHROUGH)
+    return draw(described, phase, format_, place if run else None, timeout)
+
+
 def new(
     name: Annotated[str, Argument(metavar="NAME", help="The lab's name.")] = "my-lab",
     mode: Annotated[Mode, Option(help="The ipvlan mode.")] = "l2",
@@ -78,6 +110,6 @@ def schema(markdown: Markdown = False) -> None:
 
 labs = group(
     "labs",
-    "It runs nothing. Exit code: 0 done, 2 wrong usage or invalid lab.",
-    {"list": list_, "show": show, "check": check, "new": new, "schema": schema},
+    "Only graph --check runs a lab. Exit code: 0 done, 2 wrong usage or invalid lab.",
+    {"list": list_, "show": show, "check": check, "graph": graph, "new": new, "schema": schema},
 )

@@ -36,6 +36,7 @@ PACKAGES = {
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "bash": "bash",
+    "dot": "graphviz",
 }
 """The Debian package of each program."""
 

@@ -118,7 +118,7 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
 TO_TYPE = {
     "validate my.yaml": "labs check my.yaml",
     "labs validate my.yaml": "labs check my.yaml",
-    "graph": "labs check, or ipvkit matrix --predict",
+    "graph": "labs graph",
     "exec 'a b'": "shell 'a b'",
     "up l2 --keep": "run-lab l2 --keep",
     "deploy l2": "run-lab l2",

@@ -364,8 +364,8 @@ ip -n shop addr add 192.0.2.7/24 dev m0; ip -n shop link set m0 up
 "$@" adopt >/run/twin.yaml
 mkdir -p /run/docker/netns; chmod 0 /run/docker; cd /run
 as() { code=0; unshare --user "${@:2}" || code=$?; echo "--- $1 $code"; }
-for words in adopt 'review --live' 'explain host shop --live' 'labs check --live' 'diff twin.yaml' \
-  'run-lab twin.yaml --observe'; do
+for words in adopt 'review --live' 'explain host shop --live' 'labs check --live' 'labs graph --live' \
+  'diff twin.yaml' 'run-lab twin.yaml --observe'; do
   as "$words" "$@" $words 2>&1
 done
 as dry "$@" inspect --dry-run
@@ -381,15 +381,15 @@ def test_another_user_gets_one_line_on_what_only_root_sees() -> None:
     assert done.stderr == ""
     *parts, _ = re.split(r"^--- .* (\d+)$\n", done.stdout, flags=re.MULTILINE)
     texts, codes = parts[::2], parts[1::2]
-    assert codes == ["3"] * 6 + ["0", "3"]
-    assert texts[7].startswith("error: nothing is on q0; not looked into: /run/docker/netns, netns shop; not")
-    for text in texts[:6]:
+    assert codes == ["3"] * 7 + ["0", "3"]
+    assert texts[8].startswith("error: nothing is on q0; not looked into: /run/docker/netns, netns shop; not")
+    for text in texts[:7]:
         error, hint = text.splitlines()
         what = "error: no link that a lab can describe was found"
         unseen = "not looked into: /run/docker/netns, netns shop; not looked into: the namespaces of "
         assert error.startswith(f"{what}; {unseen}")
         assert hint == 'hint: only root can: sudo "$(command -v ipvkit)" …'
-    assert "# not looked into: /run/docker/netns\n# not looked into: the namespaces of " in texts[6]
+    assert "# not looked into: /run/docker/netns\n# not looked into: the namespaces of " in texts[7]
 
 
 # --- differences ----------------------------------------------------------------------------------------

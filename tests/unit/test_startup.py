@@ -69,6 +69,7 @@ NEEDLESS = {
     "explain test1 test2": TO_RUN | TO_REPORT | {"pydantic", "tabulate"},
     "review": TO_RUN | TO_REPORT | {"pydantic", "tabulate"},
     "labs new": TO_RUN | {"pydantic", "tabulate"},
+    "labs graph": TO_RUN | {"pydantic", "tabulate", "graphviz", "html"},
     "labs list": TO_RUN | {"pydantic"},
     "status": TO_RUN | TO_PLAN | {"pydantic"},
     "netns add n1 --dry-run": NO_LAB | {"tabulate"},
