@@ -13,7 +13,7 @@ from ipvkit.verbs.lab_file import is_path
 if TYPE_CHECKING:
     from ipvkit.report.entries import Report
 
-REPORT_HELP = "Also write a report: .md, .xml (JUnit), .json, or github. Repeatable."
+REPORT_HELP = "Also write a report: .html, .md, .xml (JUnit), .json, or github. Repeatable."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Reports:
             raise UsageError(
                 "--report does not go with --dry-run", "a preview runs nothing: omit one of the two"
             )
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether there are any."""
+        return bool(self.report)
 
     def write(self, made: "Callable[[], Report]") -> None:
         """Write what `made` returns, if a report is wanted."""

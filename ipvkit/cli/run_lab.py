@@ -116,7 +116,7 @@ def _print(run: "Run", *, reports: Reports, file: str, as_json: bool, output: Pa
     from ipvkit.run import journal
     from ipvkit.run.verdicts import judge
 
-    result = judge(run)
+    result = judge(run, paths=reports.are_wanted)
     if output is not None:
         write(output, json.render(result) if as_json else [table.render(result)])
         print(f"{table.verdict_line(result)}; written to {output}", file=sys.stderr)

@@ -21,6 +21,7 @@ from ipvkit.lab import (
     the,
 )
 from ipvkit.predict.neighbours import Span
+from ipvkit.predict.path import Hop
 from ipvkit.predict.predictions import (
     Prediction,
     after,
@@ -40,7 +41,7 @@ from ipvkit.tools import socat
 class Probe:
     """A check or a try: the address that is pinged, the expected outcome and why, or why it is `skipped`.
 
-    The outcomes `also` are possible too, where it depends on time.
+    The outcomes `also` are possible too, where it depends on time. `hops` are its path, where that is wanted.
     """
 
     check: Check | Attempt
@@ -49,6 +50,7 @@ class Probe:
     reason: str
     skipped: str = ""
     also: tuple[Outcome, ...] = ()
+    hops: tuple[Hop, ...] = ()
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -84,11 +86,13 @@ _SETUP_S = 0.5
 """How long it takes at least to create the endpoints of a phase, in seconds."""
 
 
-def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[PredictedPhase, ...]:
+def predict_lab(
+    lab: Lab, times: Times = MappingProxyType({}), *, paths: bool = False
+) -> tuple[PredictedPhase, ...]:
     """Return what is predicted of `lab`; what one phase leaves in neighbour tables, the next one finds.
 
     With the `times` of a run, what depends on time is predicted for these; without, for a run that is as
-    short as it can be.
+    short as it can be. With `paths` the probes have their hops, which take memory.
     """
     state, former = State(), None
     # By role, what would have to be done on a machine that is not ours, and is not done.
@@ -111,7 +115,7 @@ def predict_lab(lab: Lab, times: Times = MappingProxyType({})) -> tuple[Predicte
                 world = at_time(world, now)
             if span is not None:
                 world = late(world, act, span[1])
-            predicted = _predicted(lab, world, act, undone)
+            predicted = _predicted(lab, world, act, undone, paths=paths)
             acts.append(predicted)
             run = tuple(p.check for p in predicted.probes if isinstance(p.check, Check) and not p.skipped)
             world = after(world, replace(predicted.act, checks=run), None if span is None else span[1])
@@ -139,7 +143,7 @@ def _parts(lab: Lab, act: Act) -> Iterator[Act]:
         yield Act(checks=act.checks[i : i + most])
 
 
-def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str]) -> PredictedAct:
+def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str], *, paths: bool) -> PredictedAct:
     probes, changing = [], world
     for attempt in act.attempts:
         probes.append(_probe(attempt, None, predict_attempt(changing, attempt)))
@@ -148,7 +152,9 @@ def _predicted(lab: Lab, world: World, act: Act, undone: dict[str, str]) -> Pred
     run = [check for check, skipped in zip(act.checks, skips, strict=True) if not skipped]
     for check, skipped in zip(act.checks, skips, strict=True):
         beside = [other for other in run if other is not check]
-        probes.append(_probe(check, lab.pinged(check), predict(world, check, beside), skipped))
+        found = predict(world, check, beside)
+        probe = _probe(check, lab.pinged(check), found, skipped)
+        probes.append(replace(probe, hops=found.hops) if paths else probe)
     if not lab.simulated:
         flush = tuple(role for role in act.flush if lab.is_endpoint(role))
         ours = tuple(one for one in act.sysctls if lab.is_host(one.node) or lab.is_endpoint(one.node))

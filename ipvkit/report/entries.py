@@ -11,6 +11,9 @@ Status = Literal["ok", "differs", "error", "skipped"]
 """Whether an entry is as predicted or expected, differs, failed to run, or was not compared."""
 
 
+MOST_NODES = 40
+"""How many rows or columns a map of nodes has."""
+
 _MOST_LINES = 40
 """How many lines of an output a report has that shows it beside each check."""
 
@@ -66,13 +69,32 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Heat:
+    """A map of who reaches whom: the heads of its columns, and rows of which the first `names` are heads too.
+
+    The `legend` explains its words. Where a section has several, they are `of` different kernels.
+    """
+
+    legend: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int = 1
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
-    """A phase, or another part of a result: its entries, and other commands that were run in it."""
+    """A phase, or another part of a result: its entries, and other commands that were run in it.
+
+    `picture` is an SVG of it, which a page shows as it is.
+    """
 
     name: str
     title: str
     entries: tuple[Entry, ...]
     ran: tuple[Ran, ...] = ()
+    heats: tuple[Heat, ...] = ()
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +115,15 @@ class Report:
     notes: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     file: str = ""
+
+    @property
+    def status(self) -> Status:
+        """Whether it failed, an entry of it is bad, or nothing was compared."""
+        if self.problem:
+            return "error"
+        if self.bad:
+            return "differs"
+        return "ok" if any(entry.status == "ok" for _, entry in self.entries) else "skipped"
 
     @property
     def entries(self) -> Iterator[tuple[Section, Entry]]:

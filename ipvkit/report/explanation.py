@@ -34,8 +34,8 @@ def _lines(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | 
     yield from wrap(prediction.reason, 100, initial_indent="  ", subsequent_indent="  ")
     yield ""
     yield "path:"
-    for number, hop in enumerate(prediction.hops, 1):
-        yield f"  {number}. {_hop(hop)}"
+    for number, hop in enumerate(path_of(prediction.hops), 1):
+        yield f"  {number}. {hop}"
     if proofs is not None and not explanation.fixes:
         yield f"  {_observations(proofs, explanation, '')}"
     for number, fix in enumerate(explanation.fixes, 1):
@@ -55,9 +55,10 @@ def _title(explanation: Explanation) -> str:
     return f"phase {explanation.phase.name}: {explanation.setting}"
 
 
-def _hop(hop: Hop) -> str:
+def path_of(hops: Sequence[Hop]) -> tuple[str, ...]:
+    """Return a path, a line for each hop."""
     # The reason beside it is why it is lost.
-    return f"{hop.at}: {'lost' if hop.what.startswith('lost: ') else hop.what}"
+    return tuple(f"{hop.at}: {'lost' if hop.what.startswith('lost: ') else hop.what}" for hop in hops)
 
 
 def _without(explanation: Explanation) -> str:
@@ -159,14 +160,13 @@ def report(
 
 def _section(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | None") -> Section:
     check, found = explanation.check, explanation.prediction
-    path = tuple(map(_hop, found.hops))
-    fixes = tuple(_shown(number, fix, dialect) for number, fix in enumerate(explanation.fixes, 1))
+    fixes = tuple(shown(fix, f"fix {number}", dialect) for number, fix in enumerate(explanation.fixes, 1))
     before = _verdicts(proofs, explanation, 0)
-    entries = [_entry(str(check), found.outcome, found.reason, before, path, fixes)]
+    entries = [_entry(str(check), found.outcome, found.reason, before, path_of(found.hops), fixes)]
     for fix in explanation.fixes:
         then, name = fix.prediction, f"{check}, after fix {fix.name}"
         after = _verdicts(proofs, explanation, 1, fix.name)
-        entries.append(_entry(name, then.outcome, then.reason, after, tuple(map(_hop, then.hops))))
+        entries.append(_entry(name, then.outcome, then.reason, after, path_of(then.hops)))
     return Section(explanation.phase.name, _title(explanation), tuple(entries))
 
 
@@ -179,9 +179,10 @@ def _verdicts(
     return [each[position] for each in found if len(each) > position]
 
 
-def _shown(number: int, fix: Fix, dialect: "Dialect | None") -> Shown:
+def shown(fix: Fix, what: str = "fix", dialect: "Dialect | None" = None) -> Shown:
+    """Return a fix as reports show it."""
     lines = dialect.lines(fix) if dialect else fix.typed()
-    return Shown(f"fix {number}, {fix.name}: {fix.cost}", tuple(lines), fix.prediction.reason)
+    return Shown(f"{what}, {fix.name}: {fix.cost}", tuple(lines), fix.prediction.reason)
 
 
 def _entry(

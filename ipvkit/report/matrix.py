@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from ipvkit.report.entries import Entry, Report, Section, Status, differing
+from ipvkit.report.entries import Entry, Heat, Report, Section, Status, differing
 from ipvkit.report.plain import chosen, document, grid, prediction_word
 from ipvkit.verbs.matrix import ENDPOINTS, Cell, Matrix
 
@@ -66,10 +66,19 @@ def report(matrix: Matrix) -> Report:
         "ipvlan",
         "predicted" if matrix.target is None else differing(wrong),
         verdict_line(matrix),
-        tuple(_section(mode, kernel, cells) for (mode, kernel), cells in groups.items()),
+        (_map(matrix), *(_section(mode, kernel, cells) for (mode, kernel), cells in groups.items())),
         lambda: [render_json(matrix)],
         facts=(("target", matrix.target), *kernels) if matrix.target else (),
     )
+
+
+def _map(matrix: Matrix) -> Section:
+    """Return the section with who reaches whom, a map for each kernel."""
+    heats = []
+    for kernel in _kernels(matrix.cells):
+        rows = _rows([cell for cell in matrix.cells if cell.kernel == kernel], colour=False)
+        heats.append(Heat(" ".join(LEGEND.split()), _HEADERS, tuple(map(tuple, rows)), 3, kernel or ""))
+    return Section("map", "who reaches whom", (), heats=tuple(heats))
 
 
 def _section(mode: str, kernel: str, cells: Sequence[Cell]) -> Section:

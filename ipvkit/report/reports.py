@@ -13,7 +13,7 @@ from ipvkit.report.files import add, refuse_unwritable, write
 GITHUB = "github"
 """What is given for the summary and the annotations of a step, instead of a file."""
 
-_MODULES = {".json": "", ".md": "markdown", ".xml": "junit"}
+_MODULES = {".html": "html", ".json": "", ".md": "markdown", ".xml": "junit"}
 """The module of each format in this room, with a function `render`; the result itself has JSON."""
 
 
@@ -27,6 +27,10 @@ def refuse_wrong(targets: Iterable[str]) -> None:
             raise UsageError(f"--report {target!r}: the suffix names no format", f"choose from {hint}")
         else:
             refuse_unwritable(Path(target))
+            if _suffix(target) == ".html":
+                from ipvkit.report.html import require_jinja
+
+                require_jinja()
 
 
 def write_all(report: Report, targets: Sequence[str]) -> None:

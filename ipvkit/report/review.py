@@ -7,13 +7,16 @@ from typing import Any
 
 from ipvkit.host.checks import some
 from ipvkit.lab import Lab, Outcome, family_of
-from ipvkit.predict.pairs import Block
-from ipvkit.report.entries import Entry, Fix, Report, Section, Status
+from ipvkit.predict.pairs import Block, blocks_of, nodes_of
+from ipvkit.report.entries import MOST_NODES, Entry, Fix, Heat, Report, Section, Status
 from ipvkit.report.plain import chosen, document
+from ipvkit.verbs.explain import beginning
 from ipvkit.verbs.review import Comparison, Effect, Expected, Group, PhaseChange, PhaseReview, Review, count
 
 _MOST_GROUPS = 5
 """How many groups of a phase are shown, the largest ones; the document has all."""
+
+_LEGEND = "With empty neighbour tables. 4 or 6: reachable in that family only; -: no pair; ?: not modelled."
 
 _MOST_BLOCKS = 2
 """How many lines of pairs a group has."""
@@ -240,12 +243,18 @@ def report(review: Review, named: str, fix_as: str | None = None, file: str = ""
     return Report(
         "review",
         review.lab.name,
-        f"{len(review.unmet)} not as expected" if review.unmet else "as expected",
+        _word(review),
         _verdict_line(review),
         tuple(_section(review, phase, named, fix_as) for phase in review.phases),
         lambda: [render_json(review, named, fix_as)],
         file=file,
     )
+
+
+def _word(review: Review) -> str:
+    if review.unmet:
+        return f"{len(review.unmet)} not as expected"
+    return "as expected" if review.expected else "reviewed"
 
 
 def _section(review: Review, phase: PhaseReview, named: str, fix_as: str | None) -> Section:
@@ -256,7 +265,42 @@ def _section(review: Review, phase: PhaseReview, named: str, fix_as: str | None)
         for group in phase.groups
     )
     unknown = (_entry(lab, group, "not modelled") for group in phase.not_modelled)
-    return Section(phase.phase.name, _title(lab, phase), (*expected, *lost, *unknown))
+    heats = filter(None, [_map(lab, phase)])
+    return Section(phase.phase.name, _title(lab, phase), (*expected, *lost, *unknown), heats=tuple(heats))
+
+
+def _map(lab: Lab, review: PhaseReview) -> Heat | None:
+    """Return who reaches whom as a phase begins, or None where there are too many nodes."""
+    nodes = nodes_of(lab, review.phase)
+    if len(nodes) > MOST_NODES:
+        return None
+    every = _families(blocks_of(beginning(lab, review.phase)))
+    lost, unknown = (
+        _families(block for group in groups for block in group.blocks)
+        for groups in (review.groups, review.not_modelled)
+    )
+
+    def word(pair: tuple[str, str]) -> str:
+        if pair not in every:
+            return "-"
+        if pair in unknown:
+            return "?"
+        reached = every[pair] - lost.get(pair, set())
+        if reached == every[pair]:
+            return "yes"
+        return "".join(family.removeprefix("ipv") for family in reached) or "no"
+
+    rows = ((a, *(word((a, b)) for b in nodes)) for a in nodes)
+    return Heat(_LEGEND, ("from \\ to", *nodes), tuple(rows))
+
+
+def _families(blocks: Iterable[Block]) -> dict[tuple[str, str], set[str]]:
+    """Return the families of each pair of `blocks`."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for block in blocks:
+        for source, destination, family in block.pairs():
+            found.setdefault((source, destination), set()).add(family)
+    return found
 
 
 def _entry_of_expected(one: Expected) -> Entry:

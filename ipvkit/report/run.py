@@ -1,15 +1,30 @@
 """A run of a lab as a report."""
 
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from ipaddress import ip_address
 from itertools import zip_longest
 
-from ipvkit.lab import HOST, Check
+from ipvkit.core.errors import InvalidLab
+from ipvkit.lab import HOST, Check, Lab, Outcome, Phase, family_of
 from ipvkit.plan.steps import Section as Planned
 from ipvkit.report import json
-from ipvkit.report.entries import Entry, Ran, Report, Section, Status, differing, ran
+from ipvkit.report.entries import MOST_NODES, Entry, Fix, Heat, Ran, Report, Section, Status, differing, ran
+from ipvkit.report.explanation import path_of, shown
 from ipvkit.report.table import not_undone, verdict_line, word
 from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import Result, Verdict
+from ipvkit.verbs.explain import explain
+
+_MOST_FIXES = 5
+"""How many reasons of a phase have a fix."""
+
+_LEGEND = (
+    "yes: all checks of the pair were answered; no: none was; some: some were, or for some time; "
+    "-: not checked; ?: not run; an exclamation mark: not as predicted"
+)
 
 _STATUS: dict[str, Status] = {"as predicted": "ok", "DIFFERS": "differs"}
 
@@ -40,26 +55,86 @@ def _section(result: Result, section: Planned) -> Section:
         _entry(verdict, job, result.run)
         for verdict, job in zip_longest(result.verdicts[section.name], probing)
     )
+    found = _with_fixes(result.run.plan.lab, section, entries)
     others = (_ran(result.run, job) for job in jobs if not job.probes)
-    return Section(section.name, section.title, tuple(entries), tuple(filter(None, others)))
+    heats = filter(None, [_heat(result.verdicts[section.name])])
+    return Section(section.name, section.title, found, tuple(filter(None, others)), tuple(heats))
 
 
 def _entry(verdict: Verdict, job: Job | None, run: Run) -> Entry:
     probe = verdict.probe
-    shown = word(verdict)
+    result = word(verdict)
     command = None if job is None else _ran(run, job)
-    failed = shown == "not run" and command is not None
+    failed = result == "not run" and command is not None
     return Entry(
         str(probe.check),
-        "error" if failed else _STATUS.get(shown, "skipped"),
-        "failed" if failed else shown,
+        "error" if failed else _STATUS.get(result, "skipped"),
+        "failed" if failed else result,
         "" if probe.skipped else " or ".join(probe.outcomes),
         f"{verdict.observed or ''}{verdict.detail}",
         str(probe.address or ""),
         probe.skipped or probe.reason,
         command,
+        path_of(probe.hops),
         ends=(probe.check.source, probe.check.destination) if isinstance(probe.check, Check) else None,
     )
+
+
+def _with_fixes(lab: Lab, section: Planned, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return `entries`; the first that is unreachable for a reason has the cheapest fix of it."""
+    found, reasons = [], set[str]()
+    for entry in entries:
+        lost = entry.observed == Outcome.UNREACHABLE and entry.ends is not None
+        reason = _without_names(entry) if lost else ""
+        if lost and reason not in reasons and len(reasons) < _MOST_FIXES and section.phase is not None:
+            reasons.add(reason)
+            entry = replace(entry, fixes=_fixes(lab, section.phase, entry))
+        found.append(entry)
+    return tuple(found)
+
+
+def _without_names(entry: Entry) -> str:
+    """Return the reason of an entry without the names of its ends."""
+    words = re.findall(r"[\w.@-]+", entry.reason)
+    return " ".join("it" if word in (entry.ends or ()) else word for word in words)
+
+
+def _fixes(lab: Lab, phase: Phase, entry: Entry) -> tuple[Fix, ...]:
+    source, destination = entry.ends or ("", "")
+    family = family_of(ip_address(entry.address)) if entry.address else None
+    try:
+        fixes = explain(lab, phase, Check(source, destination, family=family)).fixes
+    except InvalidLab:
+        return ()
+    return tuple(map(shown, fixes[:1]))
+
+
+def _heat(verdicts: Sequence[Verdict]) -> Heat | None:
+    """Return who reached whom, or None where no pair was checked, or too many nodes are in them."""
+    pairs: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        check = verdict.probe.check
+        if isinstance(check, Check):
+            pairs.setdefault((check.source, check.destination), []).append(verdict)
+    sources, destinations = (list(dict.fromkeys(pair[end] for pair in pairs)) for end in (0, 1))
+    if not pairs or max(len(sources), len(destinations)) > MOST_NODES:
+        return None
+    rows = ((a, *(_cell(pairs.get((a, b), ())) for b in destinations)) for a in sources)
+    return Heat(_LEGEND, ("from \\ to", *destinations), tuple(rows))
+
+
+def _cell(verdicts: Sequence[Verdict]) -> str:
+    """Return what came of the checks of one pair, in a word."""
+    if not verdicts:
+        return "-"
+    seen = {verdict.observed for verdict in verdicts}
+    words = {
+        frozenset({Outcome.REACHABLE}): "yes",
+        frozenset({Outcome.UNREACHABLE}): "no",
+        frozenset({None}): "?",
+    }
+    mark = "!" if any(verdict.passed is False for verdict in verdicts) else ""
+    return words.get(frozenset(seen), "some") + mark
 
 
 def _ran(run: Run, job: Job) -> Ran | None:

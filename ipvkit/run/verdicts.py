@@ -72,11 +72,14 @@ class Result:
         return self.failure.exit_code if self.failure is not None else int(self.verdict == "fail")
 
 
-def judge(run: Run) -> Result:
-    """Return the verdicts of `run`; output that cannot be parsed is its failure."""
+def judge(run: Run, *, paths: bool = False) -> Result:
+    """Return the verdicts of `run`; output that cannot be parsed is its failure.
+
+    With `paths` the probes have their hops.
+    """
     failure = run.failure
     verdicts = {}
-    probes = _at_times_of(run)
+    probes = _at_times_of(run, paths=paths)
     for section in run.plan.sections:
         found = []
         for job in (job for stage in run.jobs[section.name] for job in stage if job.probes):
@@ -92,7 +95,7 @@ def judge(run: Run) -> Result:
     return Result(run, verdicts, failure)
 
 
-def _at_times_of(run: Run) -> dict[str, Probe]:
+def _at_times_of(run: Run, *, paths: bool) -> dict[str, Probe]:
     """Return the probes of the steps, predicted for the times at which the acts of `run` began and ended."""
     jobs = [job for stages in run.jobs.values() for stage in stages for job in stage]
     job_of = {step.id: job for job in jobs for step in job.steps}
@@ -103,7 +106,7 @@ def _at_times_of(run: Run) -> dict[str, Probe]:
         for number, act in enumerate(section.acts)
     }
     times = {act: _span(run, [job_of[step.id] for step in own]) for act, own in steps.items()}
-    for phase in predict_lab(run.plan.lab, times) if times else ():
+    for phase in predict_lab(run.plan.lab, times, paths=paths) if times else ():
         for number, act in enumerate(phase.acts):
             own = [step for step in steps[phase.phase.name, number] if step.probe is not None]
             predicted = (probe for probe in act.probes if not probe.skipped)

@@ -1,8 +1,12 @@
 """Reports in files, for people and for CI: what each format shows of a result, and that text stays text."""
 
 import re
+import sys
+from base64 import b64encode
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,19 +15,25 @@ from xml.etree.ElementTree import Element
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
 from hostile import hostile_texts
 from ipvkit.cli.commands import run as run_command_line
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed
-from ipvkit.lab import Check, gallery
+from ipvkit.lab import Check, Setting, gallery
 from ipvkit.lab.format import load
-from ipvkit.report import github, junit, markdown
+from ipvkit.lab.new import new_lab
+from ipvkit.report import github, html, junit, markdown
+from ipvkit.report import matrix as matrix_report
 from ipvkit.report import run as of_run
-from ipvkit.report.entries import Entry, Fix, Ran, Report, Section, text_of
+from ipvkit.report.entries import MOST_NODES, Entry, Fix, Heat, Ran, Report, Section, text_of
+from ipvkit.report.review import report as report_of_review
 from ipvkit.run.verdicts import judge
-from recorder import answered
+from ipvkit.verbs import matrix
+from ipvkit.verbs.review import review
+from recorder import answered, unanswered
 from runs import ADDRESS, as_predicted, plan_of, probes, run_of
 
 STATUSES = ("ok", "differs", "error", "skipped")
@@ -37,7 +47,14 @@ entries = st.builds(
     st.lists(texts, max_size=2).map(tuple),
     st.lists(st.builds(Fix, texts, st.lists(texts, max_size=2).map(tuple)), max_size=1).map(tuple),
 )
-sections = st.builds(Section, texts, texts, st.lists(entries, max_size=3).map(tuple))
+heats = st.builds(Heat, texts, st.just(("from", "a")), st.tuples(st.tuples(texts, texts)), st.just(1), texts)
+sections = st.builds(
+    Section,
+    *(texts, texts),
+    st.lists(entries, max_size=3).map(tuple),
+    st.lists(commands, max_size=1).map(tuple),
+    st.lists(heats, max_size=2).map(tuple),
+)
 reports = st.builds(
     Report,
     *(st.just("run-lab"), texts, texts, texts),
@@ -224,6 +241,159 @@ def test_nothing_in_a_fenced_block_ends_it(text: str) -> None:
     assert as_words(fenced.content) == as_words(text)
 
 
+# --- HTML -----------------------------------------------------------------------------------------------
+
+VOID = {"meta", "input"}
+ATTRIBUTES = {
+    *("aria-label", "aria-labelledby", "autocomplete", "charset", "checked", "class", "content", "data-of"),
+    *("for", "hidden", "href", "http-equiv", "id", "lang", "name", "open", "placeholder", "role", "scope"),
+    *("tabindex", "type", "value"),
+}
+"""The attributes of a page; none of them runs a script, and none but a link within it has an address."""
+
+
+class Page(HTMLParser):
+    """The elements of a page in order, each with its attributes and its text, without what is in others."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str], list[str]]] = []
+        self.all_text: list[str] = []
+        self._open: list[int] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        assert len(attrs) == len(dict(attrs)), f"an attribute of {tag} is there twice"
+        if tag not in VOID:
+            self._open.append(len(self.elements))
+        self.elements.append((tag, {name: value or "" for name, value in attrs}, []))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Check that it ends the innermost element."""
+        assert self.elements[self._open.pop()][0] == tag
+
+    def handle_data(self, data: str) -> None:
+        """Note text."""
+        if self._open:
+            self.elements[self._open[-1]][2].append(data)
+        self.all_text.append(data)
+
+    def all_of(self, tag: str) -> list[tuple[dict[str, str], str]]:
+        """Return the attributes and the text of each element of a kind."""
+        return [(attributes, "".join(own)) for name, attributes, own in self.elements if name == tag]
+
+
+def page_of(report: Report) -> Page:
+    return Page("".join(html.render(report)))
+
+
+@given(reports)
+def test_a_page_shows_text_as_it_is_and_asks_for_nothing(report: Report) -> None:
+    page = page_of(report)
+    assert {name for _, attributes, _ in page.elements for name in attributes} <= ATTRIBUTES
+    assert all(attributes["href"].startswith("#") for attributes, _ in page.all_of("a"))
+    assert len(page.all_of("script")) == len(page.all_of("style")) == 1
+    shown = "".join("".join(page.all_text).split())
+    of_entries = (
+        text for _, e in report.entries for text in (e.name, e.word, e.observed, e.reason, e.address, *e.path)
+    )
+    for text in (report.verdict, report.problem, *report.notes, *of_entries):
+        assert "".join(text_of(text).split()) in shown
+
+
+@given(reports)
+def test_a_page_can_be_used_without_seeing_it(report: Report) -> None:
+    page = page_of(report)
+    assert page.all_of("html")[0][0]["lang"] == "en"
+    assert len(page.all_of("h1")) == len(page.all_of("main")) == 1
+    assert all(attributes["scope"] in ("row", "col") for attributes, _ in page.all_of("th"))
+    assert len(page.all_of("caption")) == len(page.all_of("table"))
+    assert len(page.all_of("summary")) == len(page.all_of("details"))
+    every = [attributes for _, attributes, _ in page.elements]
+    ids = [attributes["id"] for attributes in every if "id" in attributes]
+    assert len(ids) == len({*ids})
+    named = {of[name] for of in every for name in ("for", "aria-labelledby") if name in of}
+    assert {*named, *(of["href"][1:] for of in every if "href" in of)} <= {*ids}
+
+
+def test_a_browser_runs_the_script_of_a_page_and_no_other() -> None:
+    page = page_of(a_run())
+    ((_, script),) = page.all_of("script")
+    ((_, style),) = page.all_of("style")
+    (policy,) = (of["content"] for of, _ in page.all_of("meta") if "http-equiv" in of)
+    hashes = [b64encode(sha256(text.encode()).digest()).decode() for text in (style, script)]
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_a_page_shows_the_verdict_first_and_what_differs_unfolded() -> None:
+    page = page_of(a_run())
+    ((_, title),) = page.all_of("h1")
+    assert title == "run-lab walkthrough: error"
+    (verdict,) = (text for of, text in page.all_of("p") if of.get("class") == "verdict error")
+    assert verdict.startswith("error: walkthrough: 1 of 3 as predicted")
+    assert [("open" in of) for of, _ in page.all_of("details")][:3] == [False, True, True]
+    assert [text for _, text in page.all_of("dd")][:3] == ["local", "6.12.0", "2.0 s"]
+
+
+def test_what_a_page_lacks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "_file", lambda _: "{{ report.no_such }}")
+    with pytest.raises(UndefinedError):
+        "".join(html.render(a_run()))
+
+
+def test_without_jinja_a_page_is_refused_before_anything_is_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert run_command_line(["run-lab", "--report", "a.html"]) == 3
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "error: a report as HTML needs Jinja2\nhint: pip install 'ipvkit[report]'\n")
+
+
+# --- maps -----------------------------------------------------------------------------------------------
+
+
+def test_the_map_of_a_run_has_what_came_of_the_checks_of_each_pair() -> None:
+    gateway, test2 = Check("test1", "gateway"), Check("test1", "test2")
+    plan = plan_of(gateway, replace(gateway, count=3), test2, Check("host", "test1"))
+    outputs = (answered(ADDRESS), unanswered(ADDRESS), answered(ADDRESS), answered(ADDRESS))
+    report = of_run.report(judge(run_of(plan, *outputs)))
+    ((heat,),) = [section.heats for section in report.sections if section.heats]
+    assert heat.heads == ("from \\ to", "gateway", "test2", "test1")
+    assert heat.rows == (("test1", "some!", "yes", "-"), ("host", "-", "-", "yes!"))
+
+
+def test_the_map_of_a_review_has_the_pairs_that_its_groups_have() -> None:
+    reviewed = review(load(gallery.text("ipv6"), "ipv6"))
+    for phase, section in zip(reviewed.phases, report_of_review(reviewed, "ipv6").sections, strict=True):
+        (heat,) = section.heats
+        words = Counter(word for _, *row in heat.rows for word in row)
+        assert words["yes"] + words["no"] == phase.pairs
+        assert words["no"] == sum(group.count for group in phase.groups)
+
+
+def test_the_map_of_the_matrix_is_that_of_each_kernel() -> None:
+    found = matrix.predicted(matrix.plans(1, "l3", "bridge", "ipv4", "none"))
+    cells = tuple(replace(cell, kernel=kernel) for kernel in ("6.1", "7.2") for cell in found.cells)
+    first, *others = matrix_report.report(replace(found, cells=cells)).sections
+    assert [heat.of for heat in first.heats] == ["6.1", "7.2"]
+    assert len({heat.rows for heat in first.heats}) == 1
+    assert first.heats[0].rows[0][:3] == ("l3", "bridge", "none")
+    assert [section.title for section in others] == ["mode l3 on kernel 6.1", "mode l3 on kernel 7.2"]
+
+
+def test_a_map_of_many_nodes_is_left_out() -> None:
+    for count, shown in ((MOST_NODES - 1, True), (MOST_NODES + 1, False)):
+        lab = new_lab("many", Setting("l2"), count, checks="ring")
+        assert any(section.heats for section in of_run.report(judge(as_predicted(lab))).sections) == shown
+
+
 # --- GitHub ---------------------------------------------------------------------------------------------
 
 COMMAND = re.compile(r"::(error|notice) ((?:file=([^:,]+),)?title=([^:,]*))::(.*)")
@@ -286,6 +456,19 @@ def test_a_run_as_predicted_has_nothing_that_is_bad(name: str) -> None:
     assert commands == [str(step.command) for step in probes(result.run.plan)]
 
 
+def test_a_run_shows_the_path_of_each_check_and_one_fix_for_each_reason() -> None:
+    plan = plan_of(Check("host", "test1"), Check("host", "test2"), Check("test1", "gateway"))
+    lost = unanswered(ADDRESS)
+    report = of_run.report(judge(run_of(plan, lost, lost, answered(ADDRESS)), paths=True))
+    first, second, third = (entry for _, entry in report.entries)
+    assert first.path == ("host: uses route 192.168.104.0/24 dev eth0", "host: lost")
+    assert third.path[-1].startswith("test1: ")
+    (fix,) = first.fixes
+    assert fix.title == "fix, host-shim: add one ipvlan interface on the host"
+    assert fix.lines[0] == "ip link add shim link eth0 type ipvlan mode l2"
+    assert second.fixes == third.fixes == ()
+
+
 def test_a_run_that_failed_is_an_error_in_each_format() -> None:
     failure = CommandFailed("ip failed with exit code 2", "undone", command="ip link add x", stderr="exists")
     run = run_of(plan_of(Check("test1", "gateway")), failure=failure)
@@ -316,13 +499,14 @@ def test_each_format_is_written_and_stdout_is_as_without(
     (tmp_path / "summary").write_text("of another command\n")
     code = run_command_line([*words.split(), "--json"])
     alone = capsys.readouterr()
-    files = [tmp_path / name for name in ("a.md", "b.xml", "c.JSON", "d.json")]
+    files = [tmp_path / name for name in ("a.md", "b.xml", "c.JSON", "d.json", "e.html")]
     options = [word for file in files for word in ("--report", str(file))]
     assert run_command_line([*words.split(), "--json", *options, "--report", "github"]) == code
     both = capsys.readouterr()
     assert both.out == alone.out
-    page, xml, document, again = (file.read_text() for file in files)
+    page, xml, document, again, hypertext = (file.read_text() for file in files)
     assert document == again == alone.out
+    assert Page(hypertext).all_of("h1")[0][1].startswith(words.split()[0])
     root = validated(xml)
     assert bool(root.findall(".//failure")) == (code == 1)
     assert (tmp_path / "summary").read_text() == f"of another command\n{page}"
@@ -331,7 +515,7 @@ def test_each_format_is_written_and_stdout_is_as_without(
 
 
 WRONG = {
-    "suffix": ("a.txt", "'a.txt': the suffix names no format", ".json, .md, .xml, or github"),
+    "suffix": ("a.txt", "'a.txt': the suffix names no format", ".html, .json, .md, .xml, or github"),
     "no suffix": ("html", "'html': the suffix names no format", "choose from"),
     "no folder": ("/no/such/a.md", "cannot be written to '/no/such/a.md'", "folder"),
     "not on GitHub": ("github", "--report github needs $GITHUB_STEP_SUMMARY", "GitHub Actions sets it"),

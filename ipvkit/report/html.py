@@ -1,0 +1,63 @@
+"""A report as a page of HTML: one file, which asks for nothing outside of it."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from hashlib import sha256
+from importlib.resources import files
+
+from ipvkit import __version__
+from ipvkit.core.errors import MissingRequirement
+from ipvkit.report.entries import Report, clipped, text_of
+
+_CLASSES = {"yes": "ok", "no": "skipped", "-": "", "": ""}
+"""How a cell of a map is coloured by its word; others are reachable in part."""
+
+
+def require_jinja() -> None:
+    """Raise MissingRequirement where Jinja2, which writes the page, is not installed."""
+    try:
+        import jinja2  # noqa: F401
+    except ImportError:
+        raise MissingRequirement("a report as HTML needs Jinja2", "pip install 'ipvkit[report]'") from None
+
+
+def render(report: Report) -> Iterator[str]:
+    """Yield the page; its script and its style are all that a browser runs or applies."""
+    # The other formats need none of it.
+    from jinja2 import Environment, StrictUndefined
+
+    page, style, script = (_file(name) for name in ("page.html", "page.css", "page.js"))
+    jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters |= {"text": text_of, "class_of": _class_of, "clipped": _clipped}
+    yield from jinja.from_string(page).generate(
+        report=report,
+        # What has only commands is read last.
+        sections=sorted(report.sections, key=lambda section: not (section.entries or section.heats)),
+        rows=sum(1 for _ in report.entries),
+        version=__version__,
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+    )
+
+
+def _file(name: str) -> str:
+    return files("ipvkit.report").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the Content-Security-Policy that allows the style and the script, and no request."""
+    own = f"style-src {_hash(style)}; script-src {_hash(script)}"
+    return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def _class_of(word: str) -> str:
+    return "differs" if "!" in word else _CLASSES.get(word, "some")
+
+
+def _clipped(output: str) -> str:
+    return "\n".join(clipped(output))
