@@ -1,6 +1,6 @@
 """``ipvkit labs``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
 
@@ -78,6 +78,26 @@ def graph(
     return draw(described, phase, format_, place if run else None, timeout)
 
 
+def worksheet(
+    lab: LabName = None,
+    format_: Annotated[
+        Literal["md", "html"], Option("--format", help="What to print; html needs ipvkit[report].")
+    ] = "md",
+) -> None:
+    """Print what a lab asks, as questions for those who learn ipvlan, and the answers apart.
+
+    ipvkit labs worksheet mode-flip > worksheet.md
+    """
+    # No other subcommand needs these.
+    from ipvkit.report.worksheet import render
+
+    if format_ == "html":
+        from ipvkit.report.html import require_jinja
+
+        require_jinja()
+    emit("".join(render(load_lab(lab or gallery.WALKTHROUGH), format_)))
+
+
 def new(
     name: Annotated[str, Argument(metavar="NAME", help="The lab's name.")] = "my-lab",
     mode: Annotated[Mode, Option(help="The ipvlan mode.")] = "l2",
@@ -111,5 +131,13 @@ def schema(markdown: Markdown = False) -> None:
 labs = group(
     "labs",
     "Only graph --check runs a lab. Exit code: 0 done, 2 wrong usage or invalid lab.",
-    {"list": list_, "show": show, "check": check, "graph": graph, "new": new, "schema": schema},
+    {
+        "list": list_,
+        "show": show,
+        "check": check,
+        "graph": graph,
+        "worksheet": worksheet,
+        "new": new,
+        "schema": schema,
+    },
 )

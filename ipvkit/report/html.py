@@ -22,23 +22,27 @@ def require_jinja() -> None:
 
 
 def render(report: Report) -> Iterator[str]:
-    """Yield the page; its script and its style are all that a browser runs or applies."""
-    # The other formats need none of it.
-    from jinja2 import Environment, StrictUndefined
-
-    page, style, script = (_file(name) for name in ("page.html", "page.css", "page.js"))
-    jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    jinja.filters |= {"text": text_of, "class_of": _class_of, "clipped": _clipped}
-    yield from jinja.from_string(page).generate(
+    """Yield the page of `report`."""
+    return page(
+        "page.html",
         report=report,
         # What has only commands is read last.
         sections=sorted(report.sections, key=lambda section: not (section.entries or section.heats)),
         rows=sum(1 for _ in report.entries),
         version=__version__,
-        policy=_policy(style, script),
-        style=style,
-        script=script,
     )
+
+
+def page(template: str, **values: object) -> Iterator[str]:
+    """Yield a page; its script and its style are all that a browser runs or applies."""
+    # The other formats need none of it.
+    from jinja2 import Environment, StrictUndefined
+
+    text, style, script = (_file(name) for name in (template, "page.css", "page.js"))
+    jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters |= {"text": text_of, "class_of": _class_of, "clipped": _clipped}
+    values |= {"policy": _policy(style, script), "style": style, "script": script}
+    yield from jinja.from_string(text).generate(**values)
 
 
 def _file(name: str) -> str:
