@@ -70,7 +70,7 @@ class Shown:
         if line.startswith(("sudo ", "bash lab.sh")):
             return "guest"
         starts = re.search(
-            r"\bipvkit (run-lab|doctor|shell|measure-arp)\b|--target (uml|sandbox)|^\./scripts/lab\b"
+            r"\bipvkit (run-lab|doctor|shell|measure-arp|grade)\b|--target (uml|sandbox)|^\./scripts/lab\b"
             r"|^(pytest|python)\b",
             line,
         )

@@ -24,6 +24,7 @@ SUMMARIES = {
     "adopt": "Write a lab file that describes this machine.",
     "diff": "Show what differs between this machine and a lab, with the commands.",
     "labs": "List, show, check, draw and create labs.",
+    "grade": "Grade scripts that build what a lab describes.",
     "shell": "Open a shell on a simulated LAN, or run commands there.",
     "status": "List labs that are up on this machine, and interrupted runs.",
     "cleanup": "Undo what interrupted runs left on this machine.",

@@ -90,7 +90,9 @@ def standing(plan: Plan, target: Target, *, timeout_s: float = 120.0) -> Iterato
     """
     names = plan.lab.machines
     targets = {names[0]: target} if len(names) == 1 else target.machines(plan.lab)
-    with Machines(targets, SimpleQueue(), plan) as machines:
+    # What else runs there is unknown, and may need other modules; many endpoints need memory.
+    known = plan if plan.lab.in_batches else None
+    with Machines(targets, SimpleQueue(), known) as machines:
         built = Run(plan, target.kind)
         _Engine(built, machines, _listen_to_none, time.monotonic() + timeout_s, Journal()).run(keep=True)
         if built.failure is not None:

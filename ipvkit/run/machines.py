@@ -12,8 +12,8 @@ from ipvkit.targets.agent import Agent, Inbox, Target
 class Machines:
     """The agents of the machines of `plan`, by their names, which share an inbox."""
 
-    def __init__(self, targets: Mapping[str, Target], inbox: Inbox, plan: Plan) -> None:
-        """Start nothing yet."""
+    def __init__(self, targets: Mapping[str, Target], inbox: Inbox, plan: Plan | None) -> None:
+        """Start nothing yet; `plan` is what will run, None if that is unknown."""
         self.inbox = inbox
         self.each = {name: Agent(target, inbox, plan) for name, target in targets.items()}
         self._of_key: dict[str, str] = {}
