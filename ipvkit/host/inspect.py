@@ -241,7 +241,7 @@ def _answers(
 ) -> Iterator[tuple[Inode, str]]:
     """Yield what `view` prints in each namespace, as it ends."""
     commands = _in_each(spaces, view)
-    require_for(commands.values())
+    require_for(agent.target, commands.values())
     for command in commands.values():
         on_command(command)
     inodes = {spaces[inode].path: inode for inode in commands}

@@ -74,9 +74,7 @@ def run(
     result = Run(plan, target.kind, jobs=jobs_of(plan, prober))
     inbox, journal = inbox or SimpleQueue(), journal or Journal()
     started = time.monotonic()
-    names = plan.lab.machines
-    targets = {names[0]: target} if len(names) == 1 else target.machines(plan.lab)
-    with execution.signals_into(inbox), Machines(targets, inbox, plan) as machines:
+    with execution.signals_into(inbox), Machines(target.machines(plan.lab), inbox, plan) as machines:
         _Engine(result, machines, listener, started + timeout_s, journal).run(keep=keep)
     result.duration_s = time.monotonic() - started
     return result
@@ -253,7 +251,7 @@ class _Engine:
             raise self._stopped(news, ())
         if not stage:
             return
-        execution.require_for(job.command for job in stage)
+        self.machines.require_for(stage)
         self.journal.begin([self._entry(s, s.undo) for job in stage for s in job.steps if s.undo is not None])
         started: set[str] = set()
         try:

@@ -13,9 +13,8 @@ from select import POLLIN, poll
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
 from ipvkit.core.interrupts import EARLIER, heeded
-from ipvkit.targets.agent import Agent, Ended, Inbox
+from ipvkit.targets.agent import Agent, Ended, Inbox, Target
 from ipvkit.targets.process import ENDED
-from ipvkit.targets.programs import require
 from ipvkit.tools.ip import LINES_A_S
 
 BOUND_S = 10
@@ -100,9 +99,9 @@ def start(agent: Agent, commands: Mapping[str, Command]) -> None:
     agent.start(rows, brief=len(quick) == len(commands))
 
 
-def require_for(commands: Iterable[Command]) -> None:
-    """Raise MissingRequirement where a program of `commands` is not installed."""
-    require(*sorted({command.argv[0] for command in commands}))
+def require_for(target: Target, commands: Iterable[Command]) -> None:
+    """Raise MissingRequirement where a program of `commands` is not installed on `target`."""
+    target.require(*sorted({command.argv[0] for command in commands}))
 
 
 def next_of(inbox: Inbox, deadline: float) -> Ended | Signal | None:
@@ -128,7 +127,7 @@ def answers(
     agent: Agent, views: Mapping[str, Command], bound_s: float = BOUND_S, on_signal: OnSignal | None = None
 ) -> Iterator[tuple[str, Completed]]:
     """Yield what each of `views` did, as `ask` returns it, while others still run."""
-    require_for(views.values())
+    require_for(agent.target, views.values())
     left = iter(views.items())
     while some := dict(islice(left, CONCURRENT)):
         seen = set()
@@ -136,7 +135,7 @@ def answers(
         waiting = {f"question {next(_QUESTIONS)}": name for name in some}
         start(agent, {key: views[name] for key, name in waiting.items()})
         while waiting:
-            news = next_of(agent.inbox, time.monotonic() + bound_s)
+            news = next_of(agent.inbox, time.monotonic() + bound_s + agent.target.delay_s)
             if isinstance(news, Ended):
                 name = waiting.pop(news.key, None)
                 if name is not None and news.completed is not None:
@@ -167,7 +166,7 @@ def in_order(
     while left:
         waiting = len(left)
         agent.start([left], brief=True)
-        deadline, some = _deadline(left), False
+        deadline, some = _deadline(agent.target, left), False
         while waiting:
             match next_of(agent.inbox, deadline):
                 case Signal() as news:
@@ -177,7 +176,7 @@ def in_order(
                     if completed is not None:
                         some = True
                         del left[key]
-                        deadline = _deadline(left)
+                        deadline = _deadline(agent.target, left)
                         yield key, completed
                 case None:
                     agent.kill()
@@ -188,10 +187,10 @@ def in_order(
             raise CommandFailed("the command was not started", stderr=agent.complaint)
 
 
-def _deadline(commands: Mapping[str, Command]) -> float:
+def _deadline(target: Target, commands: Mapping[str, Command]) -> float:
     """Return the deadline (time.monotonic()) of the first of `commands`."""
     lines = len(next(iter(commands.values())).stdin) if commands else 0
-    return time.monotonic() + BOUND_S + lines // LINES_A_S
+    return time.monotonic() + BOUND_S + target.delay_s + lines // LINES_A_S
 
 
 def look(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
@@ -210,7 +209,7 @@ def carry_out(agent: Agent, command: Command, *, timeout_s: float = BOUND_S) -> 
     Raise CommandFailed where it fails or does not end in time, Interrupted where a signal comes, and
     MissingRequirement where this user may not. A signal, and a command that is late, kill the agent.
     """
-    require_for([command])
+    require_for(agent.target, [command])
     agent.start([{"command": command}])
     deadline = time.monotonic() + timeout_s
     while not isinstance(news := next_of(agent.inbox, deadline), Ended):

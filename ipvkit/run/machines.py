@@ -45,6 +45,12 @@ class Machines:
         for agent in self.each.values():
             agent.start(())
 
+    def require_for(self, jobs: Iterable[Job]) -> None:
+        """Raise MissingRequirement where a program of `jobs` is not installed on its machine."""
+        found = list(jobs)
+        for name in dict.fromkeys(job.on for job in found):
+            execution.require_for(self.each[name].target, (job.command for job in found if job.on == name))
+
     def start(self, jobs: Iterable[Job]) -> None:
         """Start `jobs`, each on its machine."""
         found = list(jobs)

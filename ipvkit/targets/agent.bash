@@ -6,6 +6,7 @@
 #   now COUNT   the same for one row while no other runs, without a process for it: meanwhile no request is read
 #   stop ROW    kill the command that runs in that row, and begin no other there
 #   rest        begin no other command in any row
+#   wait        read the next request when all rows have ended
 # A row is: its number of words after this one, its name, the files for stdout and stderr, and for each command
 # its key, its number of words, these words, and its stdin. The commands of a row run one after another.
 # Each line on stdout is a report: `started KERNEL`; `read`, when MAILBOX may be written again; and for a command
@@ -102,6 +103,7 @@ while read -r verb argument; do
       ;;
     stop) kill -TERM "${rows[$argument]-}" 2>/dev/null ;;
     rest) printf . >&"$rest" ;;
+    wait) wait ;;
   esac
 done
 trap '' TERM

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, UsageError
-from ipvkit.targets.process import GRACE_S, Process, signed
+from ipvkit.targets.process import GRACE_S, signed
+from ipvkit.targets.programs import require
 
 if TYPE_CHECKING:
     from ipvkit.lab import Lab
@@ -35,14 +36,39 @@ class Ended:
     completed: Completed | None
 
 
+class Started(Protocol):
+    """A running agent: a process, or what stands for one."""
+
+    def write(self, data: bytes) -> None:
+        """Write `data` to its stdin, unless it has ended."""
+
+    def read(self) -> bytes:
+        """Return the next piece of its stdout, empty at the end."""
+
+    def complaint(self) -> str:
+        """Return what it printed at its end."""
+
+    def kill(self) -> None:
+        """Kill it with all that it has started."""
+
+    def close(self) -> None:
+        """Free what it used, when it has ended and is no longer read."""
+
+
 class Target(Protocol):
     """A place with `cpus` CPUs where commands run; all that they do ends with it if it is `ephemeral`."""
 
     kind: str
     ephemeral: bool
     cpus: int
+    delay_s: float = 0.0
+    """How long a command, and its result, may be on their way, in seconds."""
 
-    def start(self, script: str, plan: "Plan | None" = None, mailbox: int | None = None) -> Process:
+    def require(self, *programs: str) -> None:
+        """Raise MissingRequirement, with the line that installs it, if one of `programs` is not installed."""
+        require(*programs)
+
+    def start(self, script: str, plan: "Plan | None" = None, mailbox: int | None = None) -> Started:
         """Start bash with `script`.
 
         `plan` is what will run, None if that is unknown. The first argument of the script is the path of the
@@ -50,10 +76,9 @@ class Target(Protocol):
         """
 
     def machines(self, lab: "Lab") -> "Mapping[str, Target]":
-        """Return the targets for the machines of `lab`, which has several hosts.
-
-        Raise UsageError where this is for one host.
-        """
+        """Return the targets for the machines of `lab`; raise UsageError for several where this is one."""
+        if len(lab.machines) == 1:
+            return {lab.machines[0]: self}
         what = f"the target {self.kind} is one machine, and lab {lab.name} has several hosts"
         raise UsageError(what, "--target uml gives each a kernel")
 
@@ -100,7 +125,7 @@ class Agent:
         """Whether the agent waits for a request: it has started, and has read the last one."""
         self._over = False
         """Whether the agent has ended."""
-        self._process: Process | None = None
+        self._process: Started | None = None
         self._reader: threading.Thread | None = None
         self._mailbox = -1
 
@@ -157,6 +182,9 @@ class Agent:
         self._process = self._reader = None
 
     def _begin(self) -> None:
+        if self._over and not self.target.ephemeral:
+            # It was killed by another user, or a host was unreachable for a while.
+            self.kill()
         if self._process is not None:
             return
         self._free = self._over = False
@@ -223,7 +251,7 @@ class Agent:
             del self._rows[row.slot]
         self.inbox.put(Ended(key, completed))
 
-    def _read(self, process: Process) -> None:
+    def _read(self, process: Started) -> None:
         """Read the reports of the agent, until it has ended."""
         buffer = b""
         while chunk := process.read():

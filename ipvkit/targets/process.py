@@ -79,6 +79,13 @@ class Process:
         """Return the end of its stderr."""
         return self._complaint.decode(errors="replace").strip()
 
+    def terminate(self) -> None:
+        """Ask it to end, and kill it with its whole session where it does not."""
+        with suppress(ProcessLookupError):
+            self._process.signal(signal.SIGTERM)
+        _wait(self._process, GRACE_S)
+        self.kill()
+
     def kill(self) -> None:
         """Kill it with its whole session, and wait until it has ended."""
         with suppress(ProcessLookupError):
@@ -180,10 +187,12 @@ def output_of(
     *,
     folder: str | None = None,
     heard: Callable[[str], None] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Completed:
     """Return the result of a process; one that does not end within `bound_s` seconds is killed.
 
-    It runs in `folder`, by default that of this process; each line of its stdout is passed to `heard`.
+    It runs in `folder`, by default that of this process, with `variables` added to the environment; each line
+    of its stdout is passed to `heard`.
     Raise MissingRequirement where the program is not installed, CommandFailed where it does not start or end.
     """
     options: dict[str, Any] = {} if heard is None else {"_out": heard, "_tee": True}
@@ -192,7 +201,7 @@ def output_of(
             argv,
             **{"_in": b"", "_tty_out": False, "_ok_code": range(256), "_return_cmd": True},
             _timeout=bound_s,
-            _env=environment(),
+            _env={**environment(), **(variables or {})},
             _cwd=folder,
             _preexec_fn=partial(_end_with, os.getpid(), signal.SIGKILL),
             **options,

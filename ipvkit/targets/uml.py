@@ -139,6 +139,8 @@ class Uml(Target):
 
     def machines(self, lab: "Lab") -> Mapping[str, Target]:
         """Return a kernel for the simulated LAN, and one for each host; a cable is a pair of sockets."""
+        if len(lab.hosts) == 1:
+            return super().machines(lab)
         cables: dict[str, list[socket]] = {name: [] for name in lab.machines}
         for parent in lab.wired:
             for name, end in zip((parent.on, LAN), socketpair(AF_UNIX, SOCK_DGRAM), strict=True):

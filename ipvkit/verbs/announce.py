@@ -315,7 +315,7 @@ class _Rounds:
                 continue
             command = self.announcement.once(address)
             try:
-                execution.require_for([command])
+                execution.require_for(self.agent.target, [command])
                 self.agent.start([{key: command}])
             except Exception as problem:
                 read = self._failed(address, getattr(problem, "message", str(problem))) and read

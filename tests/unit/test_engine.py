@@ -81,7 +81,7 @@ class Told(Scripted):
 @pytest.fixture(autouse=True)
 def _programs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the programs `do` and `undo`, which do not exist, pass for installed."""
-    monkeypatch.setattr(execution, "require", lambda *names: require(*{*names} - {"do", "undo"}))
+    monkeypatch.setattr(agent, "require", lambda *names: require(*{*names} - {"do", "undo"}))
 
 
 def command(text: str, *ok: int) -> Command:

@@ -1,0 +1,88 @@
+"""Rounds of commands on a host of a fleet: what is sent there in one command, and what comes back."""
+
+import base64
+import binascii
+import gzip
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from ipvkit.core.errors import CommandFailed
+
+LONGEST = 100_000
+"""The most bytes of a command: the kernel takes 128 KiB, and Ansible quotes it for sudo (MAX_ARG_STRLEN)."""
+
+_ANSWER = re.compile(r"<ipvkit ([A-Za-z0-9+/=]*)>")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round on a host: the words of its rows, as agent.bash reads them, within `seconds`.
+
+    Before they run, `lines` are appended to the journal of `lab` there; `run` and `number` identify the
+    round. It then looks for the marks of what is `marked`: ``link/NAME`` and ``netns/NAME``.
+    """
+
+    words: tuple[str, ...]
+    seconds: int
+    lab: str = ""
+    run: str = ""
+    number: int = 0
+    lines: tuple[str, ...] = ()
+    marked: tuple[str, ...] = ()
+
+    def command(self) -> str:
+        """Return the command for sh, without quotes; raise CommandFailed where it is too long."""
+        packed = base64.b64encode(gzip.compress(self.script().encode(), mtime=0)).decode()
+        if len(packed) > LONGEST:
+            raise CommandFailed(f"{len(packed)} bytes of commands are too many for one command of a host")
+        return f"printf %s {packed} | base64 -d | gzip -dc | bash"
+
+    def script(self) -> str:
+        """Return the script that the command runs."""
+        head, agent = _text("round.bash"), _text("agent.bash")
+        fixed = [self.lab, self.run, str(self.number), str(self.seconds), agent]
+        counted = (word for part in (self.lines, self.marked, self.words) for word in (str(len(part)), *part))
+        return f"{head}\nround {shlex.join([*fixed, *counted])} </dev/null\n"
+
+
+@cache
+def _text(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def split(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the two halves of the rows in `words`; one row stays whole."""
+    at = [0]
+    while at[-1] < len(words):
+        at.append(at[-1] + 1 + int(words[at[-1]]))
+    middle = at[len(at) // 2]
+    yield from (tuple(half) for half in (words[:middle], words[middle:]) if half)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a round printed: the reports of agent.bash and the marks, or why it ran nothing."""
+
+    reports: bytes = b""
+    marks: Mapping[str, int] = field(default_factory=dict)
+    failure: str = ""
+
+
+def parse_answer(stdout: str) -> Answer | None:
+    """Return what a round printed; None where it did not end, or did not begin."""
+    found = _ANSWER.search(stdout)
+    if found is None:
+        return None
+    try:
+        first, _, reports = gzip.decompress(base64.b64decode(found[1], validate=True)).partition(b"\n")
+    except (binascii.Error, EOFError, OSError):
+        return None
+    verb, _, rest = first.decode(errors="replace").partition(" ")
+    if verb != "marks":
+        return Answer(failure=rest) if verb == "failed" else None
+    each = (word.partition("=") for word in rest.split())
+    return Answer(reports, {name: int(mark) for name, _, mark in each if mark.isdigit()})
