@@ -32,6 +32,10 @@ NOT_RUN = {
     "sudo apt install user-mode-linux iproute2 iputils-ping iputils-arping procps kmod util-linux": (
         "it changes the machine"
     ),
+    "ipvkit run-lab fleet.yaml --target ansible --inventory hosts.yml": "tests/kernel/test_fleet.py does",
+    "ipvkit cleanup --all --inventory hosts.yml": "tests/kernel/test_fleet.py does",
+    "ipvkit down racks --inventory hosts.yml": "it needs hosts that are reached by ssh",
+    "pip install 'ipvkit[fleet]'": "it changes the machine",
     'sudo "$(command -v ipvkit)" inspect --watch': "it runs on; tests/unit/test_inspect.py does",
 }
 """Command lines that the documents show and that no test runs, with the reason."""

@@ -16,6 +16,9 @@ import pytest
 
 from namespaces import can_have_macvlan
 
+_START = """bash -c '/usr/sbin/sshd -f "$0.conf" -E "$0.log"'"""
+"""Starts the sshd of a host; the name of its files without their endings follows."""
+
 CONTROLLER = "192.168.104.254"
 _SECONDS = 60
 
@@ -30,18 +33,19 @@ n=0
 for host; do
   n=$((n + 1))
   ip netns add "$host"
+  ip netns exec "$host" sysctl -qw net.ipv6.conf.default.accept_dad=0
   ip link add "$host" type veth peer name eth0 netns "$host"
   ip link set "$host" master br0 up
   ip -n "$host" addr add "192.168.104.$((120 + n))/24" dev eth0
   ip -n "$host" link set eth0 up
   ip -n "$host" link set lo up
   ip netns exec "$host" unshare --mount --pid --fork --kill-child --mount-proc \\
-    bash -ec 'mount -t tmpfs tmpfs /run; mkdir /run/sshd; exec "$@"' - \\
-    "$(command -v sshd)" -D -e -f "$PWD/$host.conf" 2>"$host.log" &
+    bash -ec 'mount -t tmpfs tmpfs /run; mkdir /run/sshd; ip netns add x; ip netns del x; "$@"; sleep 9999' \\
+    "$PWD/$host" {_START} "$PWD/$host" &
 done
 echo ready
 read -r _ || true
-kill $(jobs -p)
+kill -KILL $(jobs -p)
 wait
 """
 
@@ -56,7 +60,7 @@ UsePAM no
 
 SNAPSHOT = """\
 ip -d -j link; ip -j addr; ip -j route show table all; ip -j neigh show nud permanent
-find /run/netns /run/ipvkit 2>/dev/null
+find /run/netns /run/ipvkit -mindepth 1 2>/dev/null
 exit 0
 """
 """What a host has, with names of namespaces and journals."""
@@ -81,21 +85,31 @@ class Hosts:
 
     def on_controller(self, *words: str) -> list[str]:
         """Return the argv that runs `words` on the controller."""
-        return ["nsenter", f"--target={self.controller}", "--net", "--mount", *words]
-
-    def pid(self, host: str) -> int:
-        """Return the process whose namespaces are those of `host`: its sshd."""
-        words = f"-f {self.folder}/{host}.conf"
-        for folder in Path("/proc").glob("[0-9]*"):
-            line = _text(folder / "cmdline").replace("\0", " ")
-            if "sshd" in line.partition(" ")[0] and words in line and "unshare" not in line:
-                return int(folder.name)
-        raise AssertionError(f"no sshd of {host}")
+        return ["nsenter", f"--target={self.controller}", "--net", "--mount", f"--wdns={self.folder}", *words]
 
     def run_on(self, host: str, script: str) -> str:
-        """Return what `script` prints on `host`; it does not need the sshd to answer."""
-        words = ["nsenter", f"--target={self.pid(host)}", "--net", "--mount", "--pid", "bash", "-c", script]
+        """Return what `script` prints on `host`; it does not need its sshd."""
+        first = next(
+            self._first(int(path.name)) for path in Path("/proc").glob("[0-9]*") if self._is(path, host)
+        )
+        words = ["nsenter", f"--target={first}", "--net", "--mount", "--pid", "bash", "-c", script]
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=_SECONDS).stdout
+
+    def _is(self, process: Path, host: str) -> bool:
+        """Return whether `process` is the unshare that has started `host`."""
+        words = _text(process / "cmdline").split("\0")
+        return words[0] == "unshare" and str(self.folder / host) in words
+
+    def _first(self, unshare: int) -> int:
+        return int(_text(Path(f"/proc/{unshare}/task/{unshare}/children")).split()[0])
+
+    def stop_ssh(self, host: str) -> None:
+        """Kill the sshd of `host`, with all connections."""
+        self.run_on(host, "kill -KILL $(pgrep sshd)")
+
+    def start_ssh(self, host: str) -> None:
+        """Start the sshd of `host` again."""
+        self.run_on(host, f"{_START} {self.folder / host}")
 
     def snapshots(self) -> dict[str, str]:
         """Return what each host has."""

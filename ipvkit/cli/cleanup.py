@@ -2,17 +2,20 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun
-from ipvkit.core.errors import IpvkitError, MissingRequirement, UsageError
+from ipvkit.cli.common import DryRun, Inventory
+from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement, UsageError, printable
 from ipvkit.host import program
 from ipvkit.run import journal
 from ipvkit.run.rollback import Began, Finished, Stopping
 from ipvkit.verbs.cleanup import previewed, require_undoable, undo
+
+if TYPE_CHECKING:
+    from ipvkit.verbs.fleet import Journals
 
 
 def cleanup(
@@ -22,6 +25,7 @@ def cleanup(
         bool, Option("--install-unit", help="Write a systemd unit for --all at boot.")
     ] = False,
     dry_run: DryRun = False,
+    inventory: Inventory = None,
 ) -> int:
     """It skips what is gone, and reports and keeps what was changed since.
 
@@ -33,6 +37,10 @@ def cleanup(
         if all_ or labs:
             raise UsageError("--install-unit takes no names and no --all", "the unit does --all")
         return _install_unit(dry_run=dry_run)
+    if inventory:
+        if all_ == bool(labs):
+            raise UsageError("name a lab, or give --all", "--all undoes every interrupted run on these hosts")
+        return _undo_on(inventory, None if all_ else labs, dry_run=dry_run, kept=False)
     names = [record.lab for record in journal.records() if record.state in ("interrupted", "damaged")]
     if all_ == bool(labs):
         hint = f"interrupted: {', '.join(names)}" if names else "no run was interrupted"
@@ -63,13 +71,75 @@ def _install_unit(*, dry_run: bool) -> int:
 
 
 def down(
-    lab: Annotated[str, Argument(metavar="LAB", help="The lab's name.")], dry_run: DryRun = False
+    lab: Annotated[str, Argument(metavar="LAB", help="The lab's name.")],
+    dry_run: DryRun = False,
+    inventory: Inventory = None,
 ) -> int:
     """It skips what is gone, and reports and keeps what was changed since.
 
     Exit code: 0 all undone, 2 wrong usage, 3 not permitted, 4 cleanup incomplete.
     """
+    if inventory:
+        return _undo_on(inventory, [lab], dry_run=dry_run, kept=True)
     return _undo_each([lab], dry_run=dry_run, kept=True)
+
+
+def _undo_on(paths: list[str], labs: list[str] | None, *, dry_run: bool, kept: bool) -> int:
+    """Undo the runs of `labs`, or of all, on the hosts of an inventory; return the highest exit code."""
+    from ipvkit.verbs.fleet import Journals
+
+    code = 0
+    with Journals(paths) as hosts:
+        for host, why in hosts.unreached.items():
+            print(f"{host}: not clean, since it cannot be reached: {printable(why)}", file=sys.stderr)
+            code = CommandFailed.exit_code
+        if labs is None and not hosts.labs():
+            print("nothing to clean up", file=sys.stderr)
+        for lab in dict.fromkeys(hosts.labs() if labs is None else labs):
+            try:
+                code = max(code, _undo_lab(hosts, lab, dry_run=dry_run, kept=kept, all_=labs is None))
+            except IpvkitError as problem:
+                print(problem, file=sys.stderr)
+                code = max(problem.exit_code, code)
+    return code
+
+
+def _undo_lab(hosts: "Journals", lab: str, *, dry_run: bool, kept: bool, all_: bool) -> int:
+    """Undo the run of `lab`, and show for each host whether it is clean; return the exit code."""
+    found, code = hosts.ledgers(lab, kept=kept), 0
+    if not found:
+        what = f"no run of {journal.title(lab)} is on record on these hosts"
+        raise UsageError(what, "`ipvkit cleanup --all --inventory …` undoes all that there are")
+    ledgers = {}
+    for host, ledger in found.items():
+        if isinstance(ledger, IpvkitError):
+            # What is up stays, where all interrupted runs are undone.
+            if not (all_ and ledger.exit_code == UsageError.exit_code):
+                code = max(code, ledger.exit_code)
+            print(f"{host}: {ledger.message}", file=sys.stderr)
+        else:
+            ledgers[host] = ledger
+    if dry_run:
+        for host, lines in hosts.preview(ledgers).items():
+            emit([f"# on {host}\n", *(f"{line}\n" for line in lines)])
+        return code
+    for done in hosts.undo(ledgers, _show_on):
+        for why in done.kept:
+            print(f"{done.host}: kept, because it was changed since: {why}", file=sys.stderr)
+        if done.left:
+            code = max(code, CommandFailed.exit_code)
+            print(f"{done.host}: not clean: {journal.title(lab)}: cleanup incomplete", file=sys.stderr)
+            print(*(f"  {printable(line)}\n" for line in done.left), sep="", end="", file=sys.stderr)
+        else:
+            emit(f"{done.host}: {journal.title(lab)}: undone\n")
+    return code
+
+
+def _show_on(host: str, event: Began | Finished | Stopping) -> None:
+    if isinstance(event, Finished) and event.completed.exit_code == 0:
+        emit(f"{host}: {event.job.command}\n")
+    elif isinstance(event, Stopping):
+        _show(event)
 
 
 def _undo_each(labs: list[str], *, dry_run: bool, kept: bool) -> int:

@@ -65,6 +65,9 @@ def parent_called(text: str) -> str:
 Timeout = Annotated[
     float, Option(min=1, metavar="SECONDS", help="Abort the run after that.", callback=number)
 ]
+Inventory = Annotated[
+    list[str] | None, Option(metavar="FILE", help="The hosts of an Ansible inventory. Repeatable.")
+]
 OutputFile = Annotated[Path | None, Option(metavar="FILE", help="Write the result to FILE.")]
 
 Verb = Callable[..., int | None]

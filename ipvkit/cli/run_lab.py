@@ -1,9 +1,11 @@
 """``ipvkit run-lab``."""
 
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +13,21 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, OutputFile, Place, Timeout, one_form, refuse_kernel
+from ipvkit.cli.common import (
+    DryRun,
+    Inventory,
+    Json,
+    Kernel,
+    OutputFile,
+    Place,
+    Timeout,
+    one_form,
+    refuse_kernel,
+)
 from ipvkit.cli.options import LabOptions
 from ipvkit.cli.reports import Reports, file_of
 from ipvkit.core.errors import UsageError
+from ipvkit.core.values import RunTargetKind
 from ipvkit.export.preview import preview
 from ipvkit.lab import Lab
 from ipvkit.plan.make import make_plan
@@ -25,13 +38,34 @@ if TYPE_CHECKING:
     from ipvkit.run.verdicts import Result
 
 
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """Where to run a lab: a target, its kernel, or the hosts of an inventory."""
+
+    target: Annotated[RunTargetKind, Option(help="Where to run it.")] = "auto"
+    kernel: Kernel = None
+    inventory: Inventory = None
+
+    def place(self) -> Place | None:
+        """Return the target and its kernel, None for a fleet; raise UsageError for what does not fit."""
+        if self.target == "ansible":
+            if not self.inventory:
+                raise UsageError("--target ansible needs an inventory", "give --inventory hosts.yml")
+            if self.kernel is not None:
+                raise UsageError("--kernel needs --target uml", "give --target uml, or omit --kernel")
+            return None
+        if self.inventory:
+            raise UsageError("--inventory needs --target ansible", "give --target ansible")
+        return Place(self.target, self.kernel)
+
+
 def run_lab(
     options: LabOptions,
     *,
-    place: Place,
+    place: RunPlace,
     dry_run: DryRun = False,
     json_: Json = False,
-    keep: Annotated[bool, Option("--keep", help="Keep what was built (target local).")] = False,
+    keep: Annotated[bool, Option("--keep", help="Keep what was built (targets local and ansible).")] = False,
     observe: Annotated[
         bool, Option("--observe", help="Build nothing: only send the checks, from what is on this machine.")
     ] = False,
@@ -49,13 +83,20 @@ def run_lab(
     """
     if dry_run:
         reports.refuse_preview()
-    finish = partial(_print, reports=reports, file=file_of(options.lab), as_json=json_, output=output)
+    finish = partial(
+        _print,
+        reports=reports,
+        file=file_of(options.lab),
+        as_json=json_,
+        output=output,
+        inventory=place.inventory or (),
+    )
     if observe:
         if options.parent or keep or place.target not in ("auto", "local"):
             raise UsageError("--observe builds nothing", "omit --parent, --keep and --target")
         one_form(dry_run=dry_run, json_=json_)
         return _observed(options.described(), dry_run, output, finish, verbose, timeout)
-    target = place.target
+    target, where = place.target, place.place()
     network, described = options.network(), options.described()
     local = target == "local" or (target == "auto" and bool(network.parent))
     if local and not network.parent:
@@ -64,10 +105,16 @@ def run_lab(
         raise UsageError(f"--parent does not go with --target {target}", "omit --target, or give local")
     if local:
         refuse_kernel("local", place.kernel)
-    if keep and not local:
-        raise UsageError("--keep needs --target local", "a sandbox or a uml kernel ends with ipvkit")
+    if keep and not local and where is not None:
+        what = "--keep needs --target local or ansible"
+        raise UsageError(what, "a sandbox or a uml kernel ends with ipvkit")
     one_form(dry_run=dry_run, json_=json_)
     if dry_run:
+        if where is None:
+            from ipvkit.verbs import fleet
+
+            emit(preview(make_plan(fleet.previewed(described, place.inventory or ()))))
+            return 0
         emit(preview(make_plan(network.previewed(described))))
         return 0
     # A preview needs none of these.
@@ -77,14 +124,20 @@ def run_lab(
     from ipvkit.verbs import run_lab as whole
 
     refuse_unwritable(output)
-    prober = options.prober or whole.fastest(described)
     progress, note = partial(Progress, verbose=verbose), partial(print, file=sys.stderr, flush=True)
+    if where is None:
+        from ipvkit.verbs import fleet
+
+        paths, prober = place.inventory or (), options.prober or "ping"
+        run = fleet.on_fleet(described, paths, prober, progress, note, keep=keep, timeout_s=timeout)
+        return finish(run)
+    prober = options.prober or whole.fastest(described)
     if local:
         require_interface(network.parent)
         run = whole.on_machine(described, network, prober, progress, note, keep=keep, timeout_s=timeout)
     else:
-        where = place.chosen(len(described.hosts))
-        run = whole.on_simulated_lan(described, where, prober, progress, timeout_s=timeout)
+        target_ = where.chosen(len(described.hosts))
+        run = whole.on_simulated_lan(described, target_, prober, progress, timeout_s=timeout)
     return finish(run)
 
 
@@ -110,7 +163,15 @@ def _observed(
     return finish(run)
 
 
-def _print(run: "Run", *, reports: Reports, file: str, as_json: bool, output: Path | None) -> int:
+def _print(
+    run: "Run",
+    *,
+    reports: Reports,
+    file: str,
+    as_json: bool,
+    output: Path | None,
+    inventory: Sequence[str],
+) -> int:
     from ipvkit.report import json, table
     from ipvkit.report.files import write
     from ipvkit.run import journal
@@ -128,12 +189,14 @@ def _print(run: "Run", *, reports: Reports, file: str, as_json: bool, output: Pa
         width = shutil.get_terminal_size().columns if terminal else None
         emit(table.render(result, colour=colour, width=width))
     lab = result.run.plan.lab.name
+    typed = "".join(f" --inventory {shlex.quote(path)}" for path in inventory)
     if result.run.kept:
-        print(f"kept; to take it down, type: ipvkit down {lab}", file=sys.stderr)
+        print(f"kept; to take it down, type: ipvkit down {lab}{typed}", file=sys.stderr)
     if result.failure is not None:
         print(result.failure, file=sys.stderr)
-    if result.run.target == "local" and lab in journal.interrupted():
-        print(f"to clean up again, type: ipvkit cleanup {lab}", file=sys.stderr)
+    left = bool(inventory and result.run.residue and not result.run.kept)
+    if left or (result.run.target == "local" and lab in journal.interrupted()):
+        print(f"to clean up again, type: ipvkit cleanup {lab}{typed}", file=sys.stderr)
     reports.write(partial(_report, result, file))
     return result.exit_code
 

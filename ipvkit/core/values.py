@@ -18,6 +18,7 @@ BondMode = Literal["active-backup", "802.3ad"]
 """The kernel's words for a bond (Documentation/networking/bonding.rst): one port at a time, and LACP."""
 
 TargetKind = Literal["auto", "local", "sandbox", "uml"]
+RunTargetKind = Literal["auto", "local", "sandbox", "uml", "ansible"]
 """Where commands run."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -70,19 +70,22 @@ class Request:
         return list(dict.fromkeys(f"{s.mode} {s.flag}" for s in every if s.is_ipvlan))
 
 
-def request_of(lab: Lab) -> Request:
-    """Return what `lab` creates on its parent."""
-    settings = tuple(phase.setting for phase in lab.phases)
+def request_of(lab: Lab, host: str = "") -> Request:
+    """Return what `lab` creates on the parent of a host, or of its only one."""
+    parent = lab.parents_on(host or lab.hosts[0])[0]
+    settings = tuple(phase.on(parent.name) for phase in lab.phases)
     tries = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
+    tries = [change for change in tries if not isinstance(change, AddLink) or change.parent == parent.name]
     links = [change.name for change in tries if isinstance(change, AddLink)]
     if any(setting.host_shim for setting in settings):
-        links.append(lab.shim_on(lab.parents[0]))
+        links.append(lab.shim_on(parent))
     modes = [
         c.mode for c in tries if isinstance(c, SetMode) or (isinstance(c, AddLink) and c.kind in _IPVLAN)
     ]
     attempted = tuple(Setting(mode or "l3") for mode in modes)
     neighbours = max(map(_neighbours_of, lab.phases), default=0)
-    return Request(lab.parent, settings, lab.endpoints, tuple(links), attempted, neighbours)
+    endpoints = tuple(endpoint for endpoint in lab.endpoints if endpoint.parent == parent.name)
+    return Request(parent.dev, settings, endpoints, tuple(links), attempted, neighbours)
 
 
 def _neighbours_of(phase: Phase) -> int:

@@ -491,6 +491,46 @@ def on_parent(
     return replace(lab, parents=(real,), endpoints=tuple(endpoints), phases=phases, simulated=False)
 
 
+@dataclass(frozen=True, slots=True)
+class RealHost:
+    """A real host of a lab: its parent `dev`, with its addresses and gateways, and addresses by endpoint."""
+
+    dev: str
+    host: tuple[InterfaceAddress, ...] = ()
+    gateway: tuple[Address, ...] = ()
+    addresses: Mapping[str, InterfaceAddress] = field(default_factory=dict)
+
+
+def on_hosts(lab: Lab, real: Mapping[str, RealHost]) -> Lab:
+    """Return `lab`, which has several hosts, on real ones; raise InvalidLab for what it cannot have there."""
+    for name in lab.hosts:
+        known(name, real, "host of the inventory", ())
+        what = f"{name} has {len(lab.parents_on(name))} parents, and a real host of a lab has one"
+        if len(lab.parents_on(name)) > 1:
+            raise InvalidLab(what, "leave the others out")
+    if lab.advertised:
+        what = f"lab {lab.name} has a gateway that advertises, and ipvkit creates none there"
+        raise InvalidLab(what, "leave `slaac` out")
+    taken = {own.ip for host in real.values() for own in host.host}
+    parents = (
+        replace(
+            parent,
+            ifname=real[parent.on].dev,
+            host=real[parent.on].host,
+            gateway=real[parent.on].gateway,
+            neighbour=tuple(address for address in parent.neighbour if address not in taken),
+            hosts=tuple(Host(host.name) for host in parent.hosts),
+            link=None,
+            vlan=None,
+            others=(),
+        )
+        for parent in lab.parents
+    )
+    own = {name: (address,) for host in real.values() for name, address in host.addresses.items()}
+    endpoints = (replace(e, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints)
+    return replace(lab, parents=tuple(parents), endpoints=tuple(endpoints), simulated=False)
+
+
 def _moved(phase: Phase, former: str, parent: str) -> Phase:
     def moved(attempt: parts.Attempt) -> parts.Attempt:
         change = attempt.change

@@ -100,7 +100,10 @@ def _check_several(lab: "Lab") -> None:
         known(parent.lan, networks, "parent that has its network", at)
         same = parent.vlan == lab.parent_called(parent.lan).vlan
         _refuse(not same, f"{parent.name} has another VLAN tag than {parent.lan}", "take the same", at)
-    _refuse(not lab.simulated, "a real parent is one host's", "leave --parent out", ("parents",))
+    for i, phase in enumerate(lab.phases if not lab.simulated else ()):
+        static = any(phase.on(parent.name).strategy == "static-neigh" for parent in lab.parents)
+        what = "no journal describes the entries of static-neigh on several real hosts"
+        _refuse(static, what, "take routed, l3s-proxy or announce", ("phases", i))
 
 
 def _check_name(name: str, what: str, path: Path) -> None:
@@ -394,7 +397,7 @@ class _Nodes:
             about = own or (self.lab.advertised and one.name in OF_ADVERTISEMENTS)
             _refuse(about, what, "leave one of the two out", at)
             what = f"{one.key} is about this whole machine, and a lab on a real parent changes only that"
-            wide = not self.lab.simulated and one.node == HOST and one.dev not in links
+            wide = not self.lab.simulated and self.lab.is_host(one.node) and one.dev not in links
             _refuse(wide, what, "write one of the parent's link, or leave --parent out", at)
         for i, check in enumerate(act.checks):
             self._check_check(check, (*path, "check", i))

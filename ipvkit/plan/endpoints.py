@@ -213,26 +213,29 @@ def add_helpers(lab: Lab, phase: Phase, steps: Steps, done: Done) -> None:
     def add(host: str) -> None:
         own = lab.parents_on(host)
         for every in (stage for parent in own for stage in lab.stages(phase, parent)):
-            stage = [a for a in every if lab.simulated or a.undo is None]
+            stage = [a for a in every if lab.simulated or a.undo is None or lab.is_host(a.at)]
             set_sysctls(read_sysctls(stage, steps, done), steps)
             for a in (a for a in stage if not isinstance(a.added, Sysctl)):
                 with steps.at(lab.machine_of(a.at or host)):
-                    steps.add(*helper(a), at_end=True)
+                    steps.add(*helper(a, simulated=lab.simulated), at_end=True)
             steps.end_stage()
 
     steps.concurrently(lab.hosts, add)
     steps.end_group()
 
 
-def helper(addition: Addition) -> tuple[str, Command, Undo | None]:
-    """Return the purpose and the command of what a strategy adds, and its undo; a sysctl has none here."""
+def helper(addition: Addition, *, simulated: bool = True) -> tuple[str, Command, Undo | None]:
+    """Return the purpose and the command of what a strategy adds, and its undo; a sysctl has none here.
+
+    What is not `simulated` is a resource, so that it can be looked for.
+    """
     resource: Resource | None = addition.undo
     match addition.added:
         case Proxy():
             resource = addition.added
         case strategies.Link(dev):
             resource = Link(dev, "ipvlan")
-        case strategies.Route(to, dev, _, None):
+        case strategies.Route(to, dev, _, peer) if peer is None or not simulated:
             resource = Route(to, dev)
     undo = Undo(resource, addition.undo_purpose) if resource and addition.undo_purpose else None
     return addition.purpose, addition.command, undo

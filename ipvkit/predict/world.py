@@ -493,4 +493,4 @@ def _with_all_addresses(lab: Lab) -> Lab:
     filled = replace(
         parent, host=tuple(host), gateway=tuple(gateway), neighbour=tuple(neighbour), hosts=others
     )
-    return lab if filled == parent else replace(lab, parents=(filled,))
+    return lab if filled == parent else replace(lab, parents=(filled, *lab.parents[1:]))

@@ -20,7 +20,7 @@ from ipvkit.run.journal import Entry, Journal
 from ipvkit.run.leftovers import NOT_KNOWN, Snapshot, leftovers, look_at, snapshot_of, views_of, words_of
 from ipvkit.run.machines import Machines
 from ipvkit.run.rollback import Began, Finished, Listener, Rollback, Stopping
-from ipvkit.targets.agent import KILLED, Ended, Inbox, Target
+from ipvkit.targets.agent import KILLED, Agent, Ended, Inbox, Target
 from ipvkit.targets.process import ENDED
 from ipvkit.tools.ip import failed_lines
 
@@ -86,11 +86,9 @@ def standing(plan: Plan, target: Target, *, timeout_s: float = 120.0) -> Iterato
 
     Raise the failure of a step, or MissingRequirement. Signals keep their handlers.
     """
-    names = plan.lab.machines
-    targets = {names[0]: target} if len(names) == 1 else target.machines(plan.lab)
     # What else runs there is unknown, and may need other modules; many endpoints need memory.
     known = plan if plan.lab.in_batches else None
-    with Machines(targets, SimpleQueue(), known) as machines:
+    with Machines(target.machines(plan.lab), SimpleQueue(), known) as machines:
         built = Run(plan, target.kind)
         _Engine(built, machines, _listen_to_none, time.monotonic() + timeout_s, Journal()).run(keep=True)
         if built.failure is not None:
@@ -165,22 +163,24 @@ class _Engine:
     def __init__(
         self, result: Run, machines: Machines, listener: Listener, deadline: float, journal: Journal
     ) -> None:
-        self.result, self.machines, self.listener, self.journal = result, machines, listener, journal
+        self.result, self.machines, self.journal = result, machines, journal
         self.deadline = deadline
+        self._report, self._reporting = listener, threading.RLock()
         self.views = {name: views_of(result.plan, name) for name in machines.each}
         self.killed = self.gone = False
         """Whether the agent was killed, and whether the target has ended, with everything in it."""
+
+    def listener(self, event: Began | Finished | Stopping) -> None:
+        """Report an event; machines are undone concurrently."""
+        with self._reporting:
+            self._report(event)
 
     def run(self, *, keep: bool) -> None:
         result = self.result
         before: dict[str, Snapshot] = {}
         try:
             self.machines.begin()
-            for name, agent in self.machines.each.items():
-                # A guest has to start first, which may take a while.
-                seen = look_at(agent, self.views[name], max(BOUND_S, self.deadline - time.monotonic()))
-                self._refuse_what_is_there(name, seen)
-                before[name] = snapshot_of(seen)
+            before = self.machines.on_each(self._first_look)
             result.kernel = self.machines.kernel
             self.stages()
             if keep:
@@ -197,15 +197,26 @@ class _Engine:
         for stage in (stage for jobs in self.result.jobs.values() for stage in jobs):
             self._stage([job for job in stage if not self._needless(job)])
 
+    def _first_look(self, machine: str, agent: Agent) -> Snapshot:
+        """Return the state of a machine; raise UsageError if what the plan creates there exists already."""
+        # A guest has to start first, which may take a while.
+        seen = look_at(agent, self.views[machine], max(BOUND_S, self.deadline - time.monotonic()))
+        self._refuse_what_is_there(machine, seen)
+        return snapshot_of(seen)
+
     def _undo(self, before: Mapping[str, Snapshot]) -> None:
         result = self.result
         if self.gone:
             if result.failure is not None:
                 result.failure.hint = result.failure.hint.replace(_UNDONE, ENDED)
             return
-        for name, agent in self.machines.each.items():
-            done = Rollback(self.journal, agent, self.listener, self.views[name], name)
+
+        def undo(machine: str, agent: Agent) -> Rollback:
+            done = Rollback(self.journal, agent, self.listener, self.views[machine], machine)
             done.run()
+            return done
+
+        for name, done in self.machines.on_each(undo).items():
             result.undone += done.undone
             result.left_alone += tuple(done.alone.values())
             if done.failure is not None:
@@ -348,7 +359,7 @@ class _Engine:
         if completed is KILLED and not self.killed:
             self.gone = self.machines.ephemeral
             what = f"the target {self.result.target} ended before the plan did"
-            hint = "`ipvkit doctor` shows what works here"
+            hint = "`ipvkit doctor` shows what works here" if self.gone else _UNDONE
             return CommandFailed(what, hint, stderr=self.machines.complaint)
         at: Job | Step = job
         output = completed.stderr.strip() or completed.stdout.strip()

@@ -82,6 +82,11 @@ class Journal:
         self.kept = self.restarted = False
 
     @property
+    def lasting(self) -> bool:
+        """Whether it is not in memory alone."""
+        return self.file is not None
+
+    @property
     def elsewhere(self) -> bool:
         """Whether its run was in another network namespace than this process."""
         return not self.restarted and bool(self.header["netns"] != _OWN_NETNS.stat().st_ino)
@@ -95,13 +100,30 @@ class Journal:
             return Finding("changed", f"{entry.resource}, since the machine has restarted")
         return found
 
+    def mark_of_netns(self, name: str, on: str = HOST) -> int | None:  # noqa: ARG002
+        """Return the mark of a namespace on the machine `on`, None where it does not exist."""
+        return mark_of_netns(name)
+
+    def mark_of(self, entry: Entry) -> int | None:
+        """Return the mark of what `entry` has created."""
+        if (netns := resources.netns_of(entry.resource)) is not None:
+            return self.mark_of_netns(netns, entry.on)
+        with suppress(OSError):
+            link = entry.resource
+            return socket.if_nametoindex(link.name) if isinstance(link, resources.Link) else None
+        return None
+
+    def boot(self) -> str:
+        """Return what identifies the time since the machine has started."""
+        return _boot()
+
     def sign(self) -> None:
         """Write the header that identifies this run; raise OSError where it cannot be written."""
         self.header = {
             "schema": SCHEMA,
             "pid": os.getpid(),
             "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "boot": _boot(),
+            "boot": self.boot(),
             "netns": _OWN_NETNS.stat().st_ino,
         }
         if self.file is not None:
@@ -111,8 +133,8 @@ class Journal:
 
     def begin(self, entries: Sequence[Entry]) -> None:
         """Record what begins now, and return when it is on disk; raise CommandFailed where that fails."""
-        if entries and self.file is not None:
-            self._write({"begin": [_written(entry) for entry in entries]}, synced=True)
+        for on in dict.fromkeys(entry.on for entry in entries if self.lasting):
+            self._write({"begin": [written(e) for e in entries if e.on == on]}, on, synced=True)
         self.entries |= {entry.id: entry for entry in entries}
 
     def end(self, done: Iterable[str], undone: Iterable[str]) -> None:
@@ -122,18 +144,22 @@ class Journal:
         """
         undone = [id for id in undone if id in self.entries]
         done = [id for id in done if id not in undone]
+        on = {id: self.entries[id].on for id in (*done, *undone)}
         for id in done:
             entry = self.entries[id]
-            self.entries[id] = replace(entry, certain=True, mark=_mark_of(entry.resource))
+            self.entries[id] = replace(entry, certain=True, mark=self.mark_of(entry))
         for id in undone:
             del self.entries[id]
-        if done or undone:
+        for machine in dict.fromkeys(on.values()):
+            marks = {id: self.entries[id].mark for id in done if on[id] == machine}
             with suppress(IpvkitError):
-                self._write({"done": {id: self.entries[id].mark for id in done}, "undone": undone})
+                gone = [id for id in undone if on[id] == machine]
+                self._write({"done": marks, "undone": gone}, machine)
 
     def keep(self) -> None:
         """Record that all of it is to stay; raise CommandFailed where that cannot be written."""
-        self._write({"kept": True}, synced=True)
+        for machine in dict.fromkeys(entry.on for entry in self.entries.values()):
+            self._write({"kept": True}, machine, synced=True)
         self.kept = True
 
     def close(self) -> None:
@@ -145,7 +171,7 @@ class Journal:
         os.close(self.file)
         os.close(self.place)
 
-    def _write(self, record: Mapping[str, Any], *, synced: bool = False) -> None:
+    def _write(self, record: Mapping[str, Any], on: str, *, synced: bool = False) -> None:  # noqa: ARG002
         if self.file is None:
             return
         size = os.lseek(self.file, 0, os.SEEK_END)
@@ -166,7 +192,10 @@ class Journal:
         """
         if self.file is None:
             return 0
-        text = os.pread(self.file, os.fstat(self.file).st_size, 0)
+        return self.read(os.pread(self.file, os.fstat(self.file).st_size, 0))
+
+    def read(self, text: bytes) -> int:
+        """Read `text` as that of the file, and return as `load` does."""
         length = text.rfind(b"\n") + 1
         for number, line in enumerate(text[:length].splitlines(), 1):
             try:
@@ -183,10 +212,15 @@ class Journal:
                 what = f"{folder() / self.lab}{_SUFFIX} is not a valid journal: line {number}"
                 raise CommandFailed(what, "undo by hand what it records, then remove it") from None
         # A container can show another boot than the host. A namespace of the run proves that it is the same.
-        other_boot = bool(self.header) and self.header["boot"] != _boot()
-        self.restarted = other_boot and not any(map(_is_in_its_netns, self.entries.values()))
+        other_boot = bool(self.header) and self.header["boot"] != self.boot()
+        self.restarted = other_boot and not any(map(self._is_in_its_netns, self.entries.values()))
         self.kept = self.kept and not self.restarted
         return length
+
+    def _is_in_its_netns(self, entry: Entry) -> bool:
+        """Return whether the namespace that `entry` is, or is in, is the one of its run."""
+        netns = resources.netns_of(entry.resource)
+        return None not in (netns, entry.mark) and self.mark_of_netns(str(netns)) == entry.mark
 
     def _take(self, record: Mapping[str, Any]) -> None:
         match record:
@@ -405,20 +439,6 @@ def _own(file: int, path: Path) -> int:
     raise MissingRequirement(f"{path} could have been written by another user", hint)
 
 
-def _is_in_its_netns(entry: Entry) -> bool:
-    """Return whether the namespace that `entry` is, or is in, is the one of its run."""
-    netns = resources.netns_of(entry.resource)
-    return None not in (netns, entry.mark) and mark_of_netns(str(netns)) == entry.mark
-
-
-def _mark_of(resource: Resource) -> int | None:
-    if (netns := resources.netns_of(resource)) is not None:
-        return mark_of_netns(netns)
-    with suppress(OSError):
-        return socket.if_nametoindex(resource.name) if isinstance(resource, resources.Link) else None
-    return None
-
-
 def mark_of_netns(name: str) -> int | None:
     """Return when the namespace of that name was created, in ns since 1970; None where it does not exist.
 
@@ -431,7 +451,7 @@ def mark_of_netns(name: str) -> int | None:
     return None
 
 
-def _written(entry: Entry) -> dict[str, Any]:
+def written(entry: Entry) -> dict[str, Any]:
     """Return `entry` as a JSON object, with its undo as it is typed."""
     words = {"id": entry.id, "purpose": entry.purpose, "undo": str(entry.undo), "former": entry.former}
     return words | resources.written(entry.resource)

@@ -11,9 +11,9 @@ from ipvkit.plan import resources
 from ipvkit.plan.resources import Finding, Observation, Resource
 from ipvkit.run.batches import Job, undo_jobs
 from ipvkit.run.execution import OnSignal, Signal, in_order, interrupted
-from ipvkit.run.journal import Entry, Journal, mark_of_netns
+from ipvkit.run.journal import Entry, Journal
 from ipvkit.run.leftovers import look_at
-from ipvkit.targets.agent import Agent
+from ipvkit.targets.agent import KILLED, Agent
 from ipvkit.targets.process import ENDED
 from ipvkit.tools.ip import failed_lines
 
@@ -45,7 +45,12 @@ class Stopping:
 Listener = Callable[[Began | Finished | Stopping], None]
 
 
-def look_for(what: Collection[Resource], agent: Agent, on_signal: OnSignal | None = None) -> Observation:
+def look_for(
+    what: Collection[Resource],
+    agent: Agent,
+    mark_of_netns: Callable[[str], int | None],
+    on_signal: OnSignal | None = None,
+) -> Observation:
     """Return the state of `what` on the machine, with signals as in `ask`; raise IpvkitError without one."""
     seen = look_at(agent, resources.views_of(what), on_signal=on_signal)
     return resources.observe(what, seen, mark_of_netns)
@@ -80,7 +85,8 @@ class Rollback:
 
         On an ephemeral target there is no first look: the last one shows the leftovers.
         """
-        entries = [e for e in reversed(self.journal.entries.values()) if e.on == self.machine]
+        # Those of other machines are removed concurrently.
+        entries = [e for e in reversed(tuple(self.journal.entries.values())) if e.on == self.machine]
         certain = [entry for entry in entries if entry.certain]
         if self.agent.target.ephemeral:
             try:
@@ -90,7 +96,8 @@ class Rollback:
                 self.failure = problem
             return
         try:
-            seen = look_for([entry.resource for entry in entries], self.agent, self._signal)
+            what = [entry.resource for entry in entries]
+            seen = look_for(what, self.agent, self._mark_of_netns, self._signal)
         except Exception as problem:
             # The owner of the others is unknown.
             self._undo(certain)
@@ -102,6 +109,9 @@ class Rollback:
         found = [(entry, self.journal.state_of(entry, seen)) for entry in entries]
         self._undo([entry for entry, state in found if self._is_to_undo(entry, state)])
         self._look_again()
+
+    def _mark_of_netns(self, name: str) -> int | None:
+        return self.journal.mark_of_netns(name, self.machine)
 
     def _is_to_undo(self, entry: Entry, seen: Finding) -> bool:
         match seen.state:
@@ -118,25 +128,26 @@ class Rollback:
 
     def _look_again(self) -> None:
         """Report the leftovers of what was undone; where the look fails, by the exit code of the undo."""
-        tried = [entry for id, entry in self.journal.entries.items() if id in self._tried]
+        tried = [entry for id, entry in tuple(self.journal.entries.items()) if id in self._tried]
         what = [] if self.agent.target.ephemeral else [entry.resource for entry in tried]
         observation = None
         try:
             views = {**self.also, **resources.views_of(what)}
             seen = look_at(self.agent, views, on_signal=self._signal)
             self.seen = {name: seen[name] for name in self.also}
-            observation = resources.observe(what, seen, mark_of_netns) if what else None
+            observation = resources.observe(what, seen, self._mark_of_netns) if what else None
         except Interrupted:
             raise
         except Exception as problem:
             self.unseen = getattr(problem, "message", str(problem))
         for entry in reversed(tried):
             completed = self._tried[entry.id]
+            complaint = self.agent.complaint if completed is KILLED else ""
             there = completed.exit_code != 0
             if observation is not None and not isinstance(entry.resource, Command):
                 there = self.journal.state_of(entry, observation).state in ("stands", "held")
             if there:
-                why = completed.stderr.strip() or "it still exists"
+                why = completed.stderr.strip() or complaint or "it still exists"
                 self.left.append(f"could not undo: {entry.undo}: {why}")
             else:
                 self.journal.end((), (entry.id,))

@@ -1,1 +1,1 @@
-"""Where commands run: `local`, `sandbox`, `uml`. Each starts an agent, which runs what it is sent."""
+"""Where commands run: `local`, `sandbox`, `uml`, `ansible`. Each starts an agent, which runs what it gets."""

@@ -1,6 +1,6 @@
 """`ansible`: hosts of an inventory of Ansible, on which commands run in rounds.
 
-One ansible-playbook runs as long as any host is in use. Each of its tasks is a round: every host gets one
+One ansible-playbook runs as long as the fleet is in use. Each of its tasks is a round: every host gets one
 command, which runs what is to run there, and answers when all of that has ended. The playbook asks for these
 commands, and sends the answers, through a socket in a private folder.
 """
@@ -20,14 +20,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from shutil import copytree
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement
-from ipvkit.targets.agent import MAILBOX_BYTES, Target
+from ipvkit.targets.agent import MAILBOX_BYTES, Started, Target
 from ipvkit.targets.process import GRACE_S, Process, output_of
 from ipvkit.targets.rounds import Round, parse_answer, split
 
 if TYPE_CHECKING:
+    from ipvkit.lab import Lab
     from ipvkit.plan.steps import Plan
 
 _ROUNDS = 100
@@ -86,17 +87,45 @@ def inventory(paths: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-class Fleet:
-    """Hosts of the inventory `paths`, and the ansible-playbook with rounds on them, while any is in use."""
+class Fleet(Target):
+    """Hosts of the inventory `paths`, and the ansible-playbook with rounds on them.
 
-    def __init__(self, paths: Sequence[str], names: Iterable[str], lab: str = "") -> None:
-        """Start nothing yet; journals there are those of `lab`."""
+    It starts with the first round, and ends with the `with` block.
+    """
+
+    kind = "ansible"
+    ephemeral = False
+    cpus = 1
+
+    def __init__(self, paths: Sequence[str], names: Mapping[str, str], lab: str = "") -> None:
+        """Start nothing yet; `names` are those of the inventory by machine, journals are of `lab`."""
         self.paths, self.lab = tuple(paths), lab
         self.run = secrets.token_hex(8)
-        self.hosts = {name: FleetHost(self, name) for name in names}
+        self.hosts = {machine: FleetHost(self, name) for machine, name in names.items()}
         self._changed = threading.Condition()
         self._used: dict[str, _Rows] = {}
         self._playbook: _Playbook | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the playbook."""
+        with self._changed:
+            playbook = self._playbook
+            if playbook is None:
+                return
+            playbook.over = True
+            self._changed.notify_all()
+        playbook.end(GRACE_S)
+
+    def machines(self, _: "Lab") -> Mapping[str, Target]:
+        """Return the hosts, by machine."""
+        return self.hosts
+
+    def start(self, *_: object) -> Started:
+        """Raise TypeError: each of its hosts is a target."""
+        raise TypeError("a fleet is its hosts")
 
     def join(self, rows: "_Rows") -> None:
         """Begin to use a host."""
@@ -109,11 +138,10 @@ class Fleet:
             if self._used.get(rows.host.name) is not rows:
                 return
             del self._used[rows.host.name]
-            playbook, running = self._playbook, bool(self._playbook and rows.host.name in self._playbook.open)
-            last = not self._used
-            self._changed.notify_all()
-        if playbook is not None and (running or last):
-            playbook.end(GRACE_S if not running else 0.0)
+            playbook = self._playbook
+            running = playbook is not None and rows.host.name in playbook.open
+        if playbook is not None and running:
+            playbook.end(0.0)
 
     def announce(self) -> None:
         """Let the playbook see that a host has something to run, and start it where it does not run."""
@@ -124,12 +152,11 @@ class Fleet:
             self._changed.notify_all()
 
     def next_round(self, playbook: "_Playbook") -> bool:
-        """Wait until a host has something to run, and begin a round; return False if none is in use."""
+        """Wait until a host has something to run, and begin a round; return False at the end."""
         with self._changed:
             self._close_round(playbook, "ansible-playbook has not reported a result")
             while True:
-                if playbook.over or not self._used:
-                    playbook.over = True
+                if playbook.over:
                     return False
                 waiting = [name for name, rows in self._used.items() if rows.texts]
                 if waiting and (len(waiting) == len(self._used) or not self._changed.wait(_QUIET_S)):
@@ -229,7 +256,9 @@ class _Playbook:
         for kind in ("lookup", "callback"):
             copytree(plugins / kind, folder / f"{kind}_plugins")
         path = folder / "rounds.yml"
-        path.write_text(json.dumps([_play(self.fleet.hosts)]), encoding="utf-8")
+        path.write_text(
+            json.dumps([_play(host.name for host in self.fleet.hosts.values())]), encoding="utf-8"
+        )
         most = str(min(len(self.fleet.hosts), _MOST_FORKS))
         forks = [] if "ANSIBLE_FORKS" in os.environ else ["--forks", most]
         options = [word for one in self.fleet.paths for word in ("--inventory", one)]
@@ -291,10 +320,10 @@ class FleetHost(Target):
 
     def __init__(self, fleet: Fleet, name: str) -> None:
         self.fleet, self.name = fleet, name
-        self.marks: dict[str, int] = {}
+        self.marks: Mapping[str, int] = {}
         self._number = 0
         self._lines: list[str] = []
-        self._marked: list[str] = []
+        self._watched: dict[str, None] = {}
 
     @property
     def delay_s(self) -> float:  # type: ignore[override]
@@ -304,10 +333,13 @@ class FleetHost(Target):
     def require(self, *_: str) -> None:
         """Do nothing: what is missing there shows there."""
 
-    def record(self, line: str, marked: Iterable[str] = ()) -> None:
-        """Have the next round append `line` to the journal there first, and look for marks in the end."""
+    def record(self, line: str) -> None:
+        """Have the next round append `line` to the journal there before it runs anything."""
         self._lines.append(line)
-        self._marked += marked
+
+    def watch(self, names: Iterable[str]) -> None:
+        """Have each round look in the end for the marks of these, ``link/NAME`` and ``netns/NAME``."""
+        self._watched |= dict.fromkeys(names)
 
     def start(self, _: str, plan: "Plan | None" = None, mailbox: int | None = None) -> "_Rows":  # noqa: ARG002
         """Begin to use the host."""
@@ -325,21 +357,17 @@ class FleetHost(Target):
         Raise CommandFailed where a row is too long.
         """
         self._number += 1
-        lines, marked, fleet = tuple(self._lines), tuple(self._marked), self.fleet
-        own = Round(tuple(words), seconds, fleet.lab, fleet.run, self._number, lines, marked)
+        lines, watched, fleet = tuple(self._lines), tuple(self._watched), self.fleet
+        own = Round(tuple(words), seconds, fleet.lab, fleet.run, self._number, lines, watched)
         try:
             found = [own.command()]
-            self._lines, self._marked = [], []
-            return found
         except CommandFailed:
             halves = list(split(words))
             if len(halves) < 2:
                 raise
-        self._marked = []
-        first = self.rounds(halves[0], seconds)
-        # What is looked for is created when both have run.
-        self._marked = list(marked)
-        return first + self.rounds(halves[1], seconds)
+            return [text for half in halves for text in self.rounds(half, seconds)]
+        self._lines = []
+        return found
 
 
 class _Rows:
@@ -381,11 +409,12 @@ class _Rows:
         answer = parse_answer(found["stdout"])
         if answer is None:
             said = (" ".join(found[key].split()) for key in ("msg", "stderr", "stdout"))
-            self.end(next(filter(None, said), "it has not answered"))
+            why = next(filter(None, said), "it has not answered")
+            self.end(why.removeprefix("Task failed: "))
         elif answer.failure:
             self.end(answer.failure)
         else:
-            self.host.marks |= answer.marks
+            self.host.marks = answer.marks
             self._news.put(answer.reports)
 
     def end(self, why: str) -> None:

@@ -43,23 +43,32 @@ recorded() { # RUN NUMBER LINE…: append lines to the open journal, after a hea
 }
 
 marks() { # NAME…: print what identifies each: the ifindex of link/NAME, the time of the file netns/NAME
-  local name mark
+  local name files=() mark file dev time own=''
   for name; do
     mark=''
     case $name in
       link/*) read -r mark 2>/dev/null </sys/class/net/"${name#*/}"/ifindex ;;
-      netns/*) mark=$(stat -c %.9Z /run/netns/"${name#*/}" 2>/dev/null) ;;
+      *) files+=("/run/$name") ;;
     esac
-    printf ' %s=%s' "$name" "${mark/./}"
+    [[ -z $mark ]] || printf ' %s=%s' "$name" "$mark"
   done
+  ((${#files[@]})) || return 0
+  while read -r file dev time; do
+    if [[ $file == /run/netns ]]; then
+      own=$dev
+    elif [[ $dev != "$own" ]]; then
+      # On the file system of /run/netns it is only the former mount point of a namespace.
+      printf ' %s=%s' "${file#/run/}" "${time/./}"
+    fi
+  done < <(stat -c '%n %d %.9Z' /run/netns "${files[@]}" 2>/dev/null)
 }
 
-round() { # LAB RUN NUMBER SECONDS AGENT LINES LINE… MARKED NAME… COUNT WORD…
-  local lab=$1 run=$2 number=$3 seconds=$4 agent=$5 lines marked
+round() { # LAB RUN NUMBER SECONDS AGENT LINES LINE… WATCHED NAME… COUNT WORD…
+  local lab=$1 run=$2 number=$3 seconds=$4 agent=$5 lines watched
   shift 5
   lines=("${@:2:$1}")
   shift $((1 + $1))
-  marked=("${@:2:$1}")
+  watched=("${@:2:$1}")
   shift $((1 + $1))
   ((EUID == 0)) || fail 'it is not run as root: set ansible_become'
   if ! { mkdir -p "$place" && work=$(mktemp -d "$place/round.XXXXXX") && cd "$work"; }; then
@@ -77,5 +86,5 @@ round() { # LAB RUN NUMBER SECONDS AGENT LINES LINE… MARKED NAME… COUNT WORD
   setsid timeout --signal=KILL "$seconds" bash agent mailbox <requests >reports 2>complaints &
   [[ ! -e $journal.round ]] || printf '%s %s %s\n' "$run" "$number" "$!" >"$journal.round"
   wait "$!" 2>/dev/null
-  { printf 'marks%s\n' "$(marks "${marked[@]}")" && cat reports; } | answer
+  { printf 'marks%s\n' "$(marks "${watched[@]}")" && cat reports; } | answer
 }

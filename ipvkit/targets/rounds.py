@@ -23,7 +23,7 @@ class Round:
     """A round on a host: the words of its rows, as agent.bash reads them, within `seconds`.
 
     Before they run, `lines` are appended to the journal of `lab` there; `run` and `number` identify the
-    round. It then looks for the marks of what is `marked`: ``link/NAME`` and ``netns/NAME``.
+    round. It then looks for the marks of what is `watched`: ``link/NAME`` and ``netns/NAME``.
     """
 
     words: tuple[str, ...]
@@ -32,7 +32,7 @@ class Round:
     run: str = ""
     number: int = 0
     lines: tuple[str, ...] = ()
-    marked: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
 
     def command(self) -> str:
         """Return the command for sh, without quotes; raise CommandFailed where it is too long."""
@@ -45,7 +45,9 @@ class Round:
         """Return the script that the command runs."""
         head, agent = _text("round.bash"), _text("agent.bash")
         fixed = [self.lab, self.run, str(self.number), str(self.seconds), agent]
-        counted = (word for part in (self.lines, self.marked, self.words) for word in (str(len(part)), *part))
+        counted = (
+            word for part in (self.lines, self.watched, self.words) for word in (str(len(part)), *part)
+        )
         return f"{head}\nround {shlex.join([*fixed, *counted])} </dev/null\n"
 
 

@@ -23,7 +23,13 @@ def require_undoable(found: Journal, *, kept: bool) -> None:
 def previewed(found: Journal) -> Iterator[str]:
     """Yield the commands that would undo it now, and a comment for each resource that would be kept."""
     with Agent(Local(), SimpleQueue()) as agent:
-        observation = look_for([entry.resource for entry in found.entries.values()], agent)
+        yield from previewed_by(agent, found)
+
+
+def previewed_by(agent: Agent, found: Journal) -> Iterator[str]:
+    """Yield the same of a journal on the machine of `agent`."""
+    what = [entry.resource for entry in found.entries.values()]
+    observation = look_for(what, agent, found.mark_of_netns)
     for entry in reversed(found.entries.values()):
         seen = found.state_of(entry, observation)
         if seen.state == "stands":

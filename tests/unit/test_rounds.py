@@ -92,13 +92,13 @@ class Host:
         self,
         *words: str,
         lines: tuple[str, ...] = (),
-        marked: tuple[str, ...] = (),
+        watched: tuple[str, ...] = (),
         run: str = "a",
         number: int | None = None,
         before: str = "",
     ) -> str:
         self.number += 1
-        own = Round(words, 20, "lab", run, number or self.number, lines, marked)
+        own = Round(words, 20, "lab", run, number or self.number, lines, watched)
         inside = f"mount --bind {self.folder} /run\n{before}\n{own.command()}"
         argv = ["unshare", "--user", "--map-root-user", "--mount", "--net", "sh", "-c", inside]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)

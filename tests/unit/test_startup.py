@@ -123,7 +123,7 @@ def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
         "ipvkit la": ["labs"],
         "ipvkit link ": ["add", "list", "set", "del"],
         "ipvkit parse --j": ["--json"],
-        "ipvkit run-lab --target ": ["auto", "local", "sandbox", "uml"],
+        "ipvkit run-lab --target ": ["auto", "local", "sandbox", "uml", "ansible"],
         "ipvkit kernels fetch 6": ["6.1", "6.12"],
         "ipvkit explain ": ["test1", "test2", "host", "gateway", "neighbour"],
         "ipvkit explain host 192.168.104.25": ["192.168.104.254"],

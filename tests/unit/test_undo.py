@@ -177,7 +177,6 @@ def known_to_the_kernel(machine: Machine) -> Iterator[None]:
 
     with (
         patch("ipvkit.run.journal.mark_of_netns", lambda name: machine.namespaces.get(name)),
-        patch("ipvkit.run.rollback.mark_of_netns", lambda name: machine.namespaces.get(name)),
         patch("socket.if_nametoindex", index_of),
     ):
         yield
@@ -254,7 +253,7 @@ def as_read(ledger: Journal) -> Journal:
     """Return what another process reads of it: it knows of nothing that it has certainly been done."""
     read = Journal()
     for entry in ledger.entries.values():
-        read._take({"begin": [json.loads(json.dumps(journal._written(entry)))]})
+        read._take({"begin": [json.loads(json.dumps(journal.written(entry)))]})
         read._take({"done": {entry.id: entry.mark}, "undone": []})
     return read
 

@@ -1,0 +1,97 @@
+"""Whole labs on hosts that are reached by ssh, through Ansible: built, checked, undone, and cleaned up."""
+
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+import fleet
+from fleet import Hosts, hosts, until
+
+pytestmark = fleet.needs_hosts
+
+LAB = """\
+name: three
+about: macvlan endpoints on three hosts
+parent: eth0
+setup: batch
+network: {gateway: 192.168.104.254}
+hosts:
+  - {name: h1, addresses: 192.168.104.121/24, endpoints: [{name: a, addresses: 192.168.104.211/24}]}
+  - {name: h2, addresses: 192.168.104.122/24, endpoints: [{name: b, addresses: 192.168.104.212/24}]}
+  - {name: h3, addresses: 192.168.104.123/24, endpoints: [{name: c, addresses: 192.168.104.213/24}]}
+phases:
+  - name: only
+    kind: macvlan
+    do:
+      - sysctls: {h1: {net.ipv4.conf.eth0.arp_accept: 1}}
+      - check:
+          - {from: a, to: b}
+          - {from: b, to: c}
+          - {from: h1, to: c}
+          - {from: a, to: h1}
+          - {from: c, to: gateway}
+"""
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Hosts]:
+    with hosts() as found:
+        (found.folder / "three.yaml").write_text(LAB)
+        yield found
+
+
+def ran(three: Hosts, *more: str) -> list[str]:
+    return ["run-lab", "three.yaml", "--target", "ansible", "--inventory", str(three.inventory), *more]
+
+
+def test_a_lab_is_built_checked_and_undone_on_three_hosts(three: Hosts) -> None:
+    before = three.snapshots()
+    done = three.run(*ran(three, "--json"))
+    assert (done.returncode, done.stderr.count("undo")) == (0, done.stderr.count("[ undo]")), done.stderr
+    result = json.loads(done.stdout)
+    assert result["target"]["kind"] == "ansible"
+    assert result["verdict"] == "pass"
+    assert [len(phase["checks"]) for phase in result["phases"]] == [5]
+    assert three.snapshots() == before
+
+
+def has_begun(three: Hosts, host: str, name: str) -> bool:
+    return f"/run/netns/{name}\n" in three.run_on(host, "find /run/netns")
+
+
+def test_what_a_killed_run_has_left_is_cleaned_up_from_the_journals_of_the_hosts(three: Hosts) -> None:
+    before = three.snapshots()
+    with three.start(*ran(three)) as run:
+        until(lambda: has_begun(three, "h3", "c"), "no namespace was created")
+        run.send_signal(signal.SIGKILL)
+    assert "three.jsonl" in three.run_on("h3", "ls /run/ipvkit")
+    again = three.run(*ran(three))
+    assert (again.returncode, "was interrupted on h1, h2, h3" in again.stderr) == (2, True), again.stderr
+    done = three.run("cleanup", "--all", "--inventory", str(three.inventory))
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.endswith("undone")] == [
+        f"{host}: lab three: undone" for host in three.names
+    ]
+    assert three.snapshots() == before
+
+
+def test_a_host_that_cannot_be_reached_any_more_does_not_stop_the_undo_on_the_others(three: Hosts) -> None:
+    before = three.snapshots()
+    with three.start(*ran(three)) as run:
+        until(lambda: has_begun(three, "h2", "b"), "no namespace was created")
+        three.stop_ssh("h2")
+        said = "".join(run.communicate(timeout=120))
+    assert run.returncode == 4, said
+    after = three.snapshots()
+    assert [after[host] == before[host] for host in three.names] == [True, False, True], said
+    assert "h2: could not undo: ip netns del b" in said
+    assert "ipvkit cleanup three --inventory" in said
+    first = three.run("cleanup", "three", "--inventory", str(three.inventory))
+    assert (first.returncode, first.stdout) == (4, ""), first.stderr
+    assert "h2: not clean, since it cannot be reached" in first.stderr
+    three.start_ssh("h2")
+    done = three.run("cleanup", "three", "--inventory", str(three.inventory))
+    assert (done.returncode, "h2: lab three: undone" in done.stdout) == (0, True), done.stderr
+    assert three.snapshots() == before
