@@ -86,7 +86,7 @@ class Heat:
 class Section:
     """A phase, or another part of a result: its entries, and other commands that were run in it.
 
-    `picture` is an SVG of it, which a page shows as it is.
+    `picture` returns an SVG of it, which a page shows as it is; it takes a process.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Section:
     entries: tuple[Entry, ...]
     ran: tuple[Ran, ...] = ()
     heats: tuple[Heat, ...] = ()
-    picture: str = ""
+    picture: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Explanations as text, and as one JSON document, ``ipvkit/explain/v1``."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,7 @@ def report(
     file: str = "",
 ) -> Report:
     """Return the report of `explanations`: in each phase the ping as it is, and after each fix."""
-    sections = tuple(_section(each, proofs, dialect) for each in explanations)
+    sections = tuple(_section(lab, each, proofs, dialect) for each in explanations)
     entries = [entry for section in sections for entry in section.entries]
     wrong = sum(entry.status == "differs" for entry in entries)
     word = "explained" if proofs is None else differing(wrong)
@@ -158,7 +159,7 @@ def report(
     )
 
 
-def _section(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | None") -> Section:
+def _section(lab: Lab, explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | None") -> Section:
     check, found = explanation.check, explanation.prediction
     fixes = tuple(shown(fix, f"fix {number}", dialect) for number, fix in enumerate(explanation.fixes, 1))
     before = _verdicts(proofs, explanation, 0)
@@ -167,7 +168,18 @@ def _section(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect 
         then, name = fix.prediction, f"{check}, after fix {fix.name}"
         after = _verdicts(proofs, explanation, 1, fix.name)
         entries.append(_entry(name, then.outcome, then.reason, after, path_of(then.hops)))
-    return Section(explanation.phase.name, _title(explanation), tuple(entries))
+    picture = partial(_picture, lab, explanation)
+    return Section(explanation.phase.name, _title(explanation), tuple(entries), picture=picture)
+
+
+def _picture(lab: Lab, explanation: Explanation) -> str:
+    # Only a page has pictures.
+    from ipvkit.predict.whole import Probe
+    from ipvkit.report.graph import draw, svg
+
+    check, found = explanation.check, explanation.prediction
+    probe = Probe(check, lab.pinged(check), found.outcome, found.reason)
+    return svg.render(draw.picture(lab, explanation.phase, [(probe, None, None)]))
 
 
 def _verdicts(

@@ -2,11 +2,12 @@
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from textwrap import wrap
 from typing import Any
 
 from ipvkit.host.checks import some
-from ipvkit.lab import Lab, Outcome, family_of
+from ipvkit.lab import Lab, Outcome, Phase, family_of
 from ipvkit.predict.pairs import Block, blocks_of, nodes_of
 from ipvkit.report.entries import MOST_NODES, Entry, Fix, Heat, Report, Section, Status
 from ipvkit.report.plain import chosen, document
@@ -265,15 +266,22 @@ def _section(review: Review, phase: PhaseReview, named: str, fix_as: str | None)
         for group in phase.groups
     )
     unknown = (_entry(lab, group, "not modelled") for group in phase.not_modelled)
-    heats = filter(None, [_map(lab, phase)])
-    return Section(phase.phase.name, _title(lab, phase), (*expected, *lost, *unknown), heats=tuple(heats))
+    entries, picture = (*expected, *lost, *unknown), partial(_picture, lab, phase.phase)
+    return Section(phase.phase.name, _title(lab, phase), entries, (), _heats(lab, phase), picture)
 
 
-def _map(lab: Lab, review: PhaseReview) -> Heat | None:
-    """Return who reaches whom as a phase begins, or None where there are too many nodes."""
+def _picture(lab: Lab, phase: Phase) -> str:
+    # Only a page has pictures.
+    from ipvkit.report.graph import draw, svg
+
+    return svg.render(draw.predicted(lab, phase))
+
+
+def _heats(lab: Lab, review: PhaseReview) -> tuple[Heat, ...]:
+    """Return a map of who reaches whom as a phase begins, or none where there are too many nodes."""
     nodes = nodes_of(lab, review.phase)
     if len(nodes) > MOST_NODES:
-        return None
+        return ()
     every = _families(blocks_of(beginning(lab, review.phase)))
     lost, unknown = (
         _families(block for group in groups for block in group.blocks)
@@ -291,7 +299,7 @@ def _map(lab: Lab, review: PhaseReview) -> Heat | None:
         return "".join(family.removeprefix("ipv") for family in reached) or "no"
 
     rows = ((a, *(word((a, b)) for b in nodes)) for a in nodes)
-    return Heat(_LEGEND, ("from \\ to", *nodes), tuple(rows))
+    return (Heat(_LEGEND, ("from \\ to", *nodes), tuple(rows)),)
 
 
 def _families(blocks: Iterable[Block]) -> dict[tuple[str, str], set[str]]:

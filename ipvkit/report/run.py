@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from itertools import zip_longest
 
 from ipvkit.core.errors import InvalidLab
 from ipvkit.lab import HOST, Check, Lab, Outcome, Phase, family_of
 from ipvkit.plan.steps import Section as Planned
+from ipvkit.predict.pairs import nodes_of
 from ipvkit.report import json
 from ipvkit.report.entries import MOST_NODES, Entry, Fix, Heat, Ran, Report, Section, Status, differing, ran
 from ipvkit.report.explanation import path_of, shown
@@ -55,10 +57,20 @@ def _section(result: Result, section: Planned) -> Section:
         _entry(verdict, job, result.run)
         for verdict, job in zip_longest(result.verdicts[section.name], probing)
     )
-    found = _with_fixes(result.run.plan.lab, section, entries)
-    others = (_ran(result.run, job) for job in jobs if not job.probes)
-    heats = filter(None, [_heat(result.verdicts[section.name])])
-    return Section(section.name, section.title, found, tuple(filter(None, others)), tuple(heats))
+    others = tuple(filter(None, (_ran(result.run, job) for job in jobs if not job.probes)))
+    lab, phase = result.run.plan.lab, section.phase
+    if phase is None:
+        return Section(section.name, section.title, tuple(entries), others)
+    found = _with_fixes(lab, phase, entries)
+    heats = _heats(result.verdicts[section.name], nodes_of(lab, phase))
+    return Section(section.name, section.title, found, others, heats, partial(_picture, result, phase))
+
+
+def _picture(result: Result, phase: Phase) -> str:
+    # Only a page has pictures.
+    from ipvkit.report.graph import draw, svg
+
+    return svg.render(draw.observed(result, phase))
 
 
 def _entry(verdict: Verdict, job: Job | None, run: Run) -> Entry:
@@ -80,15 +92,15 @@ def _entry(verdict: Verdict, job: Job | None, run: Run) -> Entry:
     )
 
 
-def _with_fixes(lab: Lab, section: Planned, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+def _with_fixes(lab: Lab, phase: Phase, entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Return `entries`; the first that is unreachable for a reason has the cheapest fix of it."""
     found, reasons = [], set[str]()
     for entry in entries:
         lost = entry.observed == Outcome.UNREACHABLE and entry.ends is not None
         reason = _without_names(entry) if lost else ""
-        if lost and reason not in reasons and len(reasons) < _MOST_FIXES and section.phase is not None:
+        if lost and reason not in reasons and len(reasons) < _MOST_FIXES:
             reasons.add(reason)
-            entry = replace(entry, fixes=_fixes(lab, section.phase, entry))
+            entry = replace(entry, fixes=_fixes(lab, phase, entry))
         found.append(entry)
     return tuple(found)
 
@@ -109,18 +121,20 @@ def _fixes(lab: Lab, phase: Phase, entry: Entry) -> tuple[Fix, ...]:
     return tuple(map(shown, fixes[:1]))
 
 
-def _heat(verdicts: Sequence[Verdict]) -> Heat | None:
-    """Return who reached whom, or None where no pair was checked, or too many nodes are in them."""
+def _heats(verdicts: Sequence[Verdict], nodes: Sequence[str]) -> tuple[Heat, ...]:
+    """Return a map of which of `nodes` reached which, or none where no pair was checked, or too many."""
     pairs: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
         check = verdict.probe.check
         if isinstance(check, Check):
             pairs.setdefault((check.source, check.destination), []).append(verdict)
-    sources, destinations = (list(dict.fromkeys(pair[end] for pair in pairs)) for end in (0, 1))
+    sources, destinations = (
+        [node for node in nodes if node in {pair[end] for pair in pairs}] for end in (0, 1)
+    )
     if not pairs or max(len(sources), len(destinations)) > MOST_NODES:
-        return None
+        return ()
     rows = ((a, *(_cell(pairs.get((a, b), ())) for b in destinations)) for a in sources)
-    return Heat(_LEGEND, ("from \\ to", *destinations), tuple(rows))
+    return (Heat(_LEGEND, ("from \\ to", *destinations), tuple(rows)),)
 
 
 def _cell(verdicts: Sequence[Verdict]) -> str:

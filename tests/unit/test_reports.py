@@ -320,7 +320,7 @@ def test_a_page_can_be_used_without_seeing_it(report: Report) -> None:
 
 
 def test_a_browser_runs_the_script_of_a_page_and_no_other() -> None:
-    page = page_of(a_run())
+    page = page_of(replace(a_run(), sections=()))
     ((_, script),) = page.all_of("script")
     ((_, style),) = page.all_of("style")
     (policy,) = (of["content"] for of, _ in page.all_of("meta") if "http-equiv" in of)
@@ -339,6 +339,23 @@ def test_a_page_shows_the_verdict_first_and_what_differs_unfolded() -> None:
     assert verdict.startswith("error: walkthrough: 1 of 3 as predicted")
     assert [("open" in of) for of, _ in page.all_of("details")][:3] == [False, True, True]
     assert [text for _, text in page.all_of("dd")][:3] == ["local", "6.12.0", "2.0 s"]
+
+
+def test_a_page_has_the_picture_of_each_phase_and_a_browser_applies_its_style() -> None:
+    page = page_of(a_run())
+    assert [of["aria-label"] for of, _ in page.all_of("svg")] == ["walkthrough, phase l2"]
+    (policy,) = (of["content"] for of, _ in page.all_of("meta") if "http-equiv" in of)
+    styles = [style for _, style in page.all_of("style")]
+    assert len(styles) == 2
+    for style in styles:
+        assert f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" in policy
+
+
+def test_without_graphviz_a_page_shows_why_it_has_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "graphviz", None)
+    page = page_of(a_run())
+    assert page.all_of("svg") == []
+    assert any(text.startswith("no picture: ") for _, text in page.all_of("p"))
 
 
 def test_what_a_page_lacks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,8 +382,8 @@ def test_the_map_of_a_run_has_what_came_of_the_checks_of_each_pair() -> None:
     outputs = (answered(ADDRESS), unanswered(ADDRESS), answered(ADDRESS), answered(ADDRESS))
     report = of_run.report(judge(run_of(plan, *outputs)))
     ((heat,),) = [section.heats for section in report.sections if section.heats]
-    assert heat.heads == ("from \\ to", "gateway", "test2", "test1")
-    assert heat.rows == (("test1", "some!", "yes", "-"), ("host", "-", "-", "yes!"))
+    assert heat.heads == ("from \\ to", "test1", "test2", "gateway")
+    assert heat.rows == (("test1", "-", "yes", "some!"), ("host", "yes!", "-", "-"))
 
 
 def test_the_map_of_a_review_has_the_pairs_that_its_groups_have() -> None:
