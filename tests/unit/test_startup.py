@@ -54,9 +54,9 @@ TO_RUN = {
     "ipvkit.targets.local",
 }
 TO_PLAN = {"yaml", "ipvkit.lab.format", "ipvkit.plan.make", "ipvkit.predict", "ipvkit.export"}
-TO_REPORT = {f"ipvkit.report.{name}" for name in ("github", "html", "junit", "markdown", "reports")} | {
-    "jinja2"
-}
+TO_REPORT = {
+    f"ipvkit.report.{name}" for name in ("github", "graph", "html", "junit", "markdown", "reports")
+} | {"jinja2"}
 NO_LAB = TO_RUN | TO_PLAN | {"pydantic"}
 NEEDLESS = {
     "--help": NOTHING,
