@@ -10,7 +10,6 @@ from ipvkit.core.errors import printable
 Status = Literal["ok", "differs", "error", "skipped"]
 """Whether an entry is as predicted or expected, differs, failed to run, or was not compared."""
 
-
 MOST_NODES = 40
 """How many rows or columns a map of nodes has."""
 

@@ -24,9 +24,11 @@ _MOST_FIXES = 5
 """How many reasons of a phase have a fix."""
 
 _LEGEND = (
-    "yes: all checks of the pair were answered; no: none was; some: some were, or for some time; "
-    "-: not checked; ?: not run; an exclamation mark: not as predicted"
+    "yes: all checks of the pair were answered; no: none was; some: they came out differently, at other "
+    "times or in other families; -: not checked; ?: not run; an exclamation mark: not as predicted"
 )
+
+_CELLS = {str(Outcome.REACHABLE): "yes", str(Outcome.UNREACHABLE): "no"}
 
 _STATUS: dict[str, Status] = {"as predicted": "ok", "DIFFERS": "differs"}
 
@@ -141,14 +143,10 @@ def _cell(verdicts: Sequence[Verdict]) -> str:
     """Return what came of the checks of one pair, in a word."""
     if not verdicts:
         return "-"
-    seen = {verdict.observed for verdict in verdicts}
-    words = {
-        frozenset({Outcome.REACHABLE}): "yes",
-        frozenset({Outcome.UNREACHABLE}): "no",
-        frozenset({None}): "?",
-    }
-    mark = "!" if any(verdict.passed is False for verdict in verdicts) else ""
-    return words.get(frozenset(seen), "some") + mark
+    seen = {str(verdict.observed or "?") for verdict in verdicts}
+    cell = seen.pop() if len(seen) == 1 else "some"
+    cell = _CELLS.get(cell, cell)
+    return cell + ("!" if any(verdict.passed is False for verdict in verdicts) else "")
 
 
 def _ran(run: Run, job: Job) -> Ran | None:

@@ -33,7 +33,7 @@ from ipvkit.report.review import report as report_of_review
 from ipvkit.run.verdicts import judge
 from ipvkit.verbs import matrix
 from ipvkit.verbs.review import review
-from recorder import answered, unanswered
+from recorder import answered, unanswered, watched_to_its_end
 from runs import ADDRESS, as_predicted, plan_of, probes, run_of
 
 STATUSES = ("ok", "differs", "error", "skipped")
@@ -384,6 +384,14 @@ def test_the_map_of_a_run_has_what_came_of_the_checks_of_each_pair() -> None:
     ((heat,),) = [section.heats for section in report.sections if section.heats]
     assert heat.heads == ("from \\ to", "test1", "test2", "gateway")
     assert heat.rows == (("test1", "-", "yes", "some!"), ("host", "yes!", "-", "-"))
+
+
+def test_a_cell_has_the_outcome_that_all_checks_of_its_pair_have() -> None:
+    plan = plan_of(Check("test1", "gateway", 9), Check("test2", "gateway"), Check("host", "test2"))
+    run = run_of(plan, watched_to_its_end(ADDRESS), unanswered(ADDRESS))
+    del run.completed[probes(plan)[2].id]
+    ((heat,),) = [section.heats for section in of_run.report(judge(run)).sections if section.heats]
+    assert heat.rows == (("test1", "-", "expires!"), ("test2", "-", "no!"), ("host", "?", "-"))
 
 
 def test_the_map_of_a_review_has_the_pairs_that_its_groups_have() -> None:
