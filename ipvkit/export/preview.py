@@ -23,7 +23,7 @@ def preview(plan: Plan) -> str:
 
 def on(plan: Plan, step: Step) -> str:
     """Return on which machine `step` runs, where there are several."""
-    return f"on {step.on}: " if len(plan.lab.hosts) > 1 else ""
+    return f"on {step.on}: " if plan.lab.several_hosts else ""
 
 
 def what_it_does(undo: Command) -> str:

@@ -287,7 +287,7 @@ def _change(given: Given, key: str) -> parts.Change:
 
 def dump(lab: Lab) -> str:
     """Return `lab`, one on a simulated network, as YAML from which `load` makes the same lab."""
-    several = len(lab.hosts) > 1
+    several = lab.several_hosts
     own_networks = [_network_alone(lab, each) for each in lab.networks] if several else lab.parents
     first = own_networks[0]
     hosts = [list(map(_host_written, parent.hosts)) or None for parent in own_networks]

@@ -83,13 +83,18 @@ class Lab:
         return role in self.hosts
 
     @property
+    def several_hosts(self) -> bool:
+        """Whether several hosts have parents: each is then a separate machine, as the LAN is."""
+        return len(self.hosts) > 1
+
+    @property
     def machines(self) -> tuple[str, ...]:
         """The machines on which its commands run: a host is one, and several are beside that of the LAN."""
-        return self.hosts if len(self.hosts) == 1 else (parts.LAN, *self.hosts)
+        return (parts.LAN, *self.hosts) if self.several_hosts else self.hosts
 
     def machine_of(self, role: str) -> str:
         """Return the machine on which `role` is."""
-        if len(self.hosts) < 2:
+        if not self.several_hosts:
             return HOST
         if self.is_host(role):
             return role
@@ -118,7 +123,7 @@ class Lab:
 
     def require_one_host(self, what: str) -> None:
         """Raise UsageError for several hosts, which `what` is not for."""
-        if len(self.hosts) > 1:
+        if self.several_hosts:
             names = ", ".join(self.hosts)
             hint = "run-lab, explain, review and labs take it; --target uml gives each host a kernel"
             raise UsageError(f"{what} is for one host, and lab {self.name} has several: {names}", hint)
@@ -249,7 +254,7 @@ class Lab:
             return None
         return self.endpoint(role).netns if self.is_endpoint(role) else role
 
-    def place(self, role: str) -> tuple[str, str | None]:
+    def place(self, role: str) -> parts.Place:
         """Return where `role` is: its machine, and its namespace there."""
         return self.machine_of(role), self.netns(role)
 
@@ -286,7 +291,7 @@ class Lab:
                 return {self.position(parent): role}
         wired = (i for i, parent in enumerate(self.switched) if parent.kind != "dummy")
         # The first port of a host h11 has another name than the second one of a host h1.
-        between = "." if self.is_host(role) and len(self.hosts) > 1 else ""
+        between = "." if self.is_host(role) and self.several_hosts else ""
         return {i: role if i == 0 else f"{role}{between}{i}" for i in wired}
 
     def below(self, parent: Parent) -> Parent:

@@ -78,6 +78,9 @@ LINK_LOCAL: Network = ip_network("fe80::/64")
 MAIN, MOST_TABLES = 254, 252
 """The routing table that is used without a rule, and the highest number that a rule can name."""
 
+Place = tuple[str, str | None]
+"""A machine, and a namespace on it; None for the machine's own."""
+
 Path = tuple[str | int, ...]
 """A place in a lab: keys and positions, from the outside in."""
 

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 from ipvkit.core.errors import InvalidLab
 from ipvkit.core.values import Address, InterfaceAddress, Network, is_link_local
 from ipvkit.lab import parts
-from ipvkit.lab.parts import FAR, HOST, IPV6_MTU, PEERS, RESERVED, Parent, Path, Phase, family_of
+from ipvkit.lab.parts import FAR, HOST, IPV6_MTU, PEERS, RESERVED, Parent, Path, Phase, Place, family_of
 from ipvkit.lab.prefixes import Prefixes
 from ipvkit.lab.sysctls import OF_ADVERTISEMENTS
 
 if TYPE_CHECKING:
     from ipvkit.lab.lab import Lab
-
-Place = tuple[str, str | None]
-"""A machine, and a namespace on it."""
 
 _RENAME = "take another one"
 _KERNELS_OWN = "the kernel keeps lo, all and default for itself"
@@ -55,7 +52,7 @@ def _refuse(wrong: object, what: str, hint: str, path: Path) -> None:
 
 def _check_parents(lab: "Lab") -> None:
     names = [parent.name for parent in lab.parents]
-    if len(lab.hosts) > 1:
+    if lab.several_hosts:
         _check_several(lab)
     _unique("parent", [(name, ("parents", i)) for i, name in enumerate(names)])
     hardware = [parent.name for parent in lab.hardware]
@@ -484,7 +481,7 @@ class _Nodes:
                 too_small = mtu < IPV6_MTU and any(_has(e.addresses, "ipv6") for e in lab.endpoints)
                 _refuse(too_small, what, hint, at)
                 what = f"{attempt}: the NICs of several hosts accept {parts.DEFAULT_MTU} bytes at most"
-                above = len(lab.hosts) > 1 and link in parents and mtu > parts.DEFAULT_MTU
+                above = lab.several_hosts and link in parents and mtu > parts.DEFAULT_MTU
                 _refuse(above, what, "take less", at)
                 what = f"{attempt}: ipvkit does not change the MTU of a real parent"
                 _refuse(not lab.simulated and not lab.is_endpoint(link), what, "leave --parent out", at)

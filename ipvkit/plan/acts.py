@@ -19,6 +19,7 @@ from ipvkit.lab import (
     Endpoint,
     Lab,
     Phase,
+    Place,
     parts,
     the,
 )
@@ -58,7 +59,7 @@ class Acts:
     """Those that are set already, also by earlier phases, with their machines."""
     links: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The steps that tried to create a link, by its name."""
-    there: set[endpoints.Place] = field(default_factory=set)
+    there: set[Place] = field(default_factory=set)
     added_on: dict[str, str] = field(default_factory=dict)
     """The hosts where a link was tried, by its name."""
 

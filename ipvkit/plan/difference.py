@@ -49,7 +49,7 @@ def state_of(lab: Lab, phase: Phase, names: Collection[str]) -> State:
     for parts in (_endpoints(lab, of_these), _switch(lab, phase), _helpers(lab, of_these)):
         for role, key, part in parts:
             on = lab.machine_of(role)
-            own = key if len(lab.hosts) == 1 else (on, key)
+            own = (on, key) if lab.several_hosts else key
             found.setdefault(own, replace(part, on=on))
     return found
 

@@ -6,15 +6,12 @@ from dataclasses import replace
 
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Setting
+from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Place, Setting
 from ipvkit.plan.lan import give, hosts_gateways, ignore_advertisements, routing_of
 from ipvkit.plan.resources import Link, Netns, Resource, Route
 from ipvkit.plan.steps import Draft, Steps, Undo
 from ipvkit.strategies import Addition, Proxy, Sysctl
 from ipvkit.tools import ip, radvd, sysctl
-
-Place = tuple[str, str | None]
-"""A machine, and a namespace on it."""
 
 Done = set[tuple[str, str]]
 """The sysctls that are set already, each after its machine."""
@@ -101,7 +98,7 @@ def _create(
 def _new_namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> list[Netns]:
     """Return the namespaces that no earlier phase has created."""
     found = []
-    of_lab: dict[tuple[str, str | None], list[Endpoint]] = {}
+    of_lab: dict[Place, list[Endpoint]] = {}
     for e in lab.endpoints:
         of_lab.setdefault(lab.place(e.name), []).append(e)
     for netns, place in {e.netns: lab.place(e.name) for e in endpoints}.items():

@@ -86,7 +86,7 @@ def _stages(lab: Lab, machine: str) -> Iterator[list[Draft]]:
 def _hosts_address(lab: Lab, parent: Parent, own: InterfaceAddress) -> Draft:
     """Return the step that gives a parent an address; on a cable, which stays, it is deleted at the end."""
     what, add = f"{the(parent.on)}'s address", give(own, parent.dev)
-    if len(lab.hosts) == 1:
+    if not lab.several_hosts:
         return f"add {what}", add
     return f"add {what}", add, Undo(ip.addr_del(own, parent.dev), f"delete {what}")
 
@@ -123,12 +123,12 @@ def _links(lab: Lab, parents: Sequence[Parent], *, has_lan: bool) -> Iterator[li
     if lab.far and has_lan:
         link = ip.link_add(FAR, ip.Veth(PEER_DEV, FAR), netns=GATEWAY, up=True)
         links.append(("create the gateway's link to the far host", link))
-    if has_lan and len(lab.hosts) > 1:
+    if has_lan and lab.several_hosts:
         links += [_cable(lab, parent) for parent in lab.wired]
     # Last: no link can be created in another namespace while this one has one of its name (rtnl_newlink).
     links += [_parent(lab, parent) for parent in parents if parent in lab.hardware]
     yield links
-    cables = [p for p in parents if p in lab.hardware and len(lab.hosts) > 1]
+    cables = [p for p in parents if p in lab.hardware and lab.several_hosts]
     yield [
         (
             f"bring {parent.on}'s {parent.dev} up",
@@ -146,7 +146,7 @@ def _vlan(lab: Lab, parent: Parent, tag: int) -> Draft:
     below = lab.below(parent).dev
     what = f"create {the(parent.on)}'s {parent.dev}: VLAN {tag} on {below}"
     link = ip.link_add(parent.dev, ip.Vlan(below, tag), up=True)
-    if len(lab.hosts) == 1:
+    if not lab.several_hosts:
         return what, link
     return what, link, Undo(ip.link_delete(parent.dev), f"delete {parent.on}'s {parent.dev}")
 
@@ -161,7 +161,7 @@ def _cable(lab: Lab, parent: Parent) -> Draft:
 
 def _parent(lab: Lab, parent: Parent) -> Draft:
     """Return the step that creates a parent that is not a VLAN, in place."""
-    if len(lab.hosts) > 1:
+    if lab.several_hosts:
         end = lab.cable(parent, parent.on)
         # Linux 6.1 renames no link that is up (dev_change_name()).
         rename = ip.link_set(end, name=parent.dev, lladdr=lab.mac_of(parent))
@@ -285,7 +285,7 @@ def _lo_up(netns: str) -> Draft:
 
 def _cables(lab: Lab, role: str) -> list[str]:
     """Return the links that a host has before its parents are called so."""
-    return [lab.cable(p, role) for p in lab.wired if p.on == role and len(lab.hosts) > 1]
+    return [lab.cable(p, role) for p in lab.wired if p.on == role and lab.several_hosts]
 
 
 def ignore_advertisements(role: str, netns: str | None, there: Sequence[str] = ()) -> Draft:

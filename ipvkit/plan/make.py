@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import Lab, the
+from ipvkit.lab import Lab, Place, the
 from ipvkit.plan import endpoints
 from ipvkit.plan.acts import Acts
 from ipvkit.plan.lan import lan
@@ -21,7 +21,7 @@ def make_plan(lab: Lab, *, arping_by: arping.Implementation = "iputils") -> Plan
     Its pings are those of iputils: their timestamps show how long a path lived.
     """
     done: endpoints.Done = set()
-    there: set[endpoints.Place] = set()
+    there: set[Place] = set()
     phases = [_phase(lab, predicted, arping_by, done, there) for predicted in predict_lab(lab)]
     return Plan(lab, (*([lan(lab)] if lab.simulated else []), *phases))
 
@@ -31,7 +31,7 @@ def _phase(
     predicted: PredictedPhase,
     arping_by: arping.Implementation,
     done: endpoints.Done,
-    there: set[endpoints.Place],
+    there: set[Place],
 ) -> Section:
     phase = predicted.phase
     steps = Steps(phase.name, lab.machines[0])

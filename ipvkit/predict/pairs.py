@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import product
 
 from ipvkit.core.values import Address, Network, is_link_local
-from ipvkit.lab import FAMILIES, FAR, Check, Family, Lab, Phase
+from ipvkit.lab import FAMILIES, FAR, Check, Family, Lab, Phase, Place
 from ipvkit.lab.prefixes import Prefixes
 from ipvkit.predict.world import Link, Node, World, common_bits
 
@@ -25,7 +25,7 @@ class Block:
     sources: tuple[str, ...]
     destinations: tuple[str, ...]
     families: tuple[Family, ...]
-    places: Mapping[str, tuple[str, str | None]]
+    places: Mapping[str, Place]
 
     def pairs(self) -> Iterator[Pair]:
         """Yield its pairs."""
@@ -95,7 +95,7 @@ def blocks_of(*worlds: World) -> Iterator[Block]:
 
 def _mates(world: World, nodes: Sequence[str]) -> dict[str, frozenset[str]]:
     """Return which of `nodes` are in the namespace of each."""
-    inside: dict[tuple[str, str | None], set[str]] = {}
+    inside: dict[Place, set[str]] = {}
     for name in nodes:
         inside.setdefault(world.lab.place(name), set()).add(name)
     return {name: frozenset(inside[world.lab.place(name)]) for name in nodes}

@@ -430,7 +430,7 @@ def _hearers(world: World, endpoint: Endpoint, act: Act) -> Iterator[str]:
         yield host
     yield from lab.peers
     yield from (other for other in lab.hosts if other != host)
-    for other in lab.endpoints_of(world.phase) if len(lab.hosts) > 1 else ():
+    for other in lab.endpoints_of(world.phase) if lab.several_hosts else ():
         setting = world.settings[other.parent]
         if lab.host_of(other.name) != host and (setting.mode == "l2" or not setting.is_ipvlan):
             yield other.name

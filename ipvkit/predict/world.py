@@ -22,6 +22,7 @@ from ipvkit.lab import (
     Lab,
     Parent,
     Phase,
+    Place,
     Prefixes,
     Route,
     RouteType,
@@ -341,7 +342,7 @@ class _Builder:
     state: State
 
     def endpoints(self) -> Iterator[Node]:
-        by_place: dict[tuple[str, str | None], list[Endpoint]] = {}
+        by_place: dict[Place, list[Endpoint]] = {}
         for endpoint in self.lab.endpoints_of(self.phase):
             by_place.setdefault(self.lab.place(endpoint.name), []).append(endpoint)
         return map(self.container, by_place.values())

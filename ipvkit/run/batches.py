@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby, zip_longest
 
 from ipvkit.core.command import Command, T, in_netns
-from ipvkit.lab import BATCH_FROM, HOST, LAN, PING_INTERVAL_S, Check, Lab, Prober
+from ipvkit.lab import BATCH_FROM, HOST, LAN, PING_INTERVAL_S, Check, Lab, Place, Prober
 from ipvkit.plan.acts import wait_s
 from ipvkit.plan.steps import Plan, Probe, Stage, Step
 from ipvkit.run.journal import Entry
@@ -84,7 +84,7 @@ def _batches(steps: Iterable[Step]) -> list[list[Job]]:
 
     Namespaces of two machines are apart.
     """
-    by_place: dict[tuple[str, str | None], list[tuple[Step, str]]] = {}
+    by_place: dict[Place, list[tuple[Step, str]]] = {}
     for step in steps:
         if (line := line_of(step.command)) is not None:
             by_place.setdefault((step.on, line.netns), []).append((step, line.text))

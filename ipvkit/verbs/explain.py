@@ -44,7 +44,7 @@ class Fix:
 
     def typed(self) -> list[str]:
         """Return its commands, and as comments those for other hosts, or in a lab of several the machines."""
-        if len(self.fixed.hosts) > 1:
+        if self.fixed.several_hosts:
             by_machine = groupby(self.changes, key=lambda change: change.on)
             return [
                 line for on, own in by_machine for line in (f"# on {on}:", *(str(c.command) for c in own))
