@@ -3,6 +3,7 @@
 from ipvkit.lab.lab import Lab as Lab
 from ipvkit.lab.lab import RealHost as RealHost
 from ipvkit.lab.lab import on_hosts as on_hosts
+from ipvkit.lab.lab import on_its_hosts as on_its_hosts
 from ipvkit.lab.lab import on_parent as on_parent
 
 # Every name of parts is one of the vocabulary of labs.

@@ -89,8 +89,11 @@ class Lab:
 
     @property
     def machines(self) -> tuple[str, ...]:
-        """The machines on which its commands run: a host is one, and several are beside that of the LAN."""
-        return (parts.LAN, *self.hosts) if self.several_hosts else self.hosts
+        """The machines on which its commands run: its hosts, and where they are several that of the LAN.
+
+        No command runs on a real LAN.
+        """
+        return (parts.LAN, *self.hosts) if self.several_hosts and self.simulated else self.hosts
 
     def machine_of(self, role: str) -> str:
         """Return the machine on which `role` is."""
@@ -482,9 +485,7 @@ def on_parent(
     if len(lab.parents) > 1:
         hint = "--parent is for labs with one; leave it away"
         raise InvalidLab(f"lab {lab.name} has {len(lab.parents)} parents", hint)
-    if lab.advertised:
-        hint = "leave --parent out, or `slaac`"
-        raise InvalidLab(f"lab {lab.name} has a gateway that advertises, and ipvkit creates none there", hint)
+    _refuse_advertised(lab, "leave --parent out, or `slaac`")
     own = {name: (address,) for name, address in (addresses or {}).items()}
     for name in own:
         known(name, [endpoint.name for endpoint in lab.endpoints], f"endpoint of lab {lab.name}", ())
@@ -513,9 +514,7 @@ def on_hosts(lab: Lab, real: Mapping[str, RealHost]) -> Lab:
         what = f"{name} has {len(lab.parents_on(name))} parents, and a real host of a lab has one"
         if len(lab.parents_on(name)) > 1:
             raise InvalidLab(what, "leave the others out")
-    if lab.advertised:
-        what = f"lab {lab.name} has a gateway that advertises, and ipvkit creates none there"
-        raise InvalidLab(what, "leave `slaac` out")
+    _refuse_advertised(lab, "leave `slaac` out")
     taken = {own.ip for host in real.values() for own in host.host}
     parents = (
         replace(
@@ -534,6 +533,24 @@ def on_hosts(lab: Lab, real: Mapping[str, RealHost]) -> Lab:
     own = {name: (address,) for host in real.values() for name, address in host.addresses.items()}
     endpoints = (replace(e, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints)
     return replace(lab, parents=tuple(parents), endpoints=tuple(endpoints), simulated=False)
+
+
+def on_its_hosts(lab: Lab) -> Lab:
+    """Return `lab` on real hosts that are as it describes them: they have its parents, with its addresses.
+
+    Raise InvalidLab for what ipvkit creates on a simulated LAN only.
+    """
+    _refuse_advertised(lab, "leave `slaac` out")
+    # Nothing is known of what is below a bond or a bridge, nor of other names.
+    kinds: tuple[parts.ParentKind, ...] = ("bond", "bridge")
+    parents = (replace(p, kind="nic" if p.kind in kinds else p.kind, altnames=()) for p in lab.parents)
+    return replace(lab, parents=tuple(parents), simulated=False)
+
+
+def _refuse_advertised(lab: Lab, hint: str) -> None:
+    if lab.advertised:
+        what = f"lab {lab.name} has a gateway that advertises, and ipvkit creates none there"
+        raise InvalidLab(what, hint)
 
 
 def _moved(phase: Phase, former: str, parent: str) -> Phase:

@@ -8,13 +8,13 @@ from itertools import product
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given, reject
 
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import Mode
 from ipvkit.export.preview import preview
 from ipvkit.export.script import exported
-from ipvkit.lab import LAN, MODES, Check, Lab, Outcome, Setting, on_parent
+from ipvkit.lab import LAN, MODES, Check, Lab, Outcome, Setting, gallery, on_its_hosts, on_parent
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.new import new_lab
 from ipvkit.lab.table import schema
@@ -328,6 +328,47 @@ def test_each_command_runs_on_the_machine_of_what_it_is_about(lab: Lab) -> None:
         assert {step.on for step in job.steps} == {job.on}
     shown = preview(plan)
     assert all(f"# on {step.on}: {step.purpose}" in shown for step in plan.steps)
+
+
+@given(labs_of_hosts())
+def test_on_real_hosts_each_command_runs_on_one_and_only_in_namespaces_of_endpoints(lab: Lab) -> None:
+    try:
+        there = on_its_hosts(lab)
+    except InvalidLab as problem:
+        known = "creates none|MTU of a real|needs an address|whole machine|static-neigh"
+        if re.search(known, problem.message):
+            reject()
+        raise
+    assert there.machines == lab.hosts
+    names = {e.netns for e in lab.endpoints}
+    assume(not any(act.move for phase in lab.phases for act in phase.acts))
+    plan = make_plan(there)
+    for step in plan.steps:
+        argv = step.command.argv
+        assert step.on in lab.hosts
+        assert argv[:2] != ("ip", "-n") or argv[2] in names
+        assert argv[:3] != ("ip", "netns", "exec") or argv[3] in names
+    checks = [p.check for s in plan.sections for p in s.skipped]
+    checks += [step.probe.check for step in plan.steps if step.probe and isinstance(step.probe.check, Check)]
+    planned = [check for phase in lab.phases for act in phase.acts for check in act.checks]
+    assert sorted(map(str, checks)) == sorted(map(str, planned))
+
+
+def test_on_real_hosts_a_strategy_adds_what_the_other_hosts_need() -> None:
+    plan = make_plan(on_its_hosts(load(gallery.text("two-hosts-l3-routed"), "routed")))
+    added = [
+        (step.on, str(step.command)) for step in plan.steps if step.undo and "route" in step.command.argv
+    ]
+    assert added == [
+        ("h2", "ip route add 10.1.0.0/24 via 192.168.104.120 dev eth0"),
+        ("h1", "ip route add 10.2.0.0/24 via 192.168.104.122 dev eth0"),
+    ]
+
+
+def test_the_mac_addresses_of_real_parents_are_unknown() -> None:
+    lab = two("mode: l2", "mode: l3, strategy: static-neigh")
+    with pytest.raises(InvalidLab, match="the entries of static-neigh on several real hosts"):
+        on_its_hosts(lab)
 
 
 @pytest.mark.parametrize(
