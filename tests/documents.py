@@ -27,6 +27,13 @@ NOT_RUN = {
     "./scripts/setup test": "./scripts/test runs it",
     "pip install .": "it changes the machine",
     "pipx install .": "it changes the machine",
+    **dict.fromkeys(
+        (
+            "ansible-playbook --inventory hosts.yml --check fleet/two-hosts-l2.yml",
+            "ansible-playbook --inventory hosts.yml fleet/two-hosts-l2.yml",
+        ),
+        "it needs hosts; tests/unit/test_playbook.py does",
+    ),
     "ipvkit matrix --target uml --markdown": "tests/kernel/test_matrix.py does, with --json",
     "ipvkit matrix --kernel all --markdown": "scripts/kernels-page does",
     "sudo apt install user-mode-linux iproute2 iputils-ping iputils-arping procps kmod util-linux": (

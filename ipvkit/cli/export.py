@@ -8,7 +8,6 @@ from typer import Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.options import LabName
-from ipvkit.formats import BY_NAME
 from ipvkit.lab import gallery
 from ipvkit.report import files
 from ipvkit.verbs import formats
@@ -20,7 +19,7 @@ Folder = Annotated[Path | None, Option(metavar="DIR", help="Write the files to D
 def export(
     format_: Annotated[
         str,
-        Option("--format", metavar="FORMAT", help=f"{', '.join(BY_NAME)}.", show_default=False),
+        Option("--format", metavar="FORMAT", help=f"{', '.join(formats.WRITTEN)}.", show_default=False),
     ],
     lab: LabName = None,
     phase: Annotated[str | None, Option(metavar="NAME", help="The phase. Default: the only one.")] = None,
@@ -29,7 +28,7 @@ def export(
     """It writes a bash script that creates the files of that tool and activates them.
 
     With --output-dir it writes the files, activate.sh and remove.sh to DIR. What the tool cannot do
-    is an error, and never left out.
+    is an error, and never left out. A playbook for ansible has all phases, with their checks.
 
     Exit code: 0 written, 2 wrong usage, or the tool cannot do it.
     """

@@ -1,1 +1,1 @@
-"""From a Plan to what others read: preview, script."""
+"""From a Plan to what others read: preview, script, playbook."""

@@ -469,10 +469,9 @@ def _own_routes(routes: Iterable[tuple[Family, Route]], dev: str) -> tuple[Way, 
 def _with_all_addresses(lab: Lab) -> Lab:
     """Return a lab on a real network with placeholders for unknown addresses, so that rules can be applied.
 
-    They are free ones of the endpoints' subnets, or of other subnets if routed. Of several parents a lab
-    names what is checked.
+    They are free ones of the endpoints' subnets, or of other subnets if routed.
     """
-    if lab.simulated or len(lab.parents) > 1:
+    if lab.simulated:
         return lab
     parent = lab.parents[0]
     taken = lab.taken.union(own for phase in lab.phases for own in phase.setting.shim_addresses)

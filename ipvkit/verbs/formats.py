@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 
 from ipvkit.core.errors import UsageError, printable
+from ipvkit.export.playbook import playbook
 from ipvkit.formats import BY_NAME, FORMATS
 from ipvkit.formats.base import File, Format, Written
 from ipvkit.formats.deployment import lab_of, of_phase
@@ -18,11 +19,15 @@ from ipvkit.verbs.explain import Fix, phases_called
 
 _END, _USUAL = "END_OF_FILE", 0o644
 
+PLAYBOOK = "ansible"
+WRITTEN = (*BY_NAME, PLAYBOOK)
+"""What `exported` writes: the formats, and the playbook of a whole lab."""
 
-def format_called(name: str) -> Format:
-    """Return the format called `name`; raise UsageError for an unknown one."""
+
+def format_called(name: str, names: Iterable[str] = BY_NAME) -> Format:
+    """Return the format called `name`; raise UsageError for an unknown one, with a choice of `names`."""
     if name not in BY_NAME:
-        raise UsageError(f"unknown format {name!r}", f"choose from {', '.join(BY_NAME)}")
+        raise UsageError(f"unknown format {name!r}", f"choose from {', '.join(names)}")
     return BY_NAME[name]
 
 
@@ -64,13 +69,18 @@ def imported(sources: Sequence[Source], name: str | None = None) -> str:
 def exported(lab: Lab, name: str, phase: str | None = None) -> Written:
     """Return the files of the format `name` for the phase of `lab` that is called `phase`, or its only one.
 
-    Raise UsageError where it is unknown, or for what the format cannot say.
+    A playbook has all phases by default. Raise UsageError where `phase` is unknown, or for what the format
+    cannot say.
     """
+    if name == PLAYBOOK:
+        file = File(f"{lab.name}.yml", playbook(replace(lab, phases=tuple(phases_called(lab, phase)))))
+        return Written((file,), (shlex.join(["ansible-playbook", file.path]),), ())
+    form = format_called(name, WRITTEN)
     first, *others = phases_called(lab, phase)
     if others:
         names = ", ".join(each.name for each in lab.phases)
         raise UsageError(f"lab {lab.name} has several phases", f"--phase: choose from {names}")
-    return format_called(name).written(of_phase(lab, first))
+    return form.written(of_phase(lab, first))
 
 
 @dataclass(frozen=True, slots=True)
