@@ -120,6 +120,8 @@ def _act(draw: st.DrawFn, lab: Lab, act: Act, names: Sequence[str], tried_on: st
         act,
         checks=checks,
         attempts=tuple(attempt for attempt in tried if attempt is not None),
+        # Where a peer has fast timers, a host may have them too.
+        fast_ageing=tuple(dict.fromkeys((*act.fast_ageing, *(draw(hosts) for _ in act.fast_ageing[1:])))),
         flush=tuple(dict.fromkeys(map(node, act.flush))),
         port_security=None
         if act.port_security is None

@@ -390,7 +390,8 @@ ACT = Part("act", "What happens", "do", "What happens at one point, concurrently
         "Changes that the kernel accepts or refuses, one after another.", attribute="attempts"),
     Key("announce", _names("test1"), "Endpoints with IPv4 addresses, which the host announces: `arping -U`."),
     Key("fast-ageing", _names("neighbour"),
-        "Peers that from now on let neighbour entries expire within seconds: `base_reachable_time_ms` "
+        "Peers, and hosts where a lab has several, that from now on let neighbour entries expire within "
+        "seconds: `base_reachable_time_ms` "
         "1000, `delay_first_probe_time` 1, `ucast_solicit` 3, `retrans_time_ms` 100."),
     Key("flush", _names("neighbour"), "Peers, endpoints or `host`: their neighbour tables are flushed."),
     Key("hairpin", _BOOLEAN, "Whether the switch sends frames back to the port that they came from."),

@@ -370,7 +370,8 @@ class _Nodes:
         for name, host in act.move:
             self._check_move(name, host, (*path, "move", name))
         for role in act.fast_ageing:
-            known(role, peers, "peer in this network", (*path, "fast-ageing"))
+            others = (*peers, *(self.lab.hosts if self.lab.several_hosts else ()))
+            known(role, others, "peer in this network", (*path, "fast-ageing"))
         for role in act.flush:
             known(
                 role,

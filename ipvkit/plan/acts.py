@@ -83,7 +83,7 @@ class Acts:
         for role in act.fast_ageing:
             fast = sysctl.set_values(self._fast_timers(role))
             with self._on(role):
-                steps.add(f"shorten {the(role)}'s ARP timers", in_netns(role, fast))
+                steps.add(f"shorten {the(role)}'s ARP timers", in_netns(self.lab.netns(role), fast))
         for role in act.flush:
             for netns, dev in self.lab.links_of(role):
                 endpoint = self.lab.is_endpoint(role)
@@ -148,10 +148,15 @@ class Acts:
 
     def _fast_timers(self, role: str) -> dict[str, int]:
         timers = {"base_reachable_time_ms": 1000, **FAST_VALUES}
+        lab = self.lab
+        if lab.is_host(role):
+            links = [(parent.dev, [own.version for own in parent.host]) for parent in lab.parents_on(role)]
+        else:
+            links = [(lab.dev_of(one), [peer.version for peer in one.peer(role)]) for one in lab.networks]
         return {
-            sysctl.interface_key(f"ipv{version}", "neigh", self.lab.dev_of(parent), name): value
-            for parent in self.lab.networks
-            for version in sorted({peer.version for peer in parent.peer(role)})
+            sysctl.interface_key(f"ipv{version}", "neigh", dev, name): value
+            for dev, versions in links
+            for version in sorted({*versions})
             for name, value in timers.items()
         }
 
