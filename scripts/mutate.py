@@ -40,7 +40,9 @@ TESTS = {
     "run/": "report journal several_hosts engine undo",
     "host/": "live checks inspect facts run_on_a_parent",
     "verbs/": "live several_hosts inspect matrix_of_cells measure announce session review",
+    "report/graph/": "graph",
     "report/": "report parse_command schemas single_commands review",
+    "cli/graph": "graph",
     "cli/": "cli parse_command single_commands run_on_a_parent",
 }
 """The words in whose names the fast tests of a room are found, the quickest first.

@@ -35,10 +35,10 @@ color="{_LINES}", fillcolor="{_PAPER}", margin="0.2,0.1"]
 
 def render(picture: Picture) -> str:
     """Return `picture` as a directed graph, in which the results move no node."""
-    title = _quoted(picture.title)
+    title = _title(picture.title)
     lines = [f"label=<{_legend(picture)}>; tooltip={title};", *_inside("", picture)]
     lines += [*_wires(picture), *map(_edge, picture.edges)]
-    return f"digraph {title} {{\n{_DEFAULTS}" + "".join(f"  {line}\n" for line in lines) + "}\n"
+    return f"digraph lab {{\n{_DEFAULTS}" + "".join(f"  {line}\n" for line in lines) + "}\n"
 
 
 def _legend(picture: Picture) -> str:
@@ -60,13 +60,13 @@ def _inside(box: str, picture: Picture) -> Iterator[str]:
 
 
 def _around(box: Box) -> Iterator[str]:
-    yield f"label=<<b>{_text(box.title)}</b>>; tooltip={_quoted(box.title)};"
+    yield f"label=<<b>{_text(box.title)}</b>>; tooltip={_title(box.title)};"
     yield f'class="box"; style="rounded"; color="{_LINES}"; labelloc=t; labeljust=l; margin=14;'
 
 
 def _node(node: Node) -> str:
     lines = "".join(f'<br/><font point-size="11">{_text(line)}</font>' for line in node.lines)
-    given = {"label": f"<<b>{_text(node.title)}</b>{lines}>", "tooltip": _quoted(node.title)}
+    given = {"label": f"<<b>{_text(node.title)}</b>{lines}>", "tooltip": _title(node.title)}
     given |= {"class": _quoted(node.kind)}
     if node.kind == "endpoint":
         given["fillcolor"] = _quoted(_NETNS)
@@ -86,7 +86,7 @@ def _edge(edge: Edge) -> str:
     style, width, head = _STYLES[edge.state]
     more = len(edge.titles) - _MOST_TITLES
     titles = [*edge.titles[:_MOST_TITLES], *([f"and {more} more"] if more > 0 else [])]
-    title = _quoted("\n".join(titles))
+    title = _title("\n".join(titles))
     given = {"label": _broken(edge.label)} if edge.label else {}
     given |= {"tooltip": title, "labeltooltip": title, "class": _quoted(edge.state)}
     given |= {"color": _quoted(COLOURS[edge.state]), "style": style, "penwidth": width}
@@ -103,16 +103,20 @@ def _attributes(given: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
+def _title(text: str) -> str:
+    """Return `text` as a string for a title, in which graphviz reads escapes twice."""
+    return _quoted(text.replace("\\", "\\\\"))
+
+
 def _quoted(text: str) -> str:
-    r"""Return `text` as a string of DOT, in which graphviz reads no escape or entity; `\n` is a new line.
+    r"""Return `text` as a string of DOT, in which `\n` is a new line.
 
     >>> print(_quoted('a "b" & c\\N'))
-    "a \"b\" &amp; c\\N"
+    "a &quot;b&quot; &amp; c\\N"
     """
-    plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
-    return '"' + plain.replace("\n", "\\n") + '"'
+    return '"' + _text(text).replace("\n", "\\n") + '"'
 
 
 def _text(text: str) -> str:
-    """Return `text` as graphviz shows it in a label that looks like HTML."""
-    return escape(text)
+    """Return `text` without what graphviz would take for more, in a string or in what looks like HTML."""
+    return escape(text).replace("\\", "\\\\")

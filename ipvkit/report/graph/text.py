@@ -85,35 +85,43 @@ class _Tree:
 def _wrapped(node: Node, label: str, width: int, across: int, indent: str) -> list[str]:
     """Return what a node is called, and what it is; further lines are below that."""
     about = ", ".join(filter(None, (label, *node.lines)))
-    return (
-        wrap(f"{node.title:<{across}}  {about}", width, subsequent_indent=indent) if about else [node.title]
-    )
+    if not about:
+        return [node.title]
+    return wrap(f"{node.title:<{across}}  {about}", width, subsequent_indent=indent)
 
 
 def _edges(picture: Picture, width: int, colour: bool) -> Iterator[str]:
-    """Yield a line for each edge, with its outcome and the reason: beside them, or below without room."""
+    """Yield what is known of each edge, with outcomes and reasons in columns where there is room."""
     if not picture.edges:
         yield "no checks"
         return
     yield "observed:" if picture.observed else "predicted:"
-    pairs = [f"{e.ends[0]} {'<->' if e.both else '->'} {e.ends[1]}" for e in picture.edges]
-    words = [", ".join(filter(None, (edge.about, edge.outcome))) for edge in picture.edges]
-    of_pairs = max(map(len, pairs))
-    of_words = max((len(word) for word in words if len(word) <= _SHORT), default=0)
-    for pair, word, edge in zip(pairs, words, picture.edges, strict=True):
-        first, indent = f"  {pair:<{of_pairs}}  ", of_pairs + of_words + 6
-        beside = len(word) <= _SHORT and width - indent >= _NARROWEST_REASON
-        if not beside:
-            indent = 6
-        reason = wrap(edge.reason, width - indent)
-        fits = len(first) + len(word) <= width
-        outcome = [f"{first}{_coloured(word, edge, colour)}"] if fits else [f"  {pair}"]
-        if not fits:
-            outcome += [f"    {_coloured(line, edge, colour)}" for line in wrap(word, width - 4)]
-        if beside and reason:
-            outcome[-1] += " " * (of_words - len(word) + 2) + reason.pop(0)
-        yield from (*outcome, *(" " * indent + line for line in reason))
+    of_pairs = max(len(_pair(edge)) for edge in picture.edges)
+    short = [len(_words(edge)) for edge in picture.edges if len(_words(edge)) <= _SHORT]
+    of_words = max(short, default=0)
+    for edge in picture.edges:
+        outcome = _outcome(edge, of_pairs, width, colour)
+        indent = of_pairs + of_words + 6
+        if len(_words(edge)) <= _SHORT and width - indent >= _NARROWEST_REASON:
+            first, *rest = wrap(edge.reason, width - indent) or [""]
+            outcome[-1] += " " * (of_words - len(_words(edge)) + 2) + first
+        else:
+            indent, rest = 6, wrap(edge.reason, width - 6)
+        yield from (*outcome, *(" " * indent + line for line in rest))
 
 
-def _coloured(shown: str, edge: Edge, colour: bool) -> str:
-    return f"\x1b[{_COLOURS[edge.state]}m{shown}\x1b[0m" if colour else shown
+def _pair(edge: Edge) -> str:
+    return f"{edge.ends[0]} {'<->' if edge.both else '->'} {edge.ends[1]}"
+
+
+def _words(edge: Edge) -> str:
+    return ", ".join(filter(None, (edge.about, edge.outcome)))
+
+
+def _outcome(edge: Edge, of_pairs: int, width: int, colour: bool) -> list[str]:
+    """Return the pair and its outcome, which is below it where it does not fit beside it."""
+    first = f"  {_pair(edge):<{of_pairs}}  "
+    begin, end = (f"\x1b[{_COLOURS[edge.state]}m", "\x1b[0m") if colour else ("", "")
+    if len(first) + len(_words(edge)) <= width:
+        return [f"{first}{begin}{_words(edge)}{end}"]
+    return [f"  {_pair(edge)}", *(f"    {begin}{line}{end}" for line in wrap(_words(edge), width - 4))]
