@@ -262,6 +262,17 @@ def test_a_node_below_two_switches_has_what_is_below_it_once() -> None:
     ] == [1, 2]
 
 
+def test_a_dummy_is_connected_to_nothing_above_it() -> None:
+    lab, _ = of_gallery("l2")
+    lab = replace(
+        lab,
+        parents=(replace(lab.parents[0], kind="dummy", gateway=(), neighbour=()),),
+        phases=(replace(lab.phases[0], acts=()),),
+    )
+    _, _, *lines = text.render(predicted(lab, lab.phases[0])).splitlines()
+    assert [line[0] for line in lines[:5]] == ["┌", "│", "│", "│", "└"]
+
+
 def test_colour_is_around_outcomes_only() -> None:
     found = predicted(*of_gallery("l2"))
     coloured = text.render(found, colour=True)

@@ -45,7 +45,7 @@ class _Tree:
 
     def below(self, root: Node, width: int) -> list[str]:
         """Return the lines of a tree; that of a dummy is in the box of its host."""
-        return self._boxed(root, "", width) if root.box else self._lines(root, "", width)
+        return self._boxed(root, "", width, "│") if root.box else self._lines(root, "", width)
 
     def _lines(self, node: Node, label: str, width: int, across: int = 0) -> list[str]:
         """Return the lines of a tree; what a node is begins after `across` characters."""
@@ -69,17 +69,14 @@ class _Tree:
         """Return the nodes below one, those that are in another box last."""
         return sorted(self._below[node.id], key=lambda child: child[0].box != node.box)
 
-    def _boxed(self, node: Node, label: str, width: int) -> list[str]:
-        """Return the lines of a tree in its box."""
+    def _boxed(self, node: Node, label: str, width: int, side: str = "┤") -> list[str]:
+        """Return the lines of a tree in its box, which is connected at its left `side`."""
         title, inner = self._boxes[node.box].title, self._lines(node, label, width - 4)
         across = max(len(title) + 1, *map(len, inner))
         first = f"┌ {title} {'─' * (across - len(title))}┐"
-        left = ["┤", *"│" * len(inner)]
-        return [
-            first,
-            *(f"{side} {line:<{across}} │" for side, line in zip(left, inner, strict=False)),
-            f"└{'─' * (across + 2)}┘",
-        ]
+        sides = [side, *"│" * (len(inner) - 1)]
+        lines = (f"{left} {line:<{across}} │" for left, line in zip(sides, inner, strict=True))
+        return [first, *lines, f"└{'─' * (across + 2)}┘"]
 
 
 def _wrapped(node: Node, label: str, width: int, across: int, indent: str) -> list[str]:
