@@ -40,7 +40,8 @@ for host; do
   ip -n "$host" link set eth0 up
   ip -n "$host" link set lo up
   ip netns exec "$host" unshare --mount --pid --fork --kill-child --mount-proc \\
-    bash -ec 'mount -t tmpfs tmpfs /run; mkdir /run/sshd; ip netns add x; ip netns del x; "$@"; sleep 9999' \\
+    bash -ec 'for place in /run /dev/shm; do mount -t tmpfs tmpfs $place; done
+      mkdir /run/sshd; ip netns add x; ip netns del x; "$@"; sleep 9999' \\
     "$PWD/$host" {_START} "$PWD/$host" &
 done
 echo ready
@@ -60,7 +61,7 @@ UsePAM no
 
 SNAPSHOT = """\
 ip -d -j link; ip -j addr; ip -j route show table all; ip -j neigh show nud permanent
-find /run/netns /run/ipvkit -mindepth 1 2>/dev/null
+find /run/netns -mindepth 1; find /run/ipvkit /dev/shm/ipvkit.* 2>/dev/null
 exit 0
 """
 """What a host has, with names of namespaces and journals."""

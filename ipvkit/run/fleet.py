@@ -14,6 +14,8 @@ from ipvkit.targets.fleet import FleetHost
 FOLDER = "/run/ipvkit"
 """Where root's journals are on a host."""
 
+_REMOVE = 'rm -f -- "$2" "$2.round" && rmdir --ignore-fail-on-non-empty -- "$1"'
+
 
 class FleetJournal(Journal):
     """What a run has to undo, in a journal on each host, by its machine's name; this one is in memory.
@@ -67,11 +69,12 @@ class FleetJournal(Journal):
         """Return the last command of each machine: it writes the rest, or removes an empty journal."""
         left = {entry.on for entry in self.entries.values()}
         path = f"{FOLDER}/{self.lab}.jsonl"
-        remove, keep = Command(("rm", "-f", path, f"{path}.round")), Command(("true",))
+        remove = Command(("bash", "-c", _REMOVE, "-", FOLDER, path))
+        keep = Command(("true",))
         return {name: keep if name in left else remove for name in self.hosts if name in self.touched}
 
-    def _write(self, record: Mapping[str, Any], on: str, *, synced: bool = False) -> None:  # noqa: ARG002
-        self.hosts[on].record(json.dumps(record))
+    def _write(self, record: Mapping[str, Any], on: str, *, synced: bool = False) -> None:
+        self.hosts[on].record(json.dumps(record), needed=synced)
 
 
 def _watched(resource: Resource) -> str:

@@ -22,7 +22,7 @@ from shutil import copytree
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from typing import TYPE_CHECKING, Any, Self
 
-from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement
+from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement, UsageError
 from ipvkit.targets.agent import MAILBOX_BYTES, Started, Target
 from ipvkit.targets.process import GRACE_S, Process, output_of
 from ipvkit.targets.rounds import Round, parse_answer, split
@@ -65,17 +65,18 @@ def _ansible(*words: str) -> list[str]:
 def inventory(paths: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the hosts of an inventory of Ansible, in its order, each with its variables.
 
-    Raise MissingRequirement without Ansible, CommandFailed where it cannot be read.
+    Raise MissingRequirement without Ansible, UsageError where it has none, CommandFailed where Ansible fails.
     """
     options = [word for path in paths for word in ("--inventory", path)]
     argv = _ansible("inventory", *options, "--list")
     done = output_of(argv, _INVENTORY_S, variables=_variables())
+    said = done.stderr.strip()
     try:
         listed = json.loads(done.stdout)
         variables = listed["_meta"]["hostvars"]
     except (ValueError, KeyError, TypeError):
         what, typed = "the inventory cannot be read", " ".join(("ansible-inventory", *options, "--list"))
-        raise CommandFailed(what, command=typed, stderr=done.stderr.strip()) from None
+        raise CommandFailed(what, command=typed, stderr=said) from None
     found: dict[str, dict[str, Any]] = {}
     groups, seen = deque(["all"]), set()
     while groups:
@@ -84,6 +85,11 @@ def inventory(paths: Sequence[str]) -> dict[str, dict[str, Any]]:
         new = [child for child in group.get("children", ()) if child not in seen]
         seen.update(new)
         groups.extend(new)
+    if not found:
+        # Ansible only warns of a file that it cannot read.
+        raise UsageError(
+            "the inventory has no hosts", "give a file or folder that Ansible reads", stderr=said
+        )
     return found
 
 
@@ -323,6 +329,7 @@ class FleetHost(Target):
         self.marks: Mapping[str, int] = {}
         self._number = 0
         self._lines: list[str] = []
+        self._needed = False
         self._watched: dict[str, None] = {}
 
     @property
@@ -333,9 +340,10 @@ class FleetHost(Target):
     def require(self, *_: str) -> None:
         """Do nothing: what is missing there shows there."""
 
-    def record(self, line: str) -> None:
-        """Have the next round append `line` to the journal there before it runs anything."""
+    def record(self, line: str, *, needed: bool) -> None:
+        """Have the next round append `line` to the journal there, or run nothing if it is `needed`."""
         self._lines.append(line)
+        self._needed |= needed
 
     def watch(self, names: Iterable[str]) -> None:
         """Have each round look in the end for the marks of these, ``link/NAME`` and ``netns/NAME``."""
@@ -358,7 +366,8 @@ class FleetHost(Target):
         """
         self._number += 1
         lines, watched, fleet = tuple(self._lines), tuple(self._watched), self.fleet
-        own = Round(tuple(words), seconds, fleet.lab, fleet.run, self._number, lines, watched)
+        about = (fleet.lab, fleet.run, self._number, lines, self._needed, watched)
+        own = Round(tuple(words), seconds, *about)
         try:
             found = [own.command()]
         except CommandFailed:
@@ -366,7 +375,7 @@ class FleetHost(Target):
             if len(halves) < 2:
                 raise
             return [text for half in halves for text in self.rounds(half, seconds)]
-        self._lines = []
+        self._lines, self._needed = [], False
         return found
 
 

@@ -19,9 +19,9 @@ is_ours() { # PID: whether that process holds the open journal
   [[ $1 == [1-9]* && /proc/$1/fd/9 -ef /proc/self/fd/9 ]]
 }
 
-recorded() { # RUN NUMBER LINE…: append lines to the open journal, after a header where it is empty
-  local run=$1 number=$2 former='' last='' pid='' boot size
-  shift 2
+recorded() { # RUN NUMBER NEEDED LINE…: append lines to the open journal, after a header where it is empty
+  local run=$1 number=$2 needed=$3 former='' last='' pid='' boot size
+  shift 3
   [[ ! -f $journal.round ]] || read -r former last pid <"$journal.round"
   if ! flock -n 9; then
     [[ $former != "$run" ]] || ! is_ours "$pid" || kill -KILL -- "-$pid"
@@ -38,7 +38,7 @@ recorded() { # RUN NUMBER LINE…: append lines to the open journal, after a hea
   fi
   if (($# > 0)) && ! { printf '%s\n' "$@" >&9 && sync -d "$journal"; }; then
     truncate -s "$size" "$journal"
-    fail "$journal cannot be written"
+    [[ -z $needed ]] || fail "$journal cannot be written"
   fi
 }
 
@@ -63,28 +63,32 @@ marks() { # NAME…: print what identifies each: the ifindex of link/NAME, the t
   done < <(stat -c '%n %d %.9Z' /run/netns "${files[@]}" 2>/dev/null)
 }
 
-round() { # LAB RUN NUMBER SECONDS AGENT LINES LINE… WATCHED NAME… COUNT WORD…
-  local lab=$1 run=$2 number=$3 seconds=$4 agent=$5 lines watched
-  shift 5
+round() { # LAB RUN NUMBER SECONDS AGENT NEEDED LINES LINE… WATCHED NAME… COUNT WORD…
+  local lab=$1 run=$2 number=$3 seconds=$4 agent=$5 needed=$6 lines watched
+  shift 6
   lines=("${@:2:$1}")
   shift $((1 + $1))
   watched=("${@:2:$1}")
   shift $((1 + $1))
   ((EUID == 0)) || fail 'it is not run as root: set ansible_become'
-  if ! { mkdir -p "$place" && work=$(mktemp -d "$place/round.XXXXXX") && cd "$work"; }; then
-    fail "$place cannot be written"
+  # Not in /run, which may be full when all has to be undone.
+  if ! { work=$(mktemp -d /dev/shm/ipvkit.XXXXXX || mktemp -d) && cd "$work"; } 2>/dev/null; then
+    fail 'no folder can be written for the output of commands'
   fi
-  trap 'cd / && rm -rf "$work" && rmdir "$place" 2>/dev/null' EXIT
+  trap 'cd / && rm -rf "$work"' EXIT
   journal=$place/$lab.jsonl
   if [[ -n $lab ]] && { [[ -e $journal ]] || ((${#lines[@]} > 0)); }; then
-    exec 9>>"$journal" || fail "$journal cannot be written"
-    recorded "$run" "$number" "${lines[@]}"
+    { mkdir -p "$place" && exec 9>>"$journal"; } 2>/dev/null || fail "$journal cannot be written"
+    recorded "$run" "$number" "$needed" "${lines[@]}"
   fi
   printf '%s' "$agent" >agent
   printf '%s\0' "${@:2}" >mailbox
   printf 'run %s\nwait\n' "$1" >requests
-  setsid timeout --signal=KILL "$seconds" bash agent mailbox <requests >reports 2>complaints &
-  [[ ! -e $journal.round ]] || printf '%s %s %s\n' "$run" "$number" "$!" >"$journal.round"
+  {
+    # Its process is recorded before it can remove the file.
+    [[ ! -e $journal.round ]] || printf '%s %s %s\n' "$run" "$number" "$BASHPID" >"$journal.round"
+    exec setsid timeout --signal=KILL "$seconds" bash agent mailbox
+  } <requests >reports 2>complaints &
   wait "$!" 2>/dev/null
   { printf 'marks%s\n' "$(marks "${watched[@]}")" && cat reports; } | answer
 }

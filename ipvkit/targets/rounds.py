@@ -22,8 +22,9 @@ _ANSWER = re.compile(r"<ipvkit ([A-Za-z0-9+/=]*)>")
 class Round:
     """A round on a host: the words of its rows, as agent.bash reads them, within `seconds`.
 
-    Before they run, `lines` are appended to the journal of `lab` there; `run` and `number` identify the
-    round. It then looks for the marks of what is `watched`: ``link/NAME`` and ``netns/NAME``.
+    Before they run, `lines` are appended to the journal of `lab` there; where these are `needed` and cannot
+    be written, nothing runs. `run` and `number` identify the round. It then looks for the marks of what is
+    `watched`: ``link/NAME`` and ``netns/NAME``.
     """
 
     words: tuple[str, ...]
@@ -32,6 +33,7 @@ class Round:
     run: str = ""
     number: int = 0
     lines: tuple[str, ...] = ()
+    needed: bool = False
     watched: tuple[str, ...] = ()
 
     def command(self) -> str:
@@ -44,7 +46,8 @@ class Round:
     def script(self) -> str:
         """Return the script that the command runs."""
         head, agent = _text("round.bash"), _text("agent.bash")
-        fixed = [self.lab, self.run, str(self.number), str(self.seconds), agent]
+        needed = "needed" if self.needed else ""
+        fixed = [self.lab, self.run, str(self.number), str(self.seconds), agent, needed]
         counted = (
             word for part in (self.lines, self.watched, self.words) for word in (str(len(part)), *part)
         )

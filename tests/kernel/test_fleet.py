@@ -1,8 +1,12 @@
 """Whole labs on hosts that are reached by ssh, through Ansible: built, checked, undone, and cleaned up."""
 
 import json
+import random
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -95,3 +99,23 @@ def test_a_host_that_cannot_be_reached_any_more_does_not_stop_the_undo_on_the_ot
     done = three.run("cleanup", "three", "--inventory", str(three.inventory))
     assert (done.returncode, "h2: lab three: undone" in done.stdout) == (0, True), done.stderr
     assert three.snapshots() == before
+
+
+@pytest.mark.slow
+def test_whenever_the_controller_is_killed_the_hosts_can_be_cleaned_up(
+    three: Hosts, request: pytest.FixtureRequest
+) -> None:
+    before = three.snapshots()
+    began = time.monotonic()
+    assert three.run(*ran(three)).returncode == 0
+    took = time.monotonic() - began
+    draw = random.Random(request.config.getoption("--faults-seed"))
+    for number in range(50):
+        after = draw.uniform(0.1, 1.0) * took
+        with three.start(*ran(three)) as run:
+            with suppress(subprocess.TimeoutExpired):
+                run.wait(after)
+            run.kill()
+        done = three.run("cleanup", "--all", "--inventory", str(three.inventory))
+        assert done.returncode == 0, (number, after, done.stderr)
+        assert three.snapshots() == before, (number, after, done.stdout)

@@ -37,7 +37,7 @@ def test_the_script_of_a_round_is_plain_bash() -> None:
 def test_every_word_arrives_as_it_was(words: list[str]) -> None:
     text = Round(tuple(words), 60, lines=tuple(words)).script().splitlines(keepends=True)
     call = "".join(text[len(BASH.read_text().splitlines()) + 1 :])
-    argv = ["bash", "-c", f"round() {{ printf '%s\\0' \"${{@:6}}\"; }}\n{call}"]
+    argv = ["bash", "-c", f"round() {{ printf '%s\\0' \"${{@:7}}\"; }}\n{call}"]
     printed = subprocess.run(argv, capture_output=True, check=True)
     expected = [str(len(words)), *words, "0", str(len(words)), *words, ""]
     assert printed.stdout.decode().split("\0") == expected
@@ -93,12 +93,13 @@ class Host:
         *words: str,
         lines: tuple[str, ...] = (),
         watched: tuple[str, ...] = (),
+        needed: bool = True,
         run: str = "a",
         number: int | None = None,
         before: str = "",
     ) -> str:
         self.number += 1
-        own = Round(words, 20, "lab", run, number or self.number, lines, watched)
+        own = Round(words, 20, "lab", run, number or self.number, lines, needed, watched)
         inside = f"mount --bind {self.folder} /run\n{before}\n{own.command()}"
         argv = ["unshare", "--user", "--map-root-user", "--mount", "--net", "sh", "-c", inside]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
@@ -132,6 +133,10 @@ def test_where_the_journal_cannot_be_written_nothing_runs(tmp_path: Path) -> Non
     said = host.run(*row("0", "touch", str(tmp_path / "ran")), lines=("{}",), before=f"{full} 2>/dev/null")
     assert said == "/run/ipvkit/lab.jsonl cannot be written"
     assert not (tmp_path / "ran").exists()
+    host.run(
+        *row("0", "touch", str(tmp_path / "ran")), lines=("{}",), needed=False, before=f"{full} 2>/dev/null"
+    )
+    assert (tmp_path / "ran").exists()
 
 
 def test_a_round_that_is_sent_again_does_not_run_again(tmp_path: Path) -> None:

@@ -1,0 +1,210 @@
+"""Labs on the hosts of an inventory: what is taken from where, what is refused, and the journals there."""
+
+import json
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from ipvkit.cli import main
+from ipvkit.core.command import Completed
+from ipvkit.core.errors import InvalidLab, MissingRequirement, UsageError
+from ipvkit.lab import HOST, Lab, gallery
+from ipvkit.lab.format import load
+from ipvkit.plan.make import make_plan
+from ipvkit.plan.resources import Link, Netns
+from ipvkit.run.fleet import FleetJournal
+from ipvkit.run.journal import Entry
+from ipvkit.targets.fleet import Fleet, inventory
+from ipvkit.verbs.fleet import Survey, hosts_for, placed, require_possible
+
+HOSTS: Mapping[str, Mapping[str, object]] = {"h1": {}, "h2": {}}
+
+
+def lab(name: str = "two-hosts-l2") -> Lab:
+    return load(gallery.text(name), name)
+
+
+def seen(*addresses: str, dev: str = "eth0", gateway: str = "") -> Survey:
+    """Return what a host shows of a link with these addresses, and of a route via a gateway."""
+    own = [ip_interface(address) for address in addresses]
+    info = [
+        {"family": "inet", "local": str(a.ip), "prefixlen": a.network.prefixlen, "scope": "global"}
+        for a in own
+    ]
+    link = {"ifname": dev, "ifindex": 2, "flags": ["BROADCAST", "UP", "LOWER_UP"], "addr_info": info}
+    routes = [{"dst": "default", "gateway": gateway, "dev": dev, "flags": []}] if gateway else []
+    shown = {"links": json.dumps([link]), "routes": json.dumps(routes), "namespaces": ""}
+    return Survey({name: Completed(0, text, "", 0.0) for name, text in shown.items()})
+
+
+def test_an_inventory_has_hosts_in_order_with_their_variables(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.ini"
+    file.write_text("[racks]\nh2 ipvkit_parent=eth1\nh1\n\n[racks:vars]\nipvkit_gateway=192.0.2.1\n")
+    found = inventory([str(file)])
+    assert {name: dict(own) for name, own in found.items()} == {
+        "h2": {"ipvkit_parent": "eth1", "ipvkit_gateway": "192.0.2.1"},
+        "h1": {"ipvkit_gateway": "192.0.2.1"},
+    }
+
+
+def test_without_ansible_the_extra_is_named() -> None:
+    with (
+        patch("ipvkit.targets.fleet.find_spec", lambda _: None),
+        pytest.raises(MissingRequirement) as refused,
+    ):
+        inventory(["hosts.yml"])
+    assert refused.value.hint == "pip install 'ipvkit[fleet]'"
+
+
+def test_an_inventory_without_hosts_is_refused_with_what_ansible_says(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.yml"
+    file.write_text("all: [")
+    with pytest.raises(UsageError, match="the inventory has no hosts") as refused:
+        inventory([str(file)])
+    assert str(file) in refused.value.stderr
+
+
+def test_hosts_of_a_lab_are_called_as_in_the_inventory() -> None:
+    assert hosts_for(lab(), {"h3": {}, **HOSTS}) == {"h1": "h1", "h2": "h2"}
+    with pytest.raises(UsageError, match="the inventory has no h2"):
+        hosts_for(lab(), {"h1": {}})
+
+
+def test_a_lab_with_one_host_takes_an_inventory_with_one() -> None:
+    assert hosts_for(lab("l2"), {"rack7": {}}) == {HOST: "rack7"}
+    with pytest.raises(UsageError, match="has one host, and the inventory has 2"):
+        hosts_for(lab("l2"), HOSTS)
+
+
+def test_addresses_are_those_that_the_hosts_show() -> None:
+    found = placed(lab(), HOSTS, {"h1": seen("192.168.104.7/24"), "h2": seen("192.168.104.8/24")})
+    assert [parent.host for parent in found.parents] == [
+        (ip_interface("192.168.104.7/24"),),
+        (ip_interface("192.168.104.8/24"),),
+    ]
+    assert not found.simulated
+    assert found.machines == ("h1", "h2")
+
+
+def test_a_preview_takes_what_the_lab_says() -> None:
+    assert [p.host for p in placed(lab(), HOSTS).parents] == [p.host for p in lab().parents]
+
+
+def test_variables_of_the_inventory_win() -> None:
+    own = {
+        "ipvkit_parent": "enp1s0",
+        "ipvkit_gateway": "192.168.104.1",
+        "ipvkit_addresses": {"db": "192.168.104.9/24"},
+    }
+    found = placed(lab(), {"h1": own, "h2": own})
+    assert [parent.dev for parent in found.parents] == ["enp1s0", "enp1s0"]
+    assert found.networks[0].gateway == (ip_address("192.168.104.1"),)
+    assert found.endpoint("db").addresses == (ip_interface("192.168.104.9/24"),)
+
+
+@pytest.mark.parametrize("variable", ["ipvkit_parent", "ipvkit_gateway", "ipvkit_addresses"])
+def test_a_variable_that_is_not_valid_is_refused(variable: str) -> None:
+    with pytest.raises(UsageError):
+        placed(lab(), {"h1": {variable: "{{ other }}"}, "h2": {}})
+
+
+@pytest.mark.parametrize(
+    ("address", "route", "gateway"),
+    [
+        ("192.168.104.7/24", "192.168.104.1", "192.168.104.254"),
+        ("198.51.100.7/24", "198.51.100.1", "198.51.100.1"),
+    ],
+    ids=["of the lab", "of the route"],
+)
+def test_the_gateway_is_the_labs_if_it_is_near_and_else_that_of_the_route(
+    address: str, route: str, gateway: str
+) -> None:
+    shown = {"host": seen(address, gateway=route)}
+    found = placed(lab("l2"), {"host": {}}, shown)
+    assert found.parents[0].gateway == (ip_address(gateway),)
+
+
+def test_a_plan_on_hosts_builds_no_lan_and_runs_each_step_on_a_host() -> None:
+    plan = make_plan(placed(lab("two-hosts-l3-routed"), HOSTS))
+    assert [section.name for section in plan.sections] == ["without-routes", "routed"]
+    assert {step.on for step in plan.steps} == {"h1", "h2"}
+    routes = [step for step in plan.steps if step.command.argv[:3] == ("ip", "route", "add")]
+    assert all(step.undo is None or step.undo.command().argv[:3] == ("ip", "route", "del") for step in routes)
+
+
+def test_a_server_is_refused() -> None:
+    with pytest.raises(UsageError, match="a fleet runs no server"):
+        require_possible(lab("tcp-service"))
+
+
+def test_entries_that_no_journal_describes_are_refused() -> None:
+    text = gallery.text("two-hosts-l2").replace("mode: l2", "mode: l3\n    strategy: static-neigh")
+    with pytest.raises(InvalidLab, match="static-neigh"):
+        placed(load(text, "static"), HOSTS)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--target", "ansible"], "--target ansible needs an inventory"),
+        (["--inventory", "hosts.yml"], "--inventory needs --target ansible"),
+        (["--target", "ansible", "--inventory", "x", "--kernel", "6.1"], "--kernel needs --target uml"),
+        (["--target", "ansible", "--inventory", "x", "--parent", "lo"], "--parent does not go with"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    words: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run-lab", "l2", *words]) == 2
+    assert what in capsys.readouterr().err
+
+
+def entry(name: str, on: str = HOST) -> Entry:
+    return Entry(f"only.{name}", f"create {name}", Netns(name, (name,)), on=on)
+
+
+def test_each_host_gets_what_is_created_there() -> None:
+    fleet = Fleet(["hosts.yml"], {"h1": "h1", "h2": "h2"}, "mine")
+    ledger = FleetJournal("mine", fleet.hosts)
+    ledger.begin([entry("a", "h1"), entry("b", "h2")])
+    fleet.hosts["h1"].marks = {"netns/a": 17}
+    ledger.end(["only.a"], [])
+    ledger.begin([Entry("only.c", "create c", Link("c", "macvlan"), on="h1")])
+    [script, *others] = fleet.hosts["h1"].rounds((), 60)
+    assert others == []
+    assert len(script) < 100_000
+    assert ledger.entries["only.a"].mark == 17
+    assert ledger.last_commands().keys() == {"h1", "h2"}
+    ledger.end([], ["only.b"])
+    remove, keep = ledger.last_commands()["h2"], ledger.last_commands()["h1"]
+    assert (remove.argv[-1], keep.argv) == ("/run/ipvkit/mine.jsonl", ("true",))
+
+
+def test_the_journal_of_a_host_is_read_as_one_of_this_machine() -> None:
+    header = {
+        "schema": "ipvkit/journal/v1",
+        "pid": 1,
+        "started": "2026-11-28T22:00:00Z",
+        "boot": "b",
+        "netns": 4,
+    }
+    lines = [
+        header,
+        {
+            "begin": [
+                {"id": "x", "purpose": "p", "former": "", "effect": "netns", "name": "a", "links": ["a"]}
+            ]
+        },
+    ]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    shown = {"boot": "b\n", "netns": "4\n", "journals": f"==> mine.jsonl\n{text}==> other.jsonl\n"}
+    found = Survey({name: Completed(0, out, "", 0.0) for name, out in shown.items()})
+    assert found.journals == {"mine": text.encode(), "other": b""}
+    fleet = Fleet(["hosts.yml"], {"h1": "h1"})
+    ledger = found.ledger("mine", fleet.hosts["h1"])
+    assert (list(ledger.entries), ledger.elsewhere, ledger.restarted) == (["x"], False, False)
+    elsewhere = Survey({**found.shown, "boot": Completed(0, "c\n", "", 0.0)})
+    assert elsewhere.ledger("mine", fleet.hosts["h1"]).restarted
