@@ -44,10 +44,9 @@ for host; do
       mkdir /run/sshd; ip netns add x; ip netns del x; "$@"; sleep 9999' \\
     "$PWD/$host" {_START} "$PWD/$host" &
 done
+trap 'kill -KILL $(jobs -p); wait' EXIT
 echo ready
 read -r _ || true
-kill -KILL $(jobs -p)
-wait
 """
 
 _SSHD = """\
@@ -146,7 +145,7 @@ class Hosts:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""
 
