@@ -132,7 +132,7 @@ def interface_address(text: str, *, link_local: bool = False) -> InterfaceAddres
     value = ipaddress.ip_interface((own, int(prefixlen)))
     network = value.network
     special = (network.network_address, *((network.broadcast_address,) if value.version == 4 else ()))
-    if network.num_addresses > 2 and value.ip in special:
+    if network.num_addresses > 2 and own in special:
         what = f"{text} is the network or the broadcast address of its subnet"
         raise UsageError(what, f"use another address of {network}")
     return value

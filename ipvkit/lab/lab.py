@@ -1,7 +1,10 @@
 """A whole lab: what follows from its parts, and what it is on a real parent."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from ipaddress import ip_interface
 from itertools import islice
 
@@ -23,7 +26,7 @@ from ipvkit.lab.parts import (
     family_of,
     the,
 )
-from ipvkit.lab.validity import check, known
+from ipvkit.lab.validity import check, check_phases, known
 from ipvkit.strategies import Addition, Peer, Site
 
 
@@ -34,6 +37,11 @@ class Lab:
     `far` are the addresses of a host behind the gateway; `simulated` is whether ipvkit builds the network.
     `setup` None stands for stepwise, or batch from BATCH_FROM endpoints on. `parallel` is the most
     concurrent pings, None for PARALLEL. `hosts` are those with the parents, and `taken` all addresses in it.
+    `networks` are the parents that have a separate network, in which those of other hosts may be; `hardware`
+    those that are not a VLAN on another; `wired` of these all but dummies, to which a switch is connected;
+    `switched` those that have a separate network, and so a switch, unless one is a dummy. `advertised` are
+    the prefixes that the gateway advertises, by the network, and `asks_for_others` the nodes that ask for
+    IPv6 packets of others: hosts in l3 and l3s, and routers.
     """
 
     name: str
@@ -47,19 +55,63 @@ class Lab:
     parallel: int | None = None
     hosts: tuple[str, ...] = field(init=False, repr=False, compare=False)
     taken: frozenset[Address] = field(init=False, repr=False, compare=False)
-    _parents: Mapping[str, Parent] = field(init=False, repr=False, compare=False)
+    networks: tuple[Parent, ...] = field(init=False, repr=False, compare=False)
+    hardware: tuple[Parent, ...] = field(init=False, repr=False, compare=False)
+    wired: tuple[Parent, ...] = field(init=False, repr=False, compare=False)
+    switched: tuple[Parent, ...] = field(init=False, repr=False, compare=False)
+    advertised: Mapping[str, tuple[Network, ...]] = field(init=False, repr=False, compare=False)
+    asks_for_others: frozenset[str] = field(init=False, repr=False, compare=False)
+    _numbers: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    _by_host: Mapping[str, list[Parent]] = field(init=False, repr=False, compare=False)
     _by_name: Mapping[str, Endpoint] = field(init=False, repr=False, compare=False)
+    _by_parent: Mapping[str, list[Endpoint]] = field(init=False, repr=False, compare=False)
+    _places: Mapping[str, parts.Place] = field(init=False, repr=False, compare=False)
+    _cables: Mapping[str, tuple[int, int]] = field(init=False, repr=False, compare=False)
     _firsts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hosts", tuple(dict.fromkeys(parent.on for parent in self.parents)))
-        object.__setattr__(self, "parents", tuple(_in_their_networks(self.parents)))
-        object.__setattr__(self, "_parents", {parent.name: parent for parent in reversed(self.parents)})
+        self._index_parents(tuple(_in_their_networks(self.parents)))
         object.__setattr__(self, "_by_name", {endpoint.name: endpoint for endpoint in self.endpoints})
-        firsts = {self.place(endpoint.name): endpoint.name for endpoint in reversed(self.endpoints)}
+        by_parent: dict[str, list[Endpoint]] = {}
+        for endpoint in self.endpoints:
+            by_parent.setdefault(endpoint.parent, []).append(endpoint)
+        object.__setattr__(self, "_by_parent", by_parent)
+        places = {
+            e.name: (self.host_of(e.name) if self.several_hosts else HOST, e.netns) for e in self.endpoints
+        }
+        object.__setattr__(self, "_places", places)
+        firsts = {place: name for name, place in reversed(places.items())}
         object.__setattr__(self, "_firsts", frozenset(firsts.values()))
         object.__setattr__(self, "taken", frozenset(address for address, _ in self.addresses()))
+        object.__setattr__(self, "advertised", self._advertised())
+        object.__setattr__(self, "asks_for_others", self._asks_for_others())
         check(self)
+
+    def _index_parents(self, parents: tuple[Parent, ...]) -> None:
+        """Take `parents` for its own, with what follows from all of them."""
+        by_host: dict[str, list[Parent]] = {}
+        for parent in parents:
+            by_host.setdefault(parent.on, []).append(parent)
+        hardware = tuple(parent for parent in parents if parent.vlan is None)
+        wired = tuple(parent for parent in hardware if parent.kind != "dummy")
+        cables: dict[str, tuple[int, int]] = {}
+        on_host = Counter[str]()
+        for number, parent in enumerate(wired):
+            cables[parent.name] = number, on_host[parent.on]
+            on_host[parent.on] += 1
+        found = {
+            "parents": parents,
+            "hosts": tuple(by_host),
+            "networks": tuple(parent for parent in parents if parent.lan == parent.name),
+            "hardware": hardware,
+            "wired": wired,
+            "switched": tuple(parent for parent in hardware if parent.lan == parent.name),
+            "_numbers": {parent.name: number for number, parent in reversed([*enumerate(parents)])},
+            "_by_host": by_host,
+            "_cables": cables,
+        }
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     def addresses(self) -> Iterator[tuple[Address, parts.Path]]:
         """Yield every address of the lab with its place."""
@@ -80,7 +132,7 @@ class Lab:
 
     def is_host(self, role: str) -> bool:
         """Return whether `role` is a host with parents."""
-        return role in self.hosts
+        return role in self._by_host
 
     @property
     def several_hosts(self) -> bool:
@@ -97,16 +149,24 @@ class Lab:
 
     def machine_of(self, role: str) -> str:
         """Return the machine on which `role` is."""
+        if role in self._places:
+            return self._places[role][0]
         if not self.several_hosts:
             return HOST
-        if self.is_host(role):
-            return role
-        return self.host_of(role) if self.is_endpoint(role) else parts.LAN
+        return role if self.is_host(role) else parts.LAN
 
     def host_of(self, endpoint: str) -> str:
         """Return the host that `endpoint` is on."""
-        parent = self._parents.get(self.endpoint(endpoint).parent)
-        return HOST if parent is None else parent.on
+        number = self._numbers.get(self.endpoint(endpoint).parent)
+        return HOST if number is None else self.parents[number].on
+
+    def with_phases(self, *phases: Phase) -> "Lab":
+        """Return the same network with other phases, of which alone the checks are made."""
+        other = copy(self)
+        object.__setattr__(other, "phases", phases)
+        object.__setattr__(other, "asks_for_others", other._asks_for_others())
+        check_phases(other)
+        return other
 
     def moved(self, parents: Mapping[str, str]) -> "Lab":
         """Return the lab with some endpoints on other parents, those by their names."""
@@ -133,21 +193,11 @@ class Lab:
 
     def parents_on(self, host: str) -> tuple[Parent, ...]:
         """Return the parents of `host`."""
-        return tuple(parent for parent in self.parents if parent.on == host)
-
-    @property
-    def networks(self) -> tuple[Parent, ...]:
-        """The parents that have a separate network; those of other hosts may be in it too."""
-        return tuple(parent for parent in self.parents if parent.lan == parent.name)
+        return tuple(self._by_host.get(host, ()))
 
     def on_lan(self, host: str, parent: Parent) -> Parent | None:
         """Return the parent of `host` in the network of `parent`."""
         return next((other for other in self.parents_on(host) if other.lan == parent.lan), None)
-
-    @property
-    def hardware(self) -> tuple[Parent, ...]:
-        """The parents that are not a VLAN on another."""
-        return tuple(parent for parent in self.parents if parent.vlan is None)
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -162,14 +212,12 @@ class Lab:
         gateway = (GATEWAY,) if (self.routed or hosts) and GATEWAY in self.peers else ()
         return (*gateway, *(host.name for host in hosts if host.forwards))
 
-    @property
-    def asks_for_others(self) -> tuple[str, ...]:
-        """The nodes that ask for IPv6 packets of others: hosts in l3 and l3s, and routers."""
+    def _asks_for_others(self) -> frozenset[str]:
         if all(address.version == 4 for address in self.taken):
-            return ()
+            return frozenset()
         settings = [(p.on, phase.on(p.name)) for phase in self.phases for p in self.parents]
         forward = {host for host, setting in settings if setting.is_ipvlan and setting.mode != "l2"}
-        return (*(host for host in self.hosts if host in forward), *self.routers)
+        return frozenset((*forward, *self.routers))
 
     @property
     def in_batches(self) -> bool:
@@ -181,11 +229,9 @@ class Lab:
         """Whether the gateway leads somewhere: to other parents' networks, or to the far host."""
         return bool(self.far) or len(self.networks) > 1
 
-    @property
-    def advertised(self) -> dict[str, tuple[Network, ...]]:
-        """The prefixes that the gateway advertises, by the network: those of its endpoints."""
+    def _advertised(self) -> dict[str, tuple[Network, ...]]:
         found: dict[str, dict[Network, None]] = {}
-        for endpoint in self.endpoints:
+        for endpoint in (e for e in self.endpoints if e.slaac and e.parent in self._numbers):
             for own in endpoint.advertised:
                 found.setdefault(self.parent_called(endpoint.parent).lan, {})[own.network] = None
         return {parent: tuple(prefixes) for parent, prefixes in found.items()}
@@ -200,7 +246,7 @@ class Lab:
 
     def parent_called(self, name: str) -> Parent:
         """Return the parent called `name`."""
-        return self._parents[name]
+        return self.parents[self._numbers[name]]
 
     def endpoint(self, name: str) -> Endpoint:
         """Return the endpoint called `name`."""
@@ -259,17 +305,12 @@ class Lab:
 
     def place(self, role: str) -> parts.Place:
         """Return where `role` is: its machine, and its namespace there."""
-        return self.machine_of(role), self.netns(role)
+        return self._places.get(role) or (self.machine_of(role), self.netns(role))
 
     def dev_of(self, parent: Parent) -> str:
         """Return the name of the peers' links in the network of `parent`."""
         dev = f"eth{self.position(parent)}"
         return dev if parent.vlan is None else f"{dev}.{parent.vlan}"
-
-    @property
-    def switched(self) -> tuple[Parent, ...]:
-        """The hardware parents that have a separate network, and so a switch, unless one is a dummy."""
-        return tuple(parent for parent in self.hardware if parent in self.networks)
 
     def position(self, parent: Parent) -> int:
         """Return the number of the switch that `parent` is connected to."""
@@ -301,18 +342,13 @@ class Lab:
         """Return the parent that a VLAN is on; of another parent itself."""
         return self.parent_called(parent.link) if parent.link else parent
 
-    @property
-    def wired(self) -> tuple[Parent, ...]:
-        """The hardware parents that a switch is connected to: all but dummies."""
-        return tuple(parent for parent in self.hardware if parent.kind != "dummy")
-
     def cable(self, parent: Parent, machine: str) -> str:
         """Return what the cable of a hardware parent ends in on its host, or on the machine of the LAN.
 
         Only several hosts have cables, which are their targets': each end is a link with a number.
         """
-        there = [one for one in self.wired if machine in (one.on, parts.LAN)]
-        return f"{parts.CABLE}{there.index(parent)}"
+        of_lan, of_host = self._cables[parent.name]
+        return f"{parts.CABLE}{of_lan if machine == parts.LAN else of_host}"
 
     def wires(self, parent: Parent) -> list[tuple[str, str]]:
         """Return the links between the host and the switch below `parent`: the name of each at both ends."""
@@ -329,7 +365,7 @@ class Lab:
     def host_ports(self, host: str) -> list[tuple[int, str]]:
         """Return the ports of the switch's bridges for a host, each after the number of its switch."""
         found = []
-        for parent in (parent for parent in self.wired if parent.on == host):
+        for parent in (parent for parent in self.parents_on(host) if parent.name in self._cables):
             i, own = self.position(parent), self.ports(parent.on)
             # With LACP both ends are one port, a bond.
             ends = [own[i]] if parent.lacp else [end for _, end in self.wires(parent)]
@@ -338,18 +374,29 @@ class Lab:
 
     def mac_of(self, parent: Parent) -> str | None:
         """Return the MAC address that `parent` is given, where a phase has to know it; None elsewhere."""
-        names = {parent.name, *(p.name for p in self.parents if p.link == parent.name)}
+        names = {parent.name, *(p.name for p in self.parents_on(parent.on) if p.link == parent.name)}
         helpers = (helper for phase in self.phases for name in names for helper in phase.on(name).helpers)
         return self._mac_of(parent) if any(helper.needs_lladdr for helper in helpers) else None
 
     def _mac_of(self, parent: Parent) -> str:
-        position = self.parents.index(self.below(parent))
-        return f"02:00:00:00:00:{position + 1:02x}"
+        number = self._numbers[self.below(parent).name] + 1
+        return f"02:00:00:00:{number >> 8:02x}:{number & 0xFF:02x}"
 
     def endpoints_of(self, phase: Phase, parent: Parent | None = None) -> list[Endpoint]:
         """Return the endpoints of `phase`, all or those on `parent`."""
-        found = map(self.endpoint, phase.endpoints)
-        return [endpoint for endpoint in found if parent is None or endpoint.parent == parent.name]
+        if parent is None:
+            return [*map(self.endpoint, phase.endpoints)]
+        there = (e for e in self._by_parent.get(parent.name, ()) if e.name in phase.numbers)
+        return sorted(there, key=lambda endpoint: phase.numbers[endpoint.name])
+
+    def endpoints_on(self, host: str) -> list[Endpoint]:
+        """Return the endpoints on `host`, those on one parent in their order."""
+        return [e for parent in self.parents_on(host) for e in self._by_parent.get(parent.name, ())]
+
+    def endpoints_at(self, phase: Phase, host: str) -> list[Endpoint]:
+        """Return the endpoints of `phase` that are on `host`."""
+        there = (e for e in self.endpoints_on(host) if e.name in phase.numbers)
+        return sorted(there, key=lambda endpoint: phase.numbers[endpoint.name])
 
     def default_routes(self, setting: Setting, endpoint: Endpoint) -> tuple[tuple[Family, parts.Route], ...]:
         """Return the routes of `endpoint` under `setting`, each with its family: its own, or default ones.
@@ -393,22 +440,39 @@ class Lab:
             return ()
         if setting.shim_addresses:
             return tuple(map(ip_interface, setting.shim_addresses))
-        found = []
-        for subnet in parent.subnets:
-            last = min(subnet.num_addresses, 65536) - 2
-            free = (subnet[number] for number in range(last, 0, -1) if subnet[number] not in self.taken)
-            # Each host in the network has another one.
-            at = [one.name for one in self.parents if one.lan == parent.lan].index(parent.name)
-            found += [ip_interface(address) for address in islice(free, at, at + 1)]
-        return tuple(found)
+        # Each host in the network has another one.
+        at, count = self.hosts.index(parent.on), len(self.hosts)
+        free = (_last_free(subnet, self.taken, count)[at : at + 1] for subnet in parent.subnets)
+        return tuple(ip_interface(address) for addresses in free for address in addresses)
 
     def site(self, phase: Phase, parent: Parent) -> Site:
         """Return what a strategy sees of `parent` in `phase`."""
         setting = phase.on(parent.name)
+        endpoints = self.endpoints_of(phase, parent)
+        return Site(
+            called=the(parent.on),
+            parent=parent.dev,
+            mode=setting.mode,
+            flag=setting.flag,
+            strategy=setting.strategy,
+            host=parent.host,
+            parents_subnets=parent.subnets,
+            peers_of=partial(self._peers, parent),
+            endpoints=tuple((e.name, own) for e in endpoints for own in e.addresses),
+            lladdr=self._mac_of(parent),
+            shim=self.shim_on(parent),
+            shim_addresses=self.shim_addresses(setting, parent),
+            named=setting.shim_addresses,
+            simulated=self.simulated,
+            taken=self.taken,
+        )
+
+    def _peers(self, parent: Parent) -> tuple[Peer, ...]:
+        """Return the hosts in the network of `parent` that do not have it."""
         dev = self.dev_of(parent)
         beside = [(host.name, dev, host.addresses, host.routes or (), host.name) for host in parent.peers]
         others = (p for p in self.parents if p.lan == parent.lan and p.on != parent.on)
-        peers = (
+        return tuple(
             Peer(
                 role,
                 the(role),
@@ -423,24 +487,6 @@ class Lab:
                 *((other.on, other.dev, other.host, (), None) for other in others),
             )
         )
-        endpoints = self.endpoints_of(phase, parent)
-        return Site(
-            called=the(parent.on),
-            parent=parent.dev,
-            mode=setting.mode,
-            flag=setting.flag,
-            strategy=setting.strategy,
-            host=parent.host,
-            parents_subnets=parent.subnets,
-            peers=tuple(peers),
-            endpoints=tuple((e.name, own) for e in endpoints for own in e.addresses),
-            lladdr=self._mac_of(parent),
-            shim=self.shim_on(parent),
-            shim_addresses=self.shim_addresses(setting, parent),
-            named=setting.shim_addresses,
-            simulated=self.simulated,
-            taken=self.taken,
-        )
 
     def stages(self, phase: Phase, parent: Parent) -> list[list[Addition]]:
         """Return what the strategies add for the endpoints on `parent` in `phase`, in stages."""
@@ -454,16 +500,27 @@ class Lab:
         return ip_interface((second if own.ip == first else first, own.network.prefixlen))
 
 
+@lru_cache(maxsize=4)
+def _last_free(subnet: Network, taken: frozenset[Address], count: int) -> tuple[Address, ...]:
+    """Return the last `count` addresses of a subnet that are not `taken`, or as many as there are."""
+    last = min(subnet.num_addresses, 65536) - 2
+    free = (subnet[number] for number in range(last, 0, -1) if subnet[number] not in taken)
+    return tuple(islice(free, count))
+
+
 def _in_their_networks(parents: Sequence[Parent]) -> Iterator[Parent]:
     """Yield `parents`, those that share a network with its peers and all of its subnets."""
     by_lan: dict[str, list[Parent]] = {}
     for parent in parents:
         by_lan.setdefault(parent.lan, []).append(parent)
+    first = {lan: next((one for one in every if one.name == lan), every[0]) for lan, every in by_lan.items()}
+    every_subnet = {
+        lan: dict.fromkeys(subnet for one in (first[lan], *every) for subnet in one.subnets)
+        for lan, every in by_lan.items()
+    }
     for parent in parents:
-        every = by_lan[parent.lan]
-        if len(every) > 1:
-            of = next((one for one in every if one.name == parent.lan), parent)
-            subnets = dict.fromkeys(subnet for one in (of, *every) for subnet in one.subnets)
+        if len(by_lan[parent.lan]) > 1:
+            of, subnets = first[parent.lan], every_subnet[parent.lan]
             own = {address.network for address in parent.host}
             others = tuple(subnet for subnet in subnets if subnet not in own)
             gateway, neighbour, hosts = of.gateway, of.neighbour, of.hosts

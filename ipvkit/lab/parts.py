@@ -1,7 +1,7 @@
 """The parts of a lab, and their names."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING, Literal, get_args
@@ -479,7 +479,16 @@ class Phase:
     endpoints: tuple[str, ...]
     acts: tuple[Act, ...]
     others: tuple[tuple[str, Setting], ...] = ()
+    numbers: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    """The positions of its endpoints, by name."""
+    settings: Mapping[str, Setting] = field(init=False, repr=False, compare=False)
+    """Those of the parents that differ, by name."""
+
+    def __post_init__(self) -> None:
+        """Index endpoints and parents, so that a lookup does not read all of them."""
+        object.__setattr__(self, "numbers", {name: i for i, name in enumerate(self.endpoints)})
+        object.__setattr__(self, "settings", dict(self.others))
 
     def on(self, parent: str) -> Setting:
         """Return the setting of the endpoints on `parent`."""
-        return dict(self.others).get(parent, self.setting)
+        return self.settings.get(parent, self.setting)

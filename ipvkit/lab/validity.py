@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import InvalidLab
@@ -40,6 +41,11 @@ def check(lab: "Lab") -> None:
     _check_endpoints(lab)
     _check_hosts(lab)
     _check_addresses(lab)
+    check_phases(lab)
+
+
+def check_phases(lab: "Lab") -> None:
+    """Raise InvalidLab, with the place in the lab, where a phase does not fit to its network."""
     _unique("phase", [(phase.name, ("phases", i)) for i, phase in enumerate(lab.phases)])
     for position, phase in enumerate(lab.phases):
         _check_phase(lab, phase, ("phases", position))
@@ -51,11 +57,11 @@ def _refuse(wrong: object, what: str, hint: str, path: Path) -> None:
 
 
 def _check_parents(lab: "Lab") -> None:
-    names = [parent.name for parent in lab.parents]
+    names = {parent.name: None for parent in lab.parents}
     if lab.several_hosts:
         _check_several(lab)
-    _unique("parent", [(name, ("parents", i)) for i, name in enumerate(names)])
-    hardware = [parent.name for parent in lab.hardware]
+    _unique("parent", [(parent.name, ("parents", i)) for i, parent in enumerate(lab.parents)])
+    hardware = {parent.name: None for parent in lab.hardware}
     for i, parent in enumerate(lab.parents):
         path: Path = ("parents", i)
         _check_name(parent.dev, "a parent", path)
@@ -73,9 +79,11 @@ def _check_parents(lab: "Lab") -> None:
     for i, parent in enumerate(lab.parents):
         for name in parent.altnames:
             _check_name(name, "a parent", ("parents", i))
-    for host in lab.hosts:
-        own = [(i, p) for i, p in enumerate(lab.parents) if p.on == host]
-        every = [(name, ("parents", i)) for i, p in own for name in (p.dev, *p.altnames)]
+    by_host: dict[str, list[tuple[str, Path]]] = {}
+    for i, parent in enumerate(lab.parents):
+        own = ((name, ("parents", i)) for name in (parent.dev, *parent.altnames))
+        by_host.setdefault(parent.on, []).extend(own)
+    for every in by_host.values():
         _unique("name of a parent", every)
     tags = [(f"{p.link}.{p.vlan}", ("parents", i)) for i, p in enumerate(lab.parents) if p.link]
     _unique("VLAN", tags)
@@ -110,18 +118,19 @@ def _check_name(name: str, what: str, path: Path) -> None:
 
 def _check_endpoints(lab: "Lab") -> None:
     _unique("endpoint", [(e.name, ("endpoints", i)) for i, e in enumerate(lab.endpoints)])
-    parents = [parent.name for parent in lab.parents]
+    parents = {parent.name: None for parent in lab.parents}
     taken = {(p.on, name) for p in lab.parents for name in (p.dev, *p.altnames)}
     there: set[tuple[Place, str]] = set()
     by_place: dict[Place, list[parts.Endpoint]] = {}
     for e in lab.endpoints:
         by_place.setdefault(lab.place(e.name), []).append(e)
     others = tuple(dict.fromkeys((*lab.hosts, HOST, *PEERS, FAR, parts.SWITCH)))
+    nodes = frozenset(others)
     hint = f"{', '.join(others[:-1])} and {others[-1]} are other nodes of every lab"
     for i, e in enumerate(lab.endpoints):
         at: Path = ("endpoints", i)
         own, place = e.plain_name, lab.place(e.name)
-        _refuse({own, e.netns} & {*others}, f"an endpoint cannot be called {own}", hint, at)
+        _refuse({own, e.netns} & nodes, f"an endpoint cannot be called {own}", hint, at)
         _check_name(own, "an endpoint", at)
         clash = (lab.host_of(e.name), own) in taken
         _refuse(clash, f"endpoint and parent are both called {own}", _RENAME, at)
@@ -217,10 +226,10 @@ def _check_routes(node: parts.Endpoint | parts.Host, at: Path, connected: Collec
 def _check_addresses(lab: "Lab") -> None:
     taken = list(lab.addresses())
     _unique("address", [(str(a), at) for a, at in taken if not is_link_local(a)])
-    for i in range(len(lab.parents)):
-        # A router has the same one on several links.
-        own_ones = [(str(a), at) for a, at in taken if is_link_local(a) and at[:2] == ("parents", i)]
-        _unique("address", own_ones)
+    # A router has the same one on several links.
+    of_links = [(str(a), at) for a, at in taken if is_link_local(a) and at[0] == "parents"]
+    for _, of_link in groupby(of_links, key=lambda each: each[1][1]):
+        _unique("address", of_link)
     if not lab.simulated:
         return
     for i, parent in enumerate(lab.parents):
@@ -254,10 +263,14 @@ def _check_addresses(lab: "Lab") -> None:
 
 def _check_subnets(lab: "Lab") -> None:
     """Refuse subnets of parents and of the far host that overlap, and endpoints in a wrong one."""
-    subnets: list[tuple[Network, Path, str]] = []
+    # Those of one network are there once, however many hosts are in it.
+    paths: dict[tuple[Network, str], Path] = {}
     for i, parent in enumerate(lab.parents):
-        subnets += [(subnet, ("parents", i), parent.lan) for subnet in parent.subnets]
-    subnets += [(own.network, (FAR,), FAR) for own in lab.far]
+        for subnet in parent.subnets:
+            paths.setdefault((subnet, parent.lan), ("parents", i))
+    for own in lab.far:
+        paths.setdefault((own.network, FAR), (FAR,))
+    subnets = [(subnet, path, name) for (subnet, name), path in paths.items()]
     positions = Prefixes([(subnet, position) for position, (subnet, _, _) in enumerate(subnets)])
     for at, (subnet, _, name) in enumerate(subnets):
         # Of two that overlap, one has the other's first address in it.
@@ -286,8 +299,9 @@ def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
     for name in phase.endpoints:
         if not lab.is_endpoint(name):
             known(name, [e.name for e in lab.endpoints], f"endpoint of phase {phase.name}", chosen)
+    parents = {parent.name: None for parent in lab.parents}
     for name, _ in phase.others:
-        known(name, [parent.name for parent in lab.parents], f"parent of lab {lab.name}", (*path, "parents"))
+        known(name, parents, f"parent of lab {lab.name}", (*path, "parents"))
     for parent in lab.parents:
         _check_setting(lab, phase, parent, path)
     bridged = {e.parent for e in lab.endpoints_of(phase) if phase.on(e.parent).kind == "veth"}
@@ -306,7 +320,7 @@ def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None
     if not endpoints:
         return
     where, leave = f"phase {phase.name}", "leave `strategy` and `host-shim` out"
-    if parent.name in dict(phase.others):
+    if parent.name in phase.settings:
         path = (*path, "parents", parent.name)
         where += f", parent {parent.name}"
         leave = f"write `strategy: none` and `host-shim: false` for {parent.name}"
@@ -321,7 +335,7 @@ def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None
     what = f"{where}: veth endpoints need a bridge, and ipvkit creates none on a real parent"
     _refuse(kind == "veth" and not lab.simulated, what, "leave --parent out", path)
     what = f"{where}: a VLAN, or a parent with VLANs, cannot be a port of the bridge"
-    tagged = parent.vlan or any(other.link == parent.name for other in lab.parents)
+    tagged = parent.vlan or any(other.link == parent.name for other in lab.parents_on(parent.on))
     _refuse(kind == "veth" and tagged, what, "take another kind than veth", path)
     for e in endpoints:
         what = f"{where}: `slaac` is for ipvlan and macvlan, and the link of {e.name} is veth"

@@ -127,6 +127,8 @@ class Acts:
                 set_sysctls(found, self.steps)
 
     def _change_switch(self, act: Act, *, filtered: bool) -> None:
+        if act.hairpin is None and act.port_security is None:
+            return
         ports = {host: [port for _, port in self.lab.host_ports(host)] for host in self.lab.hosts}
         for port in chain(*ports.values()) if act.hairpin is not None else ():
             what = "send frames back to their port" if act.hairpin else "send no frames back"
@@ -286,7 +288,8 @@ class Acts:
     def _keep_announcing(self, checks: list[Check]) -> None:
         """Announce, as long as `checks` ping, the endpoints with a strategy that announces."""
         names = {role for check in checks for role in (check.source, check.destination)}
-        pinged = [e for e in self.lab.endpoints_of(self.phase) if e.name in names]
+        numbers = self.phase.numbers
+        pinged = map(self.lab.endpoint, sorted(names & numbers.keys(), key=lambda name: numbers[name]))
         by_ipv4 = [e for e in pinged if any(own.version == 4 for own in e.addresses)]
         found = [e for e in by_ipv4 if any(h.announces for h in self.phase.on(e.parent).helpers)]
         if not found:

@@ -19,7 +19,7 @@ Done = set[tuple[str, str]]
 
 def create(lab: Lab, phase: Phase, steps: Steps) -> None:
     """Add the steps that create the endpoints of `phase`, on each host those on its parents."""
-    steps.concurrently(lab.hosts, lambda host: _create(lab, phase, steps, lab.parents_on(host)))
+    steps.concurrently(lab.hosts, lambda host: _create(lab, phase, steps, host))
 
 
 def move(lab: Lab, phase: Phase, steps: Steps, moved: Lab, names: Sequence[str], there: set[Place]) -> None:
@@ -42,17 +42,14 @@ def move(lab: Lab, phase: Phase, steps: Steps, moved: Lab, names: Sequence[str],
             for e in new
             if moved.host_of(e.name) == host
         ]
-        _create(moved, these, steps, moved.parents_on(host), here)
+        _create(moved, these, steps, host, here)
 
     steps.concurrently(moved.hosts, add)
 
 
-def _create(
-    lab: Lab, phase: Phase, steps: Steps, parents: Sequence[Parent], new: Sequence[Netns] | None = None
-) -> None:
-    names = {parent.name for parent in parents}
-    endpoints = [endpoint for endpoint in lab.endpoints_of(phase) if endpoint.parent in names]
-    new = _new_namespaces(lab, phase, endpoints) if new is None else new
+def _create(lab: Lab, phase: Phase, steps: Steps, host: str, new: Sequence[Netns] | None = None) -> None:
+    endpoints = lab.endpoints_at(phase, host)
+    new = _new_namespaces(lab, phase, host, endpoints) if new is None else new
     steps.add_stage(
         (f"create namespace {one.name}", ip.netns_add(one.name), Undo(one, f"delete namespace {one.name}"))
         for one in new
@@ -65,7 +62,7 @@ def _create(
                 steps.at_end(f"delete {what}", in_netns(e.netns, delete))
     # After the links: IPv6 compares no type, and would delete the route of an address (ip6_route_del()).
     steps.end_group()
-    for parent in parents:
+    for parent in lab.parents_on(host):
         if phase.on(parent.name).kind == "veth" and lab.endpoints_of(phase, parent):
             for stage in _bridge(lab, parent):
                 steps.add_stage(stage, at_end=True)
@@ -95,16 +92,15 @@ def _create(
         steps.add_stage(stage)
 
 
-def _new_namespaces(lab: Lab, phase: Phase, endpoints: Iterable[Endpoint]) -> list[Netns]:
-    """Return the namespaces that no earlier phase has created."""
+def _new_namespaces(lab: Lab, phase: Phase, host: str, endpoints: Iterable[Endpoint]) -> list[Netns]:
+    """Return the namespaces on `host` that no earlier phase has created."""
     found = []
-    of_lab: dict[Place, list[Endpoint]] = {}
-    for e in lab.endpoints:
-        of_lab.setdefault(lab.place(e.name), []).append(e)
-    for netns, place in {e.netns: lab.place(e.name) for e in endpoints}.items():
-        inside = of_lab[place]
-        names = {e.name for e in inside}
-        if phase is next(p for p in lab.phases if not names.isdisjoint(p.endpoints)):
+    of_host: dict[str, list[Endpoint]] = {}
+    for e in lab.endpoints_on(host):
+        of_host.setdefault(e.netns, []).append(e)
+    for netns in dict.fromkeys(e.netns for e in endpoints):
+        inside = of_host[netns]
+        if phase is next(p for p in lab.phases if any(e.name in p.numbers for e in inside)):
             # It has the endpoint's name for a moment, or where the kernel refused the other one.
             links = dict.fromkeys(name for e in inside for name in (e.dev, e.plain_name))
             found.append(Netns(netns, tuple(links)))

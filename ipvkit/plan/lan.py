@@ -43,14 +43,13 @@ def lan(lab: Lab) -> Section:
 
 def _stages(lab: Lab, machine: str) -> Iterator[list[Draft]]:
     """Yield the stages on a machine: that of the switch and the peers, of a host, or of both."""
-    parents = [parent for parent in lab.parents if lab.machine_of(parent.on) == machine]
-    has_lan, peers = lab.machine_of(SWITCH) == machine, lab.peers
+    parents, has_lan, peers = lab.parents_on(machine), lab.machine_of(SWITCH) == machine, lab.peers
     if has_lan:
         yield _namespaces(lab)
-    here = [role for role in (*lab.hosts, SWITCH, *peers) if lab.machine_of(role) == machine]
+    here = [*((machine,) if lab.is_host(machine) else ()), *((SWITCH, *peers) if has_lan else ())]
     deaf = [role for role in here if role != GATEWAY and lab.advertised]
     yield [ignore_advertisements(role, lab.netns(role), _cables(lab, role)) for role in deaf]
-    asking = (role for role in lab.asks_for_others if role in here)
+    asking = (role for role in here if role in lab.asks_for_others)
     yield [_ask_at_once(role, lab.netns(role), _cables(lab, role)) for role in asking]
     yield from _links(lab, parents, has_lan=has_lan)
     named = [parent for parent in parents if parent.altnames]
@@ -126,9 +125,9 @@ def _links(lab: Lab, parents: Sequence[Parent], *, has_lan: bool) -> Iterator[li
     if has_lan and lab.several_hosts:
         links += [_cable(lab, parent) for parent in lab.wired]
     # Last: no link can be created in another namespace while this one has one of its name (rtnl_newlink).
-    links += [_parent(lab, parent) for parent in parents if parent in lab.hardware]
+    links += [_parent(lab, parent) for parent in parents if parent.vlan is None]
     yield links
-    cables = [p for p in parents if p in lab.hardware and lab.several_hosts]
+    cables = [p for p in parents if p.vlan is None and lab.several_hosts]
     yield [
         (
             f"bring {parent.on}'s {parent.dev} up",
@@ -285,7 +284,8 @@ def _lo_up(netns: str) -> Draft:
 
 def _cables(lab: Lab, role: str) -> list[str]:
     """Return the links that a host has before its parents are called so."""
-    return [lab.cable(p, role) for p in lab.wired if p.on == role and lab.several_hosts]
+    own = lab.parents_on(role) if lab.several_hosts else ()
+    return [lab.cable(p, role) for p in own if p.vlan is None]
 
 
 def ignore_advertisements(role: str, netns: str | None, there: Sequence[str] = ()) -> Draft:

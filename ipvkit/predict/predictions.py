@@ -474,7 +474,8 @@ def _announced_during(world: World, act: Act) -> dict[Address, Span]:
     now = world.state.now
     longest = max((lasts_s(check) for check in act.checks), default=0.0)
     ends = {role for check in act.checks for role in (check.source, check.destination)}
-    own = [own.ip for e in world.lab.endpoints if e.name in ends for own in e.addresses]
+    endpoints = map(world.lab.endpoint, filter(world.lab.is_endpoint, ends))
+    own = [own.ip for e in endpoints for own in e.addresses]
     uppers = [(address, world.upper(address)) for address in own]
     found = [address for address, upper in uppers if upper and world.is_announced(upper, address)]
     return dict.fromkeys(found, (now + longest, now + announcements(longest) - 1))

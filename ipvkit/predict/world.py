@@ -282,13 +282,13 @@ class World:
 
         Of several it is the first by key and value, as for all checks between exchangeable nodes.
         """
-        places = set(map(self.lab.place, (check.source, check.destination, *self.lab.hosts)))
+        ends = [self.lab.place(end) for end in (check.source, check.destination)]
         found = (
             one
             for one in self.state.sysctls.values()
             if not one.is_modelled(self.lab.hosts)
             and one.family == f"ipv{version}"
-            and (self.lab.place(one.node) in places or not self.lab.is_endpoint(one.node))
+            and (self.lab.place(one.node) in ends or not self.lab.is_endpoint(one.node))
         )
         return min(found, key=lambda one: (one.key, one.value), default=None)
 
@@ -340,6 +340,13 @@ class _Builder:
     settings: Mapping[str, Setting]
     additions: Mapping[str, list[strategies.Added]]
     state: State
+    for_others: dict[str, list[strategies.Added]] = field(default_factory=dict)
+    """What is added to other nodes than the host of a parent, by their names."""
+
+    def __post_init__(self) -> None:
+        for added in (added for every in self.additions.values() for added in every):
+            if isinstance(added, strategies.Route | strategies.Neighbour) and added.peer is not None:
+                self.for_others.setdefault(added.peer, []).append(added)
 
     def endpoints(self) -> Iterator[Node]:
         by_place: dict[Place, list[Endpoint]] = {}
@@ -399,11 +406,11 @@ class _Builder:
         # Those that the kernel created first, as inet_select_addr() and ipv6_dev_get_saddr() find them.
         links.sort(key=lambda link: (link.is_shim, link.dev == BRIDGE, link.nic_of in vlans))
         permanent = set()
-        for added in (added for every in self.additions.values() for added in every):
+        for added in self.for_others.get(called, ()):
             match added:
-                case strategies.Route(to, through, via, at) if at == called:
+                case strategies.Route(to, through, via):
                     ways.append(Way(to, to.version, through, via))
-                case strategies.Neighbour(at, address) if at == called:
+                case strategies.Neighbour(_, address):
                     permanent.add(address)
         forwards = self.forwards(called, {address.version for address in proxied})
         return Node(

@@ -1,6 +1,6 @@
 """What a strategy is: what it sees of a lab, and what it adds to the hosts around its endpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ipvkit.core.command import Command
@@ -49,7 +49,7 @@ class Site:
     strategy: str
     host: tuple[InterfaceAddress, ...]
     parents_subnets: tuple[Network, ...]
-    peers: tuple[Peer, ...]
+    peers_of: Callable[[], tuple[Peer, ...]] = field(repr=False, compare=False)
     endpoints: tuple[tuple[str, InterfaceAddress], ...]
     lladdr: str
     shim: str
@@ -57,6 +57,11 @@ class Site:
     named: tuple[Address, ...]
     simulated: bool
     taken: frozenset[Address] = field(repr=False)
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """The hosts beside that of the parent, of which there may be many."""
+        return self.peers_of()
 
     @property
     def subnets(self) -> list[Network]:

@@ -43,6 +43,7 @@ _KEYWORDS = (
     "protodown_reason gso_max_size gso_max_segs gso_ipv4_max_size gro_max_size gro_ipv4_max_size "
     "broadcast brd dev parentdev help"
 ).split()
+_AMBIGUOUS = frozenset(word[:length] for word in _KEYWORDS for length in range(len(word) + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,5 +437,4 @@ def neigh_del(address: Address, dev: str) -> Command:
 
 
 def _name(dev: str) -> tuple[str, ...]:
-    ambiguous = any(word.startswith(dev) for word in _KEYWORDS)
-    return ("dev", interface_name(dev)) if ambiguous else (interface_name(dev),)
+    return ("dev", interface_name(dev)) if dev in _AMBIGUOUS else (interface_name(dev),)
