@@ -200,7 +200,7 @@ def _with_devices(lab: Lab, devs: Mapping[str, str]) -> Lab:
 class _Playbook:
     def __init__(self, lab: Lab, plan: Plan, variables: _Variables) -> None:
         self.lab, self.plan, self.variables = lab, plan, variables
-        self.several = len(lab.hosts) > 1
+        self.several = lab.several_hosts
         self.steps = list(plan.steps)
         self.names = {step.id: f"step_{number}" for number, step in enumerate(self.steps, 1)}
         self.made = [(step.on, step.undo.resource) for step in self.steps if step.undo is not None]

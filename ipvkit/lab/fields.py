@@ -12,8 +12,8 @@ from ipvkit.core.command import T
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.lab.parts import LAB_HINT
 
-MOST_CHARACTERS, MOST_OF_ONE, MOST_NODES = 2_000_000, 1_000, 250_000
-MOST_OF_A_PART, MOST_ENDPOINTS, MOST_MOMENTS = 100, 10_000, 500_000
+MOST_CHARACTERS, MOST_OF_ONE, MOST_NODES = 8_000_000, 1_000, 1_000_000
+MOST_OF_A_PART, MOST_ENDPOINTS, MOST_MOMENTS = 100, 100_000, 500_000
 """Bounds of a lab file: characters, those of one text in it, keys and values once each alias is replaced by
 what it stands for, parents and addresses of one of them, endpoints in all phases together, and endpoints
 times the moments at which they are looked at again: phases, acts and tries.

@@ -11,8 +11,8 @@ from ipvkit.core.errors import UsageError
 from ipvkit.core.values import InterfaceAddress, interface_address
 from ipvkit.lab import AT, FAR, GATEWAY, NEIGHBOUR, Act, Check, Endpoint, Lab, Parent, Phase, Setting
 
-MOST_ENDPOINTS, MOST_CHECKS, MOST_HOSTS = 5_000, 40_000, 100
-"""How many endpoints, checks and hosts a new lab has at most: `ipvkit.lab_file` reads a file with all."""
+MOST_ENDPOINTS, MOST_IN_ALL, MOST_CHECKS, MOST_HOSTS = 5_000, 50_000, 40_000, 1_000
+"""The most endpoints on a host and in all, checks, and hosts of a new lab; a file with all is read."""
 
 CHECKS = "all|ring|gateway|sample:K"
 
@@ -47,8 +47,8 @@ def new_lab(
     endpoints, and InvalidLab for a strategy that cannot work.
     """
     count *= hosts
-    if count > MOST_ENDPOINTS:
-        raise UsageError(f"{count} endpoints on {hosts} hosts are too many", f"{MOST_ENDPOINTS} at most")
+    if count > MOST_IN_ALL:
+        raise UsageError(f"{count} endpoints on {hosts} hosts are too many", f"{MOST_IN_ALL} at most")
     own = any(helper.own_subnet for helper in setting.helpers)
     if own and hosts > 1:
         hint = "ipvkit labs show two-hosts-l3-routed shows one"

@@ -399,7 +399,7 @@ class Path:
         if (led := self._led_away(link, upper, address)) is not None:
             return led
         entry, mode = (link.owner, address), self.world.settings[upper.parent].mode
-        knows, host = self._knows(entry), the(self.world.host(upper.parent).name)
+        knows, host = self._knows(entry), self._the(self.world.host(upper.parent).name)
         if address in self.world.nodes[link.node].permanent:
             self._note(link.node, f"{the(link.node)} has a permanent neighbour entry for {upper.owner}")
         elif mode == "l2":
@@ -442,7 +442,7 @@ class Path:
         mode, entry = self.world.settings[upper.parent].mode, (link.node, address)
         knows = self._knows(entry)
         if self.world.is_dummy(upper.parent):
-            what = f"{_STAY_APART}: {link.dev}, a dummy, drops what {the(link.node)} sends"
+            what = f"{_STAY_APART}: {link.dev}, a dummy, drops what {self._the(link.node)} sends"
             raise self._lost(link.node, what)
         if self.world.reflects(upper.parent):
             announced = mode == "l3s" and self.world.is_announced(upper, address)
@@ -454,7 +454,7 @@ class Path:
                 return link
         if not knows:
             self._happens(entry, "asked in vain")
-        question = f"{the(link.node)}'s {_question(source)}"
+        question = f"{self._the(link.node)}'s {_question(source)}"
         lost = f"{question} for {self._called(upper.owner)} goes only to the wire"
         raise self._lost(link.node, f"{_STAY_APART}: {lost}")
 
@@ -500,7 +500,7 @@ class Path:
         if self._answers(nic, address):
             if not self.world.reflects(link.parent):
                 where = "siblings" if self.world.is_dummy(link.parent) else "siblings and the wire"
-                lost = f"{_question(address)} for {the(nic.node)} goes only to {where}"
+                lost = f"{_question(address)} for {self._the(nic.node)} goes only to {where}"
                 raise self._lost(link.node, f"{_STAY_APART}: {self._called(link.node)}'s {lost}")
             self._note(link.node, _HAIRPIN)
             return nic
@@ -574,7 +574,7 @@ class Path:
         what = (
             "macvlan in private mode: the kernel passes a request that comes back only to the endpoint that"
         )
-        lost = f"{self._called(link.dev)}'s {_question(address)} for {the(other.node)} gets no answer"
+        lost = f"{self._called(link.dev)}'s {_question(address)} for {self._the(other.node)} gets no answer"
         return f"{what} sent it, so {lost}"
 
     def _learns_of_host(self, entry: Entry, host: str) -> None:
@@ -640,17 +640,17 @@ class Path:
 
     def _kind(self, name: str) -> str:
         """Return the kind of a node that is one of the ends, by which a reason calls it, or nothing."""
-        if self._ends is None or self._is_host(name):
+        lab, nodes = self.world.lab, self.world.nodes
+        if self._ends is None or (self._is_host(name) and not lab.several_hosts):
             return ""
-        is_endpoint, nodes = self.world.lab.is_endpoint, self.world.nodes
         # Of the packet under way, which is the reply where the request has arrived.
-        sender, receiver = reversed(self._ends) if self.arrived else self._ends
-        if nodes.get(name) is nodes[sender]:
-            return "the endpoint" if is_endpoint(sender) else "another host"
-        if nodes.get(name) is nodes[receiver]:
-            another = "another endpoint" if is_endpoint(sender) else "the endpoint"
-            return another if is_endpoint(receiver) else "another host"
-        return ""
+        ends = tuple(reversed(self._ends)) if self.arrived else self._ends
+        called = dict(zip(filter(lab.is_endpoint, ends), ("the endpoint", "another endpoint"), strict=False))
+        own = next((called[end] for end in called if self._is_host(name) and lab.host_of(end) == name), "")
+        if own:
+            return f"{own}'s host"
+        end = next((end for end in ends if nodes.get(name) is nodes[end]), None)
+        return "" if end is None else called.get(end, "another host")
 
 
 def _question(address: Address) -> str:

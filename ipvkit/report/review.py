@@ -87,12 +87,15 @@ def _of_not_modelled(lab: Lab, groups: Sequence[Group]) -> Iterator[str]:
 
 
 def _of_group(lab: Lab, number: int, group: Group, what: str = "") -> Iterator[str]:
-    on = f" on {group.parent}" if len(lab.parents) > 1 else ""
-    yield from _wrapped(f"{number}. {_number(group.count)}{on}: {what}{group.reason}")
+    yield from _wrapped(f"{number}. {_number(group.count)}{_on(lab, group)}: {what}{group.reason}")
     lines = [*_of_blocks(lab, group.blocks)]
     yield from (f"   {line}" for line in lines[:_MOST_BLOCKS])
     if left := len(lines) - _MOST_BLOCKS:
         yield from [f"   and {left} more such lines; --json has all"] if left > 0 else []
+
+
+def _on(lab: Lab, group: Group) -> str:
+    return f" on {some(group.parents)}" if len(lab.parents) > 1 else ""
 
 
 def _more(groups: Sequence[Group]) -> Iterator[str]:
@@ -104,14 +107,17 @@ def _more(groups: Sequence[Group]) -> Iterator[str]:
 
 def _of_blocks(lab: Lab, blocks: Iterable[Block]) -> Iterator[str]:
     """Yield a line for each block, or for two that are the reverse of each other."""
-    left = {(block.sources, block.destinations, block.families): block for block in blocks}
+    left = dict.fromkeys((b.sources, b.destinations, b.families, b.same_host) for b in blocks)
     families = {family_of(own) for endpoint in lab.endpoints for own in endpoint.addresses}
     while left:
-        sources, destinations, of = next(iter(left))
-        del left[sources, destinations, of]
-        both = left.pop((destinations, sources, of), None)
+        sources, destinations, of, same_host = next(iter(left))
+        del left[sources, destinations, of, same_host]
+        reverse = (destinations, sources, of, same_host)
+        arrow = "<->" if reverse in left else "->"
+        left.pop(reverse, None)
         only = "" if len(of) == len(families) else f", {' and '.join(of)}"
-        yield f"{some(sources)} {'->' if both is None else '<->'} {some(destinations)}{only}"
+        only = {None: "", True: ", on one host", False: ", on two hosts"}[same_host] + only
+        yield f"{some(sources)} {arrow} {some(destinations)}{only}"
 
 
 def _of_fix(lab: Lab, group: Group, fix: Effect) -> str:
@@ -123,7 +129,8 @@ def _of_fix(lab: Lab, group: Group, fix: Effect) -> str:
             more = f"; and {len(lines) - _MOST_BLOCKS} more" if len(lines) > _MOST_BLOCKS else ""
             words.append(f"{verb} {_number(count(blocks))} ({'; '.join(lines[:_MOST_BLOCKS])}{more})")
     words += ["changes no other pair"] if len(words) == 1 else []
-    return f"{fix.name}: {fix.cost}; {', '.join(words[:-1])} and {words[-1]}"
+    on = f" on each of {len(fix.parents)} parents" if len(fix.parents) > 1 else ""
+    return f"{fix.name}{on}: {fix.cost}; {', '.join(words[:-1])} and {words[-1]}"
 
 
 def explain(lab: Lab, review: PhaseReview, group: Group, named: str, fix_as: str | None) -> str:
@@ -221,11 +228,13 @@ def render_comparison_json(comparison: Comparison) -> str:
 
 def _group(group: Group, fix: dict[str, Any] | None = None) -> dict[str, Any]:
     blocks = _blocks(group.blocks)
-    return {**chosen(group, "parent reason"), "pairs": group.count, "blocks": blocks, "fix": fix}
+    place = {"parent": group.parents[0], **chosen(group, "parents reason")}
+    return {**place, "pairs": group.count, "blocks": blocks, "fix": fix}
 
 
 def _blocks(blocks: Iterable[Block]) -> list[dict[str, Any]]:
-    return [{**chosen(block, "sources destinations families"), "pairs": block.count} for block in blocks]
+    keys = "sources destinations same_host families"
+    return [{**chosen(block, keys), "pairs": block.count} for block in blocks]
 
 
 def _effect(
@@ -236,7 +245,7 @@ def _effect(
         return None
     changed = {"gained": _blocks(fix.gained), "lost": _blocks(fix.lost)}
     command = explain(lab, review, group, named, fix_as)
-    return {**chosen(fix, "name cost fixed"), **changed, "explain": command}
+    return {**chosen(fix, "name cost parents fixed"), **changed, "explain": command}
 
 
 def report(review: Review, named: str, fix_as: str | None = None, file: str = "") -> Report:
@@ -334,8 +343,7 @@ def _entry(
     lab: Lab, group: Group, word: str, status: Status = "skipped", fixes: tuple[Fix, ...] = ()
 ) -> Entry:
     """Return the entry of pairs with one reason: no check, so that it is compared with nothing."""
-    on = f" on {group.parent}" if len(lab.parents) > 1 else ""
-    name = f"{_number(group.count)}{on}: {'; '.join(_of_blocks(lab, group.blocks))}"
+    name = f"{_number(group.count)}{_on(lab, group)}: {'; '.join(_of_blocks(lab, group.blocks))}"
     return Entry(name, status, word, reason=group.reason, fixes=fixes)
 
 

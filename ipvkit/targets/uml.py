@@ -139,7 +139,7 @@ class Uml(Target):
 
     def machines(self, lab: "Lab") -> Mapping[str, Target]:
         """Return a kernel for the simulated LAN, and one for each host; a cable is a pair of sockets."""
-        if len(lab.hosts) == 1:
+        if not lab.several_hosts:
             return super().machines(lab)
         cables: dict[str, list[socket]] = {name: [] for name in lab.machines}
         for parent in lab.wired:

@@ -154,16 +154,18 @@ def parents_of(lab: Lab, check: Check) -> tuple[str, ...]:
     return (first.name, *(parent.name for parent in both if parent.on != first.on))
 
 
-def answering(lab: Lab, phase: Phase, check: Check, worlds: Worlds) -> Iterator[tuple[Candidate, World]]:
+def answering(
+    lab: Lab, phase: Phase, check: Check, parents: tuple[str, ...], worlds: Worlds
+) -> Iterator[tuple[Candidate, World]]:
     """Yield the fixes of a `check` for all endpoints, the cheapest first, each with the world after it.
 
-    `worlds` are kept for other checks of the phase.
+    They change `parents`, of which the first is that of the check; `worlds` are kept for other checks of the
+    phase.
     """
-    parents = parents_of(lab, check)
     for candidate in _candidates(phase.on(parents[0]), lab, check):
         if (parents, candidate) not in worlds:
             try:
-                worlds[parents, candidate] = _world(_with(candidate, lab, phase, check))
+                worlds[parents, candidate] = _world(_with(candidate, lab, phase, check, parents))
             except InvalidLab:
                 worlds[parents, candidate] = None
         world = worlds[parents, candidate]
@@ -174,7 +176,7 @@ def answering(lab: Lab, phase: Phase, check: Check, worlds: Worlds) -> Iterator[
 def _as_it_is(lab: Lab, phase: Phase, check: Check) -> Lab:
     """Return `lab` with only this phase, which sets the sysctls that it begins with, and does `check`."""
     acts = (*sysctls_first(phase.acts), Act(checks=(check,)))
-    return replace(lab, phases=(replace(phase, name="as-it-is", acts=acts),))
+    return lab.with_phases(replace(phase, name="as-it-is", acts=acts))
 
 
 def sysctls_first(acts: Sequence[Act]) -> tuple[Act, ...]:
@@ -184,14 +186,14 @@ def sysctls_first(acts: Sequence[Act]) -> tuple[Act, ...]:
 
 def beginning(lab: Lab, phase: Phase) -> World:
     """Return the world as a phase begins, after the sysctls that it sets first."""
-    return _world(replace(lab, phases=(replace(phase, acts=sysctls_first(phase.acts)),)))
+    return _world(lab.with_phases(replace(phase, acts=sysctls_first(phase.acts))))
 
 
 def _predicted(lab: Lab) -> predictions.Prediction:
     """Return the prediction for the only check of a lab."""
     *first, asking = lab.phases[0].acts
     changing = replace(lab.phases[0], acts=tuple(first))
-    return predictions.predict(_world(replace(lab, phases=(changing,))), asking.checks[0])
+    return predictions.predict(_world(lab.with_phases(changing)), asking.checks[0])
 
 
 def _world(lab: Lab) -> World:
@@ -236,7 +238,7 @@ def _fixes(asking: Lab, check: Check, names: Collection[str]) -> Iterator[Fix]:
     parent = asking.parent_of(check).name
     for candidate in _candidates(phase.on(parent), asking, check):
         try:
-            fixed = _with(candidate, asking, phase, check, Act(checks=(check,)))
+            fixed = _with(candidate, asking, phase, check, parents_of(asking, check), Act(checks=(check,)))
         except InvalidLab:
             continue
         prediction = _predicted(fixed)
@@ -247,10 +249,12 @@ def _fixes(asking: Lab, check: Check, names: Collection[str]) -> Iterator[Fix]:
             yield Fix(candidate.name, candidate.cost, commands, prediction, asking, fixed, changes)
 
 
-def _with(candidate: Candidate, lab: Lab, phase: Phase, check: Check, *acts: Act) -> Lab:
-    """Return `lab` with only this phase, after a possible fix of `check`; then it does `acts`."""
-    settings = dict(phase.others)
-    for parent in parents_of(lab, check):
+def _with(
+    candidate: Candidate, lab: Lab, phase: Phase, check: Check, parents: Sequence[str], *acts: Act
+) -> Lab:
+    """Return `lab` with only this phase, after a fix of `check` on `parents`; then it does `acts`."""
+    settings = dict(phase.settings)
+    for parent in parents:
         same = (c.setting for c in _candidates(phase.on(parent), lab, check) if c.name == candidate.name)
         settings[parent] = next(same, phase.on(parent))
         lab = _renumbered(lab, parent) if candidate.renumbered else lab
@@ -260,7 +264,7 @@ def _with(candidate: Candidate, lab: Lab, phase: Phase, check: Check, *acts: Act
         others=tuple(settings.items()),
         acts=(*sysctls_first(phase.acts), *candidate.first, *acts),
     )
-    return replace(lab, phases=(changed,))
+    return lab.with_phases(changed)
 
 
 _MOST_RENUMBERED = 60

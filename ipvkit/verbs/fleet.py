@@ -89,7 +89,7 @@ def survey(agent: Agent, programs: Sequence[str] = ()) -> Survey:
 def hosts_for(lab: Lab, found: Mapping[str, Variables]) -> dict[str, str]:
     """Return which hosts of an inventory those of `lab` are; raise UsageError where one is not there."""
     names = ", ".join(found)
-    if len(lab.hosts) == 1:
+    if not lab.several_hosts:
         if len(found) != 1:
             what = f"lab {lab.name} has one host, and the inventory has {len(found)}: {names}"
             raise UsageError(what, "give an inventory with one host, or a lab with `hosts`")
@@ -106,7 +106,7 @@ def placed(lab: Lab, known: Mapping[str, Variables], seen: Mapping[str, Survey] 
     Raise UsageError where a variable is not valid.
     """
     real = {host: _real(lab, host, known[host], None if seen is None else seen[host]) for host in lab.hosts}
-    if len(lab.hosts) > 1:
+    if lab.several_hosts:
         return on_hosts(lab, real)
     (one,) = real.values()
     gateway = next(iter(one.gateway), None)

@@ -1,6 +1,6 @@
 """Who cannot reach whom in a lab, grouped by reason, and what a fix or another lab changes of that."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -17,13 +17,14 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A fix of a group for all endpoints: its `name`, its `cost` in words, and what it changes.
+    """A fix of a group for all endpoints on `parents`: its `name`, its `cost` in words, and what it changes.
 
     It fixes `fixed` pairs of the group; it gains `gained` besides, and loses `lost`.
     """
 
     name: str
     cost: str
+    parents: Names
     fixed: int
     gained: tuple[Block, ...]
     lost: tuple[Block, ...]
@@ -31,9 +32,9 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Pairs with one `reason`, on one parent, and the cheapest fix of the first one."""
+    """Pairs with one `reason`, on parents in one network and setting, and the cheapest fix of the first."""
 
-    parent: str
+    parents: Names
     reason: str
     blocks: tuple[Block, ...]
     fix: Effect | None = None
@@ -152,28 +153,47 @@ def _phase(lab: Lab, phase: Phase) -> PhaseReview:
 
 def groups_of(world: World, reasons: Iterable[tuple[Block, str]]) -> list[Group]:
     """Return the blocks that have a reason, grouped by it and by the parent, the largest group first."""
-    found: dict[tuple[str, str], list[Block]] = {}
+    found: dict[tuple[Hashable, str], list[Block]] = {}
     for block, reason in reasons:
         if reason:
-            found.setdefault((world.lab.parent_of(block.check).name, reason), []).append(block)
-    groups = [Group(parent, reason, tuple(merged(own))) for (parent, reason), own in found.items()]
+            found.setdefault((_place(world, block.check), reason), []).append(block)
+    groups = [
+        Group(_parents(world.lab, own), reason, tuple(merged(own))) for (_, reason), own in found.items()
+    ]
     return sorted(groups, key=lambda group: -group.count)
+
+
+def _place(world: World, check: Check) -> Hashable:
+    """Return the network and the setting of the parent of `check`, of which several hosts may have one."""
+    parent = world.lab.parent_of(check)
+    return parent.lan, world.phase.on(parent.name)
+
+
+def _parents(lab: Lab, blocks: Iterable[Block]) -> Names:
+    """Return the parents of the pairs in `blocks`."""
+    ends = (b.destinations if lab.is_endpoint(b.check.destination) else b.sources for b in blocks)
+    return tuple(dict.fromkeys(lab.endpoint(name).parent for names in ends for name in names))
 
 
 def merged(blocks: Iterable[Block]) -> Iterator[Block]:
     """Yield the same pairs in fewer blocks."""
     each = [*blocks]
-    families: dict[tuple[Names, Names], list[Family]] = {}
+    on_hosts: dict[tuple[Names, Names, tuple[Family, ...]], list[bool | None]] = {}
     for block in each:
-        families.setdefault((block.sources, block.destinations), []).extend(block.families)
-    reached: dict[tuple[Names, tuple[Family, ...]], list[Names]] = {}
-    for (sources, destinations), of in families.items():
-        reached.setdefault((sources, tuple(of)), []).append(destinations)
-    rows: dict[tuple[tuple[Names, ...], tuple[Family, ...]], list[Names]] = {}
-    for (sources, of_), parts in reached.items():
-        rows.setdefault((tuple(parts), of_), []).append(sources)
-    for (parts_, of_), names in rows.items():
-        yield Block(tuple(chain(*names)), tuple(chain(*parts_)), of_, each[0].places)
+        where = on_hosts.setdefault((block.sources, block.destinations, block.families), [])
+        where.append(block.same_host)
+    families: dict[tuple[Names, Names, bool | None], list[Family]] = {}
+    for (sources, destinations, of), same in on_hosts.items():
+        same_host = same[0] if len(same) == 1 else None
+        families.setdefault((sources, destinations, same_host), []).extend(of)
+    reached: dict[tuple[Names, bool | None, tuple[Family, ...]], list[Names]] = {}
+    for (sources, destinations, same_host), every in families.items():
+        reached.setdefault((sources, same_host, tuple(every)), []).append(destinations)
+    rows: dict[tuple[tuple[Names, ...], bool | None, tuple[Family, ...]], list[Names]] = {}
+    for (sources, same_host, of), parts in reached.items():
+        rows.setdefault((tuple(parts), same_host, of), []).append(sources)
+    for (destinations_, same_host, of), names in rows.items():
+        yield Block(tuple(chain(*names)), tuple(chain(*destinations_)), of, each[0].places, same_host)
 
 
 Changes = dict[tuple[Names, Candidate], list[tuple[Block, str, str]]]
@@ -186,24 +206,28 @@ def _fix(world: World, group: Group, worlds: Worlds, changes: Changes) -> Effect
     `worlds` and `changes` are kept for other groups of the phase.
     """
     lab, phase = world.lab, world.phase
-    candidate, after = next(answering(lab, phase, group.check, worlds), (None, world))
+    first = parents_of(lab, group.check)
+    on = {(lab.parent_called(name).lan, phase.on(name)) for name in first}
+    others = (p.name for p in lab.parents if p.name not in first and (p.lan, phase.on(p.name)) in on)
+    parents = (*first, *others)
+    candidate, after = next(answering(lab, phase, group.check, parents, worlds), (None, world))
     if candidate is None:
         return None
-    parents = parents_of(lab, group.check)
     if (parents, candidate) not in changes:
         changes[parents, candidate] = [
             (block, _why(world, block.check), _why(after, block.check))
             for block in blocks_of(world, after)
             if not _unknown(block.check, world, after)
         ]
+    own = _place(world, group.check)
     fixed, gained, lost = 0, [], []
     for block, before, now in changes[parents, candidate]:
         if before and not now:
-            is_own = (group.parent, group.reason) == (lab.parent_of(block.check).name, before)
+            is_own = (own, group.reason) == (_place(world, block.check), before)
             fixed += block.count if is_own else 0
             gained += [] if is_own else [block]
         lost += [block] if now and not before else []
-    return Effect(candidate.name, candidate.cost, fixed, tuple(merged(gained)), tuple(merged(lost)))
+    return Effect(candidate.name, candidate.cost, parents, fixed, tuple(merged(gained)), tuple(merged(lost)))
 
 
 def _why(world: World, check: Check) -> str:
@@ -220,7 +244,7 @@ def _unknown(check: Check, *worlds: World) -> str:
 def _expected(lab: Lab) -> Iterator[Expected]:
     """Yield the checks that expect `reachable`, with what the model predicts."""
     silent = (replace(p, acts=tuple(map(_without_expect, p.acts))) for p in lab.phases)
-    for phase, predicted in zip(lab.phases, predict_lab(replace(lab, phases=tuple(silent))), strict=True):
+    for phase, predicted in zip(lab.phases, predict_lab(lab.with_phases(*silent)), strict=True):
         checks = (check for act in phase.acts for check in act.checks)
         probes = (probe for act in predicted.acts for probe in act.probes if isinstance(probe.check, Check))
         for check, probe in zip(checks, probes, strict=True):

@@ -9,6 +9,7 @@ import pytest
 from test_inspect import endpoint, host, machine, own_address
 
 from ipvkit.core.command import Completed
+from ipvkit.core.values import Mode
 from ipvkit.export.preview import preview
 from ipvkit.export.script import exported
 from ipvkit.formats import docker
@@ -23,6 +24,7 @@ from ipvkit.run.batches import jobs_of
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import judge
 from ipvkit.verbs.inspect import review
+from ipvkit.verbs.review import review as review_of
 from recorder import answered, unanswered
 
 T = TypeVar("T")
@@ -100,6 +102,36 @@ def assert_linear(first: dict[str, int], second: dict[str, int], third: dict[str
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_each_endpoint_costs_the_same_to_plan_for(setting: Setting) -> None:
     assert_linear(*(planned(new_lab("new", setting, count)) for count in COUNTS))
+
+
+HOSTS = (20, 40, 60)
+
+
+def fleet(hosts: int, setting: Setting) -> Lab:
+    """Return a lab of `hosts` with two endpoints each, and as many checks for any number of hosts."""
+    return new_lab("fleet", setting, 2, hosts=hosts, checks="sample:20")
+
+
+@pytest.mark.parametrize(
+    "setting", [Setting("l2"), Setting("l3", host_shim=True), Setting("l3s", strategy="l3s-proxy")], ids=str
+)
+def test_each_host_costs_the_same_to_generate_to_read_and_to_plan_for(setting: Setting) -> None:
+    def costs(hosts: int) -> dict[str, int]:
+        lab = fleet(hosts, setting)
+        text = dump(lab)
+        new = calls(lambda: fleet(hosts, setting))[0]
+        return {"new": new, "load": calls(lambda: load(text, "f.yaml"))[0], **planned(lab)}
+
+    assert_linear(*map(costs, HOSTS))
+
+
+@pytest.mark.parametrize("mode", ["l2", "l3"])
+def test_each_host_costs_the_same_to_review_however_many_pairs_there_are(mode: Mode) -> None:
+    def costs(hosts: int) -> dict[str, int]:
+        lab = fleet(hosts, Setting(mode))
+        return {"review": calls(lambda: review_of(lab))[0]}
+
+    assert_linear(*map(costs, HOSTS))
 
 
 def changing(count: int) -> Lab:

@@ -10,7 +10,7 @@ from ipvkit.core.errors import UsageError
 from ipvkit.lab import MODES, Setting
 from ipvkit.lab.fields import MOST_CHARACTERS
 from ipvkit.lab.format import dump, load
-from ipvkit.lab.new import MOST_CHECKS, MOST_ENDPOINTS, new_lab, pairs
+from ipvkit.lab.new import MOST_CHECKS, MOST_ENDPOINTS, MOST_HOSTS, MOST_IN_ALL, new_lab, pairs
 
 L2, ROUTED = Setting("l2"), Setting("l3", strategy="routed")
 SETTINGS = (*map(Setting, MODES), ROUTED)
@@ -71,9 +71,15 @@ def test_without_a_subnet_there_is_one_with_room_for_all(setting: Setting, count
 
 def test_the_largest_new_lab_is_a_file_that_loads() -> None:
     lab = new_lab("new", L2, MOST_ENDPOINTS, checks="sample:1")
+    assert load(dump(lab), "new.yaml") == lab
+
+
+@pytest.mark.slow
+def test_a_file_may_have_as_much_as_the_largest_new_lab_of_several_hosts() -> None:
+    lab = new_lab("new", L2, MOST_IN_ALL // MOST_HOSTS, hosts=MOST_HOSTS, ipv6=True, checks="sample:1")
     text = dump(lab)
     assert load(text, "new.yaml") == lab
-    assert len(text) + MOST_CHECKS * len("    - {from: test5000, to: test5000}\n") <= MOST_CHARACTERS
+    assert len(text) + MOST_CHECKS * len("    - {from: test50000, to: test50000}\n") <= MOST_CHARACTERS
 
 
 def test_all_ask_all_others_and_a_ring_is_closed() -> None:

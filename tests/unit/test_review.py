@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from ipvkit.cli.commands import run as run_command_line
@@ -44,6 +44,7 @@ from ipvkit.predict.world import State, World, world_of
 from ipvkit.report.review import render, render_comparison
 from ipvkit.verbs.explain import beginning, explain
 from ipvkit.verbs.review import Group, compare, merged, review
+from several_hosts import labs_of_hosts
 from strategies import checks_in, labs
 
 COPIES = 1
@@ -149,7 +150,55 @@ def alike(draw: st.DrawFn) -> Lab:
     return replace(lab, parents=(parent,), endpoints=tuple(endpoints))
 
 
-crowds = labs(most_phases=1).map(crowded) | alike()
+def without_acts(lab: Lab) -> Lab:
+    return replace(lab, phases=tuple(replace(phase, acts=()) for phase in lab.phases))
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> Lab:
+    """Labs of three hosts with two endpoints each, that differ in one thing at most, or that a peer names."""
+    mode = draw(st.sampled_from(MODES))
+    strategy = draw(st.sampled_from(("none", "announce", *(("l3s-proxy",) if mode == "l3s" else ()))))
+    strategy = "none" if mode == "l2" else strategy
+    shim = strategy != "l3s-proxy" and draw(st.booleans())
+    usual = Setting(mode, draw(st.sampled_from(FLAGS)), strategy=strategy, host_shim=shim)
+    lab = new_lab("fleet", usual, 2, hosts=3, ipv6=draw(st.booleans()), checks="gateway")
+    (phase,) = lab.phases
+    endpoints, parents = [*lab.endpoints], [*lab.parents]
+    named = [ip_network(own.ip) for each in (parents[0].host, endpoints[1].addresses) for own in each]
+    lost = Route(draw(st.sampled_from(named)), type="blackhole")
+    number = draw(st.integers(0, len(endpoints) - 1))
+    match draw(st.sampled_from(("", "setting", "lost", "peer", "via", "rule", "fewer", "no address"))):
+        case "setting":
+            other = Setting(draw(st.sampled_from(MODES)), draw(st.sampled_from(FLAGS)))
+            on = draw(st.lists(st.sampled_from(parents), min_size=1, max_size=2, unique=True))
+            phase = replace(phase, others=tuple((parent.name, other) for parent in on))
+        case "lost" if number != 1:
+            endpoints[number] = replace(endpoints[number], routes=(Route(), lost))
+        case "peer" | "via" as how:
+            own = tuple(ip_interface((a.network[100], a.network.prefixlen)) for a in parents[0].host)
+            via = Route(via=parents[2].host[0].ip)
+            client = Host("client", own, (via if how == "via" else lost,))
+            parents[0] = replace(parents[0], hosts=(client,))
+        case "rule":
+            rules = (Rule(100, to=parents[1].host[0].network),)
+            endpoints[number] = replace(
+                endpoints[number], routes=(Route(), Route(type="blackhole", table=100)), rules=rules
+            )
+        case "fewer":
+            del endpoints[number]
+            phase = replace(phase, endpoints=tuple(e.name for e in endpoints))
+        case "no address":
+            parents[1] = replace(parents[1], host=())
+    phase = replace(phase, acts=())
+    try:
+        return replace(lab, endpoints=tuple(endpoints), parents=tuple(parents), phases=(phase,))
+    except InvalidLab:
+        reject()
+
+
+several = fleets() | labs_of_hosts(most_phases=1).map(without_acts)
+crowds = labs(most_phases=1).map(crowded) | alike() | several
 
 
 # --- pairs ----------------------------------------------------------------------------------------------
@@ -182,6 +231,12 @@ def predicted_one_by_one(lab: Lab) -> World:
 @given(crowds)
 def test_the_blocks_have_each_pair_once_and_one_reason(lab: Lab) -> None:
     predicted_one_by_one(lab)
+
+
+@given(fleets(), st.data())
+def test_hosts_that_differ_in_a_sysctl_are_predicted_each_for_itself(lab: Lab, data: st.DataObject) -> None:
+    node = data.draw(st.sampled_from((*lab.hosts, *lab.phases[0].endpoints)))
+    predicted_one_by_one(setting(lab, arp_ignore(node, 1)))
 
 
 @given(crowds)
@@ -476,7 +531,7 @@ def test_each_unreachable_pair_is_in_one_group_and_a_fix_changes_what_it_says(la
     assert reviewed.pairs == len(every)
     unreachable = every - reached(lab, phase, every)
     assert set(found) == unreachable
-    keys = [(group.parent, group.reason) for group in reviewed.groups]
+    keys = [(group.parents, group.reason) for group in reviewed.groups]
     assert len(keys) == len(set(keys))
     for group in reviewed.groups:
         if group.fix is None:
@@ -494,7 +549,7 @@ def test_a_fix_of_the_switch_is_one_for_pairs_on_another_parent_too() -> None:
     )
     (reviewed,) = review(lab).phases
     eth0, eth1 = (
-        next(g for g in reviewed.groups if (g.parent, g.check.destination) == (parent, HOST))
+        next(g for g in reviewed.groups if (g.parents, g.check.destination) == ((parent,), HOST))
         for parent in ("eth0", "eth1")
     )
     assert eth0.reason == eth1.reason

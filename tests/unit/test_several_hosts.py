@@ -185,8 +185,8 @@ def test_a_new_lab_of_three_hosts_gives_each_as_many_endpoints() -> None:
     assert {str(p.host[0]) for p in lab.parents} == {f"192.168.104.{n}/24" for n in (250, 249, 248)}
     with pytest.raises(UsageError, match="each host has a separate subnet"):
         new_lab("own", Setting("l3", strategy="routed"), 2, hosts=2)
-    with pytest.raises(UsageError, match="10000 endpoints on 100 hosts are too many"):
-        new_lab("many", Setting("l2"), 100, hosts=100)
+    with pytest.raises(UsageError, match="50100 endpoints on 100 hosts are too many"):
+        new_lab("many", Setting("l2"), 501, hosts=100)
 
 
 # --- what is predicted --------------------------------------------------------------------------------------
@@ -290,7 +290,11 @@ def test_a_review_counts_the_pairs_of_all_hosts() -> None:
     # 4 endpoints with each other, and there and back with 2 hosts and 2 peers.
     assert found.pairs == 4 * 3 + 2 * 4 * 4
     assert sum(group.count for group in found.groups) == 8
-    assert {group.parent for group in found.groups} == {"eth0@h1", "eth0@h2"}
+    # The hosts are exchangeable: one group of the pairs of each with its own endpoints, and one back.
+    assert [(group.parents, group.count) for group in found.groups] == 2 * [(("eth0@h1", "eth0@h2"), 4)]
+    assert {block.same_host for group in found.groups for block in group.blocks} == {True}
+    assert found.groups[0].fix is not None
+    assert (found.groups[0].fix.parents, found.groups[0].fix.fixed) == (("eth0@h1", "eth0@h2"), 4)
 
 
 def test_a_node_is_known_by_its_address_and_by_a_namespace_that_one_host_has() -> None:
