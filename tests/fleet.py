@@ -40,7 +40,7 @@ for host; do
   ip -n "$host" link set eth0 up
   ip -n "$host" link set lo up
   ip netns exec "$host" unshare --mount --pid --fork --kill-child --mount-proc \\
-    bash -ec 'for place in /run /dev/shm; do mount -t tmpfs tmpfs $place; done
+    bash -ec 'for place in /run /dev/shm ~root; do mount -t tmpfs tmpfs $place; done
       mkdir /run/sshd; ip netns add x; ip netns del x; "$@"; sleep 9999' \\
     "$PWD/$host" {_START} "$PWD/$host" &
 done

@@ -20,7 +20,7 @@ from ipvkit.run.machines import Machines
 from ipvkit.run.rollback import Began, Finished, Rollback, Stopping
 from ipvkit.targets.agent import Agent, Inbox
 from ipvkit.targets.fleet import Fleet, FleetHost, inventory
-from ipvkit.tools import ip
+from ipvkit.tools import ip, ping
 from ipvkit.verbs.cleanup import previewed_by
 from ipvkit.verbs.run_lab import Note, Progress
 
@@ -40,6 +40,7 @@ _VIEWS = {
     "links": ip.addr_show(details=True),
     "routes": ip.route_show(default=True),
     "namespaces": ip.netns_list(),
+    "ping": ping.VERSION,
     "journals": Command(("find", FOLDER, *_OF_ROOT, *_EACH)),
 }
 _WHICH = 'for one; do command -v -- "$one" >/dev/null || echo "$one"; done'
@@ -191,8 +192,8 @@ def on_fleet(
     ):
         with Machines(fleet.hosts, inbox) as machines:
             seen = machines.on_each(lambda _, agent: survey(agent, programs))
-        _require_reached(names, seen)
-        _refuse_journals(lab.name, names, seen)
+        require_ready(names, seen)
+        refuse_journals(lab.name, names, seen)
         lab = placed(lab, known, seen)
         _check(lab, names, seen, note)
         plan, ledger = make_plan(lab), FleetJournal(lab.name, fleet.hosts)
@@ -210,7 +211,8 @@ def _lock(lab: str) -> str:
     return f"{lab}@fleet"
 
 
-def _require_reached(names: Mapping[str, str], seen: Mapping[str, Survey]) -> None:
+def require_ready(names: Mapping[str, str], seen: Mapping[str, Survey]) -> None:
+    """Raise MissingRequirement where a host was not reached, lacks a program or has another ping."""
     lines = [found.why for found in seen.values() if found.why]
     if lines:
         what = f"{len(lines)} of {len(seen)} hosts cannot be reached"
@@ -218,9 +220,13 @@ def _require_reached(names: Mapping[str, str], seen: Mapping[str, Survey]) -> No
     absent = [f"{names[host]}: {', '.join(one.absent)}" for host, one in seen.items() if one.absent]
     if absent:
         raise MissingRequirement("programs are not installed", "install them there", stderr="\n".join(absent))
+    pings = {host: one.shown["ping"].stdout + one.shown["ping"].stderr for host, one in seen.items()}
+    if others := [names[host] for host, said in pings.items() if ping.implementation(said) != "iputils"]:
+        raise MissingRequirement(f"labs need the ping of iputils on {', '.join(others)}", "install it there")
 
 
-def _refuse_journals(lab: str, names: Mapping[str, str], seen: Mapping[str, Survey]) -> None:
+def refuse_journals(lab: str, names: Mapping[str, str], seen: Mapping[str, Survey]) -> None:
+    """Raise UsageError where a host has a journal of `lab`."""
     if there := [names[host] for host, found in seen.items() if lab in found.journals]:
         what = f"{journal.title(lab)} is up or was interrupted on {', '.join(there)}"
         raise UsageError(what, f"ipvkit down {lab} --inventory …, or ipvkit cleanup {lab} --inventory …")

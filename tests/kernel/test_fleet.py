@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import subprocess
 import time
@@ -71,8 +72,6 @@ def test_what_a_killed_run_has_left_is_cleaned_up_from_the_journals_of_the_hosts
         until(lambda: has_begun(three, "h3", "c"), "no namespace was created")
         run.send_signal(signal.SIGKILL)
     assert "three.jsonl" in three.run_on("h3", "ls /run/ipvkit")
-    again = three.run(*ran(three))
-    assert (again.returncode, "was interrupted on h1, h2, h3" in again.stderr) == (2, True), again.stderr
     done = three.run("cleanup", "--all", "--inventory", str(three.inventory))
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line.endswith("undone")] == [
@@ -90,7 +89,7 @@ def test_a_host_that_cannot_be_reached_any_more_does_not_stop_the_undo_on_the_ot
     assert run.returncode == 4, said
     after = three.snapshots()
     assert [after[host] == before[host] for host in three.names] == [True, False, True], said
-    assert "h2: could not undo: ip netns del b" in said
+    assert re.search(r"h2: (could not undo|unknown whether it exists): .*netns( del)? b\b", said), said
     assert "ipvkit cleanup three --inventory" in said
     first = three.run("cleanup", "three", "--inventory", str(three.inventory))
     assert (first.returncode, first.stdout) == (4, ""), first.stderr

@@ -18,7 +18,7 @@ from ipvkit.plan.resources import Link, Netns
 from ipvkit.run.fleet import FleetJournal
 from ipvkit.run.journal import Entry
 from ipvkit.targets.fleet import Fleet, inventory
-from ipvkit.verbs.fleet import Survey, hosts_for, placed, require_possible
+from ipvkit.verbs.fleet import Survey, hosts_for, placed, refuse_journals, require_possible, require_ready
 
 HOSTS: Mapping[str, Mapping[str, object]] = {"h1": {}, "h2": {}}
 
@@ -208,3 +208,35 @@ def test_the_journal_of_a_host_is_read_as_one_of_this_machine() -> None:
     assert (list(ledger.entries), ledger.elsewhere, ledger.restarted) == (["x"], False, False)
     elsewhere = Survey({**found.shown, "boot": Completed(0, "c\n", "", 0.0)})
     assert elsewhere.ledger("mine", fleet.hosts["h1"]).restarted
+
+
+def survey(*absent: str, why: str = "", **shown: str) -> Survey:
+    return Survey({name: Completed(0, text, "", 0.0) for name, text in shown.items()}, absent, why)
+
+
+IPUTILS = "ping from iputils 20240905"
+
+
+@pytest.mark.parametrize(
+    ("found", "what"),
+    [
+        (survey(why="h2: Connection refused"), "1 of 2 hosts cannot be reached"),
+        (survey("arping", ping=IPUTILS), "programs are not installed"),
+        (survey(ping="ping (GNU inetutils) 2.5"), "labs need the ping of iputils on h2"),
+    ],
+)
+def test_a_host_that_is_not_ready_is_named(found: Survey, what: str) -> None:
+    names = {"h1": "h1", "h2": "h2"}
+    require_ready(names, {"h1": survey(ping=IPUTILS), "h2": survey(ping=IPUTILS)})
+    with pytest.raises(MissingRequirement) as refused:
+        require_ready(names, {"h1": survey(ping=IPUTILS), "h2": found})
+    assert refused.value.message == what
+    assert "h2" in str(refused.value)
+
+
+def test_a_lab_that_is_not_undone_somewhere_is_not_run_again() -> None:
+    names = {"h1": "h1", "h2": "h2"}
+    found = {"h1": survey(journals=""), "h2": survey(journals="==> mine.jsonl\n{}\n")}
+    refuse_journals("other", names, found)
+    with pytest.raises(UsageError, match="lab mine is up or was interrupted on h2"):
+        refuse_journals("mine", names, found)
