@@ -20,7 +20,7 @@ _START = """bash -c '/usr/sbin/sshd -f "$0.conf" -E "$0.log"'"""
 """Starts the sshd of a host; the name of its files without their endings follows."""
 
 CONTROLLER = "192.168.104.254"
-_SECONDS = 60
+_SECONDS = 300
 
 _CONTROLLER = f"""\
 mount --make-rprivate /

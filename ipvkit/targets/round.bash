@@ -4,6 +4,8 @@
 set -uf
 export LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 umask 077
+# Where the connection drops, the round goes on to its end.
+trap '' HUP
 place=/run/ipvkit
 
 fail() { # WHY: end without running anything

@@ -1,20 +1,28 @@
 """Whole labs on hosts that are reached by ssh, through Ansible: built, checked, undone, and cleaned up."""
 
 import json
+import os
 import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 import fleet
+from documents import ROOT
 from fleet import Hosts, hosts, until
+from guest import in_guest
 
 pytestmark = fleet.needs_hosts
+
+KIND = os.environ.get("FLEET_KIND", "kind: macvlan")
+"""The line of the lab's phase; this kernel need not have ipvlan."""
 
 LAB = """\
 name: three
@@ -37,7 +45,7 @@ phases:
           - {from: h1, to: c}
           - {from: a, to: h1}
           - {from: c, to: gateway}
-"""
+""".replace("kind: macvlan", KIND)
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +118,32 @@ def test_whenever_the_controller_is_killed_the_hosts_can_be_cleaned_up(
     took = time.monotonic() - began
     draw = random.Random(request.config.getoption("--faults-seed"))
     for number in range(50):
-        after = draw.uniform(0.1, 1.0) * took
+        after = draw.uniform(0.1, 1.0) * (took / 2 if number % 5 else took)
         with three.start(*ran(three)) as run:
+            if number % 5 and run.stderr is not None:
+                # Its first stage has begun.
+                run.stderr.readline()
             with suppress(subprocess.TimeoutExpired):
                 run.wait(after)
             run.kill()
         done = three.run("cleanup", "--all", "--inventory", str(three.inventory))
         assert done.returncode == 0, (number, after, done.stderr)
         assert three.snapshots() == before, (number, after, done.stdout)
+
+
+IN_GUEST = f"""\
+mkdir /dev/shm /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /mnt
+mount -t devpts -o ptmxmode=666,mode=620 devpts /dev/pts
+export HOME=/mnt TMPDIR=/mnt PYTHONDONTWRITEBYTECODE=1 FLEET_KIND='mode: l2'
+cd {ROOT}
+{sys.executable} -m pytest -q -p no:cacheprovider --basetemp /mnt/pytest {Path(__file__).relative_to(ROOT)} \\
+  -k 'three_hosts or killed_run'
+"""
+
+
+@pytest.mark.slow
+def test_ipvlan_on_hosts_in_a_guest_comes_out_the_same() -> None:
+    said = in_guest(IN_GUEST, timeout_s=1800, memory_mib=1024)
+    assert (said.exit_code, "2 passed" in said.output) == (0, True), said.output

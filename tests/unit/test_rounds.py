@@ -146,3 +146,9 @@ def test_a_round_that_is_sent_again_does_not_run_again(tmp_path: Path) -> None:
     assert not (tmp_path / "again").exists()
     assert "again" not in host.run(*row("0", "touch", "/run/other"), run="b", number=1)
     assert (tmp_path / "other").exists()
+
+
+def test_a_round_goes_on_where_its_connection_drops(tmp_path: Path) -> None:
+    hang_up = 'pkill -HUP -P "$(cat /run/pid)" -x bash'
+    reports = Host(tmp_path).run(*row("0", "sh", "-c", hang_up), before="echo $$ >/run/pid")
+    assert "\n0 0 " in reports
