@@ -109,6 +109,31 @@ def test_a_host_that_cannot_be_reached_any_more_does_not_stop_the_undo_on_the_ot
 
 
 @pytest.mark.slow
+def test_a_run_that_is_interrupted_is_undone_on_all_hosts(three: Hosts) -> None:
+    before = three.snapshots()
+    with three.start(*ran(three)) as run:
+        until(lambda: has_begun(three, "h3", "c"), "no namespace was created")
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=300)
+    assert run.returncode == 130, said
+    assert three.snapshots() == before
+
+
+@pytest.mark.slow
+def test_a_lab_that_is_kept_stays_up_until_it_is_taken_down(three: Hosts) -> None:
+    before = three.snapshots()
+    kept = three.run(*ran(three, "--keep"))
+    assert (kept.returncode, "ipvkit down three --inventory" in kept.stderr) == (0, True), kept.stderr
+    spared = three.run("cleanup", "--all", "--inventory", str(three.inventory))
+    assert (spared.returncode, spared.stdout) == (0, ""), spared.stderr
+    preview = three.run("down", "three", "--dry-run", "--inventory", str(three.inventory))
+    assert "# on h3\nip netns del c\n" in preview.stdout, preview.stderr
+    done = three.run("down", "three", "--inventory", str(three.inventory))
+    assert done.returncode == 0, done.stderr
+    assert three.snapshots() == before
+
+
+@pytest.mark.slow
 def test_whenever_the_controller_is_killed_the_hosts_can_be_cleaned_up(
     three: Hosts, request: pytest.FixtureRequest
 ) -> None:
