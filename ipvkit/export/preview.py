@@ -37,8 +37,8 @@ def what_it_does(undo: Command) -> str:
             return f"rename {name} to {other}"
         case ("ip", "link", "set", name, "mtu", mtu, "down"):
             return f"bring {name} down, with mtu {mtu} again"
-        case ("ip", "-n", _, "link", "set", name, "netns", "1", "name", other, "down"):
-            return f"take {name} back, as {other}"
+        case ("ip", "-n", netns, "link", "set", name, "netns", "1", "name", other, "down"):
+            return f"move {name} out of namespace {netns}, as {other}"
         case ("ip", "addr", "del", own, "dev", dev):
             return f"delete the address {own} of {dev}"
         case ("ip", "netns", "del", name):

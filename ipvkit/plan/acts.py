@@ -135,7 +135,7 @@ class Acts:
             self.steps.add(f"let the switch {what}", ip.at(SWITCH, ip.link_set(port, hairpin=act.hairpin)))
         for host in self.lab.hosts if act.port_security is not None else ():
             roles = self.lab.allowed_at(host, act.port_security or ())
-            self._secure(ports[host], roles, filtered=filtered)
+            self._secure(host, ports[host], roles, filtered=filtered)
 
     def _set(self, one: Sysctl) -> None:
         """Set a sysctl; a host's gets its former value back at the end of the run."""
@@ -172,18 +172,18 @@ class Acts:
                     host = the(self.lab.host_of(e.name))
                     self.steps.add(f"announce {e.name}'s address from {host}{why}", command)
 
-    def _secure(self, ports: list[str], roles: Sequence[str], *, filtered: bool) -> None:
-        """Let the switch drop IPv4 at the host's ports if the source is not an address of `roles`."""
-        steps = self.steps
+    def _secure(self, host: str, ports: list[str], roles: Sequence[str], *, filtered: bool) -> None:
+        """Let the switch drop IPv4 at the ports of `host` if the source is not an address of `roles`."""
+        steps, at = self.steps, f"at {the(host)}'s port"
         if filtered:
-            remove = "remove the filters at the host's port"
+            remove = f"remove the filters {at}"
             steps.add_stage((remove, in_netns(SWITCH, tc.qdisc("del", port))) for port in ports)
-        prepare = "prepare filters at the host's port"
+        prepare = f"prepare filters {at}"
         steps.add_stage((prepare, in_netns(SWITCH, tc.qdisc("add", port))) for port in ports)
         for port in ports:
             for address in self.lab.sources(roles):
                 if address.version == 4:
-                    what = f"accept packets from {address} at the host's port"
+                    what = f"accept packets from {address} {at}"
                     steps.add(what, in_netns(SWITCH, tc.filter_pass(port, address)))
             drop = in_netns(SWITCH, tc.filter_drop(port))
             steps.add("drop all other IPv4 there, as the port security of a cloud does", drop)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ipvkit import strategies
 from ipvkit.core.command import Command, in_netns
-from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Place, Setting
+from ipvkit.lab import BRIDGE, PORT, Endpoint, Lab, Parent, Phase, Place, Setting, the
 from ipvkit.plan.lan import give, hosts_gateways, ignore_advertisements, routing_of
 from ipvkit.plan.resources import Link, Netns, Resource, Route
 from ipvkit.plan.steps import Draft, Steps, Undo
@@ -78,7 +78,7 @@ def _create(lab: Lab, phase: Phase, steps: Steps, host: str, new: Sequence[Netns
         drafts = [_move(e, setting, id) for (e, setting), id in zip(links, ids, strict=True)]
     ports = {e: f"{PORT}{i}" for i, e in enumerate(endpoints) if phase.on(e.parent).kind == "veth"}
     steps.add_stage([*drafts, *(_pair(e, port) for e, port in ports.items())], at_end=True)
-    attach = "attach {}'s port to the host's bridge"
+    attach = f"attach {{}}'s port to {the(host)}'s bridge"
     steps.add_stage((attach.format(e.name), ip.link_set(port, master=BRIDGE)) for e, port in ports.items())
     steps.end_group()
     if lab.in_batches:
@@ -139,21 +139,22 @@ def _pair(e: Endpoint, port: str) -> Draft:
 
 def _bridge(lab: Lab, parent: Parent) -> Iterator[list[Draft]]:
     """Yield the stages that put a bridge over `parent`, with its addresses, as veth endpoints need it."""
-    what = f"the host's default route via {parent.dev}"
+    of_host = f"{the(parent.on)}'s"
+    what = f"{of_host} default route via {parent.dev}"
     yield [
         (f"delete {what}", ip.route_del(to), Undo(ip.route_add(to), f"restore {what}"))
         for to in hosts_gateways(lab, parent, parent.dev)
     ]
-    undo = Undo(ip.link_delete(BRIDGE), "delete the host's bridge")
-    yield [("create the host's bridge", ip.link_add(BRIDGE, ip.Bridge(), up=True), undo)]
-    what = f"the host's address on {parent.dev}"
+    undo = Undo(ip.link_delete(BRIDGE), f"delete {of_host} bridge")
+    yield [(f"create {of_host} bridge", ip.link_add(BRIDGE, ip.Bridge(), up=True), undo)]
+    what = f"{of_host} address on {parent.dev}"
     yield [
         (f"delete {what}", ip.addr_del(own, parent.dev), Undo(give(own, parent.dev), f"restore {what}"))
         for own in parent.host
     ]
-    attach = (f"attach {parent.dev} to the host's bridge", ip.link_set(parent.dev, master=BRIDGE))
+    attach = (f"attach {parent.dev} to {of_host} bridge", ip.link_set(parent.dev, master=BRIDGE))
     yield [*((f"add it on {BRIDGE}", give(own, BRIDGE)) for own in parent.host), attach]
-    what = f"add the host's default route via {BRIDGE}"
+    what = f"add {of_host} default route via {BRIDGE}"
     yield [(what, ip.route_add(to)) for to in hosts_gateways(lab, parent, BRIDGE)]
 
 
@@ -241,9 +242,9 @@ def read_sysctls(additions: Iterable[Addition], steps: Steps, done: Done) -> lis
         added = addition.added
         if isinstance(added, Sysctl) and (steps.on, added.key) not in done:
             done.add((steps.on, added.key))
-            id = steps.add(f"read the host's {added.key}", sysctl.get_value(added.key))
+            id = steps.add(f"read {the(steps.on)}'s {added.key}", sysctl.get_value(added.key))
             typical = "1" if added.value == 0 else "0"
-            found.append((addition, Undo(added, f"restore the host's {added.key}", id, typical)))
+            found.append((addition, Undo(added, f"restore {the(steps.on)}'s {added.key}", id, typical)))
     return found
 
 

@@ -155,7 +155,8 @@ def _cable(lab: Lab, parent: Parent) -> Draft:
     end, port = lab.cable(parent, LAN), lab.ports(parent.on)[lab.position(parent)]
     undo = ip.at(SWITCH, ip.link_set(port, up=False, name=end, netns=1))
     plug = ip.link_set(end, name=port, netns=SWITCH)
-    return f"connect the cable of {parent.name} to the switch", plug, Undo(undo, f"take {end} back")
+    what = f"move {end}, which {parent.on}'s {parent.dev} is connected to, into namespace {SWITCH}, as {port}"
+    return what, plug, Undo(undo, f"move {port} out of namespace {SWITCH}, as {end}")
 
 
 def _parent(lab: Lab, parent: Parent) -> Draft:
@@ -165,7 +166,7 @@ def _parent(lab: Lab, parent: Parent) -> Draft:
         # Linux 6.1 renames no link that is up (dev_change_name()).
         rename = ip.link_set(end, name=parent.dev, lladdr=lab.mac_of(parent))
         undo = Undo(ip.link_set(parent.dev, name=end), f"rename {parent.dev} to {end}")
-        return f"call {parent.on}'s cable {parent.dev}", rename, undo
+        return f"rename {parent.on}'s NIC {end} to {parent.dev}", rename, undo
     kind: ip.Kind
     match parent.kind:
         case "nic":

@@ -32,7 +32,7 @@ class HostShim(Strategy):
     def stages(self, site: Site) -> list[list[Addition]]:
         """Return the link, its addresses, and a route to each address of an endpoint."""
         dev, flag = site.shim, None if site.flag == "bridge" else site.flag
-        why = f"create {dev}, an ipvlan link of the host on {site.parent}"
+        why = f"create {dev}, an ipvlan link of {site.called} on {site.parent}"
         command = ip.link_add(dev, ip.Ipvlan(site.parent, site.mode, flag))
         link = Addition(why, command, Link(dev, site.shim_addresses), f"delete {dev}")
         up = Addition(f"bring {dev} up", ip.link_set(dev, up=True))
@@ -43,5 +43,7 @@ class HostShim(Strategy):
         for name, own in site.endpoints:
             to = ip_network(own.ip)
             command = ip.route_add(ip.RouteTo(to, dev=dev))
-            routes.append(Addition(f"add the host's route to {name}, through {dev}", command, Route(to, dev)))
+            routes.append(
+                Addition(f"add {site.called}'s route to {name}, through {dev}", command, Route(to, dev))
+            )
         return [[link], [up, *addresses], routes]

@@ -42,16 +42,18 @@ class L3sProxy(Answering):
         """Return the sysctls, then for each address its entry, and its route if it is IPv4."""
         dev = site.parent
         values = sysctls(dev, {own.version for _, own in site.endpoints})
-        why = "let the host forward, and answer for its endpoints without delay"
+        why = f"let {site.called} forward, and answer for its endpoints without delay"
         allowed = [Addition(why, sysctl.set_values({k: v}), Sysctl(k, v)) for k, v in values.items()]
         answers = []
         for name, own in site.endpoints:
-            what, entry = f"the host's proxy entry for {name}", Proxy(own.ip, dev)
+            what, entry = f"{site.called}'s proxy entry for {name}", Proxy(own.ip, dev)
             command = ip.neigh_add_proxy(own.ip, dev)
             answers.append(Addition(f"add {what}", command, entry, f"delete {what}"))
             if own.version == 4:
                 to = ip_network(own.ip)
-                why = f"add a route to {name} out of another link than {dev}: else the host answers no ARP"
+                other = f"out of another link than {dev}: else {site.called} answers no ARP"
+                why = f"add a route to {name} {other}"
                 command = ip.route_add(ip.RouteTo(to, dev="lo"))
-                answers.append(Addition(why, command, Route(to, "lo"), f"delete the host's route to {name}"))
+                undo = f"delete {site.called}'s route to {name}"
+                answers.append(Addition(why, command, Route(to, "lo"), undo))
         return [allowed, answers]

@@ -328,6 +328,8 @@ def test_each_command_runs_on_the_machine_of_what_it_is_about(lab: Lab) -> None:
             argv[2] if argv[:2] == ("ip", "-n") else argv[3] if argv[:3] == ("ip", "netns", "exec") else None
         )
         assert named is None or named in inside[step.on], str(step.command)
+        # No host is called so.
+        assert "the host's" not in f"{step.purpose} {step.undo.purpose if step.undo else ''}"
     for job in (job for stages in jobs_of(plan).values() for stage in stages for job in stage):
         assert {step.on for step in job.steps} == {job.on}
     shown = preview(plan)
