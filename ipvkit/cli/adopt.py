@@ -5,11 +5,12 @@ from typing import Annotated
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun
-from ipvkit.cli.here import Parent, Verbose, found_here, previewed
+from ipvkit.cli.common import DryRun, Inventory
+from ipvkit.cli.here import Parent, Verbose, found_here, found_on, previewed
+from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.core.values import netns_name
 from ipvkit.verbs.adopt import adopted
-from ipvkit.verbs.live import live
+from ipvkit.verbs.live import live, live_fleet
 
 Only = Annotated[
     list[str] | None, Option(metavar="NETNS", help="Only what is in this namespace. Repeatable.")
@@ -25,16 +26,26 @@ def adopt(
     neighbours: Neighbours = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
-) -> None:
+    inventory: Inventory = None,
+) -> int:
     """It writes a lab file of the links that `ipvkit inspect` finds, and changes nothing.
 
     `ipvkit run-lab` builds this twin in a kernel without root, where a change can be tried. Comments list
     what the lab leaves out.
 
-    Exit code: 0 written, 2 nothing can be described, 3 only root sees it.
+    With --inventory it is one lab of all hosts of an Ansible inventory, each a host of the lab.
+
+    Exit code: 0 written, 2 nothing can be described, 3 only root sees it, 4 a host could not be reached.
     """
     names = [netns_name(name) for name in netns or ()]
+    if inventory:
+        if dry_run or names or neighbours:
+            raise UsageError("--inventory goes with --parent and -v only", "omit the others")
+        found = found_on(inventory, parent, verbose=verbose)
+        emit(adopted(live_fleet(found.hosts)))
+        return CommandFailed.exit_code if found.unreached else 0
     if dry_run:
         emit(previewed())
-        return
+        return 0
     emit(adopted(live(found_here(parent, verbose=verbose), names, neighbours=neighbours)))
+    return 0

@@ -8,12 +8,12 @@ from typing import Annotated
 from typer import Option
 
 from ipvkit.cli import emit
-from ipvkit.cli.common import DryRun, Json, one_form, reader_has_gone
+from ipvkit.cli.common import DryRun, Inventory, Json, one_form, reader_has_gone
 from ipvkit.cli.here import Parent, Verbose, found_here, previewed
 from ipvkit.cli.options import FixAs, dialect_called
 from ipvkit.core.errors import Interrupted, UsageError
 from ipvkit.core.interrupts import Stopped
-from ipvkit.report.inspect import render_json, render_table, timed
+from ipvkit.report.inspect import render_fleet, render_fleet_json, render_json, render_table, timed
 from ipvkit.verbs.inspect import Review, review, watch
 
 WATCH_HELP = "Print it again whenever it has changed, until stopped."
@@ -26,6 +26,7 @@ def inspect(
     verbose: Verbose = False,
     fix_as: FixAs = None,
     json_: Json = False,
+    inventory: Inventory = None,
 ) -> int:
     """It finds links in every network namespace, of containers and processes too, and changes nothing.
 
@@ -35,12 +36,18 @@ def inspect(
     With --watch it looks again every 10 seconds, and as root also at each change that `ip monitor` hears:
     of the host's namespace, and of those to which the kernel has given a number in it.
 
-    Exit code: 0 no errors were found, 1 otherwise; 130 --watch was stopped by ^C, TERM, HUP or QUIT.
+    With --inventory it looks at all hosts of an Ansible inventory, at namespaces with a name or a process,
+    and for what no host sees alone, such as an address that two of them have.
+
+    Exit code: 0 no errors were found, 1 otherwise; 4 a host could not be reached; 130 --watch was stopped
+    by ^C, TERM, HUP or QUIT.
     """
     one_form(dry_run=dry_run, json_=json_)
-    for given, name in ((json_, "--json"), (dry_run, "--dry-run")):
+    for given, name in ((json_, "--json"), (dry_run, "--dry-run"), (inventory, "--inventory")):
         if watch_ and given:
             raise UsageError(f"--watch does not go with {name}", "omit one of the two")
+    if inventory:
+        return _inspect_fleet(inventory, parent, fix_as, verbose=verbose, dry_run=dry_run, json_=json_)
     if dry_run:
         emit(previewed())
         return 0
@@ -55,6 +62,19 @@ def inspect(
     found = reviewed()
     emit(render_json(found) if json_ else render_table(found))
     return 1 if any(problem.severity == "error" for problem in found.problems) else 0
+
+
+def _inspect_fleet(
+    paths: list[str], parent: str | None, fix_as: str | None, *, verbose: bool, dry_run: bool, json_: bool
+) -> int:
+    from ipvkit.cli.here import found_on
+    from ipvkit.verbs.inspect_fleet import review_fleet
+
+    if dry_run:
+        raise UsageError("--dry-run does not go with --inventory", "-v shows each command")
+    found = review_fleet(found_on(paths, parent, verbose=verbose), dialect_called(fix_as))
+    emit(render_fleet_json(found) if json_ else render_fleet(found))
+    return found.exit_code
 
 
 def _watch(look: Callable[[], str]) -> int:

@@ -4,7 +4,7 @@ Nothing is sent but ARP probes for the requested addresses.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -24,6 +24,9 @@ _CLASS = Path("/sys/class/net")
 _DMI = Path("/sys/class/dmi/id")
 _SYSCTLS = Path("/proc/sys/net")
 _DMI_FIELDS = ("sys_vendor", "product_name", "board_vendor", "chassis_asset_tag")
+Read = Callable[[str], str]
+"""Returns the text of a file of a machine, as `read` does here."""
+
 SUDO = 'only root can: sudo "$(command -v ipvkit)" …'
 
 
@@ -55,22 +58,22 @@ def gather(request: Request, agent: Agent) -> Machine:
     return replace(machine, answers=answers, unseen=(*machine.unseen, *unasked))
 
 
-def rp_filter(dev: str) -> int:
-    """Return the value of rp_filter that counts on a link: its value or that of `all`, the larger one."""
-    return max(_setting("all", "rp_filter"), _setting(dev, "rp_filter"))
-
-
-def _setting(dev: str, name: str) -> int:
-    """Return a value of ``net.ipv4.conf`` of a link; 0 where there is no such link."""
-    return int(read(f"ipv4/conf/{dev}/{name}") or 0)
-
-
 def read(path: str | Path) -> str:
     """Return the text of a file, by its path below /proc/sys/net; nothing where it cannot be read."""
     try:
         return (_SYSCTLS / path).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
+
+
+def rp_filter(dev: str, read: Read = read) -> int:
+    """Return the value of rp_filter that counts on a link: its value or that of `all`, the larger one."""
+    return max(_setting("all", "rp_filter", read), _setting(dev, "rp_filter", read))
+
+
+def _setting(dev: str, name: str, read: Read = read) -> int:
+    """Return a value of ``net.ipv4.conf`` of a link; 0 where there is no such link."""
+    return int(read(f"ipv4/conf/{dev}/{name}") or 0)
 
 
 def _elsewhere(

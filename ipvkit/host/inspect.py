@@ -10,7 +10,7 @@ from ipvkit.core.command import Command
 from ipvkit.core.errors import IpvkitError, MissingRequirement, UsageError
 from ipvkit.core.values import InterfaceAddress
 from ipvkit.host.checks import some
-from ipvkit.host.facts import SUDO, read, rp_filter
+from ipvkit.host.facts import SUDO, Read, read, rp_filter
 from ipvkit.host.namespaces import Inode, Space, Spaces, is_there, spaces
 from ipvkit.host.owners import Owner, owner_of
 from ipvkit.run.execution import answers, ask, require_for
@@ -176,7 +176,7 @@ _VIEWS = (
     ip.neigh_show(),
     ip.rule_show(),
 )
-_SYSCTLS = (
+SYSCTLS = (
     "net.ipv4.ip_forward",
     "net.ipv6.conf.all.forwarding",
     "net.ipv4.conf.all.arp_ignore",
@@ -210,27 +210,44 @@ def _in_each(spaces: Mapping[Inode, Space], view: Command) -> dict[Inode, Comman
     return commands
 
 
-def inspect(agent: Agent, on_command: OnCommand = lambda _: None) -> Inspection:
-    """Return what is on this machine; nothing is changed, and what ends meanwhile is left out."""
-    found = spaces()
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What there is on a machine besides what `ip` shows: its namespaces, files, and owners of namespaces.
+
+    `here`: whether it is this machine, of which a file of a namespace can be opened.
+    """
+
+    spaces: Spaces
+    read: Read = read
+    owner: Callable[[Space], Owner | None] = owner_of
+    here: bool = True
+
+
+def inspect(agent: Agent, on_command: OnCommand = lambda _: None, around: Around | None = None) -> Inspection:
+    """Return what is on the machine of `agent`, by default this one.
+
+    Nothing is changed, and what ends meanwhile is left out.
+    """
+    around = around or Around(spaces())
+    found = around.spaces
     insides = {}
     # Read while others are still asked.
     for inode, shown in _answers(agent, found.found, _SHOW, on_command):
         if (inside := _inside(inode, found.found[inode], shown)) is not None:
             insides[inode] = inside
     missed = (space for inode, space in found.found.items() if inode not in insides)
-    unseen = [*found.closed, *(str(space) for space in missed if is_there(space.path))]
+    unseen = [*found.closed, *(str(s) for s in missed if not around.here or is_there(s.path))]
     for inode, rules in _ipv6_rules(insides, agent, on_command).items():
         insides[inode] = replace(insides[inode], rules=(*insides[inode].rules, *rules))
-    for inode, numbers in _numbers(insides, agent, on_command).items():
+    for inode, numbers in (_numbers(insides, agent, on_command) if around.here else {}).items():
         insides[inode] = replace(insides[inode], numbers=numbers)
     every = sorted(insides.values(), key=lambda inside: (not inside.space.own, str(inside.space)))
     return Inspection(
-        tuple(_by_parent(every)),
+        tuple(_by_parent(every, around)),
         insides.get(found.own) if found.own is not None else None,
-        tuple(_tables()),
-        tuple(_sysctls()),
-        read("ipv4/ip_nonlocal_bind") == "1",
+        tuple(_tables(around.read)),
+        tuple(_sysctls(around.read)),
+        around.read("ipv4/ip_nonlocal_bind") == "1",
         tuple(unseen),
         found.hidden,
     )
@@ -284,7 +301,7 @@ def _ipv6_rules(
     return found
 
 
-def _tables() -> Iterator[Table]:
+def _tables(read: Read) -> Iterator[Table]:
     """Yield the kernel's neighbour tables (net/core/neighbour.c, neigh_stat_seq_show)."""
     for family, name in (("ipv4", "arp_cache"), ("ipv6", "ndisc_cache")):
         limit = read(f"{family}/neigh/default/gc_thresh3")
@@ -293,12 +310,12 @@ def _tables() -> Iterator[Table]:
             yield Table(family, int(lines[1].split()[0], 16), int(limit))
 
 
-def _sysctls() -> Iterator[tuple[str, int]]:
+def _sysctls(read: Read) -> Iterator[tuple[str, int]]:
     """Yield the host's sysctls that decide what is answered, where they are not as by default.
 
     Not all of their values are modelled.
     """
-    for key in _SYSCTLS:
+    for key in SYSCTLS:
         if (value := read(key.removeprefix("net.").replace(".", "/"))) not in ("", "0"):
             yield key, int(value)
 
@@ -349,12 +366,12 @@ def _ambiguous(every: Iterable[Inside]) -> tuple[set[Inode], set[Inode]]:
     return links, parents
 
 
-def _by_parent(every: Sequence[Inside]) -> Iterator[OnParent]:
+def _by_parent(every: Sequence[Inside], around: Around) -> Iterator[OnParent]:
     """Yield the links of each parent, those of the first namespace first."""
     groups: dict[tuple[Inode, str] | None, tuple[Placed | None, list[Placed]]] = {}
     by_index = _by_index(every)
     for inside in every:
-        owner = None if inside.space.own or not inside.uppers else owner_of(inside.space)
+        owner = None if inside.space.own or not inside.uppers else around.owner(inside.space)
         for link in inside.uppers:
             parents = _candidates(link, inside, by_index)
             parent = parents[0] if len(parents) == 1 else None
@@ -363,7 +380,7 @@ def _by_parent(every: Sequence[Inside]) -> Iterator[OnParent]:
     for parent, links in groups.values():
         strict = 0
         if parent is not None and parent.inside.space.own:
-            strict = rp_filter(parent.link.ifname)
+            strict = rp_filter(parent.link.ifname, around.read)
         yield OnParent(parent, tuple(links), strict)
 
 

@@ -24,7 +24,7 @@ _FULL = 0.9
 Code = Literal[
     "unreachable", "link-down", "no-carrier", "no-address", "no-default-route", "wrong-default-route", "mtu",
     "duplicate-address", "busy", "siblings", "rp-filter", "nonlocal-bind", "neighbours", "dummy", "pod-gone",
-    "routed-elsewhere", "not-modelled",
+    "routed-elsewhere", "not-modelled", "duplicate-lladdr", "modes-differ", "gateways-differ",
 ]
 # fmt: on
 """The kind of a problem, in JSON too."""

@@ -66,7 +66,7 @@ def _overlap(one: Network, other: Network) -> bool:
 
 
 def checks_around(lab: Lab, known: Collection[Address]) -> Iterator[Check]:
-    """Yield checks of each endpoint: with another host, the lab's host, the next endpoint, and far.
+    """Yield checks of each endpoint: with another host, its own, the next endpoint, and far.
 
     None is to another host with an address that is not `known`.
     """
@@ -75,9 +75,11 @@ def checks_around(lab: Lab, known: Collection[Address]) -> Iterator[Check]:
         parent = lab.parent_called(endpoint.parent)
         other = GATEWAY if parent.gateway else NEIGHBOUR
         pairs = [(endpoint.name, other)] if lab.pinged(Check(endpoint.name, other)) in known else []
-        pairs += [(other, endpoint.name), (HOST, endpoint.name), (endpoint.name, FAR)]
+        own = lab.host_of(endpoint.name)
+        pairs += [(other, endpoint.name), (own, endpoint.name), (endpoint.name, FAR)]
         sibling = following.get(endpoint)
-        if sibling is not None and sibling.parent == endpoint.parent and sibling.netns != endpoint.netns:
+        near = sibling is not None and lab.parent_called(sibling.parent).lan == parent.lan
+        if sibling is not None and near and lab.place(sibling.name) != lab.place(endpoint.name):
             pairs.append((endpoint.name, sibling.name))
         for check in (Check(*pair) for pair in pairs):
             # A parent without an address, or one that leads nowhere, has no such host.

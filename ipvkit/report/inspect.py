@@ -1,18 +1,22 @@
 """What is on the parents of this machine, as tables and as one JSON document, ``ipvkit/inspect/v1``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import printable
-from ipvkit.host.checks import some
+from ipvkit.host.checks import SEVERITIES, some
 from ipvkit.host.inspect import OnParent, Placed, gaps
 from ipvkit.host.namespaces import Inode, Spaces
 from ipvkit.host.problems import Problem
 from ipvkit.report.plain import columns, commented, document, plain
 from ipvkit.verbs.inspect import Review
+
+if TYPE_CHECKING:
+    from ipvkit.verbs.inspect_fleet import FleetReview
 
 _MOST_COMMANDS = 10
 """How many commands of a fix are shown; the document has all."""
@@ -23,16 +27,55 @@ _FEW = 4
 _HEADERS = ("link", "namespace", "owner", "kind", "mode", "addresses", "default route", "mtu", "state")
 
 
+def render_fleet(review: "FleetReview") -> str:
+    """Return one table of all hosts, the problems of each and between them, and what was not seen."""
+    rows = [
+        (host, on.name, *_row(placed))
+        for host, one in review.hosts.items()
+        for on in one.found.parents
+        for placed in on.links
+    ]
+    headers = ("host", "parent", *_HEADERS)
+    parts = [columns(rows, headers, needed=4) if rows else "no ipvlan, ipvtap or macvlan link was found\n"]
+    every = [*review.problems, *(_of_host(p, h) for h, one in review.hosts.items() for p in one.problems)]
+    every.sort(key=lambda one: SEVERITIES.index(one.severity))
+    parts += _numbered(every)
+    if rows and not every:
+        parts.append("no problems found\n")
+    notes = [f"note: {note}\n" for note in _notes_of(review)]
+    return "\n".join((*parts, *(["".join(map(printable_line, notes))] if notes else ())))
+
+
+def _of_host(problem: Problem, host: str) -> Problem:
+    """Return a problem with the name of its host, so that those of several hosts are alike."""
+    of = f"{problem.of} on {host}" if problem.of else host
+    return replace(problem, what=f"{host}: {problem.what}", of=of, cause=problem.kind[3])
+
+
+def _notes_of(review: "FleetReview") -> Iterator[str]:
+    """Yield what was not seen or described, of hosts that have it in common once."""
+    found: dict[str, list[str]] = {}
+    for host, one in review.hosts.items():
+        for note in (*one.notes, *one.found.gaps):
+            found.setdefault(note, []).append(host)
+    yield from (f"{', '.join(hosts)}: {note}" for note, hosts in found.items())
+
+
+def _numbered(problems: Iterable[Problem]) -> Iterator[str]:
+    """Yield the text of each problem, of those that are alike one."""
+    alike: dict[tuple[str, ...], list[Problem]] = {}
+    for one in problems:
+        alike.setdefault(one.kind, []).append(one)
+    yield from ("\n".join(_of_problems(number, each)) for number, each in enumerate(alike.values(), 1))
+
+
 def render_table(review: Review, parent: str | None = None) -> str:
     """Return a table for each parent, or of the `parent` asked for, the problems, and what was not seen."""
     found = review.found
     parts = [_of_parent(on) for on in found.parents]
     if not parts:
         parts = [f"no ipvlan, ipvtap or macvlan link was found{f' on {parent}' if parent else ''}\n"]
-    alike: dict[tuple[str, ...], list[Problem]] = {}
-    for one in review.problems:
-        alike.setdefault(one.kind, []).append(one)
-    parts += ["\n".join(_of_problems(number, each)) for number, each in enumerate(alike.values(), 1)]
+    parts += _numbered(review.problems)
     if found.parents and not review.problems:
         parts.append("no problems found\n")
     notes = [f"note: {note}\n" for note in (*review.notes, *found.gaps)]
@@ -66,24 +109,22 @@ def timed(text: str, now: datetime, *, clear: bool) -> str:
 
 
 def _of_parent(on: OnParent) -> str:
-    rows = []
-    for placed in on.links:
-        link = placed.link
-        routes = ", ".join(f"via {r.via}" if r.via else "dev" for r in placed.default_routes)
-        rows.append(
-            (
-                link.ifname,
-                placed.inside.space,
-                placed.owner,
-                link.kind,
-                " ".join(filter(None, (link.mode, link.flag))),
-                ", ".join(map(str, placed.addresses)),
-                routes,
-                link.mtu,
-                "up" if link.up else "down",
-            )
-        )
-    return f"{printable(_title(on))}\n{columns(rows, _HEADERS, needed=2)}"
+    return f"{printable(_title(on))}\n{columns(list(map(_row, on.links)), _HEADERS, needed=2)}"
+
+
+def _row(placed: Placed) -> tuple[object, ...]:
+    link = placed.link
+    return (
+        link.ifname,
+        placed.inside.space,
+        placed.owner,
+        link.kind,
+        " ".join(filter(None, (link.mode, link.flag))),
+        ", ".join(map(str, placed.addresses)),
+        ", ".join(f"via {r.via}" if r.via else "dev" for r in placed.default_routes),
+        link.mtu,
+        "up" if link.up else "down",
+    )
 
 
 def _title(on: OnParent) -> str:
@@ -129,26 +170,47 @@ def render_json(review: Review) -> str:
     return document(
         "inspect",
         parents=[_fields(on) for on in found.parents],
-        findings=[
-            {
-                "code": one.code,
-                "severity": one.severity,
-                "parent": one.parent or None,
-                "what": one.what,
-                "advice": one.advice or None,
-                "commands": [str(command) for command in one.commands],
-                "fix_as": list(one.fix_as) or None,
-            }
-            for one in review.problems
-        ],
+        findings=[_problem(one) for one in review.problems],
         notes=[*review.notes],
         unseen=[*found.unseen],
         hidden_processes=found.hidden,
+        unreached=[],
     )
 
 
-def _fields(on: OnParent) -> dict[str, Any]:
+def render_fleet_json(review: "FleetReview") -> str:
+    """Return the document of the hosts of an inventory."""
+    found = {host: one.found for host, one in review.hosts.items()}
+    return document(
+        "inspect",
+        parents=[_fields(on, host) for host, one in found.items() for on in one.parents],
+        findings=[
+            *(_problem(one) for one in review.problems),
+            *(_problem(one, host) for host, there in review.hosts.items() for one in there.problems),
+        ],
+        notes=[f"{host}: {note}" for host, one in review.hosts.items() for note in one.notes],
+        unseen=[f"{host}: {what}" for host, one in found.items() for what in one.unseen],
+        hidden_processes=sum(one.hidden for one in found.values()),
+        unreached=[{"host": host, "why": why} for host, why in review.unreached.items()],
+    )
+
+
+def _problem(one: Problem, host: str | None = None) -> dict[str, Any]:
     return {
+        "host": host,
+        "code": one.code,
+        "severity": one.severity,
+        "parent": one.parent or None,
+        "what": one.what,
+        "advice": one.advice or None,
+        "commands": [str(command) for command in one.commands],
+        "fix_as": list(one.fix_as) or None,
+    }
+
+
+def _fields(on: OnParent, host: str | None = None) -> dict[str, Any]:
+    return {
+        "host": host,
         "parent": None if on.parent is None else _link(on.parent),
         "links": [_link(placed) for placed in on.links],
     }

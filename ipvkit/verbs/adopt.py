@@ -2,6 +2,7 @@
 
 from ipvkit.core.errors import printable
 from ipvkit.host.twin import Twin
+from ipvkit.host.twins import Joined
 from ipvkit.lab.format import dump
 from ipvkit.verbs.live import checked
 
@@ -13,7 +14,7 @@ _UNSEEN = (
 )
 
 
-def adopted(twin: Twin) -> str:
+def adopted(twin: Twin | Joined) -> str:
     """Return the lab file of `twin`, with checks."""
     comments = [*_UNSEEN, *(f"note: {note}" for note in twin.notes)]
     return "".join(f"# {printable(comment)}\n" for comment in comments) + dump(checked(twin))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.host.inspect import Inspection, nothing
 from ipvkit.host.twin import Twin, twin_of
+from ipvkit.host.twins import Joined, joined
 from ipvkit.lab import Act, Check, Endpoint, Lab, Phase
 from ipvkit.lab.around import checks_around
 from ipvkit.verbs.explain import Explanation, Fix, explain
@@ -28,6 +29,34 @@ def live(found: Inspection, netns: Collection[str] = (), *, neighbours: bool = F
     return replace(twin, notes=(*twin.notes, *found.gaps))
 
 
+def live_fleet(found: Mapping[str, Inspection]) -> Joined:
+    """Return the twin of what was `found` on several hosts, by their names; raise UsageError as `live`."""
+    twins = {}
+    for host, one in found.items():
+        try:
+            twin = twin_of(one)
+        except InvalidLab as invalid:
+            raise UsageError(f"no lab can describe {host}: {invalid.message}", _PART) from invalid
+        if twin is not None:
+            twins[host] = replace(twin, notes=(*twin.notes, *one.gaps))
+    if len(twins) < 2:
+        where = ", ".join(twins) or "no host"
+        what = (
+            f"a link that a lab can describe was found on {where}, and a lab of a fleet has two hosts or more"
+        )
+        raise UsageError(what, "ipvkit inspect --inventory shows what there is")
+    try:
+        whole = joined(twins)
+    except InvalidLab as invalid:
+        raise UsageError(f"no lab can describe these hosts: {invalid.message}", _PART) from invalid
+    absent = (host for host in found if host not in twins)
+    nothing_there = tuple(f"{host}: no link that a lab can describe was found" for host in absent)
+    return replace(whole, notes=(*whole.notes, *nothing_there))
+
+
+_PART = "with --parent a part is described"
+
+
 def _in(found: Inspection, netns: Collection[str]) -> Inspection:
     """Return what is in the namespaces called `netns`; raise UsageError for one in which nothing is."""
     there = {name for on in found.parents for placed in on.links for name in placed.inside.space.names}
@@ -43,7 +72,7 @@ def _in(found: Inspection, netns: Collection[str]) -> Inspection:
     return replace(found, parents=tuple(on for on in parents if on.links))
 
 
-def checked(twin: Twin) -> Lab:
+def checked(twin: Twin | Joined) -> Lab:
     """Return the lab of `twin` with checks of each endpoint."""
     (phase,) = twin.lab.phases
     checks = Act(checks=tuple(checks_around(twin.lab, twin.known)))

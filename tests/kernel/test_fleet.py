@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 
 import fleet
 from documents import ROOT
@@ -172,3 +173,55 @@ cd {ROOT}
 def test_ipvlan_on_hosts_in_a_guest_comes_out_the_same() -> None:
     said = in_guest(IN_GUEST, timeout_s=1800, memory_mib=1024)
     assert (said.exit_code, "2 passed" in said.output) == (0, True), said.output
+
+
+def link_in(netns: str, address: str) -> str:
+    """Return lines that create a namespace with a macvlan link on eth0."""
+    return f"""\
+ip netns add {netns}
+ip link add real0 link eth0 type macvlan mode bridge
+ip link set real0 netns {netns} name s0
+ip -n {netns} addr add {address}/24 dev s0
+ip -n {netns} link set s0 up
+"""
+
+
+def test_a_fleet_is_inspected_adopted_and_reviewed(three: Hosts) -> None:
+    before = three.snapshots()
+    three.run_on("h1", f"set -e; {link_in('web', '192.168.104.211')}")
+    # The second one is held by a process, and has no name.
+    holds = "ip netns exec web sh -c 'echo >/run/in; exec tail -f /dev/null' >/dev/null 2>&1 &"
+    unnamed = f"{holds} until [ -e /run/in ]; do :; done; rm /run/in; ip netns del web"
+    three.run_on("h2", f"set -e; {link_in('web', '192.168.104.221')} {unnamed}")
+    inventory = ("--inventory", str(three.inventory))
+    try:
+        done = three.run("inspect", "--json", *inventory)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["unreached"], found["unseen"]) == (0, [], []), done.stderr
+        links = {(on["host"], link["netns"]): link for on in found["parents"] for link in on["links"]}
+        assert {key: link["addresses"] for key, link in links.items()} == {
+            ("h1", "web"): ["192.168.104.211/24"],
+            ("h2", None): ["192.168.104.221/24"],
+        }
+        assert links["h2", None]["owner"]["name"] == "tail"
+        assert [on["parent"]["dev"] for on in found["parents"]] == ["eth0", "eth0"]
+        lab = three.run("adopt", *inventory)
+        assert lab.returncode == 0, lab.stderr
+        assert [host["name"] for host in yaml.safe_load(lab.stdout)["hosts"]] == ["h1", "h2"]
+        assert "# note: h3: no link that a lab can describe was found\n" in lab.stdout
+        inside = "nsenter --net=/proc/$(pgrep -x tail)/ns/net"
+        three.run_on("h2", f"{inside} ip addr add 192.168.104.211/24 dev s0")
+        three.stop_ssh("h3")
+        shown = three.run("inspect", *inventory)
+        assert shown.returncode == 4, shown.stderr
+        assert "1. error: 192.168.104.211 is an address of s0 in netns web on h1, s0 in " in shown.stdout
+        assert "h3: not looked at: h3: " in shown.stderr
+        reviewed = three.run("review", *inventory)
+        assert reviewed.returncode == 4, reviewed.stderr
+        assert "fleet: " in reviewed.stdout
+        assert "an address that another host has is left out: 192.168.104.211 of tail-" in reviewed.stderr
+    finally:
+        three.run_on("h1", "ip netns del web")
+        three.run_on("h2", "pkill -x tail || true")
+        three.start_ssh("h3")
+    until(lambda: three.snapshots() == before, "something is left")
