@@ -62,7 +62,7 @@ _NETNS = re.compile(rf"(?!([0-9]+|0[xX][0-9A-Fa-f]*)$){_NAME}{{0,254}}")
 _LINK = r"[A-Za-z0-9_][A-Za-z0-9_/+-]{0,14}"
 _SYSCTL = re.compile(
     r"net\.ipv4\.ip_nonlocal_bind|net\.ipv4\.ip_forward|net\.ipv6\.conf\.all\.forwarding"
-    rf"|net\.ipv[46]\.conf\.{_LINK}\.(forwarding|proxy_ndp|send_redirects|accept_ra|dad_transmits)"
+    rf"|net\.ipv[46]\.conf\.{_LINK}\.(forwarding|proxy_ndp|send_redirects|accept_ra|accept_dad)"
     rf"|net\.ipv[46]\.neigh\.{_LINK}\.(proxy_delay|base_reachable_time_ms|delay_first_probe_time"
     r"|ucast_solicit|retrans_time_ms)"
 )

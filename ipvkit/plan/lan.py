@@ -299,9 +299,9 @@ def _ask_at_once(role: str, netns: str | None, there: Sequence[str]) -> Draft:
     """Return the step by which a node asks from link-local addresses of links that are `there` or come later.
 
     While such an address is tentative, for up to 2 s, no request is sent for a packet of another node
-    (ndisc_send_ns()).
+    (ndisc_send_ns()). Without a probe (dad_transmits=0) it still is for up to 1 s (addrconf_dad_kick()).
     """
-    values = {sysctl.interface_key("ipv6", "conf", dev, "dad_transmits"): 0 for dev in ("default", *there)}
+    values = {sysctl.interface_key("ipv6", "conf", dev, "accept_dad"): 0 for dev in ("default", *there)}
     what = f"let {the(role)} use link-local addresses at once"
     return what, in_netns(netns, sysctl.set_values(values))
 
