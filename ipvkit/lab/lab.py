@@ -168,12 +168,13 @@ class Lab:
         check_phases(other)
         return other
 
-    def moved(self, parents: Mapping[str, str]) -> "Lab":
-        """Return the lab with some endpoints on other parents, those by their names."""
+    def moved(self, parents: Mapping[str, str], phase: Phase) -> "Lab":
+        """Return the lab in `phase` alone, with some endpoints on other parents, those by their names."""
         if not parents:
             return self
         endpoints = (replace(e, parent=parents.get(e.name, e.parent)) for e in self.endpoints)
-        return replace(self, endpoints=tuple(endpoints))
+        # In other phases they are where they were.
+        return replace(self, endpoints=tuple(endpoints), phases=(phase,))
 
     def parents_after(self, moves: Iterable[tuple[str, str]]) -> dict[str, str]:
         """Return the parents on which endpoints are that have moved to other hosts, by their names."""

@@ -106,7 +106,7 @@ class Acts:
 
     def _move(self, moves: Sequence[tuple[str, str]]) -> None:
         """Move endpoints to other hosts; those that are there already stay."""
-        moved = self.lab.moved(self.lab.parents_after(moves))
+        moved = self.lab.moved(self.lab.parents_after(moves), self.phase)
         names = [name for name, _ in moves if moved.host_of(name) != self.lab.host_of(name)]
         endpoints.move(self.lab, self.phase, self.steps, moved, names, self.there)
         self.lab = moved

@@ -303,7 +303,7 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
 
     On a real network, an unknown address is replaced by a placeholder.
     """
-    lab = _with_all_addresses(lab.moved(state.moved))
+    lab = _with_all_addresses(lab.moved(state.moved, phase))
     settings, additions = {}, {}
     for parent in lab.parents:
         setting = phase.on(parent.name)

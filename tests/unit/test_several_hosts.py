@@ -8,7 +8,7 @@ from itertools import product
 import jsonschema
 import pytest
 import yaml
-from hypothesis import assume, given, reject
+from hypothesis import assume, given, reject, settings
 
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import Mode
@@ -243,6 +243,13 @@ def test_who_has_an_entry_sends_to_where_an_endpoint_was_until_a_broadcast_or_it
         *((f"{node} -> web", "reachable") for node in ("neighbour", "db", "app")),
     ]
     assert found["left-alone"] == 2 * [("neighbour -> web", "reachable")]
+
+
+@settings(max_examples=100)
+@given(labs_of_hosts())
+def test_every_valid_lab_has_a_plan(lab: Lab) -> None:
+    """What moves in one phase may not fit its new parent in another."""
+    assert make_plan(lab).lab == lab
 
 
 def test_an_endpoint_that_has_moved_is_in_the_next_phase_where_it_was() -> None:

@@ -36,7 +36,6 @@ def observed(result: "Result", phase: Phase) -> Picture:
 
 def picture(lab: Lab, phase: Phase, answers: Iterable[Answer]) -> Picture:
     """Return the picture of `phase` as it begins; its edges are those `answers` that are of checks."""
-    lab = _at(lab, phase)
     pairs = [_pair(check, own) for check, own in _by_check(answers).items()]
     groups = _groups(lab, phase, pairs)
     drawn = _Drawing(lab, phase, groups)
@@ -46,14 +45,6 @@ def picture(lab: Lab, phase: Phase, answers: Iterable[Answer]) -> Picture:
     ran = any(pair.observed for pair in pairs)
     nodes = tuple(dict.fromkeys(drawn.nodes.values()))
     return Picture(title, ran, (*drawn.boxes,), nodes, drawn.wires, edges)
-
-
-def _at(lab: Lab, phase: Phase) -> Lab:
-    """Return `lab` with its endpoints on the hosts to which earlier phases have moved them."""
-    for earlier in lab.phases[: lab.phases.index(phase)]:
-        for act in earlier.acts:
-            lab = lab.moved(lab.parents_after(act.move))
-    return lab
 
 
 # --- edges ----------------------------------------------------------------------------------------------
