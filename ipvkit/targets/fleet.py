@@ -44,16 +44,6 @@ _INVENTORY_S = 120.0
 _ENDS_S, _RUNS_S = 60, 3600
 """How long a round of commands that end at once may take on a host, and another, in seconds."""
 
-_REMOVES = """\
-trap 'kill -TERM "$child"; wait "$child"' TERM
-"${@:2}" & child=$!
-wait "$child"
-code=$?
-rm -rf -- "$1"
-exit "$code"
-"""
-"""Bash that runs a command and then removes a folder, also at TERM: it gets that where ipvkit was killed."""
-
 _OF_THE_USER = ("ANSIBLE_", "SSH_", "KRB5")
 """How the variables begin that Ansible and ssh get of this process."""
 
@@ -256,7 +246,6 @@ class _Playbook:
                 argv, own = self._argv(Path(folder)), _variables()
                 own |= {"ANSIBLE_STDOUT_CALLBACK": "ipvkit_results", "ANSIBLE_NOCOLOR": "1"}
                 own |= {"IPVKIT_SOCKET": f"{folder}/{_SOCKET}"}
-                argv = ["bash", "-c", _REMOVES, "bash", folder, *argv]
                 self._process = Process(argv, variables=own, at_death=signal.SIGTERM)
                 while chunk := self._process.read():
                     said = (said + chunk)[-4000:]
