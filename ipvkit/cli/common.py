@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from ipvkit.cli import SUMMARIES, emit
 from ipvkit.cli.hints import unknown_command
 from ipvkit.core.errors import UsageError
-from ipvkit.core.values import Address, TargetKind, any_address
+from ipvkit.core.values import Address, RunTargetKind, TargetKind, any_address
 
 if TYPE_CHECKING:
     from ipvkit.targets.sandbox import Sandbox
@@ -118,9 +118,9 @@ def one_form(*, dry_run: bool, json_: bool) -> None:
         raise UsageError("--dry-run does not go with --json", "the preview is text, one command a line")
 
 
-def refuse_kernel(kind: TargetKind, kernel: str | None) -> None:
+def refuse_kernel(kind: RunTargetKind, kernel: str | None) -> None:
     """Raise UsageError where a `kernel` is given for a target that has one."""
-    if kernel is not None and kind in ("local", "sandbox"):
+    if kernel is not None and kind in ("local", "sandbox", "ansible"):
         raise UsageError("--kernel needs --target uml", "give --target uml, or omit --kernel")
 
 

@@ -1,6 +1,5 @@
 """What the commands share that look at this machine."""
 
-import gc
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,8 +32,6 @@ def found_here(parent: str | None, *, verbose: bool, may_be_empty: bool = False)
 
     If it `may_be_empty`, raise only where there is no such interface.
     """
-    # What is found stays until the end: the collector would look at it again and again.
-    gc.set_threshold(100_000, 50, 100)
     wanted = None if parent is None else alternative_name(parent)
     found = look(_show if verbose else lambda _: None)
     if wanted is None:

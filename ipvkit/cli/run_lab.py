@@ -51,8 +51,7 @@ class RunPlace:
         if self.target == "ansible":
             if not self.inventory:
                 raise UsageError("--target ansible needs an inventory", "give --inventory hosts.yml")
-            if self.kernel is not None:
-                raise UsageError("--kernel needs --target uml", "give --target uml, or omit --kernel")
+            refuse_kernel(self.target, self.kernel)
             return None
         if self.inventory:
             raise UsageError("--inventory needs --target ansible", "give --target ansible")
