@@ -5,6 +5,7 @@ import re
 import sys
 
 import jsonschema
+import pytest
 
 from documents import REFERENCE
 from guest import in_guest, simulated_lan
@@ -107,6 +108,7 @@ def test_a_parent_that_goes_down_is_told_once_and_so_is_its_return() -> None:
     assert stopped(lines, "interrupted by SIGTERM")
 
 
+@pytest.mark.slow
 def test_a_sysctl_that_somebody_else_changed_is_left_alone() -> None:
     lines = guest(
         "announce 192.168.104.211 --parent eth0 --every 200ms\n"
@@ -142,6 +144,7 @@ def test_root_needs_no_more_than_the_unit_leaves_it() -> None:
     assert lines[-1] == "bind 0"
 
 
+@pytest.mark.slow
 def test_in_a_namespace_its_own_sysctl_is_set_and_its_own_link_sends() -> None:
     lines = guest(
         "ip netns exec gateway sysctl -qw net.ipv4.conf.eth0.arp_accept=1\n"

@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from comparison.contenders import BUILDERS
 from comparison.figures import BEGIN, END
 from documents import ROOT
 
 
+@pytest.mark.slow
 def test_a_quick_run_fills_the_page(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text(f"# Performance\n\n{BEGIN}\nof before\n{END}\n\nand after\n")

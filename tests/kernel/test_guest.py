@@ -69,7 +69,11 @@ def test_the_walkthrough_runs_on_a_real_nic_and_leaves_it_as_it_was() -> None:
             ["link test1 already exists"],
             marks=pytest.mark.slow,
         ),
-        ("ip link add br1 type bridge; ip link set eth0 master br1", ["eth0 is a port of br1"]),
+        pytest.param(
+            "ip link add br1 type bridge; ip link set eth0 master br1",
+            ["eth0 is a port of br1"],
+            marks=pytest.mark.slow,
+        ),
         (
             "modprobe -d /run/modules macvlan; ip link add mac0 link eth0 type macvlan",
             ["the macvlan link mac0"],
@@ -80,7 +84,11 @@ def test_the_walkthrough_runs_on_a_real_nic_and_leaves_it_as_it_was() -> None:
             marks=pytest.mark.slow,
         ),
         pytest.param("ip link set eth0 down", ["eth0 is down"], marks=pytest.mark.slow),
-        ("ip addr flush dev eth0; ip addr add 10.0.0.5/24 dev eth0", ["not in eth0's subnet 10.0.0.0/24"]),
+        pytest.param(
+            "ip addr flush dev eth0; ip addr add 10.0.0.5/24 dev eth0",
+            ["not in eth0's subnet 10.0.0.0/24"],
+            marks=pytest.mark.slow,
+        ),
         ("ip link set eth0 name eth1", ["no such interface: eth0"]),
     ],
 )
@@ -107,6 +115,7 @@ time.sleep(300)
 """A process that holds the network namespace in which it starts by a socket, and is in the first one."""
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_on_a_real_nic_is_undone() -> None:
     # The kernel refuses the duplicate; a namespace that only a socket holds cannot be looked at.
     said = on_a_real_nic(
@@ -248,7 +257,10 @@ def test_the_exported_script_runs_on_a_real_nic() -> None:
             "kill -INT $!; wait $!",
             marks=pytest.mark.slow,
         ),
-        "bash /run/lab.sh 2>/run/told | head -1 >/run/first; (exit ${PIPESTATUS[0]})",
+        pytest.param(
+            "bash /run/lab.sh 2>/run/told | head -1 >/run/first; (exit ${PIPESTATUS[0]})",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_exported_script_undoes_when_it_is_told_to_stop(ending: str) -> None:
@@ -389,6 +401,7 @@ def test_strategies_work_on_a_real_parent_and_leave_it_as_it_was() -> None:
     assert "another machine" in str(checks["entries", "test1"][1])
 
 
+@pytest.mark.slow
 def test_an_exported_script_that_is_killed_is_undone_from_its_record(tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(STRATEGIES)
@@ -428,7 +441,7 @@ for phase in json.load(sys.stdin)["phases"]:
     ("name", "user"),
     [
         pytest.param("ipv6", A_USER, marks=pytest.mark.slow),
-        ("l3-announced", ""),
+        pytest.param("l3-announced", "", marks=pytest.mark.slow),
         ("tcp-service", ""),
         pytest.param("mode-flip", "", marks=pytest.mark.slow),
         pytest.param("l3s-proxy", A_USER, marks=pytest.mark.slow),

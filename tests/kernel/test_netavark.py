@@ -35,7 +35,9 @@ FAR = [
     {"destination": "2001:db8:fa::/48", "gateway": "2001:db8:104::254", "metric": 7},
 ]
 
-NETWORKS: tuple[tuple[Setting, dict[str, Any]], ...] = (
+Networks = tuple[tuple[Setting, dict[str, Any]], ...]
+
+NETWORKS: Networks = (
     (Setting("l2"), {"subnets": [V4, V6], "options": {"mtu": "1400", "ipvlan_flag": "private"}}),
     (Setting("l3"), {"subnets": [V4, V6], "options": {"mode": "l3", "metric": "9"}}),
     (
@@ -99,9 +101,12 @@ def made(network: dict[str, Any], lab: Lab) -> str:
 
 
 @pytest.mark.skipif(not Path(FILES["netavark"]).exists(), reason="needs netavark: apt install netavark")
-def test_netavark_makes_what_is_read() -> None:
+@pytest.mark.parametrize(
+    "networks", [NETWORKS[1:3], pytest.param((NETWORKS[0], NETWORKS[3]), marks=pytest.mark.slow)], ids=len
+)
+def test_netavark_makes_what_is_read(networks: Networks) -> None:
     labs, scripts = [], []
-    for setting, changes in NETWORKS:
+    for setting, changes in networks:
         network = inspected(changes)
         lab, _ = lab_of(FORMAT.read([Source("lan.json", json.dumps([network]))]))
         assert lab.phases[0].setting == setting

@@ -60,6 +60,7 @@ def test_an_address_that_somebody_has_is_refused_with_his_mac() -> None:
     assert "test1" not in output
 
 
+@pytest.mark.slow
 def test_an_address_of_an_endpoint_in_a_deleted_namespace_is_found() -> None:
     """As long as a process is in it, the kernel refuses the address to others."""
     output = refused(
@@ -180,6 +181,7 @@ def test_doctor_as_root_finds_nothing_about_a_free_parent_and_changes_nothing() 
     assert [finding["code"] for finding in inspection["findings"]] == ["unreachable", "unreachable"]
 
 
+@pytest.mark.slow
 def test_a_lab_runs_where_there_are_but_warnings() -> None:
     """On an ipvlan link the lab's endpoints are created on the real parent."""
     said = on_a_real_nic(

@@ -90,7 +90,7 @@ class Started:
 SPOKEN = "echo one; echo two >&2; ls /no/such; echo 'three\t\N{EURO SIGN}'; printf 'no end of line'; exit 7\n"
 
 
-@pytest.mark.parametrize("way", ["file", "-", "pipe"])
+@pytest.mark.parametrize("way", ["file", "-", pytest.param("pipe", marks=pytest.mark.slow)])
 def test_a_script_is_run_and_its_output_and_exit_code_are_those_of_bash(program: Program, way: str) -> None:
     (program.folder / "a script").write_text(SPOKEN)
     words = {"file": [str(program.folder / "a script")], "-": ["-"], "pipe": []}[way]
@@ -110,11 +110,11 @@ def test_a_script_is_run_and_its_output_and_exit_code_are_those_of_bash(program:
 @pytest.mark.parametrize(
     ("script", "exit_code", "output"),
     [
-        ("", 0, ""),
-        ("echo a; false", 1, "a\n"),
+        pytest.param("", 0, "", marks=pytest.mark.slow),
+        pytest.param("echo a; false", 1, "a\n", marks=pytest.mark.slow),
         ("cat <(echo a) /dev/stdin <<<b && echo c >/dev/stderr", 0, "a\nb\nc\n"),
-        ("echo a; exit 255", 255, "a\n"),
-        ("echo a; kill -INT $$; echo b", 130, "a\n"),
+        pytest.param("echo a; exit 255", 255, "a\n", marks=pytest.mark.slow),
+        pytest.param("echo a; kill -INT $$; echo b", 130, "a\n", marks=pytest.mark.slow),
         ("echo a; kill -KILL $$; echo b", 137, "a\n"),
         # What ends its whole process group ends no more than the script.
         ("trap 'kill 0' EXIT; sleep 1000 & echo a", 143, "a\n"),
