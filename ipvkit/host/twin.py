@@ -143,27 +143,29 @@ def twin_of(found: Inspection, *, neighbours: bool = False) -> Twin | None:
         for name, parent in bare.items()
     ]
     settings = {name: _setting(name, there[name], found.own, own, notes) for name, own in used.items()}
-    usual, _ = Counter(settings.values()).most_common(1)[0]
-    phase = Phase(
-        "live",
-        usual,
-        tuple(endpoints.made),
-        (Act(sysctls=tuple(Sysctl(HOST, key, value) for key, value in found.sysctls)),),
-        tuple((name, setting) for name, setting in settings.items() if setting != usual),
-    )
+    phase = _phase(settings, tuple(endpoints.made), found)
     made = [endpoint for endpoint, _ in endpoints.made.values()]
     firsts = {each.netns: each for each in reversed(made)}.values()
     every = tuple(_usual(e, bare[e.parent], settings[e.parent]) if e in firsts else e for e in made)
     vias = {route.via for placed, _ in there.values() for route in placed.default_routes if route.via}
     vias |= {route.via for each in every for route in each.routes or () if route.via and route.to is None}
     lab = Lab(NAME, _ABOUT, tuple(parents), every, (phase,), tuple(far_behind(parents, vias)))
-    for parent in lab.parents:
-        for shim in (placed.link.ifname for placed in there[parent.name][1] if placed.inside.space.own):
-            if phase.on(parent.name).host_shim and shim != lab.shim_on(parent):
-                notes.add(f"a host shim is called {lab.shim_on(parent)}", shim)
+    _note_shims(lab, there, notes)
     _note_host(lab, there, found.own, notes)
     known |= {own.ip for parent in parents for host in parent.hosts for own in host.addresses}
     return Twin(lab, {name: placed for name, (_, placed) in endpoints.made.items()}, known, notes.lines())
+
+
+def _phase(settings: Mapping[str, Setting], endpoints: tuple[str, ...], found: Inspection) -> Phase:
+    """Return the phase of what was found: the setting of most parents, and the others'."""
+    usual, _ = Counter(settings.values()).most_common(1)[0]
+    return Phase(
+        "live",
+        usual,
+        endpoints,
+        (Act(sysctls=tuple(Sysctl(HOST, key, value) for key, value in found.sysctls)),),
+        tuple((name, setting) for name, setting in settings.items() if setting != usual),
+    )
 
 
 def _usual(endpoint: Endpoint, parent: Parent, setting: Setting) -> Endpoint:
@@ -354,6 +356,15 @@ def _with_shim(
             notes.add("the prefix length of a shim's address is left out", address)
         setting = replace(setting, host_shim=True, shim_addresses=tuple(a.ip for a in shim.addresses))
     return setting
+
+
+def _note_shims(lab: Lab, there: Mapping[str, _OnParent], notes: Notes) -> None:
+    """Note which host shims have another name in the lab."""
+    (phase,) = lab.phases
+    for parent in lab.parents:
+        for shim in (placed.link.ifname for placed in there[parent.name][1] if placed.inside.space.own):
+            if phase.on(parent.name).host_shim and shim != lab.shim_on(parent):
+                notes.add(f"a host shim is called {lab.shim_on(parent)}", shim)
 
 
 def _note_host(lab: Lab, there: Mapping[str, _OnParent], own: Inside | None, notes: Notes) -> None:

@@ -1,7 +1,7 @@
 """What is wrong with the links on the parents of this machine, and how to fix it."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -13,9 +13,9 @@ from ipvkit.host.checks import SEVERITIES, Severity, some
 from ipvkit.host.inspect import Inspection, OnCommand, inspect
 from ipvkit.host.problems import Problem, problems_of
 from ipvkit.host.twin import Twin, twin_of
-from ipvkit.lab import HOST, NEIGHBOUR, Check, Endpoint, Lab, Parent
+from ipvkit.lab import HOST, NEIGHBOUR, Check, Endpoint, Lab, Parent, Phase
 from ipvkit.predict.predictions import after, why_lost, why_unknown
-from ipvkit.predict.world import State, world_of
+from ipvkit.predict.world import State, World, world_of
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local
 from ipvkit.targets.process import heard
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ipvkit.verbs.formats import Dialect
 
 _SOURCES = {NEIGHBOUR: "other hosts", HOST: "this host"}
+
+_Groups = dict[tuple[str, str, str], list[str]]
+_Unknown = dict[tuple[str, str], dict[str, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +103,13 @@ def _unreachable(twin: Twin, dialect: "Dialect | None") -> Iterator[Problem]:
     world = world_of(lab, phase, State())
     for act in phase.acts:
         world = after(world, act)
-    outside: set[str] = set()
-    for on in lab.parents:
-        if away := [e for e in lab.endpoints_of(phase, on) if not any(map(on.subnet_of, _ips(e)))]:
-            outside.update(endpoint.name for endpoint in away)
-            yield _routed_elsewhere(on, away)
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    unknown: dict[tuple[str, str], dict[str, None]] = {}
-    fixed: set[str] = set()
-    for source in _SOURCES:
-        for endpoint in lab.endpoints:
-            if source != HOST and endpoint.name in outside:
-                continue
-            # A parent without an address, or one that leads nowhere, has no such host.
-            with suppress(InvalidLab):
-                check = Check(source, endpoint.name)
-                if why := why_unknown(world, check):
-                    unknown.setdefault((endpoint.parent, why), {})[endpoint.name] = None
-                elif reason := why_lost(world, check):
-                    groups.setdefault((endpoint.parent, source, reason), []).append(endpoint.name)
+    outside = {on: tuple(_elsewhere(lab, phase, on)) for on in lab.parents}
+    yield from (_routed_elsewhere(on, away) for on, away in outside.items() if away)
+    groups, unknown = _reasons(lab, world, {e.name for away in outside.values() for e in away})
     for (parent, why), of_these in unknown.items():
         what = f"it is not modelled whether others can reach {_addresses(lab, of_these)}: {why}"
         yield Problem("not-modelled", "info", parent, what, advice="send pings to know")
+    fixed: set[str] = set()
     for (parent, source, reason), names in groups.items():
         known = "" if source == HOST else ", unless they have an entry for it that does not expire"
         what = f"{_SOURCES[source]} cannot reach {_addresses(lab, names)}: {reason}{known}"
@@ -137,6 +125,29 @@ def _unreachable(twin: Twin, dialect: "Dialect | None") -> Iterator[Problem]:
         fixed |= {parent} if fix is not None else set()
         severity: Severity = "info" if source == HOST else "error"
         yield Problem("unreachable", severity, parent, what, commands, advice, fix_as=tuple(lines))
+
+
+def _elsewhere(lab: Lab, phase: Phase, on: Parent) -> Iterator[Endpoint]:
+    """Yield the endpoints on a parent that have no address in its subnets."""
+    return (e for e in lab.endpoints_of(phase, on) if not any(map(on.subnet_of, _ips(e))))
+
+
+def _reasons(lab: Lab, world: World, outside: Collection[str]) -> tuple[_Groups, _Unknown]:
+    """Return the endpoints that a host cannot reach, by parent, host and reason, and those not modelled."""
+    groups: _Groups = {}
+    unknown: _Unknown = {}
+    for source in _SOURCES:
+        for endpoint in lab.endpoints:
+            if source != HOST and endpoint.name in outside:
+                continue
+            # A parent without an address, or one that leads nowhere, has no such host.
+            with suppress(InvalidLab):
+                check = Check(source, endpoint.name)
+                if why := why_unknown(world, check):
+                    unknown.setdefault((endpoint.parent, why), {})[endpoint.name] = None
+                elif reason := why_lost(world, check):
+                    groups.setdefault((endpoint.parent, source, reason), []).append(endpoint.name)
+    return groups, unknown
 
 
 def _addresses(lab: Lab, names: Iterable[str]) -> str:
