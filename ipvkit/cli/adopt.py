@@ -10,6 +10,7 @@ from ipvkit.cli.here import Parent, Verbose, found_here, found_on, previewed
 from ipvkit.core.errors import CommandFailed, UsageError
 from ipvkit.core.values import netns_name
 from ipvkit.verbs.adopt import adopted
+from ipvkit.verbs.lab_file import for_editors
 from ipvkit.verbs.live import live, live_fleet
 
 Only = Annotated[
@@ -42,10 +43,10 @@ def adopt(
         if dry_run or names or neighbours:
             raise UsageError("--inventory goes with --parent and -v only", "omit the others")
         found = found_on(inventory, parent, verbose=verbose)
-        emit(adopted(live_fleet(found.hosts)))
+        emit(for_editors(adopted(live_fleet(found.hosts))))
         return CommandFailed.exit_code if found.unreached else 0
     if dry_run:
         emit(previewed())
         return 0
-    emit(adopted(live(found_here(parent, verbose=verbose), names, neighbours=neighbours)))
+    emit(for_editors(adopted(live(found_here(parent, verbose=verbose), names, neighbours=neighbours))))
     return 0

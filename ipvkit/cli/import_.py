@@ -6,7 +6,7 @@ from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.verbs import formats
-from ipvkit.verbs.lab_file import sources_at
+from ipvkit.verbs.lab_file import for_editors, sources_at
 
 
 def import_(
@@ -25,4 +25,5 @@ def import_(
 
     Exit code: 0 written, 2 wrong usage or invalid file.
     """
-    emit(formats.imported([source for file in files for source in sources_at(file)], format_))
+    sources = [source for file in files for source in sources_at(file)]
+    emit(for_editors(formats.imported(sources, format_)))

@@ -14,7 +14,7 @@ from ipvkit.lab.new import MOST_ENDPOINTS, MOST_HOSTS, new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.report.graph import Format
 from ipvkit.report.labs import predictions, schema_json, schema_markdown, summaries
-from ipvkit.verbs.lab_file import load_lab, subnet_of
+from ipvkit.verbs.lab_file import for_editors, load_lab, subnet_of
 
 Endpoints = Annotated[int, Option(min=1, max=MOST_ENDPOINTS, metavar="N", help="Endpoints, test1 to testN.")]
 Markdown = Annotated[bool, Option("--markdown", help="Print Markdown tables of all keys instead.")]
@@ -120,7 +120,8 @@ def new(
     """
     setting = Setting(mode, flag, strategy=strategy, host_shim=host_shim)
     within = subnet_of(subnet)
-    emit(dump(new_lab(name, setting, endpoints, hosts=hosts, ipv6=ipv6, subnet=within, checks=checks)))
+    lab = new_lab(name, setting, endpoints, hosts=hosts, ipv6=ipv6, subnet=within, checks=checks)
+    emit(for_editors(dump(lab)))
 
 
 def schema(markdown: Markdown = False) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from ipvkit import lab as lab_room
 from ipvkit.core.errors import UsageError, printable
 from ipvkit.core.values import Address, InterfaceAddress, any_address, is_link_local, route_destination
 from ipvkit.lab import FAR, Family, Lab, gallery, on_parent
@@ -18,6 +19,14 @@ _ENDINGS = (
     *(".yaml", ".yml", ".json", ".conf", ".conflist", ".network", ".netdev", ".nmconnection"),
     *(".container", ".pod"),
 )
+
+
+_SCHEMA = Path(lab_room.__file__).with_name("lab.schema.json")
+
+
+def for_editors(text: str) -> str:
+    """Return the text of a lab file after a line from which editors know the schema that is installed."""
+    return f"# yaml-language-server: $schema={_SCHEMA.as_uri()}\n{text}"
 
 
 def is_path(name: str) -> bool:

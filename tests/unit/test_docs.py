@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import io
+import json
 import re
 import subprocess
 import sys
@@ -351,6 +352,16 @@ def test_every_lab_of_the_gallery_is_named_in_the_pages_about_its_rule() -> None
 
 def test_the_schema_of_labs_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
+
+
+def test_a_new_lab_names_the_schema_that_comes_with_ipvkit(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is written with `ipvkit labs schema > ipvkit/lab/lab.schema.json`."""
+    assert main(["labs", "new"]) == 0
+    file = ROOT / "ipvkit/lab/lab.schema.json"
+    line, _, text = capsys.readouterr().out.partition("\n")
+    assert line == f"# yaml-language-server: $schema={file.as_uri()}"
+    assert load(text, "my-lab.yaml").name == "my-lab"
+    assert json.loads(file.read_text()) == schema()
 
 
 @pytest.mark.parametrize("name", gallery.names())
