@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
@@ -18,8 +20,33 @@ if TYPE_CHECKING:
     from ipvkit.verbs.fleet import Journals
 
 
+_CLEANED, _UP = ("interrupted", "damaged"), ("up",)
+
+
+def _recorded(states: Collection[str]) -> list[str]:
+    """Return the names of the runs in these states."""
+    return [record.lab for record in journal.records() if record.state in states]
+
+
+def _completed(states: Collection[str], incomplete: str) -> list[str]:
+    """Return those that begin with what is typed."""
+    with suppress(IpvkitError):
+        return [lab for lab in _recorded(states) if lab.startswith(incomplete)]
+    return []
+
+
+def _to_clean(incomplete: str) -> list[str]:
+    return _completed(_CLEANED, incomplete)
+
+
+def _to_take_down(incomplete: str) -> list[str]:
+    return _completed(_UP, incomplete)
+
+
 def cleanup(
-    labs: Annotated[list[str] | None, Argument(metavar="LAB", help="The runs to undo.")] = None,
+    labs: Annotated[
+        list[str] | None, Argument(metavar="LAB", help="The runs to undo.", autocompletion=_to_clean)
+    ] = None,
     all_: Annotated[bool, Option("--all", help="Undo every interrupted run.")] = False,
     install_unit: Annotated[
         bool, Option("--install-unit", help="Write a systemd unit for --all at boot.")
@@ -41,7 +68,7 @@ def cleanup(
         if all_ == bool(labs):
             raise UsageError("name a lab, or give --all", "--all undoes every interrupted run on these hosts")
         return _undo_on(inventory, None if all_ else labs, dry_run=dry_run, kept=False)
-    names = [record.lab for record in journal.records() if record.state in ("interrupted", "damaged")]
+    names = _recorded(_CLEANED)
     if all_ == bool(labs):
         hint = f"interrupted: {', '.join(names)}" if names else "no run was interrupted"
         raise UsageError("name a lab, or give --all" if not all_ else "--all takes no names", hint)
@@ -71,7 +98,7 @@ def _install_unit(*, dry_run: bool) -> int:
 
 
 def down(
-    lab: Annotated[str, Argument(metavar="LAB", help="The lab's name.")],
+    lab: Annotated[str, Argument(metavar="LAB", help="The lab's name.", autocompletion=_to_take_down)],
     dry_run: DryRun = False,
     inventory: Inventory = None,
 ) -> int:

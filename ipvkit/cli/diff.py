@@ -1,21 +1,16 @@
 """``ipvkit diff``."""
 
 import sys
-from typing import Annotated
-
-from typer import Argument
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Json
-from ipvkit.cli.options import LAB_HELP, live_twin
+from ipvkit.cli.options import GivenLab, live_twin
 from ipvkit.report.diff import render, render_json
 from ipvkit.verbs.diff import differences
 from ipvkit.verbs.lab_file import load_lab
 
 
-def diff(
-    lab: Annotated[str, Argument(metavar="LAB", help=LAB_HELP, show_default=False)], json_: Json = False
-) -> int:
+def diff(lab: GivenLab, json_: Json = False) -> int:
     """It prints what differs, and the commands that make this machine as LAB is; it runs none of them.
 
     LAB has one phase, as `ipvkit adopt` writes it. Other hosts are not compared.

@@ -9,12 +9,13 @@ from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Kernel
+from ipvkit.cli.options import GivenLab
 from ipvkit.core.errors import UsageError
 from ipvkit.verbs.lab_file import load_lab
 
 
 def grade(
-    lab: Annotated[str, Argument(metavar="LAB", help="A gallery lab, or the path of a lab file.")],
+    lab: GivenLab,
     scripts: Annotated[list[str], Argument(metavar="SCRIPT", help="Bash scripts, each graded separately.")],
     phase: Annotated[str | None, Option(metavar="NAME", help="The phase. Default: the only one.")] = None,
     csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,

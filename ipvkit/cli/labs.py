@@ -6,7 +6,7 @@ from typer import Argument, Option
 
 from ipvkit.cli import emit
 from ipvkit.cli.common import Place, Timeout, group
-from ipvkit.cli.options import Checks, LabName, Live, Subnet, live_twin
+from ipvkit.cli.options import Checks, LabName, Live, Subnet, gallery_labs, live_twin
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import Setting, Strategy, gallery
 from ipvkit.lab.format import dump
@@ -25,7 +25,11 @@ def list_() -> None:
     emit(summaries(map(load_lab, gallery.names())))
 
 
-def show(lab: Annotated[str, Argument(metavar="LAB", help="A gallery lab.")] = gallery.WALKTHROUGH) -> None:
+def show(
+    lab: Annotated[
+        str, Argument(metavar="LAB", help="A gallery lab.", autocompletion=gallery_labs)
+    ] = gallery.WALKTHROUGH,
+) -> None:
     """Print a lab of the gallery.
 
     Start a lab file with it: ipvkit labs show l2 > my-lab.yaml

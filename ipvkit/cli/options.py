@@ -1,7 +1,10 @@
 """The options that describe a lab, and the lab that they describe."""
 
+import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
@@ -10,8 +13,7 @@ from ipvkit.cli.common import parent_called
 from ipvkit.core.errors import UsageError, printable
 from ipvkit.core.values import InterfaceAddress, Mode, address, interface_address, interface_name
 from ipvkit.host.limits import concurrent_pings
-from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup
-from ipvkit.lab.gallery import WALKTHROUGH
+from ipvkit.lab import MOST_PARALLEL, Lab, Prober, Setting, Setup, gallery
 from ipvkit.lab.new import CHECKS, MOST_ENDPOINTS, new_lab
 from ipvkit.verbs.lab_file import RealNetwork, load_lab, subnet_of
 
@@ -33,7 +35,28 @@ PROBER_HELP = (
     "One ping for each check, or one fping for each source. Default: fping for many endpoints, if installed."
 )
 
-LabName = Annotated[str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=WALKTHROUGH)]
+_LAB_FILE = re.compile(r"[\w.+-]+\.ya?ml")
+"""The names of files that are completed: zsh evaluates what it is given."""
+
+
+def gallery_labs(incomplete: str) -> list[str]:
+    """Return the labs of the gallery that begin so."""
+    return [name for name in gallery.names() if name.startswith(incomplete)]
+
+
+def _labs(incomplete: str) -> list[str]:
+    """Return the labs of the gallery, and the YAML files of this folder, that begin so."""
+    files: list[str] = []
+    with suppress(OSError):
+        files = sorted(file.name for file in Path().iterdir() if _LAB_FILE.fullmatch(file.name))
+    return [*gallery_labs(incomplete), *(name for name in files if name.startswith(incomplete))]
+
+
+LabName = Annotated[
+    str | None,
+    Argument(metavar="LAB", help=LAB_HELP, autocompletion=_labs, show_default=gallery.WALKTHROUGH),
+]
+GivenLab = Annotated[str, Argument(metavar="LAB", help=LAB_HELP, autocompletion=_labs, show_default=False)]
 Subnet = Annotated[str | None, Option(metavar="CIDR", help=SUBNET_HELP)]
 Checks = Annotated[str | None, Option(metavar=CHECKS, help=CHECKS_HELP)]
 
@@ -78,7 +101,7 @@ def live_twin(lab: str | None = None, *, left_out: bool = False) -> "Twin":
 class LabOptions:
     """The options that describe a lab, and where it is built."""
 
-    lab: Annotated[str | None, Argument(metavar="LAB", help=LAB_HELP, show_default=WALKTHROUGH)] = None
+    lab: LabName = None
     parent: Annotated[str | None, Option(metavar="DEV", help=PARENT_HELP)] = None
     endpoint: Annotated[list[str] | None, Option(metavar="NAME=ADDRESS/LEN", help=ENDPOINT_HELP)] = None
     gateway: Annotated[str | None, Option(metavar="ADDRESS", help=GATEWAY_HELP)] = None
@@ -115,7 +138,7 @@ class LabOptions:
         if self.endpoints is not None:
             found = self._generated(self.endpoints)
         elif (self.mode, self.subnet, self.checks) == (None, None, None):
-            found = load_lab(self.lab or WALKTHROUGH)
+            found = load_lab(self.lab or gallery.WALKTHROUGH)
         else:
             raise UsageError("--mode, --subnet and --checks need --endpoints", "give --endpoints N")
         at_once = self.parallel or self.at_once or found.parallel or concurrent_pings()

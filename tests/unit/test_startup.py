@@ -4,12 +4,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
 from captures import FIXTURES
 from ipvkit.cli import SUMMARIES, overview
 from ipvkit.cli.commands import group
+from ipvkit.plan.resources import Netns
+from ipvkit.run import journal
+from ipvkit.run.journal import Entry
 
 FORK = """\
 import contextlib, io, os, sys
@@ -127,12 +131,41 @@ def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
         "ipvkit kernels fetch 6": ["6.1", "6.12"],
         "ipvkit explain ": ["test1", "test2", "host", "gateway", "neighbour"],
         "ipvkit explain host 192.168.104.25": ["192.168.104.254"],
+        "ipvkit explain test1 test2 walk": ["walkthrough"],
+        "ipvkit labs show l3-r": ["l3-routed"],
     }.items(),
 )
 def test_a_shell_completes_what_is_typed(typed: str, completed: list[str]) -> None:
-    """As the script does that --install-completion has bash load."""
+    assert completions(typed) == completed
+
+
+def completions(typed: str, folder: Path | None = None) -> list[str]:
+    """Return what bash is given by the script that --install-completion has it load."""
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_IPVKIT_COMPLETE": "complete_bash"}
     argv = [sys.executable, "-m", "ipvkit"]
     environment = {**os.environ, **words}
-    done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=True)
-    assert done.stdout.split() == completed
+    done = subprocess.run(
+        argv, capture_output=True, text=True, env=environment, timeout=60, check=True, cwd=folder
+    )
+    assert done.stderr == ""
+    return [line for line in done.stdout.splitlines() if line]
+
+
+def test_lab_files_are_completed_where_no_shell_evaluates_their_names(tmp_path: Path) -> None:
+    for name in ("moved.yaml", "mo-2.yml", "mo.txt", "mo\\$(reboot).yaml", "mo ve.yaml"):
+        (tmp_path / name).touch()
+    assert completions("ipvkit run-lab mo", tmp_path) == ["mode-flip", "move", "mo-2.yml", "moved.yaml"]
+    assert completions("ipvkit diff mov", tmp_path) == ["move", "moved.yaml"]
+
+
+def test_runs_are_completed_where_they_can_be_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for lab in ("shop", "stopped"):
+        with journal.started(lab) as run:
+            run.begin([Entry("x.1", "", Netns(lab))])
+            if lab == "shop":
+                run.keep()
+    assert completions("ipvkit down ") == ["shop"]
+    assert completions("ipvkit cleanup s") == ["stopped"]
+    (tmp_path / "ipvkit").chmod(0o777)
+    assert completions("ipvkit down ") == []
