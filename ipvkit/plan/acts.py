@@ -152,7 +152,9 @@ class Acts:
         timers = {"base_reachable_time_ms": 1000, **FAST_VALUES}
         lab = self.lab
         if lab.is_host(role):
-            links = [(parent.dev, [own.version for own in parent.host]) for parent in lab.parents_on(role)]
+            # Without an address it still asks for what l3 endpoints send.
+            own = lab.parents_on(role)
+            links = [(parent.dev, [subnet.version for subnet in parent.subnets]) for parent in own]
         else:
             links = [(lab.dev_of(one), [peer.version for peer in one.peer(role)]) for one in lab.networks]
         return {

@@ -266,6 +266,13 @@ def test_an_endpoint_that_has_moved_is_in_the_next_phase_where_it_was() -> None:
     assert [on for on, line in of_db if line.startswith("ip link add db")] == ["h2", "h1", "h2"]
 
 
+def test_a_host_without_an_address_has_timers_for_what_its_endpoints_send() -> None:
+    text = LAB.replace("    addresses: 192.0.2.2/24\n", "")
+    lab = load(text.replace("do: []", "do: [{fast-ageing: h2}]"), "two.yaml")
+    (fast,) = (step.command for step in make_plan(lab).steps if step.purpose.startswith("shorten"))
+    assert "net.ipv4.neigh.eth0.delay_first_probe_time=1" in fast.argv
+
+
 def test_that_a_host_does_not_forward_is_not_modelled_on_any_host() -> None:
     do = "do: [{sysctls: {h2: {net.ipv4.ip_forward: 0}}}, {check: [{from: db, to: app}]}]"
     assert predicted(two("do: []", do))["l2"] == [("db -> app", "not modelled")]
