@@ -18,7 +18,7 @@ from ipvkit.run import engine
 from ipvkit.run.verdicts import Verdict, judge
 from ipvkit.targets.kernels import Kernel
 from ipvkit.targets.uml import Uml
-from several_hosts import labs_of_hosts
+from several_hosts import fits, labs_of_hosts
 from strategies import checks_in, labs
 
 T = TypeVar("T")
@@ -77,7 +77,8 @@ def thorough(lab: Lab, chance: Random) -> Lab:
     """Return `lab` with some pairs checked at the end of each phase, whatever was drawn before."""
 
     def more(phase: Phase) -> Phase:
-        pairs = [check for check in checks_in(lab, lab.endpoints_of(phase)) if check.family is not None]
+        every = (check for check in checks_in(lab, lab.endpoints_of(phase)) if check.family is not None)
+        pairs = [check for check in every if fits(lab, phase, Act(checks=(check,)))]
         some = chance.sample(pairs, min(len(pairs), _MOST_MORE if lab.parallel is None else lab.parallel))
         return replace(phase, acts=(*phase.acts, Act(checks=tuple(some))) if some else phase.acts)
 
@@ -172,7 +173,17 @@ def _less_of_phases(lab: Lab) -> Iterator[Make]:
 
 def _less_of_act(act: Act) -> Iterator[Act]:
     nothing = Act()
-    for field in ("announce", "fast_ageing", "flush", "hairpin", "port_security", "wait", "sysctls"):
+    of_hosts = ("move", "down")
+    for field in (
+        "announce",
+        "fast_ageing",
+        "flush",
+        "hairpin",
+        "port_security",
+        "wait",
+        "sysctls",
+        *of_hosts,
+    ):
         yield replace(act, **{field: getattr(nothing, field)})
     yield from (replace(act, attempts=without(act.attempts, t)) for t in range(len(act.attempts)))
     yield from (replace(act, checks=without(act.checks, c)) for c in range(len(act.checks)))

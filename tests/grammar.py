@@ -28,7 +28,8 @@ GRAMMAR = {
     "<mode>": "l2 | l3 | l3s",
     "<flag>": "bridge | private | vepa",
     "<change>": "[ netns NETNS ] [ master DEV ] [ name DEV ] [ mtu NUMBER ] [ up | down ]"
-    " [ type ( ipvlan | ipvtap ) [ mode <mode> ] [ <flag> ] ] [ type bridge_slave hairpin ( on | off ) ]",
+    " [ type ( ipvlan | ipvtap ) [ mode <mode> ] [ <flag> ] ] [ type bridge_slave <port> ]",
+    "<port>": "hairpin ( on | off ) | state NUMBER",
     "<addr>": "addr ( add | del ) PREFIXED dev DEV [ nodad ] | addr show [ dev DEV ]",
     "<route>": "route ( add | del ) [ blackhole | unreachable | prohibit ] ( default | NETWORK )"
     " [ via ADDRESS ] [ dev DEV ] [ src ADDRESS ] [ metric NUMBER ] [ onlink ] [ table NUMBER ]"

@@ -256,7 +256,7 @@ class Machine:
             case ("type", "ipvlan" | "ipvtap" as kind, *_):
                 if link.kind != kind:
                     raise Refused("Operation not supported")
-            case ("type", "bridge_slave", "hairpin", "on" | "off"):
+            case ("type", "bridge_slave", "hairpin" | "state", "on" | "off" | "1" | "3"):
                 if link.master is None:
                     raise Refused("it is no port")
         if words[0] == "master":

@@ -42,7 +42,7 @@ def labs_of_hosts(draw: st.DrawFn, *, most_endpoints: int = 3, most_phases: int 
         lab = replace(lab, parents=parents, endpoints=endpoints, phases=phases)
     except InvalidLab:
         reject()
-    return _with_moves(draw, lab)
+    return _with_a_host_down(draw, _with_moves(draw, lab))
 
 
 def _with_moves(draw: st.DrawFn, lab: Lab) -> Lab:
@@ -57,6 +57,32 @@ def _with_moves(draw: st.DrawFn, lab: Lab) -> Lab:
             with suppress(InvalidLab):
                 lab = replace(lab, phases=tuple(phases))
     return lab
+
+
+def _with_a_host_down(draw: st.DrawFn, lab: Lab) -> Lab:
+    """Return `lab` in which a host may go down in a phase, without what it would have to do then."""
+    if not draw(st.booleans()):
+        return lab
+    p, host = draw(st.integers(0, len(lab.phases) - 1)), draw(st.sampled_from(lab.hosts))
+    whole = lab.phases[p]
+    at = draw(st.integers(0, len(whole.acts)))
+    phase = replace(whole, acts=(*whole.acts[:at], Act(down=(host,))))
+    for act in whole.acts[at:]:
+        checks = tuple(check for check in act.checks if fits(lab, phase, Act(checks=(check,))))
+        tried = tuple(one for one in act.attempts if fits(lab, phase, Act(attempts=(one,))))
+        less = replace(act, checks=checks, attempts=tried)
+        if less != Act() and fits(lab, phase, less):
+            phase = replace(phase, acts=(*phase.acts, less))
+    return replace(lab, phases=(*lab.phases[:p], phase, *lab.phases[p + 1 :]))
+
+
+def fits(lab: Lab, phase: Phase, act: Act) -> bool:
+    """Return whether `act` can be the last one of `phase`."""
+    try:
+        lab.with_phases(replace(phase, acts=(*phase.acts, act)))
+    except InvalidLab:
+        return False
+    return True
 
 
 def _at(name: str, host: str) -> str:

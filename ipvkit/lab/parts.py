@@ -415,7 +415,7 @@ class Act:
 
     `hairpin` is whether the switch sends frames back to the port they came from; `port_security` are the
     roles with addresses that the switch accepts at the host's port; `wait` is in seconds. `sysctls` are set,
-    and stay so. Endpoints `move` each to another host.
+    and stay so. Endpoints `move` each to another host; hosts go `down` until the end of the phase.
     """
 
     checks: tuple[Check, ...] = ()
@@ -428,6 +428,7 @@ class Act:
     wait: int | None = None
     sysctls: "tuple[Sysctl, ...]" = ()
     move: tuple[tuple[str, str], ...] = ()
+    down: tuple[str, ...] = ()
 
     @property
     def changes(self) -> bool:

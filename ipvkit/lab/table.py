@@ -401,6 +401,9 @@ ACT = Part("act", "What happens", "do", "What happens at one point, concurrently
     Key("move", _MOVES,
         "Endpoints that move, each to another host: deleted here, and created there with the same addresses. "
         "In the next phase they are where they were."),
+    Key("down", _names("h1"),
+        "Hosts that go down, where a lab has several: the switch passes nothing to or from their ports. In "
+        "the next phase they are up again, with what they had."),
     Key("wait", _SECONDS, "Whole seconds in which nothing happens."),
     Key("sysctls", _SYSCTLS,
         "Sysctls of `host`, peers and endpoints, each node with its keys and values. They stay set, also in "

@@ -1,7 +1,7 @@
 """Checks of a whole lab, made when it is created: whether it can be built, and its checks be run."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -312,6 +312,49 @@ def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
     nodes = _Nodes(lab, phase, f"node of phase {phase.name}", dict.fromkeys(phase.endpoints), sorted(added))
     for number, act in enumerate(phase.acts):
         nodes.check_act(act, (*path, "do", number))
+    _check_down(lab, phase, (*path, "do"))
+
+
+def _check_down(lab: "Lab", phase: Phase, path: Path) -> None:
+    """Refuse what a host that is down, or an endpoint on it, would have to do."""
+    down: set[str] = set()
+    moved: dict[str, str] = {}
+    for number, act in enumerate(phase.acts):
+        for key, role in _acting(lab, phase, act) if down else ():
+            host = moved.get(role) or lab.machine_of(role)
+            what = f"phase {phase.name}: {host} is down, and {role} can do nothing until the phase ends"
+            hint = "move it to another host first" if lab.is_endpoint(role) else "leave it out"
+            _refuse(host in down, what, hint, (*path, number, key))
+        moved.update(act.move)
+        down.update(act.down)
+
+
+def _acting(lab: "Lab", phase: Phase, act: parts.Act) -> Iterator[tuple[str, str]]:
+    """Yield the nodes that do something in `act`, each after the key that has it."""
+    yield from (("check", check.source) for check in act.checks)
+    yield from (("announce", name) for name in act.announce)
+    yield from (("fast-ageing", role) for role in act.fast_ageing)
+    yield from (("flush", role) for role in act.flush)
+    yield from (("sysctls", one.node) for one in act.sysctls)
+    yield from (("move", host) for _, host in act.move)
+    yield from (("down", host) for host in act.down)
+    hosts = {parent.name: parent.on for parent in lab.parents}
+    for attempt in act.attempts:
+        link = _link_of(phase, attempt.change)
+        if lab.is_endpoint(link) or link in hosts:
+            yield "try", hosts.get(link, link)
+
+
+def _link_of(phase: Phase, change: parts.Change) -> str:
+    """Return the endpoint or the parent that a change is of."""
+    match change:
+        case parts.AddAddress(endpoint=name) | parts.SetMode(endpoint=name):
+            return name
+        case parts.SetMtu(link=name) | parts.AddLink(parent=name):
+            return name
+        case parts.DeleteLink(name):
+            tried = (attempt.change for act in phase.acts for attempt in act.attempts)
+            return next((c.parent for c in tried if isinstance(c, parts.AddLink) and c.name == name), "")
 
 
 def _check_setting(lab: "Lab", phase: Phase, parent: Parent, path: Path) -> None:
@@ -378,11 +421,13 @@ class _Nodes:
             setting = self.phase.on(endpoint.parent)
             what = f"the host announces its own MAC address, and {name} is {setting.kind} with another one"
             _refuse(not setting.is_ipvlan, what, "leave it out here", at)
-        what = f"phase {self.phase.name}: a move is in one item with other changes"
-        alone = parts.Act(move=act.move) == act
-        _refuse(act.move and not alone, what, "write them as two items, one after the other", path)
+        for key, alone in (("move", parts.Act(move=act.move)), ("down", parts.Act(down=act.down))):
+            what = f"phase {self.phase.name}: `{key}` is in one item with other changes"
+            apart = alone not in (act, parts.Act())
+            _refuse(apart, what, "write them as two items, one after the other", path)
         for name, host in act.move:
             self._check_move(name, host, (*path, "move", name))
+        self._check_hosts_down(act, (*path, "down"))
         for role in act.fast_ageing:
             others = (*peers, *(self.lab.hosts if self.lab.several_hosts else ()))
             known(role, others, "peer in this network", (*path, "fast-ageing"))
@@ -416,6 +461,15 @@ class _Nodes:
         for i, attempt in enumerate(act.attempts):
             self._check_attempt(attempt, (*path, "try", i))
 
+    def _check_hosts_down(self, act: parts.Act, at: Path) -> None:
+        lab = self.lab
+        what = "a lab with one host has no other that could notice that it is down"
+        _refuse(act.down and not lab.several_hosts, what, "write several hosts in `hosts`", at)
+        what = "ipvkit takes no real host down"
+        _refuse(act.down and not lab.simulated, what, "use --target uml, or leave `down` out", at)
+        for host in act.down:
+            known(host, lab.hosts, f"host of lab {lab.name}", at)
+
     def _check_move(self, name: str, host: str, at: Path) -> None:
         lab = self.lab
         known(name, self.endpoints, f"endpoint of phase {self.phase.name}", at)
@@ -429,8 +483,8 @@ class _Nodes:
             what = f"{name} moves: {on.name} has strategy {setting.strategy}, which is for where it was"
             _refuse(setting.strategy not in ("none", "announce"), what, "take none, or announce", at)
             _refuse(setting.host_shim, f"{name} moves: {on.name} has a host shim", "leave it out", at)
-            what = f"{name} moves: the links on {on.name} are veth"
-            _refuse(setting.kind == "veth", what, "take ipvlan or macvlan", at)
+            what = f"{name} moves: the links on {on.name} are {setting.kind}"
+            _refuse(not setting.is_ipvlan, what, "take ipvlan or ipvtap", at)
         beside = [e.name for e in lab.endpoints if e.name != name and e.netns == endpoint.netns]
         what = f"{name} moves: {', '.join(beside)} has a namespace of that name"
         _refuse(beside, what, "give it another `netns`", at)

@@ -62,6 +62,8 @@ class Acts:
     there: set[Place] = field(default_factory=set)
     added_on: dict[str, str] = field(default_factory=dict)
     """The hosts where a link was tried, by its name."""
+    down: set[str] = field(default_factory=set)
+    """The hosts that are down."""
 
     def add(self, predicted: PredictedAct) -> list[Probe]:
         """Add the steps of an act; return the probes that are skipped."""
@@ -93,6 +95,8 @@ class Acts:
                     steps.add(f"flush {table}", ip.at(netns, flush) if netns else flush)
         with self._on(SWITCH):
             self._change_switch(act, filtered=predicted.filtered)
+            for host in act.down:
+                self._take_down(host)
         if act.wait is not None:
             steps.add(f"wait {act.wait} s", coreutils.sleep(act.wait))
         for one in act.sysctls:
@@ -136,6 +140,14 @@ class Acts:
         for host in self.lab.hosts if act.port_security is not None else ():
             roles = self.lab.allowed_at(host, act.port_security or ())
             self._secure(host, ports[host], roles, filtered=filtered)
+
+    def _take_down(self, host: str) -> None:
+        """Let the switch pass nothing to or from a host until the phase ends."""
+        self.down.add(host)
+        for _, port in self.lab.host_ports(host):
+            off, on = (ip.at(SWITCH, ip.link_set(port, forwarding=each)) for each in (False, True))
+            self.steps.add(f"take {host} down: its port at the switch passes nothing", off)
+            self.steps.at_end(f"bring {host}'s port up again", on)
 
     def _set(self, one: Sysctl) -> None:
         """Set a sysctl; a host's gets its former value back at the end of the run."""
@@ -292,7 +304,8 @@ class Acts:
         names = {role for check in checks for role in (check.source, check.destination)}
         numbers = self.phase.numbers
         pinged = map(self.lab.endpoint, sorted(names & numbers.keys(), key=lambda name: numbers[name]))
-        by_ipv4 = [e for e in pinged if any(own.version == 4 for own in e.addresses)]
+        there = (e for e in pinged if self.lab.host_of(e.name) not in self.down)
+        by_ipv4 = [e for e in there if any(own.version == 4 for own in e.addresses)]
         found = [e for e in by_ipv4 if any(h.announces for h in self.phase.on(e.parent).helpers)]
         if not found:
             return

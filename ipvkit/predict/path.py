@@ -346,6 +346,7 @@ class Path:
             if link == self.world.nic(upper.parent):
                 return self._ask_from_parent(link, upper, address, source)
             return self._resolve_upper(link, upper, address, source)
+        self._refuse_down(link, address)
         why = f"no host there has {self._address(address)}"
         if self.world.nodes[link.node].has(address):
             why = f"{self._the(link.node)} has {self._address(address)} on another link than {link.ifname}"
@@ -382,17 +383,33 @@ class Path:
         """
         entry = (link.owner, address)
         former = self.world.state.led.get(entry)
-        if former is None or address in self.broadcast or (link.node, address) in self._heard:
+        heard = address in self.broadcast or (link.node, address) in self._heard
+        if former is None or heard or self.world.is_announced(upper, address):
             return None
         self.led.add(entry)
         self.used.add(entry)
         self._happens(entry, "used")
         nic, kind = self.world.nic(former), "an ARP" if address.version == 4 else "a neighbour"
         what = f"{the(link.owner)} still has {kind} entry for {upper.owner} that leads to {the(nic.node)}"
+        if self.world.is_down(nic.node):
+            raise self._lost(link.node, f"{what}, which is down")
         if address.version not in self.world.nodes[nic.node].forwards:
             raise self._lost(link.node, f"{what}, where it was")
         self._note(link.node, f"{what}, which forwards the packet")
         return nic
+
+    def _refuse_down(self, link: Link, address: Address) -> None:
+        """Lose what goes to a host that is down, be there an entry for it or not."""
+        down = self.world.down_with(address)
+        if down is None:
+            return
+        entry = (link.owner, address)
+        if down.kind == "ipvlan" or (down.nic_of and not self.world.lab.is_endpoint(link.owner)):
+            self.used |= {entry} & self.world.state.known.keys()
+            self.events.append((entry, "used" if self._knows(entry) else "asked in vain"))
+        host = self.world.lab.machine_of(down.owner)
+        what = f"{host} is down" if down.owner == host else f"{down.owner} is on {host}, which is down"
+        raise self._lost(link.node, what)
 
     def _resolve_upper(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
         """Return the parent's link, where another host has or gets an entry for the upper's address."""
@@ -413,7 +430,8 @@ class Path:
             self._happens(entry, "used" if knows else "asked")
             self._note(link.node, f"{host} answers {self._arp(link, address)}, as its proxy")
         elif self.world.is_announced(upper, address):
-            self._happens(entry, "used" if knows else "announced")
+            changed = not knows or entry in self.world.state.led
+            self._happens(entry, "announced" if changed else "used")
             self.announced.add(entry)
             what = f"{host}'s announcements of {upper.owner} update {the(link.owner)}'s entry"
             self._note(link.node, what)
@@ -504,6 +522,7 @@ class Path:
                 raise self._lost(link.node, f"{_STAY_APART}: {self._called(link.node)}'s {lost}")
             self._note(link.node, _HAIRPIN)
             return nic
+        self._refuse_down(link, address)
         raise self._unanswered(link, address, f"no host there has {self._address(address)}")
 
     def _answers_siblings(self, link: Link, address: Address, parent: str) -> bool:

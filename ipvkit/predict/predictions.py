@@ -330,8 +330,8 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     for check, path in paths:
         learned |= path.learned
         for entry, event in path.events:
-            if event != "used":
-                led.pop(entry, None)
+            if event != "used" and led.pop(entry, None) is not None and event == "announced":
+                known[entry] = Known("the announcement")
             if event == "asked in vain" and not _is_own(world, entry):
                 until = state.now + _uses_s(check, path) + state.late
                 asking[entry] = until + state.timers(entry[0]).asks_s
@@ -351,7 +351,8 @@ def after(world: World, act: Act, end: float | None = None) -> World:
         if own.version == 4
     ]
     heard = {address for _, path in paths for address in path.broadcast}
-    for entry in [entry for entry in led if entry in announced or entry[1] in heard]:
+    deaf = {entry for entry in led if _is_own(world, entry) or world.is_down(entry[0])}
+    for entry in [e for e in led if e in announced or (e[1] in heard and e not in deaf)]:
         # They have the MAC address of another host, and an announcement or a broadcast question overrides it.
         known[entry] = Known("what it sent since")
         del led[entry]
@@ -378,6 +379,7 @@ def after(world: World, act: Act, end: float | None = None) -> World:
         learned=learned,
         led={entry: parent for entry, parent in led.items() if entry in known},
         fast=state.fast | set(act.fast_ageing),
+        down=state.down | set(act.down),
         hairpin=state.hairpin if act.hairpin is None else act.hairpin,
         allowed=state.allowed if act.port_security is None else _allowed(world.lab, act.port_security),
         sysctls={**state.sysctls, **{(one.node, one.key): one for one in act.sysctls}},
@@ -429,10 +431,11 @@ def _hearers(world: World, endpoint: Endpoint, act: Act) -> Iterator[str]:
     if setting.is_ipvlan and setting.mode == "l3s" and reflects and not world.is_dummy(endpoint.parent):
         yield host
     yield from lab.peers
-    yield from (other for other in lab.hosts if other != host)
+    yield from (other for other in lab.hosts if other != host and not world.is_down(other))
     for other in lab.endpoints_of(world.phase) if lab.several_hosts else ():
-        setting = world.settings[other.parent]
-        if lab.host_of(other.name) != host and (setting.mode == "l2" or not setting.is_ipvlan):
+        setting, there = world.settings[other.parent], lab.host_of(other.name) != host
+        hears = setting.mode == "l2" or not setting.is_ipvlan
+        if there and hears and not world.is_down(other.name):
             yield other.name
 
 
@@ -517,7 +520,7 @@ def _is_confirmed(world: World, entry: Entry) -> bool:
     In IPv6 an endpoint does so in every mode: a solicitation that is unicast has its address as destination
     (ndisc_solicit(), ipvlan_addr_lookup()).
     """
-    if entry in world.state.led:
+    if entry in world.state.led or world.is_down(entry[0]):
         return False
     return _is_answered(world, entry[1]) or (entry[1].version == 6 and world.upper(entry[1]) is not None)
 
@@ -617,8 +620,19 @@ def next_phase(lab: Lab, state: State) -> State:
         for entry in [entry for entry in known if entry[1] in own]:
             if led.setdefault(entry, parent) == lab.endpoint(name).parent:
                 del led[entry]
+    if state.down:
+        apart = _addresses_on(lab, state)
+        unsure = [e for e in known if e[1] in apart or lab.machine_of(e[0]) in state.down]
+        known |= {entry: replace(known[entry], maybe=True) for entry in unsure}
     state = replace(state, known=known, failed=failed, asking=asking, learned=learned, led=led, moved={})
-    return replace(state, flipped={}, links=(), addresses=(), mtus=mtus, sysctls=sysctls)
+    state = replace(state, flipped={}, links=(), addresses=(), mtus=mtus, sysctls=sysctls)
+    return replace(state, down=frozenset())
+
+
+def _addresses_on(lab: Lab, state: State) -> set[Address]:
+    """Return the addresses of the hosts that are down, and of the endpoints that are still on them."""
+    endpoints = (e for host in state.down for e in lab.endpoints_on(host) if e.name not in state.moved)
+    return set(lab.sources((*state.down, *(e.name for e in endpoints))))
 
 
 def _ends_with_its_link(lab: Lab, one: Sysctl) -> bool:

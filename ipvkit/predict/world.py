@@ -48,7 +48,7 @@ class State:
     some of which may have failed by now; `failed` are entries without an answer, which an announcement can
     fill, and `asking` until when their peers ask again; `fast` are peers with `FAST_TIMERS`. `moved` are
     endpoints on another parent than in the lab, and `led` valid entries that lead to the parent on which an
-    endpoint was before.
+    endpoint was before; `down` are the hosts that are down.
     `learned` are the hosts of which the entries of hosts and of endpoints in l2 have the MAC address: that
     with the parent for all on it.
     `flipped` are parents with another mode and flag than the phase's; `links`, `addresses` and `mtus` what
@@ -74,6 +74,7 @@ class State:
     sysctls: Mapping[tuple[str, str], Sysctl] = field(default_factory=dict)
     moved: Mapping[str, str] = field(default_factory=dict)
     led: Mapping[Entry, str] = field(default_factory=dict)
+    down: frozenset[str] = frozenset()
 
     def timers(self, peer: str) -> Timers:
         """Return the timers of the entries of `peer`."""
@@ -214,8 +215,8 @@ def common_bits(one: Address, other: Address) -> int:
 class World:
     """All hosts of a phase, by name, and the setting of each parent in `state`.
 
-    `holders` are the hosts that have an address; `passing` are the IPv4 source addresses that the switch
-    accepts at the ports of each host, None for all.
+    `holders` are the hosts that have an address, without those that are down; `passing` are the IPv4 source
+    addresses that the switch accepts at the ports of each host, None for all.
     """
 
     lab: Lab
@@ -229,7 +230,7 @@ class World:
     def at(self, state: State) -> "World":
         """Return the world in another `state`; hosts that stay the same are reused."""
         former = self.state
-        kept = ("flipped", "addresses", "mtus", "sysctls", "moved")
+        kept = ("flipped", "addresses", "mtus", "sysctls", "moved", "down")
         if any(getattr(former, name) != getattr(state, name) for name in kept):
             return world_of(self.lab, self.phase, state)
         same = former.allowed == state.allowed
@@ -238,6 +239,17 @@ class World:
     def links_with(self, address: Address) -> Iterator[Link]:
         """Yield every link of the hosts that have `address`, on any of their links."""
         return (link for node in self.holders.get(address, ()) for link in node.links)
+
+    def is_down(self, node: str) -> bool:
+        """Return whether `node` is a host that is down, or on one."""
+        return self.lab.machine_of(node) in self.state.down
+
+    def down_with(self, address: Address) -> Link | None:
+        """Return the link that has `address` on a host that is down, where no other host has it."""
+        if not self.state.down or address in self.holders:
+            return None
+        down = (node for node in self.nodes.values() if self.is_down(node.name))
+        return next((link for node in down for link in node.links if link.has(address)), None)
 
     def reflects(self, parent: str) -> bool:
         """Return whether the switch sends frames back to `parent`; none is connected to a dummy."""
@@ -317,7 +329,7 @@ def world_of(lab: Lab, phase: Phase, state: State) -> World:
     if lab.far:
         nodes.append(builder.far())
     holders: dict[Address, tuple[Node, ...]] = {}
-    for node in nodes:
+    for node in (node for node in nodes if lab.machine_of(node.name) not in state.down):
         for address in node.addresses:
             holders[address] = (*holders.get(address, ()), node)
     by_name = {node.name: node for node in nodes}

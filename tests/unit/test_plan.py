@@ -398,7 +398,9 @@ NOT_ON_A_PARENT = {
     "two-networks": "2 parents",
     "two-parents": "2 parents",
     "vlan-parent": "2 parents",
-    **dict.fromkeys(("mixed-modes", "move", "two-hosts-l2", "two-hosts-l3-routed"), "has several: h1, h2"),
+    **dict.fromkeys(
+        ("host-down", "mixed-modes", "move", "two-hosts-l2", "two-hosts-l3-routed"), "has several: h1, h2"
+    ),
 }
 KNOWN: dict[str, tuple[InterfaceAddress, ...]] = {
     "nothing": (),

@@ -14,7 +14,7 @@ from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import Mode
 from ipvkit.export.preview import preview
 from ipvkit.export.script import exported
-from ipvkit.lab import LAN, MODES, Check, Lab, Outcome, Setting, gallery, on_its_hosts, on_parent
+from ipvkit.lab import LAN, MODES, Check, Lab, Outcome, Phase, Setting, gallery, on_its_hosts, on_parent
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.new import new_lab
 from ipvkit.lab.table import schema
@@ -138,9 +138,32 @@ def test_a_setting_of_a_host_is_that_of_its_parents_in_all_phases() -> None:
         ("do: []", "do: [{move: {eb: h2}}]", 17, "unknown endpoint of phase l2: 'eb'"),
         ("do: []", "do: [{move: {db: h3}}]", 17, "unknown host of lab two: 'h3'"),
         ("do: []", "do: [{move: {web@h1: h2}}]", 17, "web@h2 has a namespace of that name"),
-        ("do: []", "do: [{move: {db: h1}, wait: 1}]", 17, "a move is in one item with other changes"),
+        ("do: []", "do: [{move: {db: h1}, wait: 1}]", 17, "`move` is in one item with other changes"),
         ("do: []", "host-shim: true, do: [{move: {db: h1}}]", 17, "has a host shim"),
         ("mode: l2, do: []", "kind: veth, do: [{move: {db: h1}}]", 17, "are veth"),
+        ("do: []", "do: [{down: h3}]", 17, "unknown host of lab two: 'h3'"),
+        ("do: []", "do: [{down: h1, wait: 1}]", 17, "`down` is in one item with other changes"),
+        ("do: []", "do: [{down: h1}, {down: h1}]", 17, "h1 is down, and h1 can do nothing until the phase"),
+        ("do: []", "do: [{down: h1}, {check: [{from: app, to: db}]}]", 17, "h1 is down, and app can do"),
+        ("do: []", "do: [{down: h1}, {check: [{from: h1, to: db}]}]", 17, "h1 is down, and h1 can do"),
+        ("do: []", "do: [{down: h1}, {announce: app}]", 17, "h1 is down, and app can do nothing"),
+        ("do: []", "do: [{down: h1}, {flush: h1}]", 17, "h1 is down, and h1 can do nothing"),
+        ("do: []", "do: [{down: h1}, {move: {db: h1}}]", 17, "h1 is down, and h1 can do nothing"),
+        ("do: []", "do: [{down: h1}, {try: [{set-mtu: 1400, at: eth0@h1}]}]", 17, "h1 is down, and h1 can"),
+        ("do: []", "do: [{down: h1}, {try: [{set-mode: l3, at: app}]}]", 17, "h1 is down, and app can do"),
+        (
+            "do: []",
+            "do: [{try: [{add-link: x, at: eth0@h1, kind: ipvlan}]}, {down: h1}, {try: [{delete-link: x}]}]",
+            17,
+            "h1 is down, and h1 can do nothing",
+        ),
+        (
+            "do: []",
+            "do: [{move: {db: h1}}, {down: h1}, {check: [{from: db, to: gateway}]}]",
+            17,
+            "h1 is down, and db can do nothing",
+        ),
+        ("mode: l2, do: []", "kind: macvlan, do: [{move: {db: h1}}]", 17, "are macvlan"),
         (
             "mode: l2, do: []",
             "mode: l3, strategy: static-neigh, do: [{move: {db: h1}}]",
@@ -266,6 +289,72 @@ def test_an_endpoint_that_has_moved_is_in_the_next_phase_where_it_was() -> None:
     assert [on for on, line in of_db if line.startswith("ip link add db")] == ["h2", "h1", "h2"]
 
 
+DOWN = "do: [{check: [{from: neighbour, to: app}]}, {down: h1}, "
+"""The neighbour knows an endpoint of a host that goes down."""
+
+
+def test_only_what_is_on_a_host_that_is_down_is_lost_until_the_phase_ends() -> None:
+    checks = "{check: [{from: neighbour, to: app}, {from: db, to: h1}, {from: gateway, to: db}]}"
+    again = "- {name: again, mode: l2, do: [{check: [{from: h1, to: db}, {from: neighbour, to: app}]}]}"
+    lab = load(LAB.replace("do: []}\n", f"{DOWN}{checks}]}}\n  {again}\n"), "two.yaml")
+    found = predicted(lab)
+    assert [outcome for _, outcome in found["l2"]] == ["reachable", "unreachable", "unreachable", "reachable"]
+    assert [outcome for _, outcome in found["again"]] == ["reachable", "reachable"]
+    act = predict_lab(lab)[0].acts[-1]
+    assert [probe.reason for probe in act.probes[:2]] == ["app is on h1, which is down", "h1 is down"]
+
+
+def test_who_has_an_entry_for_an_endpoint_of_a_host_that_is_down_sends_there_also_when_it_has_moved() -> None:
+    checks = "{check: [{from: neighbour, to: app}, {from: gateway, to: app}]}"
+    lab = two("do: []", f"{DOWN}{{move: {{app: h2}}}}, {checks}]")
+    assert predicted(lab)["l2"][1:] == [("neighbour -> app", "unreachable"), ("gateway -> app", "reachable")]
+    reason = predict_lab(lab)[0].acts[-1].probes[0].reason
+    assert reason == "the neighbour still has an ARP entry for app that leads to h1, which is down"
+
+
+def test_an_entry_for_a_host_that_is_down_fails_when_it_is_used() -> None:
+    check = "{check: [{from: neighbour, to: app}]}"
+    uses = "{wait: 60}, {check: [{from: neighbour, to: app, watch: 20}]}"
+    lab = two("do: []", f"{DOWN}{uses}, {{move: {{app: h2}}}}, {check}]")
+    assert predicted(lab)["l2"][-1] == ("neighbour -> app", "reachable")
+
+
+def test_what_is_announced_from_a_host_that_is_down_is_not() -> None:
+    check = "{check: [{from: neighbour, to: db}, {from: gateway, to: web@h1}]}"
+    lab = two("mode: l2, do: []", f"mode: l3, strategy: announce, do: [{{down: h2}}, {check}]")
+    assert [outcome for _, outcome in predicted(lab)["l2"]] == ["unreachable", "reachable"]
+    announced = [str(s.command) for s in make_plan(lab).steps if "announce" in s.purpose]
+    assert len(announced) == 1
+    assert announced[0].endswith(" 192.0.2.11")
+
+
+def test_a_host_that_is_down_has_ports_that_pass_nothing_until_the_phase_ends() -> None:
+    again = "do: [{down: h2}]}\n  - {name: again, mode: l2, do: []}\n"
+    lab = load(LAB.replace("do: []}\n", again), "two.yaml")
+    steps = [(s.on, str(s.command)) for s in make_plan(lab).steps if " state " in str(s.command)]
+    port = "ip -n switch link set h2 type bridge_slave state"
+    assert steps == [(LAN, f"{port} 1"), (LAN, f"{port} 3")]
+
+
+def test_no_real_host_is_taken_down() -> None:
+    with pytest.raises(InvalidLab, match="ipvkit takes no real host down"):
+        on_its_hosts(two("do: []", "do: [{down: h1}]"))
+
+
+def test_an_announcement_of_the_strategy_repairs_entries_of_an_endpoint_that_has_moved() -> None:
+    acts = "[{check: [{from: neighbour, to: db}]}, {move: {db: h1}}, {check: [{from: neighbour, to: db}]}]"
+    lab = two("mode: l2, do: []", f"mode: l3, strategy: announce, do: {acts}")
+    assert [outcome for _, outcome in predicted(lab)["l2"]] == ["reachable", "reachable"]
+
+
+def test_a_host_hears_no_question_of_an_endpoint_that_has_moved_to_it() -> None:
+    acts = "{move: {db: h1}}, {check: [{from: db, to: gateway}]}"
+    again = "- {name: again, mode: l2, do: [{check: [{from: h1, to: db}]}]}"
+    do = f"do: [{{check: [{{from: h1, to: db}}]}}, {acts}]}}\n  {again}\n"
+    lab = load(LAB.replace("do: []}\n", do), "two.yaml")
+    assert predicted(lab)["again"] == [("h1 -> db", "reachable")]
+
+
 def test_a_host_without_an_address_has_timers_for_what_its_endpoints_send() -> None:
     text = LAB.replace("    addresses: 192.0.2.2/24\n", "")
     lab = load(text.replace("do: []", "do: [{fast-ageing: h2}]"), "two.yaml")
@@ -353,6 +442,8 @@ def test_each_command_runs_on_the_machine_of_what_it_is_about(lab: Lab) -> None:
 @given(labs_of_hosts())
 def test_on_real_hosts_each_command_runs_on_one_and_only_in_namespaces_of_endpoints(lab: Lab) -> None:
     try:
+        # No real host is taken down.
+        lab = replace(lab, phases=tuple(map(_without_down, lab.phases)))
         there = on_its_hosts(lab)
     except InvalidLab as problem:
         known = "creates none|MTU of a real|needs an address|whole machine|static-neigh"
@@ -372,6 +463,10 @@ def test_on_real_hosts_each_command_runs_on_one_and_only_in_namespaces_of_endpoi
     checks += [step.probe.check for step in plan.steps if step.probe and isinstance(step.probe.check, Check)]
     planned = [check for phase in lab.phases for act in phase.acts for check in act.checks]
     assert sorted(map(str, checks)) == sorted(map(str, planned))
+
+
+def _without_down(phase: Phase) -> Phase:
+    return replace(phase, acts=tuple(act for act in phase.acts if not act.down))
 
 
 def test_on_real_hosts_a_strategy_adds_what_the_other_hosts_need() -> None:

@@ -45,6 +45,10 @@ _KEYWORDS = (
 ).split()
 _AMBIGUOUS = frozenset(word[:length] for word in _KEYWORDS for length in range(len(word) + 1))
 
+_LISTENING, _FORWARDING = "1", "3"
+"""States of a bridge's port, by number. Without STP the kernel lets none stay disabled or blocking: in the
+same request it is forwarding again (br_port_carrier_check(), br_make_forwarding())."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ipvlan:
@@ -197,12 +201,13 @@ def link_set(
     tap: bool = False,
     macvlan: Flag | None = None,
     hairpin: bool | None = None,
+    forwarding: bool | None = None,
 ) -> Command:
     """Return ``ip link set DEV …``: into a namespace, under a bridge, its name, MAC, MTU, up or down.
 
     `mode` and `flag` are an ipvlan's (with `tap` an ipvtap's), and with it those of every ipvlan link on the
-    same parent, `macvlan` is the mode of a macvlan; `hairpin` is a bridge port's: whether frames go back. A
-    number as `netns` stands for the namespace of that process.
+    same parent, `macvlan` is the mode of a macvlan; `hairpin` is a bridge port's: whether frames go back,
+    and `forwarding` whether any go through it. A number as `netns` stands for the namespace of that process.
 
     >>> str(link_set("test1", netns="test1"))
     'ip link set test1 netns test1'
@@ -224,6 +229,8 @@ def link_set(
         words += ("type", "macvlan", "mode", macvlan)
     if hairpin is not None:
         words += ("type", "bridge_slave", "hairpin", "on" if hairpin else "off")
+    if forwarding is not None:
+        words += ("type", "bridge_slave", "state", _FORWARDING if forwarding else _LISTENING)
     if not words:
         raise UsageError(f"link set {dev}: nothing to set", "add what to set, such as up")
     return Command(("ip", "link", "set", *_name(dev), *words))
