@@ -149,6 +149,8 @@ def _address(world: World, check: Check) -> Address:
 
 def _predict(path: Path, check: Check, world: World) -> Prediction:
     found = _of_ping(path, check, world.state)
+    if found.outcome is Outcome.REACHABLE and _may_wait_in_vain(path, check, world.state):
+        found = replace(found, also=tuple(dict.fromkeys((*found.also, Outcome.UNREACHABLE))))
     served = check.listen and path.arrived == world.nodes[check.destination].name
     if check.tcp is None or not path.replied or served:
         return found
@@ -157,6 +159,23 @@ def _predict(path: Path, check: Check, world: World) -> Prediction:
     own = world.lab.simulated or world.lab.is_endpoint(path.arrived)
     also = (*found.also, *(() if own else (Outcome.REACHABLE,)))
     return replace(found, outcome=Outcome.REFUSED, reason=refused, also=also)
+
+
+def _may_wait_in_vain(path: Path, check: Check, state: State) -> bool:
+    """Return whether all that a check sends may wait for a question of a former one, which fails.
+
+    Its host came after the last repetition; a second later the kernel reports an error. A watch and a
+    connection end then, and a short ping is over.
+    """
+    unsure = _UNSURE_S + state.late
+    for entry in dict.fromkeys(entry for entry, _ in path.events):
+        repeats_s = state.timers(entry[0]).retrans_ms / 1000
+        fails = state.asking.get(entry, -math.inf) + repeats_s
+        ends = check.watch is not None or check.tcp is not None or lasts_s(check) < repeats_s + unsure
+        answered = entry in state.known and not state.known[entry].maybe
+        if ends and fails > state.now - unsure and not answered:
+            return True
+    return False
 
 
 def _of_ping(path: Path, check: Check, state: State) -> Prediction:
@@ -547,7 +566,8 @@ def at_time(world: World, now: float) -> World:
             known[entry] = Known("a repeated question", confirmed=at, maybe=True)
             failed.remove(entry)
     _grow_old(world, known, failed, now, {})
-    asking = {entry: until for entry, until in state.asking.items() if until > now - _UNSURE_S}
+    asked = {e: until + state.timers(e[0]).retrans_ms / 1000 for e, until in state.asking.items()}
+    asking = {entry: state.asking[entry] for entry, fails in asked.items() if fails > now - _UNSURE_S}
     return world.at(replace(state, now=now, known=known, failed=frozenset(failed), asking=asking))
 
 

@@ -527,6 +527,28 @@ def test_a_repeated_question_may_be_answered_when_the_endpoint_is_in_l2_by_then(
     assert not flushed_on(world_of(LAB, L3, asked_in_vain), GATEWAY, "eth0").state.asking
 
 
+@pytest.mark.parametrize(
+    ("check", "ends"),
+    [
+        (Check(GATEWAY, "one", family="ipv4", watch=4), True),
+        (Check(GATEWAY, "one", family="ipv4", tcp=80), True),
+        (Check(GATEWAY, "one", family="ipv4", count=1), True),
+        (Check(GATEWAY, "one", family="ipv4"), False),
+    ],
+)
+def test_what_waits_for_a_question_that_fails_is_lost_where_it_asks_no_other(
+    check: Check, ends: bool
+) -> None:
+    once = Check(GATEWAY, "one", family="ipv4", count=1)
+    asked_in_vain = doing(L3, Act(checks=(once,)))
+    for after_s, may_fail in ((2.4, ends), (4.5, False)):
+        later = at_time(world_of(LAB, L2, asked_in_vain), after_s)
+        found = predict(later, check)
+        assert (found.outcome, found.also) == (REACHABLE, (UNREACHABLE,) if may_fail else ())
+        answered = after(later, Act(checks=(replace(once, count=6),)), after_s)
+        assert predict(answered, check).also == ()
+
+
 def test_only_the_entries_on_one_parent_are_flushed() -> None:
     second = Check(GATEWAY, "other")
     phase = Phase("now", Setting("l2"), ("one", "two", "other"), ())
