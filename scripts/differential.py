@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), metavar="S", help="which")
     parser.add_argument("--kernel", metavar="K", help="release or path of the kernel (the default one)")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no lab after that")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, metavar="N", help=f"guests ({AT_ONCE})")
     parser.add_argument("--hosts", action="store_true", help="labs of several hosts")
     parser.add_argument("--no-shrink", action="store_true", help="leave labs that differ as they are")
     parser.add_argument("--output-dir", type=Path, default=Path("differences"), metavar="D")
@@ -34,8 +35,9 @@ def main() -> None:
     drawn = random_labs(options.labs, options.seed, several_hosts=options.hosts)
     print(f"--seed {options.seed} --kernel {kernel.release}", flush=True)
     while drawn and not (options.minutes and time.monotonic() > began + 60 * options.minutes):
-        part, drawn = drawn[: 4 * AT_ONCE], drawn[4 * AT_ONCE :]
-        comparisons = compared(part, kernel)
+        many = 4 * options.at_once
+        part, drawn = drawn[:many], drawn[many:]
+        comparisons = compared(part, kernel, options.at_once)
         ran, checks = ran + len(comparisons), checks + sum(one.checks for one in comparisons)
         found += (new := [one for one in comparisons if not one.agrees])
         rate = 60 * ran / (time.monotonic() - began)

@@ -98,13 +98,13 @@ def unexpecting(lab: Lab) -> Lab:
     return replace(lab, phases=tuple(phases))
 
 
-def compared(labs: Sequence[Lab], kernel: Kernel | None = None) -> list[Comparison]:
+def compared(labs: Sequence[Lab], kernel: Kernel | None = None, at_once: int = AT_ONCE) -> list[Comparison]:
     """Return what became of `labs`, each in a guest of its own with `kernel`, or with the default one.
 
     Raise Interrupted where a signal ended them.
     """
     plans, target = [make_plan(lab) for lab in labs], Uml(kernel)
-    runs = engine.run_concurrently(plans, target, lambda _event: None, at_once=AT_ONCE, timeout_s=TIMEOUT_S)
+    runs = engine.run_concurrently(plans, target, lambda _event: None, at_once=at_once, timeout_s=TIMEOUT_S)
     found = []
     for lab, result in zip(labs, map(judge, runs), strict=True):
         if isinstance(result.failure, Interrupted):
