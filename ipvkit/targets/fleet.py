@@ -5,6 +5,7 @@ command, which runs what is to run there, and answers when all of that has ended
 commands, and sends the answers, through a socket in a private folder.
 """
 
+import fcntl
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
-from shutil import copytree
+from shutil import copytree, rmtree
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,7 +38,7 @@ _ROUNDS = 100
 _QUIET_S = 0.03
 """How long a round waits for further hosts, in seconds."""
 
-_SOCKET = "socket"
+_SOCKET, _FOLDERS = "socket", "ipvkit-fleet-"
 _MOST_FORKS = 50
 _INVENTORY_S = 120.0
 
@@ -242,7 +243,7 @@ class _Playbook:
     def _run(self) -> None:
         said, why = b"", ""
         try:
-            with tempfile.TemporaryDirectory(prefix="ipvkit-") as folder, _answering(folder, self.answer):
+            with _private_folder() as folder, _answering(folder, self.answer):
                 argv, own = self._argv(Path(folder)), _variables()
                 own |= {"ANSIBLE_STDOUT_CALLBACK": "ipvkit_results", "ANSIBLE_NOCOLOR": "1"}
                 own |= {"IPVKIT_SOCKET": f"{folder}/{_SOCKET}"}
@@ -291,6 +292,29 @@ def _play(names: Iterable[str]) -> dict[str, Any]:
         )
     play = {"name": "Rounds of ipvkit", "hosts": list(names), "gather_facts": False}
     return {**play, "strategy": "ansible.builtin.linear", "tasks": tasks}
+
+
+@contextmanager
+def _private_folder() -> Iterator[str]:
+    """Make a folder for a socket, and remove those of killed processes: nothing locks them any more."""
+    for former in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
+        # One without a socket may be locked in a moment.
+        with suppress(OSError), _locked(former):
+            if former.stat().st_uid == os.geteuid() and (former / _SOCKET).exists():
+                rmtree(former)
+    with tempfile.TemporaryDirectory(prefix=_FOLDERS) as folder, _locked(folder):
+        yield folder
+
+
+@contextmanager
+def _locked(folder: Path | str) -> Iterator[None]:
+    """Lock a folder, as long as this process lives; raise OSError where another one has."""
+    opened = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(opened)
 
 
 class _Server(ThreadingUnixStreamServer):

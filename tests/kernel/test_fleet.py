@@ -77,12 +77,16 @@ def has_begun(three: Hosts, host: str, name: str) -> bool:
 
 def test_what_a_killed_run_has_left_is_cleaned_up_from_the_journals_of_the_hosts(three: Hosts) -> None:
     before = three.snapshots()
-    with three.start(*ran(three)) as run:
+    folder = three.folder / "tmp"
+    folder.mkdir()
+    with three.start(*ran(three), TMPDIR=str(folder)) as run:
         until(lambda: has_begun(three, "h3", "c"), "no namespace was created")
         run.send_signal(signal.SIGKILL)
+    assert len([*folder.glob("ipvkit-fleet-*")]) == 1
     assert "three.jsonl" in three.run_on("h3", "ls /run/ipvkit")
-    done = three.run("cleanup", "--all", "--inventory", str(three.inventory))
+    done = three.run("cleanup", "--all", "--inventory", str(three.inventory), TMPDIR=str(folder))
     assert done.returncode == 0, done.stderr
+    assert [*folder.glob("ipvkit-fleet-*")] == []
     assert [line for line in done.stdout.splitlines() if line.endswith("undone")] == [
         f"{host}: lab three: undone" for host in three.names
     ]
