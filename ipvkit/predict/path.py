@@ -4,6 +4,7 @@ Sources: drivers/net/ipvlan/ipvlan_core.c (ipvlan_queue_xmit, ipvlan_handle_fram
 drivers/net/macvlan.c, net/ipv4/arp.c, net/ipv6/ndisc.c; Documentation/networking/ipvlan.rst.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,6 +81,7 @@ class Path:
         self.hops: list[Hop] = []
         self.arrived, self.lost, self._ends = "", "", ends
         self.replied = False
+        self._reports = False
         self.doubt = ""
         self.events: list[tuple[Entry, Event]] = []
         self.used: set[Entry] = set()
@@ -159,9 +161,31 @@ class Path:
                 return at
             if hop and destination.version not in node.forwards:
                 raise self._lost(at, f"{self._the(at)} does not forward packets for other hosts")
-            way, first = first or self._way(node, destination, source), None
+            try:
+                way, first = first or self._way(node, destination, source), None
+            except Lost:
+                if hop:
+                    self._report(node, destination, source)
+                raise
             at = self._out_of(node, way, destination, source)
         raise self._lost(at, "the routes form a loop")
+
+    def _report(self, router: Node, destination: Address, source: Address) -> None:
+        """Let a router without a route report that to the sender: it uses its neighbour entry, or asks for it.
+
+        No error is reported of an error, and none of a blackhole (icmp_send(), ip_error(), ip6_pkt_drop()).
+        """
+        found, back = router.way_to(destination, source), router.way_to(source)
+        own = router.source_for(back, source)
+        if self._reports or own is None or (found is not None and found.type == "blackhole"):
+            return
+        kept = self.bytes, self.doubt, self.decided, len(self.hops), len(self.notes)
+        self.bytes, self._reports = 0, True
+        with suppress(Lost):
+            self._carry(router.name, source, own)
+        self.bytes, self.doubt, self.decided, hops, notes = kept
+        del self.hops[hops:], self.notes[notes:]
+        self._reports = False
 
     def _hop(self, at: str, what: str) -> None:
         self.hops.append(Hop(at, what))

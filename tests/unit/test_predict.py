@@ -549,6 +549,27 @@ def test_what_waits_for_a_question_that_fails_is_lost_where_it_asks_no_other(
         assert predict(answered, check).also == ()
 
 
+@pytest.mark.parametrize(
+    ("kind", "reports"), [(None, True), ("unreachable", True), ("prohibit", True), ("blackhole", False)]
+)
+def test_a_router_that_has_no_route_uses_its_entry_for_the_sender(
+    kind: RouteType | None, reports: bool
+) -> None:
+    route = Route(ip_network("203.0.113.0/24"), type=kind)
+    router = Host("router", (ip_interface("192.0.2.9/24"),), (route,) if kind else (), forwards=True)
+    client = Host("client", (ip_interface("203.0.113.2/24"),), (Route(),))
+    one = replace(ONE, addresses=ONE.addresses[:1], routes=(Route(via=router.addresses[0].ip),))
+    parents = (replace(PARENT, hosts=(router, client)),)
+    lab = replace(LAB, parents=parents, endpoints=(one, TWO))
+    check = Check("one", "client", family="ipv4")
+    entry = ("router", one.addresses[0].ip)
+    found = predict(world_of(lab, L2, NOTHING), check)
+    assert (found.outcome, found.hops[-1].at) == (UNREACHABLE, "router")
+    # It has heard of the sender, which asked for it.
+    entry_after = doing(L2, Act(checks=(check,)), lab=lab).known[entry]
+    assert (entry_after.doubted is not None) == reports
+
+
 def test_only_the_entries_on_one_parent_are_flushed() -> None:
     second = Check(GATEWAY, "other")
     phase = Phase("now", Setting("l2"), ("one", "two", "other"), ())
