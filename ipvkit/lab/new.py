@@ -53,43 +53,61 @@ def new_lab(
     if own and hosts > 1:
         hint = "ipvkit labs show two-hosts-l3-routed shows one"
         raise UsageError(f"with strategy {setting.strategy} each host has a separate subnet", hint)
-    first, larger = _OWN_SUBNETS if own else _SUBNETS
-    end = _BROADCAST if own else _HOST - (hosts - 1)
+    within, start = _with_room(
+        subnet, count, _OWN_SUBNETS if own else _SUBNETS, _BROADCAST if own else 1 + _HOST - hosts
+    )
+    lan = _SUBNETS[0] if own else within
+    lan_v6, v6 = (_SUBNET_V6, _OWN_SUBNET_V6 if own else _SUBNET_V6) if ipv6 else (None, None)
+    gateway, neighbour = (
+        tuple(one.ip for one in _addresses(lan, number, lan_v6)) for number in (_GATEWAY, _NEIGHBOUR)
+    )
+    addressed = [_addresses(lan, _HOST - number, lan_v6) for number in range(hosts)]
+    parents = _on_hosts(Parent("eth0", addressed[0], gateway, neighbour), addressed)
+    names = tuple(f"test{i + 1}" for i in range(count))
+    endpoints = tuple(
+        Endpoint(name, _addresses(within, start + i, v6), name, parents[i * hosts // count].name)
+        for i, name in enumerate(names)
+    )
+    asked = _checks(checks, names, [parent.on for parent in parents])
+    phase = Phase(setting.mode, setting, names, (Act(checks=asked),))
+    about = f"{count} {'endpoint' if count == 1 else 'endpoints'}: {setting}"
+    about = f"{hosts} hosts, {about}" if hosts > 1 else about
+    far = ("198.51.100.10/24", *(("2001:db8:ff::10/64",) if ipv6 else ()))
+    return Lab(name, about, parents, endpoints, (phase,), tuple(map(interface_address, far)))
+
+
+def _with_room(
+    subnet: IPv4Network | None, count: int, usual: tuple[IPv4Network, IPv4Network], end: int
+) -> tuple[IPv4Network, int]:
+    """Return a subnet with room for `count` endpoints before the number `end`, and the number of the first.
+
+    Without `subnet` it is one of the `usual` two. Raise UsageError where none has room.
+    """
+    first, larger = usual
     within = subnet or (first if count <= _room(first, end) else larger)
     room = _room(within, end)
     if count > room:
         hint = f"take a larger one, as in --subnet {larger}"
         raise UsageError(f"{within} has room for {max(room, 0)} endpoints, not for {count}", hint)
-    start = _FIRST if _FIRST + count - 1 <= room else 1
-    lan = _SUBNETS[0] if own else within
-    lan_v6, v6 = (_SUBNET_V6, _OWN_SUBNET_V6 if own else _SUBNET_V6) if ipv6 else (None, None)
-    host, gateway, neighbour = (_addresses(lan, number, lan_v6) for number in (_HOST, _GATEWAY, _NEIGHBOUR))
-    parents: tuple[Parent, ...] = (
-        Parent("eth0", host, tuple(own.ip for own in gateway), tuple(own.ip for own in neighbour)),
-    )
-    if hosts > 1:
-        named = (f"h{n + 1}" for n in range(hosts))
-        addressed = (_addresses(lan, _HOST - n, lan_v6) for n in range(hosts))
-        at = ((f"eth0{AT}{name}", name, own) for name, own in zip(named, addressed, strict=True))
-        of_each = replace(parents[0], ifname="eth0", shared=f"eth0{AT}h1")
-        parents = tuple(replace(of_each, name=parent, on=name, host=own) for parent, name, own in at)
-    names = tuple(f"test{i + 1}" for i in range(count))
-    addresses = (_addresses(within, start + i, v6) for i in range(count))
-    on = (parents[i * hosts // count].name for i in range(count))
-    each = zip(names, addresses, on, strict=True)
-    endpoints = tuple(Endpoint(name, own, name, parent) for name, own, parent in each)
-    if checks is None:
-        roles = dict.fromkeys((*(parent.on for parent in parents), GATEWAY, NEIGHBOUR, FAR))
-        others = [(role, names[0]) for role in roles]
-        asked = [Check(a, b) for a, b in (*pairs("ring", names), *others, (names[0], FAR))]
-    else:
+    return within, _FIRST if _FIRST + count - 1 <= room else 1
+
+
+def _on_hosts(parent: Parent, addressed: Sequence[tuple[InterfaceAddress, ...]]) -> tuple[Parent, ...]:
+    """Return `parent`, or that of each of several hosts, with the addresses of that host."""
+    if len(addressed) == 1:
+        return (parent,)
+    shared = replace(parent, ifname="eth0", shared=f"eth0{AT}h1")
+    named = ((f"h{number}", own) for number, own in enumerate(addressed, 1))
+    return tuple(replace(shared, name=f"eth0{AT}{name}", on=name, host=own) for name, own in named)
+
+
+def _checks(checks: str | None, names: Sequence[str], hosts: Sequence[str]) -> tuple[Check, ...]:
+    """Return the checks as in `pairs`; None: each endpoint pings the next, and all other nodes the first."""
+    if checks is not None:
         # Of many pings, each sends a second request for a reply that comes late.
-        asked = [Check(a, b, count=2) for a, b in pairs(checks, names)]
-    phase = Phase(setting.mode, setting, names, (Act(checks=tuple(asked)),))
-    about = f"{count} {'endpoint' if count == 1 else 'endpoints'}: {setting}"
-    about = f"{hosts} hosts, {about}" if hosts > 1 else about
-    far = ("198.51.100.10/24", *(("2001:db8:ff::10/64",) if ipv6 else ()))
-    return Lab(name, about, parents, endpoints, (phase,), tuple(map(interface_address, far)))
+        return tuple(Check(a, b, count=2) for a, b in pairs(checks, names))
+    others = ((role, names[0]) for role in dict.fromkeys((*hosts, GATEWAY, NEIGHBOUR, FAR)))
+    return tuple(Check(a, b) for a, b in (*pairs("ring", names), *others, (names[0], FAR)))
 
 
 def pairs(checks: str, names: Sequence[str]) -> list[tuple[str, str]]:
