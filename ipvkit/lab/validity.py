@@ -11,7 +11,7 @@ from ipvkit.core.values import Address, InterfaceAddress, Network, is_link_local
 from ipvkit.lab import parts
 from ipvkit.lab.parts import FAR, HOST, IPV6_MTU, PEERS, RESERVED, Parent, Path, Phase, Place, family_of
 from ipvkit.lab.prefixes import Prefixes
-from ipvkit.lab.sysctls import OF_ADVERTISEMENTS
+from ipvkit.lab.sysctls import OF_ADVERTISEMENTS, Sysctl
 
 if TYPE_CHECKING:
     from ipvkit.lab.lab import Lab
@@ -405,22 +405,16 @@ class _Nodes:
     endpoints: Collection[str]
     added: list[str]
 
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The peers that there are; on a real parent any may be there."""
+        return tuple(dict.fromkeys((*(() if self.lab.simulated else PEERS), *self.lab.peers)))
+
     def check_act(self, act: parts.Act, path: Path) -> None:
         what = f"phase {self.phase.name}: a check is in one item with a change of its outcome"
         _refuse(act.checks and act.changes, what, "write them as two items, one after the other", path)
-        peers = tuple(dict.fromkeys((*(() if self.lab.simulated else PEERS), *self.lab.peers)))
         for name in act.announce:
-            at: Path = (*path, "announce")
-            known(name, self.endpoints, f"endpoint of phase {self.phase.name}", at)
-            what = f"{name} has no IPv4 address, and ARP announces only those"
-            endpoint = self.lab.endpoint(name)
-            _refuse(not _has(endpoint.addresses, "ipv4"), what, "leave it out here", at)
-            below = self.lab.below(self.lab.parent_called(endpoint.parent))
-            what = f"{name} is on {endpoint.parent}: a dummy sends no ARP"
-            _refuse(below.kind == "dummy", what, "leave it out here", at)
-            setting = self.phase.on(endpoint.parent)
-            what = f"the host announces its own MAC address, and {name} is {setting.kind} with another one"
-            _refuse(not setting.is_ipvlan, what, "leave it out here", at)
+            self._check_announced(name, (*path, "announce"))
         for key, alone in (("move", parts.Act(move=act.move)), ("down", parts.Act(down=act.down))):
             what = f"phase {self.phase.name}: `{key}` is in one item with other changes"
             apart = alone not in (act, parts.Act())
@@ -429,37 +423,46 @@ class _Nodes:
             self._check_move(name, host, (*path, "move", name))
         self._check_hosts_down(act, (*path, "down"))
         for role in act.fast_ageing:
-            others = (*peers, *(self.lab.hosts if self.lab.several_hosts else ()))
+            others = (*self.peers, *(self.lab.hosts if self.lab.several_hosts else ()))
             known(role, others, "peer in this network", (*path, "fast-ageing"))
         for role in act.flush:
-            known(
-                role,
-                self.endpoints,
-                "peer or endpoint in this network",
-                (*path, "flush"),
-                (*peers, *self.lab.hosts),
-            )
+            own = (*self.peers, *self.lab.hosts)
+            known(role, self.endpoints, "peer or endpoint in this network", (*path, "flush"), own)
         for role in act.port_security or ():
             known(role, self.endpoints, self.node, (*path, "port-security"), self.lab.hosts)
-        far = (FAR,) if self.lab.far else ()
         for one in act.sysctls:
-            at = (*path, "sysctls", one.node)
-            known(one.node, self.endpoints, self.node, at, (*self.lab.hosts, *peers, *far))
-            links = [dev for _, dev in self.lab.links_of(one.node)]
-            is_ours = self.lab.simulated or one.node not in peers
-            if is_ours and one.dev not in ("", "all", "default"):
-                known(one.dev, links, f"link of {one.node}", (*at, one.key), ("all", "default"))
-            what = f"{one.key} changes what router advertisements do, which a lab with `slaac` depends on"
-            own = one.family == "ipv6" and any(e.slaac for e in self.lab.endpoints if e.name == one.node)
-            about = own or (self.lab.advertised and one.name in OF_ADVERTISEMENTS)
-            _refuse(about, what, "leave one of the two out", at)
-            what = f"{one.key} is about this whole machine, and a lab on a real parent changes only that"
-            wide = not self.lab.simulated and self.lab.is_host(one.node) and one.dev not in links
-            _refuse(wide, what, "write one of the parent's link, or leave --parent out", at)
+            self._check_sysctl(one, (*path, "sysctls", one.node))
         for i, check in enumerate(act.checks):
             self._check_check(check, (*path, "check", i))
         for i, attempt in enumerate(act.attempts):
             self._check_attempt(attempt, (*path, "try", i))
+
+    def _check_announced(self, name: str, at: Path) -> None:
+        known(name, self.endpoints, f"endpoint of phase {self.phase.name}", at)
+        what = f"{name} has no IPv4 address, and ARP announces only those"
+        endpoint = self.lab.endpoint(name)
+        _refuse(not _has(endpoint.addresses, "ipv4"), what, "leave it out here", at)
+        below = self.lab.below(self.lab.parent_called(endpoint.parent))
+        what = f"{name} is on {endpoint.parent}: a dummy sends no ARP"
+        _refuse(below.kind == "dummy", what, "leave it out here", at)
+        setting = self.phase.on(endpoint.parent)
+        what = f"the host announces its own MAC address, and {name} is {setting.kind} with another one"
+        _refuse(not setting.is_ipvlan, what, "leave it out here", at)
+
+    def _check_sysctl(self, one: Sysctl, at: Path) -> None:
+        far = (FAR,) if self.lab.far else ()
+        known(one.node, self.endpoints, self.node, at, (*self.lab.hosts, *self.peers, *far))
+        links = [dev for _, dev in self.lab.links_of(one.node)]
+        is_ours = self.lab.simulated or one.node not in self.peers
+        if is_ours and one.dev not in ("", "all", "default"):
+            known(one.dev, links, f"link of {one.node}", (*at, one.key), ("all", "default"))
+        what = f"{one.key} changes what router advertisements do, which a lab with `slaac` depends on"
+        own = one.family == "ipv6" and any(e.slaac for e in self.lab.endpoints if e.name == one.node)
+        about = own or (self.lab.advertised and one.name in OF_ADVERTISEMENTS)
+        _refuse(about, what, "leave one of the two out", at)
+        what = f"{one.key} is about this whole machine, and a lab on a real parent changes only that"
+        wide = not self.lab.simulated and self.lab.is_host(one.node) and one.dev not in links
+        _refuse(wide, what, "write one of the parent's link, or leave --parent out", at)
 
     def _check_hosts_down(self, act: parts.Act, at: Path) -> None:
         lab = self.lab
