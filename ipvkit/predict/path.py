@@ -171,7 +171,7 @@ class Path:
         raise self._lost(at, "the routes form a loop")
 
     def _report(self, router: Node, destination: Address, source: Address) -> None:
-        """Let a router without a route report that to the sender: it uses its neighbour entry, or asks for it.
+        """Let a router without a route report that to the sender: it uses its entry, or asks for one.
 
         No error is reported of an error, and none of a blackhole (icmp_send(), ip_error(), ip6_pkt_drop()).
         """

@@ -189,11 +189,12 @@ def _of_ping(path: Path, check: Check, state: State) -> Prediction:
     fast = [entry for entry in path.announced if entry[0] in state.fast]
     if check.watch is not None and fast:
         return _between_announcements(path, fast, state, end)
-    announced = [entry for entry, event in path.events if event == "announced"]
+    announced = {entry for entry, event in path.events if event == "announced"}
     if announced:
-        # The next announcement is at most a second away; with fast timers a connection fails before.
+        # The next announcement is at most a second away, and then that of who has to be asked for the reply;
+        # with fast timers a connection fails before.
         fails = check.tcp is not None and any(peer in state.fast for peer, _ in announced)
-        soon = fails or end - state.now < 1 + _UNSURE_S + state.late
+        soon = fails or end - state.now < len(announced) + _UNSURE_S + state.late
         return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.UNREACHABLE,) if soon else ())
     unconfirmed = (entry for entry in path.used if entry[1].version == 4)
     entry = min(unconfirmed, key=lambda entry: state.fails(entry, end), default=None)

@@ -347,6 +347,15 @@ def test_an_announcement_of_the_strategy_repairs_entries_of_an_endpoint_that_has
     assert [outcome for _, outcome in predicted(lab)["l2"]] == ["reachable", "reachable"]
 
 
+def test_each_entry_on_the_path_waits_for_an_announcement() -> None:
+    lab = two("mode: l2,", "mode: l3, strategy: announce,")
+    world = world_of(lab, lab.phases[0], State())
+    for count, also in ((6, (Outcome.UNREACHABLE,)), (12, ())):
+        found = predict(world, Check("app", "db", count=count))
+        assert (found.outcome, found.also) == (Outcome.REACHABLE, also)
+    assert predict(world, Check("h1", "db")).also == ()
+
+
 def test_a_host_hears_no_question_of_an_endpoint_that_has_moved_to_it() -> None:
     acts = "{move: {db: h1}}, {check: [{from: db, to: gateway}]}"
     again = "- {name: again, mode: l2, do: [{check: [{from: h1, to: db}]}]}"
