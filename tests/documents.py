@@ -35,6 +35,7 @@ NOT_RUN = {
         "it needs hosts; tests/unit/test_playbook.py does",
     ),
     "ipvkit matrix --target uml --markdown": "tests/kernel/test_matrix.py does, with --json",
+    "ipvkit matrix --two-hosts --target uml --markdown": "tests/kernel/test_matrix.py does, with --json",
     "ipvkit matrix --kernel all --markdown": "scripts/kernels-page does",
     "sudo apt install user-mode-linux iproute2 iputils-ping iputils-arping procps kmod util-linux": (
         "it changes the machine"

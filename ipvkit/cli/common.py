@@ -146,14 +146,14 @@ class Place:
 
         return choose(self.target, partial(print, file=sys.stderr), self.kernel, hosts=hosts)
 
-    def each(self) -> "list[Sandbox | Uml]":
+    def each(self, hosts: int = 1) -> "list[Sandbox | Uml]":
         """Return the target, or with `ALL` as the kernel one for each that there is, the oldest first."""
         if self.kernel != ALL:
-            return [self.chosen()]
+            return [self.chosen(hosts)]
         from ipvkit.targets.kernels import kernels, numbers
 
         names: list[str | None] = [*sorted((k.release for k in kernels() if k.runs_here), key=numbers)]
-        return [replace(self, kernel=name).chosen() for name in names or [None]]
+        return [replace(self, kernel=name).chosen(hosts) for name in names or [None]]
 
 
 def ipv4(text: str, hint: str, read: Callable[[str], Address] = any_address) -> IPv4Address:

@@ -30,6 +30,9 @@ def matrix(
         str | None, Option(metavar="NAME", help=f"Only one of {', '.join(matrix_.STRATEGIES)}.")
     ] = None,
     *,
+    two_hosts: Annotated[
+        bool, Option("--two-hosts", help="Pairs on two hosts, each a separate kernel.")
+    ] = False,
     place: Place,
     predict: Annotated[bool, Option("--predict", help="Print the predictions, run nothing.")] = False,
     kernels: Annotated[
@@ -53,11 +56,16 @@ def matrix(
     if markdown and json_:
         raise UsageError("--markdown does not go with --json", "give one of the two")
     refuse_unwritable(output)
-    plans = matrix_.plans(kernels or KERNELS_AT_ONCE, mode, flag, family, strategy)
+    count = kernels or KERNELS_AT_ONCE
+    hosts = 2 if two_hosts else 1
+    if two_hosts:
+        # Each lab is three: the LAN is one too.
+        count = max(1, count // 3)
+    plans = matrix_.plans(count, mode, flag, family, strategy, two_hosts=two_hosts)
     if predict:
         found = matrix_.predicted(plans)
     else:
-        places = place.each()
+        places = place.each(hosts)
         started = time.monotonic()
         with Progress(*plans * len(places), verbose=False) as progress:
             run = partial(judged, plans, show=progress, at_once=len(plans), timeout_s=timeout)

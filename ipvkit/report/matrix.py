@@ -6,14 +6,17 @@ from itertools import groupby
 
 from ipvkit.report.entries import Entry, Heat, Report, Section, Status, differing
 from ipvkit.report.plain import chosen, document, grid, prediction_word
-from ipvkit.verbs.matrix import ENDPOINTS, Cell, Matrix
+from ipvkit.verbs.matrix import APART, ENDPOINTS, Cell, Matrix
 
 _ROLES = ("host", "e", "gateway", "neighbour", "far")
 _COLUMNS = tuple(dict.fromkeys(pair for role in _ROLES for pair in ((role, "e"), ("e", role))))
 """The pairs of the table; `e` is an endpoint."""
 
+_APART = (("h2", "e1"), ("e1", "h2"), ("e1", "e2"))
+"""Those of the table of two hosts."""
+
+_ROLE_OF = {**dict.fromkeys(ENDPOINTS, "e"), APART[0]: "e1", APART[1]: "e2"}
 _SHORT = {"gateway": "gw", "neighbour": "nb"}
-_HEADERS = ("mode", "flag", "strategy", *(f"{_SHORT.get(a, a)}>{_SHORT.get(b, b)}" for a, b in _COLUMNS))
 _COLOURS = {"yes": "30;42", "no": "37;41"}
 
 LEGEND = """\
@@ -22,24 +25,30 @@ namespace; gw: the gateway; nb: another host of the subnet; far: a host behind t
 hold for IPv4 and IPv6; 4 or 6: for that family only; -: not asked. An exclamation mark: the kernel did
 not do what was predicted.
 """
+LEGEND_APART = """\
+Who reaches whom on two hosts, both with this mode, flag and strategy, with cold neighbour tables. e1, e2: an
+endpoint of the first host, of the second; h2: the second host. yes and no hold for IPv4 and IPv6; 4 or 6: for
+that family only; -: not asked. An exclamation mark: the kernel did not do what was predicted.
+"""
 OF_KERNELS = "Where kernels differ, those that differ from most follow in parentheses.\n"
 """What the legend has besides where there are several kernels."""
 
 
 def render(matrix: Matrix, *, colour: bool = False) -> str:
     """Return the table, the cells that disagree with their reasons, and the verdict."""
-    table = grid(_rows(matrix.cells, colour=colour), _HEADERS)
+    table = grid(_rows(matrix.cells, colour=colour), _headers(matrix.cells))
     return "\n".join([table, "", _legend(matrix), *_disagreements(matrix), verdict_line(matrix)]) + "\n"
 
 
 def render_markdown(matrix: Matrix) -> str:
     """Return the table for a page of Markdown."""
-    table = grid(_rows(matrix.cells, colour=False), _HEADERS, tablefmt="github")
+    table = grid(_rows(matrix.cells, colour=False), _headers(matrix.cells), tablefmt="github")
     return "\n".join([_legend(matrix), table, "", *_disagreements(matrix), verdict_line(matrix)]) + "\n"
 
 
 def _legend(matrix: Matrix) -> str:
-    return LEGEND + (OF_KERNELS if len(matrix.kernels) > 1 else "")
+    legend = LEGEND_APART if matrix.two_hosts else LEGEND
+    return legend + (OF_KERNELS if len(matrix.kernels) > 1 else "")
 
 
 def render_json(matrix: Matrix) -> str:
@@ -77,7 +86,8 @@ def _map(matrix: Matrix) -> Section:
     heats = []
     for kernel in _kernels(matrix.cells):
         rows = _rows([cell for cell in matrix.cells if cell.kernel == kernel], colour=False)
-        heats.append(Heat(" ".join(LEGEND.split()), _HEADERS, tuple(map(tuple, rows)), 3, kernel or ""))
+        legend = " ".join((LEGEND_APART if matrix.two_hosts else LEGEND).split())
+        heats.append(Heat(legend, _headers(matrix.cells), tuple(map(tuple, rows)), 3, kernel or ""))
     return Section("map", "who reaches whom", (), heats=tuple(heats))
 
 
@@ -109,15 +119,25 @@ def verdict_line(matrix: Matrix) -> str:
     return f"{agree} of {count} cells as predicted; {where}; {matrix.duration_s:.1f} s"
 
 
+def _headers(cells: Sequence[Cell]) -> tuple[str, ...]:
+    columns = (f"{_SHORT.get(a, a)}>{_SHORT.get(b, b)}" for a, b in _columns(cells))
+    return "mode", "flag", "strategy", *columns
+
+
+def _columns(cells: Sequence[Cell]) -> Sequence[tuple[str, str]]:
+    return _APART if any(_column(cell) in _APART for cell in cells) else _COLUMNS
+
+
 def _rows(cells: Sequence[Cell], *, colour: bool) -> Iterator[list[str]]:
+    columns = _columns(cells)
     for (mode, flag, strategy), group in groupby(cells, key=lambda c: (c.mode, c.flag, c.strategy)):
         found = list(group)
-        shown = (_shown([c for c in found if _column(c) == column]) for column in _COLUMNS)
+        shown = (_shown([c for c in found if _column(c) == column]) for column in columns)
         yield [mode, flag, strategy, *(_coloured(word) if colour else word for word in shown)]
 
 
 def _column(cell: Cell) -> tuple[str, str]:
-    source, destination = ("e" if role in ENDPOINTS else role for role in (cell.source, cell.destination))
+    source, destination = (_ROLE_OF.get(role, role) for role in (cell.source, cell.destination))
     return source, destination
 
 

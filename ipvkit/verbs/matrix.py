@@ -1,12 +1,13 @@
 """Every mode, flag, family, strategy and pair: the prediction, and what a kernel does.
 
-The matrix is labs of many short phases, one for each mode, flag and strategy. The cells of a phase that run
-concurrently are chosen so that none uses a neighbour entry of another.
+A second matrix has pairs on two hosts, both with the same mode, flag and strategy. A matrix is labs of many
+short phases, one for each mode, flag and strategy. The cells of a phase that run concurrently are chosen so
+that none uses a neighbour entry of another.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
 from itertools import permutations, product
 
@@ -24,6 +25,10 @@ ROLES = (HOST, *ENDPOINTS, GATEWAY, NEIGHBOUR, FAR)
 PAIRS = tuple(pair for pair in permutations(ROLES, 2) if ENDPOINTS[0] in pair)
 """The checks: endpoint1 and each other node, in both directions. To the rest, endpoint2 is as endpoint1."""
 
+APART = ("endpoint@h1", "endpoint@h2")
+PAIRS_APART = (APART, (APART[0], "h2"), ("h2", APART[0]))
+"""The checks on two hosts, which are alike: an endpoint with the other host, and with the endpoint there."""
+
 STRATEGIES = (*strategies.BY_NAME, strategies.HOST_SHIM.name)
 
 _PARENT = Parent(
@@ -33,8 +38,21 @@ _PARENT = Parent(
     neighbour=(ip_address("192.168.104.111"), ip_address("2001:db8:104::111")),
 )
 _FAR = (ip_interface("198.51.100.10/24"), ip_interface("2001:db8:ff::10/64"))
+_HOSTS = tuple(
+    replace(
+        _PARENT,
+        name=f"eth0@{host}",
+        host=(ip_interface(f"192.168.104.{n}/24"), ip_interface(f"2001:db8:104::{n}/64")),
+        neighbour=(),
+        on=host,
+        ifname="eth0",
+        shared="eth0@h1",
+    )
+    for host, n in (("h1", 120), ("h2", 122))
+)
 _SAME_SUBNET = ("192.168.104.{}/24", "2001:db8:104::{}/64", 211)
 _OWN_SUBNET = ("10.104.0.{}/24", "2001:db8:a::{}/64", 11)
+_SUBNET_OF_EACH = ("10.104.{}.11/24", "2001:db8:a:{}::11/64", 1)
 """How endpoints' addresses are written, and the number of the first."""
 
 
@@ -71,6 +89,11 @@ class Matrix:
     kernels: tuple[str, ...] = ()
     duration_s: float = 0.0
 
+    @property
+    def two_hosts(self) -> bool:
+        """Whether its pairs are on two hosts."""
+        return (self.cells[0].source, self.cells[0].destination) in PAIRS_APART
+
 
 def settings() -> list[Setting]:
     """Return every setting of the matrix: a strategy only in the modes in which it can work."""
@@ -100,24 +123,30 @@ def plans(
     flag: Flag | None = None,
     family: Family | None = None,
     strategy: str | None = None,
+    *,
+    two_hosts: bool = False,
 ) -> list[Plan]:
-    """Return a part of the matrix, or with None all of it, as about `count` plans of similar length.
+    """Return a part of a matrix, or with None all of it, as about `count` plans of similar length.
+
+    That of `two_hosts` has no host shim, which is for a host and its own endpoints.
 
     Raise UsageError for an unknown strategy, and where the part is empty.
     """
     if strategy not in (None, *STRATEGIES):
         raise UsageError(f"unknown strategy {strategy!r}", f"choose from {', '.join(STRATEGIES)}")
     wanted = (mode, flag, strategy)
-    of_each = [(setting, zip(wanted, _words(setting), strict=True)) for setting in settings()]
+    every = [setting for setting in settings() if not (two_hosts and setting.host_shim)]
+    of_each = [(setting, zip(wanted, _words(setting), strict=True)) for setting in every]
     chosen = [setting for setting, both in of_each if all(want in (None, has) for want, has in both)]
     routed = [setting for setting in chosen if _has(setting).own_subnet]
     others = sorted((s for s in chosen if not _has(s).own_subnet), key=lambda s: not _has(s).announces)
     share = max(1, round(count * len(routed) / len(chosen))) if chosen else 1
-    parts = [(_OWN_SUBNET, routed[i::share]) for i in range(share)]
+    own, make = (_SUBNET_OF_EACH, _lab_of_two) if two_hosts else (_OWN_SUBNET, _lab)
+    parts = [(own, routed[i::share]) for i in range(share)]
     rest = max(1, count - share)
     parts += [(_SAME_SUBNET, others[i::rest]) for i in range(rest)]
     families = FAMILIES if family is None else (family,)
-    labs = [_lab(f"matrix-{i}", subnet, part, families) for i, (subnet, part) in enumerate(parts) if part]
+    labs = [make(f"matrix-{i}", subnet, part, families) for i, (subnet, part) in enumerate(parts) if part]
     found = [make_plan(lab) for lab in labs if any(phase.acts for phase in lab.phases)]
     if not found:
         hint = "a strategy works in some modes, announce for IPv4 only"
@@ -135,14 +164,44 @@ def _lab(name: str, subnet: tuple[str, str, int], part: Sequence[Setting], famil
     return Lab(name, about, (_PARENT,), tuple(endpoints), phases, _FAR, setup="batch")
 
 
+def _lab_of_two(
+    name: str, subnet: tuple[str, str, int], part: Sequence[Setting], families: Sequence[Family]
+) -> Lab:
+    endpoints = []
+    for number, (endpoint, parent) in enumerate(zip(APART, _HOSTS, strict=True), subnet[2]):
+        addresses = tuple(ip_interface(form.format(number)) for form in subnet[:2])
+        endpoints.append(Endpoint(endpoint, addresses, "endpoint", parent.name))
+    phases = tuple(Phase("-".join(_words(s)), s, APART, tuple(_acts_apart(s, families))) for s in part)
+    about = "pairs on two hosts under every mode, flag and strategy, with cold neighbour tables"
+    return Lab(name, about, _HOSTS, tuple(endpoints), phases, setup="batch")
+
+
+def _acts_apart(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:
+    # All pairs use the entries of the two hosts.
+    forget = Act(flush=("h1", "h2", *(APART if setting.mode == "l2" else ()), GATEWAY))
+    # The reply waits for another announcement, up to a second later.
+    return _asked(setting, families, forget, [[pair] for pair in PAIRS_APART], 2 * PING_COUNT)
+
+
 def _acts(setting: Setting, families: Sequence[Family]) -> Iterable[Act]:
-    # One request is enough; an announcement, which is only for IPv4, has to come while a peer asks.
-    announced = _has(setting).announces
-    count = PING_COUNT if announced else 1
     # In l3 endpoints have no neighbour entries.
     forget = Act(flush=(HOST, *(ENDPOINTS if setting.mode == "l2" else ()), GATEWAY, NEIGHBOUR))
+    return _asked(setting, families, forget, _batches())
+
+
+def _asked(
+    setting: Setting,
+    families: Sequence[Family],
+    forget: Act,
+    batches: Sequence[Sequence[tuple[str, str]]],
+    announced_count: int = PING_COUNT,
+) -> Iterable[Act]:
+    """Yield the acts that check each of `batches` with cold neighbour tables."""
+    # One request is enough; an announcement, which is only for IPv4, has to come while a peer asks.
+    announced = _has(setting).announces
+    count = announced_count if announced else 1
     asked = [family for family in families if family == "ipv4" or not announced]
-    for batch in _batches() if asked else ():
+    for batch in batches if asked else ():
         yield forget
         yield Act(checks=tuple(Check(a, b, family=family, count=count) for a, b in batch for family in asked))
 
@@ -188,5 +247,5 @@ def _cells(verdicts: Iterable[tuple[Section, Verdict, str | None]]) -> tuple[Cel
             raise ValueError(f"not a cell of the matrix: {check}")
         words, pair = _words(phase.setting), (check.source, check.destination)
         cell = Cell(*words, check.family, *pair, probe.expected, verdict.observed, probe.reason, kernel)
-        found.append((order.index(words), check.family, PAIRS.index(pair), cell))
+        found.append((order.index(words), check.family, (*PAIRS, *PAIRS_APART).index(pair), cell))
     return tuple(cell for *_, cell in sorted(found, key=lambda item: item[:3]))

@@ -56,6 +56,23 @@ def test_predicted_and_observed_agree_in_every_cell_with_each_other_and_with_pla
     assert [cell for cell in cells if by_shell[place(cell)] != cell["observed"]] == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--mode", "l3s", "--flag", "bridge", "--family", "ipv4"),
+        pytest.param((), marks=pytest.mark.slow),
+    ],
+)
+def test_predicted_and_observed_agree_in_every_cell_on_two_hosts(
+    program: Program, words: tuple[str, ...]
+) -> None:
+    done = program.run("matrix", "--two-hosts", "--target", "uml", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    cells = told(done.stdout)
+    assert [cell for cell in cells if not cell["agrees"]] == []
+    assert len(cells) == (15 if words else 180)
+
+
 @pytest.mark.slow
 def test_the_plain_shell_still_measures_what_it_did() -> None:
     chosen = {"STRATEGIES": "l3s-proxy", "MODES": "l3s", "FLAGS": "bridge", "FAMILIES": "ipv4"}

@@ -307,10 +307,11 @@ def test_the_page_of_lab_files_has_each_strategy() -> None:
     assert "\n".join(rows) in page
 
 
-def test_the_page_of_the_matrix_has_what_is_predicted_and_was_observed_so() -> None:
-    _, printed, _ = (REFERENCE / "matrix.md").read_text().split("\n---\n")
+@pytest.mark.parametrize(("two_hosts", "part"), [(False, 1), (True, 3)])
+def test_the_page_of_the_matrix_has_what_is_predicted_and_was_observed_so(two_hosts: bool, part: int) -> None:
+    printed = (REFERENCE / "matrix.md").read_text().split("\n---\n")[part]
     *page, verdict = printed.strip("\n").split("\n")
-    matrix = predicted(plans(2))
+    matrix = predicted(plans(2, two_hosts=two_hosts))
     *lines, _ = matrix_report.render_markdown(matrix).strip("\n").split("\n")
     assert page == lines
     every = len(matrix.cells)

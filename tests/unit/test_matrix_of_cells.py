@@ -9,6 +9,7 @@ from itertools import combinations, product
 import pytest
 
 from ipvkit.core.command import Completed
+from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import FAMILIES, FAR, FLAGS, GATEWAY, HOST, MODES, NEIGHBOUR, Act, Check, Lab, Outcome, Phase
 from ipvkit.lab.format import dump, load
@@ -22,6 +23,7 @@ from ipvkit.run.verdicts import Result, judge
 from ipvkit.verbs.matrix import (
     ENDPOINTS,
     PAIRS,
+    PAIRS_APART,
     STRATEGIES,
     Cell,
     Matrix,
@@ -169,6 +171,33 @@ def left_by(lab: Lab, phase: Phase, check: Check, state: State) -> set[object]:
 def test_every_lab_is_one_that_could_be_written_by_hand() -> None:
     for plan in all_of_it():
         assert load(dump(plan.lab), "matrix.yaml") == plan.lab
+
+
+def test_on_two_hosts_each_pair_is_asked_once_for_each_setting_that_is_for_others() -> None:
+    made = plans(3, two_hosts=True)
+    cells = predicted(made).cells
+    assert Counter(map(place, cells)) == Counter(
+        (s.mode, s.flag, strategy_of(s), family, *pair)
+        for s, family, pair in product(settings(), FAMILIES, PAIRS_APART)
+        if (strategy_of(s), family) != ("announce", "ipv6") and not s.host_shim
+    )
+    # In l3 and l3s an endpoint is found by what a strategy does, and in l2 by itself.
+    silent = {(c.mode, c.strategy) for c in cells if c.predicted is Outcome.UNREACHABLE}
+    assert silent == {("l3", "none"), ("l3s", "none")}
+    assert {c.predicted for c in cells if (c.mode, c.strategy) in silent} == {Outcome.UNREACHABLE}
+    for plan in made:
+        assert load(dump(plan.lab), "matrix.yaml") == plan.lab
+        for phase, act, state in acts(plan.lab):
+            assert not act.checks or (dict(state.known), state.failed) == ({}, frozenset()), phase.name
+            assert len({(check.source, check.destination) for check in act.checks}) <= 1
+
+
+def test_the_table_of_two_hosts_has_a_column_for_each_pair() -> None:
+    header, _, row, *_ = render(predicted(plans(1, "l3", "vepa", None, "none", two_hosts=True))).splitlines()
+    assert header.split() == ["mode", "flag", "strategy", "h2>e1", "e1>h2", "e1>e2"]
+    assert row.split() == ["l3", "vepa", "none", "no", "no", "no"]
+    with pytest.raises(UsageError, match="no cell matches"):
+        plans(1, strategy="host-shim", two_hosts=True)
 
 
 # --- what came of it ----------------------------------------------------------------------------------
