@@ -41,8 +41,9 @@ class Covered:
         """Run all fast tests there; exit where one fails."""
         measured, report = tree / ".coverage", tree / "times.xml"
         options = ("--cov=ipvkit", "--cov-context=test", "--cov-report=", f"--junitxml={report}")
-        if not passes(tree, "--numprocesses", str(WORKERS), "--dist", "worksteal", *options, "tests"):
-            sys.exit("without any change tests fail")
+        done = ran(tree, "--numprocesses", str(WORKERS), "--dist", "worksteal", *options, "tests")
+        if done.returncode:
+            sys.exit(f"without any change tests fail:\n{done.stdout[-3000:]}")
         self.tree, self.lines = tree, CoverageData(str(measured))
         self.lines.read()
         self.seconds: Counter[str] = Counter()
@@ -119,12 +120,18 @@ def is_killed(tree: Path, tests: list[str], name: str, old: str, new: str) -> bo
 
 def passes(tree: Path, *arguments: str) -> bool:
     """Return whether pytest passes with these arguments, in a copy of the repository."""
+    # No test collected: a file has no examples.
+    return ran(tree, *arguments).returncode in (0, 5)
+
+
+def ran(tree: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Return what pytest does with these arguments, in a copy of the repository."""
     bounded = ("timeout", "--kill-after=5", str(BOUND_S), sys.executable, "-m", "pytest", *OPTIONS)
     environment = {**os.environ, "PYTHONPATH": str(tree), "HYPOTHESIS_PROFILE": "quick"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    done = subprocess.run([*bounded, *arguments], cwd=tree, env=environment, capture_output=True, check=False)
-    # No test collected: a file has no examples.
-    return done.returncode in (0, 5)
+    return subprocess.run(
+        [*bounded, *arguments], cwd=tree, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 main()
