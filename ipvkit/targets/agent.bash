@@ -5,6 +5,7 @@
 #   run COUNT   read COUNT words, each ended by NUL, from MAILBOX: rows of commands, which run concurrently
 #   now COUNT   the same for one row while no other runs, without a process for it: meanwhile no request is read
 #   stop ROW    kill the command that runs in that row, and begin no other there
+#   end ROW     ask the command that runs in that row to end (TERM)
 #   rest        begin no other command in any row
 #   wait        read the next request when all rows have ended
 # A row is: its number of words after this one, its name, the files for stdout and stderr, and for each command
@@ -94,6 +95,7 @@ while read -r verb argument; do
         fi
         {
           trap 'over=1 again=1; [[ -z ${child-} ]] || kill -KILL "$child"' TERM
+          trap 'again=1; [[ -z ${child-} ]] || kill -TERM "$child"' USR1
           printf . >&"$ready"
           row "$at"
         } &
@@ -102,6 +104,7 @@ while read -r verb argument; do
       done
       ;;
     stop) kill -TERM "${rows[$argument]-}" 2>/dev/null ;;
+    end) kill -USR1 "${rows[$argument]-}" 2>/dev/null ;;
     rest) printf . >&"$rest" ;;
     wait) wait ;;
   esac

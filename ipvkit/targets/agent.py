@@ -160,6 +160,12 @@ class Agent:
             if (row := self._row_of_key.get(key)) is not None and not self._withdrawn(row):
                 self._write(f"stop {row.slot}\n")
 
+    def end(self, key: str) -> None:
+        """Ask the command `key`, which runs, to end."""
+        with self._lock:
+            if (row := self._row_of_key.get(key)) is not None:
+                self._write(f"end {row.slot}\n")
+
     def rest(self) -> None:
         """Begin no other command; those that run continue to their end."""
         with self._lock:

@@ -158,6 +158,26 @@ def test_many_are_started_while_others_run(agent: Agent) -> None:
     assert {key: c and c.stdout for key, c in found.items()} == {str(n): f"{n}\n" for n in range(50)}
 
 
+def test_a_command_that_is_asked_to_end_has_its_last_words_and_the_next_of_its_row_begins(
+    agent: Agent, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    text = f"trap 'echo flushed; exit 7' TERM; touch {begun}; while :; do sleep 0.01; done"
+    agent.start([{"x": sh(text), "y": sh("echo y")}, {"z": sh("echo z")}])
+    until(begun.exists)
+    agent.end("x")
+    found = ended(agent.inbox, 3)
+    assert {
+        key: completed and (completed.exit_code, completed.stdout) for key, completed in found.items()
+    } == {
+        "x": (7, "flushed\n"),
+        "y": (0, "y\n"),
+        "z": (0, "z\n"),
+    }
+    agent.end("x")
+    assert run(agent, [{"later": sh("echo later")}])["later"] is not None
+
+
 def test_a_command_that_is_stopped_is_killed_and_no_other_of_its_row_begins(
     agent: Agent, tmp_path: Path
 ) -> None:
