@@ -46,6 +46,7 @@ NOT_RUN = {
     "ipvkit adopt --inventory hosts.yml > racks.yaml": "tests/kernel/test_fleet.py does",
     "ipvkit review --inventory hosts.yml": "tests/kernel/test_fleet.py does",
     "ipvkit down racks --inventory hosts.yml": "it needs hosts that are reached by ssh",
+    "pip install 'ipvkit[capture]'": "it changes the machine",
     "pip install 'ipvkit[fleet]'": "it changes the machine",
     'sudo "$(command -v ipvkit)" inspect --watch': "it runs on; tests/unit/test_inspect.py does",
 }

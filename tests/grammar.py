@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 GRAMMAR = {
     # --- what runs where
     "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | <socat> | ss -Htln src HOST-AND-PORT"
+    " | <tcpdump> | find FILE -size +0 | base64 -w 0 FILE"
     " | sleep NUMBER | timeout NUMBER sh -c ( LACP-WAIT | SLAAC-WAIT ) | <radvd>"
     " | unshare --mount --propagation slave sh -c LIST-IDS sh FILE | sh -s FILE",
     "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"
@@ -50,6 +51,8 @@ GRAMMAR = {
     "<tc>": "tc qdisc ( add | del ) dev DEV clsact"
     " | tc filter add dev DEV ingress protocol ip pref NUMBER <filter>",
     "<socat>": "socat -d -d /dev/null CONNECT | socat -u /dev/null LISTEN",
+    "<tcpdump>": "tcpdump -i DEV -p --immediate-mode -U -Z root -w FILE [ arp or icmp or icmp6 [ <ports> ] ]",
+    "<ports>": "or tcp port NUMBER [ <ports> ]",
     "<radvd>": "radvd -C /proc/self/fd/0"
     " | interface DEV { AdvSendAdvert on; AdvRASrcAddress { SOURCE }; <prefixes> };",
     "<prefixes>": "prefix NETWORK { }; [ <prefixes> ]",

@@ -26,7 +26,7 @@ class Scripted(Target):
     """A target on which each command ends as `answer` returns: a Completed or HANGS.
 
     A command that is in `slow` ends by itself `SLOW_S` later; one in `unkillable` never. One that is stopped
-    ends with the code `killed`, which bash does not always know.
+    ends with the code `killed`, which bash does not always know; one that is asked to end has `last_words`.
     """
 
     answer: Callable[[Command], Answer]
@@ -38,6 +38,8 @@ class Scripted(Target):
     stopped: list[str] = field(default_factory=list)
     agents: int = 0
     killed: int = -9
+    asked_to_end: list[str] = field(default_factory=list)
+    last_words: str = ""
 
     def start(self, _script: str, _: object = None, mailbox: int | None = None) -> Any:
         assert mailbox is not None
@@ -66,6 +68,9 @@ class _Process:
                 self.reports.put(b"read\n")
                 for name in rows:
                     self._go_on(name)
+                return
+            if verb == "end":
+                self._ask_to_end(argument)
                 return
             self.resting |= {argument} if argument else self.rows.keys()
             row = self.rows.get(argument)
@@ -139,6 +144,12 @@ class _Process:
         key, command = self.rows[name].popleft()
         self.target.stopped.append(str(command))
         self._report(key, Completed(self.target.killed, "", "", 0.0))
+        self._go_on(name)
+
+    def _ask_to_end(self, name: str) -> None:
+        key, command = self.rows[name].popleft()
+        self.target.asked_to_end.append(str(command))
+        self._report(key, Completed(0, "", self.target.last_words, 0.0))
         self._go_on(name)
 
     def _report(self, key: str, completed: Completed | None) -> None:

@@ -64,6 +64,9 @@ def explain(
     run: Annotated[bool, Option("--run", help="Test on a real kernel, before and after each fix.")] = False,
     fix_all: Annotated[bool, Option("--all", help="Fix the whole phase, not only A and B.")] = False,
     fix_as: FixAs = None,
+    capture: Annotated[
+        bool, Option("--capture", help="With --run: capture packets, and show those of A and B.")
+    ] = False,
     *,
     place: Place,
     json_: Json = False,
@@ -81,6 +84,12 @@ def explain(
     if is_lab(source) and not is_lab(lab or gallery.WALKTHROUGH):
         hint = f"ipvkit explain {shlex.join(filter(None, (destination, lab, source)))}"
         raise UsageError("LAB is the last argument", hint)
+    if capture:
+        if not run:
+            raise UsageError("--capture needs --run", "a prediction sends no packets")
+        from ipvkit.report.timeline import require_dpkt
+
+        require_dpkt()
     twin = live_twin(lab) if live else None
     described = twin.lab if twin is not None else load_lab(lab or gallery.WALKTHROUGH)
     (source, of_source), (destination, of_destination) = (
@@ -116,7 +125,14 @@ def explain(
     where = place.chosen(len(described.hosts))
     plans = {(each.phase.name, fix): plan for each in explanations for fix, plan in each.plans.items()}
     with Progress(*plans.values(), verbose=False) as progress:
-        results = judged([*plans.values()], where, progress, at_once=KERNELS_AT_ONCE, timeout_s=timeout)
+        results = judged(
+            [*plans.values()],
+            where,
+            progress,
+            at_once=KERNELS_AT_ONCE,
+            timeout_s=timeout,
+            captures=capture,
+        )
     proofs = dict(zip(plans, (result.checks for result in results), strict=True))
     emit(rendered(proofs))
     reports.write(partial(reported, proofs, kernel=results[0].run.kernel))

@@ -36,6 +36,13 @@ class Reports:
                 "--report does not go with --dry-run", "a preview runs nothing: omit one of the two"
             )
 
+    def require_packets(self) -> None:
+        """Raise MissingRequirement where reports are wanted, and what reads packets is not installed."""
+        if self.report:
+            from ipvkit.report.timeline import require_dpkt
+
+            require_dpkt()
+
     @property
     def are_wanted(self) -> bool:
         """Whether there are any."""

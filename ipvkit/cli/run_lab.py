@@ -69,6 +69,9 @@ def run_lab(
         bool, Option("--observe", help="Build nothing: only send the checks, from what is on this machine.")
     ] = False,
     output: OutputFile = None,
+    capture: Annotated[
+        Path | None, Option("--capture", metavar="DIR", help="Capture packets during the checks, into DIR.")
+    ] = None,
     reports: Reports,
     verbose: Annotated[bool, Option("-v", "--verbose", help="Show each command as it runs.")] = False,
     timeout: Timeout = 120,
@@ -85,14 +88,15 @@ def run_lab(
     finish = partial(
         _print,
         reports=reports,
+        capture=capture,
         file=file_of(options.lab),
         as_json=json_,
         output=output,
         inventory=place.inventory or (),
     )
     if observe:
-        if options.parent or keep or place.target not in ("auto", "local"):
-            raise UsageError("--observe builds nothing", "omit --parent, --keep and --target")
+        if options.parent or keep or capture or place.target not in ("auto", "local"):
+            raise UsageError("--observe builds nothing", "omit --parent, --keep, --capture and --target")
         one_form(dry_run=dry_run, json_=json_)
         return _observed(options.described(), dry_run, output, finish, verbose, timeout)
     target, where = place.target, place.place()
@@ -107,6 +111,8 @@ def run_lab(
     if keep and not local and where is not None:
         what = "--keep needs --target local or ansible"
         raise UsageError(what, "a sandbox or a uml kernel ends with ipvkit")
+    if capture is not None and where is None:
+        raise UsageError("--capture does not go with --target ansible", "give --target uml")
     one_form(dry_run=dry_run, json_=json_)
     if dry_run:
         if where is None:
@@ -114,7 +120,12 @@ def run_lab(
 
             emit(preview(make_plan(fleet.previewed(described, place.inventory or ()))))
             return 0
-        emit(preview(make_plan(network.previewed(described))))
+        plan = make_plan(network.previewed(described))
+        if capture is not None:
+            from ipvkit.plan.capture import with_captures
+
+            plan = with_captures(plan)
+        emit(preview(plan))
         return 0
     # A preview needs none of these.
     from ipvkit.host.interfaces import require_interface
@@ -123,6 +134,11 @@ def run_lab(
     from ipvkit.verbs import run_lab as whole
 
     refuse_unwritable(output)
+    if capture is not None:
+        from ipvkit.report.captures import make_folder
+
+        make_folder(capture)
+        reports.require_packets()
     progress, note = partial(Progress, verbose=verbose), partial(print, file=sys.stderr, flush=True)
     if where is None:
         from ipvkit.verbs import fleet
@@ -133,10 +149,21 @@ def run_lab(
     prober = options.prober or whole.fastest(described)
     if local:
         require_interface(network.parent)
-        run = whole.on_machine(described, network, prober, progress, note, keep=keep, timeout_s=timeout)
+        run = whole.on_machine(
+            described,
+            network,
+            prober,
+            progress,
+            note,
+            keep=keep,
+            timeout_s=timeout,
+            captures=capture is not None,
+        )
     else:
         target_ = where.chosen(len(described.hosts))
-        run = whole.on_simulated_lan(described, target_, prober, progress, timeout_s=timeout)
+        run = whole.on_simulated_lan(
+            described, target_, prober, progress, timeout_s=timeout, captures=capture is not None
+        )
     return finish(run)
 
 
@@ -166,6 +193,7 @@ def _print(
     run: "Run",
     *,
     reports: Reports,
+    capture: Path | None,
     file: str,
     as_json: bool,
     output: Path | None,
@@ -187,6 +215,10 @@ def _print(
         colour = terminal and "NO_COLOR" not in os.environ
         width = shutil.get_terminal_size().columns if terminal else None
         emit(table.render(result, colour=colour, width=width))
+    if capture is not None:
+        from ipvkit.report import captures
+
+        print(captures.write_all(run, capture), file=sys.stderr)
     lab = result.run.plan.lab.name
     typed = "".join(f" --inventory {shlex.quote(path)}" for path in inventory)
     if result.run.kept:

@@ -29,11 +29,23 @@ class Undo:
 
 
 @dataclass(frozen=True, slots=True)
+class Capture:
+    """The frames at the link `dev` of the node `role` while `checks` run; a server writes them to `file`."""
+
+    role: str
+    dev: str
+    file: str
+    section: str
+    checks: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One command on a machine, with its purpose; the undo of steps that it `cancels_undo_of` is needless.
 
     Only a step that ended with exit code 0 has something to undo. A server has a command that prints
-    something when it is `ready`: the others of its stage begin then, and it is ended after them.
+    something when it is `ready`: the others of its stage begin then, and it is ended after them. It can have
+    a `capture`.
     """
 
     id: str
@@ -44,6 +56,7 @@ class Step:
     probe: Probe | None = None
     ready: Command | None = None
     on: str = HOST
+    capture: Capture | None = None
 
 
 Stage = tuple[Step, ...]
@@ -95,6 +108,11 @@ class Plan:
     def resources(self) -> list[Resource]:
         """What the steps create, in order."""
         return [step.undo.resource for step in self.steps if step.undo is not None]
+
+    @property
+    def captures(self) -> bool:
+        """Whether frames are captured."""
+        return any(step.capture is not None for step in self.steps)
 
     @property
     def programs(self) -> tuple[str, ...]:

@@ -41,7 +41,8 @@ class Fix:
 class Entry:
     """A check, or what is listed as one: what was predicted and observed, the `word` of the verdict, and why.
 
-    `ends` are the source and the destination of a check; `path` is what happens to a packet, hop by hop.
+    `ends` are the source and the destination of a check; `path` is what happens to a packet, hop by hop;
+    `packets` are those that were captured.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Entry:
     path: tuple[str, ...] = ()
     fixes: tuple[Fix, ...] = ()
     ends: tuple[str, str] | None = None
+    packets: tuple[str, ...] = ()
 
     @property
     def is_bad(self) -> bool:

@@ -9,11 +9,12 @@ from ipvkit.lab import Lab
 from ipvkit.predict.path import Hop
 from ipvkit.report.entries import Entry, Report, Section, Status, differing
 from ipvkit.report.entries import Fix as Shown
-from ipvkit.report.plain import chosen, document, prediction_word
+from ipvkit.report.plain import chosen, document, plain, prediction_word
 from ipvkit.verbs.explain import Explanation, Fix, sysctls_first
 
 if TYPE_CHECKING:
     from ipvkit.host.twin import Elsewhere
+    from ipvkit.report.timeline import Seen
     from ipvkit.run.verdicts import Verdict
     from ipvkit.verbs.formats import Dialect
 
@@ -39,6 +40,8 @@ def _lines(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | 
         yield f"  {number}. {hop}"
     if proofs is not None and not explanation.fixes:
         yield f"  {_observations(proofs, explanation, '')}"
+    if packets := _packet_lines(proofs, explanation):
+        yield from ("", "packets:", *_wrapped(packets))
     for number, fix in enumerate(explanation.fixes, 1):
         yield ""
         yield f"fix {number}, {fix.name}: {fix.cost}"
@@ -46,6 +49,8 @@ def _lines(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | 
         yield from wrap(f"then: {fix.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
         if proofs is not None:
             yield f"  {_observations(proofs, explanation, fix.name)}"
+        if packets := _packet_lines(proofs, explanation, fix):
+            yield from ("  packets:", *_wrapped(packets))
     if explanation.fixes and len(explanation.fixed) < len(explanation.phase.endpoints):
         yield ""
         yield f"These fixes are for {' and '.join(explanation.fixed)}; --all prints them for all endpoints."
@@ -79,6 +84,33 @@ def _observations(proofs: Proofs, explanation: Explanation, fix: str) -> str:
     return f"on the kernel: {', '.join(words) or 'not run'}"
 
 
+def _wrapped(packets: Sequence[str]) -> Iterator[str]:
+    for line in packets:
+        yield from wrap(line, 100, initial_indent="  ", subsequent_indent=" " * 14)
+
+
+def _packet_lines(proofs: Proofs | None, explanation: Explanation, fix: Fix | None = None) -> tuple[str, ...]:
+    """Return the packets of the ping as it is, or after a fix, as lines."""
+    found = _packets(proofs, explanation, fix)
+    if not found:
+        return ()
+    # Where nothing is captured it is not needed.
+    from ipvkit.report.timeline import lines
+
+    return tuple(lines(found))
+
+
+def _packets(proofs: Proofs | None, explanation: Explanation, fix: Fix | None = None) -> Sequence["Seen"]:
+    """Return the packets of the ping as it is, or after a fix; nothing where none were captured."""
+    verdicts = _verdicts(proofs, explanation, 0 if fix is None else 1, fix.name if fix else "")
+    captured = [verdict for verdict in verdicts if verdict.captured]
+    if not captured:
+        return ()
+    from ipvkit.report.timeline import timeline
+
+    return timeline(fix.fixed if fix else explanation.plan.lab, captured[0])
+
+
 def render_json(
     lab: Lab,
     explanations: Sequence[Explanation],
@@ -93,6 +125,7 @@ def render_json(
             "predicted": each.prediction.outcome,
             "observed": _observed(proofs, each, 0),
             **chosen(each.prediction, "reason hops"),
+            "packets": plain(_packets(proofs, each)),
             "mends": [_fix(fix, each, proofs, dialect) for fix in each.fixes],
             "fixed": each.fixed,
         }
@@ -112,6 +145,7 @@ def _fix(
         "predicted": fix.prediction.outcome,
         "observed": _observed(proofs, explanation, 1, fix.name),
         "reason": fix.prediction.reason,
+        "packets": plain(_packets(proofs, explanation, fix)),
     }
 
 
@@ -163,11 +197,13 @@ def _section(lab: Lab, explanation: Explanation, proofs: Proofs | None, dialect:
     check, found = explanation.check, explanation.prediction
     fixes = tuple(shown(fix, f"fix {number}", dialect) for number, fix in enumerate(explanation.fixes, 1))
     before = _verdicts(proofs, explanation, 0)
-    entries = [_entry(str(check), found.outcome, found.reason, before, path_of(found.hops), fixes)]
+    packets = _packet_lines(proofs, explanation)
+    entries = [_entry(str(check), found.outcome, found.reason, before, path_of(found.hops), fixes, packets)]
     for fix in explanation.fixes:
         then, name = fix.prediction, f"{check}, after fix {fix.name}"
         after = _verdicts(proofs, explanation, 1, fix.name)
-        entries.append(_entry(name, then.outcome, then.reason, after, path_of(then.hops)))
+        packets = _packet_lines(proofs, explanation, fix)
+        entries.append(_entry(name, then.outcome, then.reason, after, path_of(then.hops), packets=packets))
     picture = partial(_picture, lab, explanation)
     return Section(explanation.phase.name, _title(explanation), tuple(entries), picture=picture)
 
@@ -204,6 +240,7 @@ def _entry(
     verdicts: Sequence["Verdict"],
     path: tuple[str, ...],
     fixes: tuple[Shown, ...] = (),
+    packets: tuple[str, ...] = (),
 ) -> Entry:
     """Return the entry of one ping; what was observed of it in several runs differs if it does in one."""
     passed = {verdict.passed for verdict in verdicts}
@@ -211,4 +248,14 @@ def _entry(
     status: dict[bool | None, Status] = {True: "ok", False: "differs", None: "skipped"}
     observed = " and ".join(dict.fromkeys(verdict.observed for verdict in verdicts if verdict.observed))
     word = prediction_word(held)
-    return Entry(name, status[held], word, predicted, observed, reason=reason, path=path, fixes=fixes)
+    return Entry(
+        name,
+        status[held],
+        word,
+        predicted,
+        observed,
+        reason=reason,
+        path=path,
+        fixes=fixes,
+        packets=packets,
+    )

@@ -25,18 +25,19 @@ def refuse_unwritable(output: Path | None) -> None:
         raise UsageError(f"{_cannot(output)}: {problem.strerror}", _HINT) from None
 
 
-def write(output: Path, pieces: Iterable[str]) -> None:
+def write(output: Path, pieces: Iterable[str | bytes]) -> None:
     """Replace a regular file by the whole result or not at all; write to a device, fifo or pipe in place."""
+    encoded = (piece if isinstance(piece, bytes) else piece.encode() for piece in pieces)
     try:
         file = _replaced(output)
         if file is None:
-            with output.open("w", encoding="utf-8") as device:
-                device.writelines(pieces)
+            with output.open("wb") as device:
+                device.writelines(encoded)
             return
         new = file.with_name(f".ipvkit.{os.urandom(8).hex()}")
         try:
-            with new.open("x", encoding="utf-8") as result:
-                result.writelines(pieces)
+            with new.open("xb") as result:
+                result.writelines(encoded)
             if file.exists():
                 shutil.copymode(file, new)
             new.replace(file)

@@ -91,7 +91,17 @@ def _entry(verdict: Verdict, job: Job | None, run: Run) -> Entry:
         command,
         path_of(probe.hops),
         ends=(probe.check.source, probe.check.destination) if isinstance(probe.check, Check) else None,
+        packets=_packets(verdict, run.plan.lab),
     )
+
+
+def _packets(verdict: Verdict, lab: Lab) -> tuple[str, ...]:
+    if not verdict.captured:
+        return ()
+    # Few runs capture anything.
+    from ipvkit.report.timeline import lines, timeline
+
+    return tuple(lines(timeline(lab, verdict)))
 
 
 def _with_fixes(lab: Lab, phase: Phase, entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -7,7 +7,7 @@ from itertools import groupby, zip_longest
 from ipvkit.core.command import Command, T, in_netns
 from ipvkit.lab import BATCH_FROM, HOST, LAN, PING_INTERVAL_S, Check, Lab, Place, Prober
 from ipvkit.plan.acts import wait_s
-from ipvkit.plan.steps import Plan, Probe, Stage, Step
+from ipvkit.plan.steps import Capture, Plan, Probe, Stage, Step
 from ipvkit.run.journal import Entry
 from ipvkit.tools import fping
 from ipvkit.tools.ip import batch, line_of
@@ -38,6 +38,11 @@ class Job:
     def ready(self) -> Command | None:
         """Of a server: the command that prints something when it is ready."""
         return self.steps[0].ready if self.steps else None
+
+    @property
+    def capture(self) -> Capture | None:
+        """Of a server: what it captures."""
+        return self.steps[0].capture if self.steps else None
 
 
 def jobs_of(plan: Plan, prober: Prober = "ping") -> dict[str, list[list[Job]]]:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -15,13 +15,16 @@ from ipvkit.plan.resources import is_new, is_number, observe, state_of
 from ipvkit.plan.steps import Plan, Step, Undo
 from ipvkit.run import execution
 from ipvkit.run.batches import Job, jobs_of
+from ipvkit.run.capture import Captured, on_cables
 from ipvkit.run.execution import BOUND_S, Signal, interrupted, is_quick, next_of
 from ipvkit.run.journal import Entry, Journal
 from ipvkit.run.leftovers import NOT_KNOWN, Snapshot, leftovers, look_at, snapshot_of, views_of, words_of
 from ipvkit.run.machines import Machines
 from ipvkit.run.rollback import Began, Finished, Listener, Rollback, Stopping
 from ipvkit.targets.agent import KILLED, Agent, Ended, Inbox, Target
+from ipvkit.targets.cables import CableFrame, Tap
 from ipvkit.targets.process import ENDED
+from ipvkit.tools import tcpdump
 from ipvkit.tools.ip import failed_lines
 
 _UNDONE = "what was done has been undone"
@@ -32,7 +35,8 @@ _NOT_ALL_UNDONE = "not all that was done has been undone: the report lists the l
 class Run:
     """The result of a plan: how and when each of its `jobs` ended by its id, its leftovers, and its failure.
 
-    `jobs` are those of each section by its name, in stages. `left_alone` lists what another user has
+    `jobs` are those of each section by its name, in stages; `captured` is what was captured during
+    checks, and `cable_frames` all of several hosts. `left_alone` lists what another user has
     changed since, and so was not undone.
     """
 
@@ -48,6 +52,8 @@ class Run:
     kept: bool = False
     ended_s: dict[str, float] = field(default_factory=dict)
     jobs: Mapping[str, Sequence[Sequence[Job]]] = field(default_factory=dict)
+    captured: list[Captured] = field(default_factory=list)
+    cable_frames: list[CableFrame] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.jobs = self.jobs or jobs_of(self.plan)
@@ -74,8 +80,14 @@ def run(
     result = Run(plan, target.kind, jobs=jobs_of(plan, prober))
     inbox, journal = inbox or SimpleQueue(), journal or Journal()
     started = time.monotonic()
-    with execution.signals_into(inbox), Machines(target.machines(plan.lab), inbox, plan) as machines:
+    with ExitStack() as stack:
+        tap = stack.enter_context(Tap()) if plan.lab.several_hosts and plan.captures else None
+        stack.enter_context(execution.signals_into(inbox))
+        machines = stack.enter_context(Machines(target.machines(plan.lab, tap), inbox, plan))
         _Engine(result, machines, listener, started + timeout_s, journal).run(keep=keep)
+    if tap is not None:
+        result.cable_frames = tap.frames
+        result.captured += on_cables(result.captured, tap.frames)
     result.duration_s = time.monotonic() - started
     return result
 
@@ -157,6 +169,10 @@ def steps_done(job: Job, completed: Completed) -> int | None:
         return 0
     failed = failed_lines(completed.stderr)
     return failed[0].line - 1 if failed else None
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 class _Engine:
@@ -265,6 +281,7 @@ class _Engine:
         self.machines.require_for(stage)
         self.journal.begin([self._entry(s, s.undo) for job in stage for s in job.steps if s.undo is not None])
         started: set[str] = set()
+        began_us = _now_us()
         try:
             self._wait({job.id: job for job in stage}, started)
         except IpvkitError:
@@ -274,6 +291,24 @@ class _Engine:
             raise
         finally:
             self._record(stage, started)
+        self._collect([job for job in stage if job.capture is not None], began_us)
+
+    def _collect(self, servers: Sequence[Job], began_us: int) -> None:
+        """Keep what `servers` have captured since then; a signal meanwhile is seen before the next stage."""
+        ended_us, later = _now_us(), list[Signal]()
+        contents: dict[str, Completed] = {}
+        for name in dict.fromkeys(job.on for job in servers):
+            own = {job.id: job.capture.file for job in servers if job.capture and job.on == name}
+            views = {id: tcpdump.content(file) for id, file in own.items()}
+            contents |= execution.ask(self.machines.each[name], views, on_signal=later.append)
+        for job in servers:
+            counts, content = self.result.completed[job.id].stderr, contents[job.id].stdout
+            found = tcpdump.parse_capture(job.command, counts, content)
+            if job.capture is not None:
+                kept = Captured(job.capture, found.frames, found.missing, began_us, ended_us)
+                self.result.captured.append(kept)
+        for news in later:
+            self.machines.inbox.put(news)
 
     def _wait(self, jobs: Mapping[str, Job], started: set[str]) -> None:
         """Run `jobs` until all have ended, or time is up; raise the first failure.
@@ -323,7 +358,11 @@ class _Engine:
                     self._kill()
             if waiting.keys() <= servers.keys() and (failure or not later):
                 for id in waiting.keys() - stopped:
-                    self.machines.stop(id)
+                    # A capture is complete only where tcpdump itself ends.
+                    if servers[id].capture is not None and failure is None:
+                        self.machines.end(id)
+                    else:
+                        self.machines.stop(id)
                 stopped.update(waiting)
         if failure is not None:
             raise failure

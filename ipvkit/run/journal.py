@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import time
@@ -116,6 +117,23 @@ class Journal:
     def boot(self) -> str:
         """Return what identifies the time since the machine has started."""
         return _boot()
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Hold a private folder; where this process is killed, it is removed with the file.
+
+        Raise MissingRequirement where there can be none.
+        """
+        place = _scratch(self.lab)
+        shutil.rmtree(place, ignore_errors=True)
+        try:
+            place.mkdir(mode=0o700)
+        except OSError as problem:
+            raise MissingRequirement(f"{place} cannot be written: {problem.strerror}") from None
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def sign(self) -> None:
         """Write the header that identifies this run; raise OSError where it cannot be written."""
@@ -370,10 +388,15 @@ def _record(place: int, lab: str) -> Record | None:
 
 
 def _remove(place: int, lab: str) -> None:
-    """Remove a file, and its folder if that was the last."""
+    """Remove a file with its scratch folder, and their folder if that was the last."""
+    shutil.rmtree(_scratch(lab), ignore_errors=True)
     with suppress(OSError):
         os.unlink(f"{lab}{_SUFFIX}", dir_fd=place)
         folder().rmdir()
+
+
+def _scratch(lab: str) -> Path:
+    return folder() / f"{lab}.scratch"
 
 
 def _held(lab: str, *, make: bool) -> Journal:

@@ -105,6 +105,10 @@ class Machines:
         """Kill the command of a job, and begin no other in its row."""
         self.each[self._of_key[key]].stop(key)
 
+    def end(self, key: str) -> None:
+        """Ask the command of a job, which runs, to end."""
+        self.each[self._of_key[key]].end(key)
+
     def rest(self) -> None:
         """Begin no other command; those that run continue to their end."""
         for agent in self.each.values():

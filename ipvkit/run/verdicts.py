@@ -1,7 +1,7 @@
 """The verdicts of a run: each check's prediction compared with what was observed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, IpvkitError, UnparsableOutput
@@ -11,6 +11,7 @@ from ipvkit.plan.steps import Probe
 from ipvkit.predict.neighbours import Span
 from ipvkit.predict.whole import predict_lab
 from ipvkit.run.batches import Job
+from ipvkit.run.capture import Captured, of_stage
 from ipvkit.run.engine import Run
 from ipvkit.tools.fping import parse_fping
 from ipvkit.tools.ping import PingReport, parse_ping
@@ -21,7 +22,8 @@ from ipvkit.tools.socat import REFUSED, Connection, parse_connection
 class Verdict:
     """The result of one check; `observed`, and `ping` or `tcp`, are None where it was skipped or did not run.
 
-    `lifetime_s` is how long a watched path lived: from its first reply to its last, in seconds.
+    `lifetime_s` is how long a watched path lived: from its first reply to its last, in seconds. `captured` is
+    what was captured meanwhile.
     """
 
     probe: Probe
@@ -29,6 +31,7 @@ class Verdict:
     ping: PingReport | None = None
     lifetime_s: float | None = None
     tcp: Connection | None = None
+    captured: tuple[Captured, ...] = ()
 
     @property
     def detail(self) -> str:
@@ -82,13 +85,17 @@ def judge(run: Run, *, paths: bool = False) -> Result:
     probes = _at_times_of(run, paths=paths)
     for section in run.plan.sections:
         found = []
-        for job in (job for stage in run.jobs[section.name] for job in stage if job.probes):
-            predicted = [probes[step.id] for step in job.steps if step.probe is not None]
-            try:
-                found += _verdicts(run, job, predicted)
-            except IpvkitError as problem:
-                failure = failure or problem
-                found += map(Verdict, predicted)
+        for stage in run.jobs[section.name]:
+            servers = [job.capture for job in stage if job.capture is not None]
+            captured = of_stage(run.captured, servers) if servers else ()
+            for job in (job for job in stage if job.probes):
+                predicted = [probes[step.id] for step in job.steps if step.probe is not None]
+                try:
+                    own = _verdicts(run, job, predicted)
+                except IpvkitError as problem:
+                    failure = failure or problem
+                    own = list(map(Verdict, predicted))
+                found += [replace(verdict, captured=captured) for verdict in own] if captured else own
         verdicts[section.name] = (*found, *map(Verdict, section.skipped))
     if run.residue and failure is None:
         failure = CommandFailed("not all that was done has been undone", "the report lists the leftovers")

@@ -18,6 +18,7 @@ from ipvkit.targets.programs import require
 if TYPE_CHECKING:
     from ipvkit.lab import Lab
     from ipvkit.plan.steps import Plan
+    from ipvkit.targets.cables import Tap
 
 Inbox = SimpleQueue[Any]
 """Holds `Ended`, and what else its reader puts there, such as signals."""
@@ -75,8 +76,11 @@ class Target(Protocol):
         file `mailbox` there, if there is one.
         """
 
-    def machines(self, lab: "Lab") -> "Mapping[str, Target]":
-        """Return the targets for the machines of `lab`; raise UsageError for several where this is one."""
+    def machines(self, lab: "Lab", _tap: "Tap | None" = None) -> "Mapping[str, Target]":
+        """Return the targets for the machines of `lab`; raise UsageError for several where this is one.
+
+        Cables between them go through the tap, if one is given.
+        """
         if len(lab.machines) == 1:
             return {lab.machines[0]: self}
         what = f"the target {self.kind} is one machine, and lab {lab.name} has several hosts"

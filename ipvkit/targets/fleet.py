@@ -126,7 +126,7 @@ class Fleet(Target):
             self._changed.notify_all()
         playbook.end(GRACE_S)
 
-    def machines(self, _: "Lab") -> Mapping[str, Target]:
+    def machines(self, _: "Lab", _tap: object = None) -> Mapping[str, Target]:
         """Return the hosts, by machine."""
         return self.hosts
 

@@ -25,6 +25,8 @@ PACKAGES = {
     "ss": "iproute2",
     "socat": "socat",
     "radvd": "radvd",
+    "base64": "coreutils",
+    "find": "findutils",
     "sleep": "coreutils",
     "timeout": "coreutils",
     "modprobe": "kmod",

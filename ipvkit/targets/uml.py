@@ -12,13 +12,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from socket import AF_UNIX, SO_SNDBUF, SOCK_DGRAM, SOL_SOCKET, socket, socketpair
+from socket import socket
 from typing import TYPE_CHECKING
 
 from ipvkit.core.errors import MissingRequirement
 from ipvkit.lab import CABLE, HOST, LAN
 from ipvkit.targets import kernels
 from ipvkit.targets.agent import MAILBOX_BYTES, Target
+from ipvkit.targets.cables import Tap, cable
 from ipvkit.targets.kernels import Kernel
 from ipvkit.targets.process import Process, in_foreground, memory_file
 from ipvkit.targets.programs import environment, find_program, require
@@ -33,11 +34,11 @@ _MEMORY_MIB = 96
 _FOR_AN_ENDPOINT_MIB = 0.5
 """What a network namespace, its links and what is printed of them use at most."""
 
+_FOR_A_CAPTURE_MIB = 4
+"""What a tcpdump uses at most: its ring for frames has 2 MiB."""
+
 _ENDPOINTS = 320
 """The number of endpoints that a guest has memory for where the plan is unknown."""
-
-_BUFFER_BYTES = 1 << 20
-"""What a cable holds of frames that the other end has not read."""
 
 _STARTED = count(os.getpid())
 """Counts the kernels that were started, beginning where other processes do not."""
@@ -105,12 +106,14 @@ def guest_of(plan: "Plan | None", memory_mib: int = 0, machine: str = HOST) -> G
 
     Without a plan they are unknown.
     """
-    words, endpoints = {"bridge", "ipvlan", "veth"}, _ENDPOINTS
+    words, endpoints, captures = {"bridge", "ipvlan", "veth"}, _ENDPOINTS, 0
     if plan is not None:
         words = {word for step in plan.steps if step.on == machine for word in step.command.argv}
         endpoints = sum(plan.lab.machine_of(endpoint.name) == machine for endpoint in plan.lab.endpoints)
+        counts = (sum(s.capture is not None and s.on == machine for s in stage) for stage in plan.stages)
+        captures = max(counts, default=0)
     modules = {module for word in words for module in _MODULES.get(word, ())}
-    memory = _MEMORY_MIB + int(endpoints * _FOR_AN_ENDPOINT_MIB)
+    memory = _MEMORY_MIB + int(endpoints * _FOR_AN_ENDPOINT_MIB) + captures * _FOR_A_CAPTURE_MIB
     return Guest(tuple(sorted(modules)), max(memory, memory_mib), on_demand=plan is None)
 
 
@@ -137,14 +140,14 @@ class Uml(Target):
         self._machine = machine
         self._cables = cables
 
-    def machines(self, lab: "Lab") -> Mapping[str, Target]:
-        """Return a kernel for the simulated LAN, and one for each host; a cable is a pair of sockets."""
+    def machines(self, lab: "Lab", tap: Tap | None = None) -> Mapping[str, Target]:
+        """Return a kernel for the simulated LAN, and one for each host, with cables between them."""
         if not lab.several_hosts:
-            return super().machines(lab)
+            return super().machines(lab, tap)
         cables: dict[str, list[socket]] = {name: [] for name in lab.machines}
         for parent in lab.wired:
-            for name, end in zip((parent.on, LAN), socketpair(AF_UNIX, SOCK_DGRAM), strict=True):
-                end.setsockopt(SOL_SOCKET, SO_SNDBUF, _BUFFER_BYTES)
+            ends = cable() if tap is None else tap.cable(parent.on, parent.dev)
+            for name, end in zip((parent.on, LAN), ends, strict=True):
                 cables[name].append(end)
         return {name: Uml(self.kernel, self._memory_mib, name, own) for name, own in cables.items()}
 

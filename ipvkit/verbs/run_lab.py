@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from queue import SimpleQueue
 
@@ -10,6 +10,7 @@ from ipvkit.core.errors import UsageError
 from ipvkit.host import checks
 from ipvkit.host.facts import gather
 from ipvkit.lab import Lab, Prober, on_parent
+from ipvkit.plan.capture import IN_MEMORY, with_captures
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Link, Netns, netns_of
 from ipvkit.plan.steps import Plan
@@ -37,12 +38,19 @@ def fastest(lab: Lab) -> Prober:
 
 
 def on_machine(
-    lab: Lab, net: RealNetwork, prober: Prober, progress: Progress, note: Note, keep: bool, timeout_s: float
+    lab: Lab,
+    net: RealNetwork,
+    prober: Prober,
+    progress: Progress,
+    note: Note,
+    keep: bool,
+    timeout_s: float,
+    captures: bool = False,
 ) -> engine.Run:
     """Run `lab` on a parent of this machine, with its undo on disk before each command.
 
-    Pass warnings about the parent to `note`; raise UsageError where the lab cannot start on it. The duration
-    of the run includes the checks of the machine before it.
+    What it `captures` is in the result. Pass warnings about the parent to `note`; raise UsageError where the
+    lab cannot start on it. The duration of the run includes the checks of the machine before it.
     """
     began = time.monotonic()
     Local().check(ipvlan=lab.has_ipvlan)
@@ -50,10 +58,14 @@ def on_machine(
         if other != lab.name:
             note(f"note: {journal.title(other)} was interrupted and is not undone: ipvkit cleanup {other}")
     inbox: Inbox = SimpleQueue()
-    with signals_into(inbox), journal.started(lab.name) as ledger:
+    with (
+        signals_into(inbox),
+        journal.started(lab.name) as ledger,
+        ledger.scratch() if captures else nullcontext("") as folder,
+    ):
         here = Local(ledger.file)
         with Agent(here, inbox) as agent:
-            plan = _planned(_placed(lab, net, agent, note), prober)
+            plan = _planned(_placed(lab, net, agent, note), prober, str(folder))
         with progress(plan) as show:
             run = engine.run(
                 plan, here, show, keep=keep, timeout_s=timeout_s, inbox=inbox, journal=ledger, prober=prober
@@ -63,21 +75,28 @@ def on_machine(
 
 
 def on_simulated_lan(
-    lab: Lab, target: Target, prober: Prober, progress: Progress, *, timeout_s: float
+    lab: Lab, target: Target, prober: Prober, progress: Progress, *, timeout_s: float, captures: bool = False
 ) -> engine.Run:
-    """Run `lab` on a LAN that ends with the run."""
-    plan = _planned(lab, prober)
+    """Run `lab` on a LAN that ends with the run; what it `captures` is in the result."""
+    plan = _planned(lab, prober, IN_MEMORY if captures else "")
     with progress(plan) as show:
         return engine.run(plan, target, show, timeout_s=timeout_s, prober=prober)
 
 
 def judged(
-    plans: Sequence[Plan], target: Target, show: Listener, *, at_once: int, timeout_s: float
+    plans: Sequence[Plan],
+    target: Target,
+    show: Listener,
+    *,
+    at_once: int,
+    timeout_s: float,
+    captures: bool = False,
 ) -> list[Result]:
-    """Return the results of `plans` with the same endpoints, a kernel each.
+    """Return the results of `plans` with the same endpoints, a kernel each, with what it `captures`.
 
     Raise MissingRequirement, or the first failure.
     """
+    plans = [_capturing(plan, IN_MEMORY if captures else "") for plan in plans]
     require(*{program for plan in plans for program in plan.programs})
     prober = fastest(plans[0].lab)
     runs = engine.run_concurrently(plans, target, show, at_once=at_once, timeout_s=timeout_s, prober=prober)
@@ -88,15 +107,22 @@ def judged(
     return results
 
 
-def _planned(lab: Lab, prober: Prober) -> Plan:
-    """Return the plan for the tools that are installed; raise MissingRequirement where one is unsuitable."""
-    plan = make_plan(lab)
+def _planned(lab: Lab, prober: Prober, folder: str = "") -> Plan:
+    """Return the plan for the tools that are installed; raise MissingRequirement where one is unsuitable.
+
+    With a `folder` it captures packets.
+    """
+    plan = _capturing(make_plan(lab), folder)
     require(*plan.programs, *(["fping"] if prober == "fping" else []))
     if "ping" in plan.programs:
         require_iputils("labs")
     if "arping" not in plan.programs:
         return plan
-    return make_plan(lab, arping_by=arping.implementation(version(arping.VERSION)))
+    return _capturing(make_plan(lab, arping_by=arping.implementation(version(arping.VERSION))), folder)
+
+
+def _capturing(plan: Plan, folder: str) -> Plan:
+    return with_captures(plan, folder) if folder else plan
 
 
 def _placed(lab: Lab, network: RealNetwork, agent: Agent, note: Note) -> Lab:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipvkit.core.command import Command, Completed
-from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement
+from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
 from ipvkit.core.interrupts import ENDING
 from ipvkit.lab import Lab, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.steps import Plan, Section, Step, Undo
+from ipvkit.plan.steps import Capture, Plan, Section, Step, Undo
 from ipvkit.run import engine, execution
 from ipvkit.run.batches import jobs_of
 from ipvkit.run.engine import Run
@@ -30,6 +31,7 @@ from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets import agent
 from ipvkit.targets.local import Local
 from ipvkit.targets.programs import require
+from ipvkit.tools.pcap import Frame
 from scripted import HANGS, Answer, Scripted
 from strategies import labs_on_a_parent
 
@@ -170,6 +172,78 @@ def test_checks_begin_when_servers_are_ready_which_end_after_them(slow: int, kil
         assert last < min(at.values())
         assert result.completed[name].exit_code == killed
     assert sorted(target.stopped) == ["do s1", "do s2"]
+
+
+COUNTS = "1 packet captured\n1 packet received by filter\n0 packets dropped by kernel\n"
+ONE_FRAME = bytes.fromhex(
+    "d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000 07000000 08000000 02000000 02000000 beef"
+)
+READ = "base64 -w 0 /run/s1.pcap"
+
+
+def capturing(answer: str = b64encode(ONE_FRAME).decode(), **options: object) -> tuple[Plan, Told]:
+    """Return a plan with two stages, of which the first captures, and its target."""
+    of = Capture("gateway", "eth0", "/run/s1.pcap", "x", ())
+    plan = plan_of([step("b")], [replace(server("s1"), capture=of), server("s2"), probe("c1")], [step("a")])
+    answers = {READ: Completed(0, answer, "", 0.0), **options.pop("answers", {})}  # type: ignore[dict-item]
+    target = serving(answers=answers, **options)  # type: ignore[arg-type]
+    target.last_words = COUNTS
+    return plan, target
+
+
+def test_a_capture_is_asked_to_end_and_read_before_the_next_stage() -> None:
+    plan, target = capturing()
+    result, _ = run(plan, target)
+    assert result.failure is None
+    assert (target.asked_to_end, target.stopped) == (["do s1"], ["do s2"])
+    read = target.started.index(READ)
+    assert target.started.index("do c1") < read < target.started.index("do a")
+    [found] = result.captured
+    assert (found.of.role, found.frames, found.missing) == ("gateway", (Frame(7_000_008, b"\xbe\xef"),), 0)
+    assert found.began_us < found.ended_us
+
+
+def test_of_a_capture_it_is_known_how_many_frames_are_missing() -> None:
+    plan, target = capturing()
+    target.last_words = COUNTS.replace("0 packets dropped", "2 packets dropped")
+    result, _ = run(plan, target)
+    assert [found.missing for found in result.captured] == [2]
+
+
+def test_nothing_is_read_where_a_check_fails() -> None:
+    plan, target = capturing(answers={"do c1": FAILED})
+    result, undone = run(plan, target)
+    assert result.failure is not None
+    assert (target.asked_to_end, sorted(target.stopped)) == ([], ["do s1", "do s2"])
+    assert READ not in target.started
+    assert (result.captured, undone) == ([], ["undo b"])
+
+
+@pytest.mark.parametrize(
+    ("content", "last_words"),
+    [
+        (b64encode(ONE_FRAME[:-1]).decode(), COUNTS),
+        ("", COUNTS),
+        ("%", COUNTS),
+        (b64encode(ONE_FRAME).decode(), ""),
+    ],
+)
+def test_a_capture_that_is_not_understood_fails_the_run(content: str, last_words: str) -> None:
+    plan, target = capturing(content)
+    target.last_words = last_words
+    result, undone = run(plan, target)
+    assert isinstance(result.failure, UnparsableOutput)
+    assert "do a" not in target.started
+    assert undone == ["undo b"]
+
+
+def test_a_signal_while_a_capture_is_read_ends_the_run_before_the_next_stage() -> None:
+    plan, target = capturing(on_start=raises_on(READ, signal.SIGINT))
+    result, undone = run(plan, target)
+    assert isinstance(result.failure, Interrupted)
+    assert len(result.captured) == 1
+    assert "do a" not in target.started
+    assert undone == ["undo b"]
 
 
 def test_a_server_that_ends_before_it_is_ready_fails_the_run_before_any_check() -> None:

@@ -49,7 +49,7 @@ from ipvkit.lab import Act, Check, Outcome, gallery, on_parent, sysctls
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Link, Netns, Proxy, Resource, Route, Sysctl
-from ipvkit.plan.steps import Plan, Step
+from ipvkit.plan.steps import Capture, Plan, Step
 from ipvkit.report import json as report
 from ipvkit.report.announce import json_line
 from ipvkit.report.arping import ARPING
@@ -70,13 +70,15 @@ from ipvkit.report.review import render_comparison_json
 from ipvkit.report.review import render_json as render_review
 from ipvkit.run import journal
 from ipvkit.run.batches import Job
+from ipvkit.run.capture import Captured
 from ipvkit.run.engine import Run
 from ipvkit.run.rollback import Finished
-from ipvkit.run.verdicts import judge
+from ipvkit.run.verdicts import Verdict, judge
 from ipvkit.targets.kernels import Kernel
 from ipvkit.tools import arping, ip, ping
 from ipvkit.tools.bridge import FdbEntry, parse_fdb
 from ipvkit.tools.fping import parse_fping
+from ipvkit.tools.pcap import read_pcap
 from ipvkit.verbs import announce, matrix, measure_arp
 from ipvkit.verbs.diff import differences
 from ipvkit.verbs.explain import explain
@@ -339,6 +341,16 @@ def matrices() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "does not", json.loads(render_matrix(matrix.observed([judge(run) for run in runs], 21.5)))
 
 
+def of_neighbour(verdict: Verdict) -> tuple[Captured, ...]:
+    """Return what the neighbour has captured of a ping to test1, and the host nothing."""
+    content = (FIXTURES / "tcpdump-4.99.5" / "l3-unanswered-neighbour.pcap").read_bytes()
+    frames = {"neighbour": tuple(read_pcap(content)), "host": ()}
+    return tuple(
+        Captured(Capture(role, "eth0", role, "l3", (verdict.probe,)), own, 0, 0, 1)
+        for role, own in frames.items()
+    )
+
+
 def explanations() -> Iterator[tuple[str, dict[str, Any]]]:
     lab = load(gallery.text("l3-silent"), "l3-silent.yaml")
     lost, found = (
@@ -353,6 +365,10 @@ def explanations() -> Iterator[tuple[str, dict[str, Any]]]:
             for mend, plan in e.plans.items()
         }
         yield f"{name}, proved", json.loads(render_explanations(lab, each, proofs))
+        captured = {
+            key: [replace(v, captured=of_neighbour(v)) for v in found] for key, found in proofs.items()
+        }
+        yield f"{name}, with packets", json.loads(render_explanations(lab, each, captured))
     made = live(machine(host(), endpoint(7, "192.0.2.7/24", mode="l3", routes=(route("default", "s0"),))))
     here = explained(made, Check("gateway", made.lab.endpoints[0].name))
     yield "here", json.loads(render_explanations(made.lab, [here]))
