@@ -1,9 +1,10 @@
 """``ipvkit explain``."""
 
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
@@ -17,6 +18,9 @@ from ipvkit.lab import FAR, HOST, Check, Family, Lab, gallery
 from ipvkit.report.explanation import Proofs, render, render_json, report
 from ipvkit.verbs import explain as verb
 from ipvkit.verbs.lab_file import is_lab, load_lab, node_of
+
+if TYPE_CHECKING:
+    from ipvkit.targets.agent import Target
 
 
 def _lab_of_this_machine() -> Lab:
@@ -116,24 +120,24 @@ def explain(
         emit(rendered(None))
         reports.write(reported)
         return 0
+    place.refuse_local()
+    proofs, kernel = _proved(explanations, place.chosen(len(described.hosts)), timeout, captures=capture)
+    emit(rendered(proofs))
+    reports.write(partial(reported, proofs, kernel=kernel))
+    return 0 if all(verdict.passed for found in proofs.values() for verdict in found) else 1
+
+
+def _proved(
+    explanations: Sequence[verb.Explanation], target: "Target", timeout_s: float, *, captures: bool
+) -> tuple[Proofs, str]:
+    """Return what a kernel does before and after each fix, and its release."""
     # What is only predicted needs none of these.
     from ipvkit.report.progress import Progress
     from ipvkit.targets.choice import KERNELS_AT_ONCE
     from ipvkit.verbs.run_lab import judged
 
-    place.refuse_local()
-    where = place.chosen(len(described.hosts))
     plans = {(each.phase.name, fix): plan for each in explanations for fix, plan in each.plans.items()}
+    judge = partial(judged, at_once=KERNELS_AT_ONCE, timeout_s=timeout_s, captures=captures)
     with Progress(*plans.values(), verbose=False) as progress:
-        results = judged(
-            [*plans.values()],
-            where,
-            progress,
-            at_once=KERNELS_AT_ONCE,
-            timeout_s=timeout,
-            captures=capture,
-        )
-    proofs = dict(zip(plans, (result.checks for result in results), strict=True))
-    emit(rendered(proofs))
-    reports.write(partial(reported, proofs, kernel=results[0].run.kernel))
-    return 0 if all(verdict.passed for found in proofs.values() for verdict in found) else 1
+        results = judge([*plans.values()], target, progress)
+    return dict(zip(plans, (result.checks for result in results), strict=True)), results[0].run.kernel

@@ -33,9 +33,11 @@ from ipvkit.lab import Lab
 from ipvkit.plan.make import make_plan
 
 if TYPE_CHECKING:
+    from ipvkit.plan.steps import Plan
     from ipvkit.report.entries import Report
     from ipvkit.run.engine import Run
     from ipvkit.run.verdicts import Result
+    from ipvkit.verbs.lab_file import RealNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +101,11 @@ def run_lab(
             raise UsageError("--observe builds nothing", "omit --parent, --keep, --capture and --target")
         one_form(dry_run=dry_run, json_=json_)
         return _observed(options.described(), dry_run, output, finish, verbose, timeout)
-    target, where = place.target, place.place()
-    network, described = options.network(), options.described()
-    local = target == "local" or (target == "auto" and bool(network.parent))
-    if local and not network.parent:
-        raise UsageError("--target local needs a network interface", "give --parent eth0")
-    if network.parent and not local:
-        raise UsageError(f"--parent does not go with --target {target}", "omit --target, or give local")
-    if local:
-        refuse_kernel("local", place.kernel)
-    if keep and not local and where is not None:
-        what = "--keep needs --target local or ansible"
-        raise UsageError(what, "a sandbox or a uml kernel ends with ipvkit")
-    if capture is not None and where is None:
-        raise UsageError("--capture does not go with --target ansible", "give --target uml")
+    where, network, described = place.place(), options.network(), options.described()
+    local = _is_local(place, network, keep=keep, capture=capture)
     one_form(dry_run=dry_run, json_=json_)
     if dry_run:
-        if where is None:
-            from ipvkit.verbs import fleet
-
-            emit(preview(make_plan(fleet.previewed(described, place.inventory or ()))))
-            return 0
-        plan = make_plan(network.previewed(described))
-        if capture is not None:
-            from ipvkit.plan.capture import with_captures
-
-            plan = with_captures(plan)
-        emit(preview(plan))
+        emit(preview(_previewed(place, network, described, captures=capture is not None)))
         return 0
     # A preview needs none of these.
     from ipvkit.host.interfaces import require_interface
@@ -146,25 +126,46 @@ def run_lab(
         paths, prober = place.inventory or (), options.prober or "ping"
         run = fleet.on_fleet(described, paths, prober, progress, note, keep=keep, timeout_s=timeout)
         return finish(run)
-    prober = options.prober or whole.fastest(described)
+    prober, captures = options.prober or whole.fastest(described), capture is not None
     if local:
         require_interface(network.parent)
-        run = whole.on_machine(
-            described,
-            network,
-            prober,
-            progress,
-            note,
-            keep=keep,
-            timeout_s=timeout,
-            captures=capture is not None,
-        )
-    else:
-        target_ = where.chosen(len(described.hosts))
-        run = whole.on_simulated_lan(
-            described, target_, prober, progress, timeout_s=timeout, captures=capture is not None
-        )
-    return finish(run)
+        on_machine = partial(whole.on_machine, keep=keep, timeout_s=timeout, captures=captures)
+        return finish(on_machine(described, network, prober, progress, note))
+    target = where.chosen(len(described.hosts))
+    on_simulated = partial(whole.on_simulated_lan, timeout_s=timeout, captures=captures)
+    return finish(on_simulated(described, target, prober, progress))
+
+
+def _is_local(place: RunPlace, network: "RealNetwork", *, keep: bool, capture: Path | None) -> bool:
+    """Return whether the lab runs on a parent of this machine; raise UsageError for what does not fit."""
+    target, parent = place.target, network.parent
+    local = target == "local" or (target == "auto" and bool(parent))
+    if local and not parent:
+        raise UsageError("--target local needs a network interface", "give --parent eth0")
+    if parent and not local:
+        raise UsageError(f"--parent does not go with --target {target}", "omit --target, or give local")
+    if local:
+        refuse_kernel("local", place.kernel)
+    if keep and not local and target != "ansible":
+        what = "--keep needs --target local or ansible"
+        raise UsageError(what, "a sandbox or a uml kernel ends with ipvkit")
+    if capture is not None and target == "ansible":
+        raise UsageError("--capture does not go with --target ansible", "give --target uml")
+    return local
+
+
+def _previewed(place: RunPlace, network: "RealNetwork", lab: Lab, *, captures: bool) -> "Plan":
+    """Return the plan of a lab there, as far as it is known without a look."""
+    if place.target == "ansible":
+        from ipvkit.verbs import fleet
+
+        return make_plan(fleet.previewed(lab, place.inventory or ()))
+    plan = make_plan(network.previewed(lab))
+    if captures:
+        from ipvkit.plan.capture import with_captures
+
+        return with_captures(plan)
+    return plan
 
 
 def _observed(
