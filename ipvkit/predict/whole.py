@@ -1,6 +1,6 @@
 """A whole lab predicted: each act of each phase in order, and what of it cannot be done here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -20,19 +20,11 @@ from ipvkit.lab import (
     Phase,
     the,
 )
+from ipvkit.predict.attempts import predict_attempt
+from ipvkit.predict.later import after, at_first_act, at_time, flushed_on, late, next_phase
 from ipvkit.predict.neighbours import Span
 from ipvkit.predict.path import Hop
-from ipvkit.predict.predictions import (
-    Prediction,
-    after,
-    at_first_act,
-    at_time,
-    flushed_on,
-    late,
-    next_phase,
-    predict,
-    predict_attempt,
-)
+from ipvkit.predict.predictions import Prediction, of_path, path_of
 from ipvkit.predict.world import State, World, world_of
 from ipvkit.tools import socat
 
@@ -213,3 +205,28 @@ def _why_skipped(lab: Lab, check: Check, undone: dict[str, str]) -> str:
         if role in undone:
             return f"{undone[role]}, but that is another machine"
     return "" if address else f"the address of {the(check.destination)} is unknown"
+
+
+def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Prediction:
+    """Return the outcome of `check`, which begins now, in `world`; those `beside` it do too."""
+    of_tcp = [other for other in beside if other.listen] if check.tcp is not None else []
+    if any(_same_port(world, check, other) for other in of_tcp):
+        check = replace(check, listen=True)
+    path = path_of(world, check)
+    if what := world.not_modelled(check, path.version):
+        return Prediction(Outcome.NOT_MODELLED, f"not modelled: {what}; run it")
+    found = of_path(world, check, path)
+    led = {address for _, address in path.led}
+    if any(led & path_of(world, other).broadcast for other in beside if led):
+        found = replace(found, also=(Outcome.REACHABLE,))
+    for other in beside if path.disputed else ():
+        if path.disputed & path_of(world, other).disputed:
+            second = predict(after(world, Act(checks=(other,)), world.state.now), check)
+            also = {second.outcome, *second.also, *found.also} - {found.outcome}
+            found = replace(found, also=tuple(sorted(also)))
+    return found
+
+
+def _same_port(world: World, check: Check, other: Check) -> bool:
+    one, second = ((c.destination, world.lab.pinged(c), c.tcp) for c in (check, other))
+    return one == second

@@ -17,7 +17,9 @@ from ipvkit.lab import Act, Check, Lab, Outcome, Phase, Setting
 from ipvkit.plan.difference import Change, difference, state_of
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Steps
-from ipvkit.predict import predictions
+from ipvkit.predict.later import after
+from ipvkit.predict.predictions import Prediction
+from ipvkit.predict.whole import predict
 from ipvkit.predict.world import State, World, world_of
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
 
@@ -36,7 +38,7 @@ class Fix:
     name: str
     cost: str
     commands: tuple[Command, ...]
-    prediction: predictions.Prediction
+    prediction: Prediction
     asking: Lab
     fixed: Lab
     changes: tuple[Change, ...]
@@ -85,7 +87,7 @@ class Explanation:
     setting: Setting
     """That of the endpoints on the parent of the check."""
     check: Check
-    prediction: predictions.Prediction
+    prediction: Prediction
     fixes: tuple[Fix, ...]
     fixed: tuple[str, ...]
     plan: Plan
@@ -169,7 +171,7 @@ def answering(
             except InvalidLab:
                 worlds[parents, candidate] = None
         world = worlds[parents, candidate]
-        if world is not None and predictions.predict(world, check).outcome is Outcome.REACHABLE:
+        if world is not None and predict(world, check).outcome is Outcome.REACHABLE:
             yield candidate, world
 
 
@@ -189,18 +191,18 @@ def beginning(lab: Lab, phase: Phase) -> World:
     return _world(lab.with_phases(replace(phase, acts=sysctls_first(phase.acts))))
 
 
-def _predicted(lab: Lab) -> predictions.Prediction:
+def _predicted(lab: Lab) -> Prediction:
     """Return the prediction for the only check of a lab."""
     *first, asking = lab.phases[0].acts
     changing = replace(lab.phases[0], acts=tuple(first))
-    return predictions.predict(_world(lab.with_phases(changing)), asking.checks[0])
+    return predict(_world(lab.with_phases(changing)), asking.checks[0])
 
 
 def _world(lab: Lab) -> World:
     """Return the world after the acts of the only phase of a lab."""
     world = world_of(lab, lab.phases[0], State())
     for act in lab.phases[0].acts:
-        world = predictions.after(world, act)
+        world = after(world, act)
     return world
 
 

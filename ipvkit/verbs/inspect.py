@@ -14,7 +14,8 @@ from ipvkit.host.inspect import Inspection, OnCommand, inspect
 from ipvkit.host.problems import Problem, problems_of
 from ipvkit.host.twin import Twin, twin_of
 from ipvkit.lab import HOST, NEIGHBOUR, Check, Endpoint, Lab, Parent, Phase
-from ipvkit.predict.predictions import after, why_lost, why_unknown
+from ipvkit.predict.later import after
+from ipvkit.predict.predictions import why_lost, why_unknown
 from ipvkit.predict.world import State, World, world_of
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.local import Local

@@ -13,7 +13,8 @@ from guest import in_guest
 from ipvkit.core.errors import InvalidLab
 from ipvkit.lab import FAMILIES, HOST, Check, Lab, Outcome, Setting
 from ipvkit.lab.format import load
-from ipvkit.predict.predictions import after, predict
+from ipvkit.predict.later import after
+from ipvkit.predict.whole import predict
 from ipvkit.predict.world import State, world_of
 from test_guest import IPVKIT
 from test_setups import built, shown

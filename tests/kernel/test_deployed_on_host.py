@@ -19,7 +19,7 @@ from ipvkit.lab import FAMILIES, HOST, Act, Check, Endpoint, Lab, Outcome, Paren
 from ipvkit.lab.format import load
 from ipvkit.plan.lan import give, hosts_gateways
 from ipvkit.plan.make import make_plan
-from ipvkit.predict.predictions import predict
+from ipvkit.predict.whole import predict
 from ipvkit.predict.world import State, world_of
 from ipvkit.tools import ip
 from ipvkit.verbs.formats import removal, script

@@ -20,7 +20,7 @@ from ipvkit.host.owners import Owner
 from ipvkit.host.remote import around
 from ipvkit.lab import Check, Lab, Outcome
 from ipvkit.lab.format import dump, load
-from ipvkit.predict.predictions import predict
+from ipvkit.predict.whole import predict
 from ipvkit.predict.world import State, world_of
 from ipvkit.report.inspect import render_fleet, render_fleet_json
 from ipvkit.targets.agent import Agent

@@ -15,7 +15,7 @@ from ipvkit.lab import FAMILIES, FAR, FLAGS, GATEWAY, HOST, MODES, NEIGHBOUR, Ac
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.parts import Family
 from ipvkit.plan.steps import Plan
-from ipvkit.predict.predictions import after, next_phase
+from ipvkit.predict.later import after, next_phase
 from ipvkit.predict.world import State, world_of
 from ipvkit.report.matrix import render, verdict_line
 from ipvkit.run.engine import Run

@@ -17,8 +17,8 @@ from ipvkit.lab.sysctls import Sysctl
 from ipvkit.plan.difference import state_of
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Netns
-from ipvkit.predict.predictions import next_phase, predict
-from ipvkit.predict.whole import predict_lab
+from ipvkit.predict.later import next_phase
+from ipvkit.predict.whole import predict, predict_lab
 from ipvkit.predict.world import State, world_of
 from ipvkit.run.leftovers import words_of
 from ipvkit.tools import ip

@@ -37,7 +37,7 @@ from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Sysctl
 from ipvkit.plan.steps import Plan, Probe, Stage, Step, Undo
-from ipvkit.predict.predictions import after, next_phase
+from ipvkit.predict.later import after, next_phase
 from ipvkit.predict.world import State, world_of
 from ipvkit.run.batches import jobs_of
 from machine import Machine, place

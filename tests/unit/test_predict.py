@@ -48,19 +48,11 @@ from ipvkit.lab import (
     gallery,
 )
 from ipvkit.lab.format import load
+from ipvkit.predict.attempts import predict_attempt
+from ipvkit.predict.later import after, at_first_act, at_time, flushed_on, late, next_phase
 from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, Known
-from ipvkit.predict.predictions import (
-    Prediction,
-    after,
-    at_first_act,
-    at_time,
-    flushed_on,
-    late,
-    next_phase,
-    predict,
-    predict_attempt,
-)
-from ipvkit.predict.whole import predict_lab
+from ipvkit.predict.predictions import Prediction
+from ipvkit.predict.whole import predict, predict_lab
 from ipvkit.predict.world import State, world_of
 from ipvkit.verbs import matrix
 from strategies import l2, labs, peaceful

@@ -39,7 +39,8 @@ from ipvkit.lab.format import load
 from ipvkit.lab.new import new_lab
 from ipvkit.lab.sysctls import Sysctl
 from ipvkit.predict.pairs import Block, Pair, blocks_of, check_of, nodes_of
-from ipvkit.predict.predictions import predict, why_lost
+from ipvkit.predict.predictions import why_lost
+from ipvkit.predict.whole import predict
 from ipvkit.predict.world import State, World, world_of
 from ipvkit.report.review import render, render_comparison
 from ipvkit.verbs.explain import beginning, explain

@@ -19,8 +19,7 @@ from ipvkit.lab.format import dump, load
 from ipvkit.lab.new import new_lab
 from ipvkit.lab.table import schema
 from ipvkit.plan.make import make_plan
-from ipvkit.predict.predictions import predict
-from ipvkit.predict.whole import predict_lab
+from ipvkit.predict.whole import predict, predict_lab
 from ipvkit.predict.world import State, world_of
 from ipvkit.run.batches import jobs_of
 from ipvkit.targets.local import Local
