@@ -14,7 +14,20 @@ from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import Mode
 from ipvkit.export.preview import preview
 from ipvkit.export.script import exported
-from ipvkit.lab import LAN, MODES, Check, Lab, Outcome, Phase, Setting, gallery, on_its_hosts, on_parent
+from ipvkit.lab import (
+    FAMILIES,
+    LAN,
+    MODES,
+    Check,
+    Family,
+    Lab,
+    Outcome,
+    Phase,
+    Setting,
+    gallery,
+    on_its_hosts,
+    on_parent,
+)
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.new import new_lab
 from ipvkit.lab.table import schema
@@ -353,6 +366,17 @@ def test_each_entry_on_the_path_waits_for_an_announcement() -> None:
         found = predict(world, Check("app", "db", count=count))
         assert (found.outcome, found.also) == (Outcome.REACHABLE, also)
     assert predict(world, Check("h1", "db")).also == ()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_who_is_asked_by_an_endpoint_that_has_moved_finds_it(family: Family) -> None:
+    six = LAB.replace("gateway: 192.0.2.254", "gateway: [192.0.2.254, '2001:db8::fe']")
+    for n in (1, 2, 22):
+        six = six.replace(f"192.0.2.{n}/24", f"[192.0.2.{n}/24, '2001:db8::{n}/64']")
+    pairs = (("gateway", "db"), ("db", "gateway"))
+    there, back = (f"{{check: [{{from: {a}, to: {b}, family: {family}}}]}}" for a, b in pairs)
+    lab = load(six.replace("do: []", f"do: [{there}, {{move: {{db: h1}}}}, {back}]"), "two.yaml")
+    assert [outcome for _, outcome in predicted(lab)["l2"]] == ["reachable", "reachable"]
 
 
 def test_a_host_hears_no_question_of_an_endpoint_that_has_moved_to_it() -> None:
