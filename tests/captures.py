@@ -12,6 +12,9 @@ from ipvkit.core.errors import UnparsableOutput
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
+FRAMES = Path(__file__).parent / "frames"
+"""Frames that tcpdump 4.99.5 captured on a uml kernel: NAME-NODE.pcap."""
+
 
 def captures(prefix: str) -> list[Path]:
     """Return the captures whose names begin with `prefix`, of all implementations."""

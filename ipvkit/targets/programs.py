@@ -25,6 +25,7 @@ PACKAGES = {
     "ss": "iproute2",
     "socat": "socat",
     "radvd": "radvd",
+    "tcpdump": "tcpdump",
     "base64": "coreutils",
     "find": "findutils",
     "sleep": "coreutils",

@@ -9,7 +9,7 @@ import pytest
 from dpkt.pcapng import Reader
 from hypothesis import given
 
-from captures import FIXTURES
+from captures import FRAMES
 from grammar import is_meant
 from ipvkit.cli import main
 from ipvkit.core.errors import UsageError
@@ -29,8 +29,6 @@ from ipvkit.tools.pcap import Frame, read_pcap
 from runs import run_of
 from several_hosts import labs_of_hosts
 from strategies import labs
-
-PCAPS = FIXTURES / "tcpdump-4.99.5"
 
 
 def lab(name: str) -> Lab:
@@ -157,7 +155,7 @@ def capture(role: str, dev: str, plan: Plan, *frames: Frame, missing: int = 0, f
 def test_each_link_becomes_a_file_in_which_frames_name_their_check(tmp_path: Path) -> None:
     plan = asking("l2", "l2", Check("test1", "gateway"), Check("test2", "neighbour"))
     run = run_of(plan)
-    frames = tuple(read_pcap((PCAPS / "l2-answered-test1.pcap").read_bytes()))
+    frames = tuple(read_pcap((FRAMES / "l2-answered-test1.pcap").read_bytes()))
     run.captured = [capture("test1", "test1", plan, *frames), capture("gateway", "eth0", plan, *frames[:2])]
     line = write_all(run, tmp_path)
     assert line == f"captured in {tmp_path}: test1.pcapng, gateway.pcapng"

@@ -11,13 +11,13 @@ from dpkt import pcapng as dpkt_pcapng
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captures import FIXTURES
+from captures import FRAMES
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.targets.programs import find_program
 from ipvkit.tools.pcap import Frame, pcapng, read_pcap
 from ipvkit.tools.tcpdump import capture, parse_capture
 
-PCAPS = sorted(FIXTURES.glob("tcpdump-*/*.pcap"))
+PCAPS = sorted(FRAMES.glob("*.pcap"))
 COUNTS = "tcpdump: listening on eth0, link-type EN10MB (Ethernet), snapshot length 262144 bytes\n{}"
 SOME = "{} packets captured\n{} packets received by filter\n{} packets dropped by kernel\n"
 
@@ -76,10 +76,10 @@ def blocks_of(content: bytes) -> list[bytes]:
     return found
 
 
-FRAMES = st.builds(Frame, st.integers(0, 2**62), st.binary(max_size=70))
+ANY_FRAME = st.builds(Frame, st.integers(0, 2**62), st.binary(max_size=70))
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), FRAMES, st.text(max_size=40)), max_size=6))
+@given(st.lists(st.tuples(st.integers(0, 1), ANY_FRAME, st.text(max_size=40)), max_size=6))
 def test_another_reader_finds_each_frame_with_its_comment(frames: list[tuple[int, Frame, str]]) -> None:
     first, *links_and_frames = blocks_of(b"".join(pcapng(["h1 eth0", "h2 eth0"], frames)))
     assert dpkt_pcapng.SectionHeaderBlockLE(first).v_major == 1
@@ -98,7 +98,7 @@ def test_another_reader_finds_each_frame_with_its_comment(frames: list[tuple[int
 
 
 def test_tcpdump_reads_what_is_written(tmp_path: Path) -> None:
-    content = (FIXTURES / "tcpdump-4.99.5" / "l2-answered-test1.pcap").read_bytes()
+    content = (FRAMES / "l2-answered-test1.pcap").read_bytes()
     file = tmp_path / "test1.pcapng"
     frames = ((0, frame, "phase l2: test1 -> gateway") for frame in read_pcap(content))
     file.write_bytes(b"".join(pcapng(["test1"], frames)))
@@ -122,7 +122,7 @@ def test_tcpdump_reads_what_is_written(tmp_path: Path) -> None:
     ("counts", "missing"), [((2, 2, 0), 0), ((2, 3, 0), 1), ((2, 2, 5), 5), ((0, 4, 1), 5)]
 )
 def test_what_tcpdump_saw_and_did_not_write_is_missing(counts: tuple[int, int, int], missing: int) -> None:
-    text = b64encode((FIXTURES / "tcpdump-4.99.5" / "l3-unanswered-test1.pcap").read_bytes()).decode()
+    text = b64encode((FRAMES / "l3-unanswered-test1.pcap").read_bytes()).decode()
     said = COUNTS.format(SOME.format(*counts))
     found = parse_capture(capture("eth0", "/run/x.pcap"), said, text)
     assert (len(found.frames), found.missing) == (2, missing)

@@ -28,7 +28,7 @@ import arping_output
 import ip_links_output
 import ip_routes_output
 import ping_output
-from captures import FIXTURES, captures, short, text_of
+from captures import FIXTURES, FRAMES, captures, short, text_of
 from documents import REFERENCE, Document
 from ipvkit.cli.commands import run as run_command_line
 from ipvkit.core.command import Command, Completed
@@ -343,7 +343,7 @@ def matrices() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def of_neighbour(verdict: Verdict) -> tuple[Captured, ...]:
     """Return what the neighbour has captured of a ping to test1, and the host nothing."""
-    content = (FIXTURES / "tcpdump-4.99.5" / "l3-unanswered-neighbour.pcap").read_bytes()
+    content = (FRAMES / "l3-unanswered-neighbour.pcap").read_bytes()
     frames = {"neighbour": tuple(read_pcap(content)), "host": ()}
     return tuple(
         Captured(Capture(role, "eth0", role, "l3", (verdict.probe,)), own, 0, 0, 1)
@@ -434,7 +434,8 @@ def test_the_matrices_and_explanations_are_what_they_are_called() -> None:
     assert agree == {"predicted": {None}, "agrees": {True}, "does not": {True, False}}
     seen = {name: {e["observed"] for e in found["explanations"]} for name, found in EXPLANATIONS.items()}
     proved = {"lost, proved": {"unreachable"}, "found, proved": {"reachable"}}
-    assert seen == {"lost": {None}, "found": {None}, "here": {None}} | proved
+    captured = {"lost, with packets": {"unreachable"}, "found, with packets": {"reachable"}}
+    assert seen == {"lost": {None}, "found": {None}, "here": {None}} | proved | captured
     others = {
         each["where"]
         for e in EXPLANATIONS["here"]["explanations"]

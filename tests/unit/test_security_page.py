@@ -30,6 +30,7 @@ def after(start: str) -> str:
 
 
 OF_A_LAB = quoted(after("A lab runs "))
+OF_A_CAPTURE = quoted(after("With `--capture` it runs "))
 OF_TARGETS = quoted(after("Its target runs "))
 OF_A_FETCH = quoted(after("`ipvkit kernels fetch` runs "))
 OF_A_PICTURE = quoted(after("`ipvkit labs graph` runs "))
@@ -58,7 +59,8 @@ def test_a_lab_runs_the_programs_that_are_listed(lab: Lab) -> None:
 def test_every_program_that_ipvkit_knows_is_listed() -> None:
     known = "arping fping ip ping radvd sleep socat ss sysctl tc timeout"
     assert sorted(OF_A_LAB) == known.split()
-    assert set(PACKAGES) == {*OF_A_LAB, *OF_TARGETS, "nsenter", *OF_A_FETCH, *OF_A_PICTURE}
+    assert sorted(OF_A_CAPTURE) == ["base64", "find", "tcpdump"]
+    assert set(PACKAGES) == {*OF_A_LAB, *OF_A_CAPTURE, *OF_TARGETS, "nsenter", *OF_A_FETCH, *OF_A_PICTURE}
 
 
 _ROW = re.compile(r"\| `[a-zA-Z0-9_.]+`.* \| (this machine|the simulated \w+) \| ")

@@ -6,7 +6,7 @@ from dpkt import arp, ethernet, icmp, ip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captures import FIXTURES
+from captures import FRAMES
 from ipvkit.lab import Check, Lab, Outcome, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.steps import Capture, Probe
@@ -15,8 +15,6 @@ from ipvkit.run.capture import Captured
 from ipvkit.run.verdicts import Verdict
 from ipvkit.tools.packet import parse_frame
 from ipvkit.tools.pcap import Frame, read_pcap
-
-PCAPS = FIXTURES / "tcpdump-4.99.5"
 
 
 def lab(name: str) -> Lab:
@@ -31,7 +29,7 @@ def captured(name: str, phase: str, *checks: Check) -> tuple[Captured, ...]:
     """Return what was captured at each node of a fixture."""
     probes = tuple(map(probe, checks))
     found = []
-    for path in sorted(PCAPS.glob(f"{name}-*.pcap")):
+    for path in sorted(FRAMES.glob(f"{name}-*.pcap")):
         role = path.stem.rpartition("-")[2]
         of = Capture(role, "test1" if role == "test1" else "eth0", "x", phase, probes)
         found.append(Captured(of, tuple(read_pcap(path.read_bytes())), 0, 0, 1))
@@ -155,10 +153,10 @@ def test_a_frame_with_a_vlan_tag_is_read() -> None:
     assert found.what == "ARP who-has 192.0.2.1 tell 192.0.2.2"
 
 
-FRAMES = [frame.data for path in sorted(PCAPS.glob("*.pcap")) for frame in read_pcap(path.read_bytes())]
+ALL = [frame.data for path in sorted(FRAMES.glob("*.pcap")) for frame in read_pcap(path.read_bytes())]
 
 
-@given(st.binary(max_size=100) | st.sampled_from(FRAMES), st.data())
+@given(st.binary(max_size=100) | st.sampled_from(ALL), st.data())
 def test_any_frame_is_read_or_passed_over(frame: bytes, data: st.DataObject) -> None:
     damaged = bytearray(frame[: data.draw(st.integers(0, len(frame)))])
     for at in data.draw(st.lists(st.integers(0, max(0, len(damaged) - 1)), max_size=4)):
@@ -168,6 +166,6 @@ def test_any_frame_is_read_or_passed_over(frame: bytes, data: st.DataObject) -> 
 
 
 def test_each_frame_of_a_real_capture_is_understood() -> None:
-    found = [parse_frame(frame) for frame in FRAMES]
+    found = [parse_frame(frame) for frame in ALL]
     assert len(found) > 60
     assert None not in found
