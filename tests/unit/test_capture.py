@@ -153,7 +153,7 @@ def capture(role: str, dev: str, plan: Plan, *frames: Frame, missing: int = 0, f
 
 
 def test_each_link_becomes_a_file_in_which_frames_name_their_check(tmp_path: Path) -> None:
-    plan = asking("l2", "l2", Check("test1", "gateway"), Check("test2", "neighbour"))
+    plan = asking("l2", "l2", Check("test1", "gateway"), Check("test2", "gateway"))
     run = run_of(plan)
     frames = tuple(read_pcap((FRAMES / "l2-answered-test1.pcap").read_bytes()))
     run.captured = [capture("test1", "test1", plan, *frames), capture("gateway", "eth0", plan, *frames[:2])]
