@@ -132,7 +132,9 @@ class _Variables:
     def text(self, text: str) -> str:
         """Return a text with the names of devices that the lab has."""
         for name, dev in self.devs.items():
-            text = text.replace(dev, self.parents[name])
+            own = self.parents[name]
+            # In the name of a sysctl a dot of a device is a slash (sysctl(8)).
+            text = text.replace(f".{dev}", f".{own.replace('.', '/')}").replace(dev, own)
         return text
 
 
