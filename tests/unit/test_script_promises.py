@@ -323,8 +323,11 @@ def test_a_killed_run_in_namespaces_of_its_own_leaves_no_process_and_no_file() -
     words = (
         "mount -nt tmpfs tmpfs /tmp; mount -nt tmpfs tmpfs /run\n"
         f"cat >/tmp/lab.sh <<'END OF SCRIPT'\n{file}END OF SCRIPT\n"
-        "for s in $(seq 0 0.01 0.2) 0.3 0.5 0.9; do\n"
-        "bash /tmp/lab.sh >/tmp/told 2>&1 & sleep $s; kill -KILL $!; wait $! 2>/dev/null\n"
+        "pinging() {\n"
+        "for ((i = 0; i < 1200; i++)); do ! grep -qs ' ping ' /tmp/told || break; sleep 0.05; done\n"
+        "}\n"
+        "for when in 'sleep '{0.{00..20},0.3,0.5} pinging; do\n"
+        "rm -f /tmp/told; bash /tmp/lab.sh >/tmp/told 2>&1 & $when; kill -KILL $!; wait $! 2>/dev/null\n"
         "for ((i = 0; i < 600; i++)); do set -- /proc/[0-9]*; (($# > 1)) || break; sleep 0.05; done\n"
         "echo /proc/[0-9]*; ls -A /run; ls -A /tmp | grep -vx -e lab.sh -e told; ip -br link | grep -v ^lo\n"
         "done; grep -c ^+ /tmp/told"
