@@ -63,7 +63,7 @@ class Covered:
         first = before.count("\n") + 1
         own = [by_line.get(first + more, []) for more in range(old.count("\n") + 1)]
         if not any(own):
-            own = [by_line[max((line for line in by_line if line < first), default=first)]]
+            own = [by_line.get(max((line for line in by_line if line < first), default=first), [])]
         found = {context.partition("|")[0].partition("[")[0] for contexts in own for context in contexts}
         return sorted(found & self.seconds.keys(), key=lambda test: self.seconds[test])
 
