@@ -275,21 +275,26 @@ def at_time(world: World, now: float) -> World:
     return world.at(replace(state, now=now, known=known, failed=frozenset(failed), asking=asking))
 
 
-def at_first_act(world: World, now: float) -> World:
+def at_first_act(before: World | None, world: World, now: float) -> World:
     """Return the world at the first act of a phase, at the time `now`: since the former one, it was set up.
 
-    Until then the endpoints were not there, and no host answered for them.
+    Meanwhile the endpoints of the phase `before` were deleted, after which no host answered for them.
     """
     unsure = UNSURE_S + world.state.late
     left, back = world.state.now - unsure, now + unsure
     later = at_time(world, now)
-    known = {}
-    for entry, of_peer in later.state.known.items():
-        before = world.state.known.get(entry, of_peer)
-        away = world.upper(entry[1]) is not None
-        may_fail = away and before.without_answers(left, back, world.state.timers(entry[0])).maybe
-        known[entry] = replace(of_peer, maybe=of_peer.maybe or may_fail)
-    return later.at(replace(later.state, known=known, began=now))
+    known, failed = dict(later.state.known), later.state.failed
+    for entry, of_peer in world.state.known.items():
+        if world.upper(entry[1]) is None:
+            continue
+        timers = world.state.timers(entry[0])
+        answered = of_peer.answered(back, timers)
+        if before is not None and answered != of_peer and _is_confirmed(before, entry):
+            # The kernel asked before the endpoint was deleted, or after that.
+            known[entry], failed = replace(answered, maybe=True), failed - {entry}
+        elif entry in known and of_peer.without_answers(left, back, timers).maybe:
+            known[entry] = replace(known[entry], maybe=True)
+    return later.at(replace(later.state, known=known, failed=failed, began=now))
 
 
 def flushed_on(world: World, node: str, network: str) -> World:

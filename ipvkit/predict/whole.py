@@ -86,7 +86,7 @@ def predict_lab(
     With the `times` of a run, what depends on time is predicted for these; without, for a run that is as
     short as it can be. With `paths` the probes have their hops, which take memory.
     """
-    state, former = State(), None
+    state, former, before = State(), None, None
     # By role, what would have to be done on a machine that is not ours, and is not done.
     undone: dict[str, str] = {}
     found = []
@@ -102,7 +102,7 @@ def predict_lab(
             span = times.get((phase.name, len(acts)))
             now = span[0] if span is not None else world.state.now
             if not acts:
-                world = at_first_act(world, now if times else now + _SETUP_S)
+                world = at_first_act(before, world, now if times else now + _SETUP_S)
             elif span is not None:
                 world = at_time(world, now)
             if span is not None:
@@ -112,7 +112,7 @@ def predict_lab(
             run = tuple(p.check for p in predicted.probes if isinstance(p.check, Check) and not p.skipped)
             world = after(world, replace(predicted.act, checks=run), None if span is None else span[1])
         found.append(PredictedPhase(phase, flushed, tuple(acts)))
-        state, former = next_phase(lab, world.state), phase
+        state, former, before = next_phase(lab, world.state), phase, world
     return tuple(found)
 
 

@@ -485,12 +485,28 @@ def test_an_entry_may_fail_between_two_phases() -> None:
     check = Check(GATEWAY, "one", family="ipv6")
     fast = doing(L2, Act(fast_ageing=(GATEWAY,)), Act(checks=(replace(check, count=20),)))
     for phase, also in ((L3, (UNREACHABLE,)), (L2, ())):
-        world = at_first_act(world_of(LAB, phase, next_phase(LAB, fast)), fast.now + 3)
+        world = at_first_act(None, world_of(LAB, phase, next_phase(LAB, fast)), fast.now + 3)
         found = predict(world, check)
         assert (found.outcome, found.also) == (REACHABLE, also)
         # In l2 it has been asked again since; in l3 it may have been lost for good.
         found = predict(after(world, Act(checks=(check,))), check)
         assert (found.outcome, found.also) == (REACHABLE, also)
+
+
+@pytest.mark.parametrize(
+    ("until", "next_at", "also"),
+    # Its entry is in doubt from the first check on, and the gateway asks 5 s later.
+    [(2.0, 2.5, ()), (4.9, 8.9, (UNREACHABLE,)), (2.0, 14.0, (UNREACHABLE,)), (5.5, 40.0, ())],
+)
+def test_an_endpoint_is_deleted_at_any_time_between_two_phases(
+    until: float, next_at: float, also: tuple[Outcome, ...]
+) -> None:
+    lab = load(gallery.text("walkthrough"), "walkthrough")
+    times = {("l2", 0): (0.0, until), ("l3", 0): (next_at, next_at), ("l3", 1): (next_at, next_at + 1)}
+    probe = predict_lab(lab, times)[1].acts[1].probes[0]
+    assert str(probe.check) == "test1 -> gateway"
+    # A run of 21 s on a slow machine had an answer: the gateway had asked test1 while it was being deleted.
+    assert (probe.expected, probe.also) == (REACHABLE, also)
 
 
 def test_an_entry_that_may_have_failed_stays_so_without_an_announcement() -> None:
