@@ -10,7 +10,7 @@ GRAMMAR = {
     "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | <socat> | ss -Htln src HOST-AND-PORT"
     " | <tcpdump> | find FILE -size +0 | base64 -w 0 FILE"
     " | sleep NUMBER | timeout NUMBER sh -c ( LACP-WAIT | SLAAC-WAIT ) | <radvd>"
-    " | unshare --mount --propagation slave sh -c LIST-IDS sh FILE | sh -s FILE",
+    " | unshare --mount --propagation slave sh -c LIST-IDS sh FILE",
     "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"
     " | ip -all netns exec ip <at home> | nsenter NET-FILE ip <at home>",
     # --- iproute2
@@ -64,11 +64,21 @@ _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]"
 _DEV = re.compile(rf"(?!if[+-]?[0-9]){_NAME}{{0,14}}")
 _NETNS = re.compile(rf"(?!([0-9]+|0[xX][0-9A-Fa-f]*)$){_NAME}{{0,254}}")
 _LINK = r"[A-Za-z0-9_][A-Za-z0-9_/+-]{0,14}"
+_CONF = (
+    "accept_dad accept_local accept_ra accept_ra_defrtr accept_ra_pinfo accept_redirects accept_untracked_na"
+    " addr_gen_mode arp_accept arp_announce arp_evict_nocarrier arp_filter arp_ignore arp_notify autoconf"
+    " dad_transmits disable_ipv6 drop_gratuitous_arp drop_unsolicited_na forwarding ndisc_evict_nocarrier"
+    " ndisc_notify promote_secondaries proxy_arp proxy_arp_pvlan proxy_ndp rp_filter secure_redirects"
+    " send_redirects src_valid_mark use_tempaddr"
+).replace(" ", "|")
+_NEIGH = (
+    "base_reachable_time_ms delay_first_probe_time gc_stale_time locktime mcast_resolicit mcast_solicit"
+    " proxy_delay proxy_qlen retrans_time_ms ucast_solicit"
+).replace(" ", "|")
 _SYSCTL = re.compile(
-    r"net\.ipv4\.ip_nonlocal_bind|net\.ipv4\.ip_forward|net\.ipv6\.conf\.all\.forwarding"
-    rf"|net\.ipv[46]\.conf\.{_LINK}\.(forwarding|proxy_ndp|send_redirects|accept_ra|accept_dad)"
-    rf"|net\.ipv[46]\.neigh\.{_LINK}\.(proxy_delay|base_reachable_time_ms|delay_first_probe_time"
-    r"|ucast_solicit|retrans_time_ms)"
+    r"net\.ipv4\.(ip_nonlocal_bind|ip_forward|icmp_echo_ignore_all|fwmark_reflect)"
+    r"|net\.ipv6\.(ip_nonlocal_bind|anycast_src_echo_reply)"
+    rf"|net\.ipv[46]\.conf\.{_LINK}\.({_CONF})|net\.ipv[46]\.neigh\.{_LINK}\.({_NEIGH})"
 )
 """Those that are read and written."""
 
@@ -120,7 +130,9 @@ WORDS: dict[str, Callable[[str], object]] = {
     ).fullmatch,
     "SYSCTL": _SYSCTL.fullmatch,
     "TIMER": _TIMER.fullmatch,
-    "SETTING": lambda word: re.fullmatch(r"[^=]+=[0-9]+", word) and _SYSCTL.fullmatch(word.partition("=")[0]),
+    "SETTING": lambda word: (
+        re.fullmatch(r"[^=]+=-?[0-9]+", word) and _SYSCTL.fullmatch(word.partition("=")[0])
+    ),
     "IPV4": lambda word: _is_a(IPv4Address, word),
     "ADDRESS": lambda word: _is_a(ip_address, word),
     "HOST-AND-PORT": lambda word: _is_a_socket(word, _SOCKET),

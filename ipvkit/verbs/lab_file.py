@@ -1,5 +1,6 @@
 """The lab that a person names, one of the gallery or a file, and the real network that it is put on."""
 
+import os.path
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -58,8 +59,8 @@ def sources_at(name: str) -> list[Source]:
 
     Raise UsageError where one cannot be read, or none is there.
     """
-    path = Path(name)
-    if not path.is_dir():
+    # Path.is_dir() fails where a name is too long.
+    if not os.path.isdir(name):  # noqa: PTH112
         try:
             return [_source_of(name)]
         except UnicodeDecodeError:
@@ -70,6 +71,7 @@ def sources_at(name: str) -> list[Source]:
     found = []
     try:
         # A unit has drop-ins in a folder beside it.
+        path = Path(name)
         each = sorted(file for file in (*path.iterdir(), *path.glob("*.d/*")) if _may_configure(file))
     except OSError as problem:
         raise UsageError(f"the folder {name!r} cannot be read: {problem.strerror}") from None

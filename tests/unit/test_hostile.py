@@ -5,10 +5,11 @@ HYPOTHESIS_PROFILE=exhaustive tries 100,000 cases; how many there were is told a
 
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import lru_cache, partial
 from io import StringIO
 from ipaddress import IPv4Address
@@ -79,10 +80,26 @@ def assert_meant(*commands: Command) -> None:
 
 @lru_cache(maxsize=10_000)
 def is_right(command: Command) -> bool:
+    if command.argv[:2] == ("sh", "-s"):
+        return is_right_in_each(command)
     first, *lines = commands_in(str(command).split("\n"))
     reader = ["ip"] if command.argv[-1] == "-" else []
     read = [[*reader, *line.split(" ")] for line in command.stdin]
     return tuple(first) == command.argv and lines == read and all(map(is_meant, (first, *lines)))
+
+
+def is_right_in_each(command: Command) -> bool:
+    """Return whether a command runs one that is right in the namespace of each file that it names."""
+    begin, name, each, *lines, end, done = command.stdin
+    (typed,) = re.fullmatch(r'nsenter --net="\$netns" (.+) <<\'STDIN\'', each).groups()  # type: ignore[union-attr]
+    first = str(command).split("\n")[0].removesuffix(" <<'END'")
+    return (
+        tuple(shlex.split(first)) == command.argv
+        and all(map(WORDS["FILE"], command.argv[2:]))
+        and (begin, name, end, done) == ("for netns; do", 'echo "netns: $netns"', "STDIN", "done")
+        and is_meant(shlex.split(typed))
+        and all(is_meant(["ip", *line.split(" ")]) for line in lines)
+    )
 
 
 # --- values ---------------------------------------------------------------------------------------------
@@ -242,6 +259,16 @@ ARPING = [
 BUILDERS = [*of_interfaces(), *of_namespaces(), *of_files(), *of_others(), *ARPING]
 
 
+def test_each_builder_takes_a_name_or_an_address() -> None:
+    taken = 0
+    for build in BUILDERS:
+        for text in ("x1", "192.0.2.7", "192.0.2.7/24", "192.0.2.0/24", "02:00:00:00:00:01"):
+            with suppress(UsageError, MissingRequirement):
+                assert_meant(build(text))
+                taken += 1
+    assert taken >= len(BUILDERS)
+
+
 @part(28)
 @given(st.sampled_from(BUILDERS), hostile_texts())
 def test_a_builder_takes_hostile_text_for_one_meant_word_or_not_at_all(build: Take, text: str) -> None:
@@ -397,6 +424,7 @@ def in_an_empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @part(20)
 @given(st.sampled_from(LINES), hostile_words())
+@example(["run-lab", "X", "--dry-run"], "/" + "a" * 300)
 def test_a_command_line_shows_meant_commands_or_one_clear_error(line: list[str], text: str) -> None:
     code, out, err = called([word.replace("X", text) for word in line])
     if code == 0 and not out.startswith("Usage: "):
