@@ -4,6 +4,7 @@ Sources: drivers/net/ipvlan/ipvlan_core.c (ipvlan_queue_xmit, ipvlan_handle_fram
 drivers/net/macvlan.c, net/ipv4/arp.c, net/ipv6/ndisc.c; Documentation/networking/ipvlan.rst.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -56,8 +57,10 @@ class Path:
     and that may have failed by now, `announced` those that the host announces, and `led` those that lead to
     where an endpoint was. `broadcast` are addresses from which endpoints ask by ARP. `learned` are the hosts
     of which the host and endpoints in l2 learn the MAC address; `disputed` are those of their entries that
-    did not exist before, and that another ping could fill otherwise. `doubt` is why the ping may be lost all
-    the same. `lost` is why a packet is lost, be it the request or the reply, or nothing.
+    did not exist before, and that another ping could fill otherwise. `rivals` are the hosts of which other
+    entries may have the MAC address, of which those `undecided` depend on no question of this ping. `doubt`
+    is why the ping may be lost all the same. `lost` is why a packet is lost, be it the request or the reply,
+    or nothing.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class Path:
         self.broadcast: set[Address] = set()
         self.learned: dict[Entry, str] = {}
         self.disputed: set[Entry] = set()
+        self.rivals: dict[Entry, tuple[str, ...]] = {}
+        self.undecided: set[Entry] = set()
         self._heard: dict[Entry, Link] = {}
         # Entries that siblings in l2 have from a question of this ping.
         self._told: set[Entry] = set()
@@ -356,15 +361,19 @@ class Path:
     def _resolve(self, link: Link, address: Address, source: Address) -> Link:
         """Return the link that has the MAC for `address`, asked for out of an ordinary link."""
         heard = self._heard.get((link.node, address))
-        for other in self.world.links_with(address):
-            there = other != link and other.segment == link.segment and self._answers(other, address)
-            if there and heard in (None, other):
-                if other.nic_of:
-                    entry = (link.owner, address)
-                    self._happens(entry, "used" if self._knows(entry) else "asked")
-                if heard is None and link.nic_of:
-                    self._answered_to_the_host(link, other, address, source)
-                return self._ask_nic(link, other, address, source)
+        there = [
+            other
+            for other in self.world.links_with(address)
+            if other != link and other.segment == link.segment and self._answers(other, address)
+        ]
+        if heard in (None, *there) and there:
+            entry = (link.owner, address)
+            other = self._one_of(there, entry, heard)
+            if other.nic_of:
+                self._happens(entry, "used" if self._knows(entry) else "asked")
+            if heard is None and link.nic_of:
+                self._answered_to_the_host(link, other, address, source)
+            return self._ask_nic(link, other, address, source)
         upper = self.world.upper_in(link.segment, address)
         if upper is not None:
             if link == self.world.nic(upper.parent):
@@ -375,6 +384,18 @@ class Path:
         if self.world.nodes[link.node].has(address):
             why = f"{self._the(link.node)} has {self._address(address)} on another link than {link.ifname}"
         raise self._unanswered(link, address, why)
+
+    def _one_of(self, links: Sequence[Link], entry: Entry, heard: Link | None) -> Link:
+        """Return that of `links` of which an entry has the MAC: if unknown, the one `heard`, or any."""
+        known = self.world.state.learned.get(entry)
+        if len(links) > 1 and known is None:
+            self.rivals[entry] = tuple(link.node for link in links)
+            if heard is None:
+                self.undecided.add(entry)
+                either = " or ".join(f"{self._the(node)}'s" for node in self.rivals[entry])
+                of = f"{self._called(entry[0])}'s entry for {self._address(entry[1])}"
+                self.decided = f"; {of} has {either} MAC"
+        return next((link for link in links if link.node == known), heard or links[0])
 
     def _answered_to_the_host(self, link: Link, other: Link, address: Address, source: Address) -> None:
         """Lose what the host cannot resolve: the answer goes to an ipvlan link with the address it asks from.
@@ -524,14 +545,17 @@ class Path:
         there = [other for other in self.world.links_with(address) if other not in (nic, link)]
         siblings = [other for other in there if self._answers_siblings(other, address, link.parent)]
         others = [o for o in there if o.segment == link.segment and self._answers(o, address)]
-        known = self.learned.get(entry) or self.world.state.learned.get(entry)
+        known = self.learned.get(entry) or state.learned.get(entry)
+        if known is None and entry in self._told:
+            known = nic.node
         if siblings and others:
             for other in others if known is None else ():
                 self._hears(link, other, source)
             known = self._decided(entry, known, nic.node, others[0].node)
         if siblings and (known == nic.node or not others):
+            if entry not in state.learned:
+                self._told.add((siblings[0].dev, source))
             self.learned[entry] = nic.node
-            self._told.add((siblings[0].dev, source))
             return siblings[0]
         if others:
             self.learned[entry] = others[0].node

@@ -160,7 +160,10 @@ def _of_ping(path: Path, check: Check, state: State) -> Prediction:
     entry = min(unconfirmed, key=lambda entry: state.fails(entry, end), default=None)
     unsure = UNSURE_S + state.late
     if check.watch is None or entry is None or state.fails(entry, end)[0] >= end + unsure:
-        return Prediction(Outcome.REACHABLE, path.reason, hops)
+        # Announcements that are late may let an entry fail, and its peer give up.
+        late = (e for e in path.announced if state.late > state.timers(e[0]).asks_s)
+        fails = check.watch is not None and any(late)
+        return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.EXPIRES,) if fails else ())
     first, last = state.fails(entry, end)
     known = path.reason.removesuffix(UNTIL_IT_EXPIRES)
     when = f"about {state.timers(entry[0]).lifetime_s:g} s after its first use"

@@ -222,9 +222,21 @@ def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Predict
     for other in beside if path.disputed else ():
         if path.disputed & path_of(world, other).disputed:
             second = predict(after(world, Act(checks=(other,)), world.state.now), check)
-            also = {second.outcome, *second.also, *found.also} - {found.outcome}
-            found = replace(found, also=tuple(sorted(also)))
+            found = _or(found, second)
+    entries = set(path.undecided)
+    for other in beside if path.rivals else ():
+        entries |= path.rivals.keys() & path_of(world, other).rivals.keys()
+    for entry in sorted(entries, key=str):
+        for node in path.rivals[entry]:
+            state = replace(world.state, learned={**world.state.learned, entry: node})
+            found = _or(found, predict(world.at(state), check, beside))
     return found
+
+
+def _or(found: Prediction, second: Prediction) -> Prediction:
+    """Return a prediction with the outcomes of a `second` one, which is possible too."""
+    also = {second.outcome, *second.also, *found.also} - {found.outcome}
+    return replace(found, also=tuple(sorted(also)))
 
 
 def _same_port(world: World, check: Check, other: Check) -> bool:

@@ -57,6 +57,7 @@ from ipvkit.predict.world import State, world_of
 from ipvkit.verbs import matrix
 from strategies import l2, labs, peaceful
 
+DIFFERENCES = Path(__file__).parents[1] / "kernel" / "differences"
 REACHABLE, UNREACHABLE, EXPIRES = Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES
 ACCEPTED, REFUSED = Outcome.ACCEPTED, Outcome.REFUSED
 NOTHING = State()
@@ -479,6 +480,25 @@ def test_checks_of_an_act_that_took_too_long_may_have_missed_the_announcements()
     for end, also in ((2.2, ()), (5.0, (UNREACHABLE,))):
         world = late(world_of(LAB, phase, NOTHING), act, end)
         assert predict(world, act.checks[0]).also == also
+
+
+def test_a_watched_path_may_be_lost_where_announcements_are_late() -> None:
+    phase = Phase("now", Setting("l3", strategy="announce"), NAMES, ())
+    check = Check(NEIGHBOUR, "one", watch=9)
+    known = {(NEIGHBOUR, ONE.addresses[0].ip): Known("before")}
+    for overrun, also in ((1.5, ()), (2.5, (EXPIRES,))):
+        found = predict(world_of(LAB, phase, State(known=known, late=overrun)), check)
+        assert (found.outcome, found.also) == (REACHABLE, also)
+
+
+def test_a_sibling_with_the_gateways_address_gets_replies_to_what_it_asked_and_maybe_more() -> None:
+    name = "gateways-address-asks"
+    l2, macvlan = predict_lab(load((DIFFERENCES / f"{name}.yaml").read_text(encoding="utf-8"), name))
+    asked = l2.acts[1].probes[0]
+    assert (str(asked.check), asked.outcomes) == ("up -> test2", (REACHABLE,))
+    for probe in macvlan.acts[1].probes:
+        assert probe.outcomes == (REACHABLE, UNREACHABLE)
+    assert macvlan.acts[1].probes[0].reason.endswith("has the gateway's or up's MAC")
 
 
 def test_an_entry_may_fail_between_two_phases() -> None:
