@@ -261,12 +261,13 @@ BUILDERS = [*of_interfaces(), *of_namespaces(), *of_files(), *of_others(), *ARPI
 
 def test_each_builder_takes_a_name_or_an_address() -> None:
     taken = 0
-    for build in BUILDERS:
+    builders: list[Take] = BUILDERS
+    for build in builders:
         for text in ("x1", "192.0.2.7", "192.0.2.7/24", "192.0.2.0/24", "02:00:00:00:00:01"):
             with suppress(UsageError, MissingRequirement):
                 assert_meant(build(text))
                 taken += 1
-    assert taken >= len(BUILDERS)
+    assert taken >= len(builders)
 
 
 @part(28)
