@@ -90,6 +90,10 @@ class Target(Protocol):
         """Return the paths of the files for stdout and stderr of a row, here in a private /run."""
         return f"/run/{slot}.out", f"/run/{slot}.err"
 
+    def close_files(self) -> None:
+        """Close what `files` opened in this process, which is nothing here: the agent has ended."""
+        return
+
 
 @cache
 def _script() -> str:
@@ -188,6 +192,7 @@ class Agent:
             self._end_all()
         else:
             self._process.close()
+            self.target.close_files()
             os.close(self._mailbox)
         self._process = self._reader = None
 

@@ -57,7 +57,8 @@ class Local(Target):
         out, err = (f"/proc/{os.getpid()}/fd/{file}" for file in self._files[slot])
         return out, err
 
-    def __del__(self) -> None:
-        for pair in self._files:
-            for file in pair:
+    def close_files(self) -> None:
+        """Close those files: a process with many runs would hold them until its memory is collected."""
+        while self._files:
+            for file in self._files.pop():
                 os.close(file)

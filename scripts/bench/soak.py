@@ -1,5 +1,6 @@
 """Bring a lab up (`run-lab --keep`) and down again and again, and hold what there is against before."""
 
+import gc
 import json
 import os
 import platform
@@ -141,7 +142,11 @@ def up_and_down(file: str, how: Callable[..., None]) -> None:
 
 
 def settled(looks: dict[str, Look], before: dict[str, int | None]) -> dict[str, int | None]:
-    """Return what there is, once the kernel holds no more namespaces than `before`, or gave up to."""
+    """Return what there is, once the kernel holds no more namespaces than `before`, or gave up to.
+
+    Memory that only waits for Python's collector is no leak.
+    """
+    gc.collect()
     deadline = time.monotonic() + SETTLE_S
     held = before.get(OF_ALL)
     while held is not None and time.monotonic() < deadline:

@@ -44,6 +44,14 @@ def run(
     return ended(agent.inbox, sum(map(len, rows)))
 
 
+def test_an_agent_that_has_ended_holds_no_file() -> None:
+    before, target = set(Path("/proc/self/fd").iterdir()), Local()
+    with Agent(target, SimpleQueue()) as agent:
+        run(agent, [{"a": sh("echo a")}, {"b": sh("echo b")}])
+        assert set(Path("/proc/self/fd").iterdir()) - before
+    assert set(Path("/proc/self/fd").iterdir()) <= before
+
+
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + BOUND_S
     while not condition():
