@@ -57,9 +57,12 @@ class Known:
     maybe: bool = False
 
     def used(self, first: float, last: float, timers: Timers, late: float = 0.0) -> "Known":
-        """Return the entry after packets from the time `first` until `last`, or `late` seconds later."""
-        stale = self._stale(first, timers)
-        doubted = [max(first, one) if max(first, one) <= last else math.inf for one in stale]
+        """Return the entry after packets from the time `first` until `last`, each up to `late` s later."""
+        soonest, latest = self._stale(first, timers)
+        doubted = (
+            max(first, soonest) if max(first, soonest) <= last + late else math.inf,
+            max(first + late, latest) if latest <= last else math.inf,
+        )
         former = self.doubted or NEVER
         span = (min(former[0], doubted[0]), min(former[1], doubted[1]))
         return replace(self, doubted=None if span == NEVER else span, last=max(last + late, self.last))

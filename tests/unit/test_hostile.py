@@ -256,18 +256,17 @@ ARPING = [
     for build in (arping.announce, arping.probe, arping.find_duplicate)
     for by in get_args(arping.Implementation)
 ]
-BUILDERS = [*of_interfaces(), *of_namespaces(), *of_files(), *of_others(), *ARPING]
+BUILDERS: list[Take] = [*of_interfaces(), *of_namespaces(), *of_files(), *of_others(), *ARPING]
 
 
 def test_each_builder_takes_a_name_or_an_address() -> None:
     taken = 0
-    builders: list[Take] = BUILDERS
-    for build in builders:
+    for build in BUILDERS:
         for text in ("x1", "192.0.2.7", "192.0.2.7/24", "192.0.2.0/24", "02:00:00:00:00:01"):
             with suppress(UsageError, MissingRequirement):
                 assert_meant(build(text))
                 taken += 1
-    assert taken >= len(builders)
+    assert taken >= len(BUILDERS)
 
 
 @part(28)

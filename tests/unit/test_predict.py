@@ -1,5 +1,6 @@
 """The rules of ipvlan as the documents and the measurements have them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
@@ -480,6 +481,17 @@ def test_checks_of_an_act_that_took_too_long_may_have_missed_the_announcements()
     for end, also in ((2.2, ()), (5.0, (UNREACHABLE,))):
         world = late(world_of(LAB, phase, NOTHING), act, end)
         assert predict(world, act.checks[0]).also == also
+
+
+def test_what_may_be_used_late_may_fail_late() -> None:
+    # In use from 2 s on, or later; the fast timers are 1 s and three questions in 0.3 s.
+    for late_s, fails in ((0.0, (3.3, 3.3)), (3.0, (3.3, 6.3))):
+        assert Known("heard").used(2.0, 2.5, FAST_TIMERS, late_s).fails(FAST_TIMERS) == pytest.approx(fails)
+    # Confirmed at 0 s, it is trusted for 0.5 to 1.5 s.
+    confirmed = Known("asked", confirmed=(0.0, 0.0))
+    for late_s, last in ((0.0, math.inf), (1.2, math.inf)):
+        found = confirmed.used(0.0, 0.4, FAST_TIMERS, late_s)
+        assert found.fails(FAST_TIMERS) == (math.inf if late_s == 0 else pytest.approx(1.8), last)
 
 
 def test_a_watched_path_may_be_lost_where_announcements_are_late() -> None:
