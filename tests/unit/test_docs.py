@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import textwrap
 from configparser import ConfigParser
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass
@@ -22,7 +23,17 @@ import pytest
 import yaml
 
 from captures import FIXTURES
-from documents import NOT_RUN, REFERENCE, ROOT, Document, documents, problem, run, terminal_environment
+from documents import (
+    NOT_RUN,
+    REFERENCE,
+    ROOT,
+    Document,
+    Shown,
+    documents,
+    problem,
+    run,
+    terminal_environment,
+)
 from ipvkit.cli import SUMMARIES, main
 from ipvkit.cli.commands import group, loaded_command
 from ipvkit.lab import gallery
@@ -61,6 +72,27 @@ def anchors(document: Document) -> set[str]:
 
 RUN = [d for d in DOCUMENTS if d.name != "README.zh-CN.md" and any(s.runs_in == "fast" for s in d.shown)]
 """Whose commands are run: the blocks of the Chinese README are those of the English one, as a test says."""
+
+
+def test_a_check_that_began_late_may_have_several_outcomes() -> None:
+    table = textwrap.dedent("""\
+    check             predicted    observed     verdict       reason
+    ----------------  -----------  -----------  ------------  ---------------
+    test1 -> gateway  reachable    reachable    as predicted  it has an entry
+                                                              of test1
+    """)
+    late = textwrap.dedent("""\
+    check             predicted                 observed     verdict       reason
+    ----------------  ------------------------  -----------  ------------  ------
+    test1 -> gateway  reachable or unreachable  reachable    as predicted  it has
+                                                                           an
+                                                                           entry
+                                                                           of test1
+    """)
+    shown = Shown("a.md:1", "ipvkit run-lab", 0, tuple(table.splitlines()))
+    assert problem(shown, 0, table) == problem(shown, 0, late) == ""
+    for wrong in (late.replace("reachable    as", "unreachable  as"), table.replace("entry", "address")):
+        assert "is shown to print" in problem(shown, 0, wrong)
 
 
 @pytest.mark.parametrize("document", RUN, ids=by_name)
