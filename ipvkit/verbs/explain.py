@@ -128,12 +128,13 @@ def phases_of(lab: Lab, name: str | None, check: Check) -> list[Phase]:
 def explain(lab: Lab, phase: Phase, check: Check, *, fix_all: bool = False) -> Explanation:
     """Return the reason for the outcome of `check` in `phase`; raise InvalidLab for an impossible check.
 
-    Its fixes are for its endpoints, or with `fix_all` for all of the phase.
+    Its fixes are for its endpoints and those in their namespaces, as packets may have the addresses of
+    these, or with `fix_all` for all of the phase.
     """
     asking = _as_it_is(lab, phase, check)
     prediction = _predicted(asking)
-    ends = (check.source, check.destination)
-    fixed = tuple(name for name in phase.endpoints if fix_all or name in ends)
+    ends = {lab.place(role) for role in (check.source, check.destination) if lab.is_endpoint(role)}
+    fixed = tuple(name for name in phase.endpoints if fix_all or lab.place(name) in ends)
     fixes = () if prediction.outcome is Outcome.REACHABLE else tuple(_fixes(asking, check, fixed))
     setting = phase.on(lab.parent_of(check).name)
     return Explanation(phase, setting, check, prediction, fixes, fixed, make_plan(asking))

@@ -807,6 +807,15 @@ def test_a_host_shim_that_is_there_is_no_part_of_a_fix() -> None:
     assert [fix.name for fix in found.fixes] == ["flag-bridge"]
 
 
+def test_a_fix_is_for_all_links_of_a_container() -> None:
+    lab = gallery_lab("same-names")
+    found = explain(lab, lab.phases[1], Check("metrics", "gateway"))
+    # It sends from db's address, which is in the gateway's subnet.
+    assert found.fixed == ("db", "metrics")
+    (announce,) = (fix for fix in found.fixes if fix.name == "announce")
+    assert [c.argv[-1] for c in announce.commands[1:]] == ["192.168.104.212", "198.51.100.213"]
+
+
 def test_the_commands_of_a_review_print_fixes_in_a_format(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("l3-silent", "--phase", "l3", "--fix-as", "cni") == 0
     text = capsys.readouterr().out
