@@ -468,7 +468,7 @@ class Path:
             self._happens(entry, "used" if knows else "asked")
             if not knows and self.world.nodes[link.node].has(source):
                 # The request names its sender (arp_process(), ndisc_recv_ns()).
-                self.learned[upper.dev, source] = link.node
+                self.learned |= dict.fromkeys(self._hear_of(upper, source), link.node)
             asked = "ARP" if address.version == 4 else "neighbour solicitations"
             self._note(link.node, f"in l2 {upper.owner} answers {asked} itself, with the parent's MAC")
         elif self.world.is_proxied(upper, address):
@@ -548,13 +548,19 @@ class Path:
         known = self.learned.get(entry) or state.learned.get(entry)
         if known is None and entry in self._told:
             known = nic.node
+        node = self.world.nodes[link.node]
+        if known is None and not has and address.version == 4 and node.has(source) and not link.has(source):
+            # arp_solicit() asks from the packet's source, ipvlan_addr_lookup() finds links by it.
+            self.disputed.add(entry)
+            asks = f"{self._called(link.owner)} asks from {self._address(source)}, which another link has"
+            raise self._lost(link.node, f"{asks}, so the answer to its ARP goes to {self._the(nic.node)}")
         if siblings and others:
             for other in others if known is None else ():
                 self._hears(link, other, source)
             known = self._decided(entry, known, nic.node, others[0].node)
         if siblings and (known == nic.node or not others):
             if entry not in state.learned:
-                self._told.add((siblings[0].dev, source))
+                self._told |= self._hear_of(siblings[0], source)
             self.learned[entry] = nic.node
             return siblings[0]
         if others:
@@ -572,6 +578,14 @@ class Path:
             return nic
         self._refuse_down(link, address)
         raise self._unanswered(link, address, f"no host there has {self._address(address)}")
+
+    def _hear_of(self, link: Link, source: Address) -> set[Entry]:
+        """Return the entries that a question for an address of `link`, in l2, makes in its namespace.
+
+        ARP is broadcast, and each link there answers for all addresses; a solicitation is for one link.
+        """
+        there = self.world.nodes[link.node].links if source.version == 4 else (link,)
+        return {(other.dev, source) for other in there if other.parent == link.parent}
 
     def _answers_siblings(self, link: Link, address: Address, parent: str) -> bool:
         """Return whether a link on `parent` answers: the shim for any IPv4 address of the host."""

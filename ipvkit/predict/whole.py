@@ -220,7 +220,8 @@ def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Predict
     if any(led & path_of(world, other).broadcast for other in beside if led):
         found = replace(found, also=(Outcome.REACHABLE,))
     for other in beside if path.disputed else ():
-        if path.disputed & path_of(world, other).disputed:
+        second_path = path_of(world, other)
+        if path.disputed & (second_path.disputed | second_path.learned.keys()):
             second = predict(after(world, Act(checks=(other,)), world.state.now), check)
             found = _or(found, second)
     entries = set(path.undecided)

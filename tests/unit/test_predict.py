@@ -513,6 +513,30 @@ def test_a_sibling_with_the_gateways_address_gets_replies_to_what_it_asked_and_m
     assert macvlan.acts[1].probes[0].reason.endswith("has the gateway's or up's MAC")
 
 
+def test_a_reply_by_another_link_needs_an_entry_that_this_link_asked_for() -> None:
+    name = "reply-by-another-link"
+    (phase,) = predict_lab(load((DIFFERENCES / f"{name}.yaml").read_text(encoding="utf-8"), name))
+    probes = [probe for act in phase.acts for probe in act.probes]
+    assert [probe.outcomes for probe in probes] == [(UNREACHABLE,), (REACHABLE,), (REACHABLE,)]
+    assert "net1 asks from net2's address" in probes[0].reason.replace("192.168.105.211", "net2's address")
+    # Asked at once, either is first.
+    acts = tuple(replace(act, wait=None) for act in phase.phase.acts)
+    together = replace(acts[-1], checks=(*acts[2].checks, *acts[3].checks))
+    lab = load((DIFFERENCES / f"{name}.yaml").read_text(encoding="utf-8"), name)
+    lab = replace(lab, phases=(replace(lab.phases[0], acts=(together,)),))
+    found = {str(probe.check): probe.outcomes for probe in predict_lab(lab)[0].acts[0].probes}
+    assert found == {"net1 -> gateway": (REACHABLE,), "far -> net2": (UNREACHABLE, REACHABLE)}
+
+
+def test_links_of_one_parent_in_one_namespace_hear_the_same_question() -> None:
+    pod = tuple(replace(one, netns="pod") for one in (ONE, TWO))
+    lab = replace(LAB, endpoints=pod)
+    for family, second in (("ipv4", REACHABLE), ("ipv6", REACHABLE)):
+        for name in ("one", "two"):
+            check = Check(GATEWAY, name, family=family)  # type: ignore[arg-type]
+            assert predict(world_of(lab, L2, NOTHING), check).outcome is second, check
+
+
 def test_an_entry_may_fail_between_two_phases() -> None:
     check = Check(GATEWAY, "one", family="ipv6")
     fast = doing(L2, Act(fast_ageing=(GATEWAY,)), Act(checks=(replace(check, count=20),)))
