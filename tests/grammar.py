@@ -28,7 +28,7 @@ GRAMMAR = {
     " | bond mode ( active-backup | 802.3ad ) miimon NUMBER [ lacp_rate fast ]",
     "<mode>": "l2 | l3 | l3s",
     "<flag>": "bridge | private | vepa",
-    "<change>": "[ netns NETNS ] [ master DEV ] [ name DEV ] [ mtu NUMBER ] [ up | down ]"
+    "<change>": "[ netns ( NETNS | 1 ) ] [ master DEV ] [ name DEV ] [ mtu NUMBER ] [ up | down ]"
     " [ type ( ipvlan | ipvtap ) [ mode <mode> ] [ <flag> ] ] [ type bridge_slave <port> ]",
     "<port>": "hairpin ( on | off ) | state NUMBER",
     "<addr>": "addr ( add | del ) PREFIXED dev DEV [ nodad ] | addr show [ dev DEV ]",

@@ -30,7 +30,7 @@ from ipvkit.core.command import Command, in_netns
 from ipvkit.core.errors import MissingRequirement, UsageError
 from ipvkit.export.preview import preview
 from ipvkit.export.script import exported
-from ipvkit.lab import Lab, on_parent
+from ipvkit.lab import Lab, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.tools import arping, coreutils, ip, nsenter, ping, sysctl, tc, unshare
@@ -504,6 +504,12 @@ network: {host: 192.0.2.1/24, gateway: 192.0.2.254}
 endpoints: [{name: a, addresses: 192.0.2.2/24}]
 phases: [{name: p, mode: l2, do: [{try: [{set-mode: l3, at: "x\\ny", why: "\\n"}]}]}]
 """
+
+
+def test_each_lab_of_the_gallery_is_one_of_meant_commands() -> None:
+    for name in gallery.names():
+        for each in all_of(load(gallery.text(name), name)):
+            assert_all_meant(each)
 
 
 @part(12)
