@@ -20,6 +20,9 @@ _START = """bash -c '/usr/sbin/sshd -f "$0.conf" -E "$0.log"'"""
 """Starts the sshd of a host; the name of its files without their endings follows."""
 
 CONTROLLER = "192.168.104.254"
+SECOND = "storage"
+"""The second NIC of each host, on another bridge."""
+
 _SECONDS = 300
 
 _CONTROLLER = f"""\
@@ -29,6 +32,7 @@ ip link set lo up
 ip link add br0 type bridge
 ip addr add {CONTROLLER}/24 dev br0
 ip link set br0 up
+ip link add br1 up type bridge
 n=0
 for host; do
   n=$((n + 1))
@@ -38,6 +42,8 @@ for host; do
   ip link set "$host" master br0 up
   ip -n "$host" addr add "192.168.104.$((120 + n))/24" dev eth0
   ip -n "$host" link set eth0 up
+  ip link add "{SECOND}$n" master br1 up type veth peer name {SECOND} netns "$host"
+  ip -n "$host" link set {SECOND} up
   ip -n "$host" link set lo up
   ip netns exec "$host" unshare --mount --pid --fork --kill-child --mount-proc \\
     bash -ec 'for place in /run /dev/shm ~root; do mount -t tmpfs tmpfs $place; done

@@ -15,7 +15,7 @@ from ipvkit.core.command import Command
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.export.preview import on
 from ipvkit.export.script import NO_ROUTE, comment
-from ipvkit.lab import FAR, LOST_AFTER, PEERS, Attempt, Check, Lab, Outcome, Phase, on_its_hosts
+from ipvkit.lab import FAR, LOST_AFTER, PEERS, Attempt, Check, Lab, Outcome, Phase, on_its_hosts, with_devices
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import LINKS, NETNS, PROXIES, ROUTES, VIEWS, Link, Netns, Proxy, Route, is_new
 from ipvkit.plan.steps import Plan, Probe, Step
@@ -84,7 +84,7 @@ def playbook(lab: Lab) -> str:
     for phase in there.phases:
         _refuse_two_at_once(there, phase)
     variables = _variables_of(there)
-    plan = make_plan(_with_devices(there, variables.devs))
+    plan = make_plan(with_devices(there, variables.devs))
     return "\n".join(_Playbook(there, plan, variables).lines()) + "\n"
 
 
@@ -179,21 +179,6 @@ def _addresses(lab: Lab) -> Iterator[tuple[str, str]]:
 
 def _item(variable: str, name: str) -> str:
     return f"{variable}[{json.dumps(name)}]"
-
-
-def _with_devices(lab: Lab, devs: Mapping[str, str]) -> Lab:
-    """Return `lab` with other names of its parents' devices."""
-    former = {(parent.on, parent.dev): devs[parent.name] for parent in lab.parents}
-
-    def renamed(phase: Phase) -> Phase:
-        acts = []
-        for act in phase.acts:
-            there = ((one, former.get((one.node, one.dev), one.dev)) for one in act.sysctls)
-            acts.append(replace(act, sysctls=tuple(one.moved(one.dev, dev) for one, dev in there)))
-        return replace(phase, acts=tuple(acts))
-
-    parents = tuple(replace(parent, ifname=devs[parent.name]) for parent in lab.parents)
-    return replace(lab, parents=parents, phases=tuple(map(renamed, lab.phases)))
 
 
 # --- the playbook -----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ipvkit.core.values import Address, InterfaceAddress
 from ipvkit.host.interfaces import link_instead
-from ipvkit.lab import AddLink, Endpoint, Lab, Phase, SetMode, Setting
+from ipvkit.lab import AddLink, Endpoint, Lab, Parent, Phase, SetMode, Setting
 from ipvkit.tools import sysctl
 from ipvkit.tools.ip import Link
 
@@ -70,21 +70,21 @@ class Request:
         return list(dict.fromkeys(f"{s.mode} {s.flag}" for s in every if s.is_ipvlan))
 
 
-def request_of(lab: Lab, host: str = "") -> Request:
-    """Return what `lab` creates on the parent of a host, or of its only one."""
-    parent = lab.parents_on(host or lab.hosts[0])[0]
+def request_of(lab: Lab, parent: Parent | None = None) -> Request:
+    """Return what `lab` creates on `parent`, or on its first one."""
+    parent = parent or lab.parents[0]
     settings = tuple(phase.on(parent.name) for phase in lab.phases)
     tries = [a.change for phase in lab.phases for act in phase.acts for a in act.attempts]
-    tries = [change for change in tries if not isinstance(change, AddLink) or change.parent == parent.name]
-    links = [change.name for change in tries if isinstance(change, AddLink)]
+    added = [change for change in tries if isinstance(change, AddLink) and change.parent == parent.name]
+    links = [change.name for change in added]
     if any(setting.host_shim for setting in settings):
         links.append(lab.shim_on(parent))
-    modes = [
-        c.mode for c in tries if isinstance(c, SetMode) or (isinstance(c, AddLink) and c.kind in _IPVLAN)
-    ]
-    attempted = tuple(Setting(mode or "l3") for mode in modes)
-    neighbours = max(map(_neighbours_of, lab.phases), default=0)
     endpoints = tuple(endpoint for endpoint in lab.endpoints if endpoint.parent == parent.name)
+    names = {endpoint.name for endpoint in endpoints}
+    modes = {change.mode for change in tries if isinstance(change, SetMode) and change.endpoint in names}
+    modes |= {change.mode or "l3" for change in added if change.kind in _IPVLAN}
+    attempted = tuple(map(Setting, sorted(modes)))
+    neighbours = max(map(_neighbours_of, lab.phases), default=0)
     return Request(parent.dev, settings, endpoints, tuple(links), attempted, neighbours)
 
 

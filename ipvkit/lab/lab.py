@@ -556,41 +556,35 @@ def on_parent(
 
 
 @dataclass(frozen=True, slots=True)
-class RealHost:
-    """A real host of a lab: its parent `dev`, with its addresses and gateways, and addresses by endpoint."""
+class RealParent:
+    """What a parent of a lab is on a real host: its device, with its addresses and gateways."""
 
     dev: str
     host: tuple[InterfaceAddress, ...] = ()
     gateway: tuple[Address, ...] = ()
-    addresses: Mapping[str, InterfaceAddress] = field(default_factory=dict)
 
 
-def on_hosts(lab: Lab, real: Mapping[str, RealHost]) -> Lab:
-    """Return `lab`, which has several hosts, on real ones; raise InvalidLab for what it cannot have there."""
-    for name in lab.hosts:
-        known(name, real, "host of the inventory", ())
-        what = f"{name} has {len(lab.parents_on(name))} parents, and a real host of a lab has one"
-        if len(lab.parents_on(name)) > 1:
-            raise InvalidLab(what, "leave the others out")
-    _refuse_advertised(lab, "leave `slaac` out")
-    taken = {own.ip for host in real.values() for own in host.host}
+def on_hosts(lab: Lab, real: Mapping[str, RealParent], addresses: Mapping[str, InterfaceAddress]) -> Lab:
+    """Return `lab` on real hosts that have its parents, `real` by their names, with `addresses` by endpoint.
+
+    Raise InvalidLab for what it cannot have there.
+    """
+    there = with_devices(on_its_hosts(lab), {name: parent.dev for name, parent in real.items()})
+    taken = {own.ip for parent in real.values() for own in parent.host}
     parents = (
         replace(
             parent,
-            ifname=real[parent.on].dev,
-            host=real[parent.on].host,
-            gateway=real[parent.on].gateway,
+            host=real[parent.name].host,
+            gateway=real[parent.name].gateway,
             neighbour=tuple(address for address in parent.neighbour if address not in taken),
             hosts=tuple(Host(host.name) for host in parent.hosts),
-            link=None,
-            vlan=None,
-            others=(),
+            others=() if real[parent.name].host else parent.others,
         )
-        for parent in lab.parents
+        for parent in there.parents
     )
-    own = {name: (address,) for host in real.values() for name, address in host.addresses.items()}
-    endpoints = (replace(e, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints)
-    return replace(lab, parents=tuple(parents), endpoints=tuple(endpoints), simulated=False)
+    own = {name: (address,) for name, address in addresses.items()}
+    endpoints = (replace(e, addresses=own.get(e.name, e.addresses)) for e in there.endpoints)
+    return replace(there, parents=tuple(parents), endpoints=tuple(endpoints))
 
 
 def on_its_hosts(lab: Lab) -> Lab:
@@ -603,6 +597,21 @@ def on_its_hosts(lab: Lab) -> Lab:
     kinds: tuple[parts.ParentKind, ...] = ("bond", "bridge")
     parents = (replace(p, kind="nic" if p.kind in kinds else p.kind, altnames=()) for p in lab.parents)
     return replace(lab, parents=tuple(parents), simulated=False)
+
+
+def with_devices(lab: Lab, devs: Mapping[str, str]) -> Lab:
+    """Return `lab` with other devices of its parents, by the names of these."""
+    former = {(parent.on, parent.dev): devs[parent.name] for parent in lab.parents}
+
+    def renamed(phase: Phase) -> Phase:
+        acts = []
+        for act in phase.acts:
+            there = ((one, former.get((one.node, one.dev), one.dev)) for one in act.sysctls)
+            acts.append(replace(act, sysctls=tuple(one.moved(one.dev, dev) for one, dev in there)))
+        return replace(phase, acts=tuple(acts))
+
+    parents = tuple(replace(parent, ifname=devs[parent.name]) for parent in lab.parents)
+    return replace(lab, parents=parents, phases=tuple(map(renamed, lab.phases)))
 
 
 def _refuse_advertised(lab: Lab, hint: str) -> None:

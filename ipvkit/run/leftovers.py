@@ -95,7 +95,7 @@ def _route(route: ip.Route) -> str:
 
 def words_of(plan: Plan) -> frozenset[str]:
     """Return the words that make a line of `Snapshot` concern `plan`: names, addresses, sysctls."""
-    names = {parent.name for parent in plan.lab.parents}
+    names = {parent.dev for parent in plan.lab.parents}
     names |= {name for endpoint in plan.lab.endpoints for name in (endpoint.name, endpoint.netns)}
     made = [one for one in plan.resources if isinstance(one, resources.Netns | resources.Link)]
     # What a link is called in another namespace, here another link may be called.

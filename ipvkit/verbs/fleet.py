@@ -11,7 +11,7 @@ from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement, UsageError
 from ipvkit.core.values import Address, InterfaceAddress, any_address, interface_address, interface_name
 from ipvkit.host import checks
-from ipvkit.lab import HOST, Lab, Prober, RealHost, on_hosts, on_parent
+from ipvkit.lab import HOST, AddLink, Lab, Parent, Prober, RealParent, on_hosts, on_parent
 from ipvkit.plan.make import make_plan
 from ipvkit.run import engine, journal
 from ipvkit.run.execution import ask, signals_into
@@ -33,6 +33,9 @@ Variables = Mapping[str, Any]
 _HEAD = "==> "
 _OF_ROOT = ("-maxdepth", "1", "-name", "*.jsonl", "-type", "f", "-user", "root", "!", "-perm", "/022")
 _EACH = ("-printf", rf"{_HEAD}%f\n", "-exec", "grep", "", "{}", ";")
+
+_OF_UNUSED: tuple[checks.Code, ...] = ("no-link", "link-down")
+"""What matters of a parent on which nothing is created, such as one below a VLAN."""
 
 _VIEWS = {
     "boot": Command(("cat", "/proc/sys/kernel/random/boot_id")),
@@ -106,42 +109,65 @@ def placed(lab: Lab, known: Mapping[str, Variables], seen: Mapping[str, Survey] 
 
     Raise UsageError where a variable is not valid.
     """
-    real = {host: _real(lab, host, known[host], None if seen is None else seen[host]) for host in lab.hosts}
-    if lab.several_hosts:
-        return on_hosts(lab, real)
+    seen = seen or {}
+    real = {one.name: _real(lab, one, known[one.on], seen.get(one.on)) for one in lab.parents}
+    addresses = {name: own for host in lab.hosts for name, own in _addresses(host, known[host]).items()}
+    if lab.several_hosts or len(lab.parents) > 1:
+        return on_hosts(lab, real, addresses)
     (one,) = real.values()
-    gateway = next(iter(one.gateway), None)
-    return on_parent(lab, one.dev, host=one.host, addresses=one.addresses, gateway=gateway)
+    return on_parent(lab, one.dev, host=one.host, addresses=addresses, gateway=next(iter(one.gateway), None))
 
 
-def _real(lab: Lab, host: str, known: Variables, seen: Survey | None) -> RealHost:
-    parent = lab.parents_on(host)[0]
-    dev = interface_name(str(known.get("ipvkit_parent", parent.dev)))
-    own: tuple[InterfaceAddress, ...] = parent.host
+def _real(lab: Lab, parent: Parent, known: Variables, seen: Survey | None) -> RealParent:
+    given = _of_parent(lab, parent, known, "ipvkit_parent")
+    dev = parent.dev if given is None else interface_name(given)
+    own = parent.host
     if seen is not None:
         links = ip.parse_addresses(seen.shown["links"].stdout)
         link = next((link for link in links if link.ifname == dev), None)
         has = link.addresses if link is not None else ()
         own = tuple(address.address for address in has if address.scope == "global")
-    addresses = known.get("ipvkit_addresses", {})
-    if not isinstance(addresses, Mapping):
-        what = f"ipvkit_addresses of {host} is {addresses!r}"
-        raise UsageError(what, "write a mapping, such as {web: 192.168.104.211/24}")
-    given = {str(name): interface_address(str(text)) for name, text in addresses.items()}
-    return RealHost(dev, own, _gateways(parent.gateway, own, dev, known, seen), given)
+    gateway = _of_parent(lab, parent, known, "ipvkit_gateway")
+    gateways = _gateways(parent.gateway, own, dev, seen) if gateway is None else (any_address(gateway),)
+    return RealParent(dev, own, gateways)
+
+
+def _of_parent(lab: Lab, parent: Parent, known: Variables, variable: str) -> str | None:
+    """Return what `variable` is for `parent`: of a host with several, by what the lab calls its device."""
+    several, host = f"{variable}s", parent.on
+    if several in known:
+        by_dev = _mapping(several, host, known, f"{{{parent.dev}: …}}")
+        called = {one.dev: None for one in lab.parents}
+        if absent := [dev for dev in by_dev if dev not in called]:
+            what = f"{several} of {host} has {absent[0]}, and no parent of lab {lab.name} is called so"
+            raise UsageError(what, f"choose from {', '.join(called)}")
+        return by_dev.get(parent.dev)
+    devs = [one.dev for one in lab.parents_on(host)]
+    if variable in known and len(devs) > 1:
+        what = f"{variable} is for a host with one parent, and {host} has {', '.join(devs)}"
+        raise UsageError(what, f"write {several}: {{{devs[0]}: …}}")
+    return str(known[variable]) if variable in known else None
+
+
+def _addresses(host: str, known: Variables) -> dict[str, InterfaceAddress]:
+    """Return the addresses that the inventory has for endpoints of a host, by their names."""
+    given = _mapping("ipvkit_addresses", host, known, "{web: 192.168.104.211/24}")
+    return {name: interface_address(text) for name, text in given.items()}
+
+
+def _mapping(variable: str, host: str, known: Variables, example: str) -> dict[str, str]:
+    """Return a variable of a host that is a mapping; raise UsageError for another."""
+    found = known.get(variable, {})
+    if not isinstance(found, Mapping):
+        raise UsageError(f"{variable} of {host} is {found!r}", f"write a mapping, such as {example}")
+    return {str(name): str(value) for name, value in found.items()}
 
 
 def _gateways(
-    named: tuple[Address, ...],
-    own: tuple[InterfaceAddress, ...],
-    dev: str,
-    known: Variables,
-    seen: Survey | None,
+    named: tuple[Address, ...], own: tuple[InterfaceAddress, ...], dev: str, seen: Survey | None
 ) -> tuple[Address, ...]:
-    """Return the gateway of the inventory, the lab's where it is in a subnet of the host, or its route's."""
-    if "ipvkit_gateway" in known:
-        return (any_address(str(known["ipvkit_gateway"])),)
-    near = tuple(gateway for gateway in named if any(gateway in address.network for address in own))
+    """Return the lab's gateway where it may be in a subnet of the host, or that of its default route."""
+    near = tuple(gateway for gateway in named if not own or any(gateway in a.network for a in own))
     if near or seen is None:
         return near
     routes = [route for route in ip.parse_routes(seen.shown["routes"].stdout) if route.dev == dev]
@@ -195,7 +221,7 @@ def on_fleet(
         require_ready(names, seen)
         refuse_journals(lab.name, names, seen)
         lab = placed(lab, known, seen)
-        _check(lab, names, seen, note)
+        check_hosts(lab, names, seen, note)
         plan, ledger = make_plan(lab), FleetJournal(lab.name, fleet.hosts)
         with progress(plan) as show:
             run = engine.run(
@@ -232,21 +258,30 @@ def refuse_journals(lab: str, names: Mapping[str, str], seen: Mapping[str, Surve
         raise UsageError(what, f"ipvkit down {lab} --inventory …, or ipvkit cleanup {lab} --inventory …")
 
 
-def _check(lab: Lab, names: Mapping[str, str], seen: Mapping[str, Survey], note: Note) -> None:
+def check_hosts(lab: Lab, names: Mapping[str, str], seen: Mapping[str, Survey], note: Note) -> None:
     """Note what stops no run; raise UsageError with all findings where one does."""
-    errors = []
+    findings, used = dict[str, checks.Severity](), _used(lab)
     for host, found in seen.items():
         links = ip.parse_addresses(found.shown["links"].stdout)
         listed = ip.parse_netns(found.shown["namespaces"].stdout)
         machine = checks.Machine(links=links, namespaces={netns.name: () for netns in listed})
-        result = checks.check(checks.request_of(lab, host), machine)
-        errors += [f"{names[host]}: {finding}" for finding in result.of("error")]
-        for severity in ("warning", "info"):
-            for finding in result.of(severity):
-                note(f"{'note' if severity == 'info' else severity}: {names[host]}: {finding}")
-    if errors:
+        for parent in lab.parents_on(host):
+            of = checks.check(checks.request_of(lab, parent), machine).findings
+            of = of if parent.name in used else tuple(one for one in of if one.code in _OF_UNUSED)
+            findings |= {f"{names[host]}: {finding}": finding.severity for finding in of}
+    for line in (line for line, severity in findings.items() if severity != "error"):
+        note(f"{'note' if findings[line] == 'info' else 'warning'}: {line}")
+    if errors := [line for line, severity in findings.items() if severity == "error"]:
         lines = "\n  ".join(errors)
         raise UsageError(f"lab {lab.name} cannot start on these hosts:\n  {lines}")
+
+
+def _used(lab: Lab) -> set[str]:
+    """Return the names of the parents on which `lab` creates links."""
+    acts = [act for phase in lab.phases for act in phase.acts]
+    added = {a.change.parent for act in acts for a in act.attempts if isinstance(a.change, AddLink)}
+    moved = {parent for act in acts for parent in lab.parents_after(act.move).values()}
+    return {*added, *moved, *(endpoint.parent for endpoint in lab.endpoints)}
 
 
 def _finish(last: Mapping[str, tuple[FleetHost, Command]], inbox: Inbox) -> dict[str, str]:

@@ -17,7 +17,7 @@ import yaml
 
 import fleet
 from documents import ROOT
-from fleet import Hosts, hosts, until
+from fleet import SECOND, Hosts, hosts, until
 from guest import in_guest
 
 pytestmark = fleet.needs_hosts
@@ -27,14 +27,21 @@ KIND = os.environ.get("FLEET_KIND", "kind: macvlan")
 
 LAB = """\
 name: three
-about: macvlan endpoints on three hosts
-parent: eth0
+about: macvlan endpoints on three hosts, two of which have a second NIC
+parents:
+  - {name: eth0, gateway: 192.168.104.254}
+  - {name: eth1, subnets: 10.7.0.0/24, gateway: 10.7.0.254}
 setup: batch
-network: {gateway: 192.168.104.254}
 hosts:
-  - {name: h1, addresses: 192.168.104.121/24, endpoints: [{name: a, addresses: 192.168.104.211/24}]}
-  - {name: h2, addresses: 192.168.104.122/24, endpoints: [{name: b, addresses: 192.168.104.212/24}]}
-  - {name: h3, addresses: 192.168.104.123/24, endpoints: [{name: c, addresses: 192.168.104.213/24}]}
+  - name: h1
+    parents: [{name: eth0, addresses: 192.168.104.121/24}, {name: eth1}]
+    endpoints: [{name: a, addresses: 192.168.104.211/24}, {name: d, parent: eth1, addresses: 10.7.0.11/24}]
+  - name: h2
+    parents: [{name: eth0, addresses: 192.168.104.122/24}, {name: eth1}]
+    endpoints: [{name: b, addresses: 192.168.104.212/24}, {name: e, parent: eth1, addresses: 10.7.0.12/24}]
+  - name: h3
+    parents: [{name: eth0, addresses: 192.168.104.123/24}]
+    endpoints: [{name: c, addresses: 192.168.104.213/24}]
 phases:
   - name: only
     kind: macvlan
@@ -46,12 +53,14 @@ phases:
           - {from: h1, to: c}
           - {from: a, to: h1}
           - {from: c, to: gateway}
+          - {from: d, to: e}
 """.replace("kind: macvlan", KIND)
 
 
 @pytest.fixture(scope="module")
 def three() -> Iterator[Hosts]:
-    with hosts() as found:
+    second = {"ipvkit_parents": {"eth1": SECOND}}
+    with hosts(variables={"h1": second, "h2": second}) as found:
         (found.folder / "three.yaml").write_text(LAB)
         yield found
 
@@ -67,7 +76,7 @@ def test_a_lab_is_built_checked_and_undone_on_three_hosts(three: Hosts) -> None:
     result = json.loads(done.stdout)
     assert result["target"]["kind"] == "ansible"
     assert result["verdict"] == "pass"
-    assert [len(phase["checks"]) for phase in result["phases"]] == [5]
+    assert [len(phase["checks"]) for phase in result["phases"]] == [6]
     assert three.snapshots() == before
 
 

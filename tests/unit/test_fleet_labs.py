@@ -18,7 +18,15 @@ from ipvkit.plan.resources import Link, Netns
 from ipvkit.run.fleet import FleetJournal
 from ipvkit.run.journal import Entry
 from ipvkit.targets.fleet import Fleet, inventory
-from ipvkit.verbs.fleet import Survey, hosts_for, placed, refuse_journals, require_possible, require_ready
+from ipvkit.verbs.fleet import (
+    Survey,
+    check_hosts,
+    hosts_for,
+    placed,
+    refuse_journals,
+    require_possible,
+    require_ready,
+)
 
 HOSTS: Mapping[str, Mapping[str, object]] = {"h1": {}, "h2": {}}
 
@@ -105,10 +113,150 @@ def test_variables_of_the_inventory_win() -> None:
     assert found.endpoint("db").addresses == (ip_interface("192.168.104.9/24"),)
 
 
-@pytest.mark.parametrize("variable", ["ipvkit_parent", "ipvkit_gateway", "ipvkit_addresses"])
+VARIABLES = ["ipvkit_parent", "ipvkit_parents", "ipvkit_gateway", "ipvkit_gateways", "ipvkit_addresses"]
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
 def test_a_variable_that_is_not_valid_is_refused(variable: str) -> None:
     with pytest.raises(UsageError):
         placed(lab(), {"h1": {variable: "{{ other }}"}, "h2": {}})
+
+
+TRUNK = """\
+name: trunk
+about: a VLAN on two hosts, one of which has another NIC too
+parents:
+  - {name: eth0, gateway: 192.168.104.254}
+  - {name: eth0.7, link: eth0, vlan: 7, gateway: 10.7.0.254, subnets: 10.7.0.0/24}
+  - {name: eth1, gateway: 10.9.0.254}
+hosts:
+  - name: h1
+    parents:
+      - {name: eth0, addresses: 192.168.104.120/24}
+      - {name: eth0.7}
+      - {name: eth1, addresses: 10.9.0.1/24}
+    endpoints:
+      - {name: web, parent: eth0.7, addresses: 10.7.0.11/24}
+      - {name: log, parent: eth1, addresses: 10.9.0.11/24}
+  - name: h2
+    parents: [{name: eth0, addresses: 192.168.104.122/24}, {name: eth0.7}]
+    endpoints: [{name: db, parent: eth0.7, addresses: 10.7.0.21/24}]
+phases:
+  - name: only
+    mode: l2
+    do:
+      - sysctls: {h1: {net.ipv4.conf.eth0/7.arp_accept: 1}, h2: {net.ipv4.conf.eth0.arp_accept: 1}}
+      - check: [{from: web, to: db}, {from: web, to: gateway}, {from: h1, to: log}]
+"""
+
+
+def commands(lab: Lab, host: str) -> list[str]:
+    return [str(step.command) for step in make_plan(lab).steps if step.on == host]
+
+
+def test_each_parent_of_a_host_has_a_device_and_a_gateway() -> None:
+    own = {
+        "ipvkit_parents": {"eth0": "ens3", "eth0.7": "storage", "eth1": "ens4"},
+        "ipvkit_gateways": {"eth0.7": "10.7.0.1"},
+    }
+    found = placed(load(TRUNK, "trunk"), {"h1": own, "h2": {}})
+    assert [(parent.on, parent.dev) for parent in found.parents] == [
+        ("h1", "ens3"),
+        ("h1", "storage"),
+        ("h1", "ens4"),
+        ("h2", "eth0"),
+        ("h2", "eth0.7"),
+    ]
+    gateways = {network.dev: network.gateway for network in found.networks}
+    assert gateways == {
+        "ens3": (ip_address("192.168.104.254"),),
+        "storage": (ip_address("10.7.0.1"),),
+        "ens4": (ip_address("10.9.0.254"),),
+    }
+    typed = commands(found, "h1")
+    assert "ip link add web link storage type ipvlan mode l2" in typed
+    assert "ip link add log link ens4 type ipvlan mode l2" in typed
+    assert "sysctl -w net.ipv4.conf.storage.arp_accept=1" in typed
+    assert "sysctl -w net.ipv4.conf.eth0.arp_accept=1" in commands(found, "h2")
+    assert not any("type vlan" in command for command in typed)
+
+
+def test_a_parent_without_an_address_keeps_the_subnets_and_the_gateway_of_the_lab() -> None:
+    shown = {"h1": seen("192.168.104.7/24"), "h2": seen("198.51.100.8/24", gateway="198.51.100.1")}
+    found = placed(load(TRUNK, "trunk"), {"h1": {}, "h2": {}}, shown)
+    vlan = found.networks[1]
+    assert (vlan.dev, vlan.host, vlan.link) == ("eth0.7", (), found.parents[0].name)
+    assert ([str(subnet) for subnet in vlan.subnets], vlan.gateway) == (
+        ["10.7.0.0/24"],
+        (ip_address("10.7.0.254"),),
+    )
+    assert {str(subnet) for subnet in found.networks[0].subnets} == {"192.168.104.0/24", "198.51.100.0/24"}
+
+
+def test_a_lab_of_one_host_has_several_parents_too() -> None:
+    own = {"ipvkit_parents": {"eth1": "ens4"}, "ipvkit_addresses": {"test2": "192.168.105.9/24"}}
+    found = placed(lab("two-parents"), {HOST: own})
+    assert [parent.dev for parent in found.parents] == ["eth0", "ens4"]
+    assert found.endpoint("test2").addresses == (ip_interface("192.168.105.9/24"),)
+    assert "ip link add test2 link ens4 type ipvlan mode l3" in commands(found, HOST)
+
+
+@pytest.mark.parametrize(
+    ("own", "what"),
+    [
+        (
+            {"ipvkit_parent": "ens3"},
+            "ipvkit_parent is for a host with one parent, and h1 has eth0, eth0.7, eth1",
+        ),
+        (
+            {"ipvkit_parents": {"eth2": "ens3"}},
+            "ipvkit_parents of h1 has eth2, and no parent of lab trunk is",
+        ),
+        ({"ipvkit_parents": {"eth0": "eth1"}}, "name of a parent eth1 is there twice"),
+    ],
+)
+def test_variables_that_do_not_fit_to_several_parents_are_refused(
+    own: Mapping[str, object], what: str
+) -> None:
+    with pytest.raises(UsageError, match=what):
+        placed(load(TRUNK, "trunk"), {"h1": own, "h2": {}})
+
+
+def links(*shown: tuple[str, str | None, str]) -> Survey:
+    """Return what a host shows of links that are up, each with its parent and its kind."""
+    found = [
+        {"ifname": name, "ifindex": number, "flags": ["UP", "LOWER_UP"]}
+        | ({"linkinfo": {"info_kind": kind}} if kind else {})
+        | ({"link": parent} if parent else {})
+        for number, (name, parent, kind) in enumerate(shown, 2)
+    ]
+    texts = {"links": json.dumps(found), "routes": "[]", "namespaces": ""}
+    return Survey({name: Completed(0, text, "", 0.0) for name, text in texts.items()})
+
+
+NICS = (("eth0", None, ""), ("eth1", None, ""), ("eth0.7", "eth0", "vlan"))
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "what"),
+    [
+        ((), ("eth1",), "h1: no such interface: eth1"),
+        ((), ("eth0",), "h1: no such interface: eth0"),
+        ((("mv", "eth0.7", "macvlan"),), (), "h1: eth0.7 has the macvlan link mv"),
+    ],
+)
+def test_each_parent_of_a_host_is_checked(
+    more: tuple[tuple[str, str | None, str], ...], less: tuple[str, ...], what: str
+) -> None:
+    trunk, names = load(TRUNK, "trunk"), {"h1": "h1", "h2": "h2"}
+    lab, notes = placed(trunk, HOSTS), list[str]()
+    # Nothing is created on eth0 itself.
+    good = {host: links(*NICS, ("other", "eth0", "macvlan")) for host in names}
+    check_hosts(lab, names, good, notes.append)
+    there = [nic for nic in NICS if nic[0] not in less]
+    with pytest.raises(UsageError, match=what):
+        check_hosts(lab, names, {**good, "h1": links(*there, *more)}, notes.append)
+    assert notes == []
 
 
 @pytest.mark.parametrize(
