@@ -67,9 +67,10 @@ UsePAM no
 SNAPSHOT = """\
 ip -d -j link; ip -j addr; ip -j route show table all; ip -j neigh show nud permanent
 find /run/netns -mindepth 1; find /run/ipvkit /dev/shm/ipvkit.* 2>/dev/null
+pgrep --runstates R,S,D --exact socat
 exit 0
 """
-"""What a host has, with names of namespaces and journals."""
+"""What a host has, with names of namespaces and journals, and servers that run."""
 
 
 def _can_have_hosts() -> bool:

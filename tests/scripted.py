@@ -63,7 +63,7 @@ class _Process:
     def write(self, data: bytes) -> None:
         verb, _, argument = data.decode().strip().partition(" ")
         with self.lock:
-            if verb in ("run", "now"):
+            if verb in ("run", "serve", "now"):
                 rows = self._rows(int(argument))
                 self.reports.put(b"read\n")
                 for name in rows:

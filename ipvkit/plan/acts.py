@@ -278,7 +278,8 @@ class Acts:
         wanted = [(c.destination, address, c.tcp) for c, address in checks if c.listen]
         for role, address, port in dict.fromkeys(wanted):
             if address is not None and port is not None:
-                netns, server = self.lab.netns(role), socat.listen(address, port, timeout_s=LISTEN_S)
+                netns = self.lab.netns(role)
+                server = socat.listen(address, port, timeout_s=listens_s(self.lab))
                 command, ready = (in_netns(netns, c) for c in (server, ss.listening(address, port)))
                 with self._on(role):
                     self.steps.add(f"listen at {role} on tcp {port} for the checks", command, ready=ready)
@@ -318,3 +319,8 @@ class Acts:
 def wait_s(lab: Lab) -> float:
     """Return how long ping waits for the last reply, in seconds."""
     return PING_WAIT_S if lab.simulated else 1
+
+
+def listens_s(lab: Lab) -> int:
+    """Return how long a server waits for the next connection, in seconds: a fleet may be slow."""
+    return LISTEN_S if lab.simulated else 10 * LISTEN_S

@@ -28,8 +28,6 @@ class FleetJournal(Journal):
         super().__init__(lab)
         self.hosts = hosts
         self._boot, self._netns = boot, netns
-        self.touched: set[str] = set()
-        """The machines on which there may be a journal."""
 
     @property
     def lasting(self) -> bool:
@@ -61,7 +59,6 @@ class FleetJournal(Journal):
     def watch(self, entries: Sequence[Entry]) -> None:
         """Let each round look for the marks of `entries`."""
         for entry in entries:
-            self.touched.add(entry.on)
             if watched := _watched(entry.resource):
                 self.hosts[entry.on].watch([watched])
 
@@ -71,7 +68,7 @@ class FleetJournal(Journal):
         path = f"{FOLDER}/{self.lab}.jsonl"
         remove = Command(("bash", "-c", _REMOVE, "-", FOLDER, path))
         keep = Command(("true",))
-        return {name: keep if name in left else remove for name in self.hosts if name in self.touched}
+        return {name: keep if name in left else remove for name, host in self.hosts.items() if host.journaled}
 
     def _write(self, record: Mapping[str, Any], on: str, *, synced: bool = False) -> None:
         self.hosts[on].record(json.dumps(record), needed=synced)

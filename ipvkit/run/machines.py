@@ -94,7 +94,10 @@ class Machines:
         found = list(jobs)
         self._of_key |= {job.id: job.on for job in found}
         for name in dict.fromkeys(job.on for job in found):
-            execution.start(self.each[name], {job.id: job.command for job in found if job.on == name})
+            own = [job for job in found if job.on == name]
+            servers = [{job.id: job.command} for job in own if job.ready is not None]
+            self.each[name].start(servers, serves=True)
+            execution.start(self.each[name], {job.id: job.command for job in own if job.ready is None})
 
     def ask(self, key: str, job: Job) -> None:
         """Ask whether the server `job` is ready, under `key`."""

@@ -3,6 +3,7 @@
 #
 # agent.bash MAILBOX: each line on stdin is a request:
 #   run COUNT   read COUNT words, each ended by NUL, from MAILBOX: rows of commands, which run concurrently
+#   serve COUNT the same as run, for rows of servers: a fleet lets these run on from round to round
 #   now COUNT   the same for one row while no other runs, without a process for it: meanwhile no request is read
 #   stop ROW    kill the command that runs in that row, and begin no other there
 #   end ROW     ask the command that runs in that row to end (TERM)
@@ -51,7 +52,7 @@ row() { # AT: run the commands of the row that begins there in `words`
     # For a part of an array bash reads all of it, which takes longer than to start a process.
     for ((last = at + 1 + words[at + 1], at += 2; at <= last; at++)); do command+=("${words[at]}"); done
     input=${words[at++]}
-    if [[ $verb == run ]] && { [[ -n $over ]] || read -r -t 0 -u "$rest"; }; then
+    if [[ $verb != now ]] && { [[ -n $over ]] || read -r -t 0 -u "$rest"; }; then
       report "$key - 0 0 0"
       continue
     fi
@@ -83,7 +84,7 @@ read -r kernel </proc/sys/kernel/osrelease
 report "started $kernel"
 while read -r verb argument; do
   case $verb in
-    run | now)
+    run | serve | now)
       while read -r -t 0 -u "$rest"; do read -r -N 1 -u "$rest"; done
       mapfile -d '' -t -n "$argument" words <"$mailbox"
       report read

@@ -105,7 +105,7 @@ class _Row:
     """A row: its words for the mailbox, and the keys of the commands that have not ended, by number."""
 
     slot: int
-    brief: bool
+    verb: str
     words: list[bytes]
     left: dict[int, str]
 
@@ -144,16 +144,19 @@ class Agent:
         """Kill the agent and all that runs."""
         self.kill()
 
-    def start(self, rows: Iterable[Mapping[str, Command]], *, brief: bool = False) -> None:
+    def start(
+        self, rows: Iterable[Mapping[str, Command]], *, brief: bool = False, serves: bool = False
+    ) -> None:
         """Start the commands of each of `rows` one after another, and the rows concurrently.
 
         One row that is `brief` costs a process less where no other runs, and can only be killed, not stopped.
+        A row that `serves` has one command, which runs until it is stopped.
         Raise MissingRequirement or CommandFailed where the agent does not start.
         """
         self._begin()
         with self._lock:
             for commands in rows:
-                self._add(commands, brief=brief)
+                self._add(commands, "serve" if serves else "now" if brief else "run")
             size = sum(len(word) + 1 for row in self._waiting for word in row.words)
             if size > MAILBOX_BYTES:
                 what = f"{size} bytes of commands are too many; at most {MAILBOX_BYTES} run at once"
@@ -212,12 +215,12 @@ class Agent:
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
 
-    def _add(self, commands: Mapping[str, Command], *, brief: bool) -> None:
+    def _add(self, commands: Mapping[str, Command], verb: str) -> None:
         slot = next(slot for slot in range(len(self._rows) + 1) if slot not in self._rows)
         left = dict(enumerate(commands, self._count + 1))
         self._count += len(left)
         words = [word.encode() for word in self._words(slot, dict(zip(left, commands.values(), strict=True)))]
-        row = _Row(slot, brief, words, left)
+        row = _Row(slot, verb, words, left)
         self._rows[slot] = row
         self._row_of |= dict.fromkeys(left, row)
         self._row_of_key |= dict.fromkeys(commands, row)
@@ -233,17 +236,20 @@ class Agent:
         return True
 
     def _send(self) -> None:
-        """Put the waiting rows into the mailbox, if it is free.
+        """Put the waiting rows into the mailbox, if it is free, those of servers apart.
 
         Nothing is written before the agent has started: a uml kernel that is interrupted while it opens its
         serial line never reads what was there (it polls the file before the handler is set).
         """
         if not (self._free and self._waiting):
             return
-        words = [word for row in self._waiting for word in row.words]
-        alone = len(self._rows) == len(self._waiting) == 1
-        verb = "now" if alone and self._waiting[0].brief else "run"
-        self._waiting, self._free = [], False
+        first, alone = self._waiting[0].verb, len(self._rows) == len(self._waiting) == 1
+        verb = first if alone or first == "serve" else "run"
+        serves = {True: list[_Row](), False: list[_Row]()}
+        for row in self._waiting:
+            serves[row.verb == "serve"].append(row)
+        words = [word for row in serves[verb == "serve"] for word in row.words]
+        self._waiting, self._free = serves[verb != "serve"], False
         os.pwrite(self._mailbox, b"".join(b"%s\0" % word for word in words), 0)
         self._write(f"{verb} {len(words)}\n")
 

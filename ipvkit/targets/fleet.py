@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ipvkit.core.errors import CommandFailed, IpvkitError, MissingRequirement, UsageError
 from ipvkit.targets.agent import MAILBOX_BYTES, Started, Target
 from ipvkit.targets.process import GRACE_S, Process, output_of
-from ipvkit.targets.rounds import Round, parse_answer, split
+from ipvkit.targets.rounds import SERVING, Round, Servers, parse_answer, rows_of, split
 
 if TYPE_CHECKING:
     from ipvkit.lab import Lab
@@ -44,6 +44,9 @@ _INVENTORY_S = 120.0
 
 _ENDS_S, _RUNS_S = 60, 3600
 """How long a round of commands that end at once may take on a host, and another, in seconds."""
+
+_NO_ENTRIES = '{"begin": []}'
+"""The line of a journal that makes `cleanup` find a host on which a server may run."""
 
 _OF_THE_USER = ("ANSIBLE_", "SSH_", "KRB5")
 """How the variables begin that Ansible and ssh get of this process."""
@@ -105,7 +108,10 @@ class Fleet(Target):
     cpus = 1
 
     def __init__(self, paths: Sequence[str], names: Mapping[str, str], lab: str = "") -> None:
-        """Start nothing yet; `names` are those of the inventory by machine, journals are of `lab`."""
+        """Start nothing yet; `names` are those of the inventory by machine.
+
+        With a `lab`, rounds write its journal, and end its servers but their own.
+        """
         self.paths, self.lab = tuple(paths), lab
         self.run = secrets.token_hex(8)
         self.hosts = {machine: FleetHost(self, name) for machine, name in names.items()}
@@ -342,7 +348,10 @@ def _answering(folder: str, answer: Callable[[Mapping[str, Any]], str]) -> Itera
 
 
 class FleetHost(Target):
-    """A host of a fleet; `marks` are those of what was created there, by the names that a round has."""
+    """A host of a fleet; `marks` are those of what was created there, by the names that a round has.
+
+    It is `journaled` where there may be a journal.
+    """
 
     kind = "ansible"
     ephemeral = False
@@ -351,6 +360,7 @@ class FleetHost(Target):
     def __init__(self, fleet: Fleet, name: str) -> None:
         self.fleet, self.name = fleet, name
         self.marks: Mapping[str, int] = {}
+        self.journaled = False
         self._number = 0
         self._lines: list[str] = []
         self._needed = False
@@ -368,6 +378,7 @@ class FleetHost(Target):
         """Have the next round append `line` to the journal there, or run nothing if it is `needed`."""
         self._lines.append(line)
         self._needed |= needed
+        self.journaled = True
 
     def watch(self, names: Iterable[str]) -> None:
         """Have each round look in the end for the marks of these, ``link/NAME`` and ``netns/NAME``."""
@@ -383,22 +394,24 @@ class FleetHost(Target):
         """Return the paths of the files for stdout and stderr of a row, in the folder of a round."""
         return f"{slot}.out", f"{slot}.err"
 
-    def rounds(self, words: Sequence[str], seconds: int) -> list[str]:
+    def rounds(self, words: Sequence[str], seconds: int, servers: Servers = "end") -> list[str]:
         """Return the commands that run `words` there, each in a round: several where one would be too long.
 
         Raise CommandFailed where a row is too long.
         """
+        if servers == "serve":
+            self.record(_NO_ENTRIES, needed=True)
         self._number += 1
         lines, watched, fleet = tuple(self._lines), tuple(self._watched), self.fleet
         about = (fleet.lab, fleet.run, self._number, lines, self._needed, watched)
-        own = Round(tuple(words), seconds, *about)
+        own = Round(tuple(words), seconds, *about, servers)
         try:
             found = [own.command()]
         except CommandFailed:
             halves = list(split(words))
             if len(halves) < 2:
                 raise
-            return [text for half in halves for text in self.rounds(half, seconds)]
+            return [text for half in halves for text in self.rounds(half, seconds, servers)]
         self._lines, self._needed = [], False
         return found
 
@@ -411,19 +424,33 @@ class _Rows:
         self.texts: deque[str] = deque()
         self._news: SimpleQueue[bytes] = SimpleQueue()
         self._complaint = ""
+        self._servers: dict[int, str] = {}
+        """The keys of the servers that run there, by their rows."""
+        self._keeps = False
+        """Whether these run on."""
         self._news.put(b"started\n")
         host.fleet.join(self)
 
     def write(self, data: bytes) -> None:
-        """Take a request: what is to run is run in a round, and is not stopped then."""
+        """Take a request: what is to run is run in a round, and of this only servers are stopped then."""
         verb, *arguments = data.decode().split()
-        if verb not in ("run", "now"):
-            return
-        count = int(arguments[0])
-        content = os.pread(self._mailbox, MAILBOX_BYTES, 0).split(b"\0", count)
-        words = [word.decode() for word in content[:count]]
+        number = int(arguments[0]) if arguments else 0
+        if verb in ("stop", "end") and self._keeps and number in self._servers:
+            # Those of a host are stopped together.
+            self._keeps = False
+            self._run((), _ENDS_S, "end")
+        elif verb in ("run", "now", "serve"):
+            content = os.pread(self._mailbox, MAILBOX_BYTES, 0).split(b"\0", number)
+            words = [word.decode() for word in content[:number]]
+            if verb == "serve":
+                self._servers |= {int(row[1]): row[4] for row in rows_of(words)}
+                self._keeps = True
+            servers: Servers = "serve" if verb == "serve" else "keep" if self._keeps else "end"
+            self._run(words, _ENDS_S if verb == "now" else _RUNS_S, servers)
+
+    def _run(self, words: Sequence[str], seconds: int, servers: Servers) -> None:
         try:
-            self.texts.extend(self.host.rounds(words, _ENDS_S if verb == "now" else _RUNS_S))
+            self.texts.extend(self.host.rounds(words, seconds, servers))
         except CommandFailed as problem:
             self.end(problem.message)
             return
@@ -448,7 +475,12 @@ class _Rows:
             self.end(answer.failure)
         else:
             self.host.marks = answer.marks
-            self._news.put(answer.reports)
+            reports = answer.reports
+            if SERVING not in answer.marks:
+                # Those that have not reported how they ended were killed.
+                reports += b"".join(b"%s 137 0 0 0\n" % key.encode() for key in self._servers.values())
+                self._servers, self._keeps = {}, False
+            self._news.put(reports)
 
     def end(self, why: str) -> None:
         """Report nothing more, for the reason `why`."""

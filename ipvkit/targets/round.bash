@@ -17,8 +17,8 @@ answer() { # pass on stdin in a form that a terminal and Ansible do not change
   printf '<ipvkit %s>\n' "$(gzip -c | base64 -w 0)"
 }
 
-is_ours() { # PID: whether that process holds the open journal
-  [[ $1 == [1-9]* && /proc/$1/fd/9 -ef /proc/self/fd/9 ]]
+is_ours() { # PID FD: whether that process holds the file that is open here
+  [[ $1 == [1-9]* && /proc/$1/fd/$2 -ef /proc/self/fd/$2 ]]
 }
 
 recorded() { # RUN NUMBER NEEDED LINE…: append lines to the open journal, after a header where it is empty
@@ -26,7 +26,7 @@ recorded() { # RUN NUMBER NEEDED LINE…: append lines to the open journal, afte
   shift 3
   [[ ! -f $journal.round ]] || read -r former last pid <"$journal.round"
   if ! flock -n 9; then
-    [[ $former != "$run" ]] || ! is_ours "$pid" || kill -KILL -- "-$pid"
+    [[ $former != "$run" ]] || ! is_ours "$pid" 9 || kill -KILL -- "-$pid"
     flock -w 20 9 || fail 'commands of this lab still run there'
   fi
   # Ansible can be told to send again what it could not send, and does not know what has arrived.
@@ -42,6 +42,38 @@ recorded() { # RUN NUMBER NEEDED LINE…: append lines to the open journal, afte
     truncate -s "$size" "$journal"
     [[ -z $needed ]] || fail "$journal cannot be written"
   fi
+}
+
+serve() { # SECONDS: let the rows run on after the round; they hold a lock on the list of servers
+  { exec 8>>"$journal.servers" && flock -s 8; } 2>/dev/null || fail "$journal.servers cannot be written"
+  {
+    printf '%s %s\n' "$BASHPID" "$PWD" >&8 || exit
+    exec setsid timeout --signal=KILL "$1" bash agent mailbox
+  } <requests >served 2>complaints 9>&- &
+  exec 8>&-
+  trap - EXIT
+}
+
+look_at_servers() { # WHAT: take the reports of former servers, if all have ended; for `end` they are ended
+  local pid place tries=0
+  [[ -e $journal.servers ]] || return 0
+  exec 8<"$journal.servers"
+  until flock -n 8; do
+    [[ $1 == end ]] || break
+    ((tries++ < 200)) || fail 'servers of this lab still run there'
+    while read -r pid place; do
+      ! is_ours "$pid" 8 || kill -KILL -- "-$pid" 2>/dev/null
+    done <"$journal.servers"
+    sleep 0.1
+  done
+  if flock -n 8; then
+    while read -r pid place; do
+      cat "$place/served" >>reports
+      rm -rf "$place"
+    done <"$journal.servers"
+    rm -f "$journal.servers"
+  fi
+  exec 8<&-
 }
 
 marks() { # NAME…: print what identifies each: the ifindex of link/NAME, the time of the file netns/NAME
@@ -65,9 +97,9 @@ marks() { # NAME…: print what identifies each: the ifindex of link/NAME, the t
   done < <(stat -c '%n %d %.9Z' /run/netns "${files[@]}" 2>/dev/null)
 }
 
-round() { # LAB RUN NUMBER SECONDS AGENT NEEDED LINES LINE… WATCHED NAME… COUNT WORD…
-  local lab=$1 run=$2 number=$3 seconds=$4 agent=$5 needed=$6 lines watched
-  shift 6
+round() { # LAB RUN NUMBER SECONDS AGENT NEEDED SERVERS LINES LINE… WATCHED NAME… COUNT WORD…
+  local lab=$1 run=$2 number=$3 seconds=$4 agent=$5 needed=$6 servers=$7 serving='' lines watched
+  shift 7
   lines=("${@:2:$1}")
   shift $((1 + $1))
   watched=("${@:2:$1}")
@@ -82,15 +114,22 @@ round() { # LAB RUN NUMBER SECONDS AGENT NEEDED LINES LINE… WATCHED NAME… CO
   if [[ -n $lab ]] && { [[ -e $journal ]] || ((${#lines[@]} > 0)); }; then
     { mkdir -p "$place" && exec 9>>"$journal"; } 2>/dev/null || fail "$journal cannot be written"
     recorded "$run" "$number" "$needed" "${lines[@]}"
+    look_at_servers "$servers"
   fi
   printf '%s' "$agent" >agent
   printf '%s\0' "${@:2}" >mailbox
   printf 'run %s\nwait\n' "$1" >requests
-  {
-    # Its process is recorded before it can remove the file.
-    [[ ! -e $journal.round ]] || printf '%s %s %s\n' "$run" "$number" "$BASHPID" >"$journal.round"
-    exec setsid timeout --signal=KILL "$seconds" bash agent mailbox
-  } <requests >reports 2>complaints &
-  wait "$!" 2>/dev/null
-  { printf 'marks%s\n' "$(marks "${watched[@]}")" && cat reports; } | answer
+  if [[ $servers == serve ]]; then
+    serve "$seconds"
+    printf 'read\n' >>reports
+  else
+    {
+      # Its process is recorded before it can remove the file.
+      [[ ! -e $journal.round ]] || printf '%s %s %s\n' "$run" "$number" "$BASHPID" >"$journal.round"
+      exec setsid timeout --signal=KILL "$seconds" bash agent mailbox
+    } <requests >>reports 2>complaints &
+    wait "$!" 2>/dev/null
+  fi
+  [[ ! -e $journal.servers ]] || serving=1
+  { printf 'marks%s\n' "${serving:+ servers=1}$(marks "${watched[@]}")" && cat reports; } | answer
 }

@@ -8,12 +8,20 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from ipvkit.core.errors import CommandFailed
 
 LONGEST = 100_000
 """The most bytes of a command: the kernel takes 128 KiB, and Ansible quotes it for sudo (MAX_ARG_STRLEN)."""
+
+Servers = Literal["end", "keep", "serve"]
+"""What a round does about former servers: it ends them, or keeps them, or its rows are more of them."""
+
+SERVING = "servers"
+"""The mark of a host on which servers run."""
 
 _ANSWER = re.compile(r"<ipvkit ([A-Za-z0-9+/=]*)>")
 
@@ -24,7 +32,7 @@ class Round:
 
     Before they run, `lines` are appended to the journal of `lab` there; where these are `needed` and cannot
     be written, nothing runs. `run` and `number` identify the round. It then looks for the marks of what is
-    `watched`: ``link/NAME`` and ``netns/NAME``.
+    `watched`: ``link/NAME`` and ``netns/NAME``, and reports which `servers` have ended.
     """
 
     words: tuple[str, ...]
@@ -35,6 +43,7 @@ class Round:
     lines: tuple[str, ...] = ()
     needed: bool = False
     watched: tuple[str, ...] = ()
+    servers: Servers = "end"
 
     def command(self) -> str:
         """Return the command for sh, without quotes; raise CommandFailed where it is too long."""
@@ -47,7 +56,7 @@ class Round:
         """Return the script that the command runs."""
         head, agent = _text("round.bash"), _text("agent.bash")
         needed = "needed" if self.needed else ""
-        fixed = [self.lab, self.run, str(self.number), str(self.seconds), agent, needed]
+        fixed = [self.lab, self.run, str(self.number), str(self.seconds), agent, needed, self.servers]
         counted = (
             word for part in (self.lines, self.watched, self.words) for word in (str(len(part)), *part)
         )
@@ -59,13 +68,19 @@ def _text(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
+def rows_of(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the words of each row, the number of them first."""
+    at = 0
+    while at < len(words):
+        first, at = at, at + 1 + int(words[at])
+        yield words[first:at]
+
+
 def split(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yield the two halves of the rows in `words`; one row stays whole."""
-    at = [0]
-    while at[-1] < len(words):
-        at.append(at[-1] + 1 + int(words[at[-1]]))
-    middle = at[len(at) // 2]
-    yield from (tuple(half) for half in (words[:middle], words[middle:]) if half)
+    rows = list(rows_of(words))
+    middle = (len(rows) + 1) // 2
+    yield from (tuple(chain(*half)) for half in (rows[:middle], rows[middle:]) if half)
 
 
 @dataclass(frozen=True, slots=True)

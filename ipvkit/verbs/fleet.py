@@ -74,7 +74,7 @@ class Survey:
         found = FleetJournal(lab, {HOST: host}, boot, int(netns))
         found.read(self.journals[lab])
         found.watch(list(found.entries.values()))
-        found.touched.add(HOST)
+        host.journaled = True
         return found
 
 
@@ -175,19 +175,10 @@ def _gateways(
     return () if gateway is None else (gateway,)
 
 
-def require_possible(lab: Lab) -> None:
-    """Raise UsageError for what `lab` needs and rounds cannot do: a server that runs while others connect."""
-    every = (check for phase in lab.phases for act in phase.acts for check in act.checks)
-    if tcp := next((check for check in every if check.tcp is not None and check.listen), None):
-        what = f"{tcp}: a fleet runs no server while another host connects to it"
-        raise UsageError(what, "leave `tcp` out, or use --target uml")
-
-
 def previewed(lab: Lab, paths: Sequence[str]) -> Lab:
     """Return `lab` on the hosts of an inventory, as far as it is known without reaching them."""
     found = inventory(paths)
     names = hosts_for(lab, found)
-    require_possible(lab)
     return placed(lab, {machine: found[name] for machine, name in names.items()})
 
 
@@ -207,19 +198,19 @@ def on_fleet(
     """
     found = inventory(paths)
     names = hosts_for(lab, found)
-    require_possible(lab)
     known = {machine: found[name] for machine, name in names.items()}
     programs = make_plan(placed(lab, known)).programs
     inbox: Inbox = SimpleQueue()
     with (
         signals_into(inbox),
         journal.started(_lock(lab.name)),
-        Fleet(paths, names, lab.name) as fleet,
+        Fleet(paths, names) as fleet,
     ):
         with Machines(fleet.hosts, inbox) as machines:
             seen = machines.on_each(lambda _, agent: survey(agent, programs))
         require_ready(names, seen)
         refuse_journals(lab.name, names, seen)
+        fleet.lab = lab.name
         lab = placed(lab, known, seen)
         check_hosts(lab, names, seen, note)
         plan, ledger = make_plan(lab), FleetJournal(lab.name, fleet.hosts)
@@ -363,7 +354,6 @@ class Journals:
                 found[name] = ledger
             except IpvkitError as problem:
                 found[name] = problem
-        self._fleet.lab = lab
         return found
 
     def undo(self, ledgers: Mapping[str, FleetJournal], show: Show) -> list[Undone]:
@@ -371,6 +361,7 @@ class Journals:
         if not ledgers:
             return []
         hosts = {name: self._fleet.hosts[name] for name in ledgers}
+        (self._fleet.lab,) = {ledger.lab for ledger in ledgers.values()}
 
         lock = threading.Lock()
 

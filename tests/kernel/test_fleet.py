@@ -54,6 +54,7 @@ phases:
           - {from: a, to: h1}
           - {from: c, to: gateway}
           - {from: d, to: e}
+          - {from: c, to: a, tcp: 8080}
 """.replace("kind: macvlan", KIND)
 
 
@@ -76,7 +77,7 @@ def test_a_lab_is_built_checked_and_undone_on_three_hosts(three: Hosts) -> None:
     result = json.loads(done.stdout)
     assert result["target"]["kind"] == "ansible"
     assert result["verdict"] == "pass"
-    assert [len(phase["checks"]) for phase in result["phases"]] == [6]
+    assert [len(phase["checks"]) for phase in result["phases"]] == [7]
     assert three.snapshots() == before
 
 
@@ -89,7 +90,7 @@ def test_what_a_killed_run_has_left_is_cleaned_up_from_the_journals_of_the_hosts
     folder = three.folder / "tmp"
     folder.mkdir()
     with three.start(*ran(three), TMPDIR=str(folder)) as run:
-        until(lambda: has_begun(three, "h3", "c"), "no namespace was created")
+        until(lambda: three.run_on("h1", "pgrep -r R,S -x socat || true") != "", "no server was started")
         run.send_signal(signal.SIGKILL)
     assert len([*folder.glob("ipvkit-fleet-*")]) == 1
     assert "three.jsonl" in three.run_on("h3", "ls /run/ipvkit")

@@ -1,6 +1,10 @@
 """Labs on the hosts of an inventory: what is taken from where, what is refused, and the journals there."""
 
+import base64
+import gzip
 import json
+import os
+import shlex
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -24,7 +28,6 @@ from ipvkit.verbs.fleet import (
     hosts_for,
     placed,
     refuse_journals,
-    require_possible,
     require_ready,
 )
 
@@ -283,11 +286,6 @@ def test_a_plan_on_hosts_builds_no_lan_and_runs_each_step_on_a_host() -> None:
     assert all(step.undo is None or step.undo.command().argv[:3] == ("ip", "route", "del") for step in routes)
 
 
-def test_a_server_is_refused() -> None:
-    with pytest.raises(UsageError, match="a fleet runs no server"):
-        require_possible(lab("tcp-service"))
-
-
 def test_entries_that_no_journal_describes_are_refused() -> None:
     text = gallery.text("two-hosts-l2").replace("mode: l2", "mode: l3\n    strategy: static-neigh")
     with pytest.raises(InvalidLab, match="static-neigh"):
@@ -388,3 +386,42 @@ def test_a_lab_that_is_not_undone_somewhere_is_not_run_again() -> None:
     refuse_journals("other", names, found)
     with pytest.raises(UsageError, match="lab mine is up or was interrupted on h2"):
         refuse_journals("mine", names, found)
+
+
+def servers_in(command: str) -> str:
+    """Return what a round does about servers."""
+    packed = command.split(" ")[2]
+    script = gzip.decompress(base64.b64decode(packed)).decode()
+    return shlex.split(script[script.rindex("\nround ") :])[7]
+
+
+def answered(reports: str, marks: str = "") -> dict[str, str]:
+    """Return what Ansible shows of a round."""
+    text = base64.b64encode(gzip.compress(f"marks{marks}\n{reports}".encode())).decode()
+    return {"stdout": f"<ipvkit {text}>"}
+
+
+def test_a_server_runs_from_its_round_until_it_is_stopped() -> None:
+    fleet = Fleet(["hosts.yml"], {"h1": "h1"}, "mine")
+    host, mailbox = fleet.hosts["h1"], os.memfd_create("mailbox")
+    words = [word for row in "01" for word in ("7", row, "out", "err", f"4{row}", "1", "true", "")]
+    os.write(mailbox, "".join(f"{word}\0" for word in words).encode())
+    with patch.object(fleet, "announce"):
+        rows = host.start("", None, mailbox)
+        assert rows.read() == b"started\n"
+        rows.write(b"run 8\n")
+        rows.write(b"serve 16\n")
+        # `cleanup` finds the host by its journal, which has nothing to undo.
+        assert host.journaled
+        rows.write(b"run 8\n")
+        for row in b"0", b"1":
+            rows.write(b"stop %s\n" % row)
+        rows.write(b"run 8\n")
+    assert [servers_in(text) for text in rows.texts] == ["end", "serve", "keep", "end", "end"]
+    rows.answered(answered("read\n", " servers=1"))
+    assert rows.read() == b"read\n"
+    rows.answered(answered("41 1 0 0 0\nread\n"))
+    assert rows.read() == b"41 1 0 0 0\nread\n40 137 0 0 0\n41 137 0 0 0\n"
+    rows.answered(answered("read\n"))
+    assert rows.read() == b"read\n"
+    os.close(mailbox)

@@ -37,7 +37,7 @@ def test_the_script_of_a_round_is_plain_bash() -> None:
 def test_every_word_arrives_as_it_was(words: list[str]) -> None:
     text = Round(tuple(words), 60, lines=tuple(words)).script().splitlines(keepends=True)
     call = "".join(text[len(BASH.read_text().splitlines()) + 1 :])
-    argv = ["bash", "-c", f"round() {{ printf '%s\\0' \"${{@:7}}\"; }}\n{call}"]
+    argv = ["bash", "-c", f"round() {{ printf '%s\\0' \"${{@:8}}\"; }}\n{call}"]
     printed = subprocess.run(argv, capture_output=True, check=True)
     expected = [str(len(words)), *words, "0", str(len(words)), *words, ""]
     assert printed.stdout.decode().split("\0") == expected
@@ -151,4 +151,56 @@ def test_a_round_that_is_sent_again_does_not_run_again(tmp_path: Path) -> None:
 def test_a_round_goes_on_where_its_connection_drops(tmp_path: Path) -> None:
     hang_up = 'pkill -HUP -P "$(cat /run/pid)" -x bash'
     reports = Host(tmp_path).run(*row("0", "sh", "-c", hang_up), before="echo $$ >/run/pid")
+    assert "\n0 0 " in reports
+
+
+SERVERS = "/run/ipvkit/lab.jsonl.servers"
+
+
+def served(number: int, *argv: str) -> str:
+    """Return the command of a round in which a server starts."""
+    words, lines = row("0", *argv), ('{"begin": []}',)
+    own = Round(words, 60, "lab", "a", number, lines, needed=True, servers="serve")
+    return f"{own.command()} >/dev/null"
+
+
+def kept(number: int, *argv: str) -> str:
+    """Return the command of a round that lets servers run on."""
+    return Round(row("1", *argv), 60, "lab", "a", number, servers="keep").command()
+
+
+def test_servers_run_on_until_a_round_ends_them(tmp_path: Path) -> None:
+    first = served(1, "sh", "-c", "echo $$ >/run/one; exec sleep 300")
+    second = served(2, "sh", "-c", "echo $$ >/run/two; exec sleep 300")
+    alive = kept(3, "sh", "-c", f"kill -0 $(cat /run/one) $(cat /run/two) && cp {SERVERS} /run/were")
+    wait = "until [ -s /run/one ] && [ -s /run/two ]; do :; done"
+    before = "; ".join((first, second, wait, f"{alive} >/run/answer"))
+    reports = Host(tmp_path).run(*row("0", "test", "-e", SERVERS), before=before, number=4)
+    assert "\n0 1 " in reports
+    answer = parse_answer((tmp_path / "answer").read_text())
+    assert answer is not None
+    assert (b"\n1 0 " in answer.reports, answer.marks) == (True, {"servers": 1})
+    were = [line.split() for line in (tmp_path / "were").read_text().splitlines()]
+    assert [Path(place).exists() for _, place in were] == [False, False]
+    for name in ("one", "two"):
+        stat = Path(f"/proc/{int((tmp_path / name).read_text())}/stat")
+        assert not stat.exists() or ") Z " in stat.read_text()
+
+
+def test_a_server_that_has_ended_is_reported(tmp_path: Path) -> None:
+    ended = f"until flock --nonblock {SERVERS} true; do :; done"
+    before = "; ".join(
+        (served(1, "sh", "-c", "echo oops >&2; exit 3"), ended, f"{kept(2, 'true')} >/run/answer")
+    )
+    assert "\n0 0 " in Host(tmp_path).run(*row("0", "true"), before=before, number=3)
+    answer = parse_answer((tmp_path / "answer").read_text())
+    assert answer is not None
+    assert (b"\n0 3 " in answer.reports, b"oops" in answer.reports, answer.marks) == (True, True, {})
+
+
+def test_a_process_that_is_no_server_is_not_ended(tmp_path: Path) -> None:
+    # Its number is in the list, as if a server had ended and the number were in use again.
+    other = f"setsid sleep 300 & echo $! >/run/pid; echo $! /nonexistent >>{SERVERS}"
+    before = "; ".join((served(1, "sleep", "300"), other))
+    reports = Host(tmp_path).run(*row("0", "sh", "-c", "kill $(cat /run/pid)"), before=before, number=2)
     assert "\n0 0 " in reports
