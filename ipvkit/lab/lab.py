@@ -544,10 +544,7 @@ def on_parent(
         hint = "--parent is for labs with one; leave it away"
         raise InvalidLab(f"lab {lab.name} has {len(lab.parents)} parents", hint)
     _refuse_advertised(lab, "leave --parent out, or `slaac`")
-    own = {name: (address,) for name, address in (addresses or {}).items()}
-    for name in own:
-        known(name, [endpoint.name for endpoint in lab.endpoints], f"endpoint of lab {lab.name}", ())
-    endpoints = [replace(e, parent=parent, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints]
+    endpoints = [replace(e, parent=parent) for e in _with_addresses(lab, addresses or {})]
     beside = (gateway,) if gateway else (), (neighbour,) if neighbour else ()
     hosts = tuple(Host(host.name) for host in lab.parents[0].hosts)
     real = Parent(parent, host, *beside, hosts=hosts)
@@ -582,9 +579,15 @@ def on_hosts(lab: Lab, real: Mapping[str, RealParent], addresses: Mapping[str, I
         )
         for parent in there.parents
     )
+    return replace(there, parents=tuple(parents), endpoints=tuple(_with_addresses(lab, addresses)))
+
+
+def _with_addresses(lab: Lab, addresses: Mapping[str, InterfaceAddress]) -> Iterator[Endpoint]:
+    """Yield the endpoints of `lab` with other `addresses`; raise InvalidLab for one of no endpoint."""
     own = {name: (address,) for name, address in addresses.items()}
-    endpoints = (replace(e, addresses=own.get(e.name, e.addresses)) for e in there.endpoints)
-    return replace(there, parents=tuple(parents), endpoints=tuple(endpoints))
+    for name in own:
+        known(name, [endpoint.name for endpoint in lab.endpoints], f"endpoint of lab {lab.name}", ())
+    yield from (replace(e, addresses=own.get(e.name, e.addresses)) for e in lab.endpoints)
 
 
 def on_its_hosts(lab: Lab) -> Lab:

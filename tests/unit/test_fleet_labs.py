@@ -116,6 +116,11 @@ def test_variables_of_the_inventory_win() -> None:
     assert found.endpoint("db").addresses == (ip_interface("192.168.104.9/24"),)
 
 
+def test_an_address_is_for_an_endpoint_of_the_lab() -> None:
+    with pytest.raises(UsageError, match="unknown endpoint of lab two-hosts-l2: 'webb'"):
+        placed(lab(), {"h1": {"ipvkit_addresses": {"webb": "192.168.104.9/24"}}, "h2": {}})
+
+
 VARIABLES = ["ipvkit_parent", "ipvkit_parents", "ipvkit_gateway", "ipvkit_gateways", "ipvkit_addresses"]
 
 
