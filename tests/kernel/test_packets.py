@@ -86,7 +86,9 @@ def test_an_explanation_is_proved_by_its_packets(program: Program) -> None:
     assert all(p["count"] >= 2 and p["answered"] == 0 for p in asked)
     for fix in explained["mends"]:
         echo = [p for p in fix["packets"] if "ICMP echo request" in p["packet"] and p["node"] == "neighbour"]
-        assert [(p["count"], p["answered"]) for p in echo] == [(6, 6)], fix["name"]
+        # If the fix came within three seconds, it sends what the ping before has left in the queue, too.
+        assert [p["answered"] for p in echo] in ([6], [12]), fix["name"]
+        assert echo[0]["count"] == echo[0]["answered"], fix["name"]
     assert program.left_files() == [str(program.places[2] / "lab.yaml")]
     assert program.left_processes() == []
 
