@@ -27,6 +27,7 @@ TARGET = "target"
 """The variable that names the host of a lab with one."""
 
 _WIDTH = 120
+_LONGEST = 100
 _HINT = "run-lab and export-script do it, on a simulated LAN"
 _ONE_HOST = f"--extra-vars {TARGET}=NAME names the host, by default this machine"
 _WHAT = (
@@ -43,7 +44,7 @@ _READ: Task = {"changed_when": False, "check_mode": False}
 
 
 class _Flow(list[str]):
-    """A list that is written on one line."""
+    """A list that is written on one line where it fits."""
 
 
 class _Text(str):
@@ -64,9 +65,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-_Dumper.add_representer(
-    _Flow, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
-)
+def _words(dumper: _Dumper, words: _Flow) -> yaml.Node:
+    """Write words in one line where they fit, also in quotes: ansible-lint takes no other."""
+    length = sum(len(word) + (2 if word.isalpha() else len(", ''")) for word in words)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", words, flow_style=length <= _LONGEST)
+
+
+_Dumper.add_representer(_Flow, _words)
 _Dumper.add_representer(_Text, lambda dumper, value: dumper.represent_scalar("!unsafe", str(value)))
 
 
@@ -238,7 +243,7 @@ class _Playbook:
         yield from _written(self._before(), 4)
         yield from ("    - name: Build and check, and undo it", "      block:")
         for section in self.plan.sections:
-            yield f"        {comment(f'--- {section.title}')} ".ljust(100, "-")
+            yield f"        {comment(f'--- {section.title}')} ".ljust(100, "-").rstrip()
             yield from _written((self._of(step) for stage in section.stages for step in stage), 8)
         yield from _written(self._compare(), 8)
         yield "      always:"

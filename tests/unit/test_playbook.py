@@ -478,6 +478,19 @@ run refused
     assert "create namespace" not in ran["refused"][1] + ran["limited"][1]
 
 
+def test_the_words_of_a_command_are_in_one_line_or_in_one_each() -> None:
+    one_line = several = 0
+    for name in gallery.names():
+        with suppress(UsageError):
+            lines = playbook(load(gallery.text(name), name)).splitlines()
+            assert [line for line in lines if line != line.rstrip()] == [], name
+            found = [line for line in lines if line.lstrip().startswith("argv:")]
+            assert [line for line in found if "[" in line and not line.endswith("]")] == [], name
+            one_line += sum("[" in line for line in found)
+            several += sum("[" not in line for line in found)
+    assert one_line > 10 * several > 0
+
+
 @pytest.mark.slow
 def test_playbooks_of_the_gallery_are_clean_for_ansible_lint(tmp_path: Path) -> None:
     """It is fetched into an environment of its own: it is larger than all that ipvkit needs."""
