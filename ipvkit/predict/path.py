@@ -548,12 +548,8 @@ class Path:
         known = self.learned.get(entry) or state.learned.get(entry)
         if known is None and entry in self._told:
             known = nic.node
-        node = self.world.nodes[link.node]
-        if known is None and not has and address.version == 4 and node.has(source) and not link.has(source):
-            # arp_solicit() asks from the packet's source, ipvlan_addr_lookup() finds links by it.
-            self.disputed.add(entry)
-            asks = f"{self._called(link.owner)} asks from {self._address(source)}, which another link has"
-            raise self._lost(link.node, f"{asks}, so the answer to its ARP goes to {self._the(nic.node)}")
+        if known is None and not has and address.version == 4:
+            self._needs_its_address(link, entry, source)
         if siblings and others:
             for other in others if known is None else ():
                 self._hears(link, other, source)
@@ -578,6 +574,19 @@ class Path:
             return nic
         self._refuse_down(link, address)
         raise self._unanswered(link, address, f"no host there has {self._address(address)}")
+
+    def _needs_its_address(self, link: Link, entry: Entry, source: Address) -> None:
+        """Lose what the link asks for from an address of another link.
+
+        In IPv4 it asks from the source of the packet, if the namespace has that (arp_solicit()).
+        The kernel passes the answer by that address (ipvlan_addr_lookup()).
+        """
+        if link.has(source) or not self.world.nodes[link.node].has(source):
+            return
+        self.disputed.add(entry)
+        asks = f"{self._called(link.owner)} asks from {self._address(source)}, which another link has"
+        host = self._the(self.world.nic(link.parent).node)
+        raise self._lost(link.node, f"{asks}, so the answer to its ARP goes to {host}")
 
     def _hear_of(self, link: Link, source: Address) -> set[Entry]:
         """Return the entries that a question for an address of `link`, in l2, makes in its namespace.
