@@ -21,7 +21,7 @@ from ipvkit.core.command import Completed
 from ipvkit.core.errors import UsageError
 from ipvkit.export.playbook import playbook
 from ipvkit.export.script import NO_ROUTE
-from ipvkit.lab import LOST_AFTER, Act, Check, Lab, Outcome, gallery, on_its_hosts
+from ipvkit.lab import LOST_AFTER, Act, Check, Lab, Outcome, Setting, gallery, on_its_hosts
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Step
@@ -109,9 +109,29 @@ def there(lab: Lab) -> Plan:
     return make_plan(on_its_hosts(replace(lab, parallel=1)))
 
 
-LABS = labs(real=True) | labs_of_hosts().filter(
-    lambda lab: not any(act.move for phase in lab.phases for act in phase.acts)
-)
+def without_refused(lab: Lab) -> Lab:
+    """Return `lab` with little in it that playbooks refuse: else most generated labs would be left out."""
+
+    def setting(of: Setting) -> Setting:
+        return replace(of, strategy="none") if of.strategy == "static-neigh" else of
+
+    def act(of: Act) -> Act:
+        checks = tuple(check for check in of.checks if check.tcp is None)
+        return replace(of, checks=checks, sysctls=(), move=(), down=())
+
+    phases = tuple(
+        replace(
+            phase,
+            setting=setting(phase.setting),
+            others=tuple((parent, setting(other)) for parent, other in phase.others),
+            acts=tuple(map(act, phase.acts)),
+        )
+        for phase in lab.phases
+    )
+    return replace(lab, phases=phases)
+
+
+LABS = (labs(real=True) | labs_of_hosts()).map(without_refused)
 
 
 def written(lab: Lab) -> str:
