@@ -26,6 +26,7 @@ from ipvkit.lab.parts import (
     family_of,
     the,
 )
+from ipvkit.lab.prefixes import with_prefix
 from ipvkit.lab.validity import check, check_phases, known
 from ipvkit.strategies import Addition, Peer, Site
 
@@ -498,7 +499,7 @@ class Lab:
     def far_gateway(self, own: InterfaceAddress) -> InterfaceAddress:
         """Return the gateway's address in the network of the far host that has `own`."""
         first, second = own.network[1], own.network[2]
-        return ip_interface((second if own.ip == first else first, own.network.prefixlen))
+        return with_prefix(second if own.ip == first else first, own.network.prefixlen)
 
 
 @lru_cache(maxsize=4)

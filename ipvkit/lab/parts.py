@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ipvkit import strategies
 from ipvkit.core.values import Address, BondMode, Flag, InterfaceAddress, Mode, Network, is_link_local
+from ipvkit.lab.prefixes import with_prefix
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 FLAGS: tuple[Flag, ...] = get_args(Flag)
@@ -259,7 +260,7 @@ class Parent:
     def beside(self, address: Address) -> InterfaceAddress:
         """Return `address` with the prefix length of the parent's subnet that it is in, or a host's."""
         subnet = LINK_LOCAL if is_link_local(address) else self.subnet_of(address)
-        return ip_interface((address, subnet.prefixlen if subnet else address.max_prefixlen))
+        return with_prefix(address, subnet.prefixlen if subnet else address.max_prefixlen)
 
 
 @dataclass(frozen=True, slots=True)

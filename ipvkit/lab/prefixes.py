@@ -1,10 +1,12 @@
-"""Networks by the addresses in them."""
+"""Networks by the addresses in them, and addresses with the length of their network's prefix."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from ipaddress import ip_interface
 from typing import Generic
 
 from ipvkit.core.command import T
-from ipvkit.core.values import Address, Network
+from ipvkit.core.values import Address, InterfaceAddress, Network
 
 
 class Prefixes(Generic[T]):
@@ -31,3 +33,14 @@ class Prefixes(Generic[T]):
 
 def _key(address: Address, length: int) -> tuple[int, int, int]:
     return address.version, length, int(address) >> (address.max_prefixlen - length)
+
+
+@lru_cache(maxsize=4096)
+def with_prefix(own: Address, length: int) -> InterfaceAddress:
+    """Return an address with a prefix length; the model asks for the same few again and again.
+
+    >>> from ipaddress import ip_address
+    >>> with_prefix(ip_address("192.168.104.211"), 24)
+    IPv4Interface('192.168.104.211/24')
+    """
+    return ip_interface((own, length))
