@@ -11,7 +11,8 @@ from ipvkit.lab import Lab, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
-from ipvkit.targets.kernels import MODULES
+from ipvkit.targets import uml
+from ipvkit.targets.kernels import MODULES, Kernel
 from ipvkit.targets.uml import guest_of
 from strategies import labs
 
@@ -57,6 +58,18 @@ def test_the_module_of_each_link_is_loaded_and_no_other(described: Lab) -> None:
 )
 def test_a_lab_of_the_gallery_has_the_modules_that_it_needs(name: str, more: set[str]) -> None:
     assert set(guest_of(make_plan(lab(name))).modules) == OF_EACH_LAN | more
+
+
+@pytest.mark.parametrize(
+    ("release", "amx", "can"),
+    [("6.12.113", False, False), ("6.16.0", False, True), ("7.2.7", False, True), ("7.2.7", True, False)],
+)
+def test_a_kernel_does_without_ptrace_where_it_can(
+    release: str, amx: bool, can: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uml, "has_amx", lambda: amx)
+    argv = uml._argv(Kernel(release, "linux", MODULES, "path"), guest_of(make_plan(lab("l2"))), 3)
+    assert ("seccomp=auto" in argv) is can
 
 
 def test_memory_grows_with_the_endpoints() -> None:
