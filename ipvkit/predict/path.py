@@ -265,9 +265,9 @@ class Path:
             self._hop(host.name, what)
             way = Way(None, 4, dev)
         way = way or self._way(host, destination, source)
-        if sibling is not None and way.via is None:
-            raise self._lost(host.name, self._vepa(parent))
         out = host.link(way.dev)
+        if sibling is not None and way.via is None and not self._others_with(destination, out):
+            raise self._lost(host.name, self._vepa(parent))
         self._hop(host.name, f"{link.dev} uses the routes of {the(host.name)}: out of {out.dev}")
         # It may be the shim on another parent.
         return self._through(out, way.via or destination, destination, source)
@@ -361,16 +361,16 @@ class Path:
     def _resolve(self, link: Link, address: Address, source: Address) -> Link:
         """Return the link that has the MAC for `address`, asked for out of an ordinary link."""
         heard = self._heard.get((link.node, address))
-        there = [
-            other
-            for other in self.world.links_with(address)
-            if other != link and other.segment == link.segment and self._answers(other, address)
-        ]
+        there = self._others_with(address, link)
         if heard in (None, *there) and there:
             entry = (link.owner, address)
             other = self._one_of(there, entry, heard)
             if other.nic_of:
                 self._happens(entry, "used" if self._knows(entry) else "asked")
+            if heard is None and (martian := self._martian(link, other, address, source)):
+                self.doubt = (
+                    f"{martian}: {self._arp(link, address)} gets no answer, but an entry may be there"
+                )
             if heard is None and link.nic_of:
                 self._answered_to_the_host(link, other, address, source)
             return self._ask_nic(link, other, address, source)
@@ -384,6 +384,14 @@ class Path:
         if self.world.nodes[link.node].has(address):
             why = f"{self._the(link.node)} has {self._address(address)} on another link than {link.ifname}"
         raise self._unanswered(link, address, why)
+
+    def _others_with(self, address: Address, link: Link) -> list[Link]:
+        """Return the ordinary links in the network of `link` that answer for `address`, without itself."""
+        return [
+            other
+            for other in self.world.links_with(address)
+            if other != link and other.segment == link.segment and self._answers(other, address)
+        ]
 
     def _one_of(self, links: Sequence[Link], entry: Entry, heard: Link | None) -> Link:
         """Return that of `links` of which an entry has the MAC: if unknown, the one `heard`, or any."""
@@ -465,6 +473,9 @@ class Path:
         if address in self.world.nodes[link.node].permanent:
             self._note(link.node, f"{the(link.node)} has a permanent neighbour entry for {upper.owner}")
         elif mode == "l2":
+            if not knows and (martian := self._martian(link, upper, address, source)):
+                self._happens(entry, "asked in vain")
+                raise self._unanswered(link, address, martian)
             self._happens(entry, "used" if knows else "asked")
             if not knows and self.world.nodes[link.node].has(source):
                 # The request names its sender (arp_process(), ndisc_recv_ns()).
@@ -495,6 +506,17 @@ class Path:
                 what = f"neighbour solicitations go to {host}, which has another address"
             raise self._unanswered(link, address, f"in {mode} {what}")
         return self.world.nic(upper.parent)
+
+    def _martian(self, link: Link, other: Link, address: Address, source: Address) -> str:
+        """Return why the host of `other` does not answer `link`: it has the address that asks, too.
+
+        In IPv4 its kernel takes such a question for a martian (arp_process(), fib_validate_source()).
+        """
+        here = self.world.nodes[link.node]
+        asks_from = source if here.has(source) else here.source_for(Way(None, 4, link.dev, address), address)
+        if address.version == 6 or asks_from is None or not self.world.nodes[other.node].has(asks_from):
+            return ""
+        return f"{self._the(link.node)} asks from {self._address(asks_from)}, which {other.owner} has too"
 
     def _ask_from_parent(self, link: Link, upper: Link, address: Address, source: Address) -> Link:
         """The host's own request goes to the wire, and comes back only from a switch that reflects.

@@ -117,7 +117,7 @@ def without_refused(lab: Lab) -> Lab:
 
     def act(of: Act) -> Act:
         checks = tuple(check for check in of.checks if check.tcp is None)
-        return replace(of, checks=checks, sysctls=(), move=(), down=())
+        return replace(of, checks=checks, move=(), down=())
 
     phases = tuple(
         replace(
