@@ -20,7 +20,7 @@ settings.register_profile(
     "fast",
     deadline=None,
     derandomize=True,
-    max_examples=15,
+    max_examples=10,
     phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=[HealthCheck.too_slow],
 )

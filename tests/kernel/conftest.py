@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ipvkit.targets.kernels import VARIABLE, kernels, numbers, wanted
 from program import AS_A_USER, Program
 
 
@@ -17,6 +18,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == folder:
             item.add_marker(pytest.mark.kernel)
+
+
+@pytest.fixture(autouse=True)
+def _fastest_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest kernel, on which commands take three quarters of the time, where none was named."""
+    if not wanted(None) and (there := kernels()):
+        monkeypatch.setenv(VARIABLE, max(there, key=lambda kernel: numbers(kernel.release)).release)
 
 
 @pytest.fixture

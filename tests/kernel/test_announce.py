@@ -24,7 +24,7 @@ TOOLS = f"""\
 export PYTHONDONTWRITEBYTECODE=1
 announce() {{ : >/run/told; $as {IPVKIT} announce "$@" >/run/told 2>/run/said & pid=$!; told announcing; }}
 told() {{
-  for _ in $(seq 2000); do grep -qs "$1" /run/told && return; sleep 0.05; done
+  for _ in $(seq 2000); do grep -qs "$1" /run/told && return; sleep 0.2; done
   cat /run/told /run/said
   exit 99
 }}

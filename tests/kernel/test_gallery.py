@@ -29,6 +29,11 @@ OPPOSITE = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _fastest_kernel() -> None:
+    """The gallery runs on the kernel that users of this machine get."""
+
+
 def gallery_labs() -> list[Lab]:
     """Return every lab."""
     return [load(gallery.text(name), name) for name in gallery.names()]

@@ -149,7 +149,7 @@ def test_a_signal_on_a_real_nic_undoes_what_was_done(name: str) -> None:
         f"({SHOW}) >/run/before\n"
         # bash starts background commands with ^C ignored; ipvkit must not inherit that here.
         f"env --default-signal=INT {IPVKIT} run-lab --parent eth0 2>/run/progress &\n"
-        "for i in $(seq 2000); do grep -q 'ping host' /run/progress && break; sleep 0.1; done\n"
+        "for i in $(seq 2000); do grep -q 'ping host' /run/progress && break; sleep 0.2; done\n"
         f"kill -{name} $!; wait $!; code=$?\n"
         f"({SHOW}) >/run/after; cat /run/progress\n"
         "diff /run/before /run/after && exit $code"
@@ -266,7 +266,7 @@ def test_the_exported_script_runs_on_a_real_nic() -> None:
 def test_the_exported_script_undoes_when_it_is_told_to_stop(ending: str) -> None:
     said = on_a_real_nic(
         in_a_file(exported("--parent", "eth0"), "/run/lab.sh") + "wait_for_ping() {\n"
-        "  for i in $(seq 2000); do grep -qs '^+ ping' /run/told && return; sleep 0.05; done\n"
+        "  for i in $(seq 2000); do grep -qs '^+ ping' /run/told && return; sleep 0.2; done\n"
         "}\n"
         f"({SHOW}) >/run/before\n"
         # Not every time the same moment: a command may be killed before it has begun.
@@ -332,7 +332,7 @@ def test_a_run_that_is_killed_leaves_no_server() -> None:
         "kill -STOP $!\n"
         "for i in $(seq 200); do grep -q '^State:.T' /proc/$!/status && break; sleep 0.02; done\n"
         "kill -KILL $!; wait $!\n"
-        "for i in $(seq 200); do pgrep -x socat || break; sleep 0.05; done >/run/servers\n"
+        "for i in $(seq 200); do pgrep -x socat || break; sleep 0.2; done >/run/servers\n"
         "! pgrep -x socat || exit 2\n"
         f"{IPVKIT} cleanup served || exit 3\n"
         f"({SHOW}) >/run/after; diff /run/before /run/after"

@@ -16,7 +16,7 @@ from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.run import engine
 from ipvkit.run.verdicts import judge
-from ipvkit.targets.kernels import PROGRAMS, SHARED, find
+from ipvkit.targets.kernels import PROGRAMS, SHARED, VARIABLE, find
 from ipvkit.targets.uml import Uml
 from program import Program
 
@@ -211,7 +211,8 @@ def test_a_guest_measures_nothing_at_its_start() -> None:
     assert (said.exit_code, said.output) == (0, "Linux version\n")
 
 
-def test_the_doctor_has_started_a_uml_kernel(program: Program) -> None:
+def test_the_doctor_has_started_a_uml_kernel(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
     done = program.run("doctor", "--json")
     assert done.returncode == 0, done.stdout
     document = json.loads(done.stdout)
