@@ -513,6 +513,20 @@ def test_a_sibling_with_the_gateways_address_gets_replies_to_what_it_asked_and_m
     assert macvlan.acts[1].probes[0].reason.endswith("has the gateway's or up's MAC")
 
 
+def test_an_endpoint_answers_no_question_from_an_address_that_it_has_too() -> None:
+    name = "gateway-asks-from-endpoints-address"
+    l2, macvlan = predict_lab(load((DIFFERENCES / f"{name}.yaml").read_text(encoding="utf-8"), name))
+    found = [[probe.outcomes for probe in phase.acts[1].probes] for phase in (l2, macvlan)]
+    assert found[0] == [(UNREACHABLE,), (REACHABLE,), (UNREACHABLE,)]
+    assert found[1] == [(REACHABLE, UNREACHABLE), (REACHABLE,), (UNREACHABLE,)]
+
+
+def test_with_vepa_in_l3_the_host_asks_the_wire_for_a_siblings_address() -> None:
+    name = "vepa-neighbour-has-siblings-address"
+    (phase,) = predict_lab(load((DIFFERENCES / f"{name}.yaml").read_text(encoding="utf-8"), name))
+    assert [probe.outcomes for probe in phase.acts[1].probes] == [(REACHABLE,), (UNREACHABLE,)]
+
+
 def test_a_reply_by_another_link_needs_an_entry_that_this_link_asked_for() -> None:
     name = "reply-by-another-link"
     (phase,) = predict_lab(load((DIFFERENCES / f"{name}.yaml").read_text(encoding="utf-8"), name))
