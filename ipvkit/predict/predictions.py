@@ -149,16 +149,19 @@ def _of_ping(path: Path, check: Check, state: State) -> Prediction:
     fast = [entry for entry in path.announced if entry[0] in state.fast]
     if check.watch is not None and fast:
         return _between_announcements(path, fast, state, end)
+    unsure = UNSURE_S + state.late
     announced = {entry for entry, event in path.events if event == "announced"}
+    if check.watch is None:
+        valid = path.announced & state.known.keys()
+        announced |= {entry for entry in valid if state.fails(entry, end)[0] <= end + unsure}
     if announced:
         # The next announcement is at most a second away, and then that of who has to be asked for the reply;
         # with fast timers a connection fails before.
         fails = check.tcp is not None and any(peer in state.fast for peer, _ in announced)
-        soon = fails or end - state.now < len(announced) + UNSURE_S + state.late
+        soon = fails or end - state.now < len(announced) + unsure
         return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.UNREACHABLE,) if soon else ())
     unconfirmed = (entry for entry in path.used if entry[1].version == 4)
     entry = min(unconfirmed, key=lambda entry: state.fails(entry, end), default=None)
-    unsure = UNSURE_S + state.late
     if check.watch is None or entry is None or state.fails(entry, end)[0] >= end + unsure:
         # Announcements that are late may let an entry fail, and its peer give up.
         late = (e for e in path.announced if state.late > state.timers(e[0]).asks_s)

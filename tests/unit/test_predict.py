@@ -483,6 +483,23 @@ def test_checks_of_an_act_that_took_too_long_may_have_missed_the_announcements()
         assert predict(world, act.checks[0]).also == also
 
 
+def test_a_short_ping_may_miss_the_announcement_after_an_entry_has_failed() -> None:
+    phase = Phase("now", Setting("l3", strategy="announce"), NAMES, ())
+    entry = (NEIGHBOUR, ONE.addresses[0].ip)
+    # In doubt since 0 s, it fails at 8 s; a ping of six requests takes 1.5 s, and one of one request 0.5 s.
+    known = {entry: Known("before").used(0.0, 1.0, KERNEL_TIMERS)}
+    for count, now, overrun, also in (
+        (6, 7.0, 0.0, ()),
+        (6, 7.0, 2.0, (UNREACHABLE,)),
+        (6, 1.0, 2.0, ()),
+        (1, 7.0, 0.0, ()),
+        (1, 7.6, 0.0, (UNREACHABLE,)),
+    ):
+        world = world_of(LAB, phase, State(now=now, known=known, late=overrun))
+        found = predict(world, Check(NEIGHBOUR, "one", count=count))
+        assert (found.outcome, found.also) == (REACHABLE, also), (count, now, overrun)
+
+
 def test_what_may_be_used_late_may_fail_late() -> None:
     # In use from 2 s on, or later; the fast timers are 1 s and three questions in 0.3 s.
     for late_s, fails in ((0.0, (3.3, 3.3)), (3.0, (3.3, 6.3))):
