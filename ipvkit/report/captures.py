@@ -40,7 +40,7 @@ def write_all(run: Run, folder: Path) -> str:
         names.append(SWITCH)
         write(_file(folder, SWITCH), _on_cables(run))
     missing = sum(each.missing for each in run.captured)
-    lost = f"; tcpdump lost {missing} frames" if missing else ""
+    lost = f"; frames that tcpdump lost: {missing}" if missing else ""
     return f"captured in {folder}: {', '.join(f'{name}.pcapng' for name in names) or 'nothing'}{lost}"
 
 

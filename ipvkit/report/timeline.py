@@ -89,7 +89,7 @@ def timeline(lab: Lab, verdict: Verdict) -> tuple[Seen, ...]:
         if node in nodes and not any(nodes[node].values()):
             seen.append(Seen(node, ", ".join(nodes[node]), "no packet of this check"))
     for each in (each for each in verdict.captured if each.missing):
-        seen.append(Seen(each.of.role, each.of.dev, f"{each.missing} frames at {each.of.dev} are missing"))
+        seen.append(Seen(each.of.role, each.of.dev, f"frames missing at {each.of.dev}: {each.missing}"))
     return tuple(sorted(seen, key=lambda one: (not one.count, one.first_s)))
 
 

@@ -171,7 +171,7 @@ def test_links_of_one_node_are_files_of_their_own_and_what_is_missing_is_told(tm
     run = run_of(plan)
     run.captured = [capture("gateway", "eth0", plan, missing=2), capture("gateway", "eth1", plan, missing=1)]
     assert write_all(run, tmp_path).endswith(
-        "gateway@eth0.pcapng, gateway@eth1.pcapng; tcpdump lost 3 frames"
+        "gateway@eth0.pcapng, gateway@eth1.pcapng; frames that tcpdump lost: 3"
     )
 
 

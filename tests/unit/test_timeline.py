@@ -133,7 +133,7 @@ def test_frames_that_are_missing_are_named() -> None:
     verdict = Verdict(probe(Check("host", "test1")), captured=(Captured(of, (), 3, 0, 1),))
     assert lines(timeline(lab("l3-silent"), verdict)) == [
         "          host: no packet of this check",
-        "          host: 3 frames at eth0 are missing",
+        "          host: frames missing at eth0: 3",
     ]
 
 
