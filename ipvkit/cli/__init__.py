@@ -23,7 +23,7 @@ SUMMARIES = {
     "matrix": "Test every mode, flag, strategy and pair on a real kernel.",
     "inspect": "Show what is on the parents of this machine, and what is wrong.",
     "adopt": "Write a lab file that describes this machine.",
-    "diff": "Show what differs between this machine and a lab, with the commands.",
+    "diff": "Show how this machine differs from a lab, with commands.",
     "labs": "List, show, check, draw and create labs.",
     "grade": "Grade scripts that build what a lab describes.",
     "shell": "Open a shell on a simulated LAN, or run commands there.",
@@ -87,6 +87,16 @@ def emit(text: str | Iterable[str]) -> bool:
             return False
         raise IpvkitError(f"stdout cannot be written: {problem.strerror}") from None
     return True
+
+
+def terminal_width() -> int | None:
+    """Return how many columns the terminal has that shows stdout; None where that is none."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    # Few outputs need it.
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
 
 
 def main(argv: Sequence[str] | None = None) -> int:

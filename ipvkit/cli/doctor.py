@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Option
 
-from ipvkit.cli import emit
+from ipvkit.cli import emit, terminal_width
 from ipvkit.cli.common import Json, parent_called
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import Flag, Mode, any_interface_address
@@ -34,7 +34,7 @@ def doctor(
     request = _request(parent, mode, flag, address or [])
     health = examine()
     found = check(request) if request is not None else None
-    emit(render_json(health, found) if json_ else render_table(health, found))
+    emit(render_json(health, found) if json_ else render_table(health, found, terminal_width()))
     return 0 if health.works and not (found and found.of("error")) else 3
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from ipvkit.cli import emit
+from ipvkit.cli import emit, terminal_width
 from ipvkit.cli.common import Json, Place, Timeout
 from ipvkit.cli.options import FixAs, LabName, Live, dialect_called, live_twin
 from ipvkit.cli.reports import Reports, file_of
@@ -113,7 +113,7 @@ def explain(
     def rendered(proofs: Proofs | None) -> str:
         if json_:
             return render_json(described, explanations, proofs, dialect)
-        return render(explanations, proofs, dialect)
+        return render(explanations, proofs, dialect, terminal_width())
 
     reported = partial(report, described, explanations, dialect=dialect, file=file_of(lab))
     if not run:

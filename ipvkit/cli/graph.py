@@ -1,14 +1,13 @@
 """``ipvkit labs graph``: what it prints, where, and whether the lab is run."""
 
 import os
-import shutil
 import sys
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ipvkit.cli import emit
+from ipvkit.cli import emit, terminal_width
 from ipvkit.cli.common import Place
 from ipvkit.host.limits import concurrent_pings
 from ipvkit.lab import Lab
@@ -62,10 +61,9 @@ def _print(picture: Picture, form: Format) -> None:
     if form != "text":
         emit(import_module(f"ipvkit.report.graph.{form}").render(picture))
         return
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else text.WIDTH
-    colour = terminal and "NO_COLOR" not in os.environ
-    emit(text.render(picture, colour=colour, width=width, ascii_=not _has_lines()))
+    width = terminal_width()
+    colour = width is not None and "NO_COLOR" not in os.environ
+    emit(text.render(picture, colour=colour, width=width or text.WIDTH, ascii_=not _has_lines()))
 
 
 def _has_lines() -> bool:

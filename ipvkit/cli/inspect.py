@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from ipvkit.cli import emit
+from ipvkit.cli import emit, terminal_width
 from ipvkit.cli.common import DryRun, Inventory, Json, one_form, reader_has_gone
 from ipvkit.cli.here import Parent, Verbose, found_here, previewed
 from ipvkit.cli.options import FixAs, dialect_called
@@ -58,9 +58,9 @@ def inspect(
         return review(found_here(parent, verbose=verbose, may_be_empty=watch_), dialect)
 
     if watch_:
-        return _watch(lambda: render_table(reviewed(), parent))
+        return _watch(lambda: render_table(reviewed(), parent, terminal_width()))
     found = reviewed()
-    emit(render_json(found) if json_ else render_table(found))
+    emit(render_json(found) if json_ else render_table(found, width=terminal_width()))
     return 1 if any(problem.severity == "error" for problem in found.problems) else 0
 
 
@@ -73,7 +73,7 @@ def _inspect_fleet(
     if dry_run:
         raise UsageError("--dry-run does not go with --inventory", "-v shows each command")
     found = review_fleet(found_on(paths, parent, verbose=verbose), dialect_called(fix_as))
-    emit(render_fleet_json(found) if json_ else render_fleet(found))
+    emit(render_fleet_json(found) if json_ else render_fleet(found, terminal_width()))
     return found.exit_code
 
 

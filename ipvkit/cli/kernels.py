@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from ipvkit.cli import SUMMARIES, emit
+from ipvkit.cli import SUMMARIES, emit, terminal_width
 from ipvkit.cli.common import Group, Json, Timeout, expanded
 from ipvkit.report.kernels import Progress, render, render_json, summary
 from ipvkit.targets.kernels import SUITES, find, wanted
@@ -33,7 +33,7 @@ def _list(context: typer.Context, json_: Json = False) -> None:
     default = find() if wanted(None) or any(kernel.runs_here for kernel in there) else None
     if default is not None and default not in there:
         there = [default, *there]
-    emit(render_json(there, default) if json_ else render(there, default))
+    emit(render_json(there, default) if json_ else render(there, default, terminal_width()))
 
 
 def fetch(

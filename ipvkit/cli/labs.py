@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-from ipvkit.cli import emit
+from ipvkit.cli import emit, terminal_width
 from ipvkit.cli.common import Place, Timeout, group
 from ipvkit.cli.options import Checks, LabName, Live, Subnet, gallery_labs, live_twin
 from ipvkit.core.values import Flag, Mode
@@ -22,7 +22,7 @@ Markdown = Annotated[bool, Option("--markdown", help="Print Markdown tables of a
 
 def list_() -> None:
     """List the labs of the gallery."""
-    emit(summaries(map(load_lab, gallery.names())))
+    emit(summaries(map(load_lab, gallery.names()), terminal_width()))
 
 
 def show(
@@ -48,7 +48,7 @@ def check(
         found = checked(live_twin(lab))
     else:
         found = load_lab(lab or gallery.WALKTHROUGH)
-    emit(predictions(make_plan(found)))
+    emit(predictions(make_plan(found), terminal_width()))
 
 
 def graph(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from ipvkit.cli import emit
+from ipvkit.cli import emit, terminal_width
 from ipvkit.cli.common import Inventory, Json
 from ipvkit.cli.options import FixAs, LabName, dialect_called, live_twin
 from ipvkit.cli.reports import Reports, file_of
@@ -68,11 +68,11 @@ def review(
     described, code = _fleet(inventory) if inventory else (lab_of(new), 0)
     if old is not None:
         compared = verb.compare(described, lab_of(old), phase)
-        emit(render_comparison_json(compared) if json_ else render_comparison(compared))
+        emit(render_comparison_json(compared) if json_ else render_comparison(compared, terminal_width()))
         reports.write(partial(report_of_comparison, compared, file_of(new)))
         return code or int(compared.loses)
     reviewed = verb.review(described, phase)
-    emit(render_json(reviewed, new, fix_as) if json_ else render(reviewed, new, fix_as))
+    emit(render_json(reviewed, new, fix_as) if json_ else render(reviewed, new, fix_as, terminal_width()))
     reports.write(partial(report, reviewed, new, fix_as, file_of(new)))
     return code or int(bool(reviewed.unmet))
 

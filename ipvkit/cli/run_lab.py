@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from ipvkit.cli import emit
+from ipvkit.cli import emit, terminal_width
 from ipvkit.cli.common import (
     DryRun,
     Inventory,
@@ -212,9 +211,8 @@ def _print(
     elif as_json:
         emit(json.render(result))
     else:
-        terminal = sys.stdout is not None and sys.stdout.isatty()
-        colour = terminal and "NO_COLOR" not in os.environ
-        width = shutil.get_terminal_size().columns if terminal else None
+        width = terminal_width()
+        colour = width is not None and "NO_COLOR" not in os.environ
         emit(table.render(result, colour=colour, width=width))
     if capture is not None:
         from ipvkit.report import captures

@@ -3,23 +3,26 @@
 from ipvkit.host.checks import Findings
 from ipvkit.host.doctor import Health
 from ipvkit.report import kernels
-from ipvkit.report.plain import chosen, document, grid, plain
+from ipvkit.report.plain import chosen, document, fitted, plain
 
 
-def render_table(health: Health, found: Findings | None = None) -> str:
-    """Return the tables of targets, tools and a parent, and how to install what is missing."""
+def render_table(health: Health, found: Findings | None = None, width: int | None = None) -> str:
+    """Return the tables of targets, tools and a parent, and how to install what is missing.
+
+    They fit a terminal of that `width`, as far as they can.
+    """
     targets = [[t.kind, "works" if t.works else "no", t.kernel, t.reason, t.hint] for t in health.targets]
     tools = [[t.name, t.version or "not installed", t.path, t.package] for t in health.tools]
-    parts = [grid(targets, ("target", "works", "kernel", "why not", "what to do")), ""]
-    parts += [grid(tools, ("tool", "version", "path", "Debian package")), ""]
+    parts = [fitted(targets, ("target", "works", "kernel", "why not", "what to do"), width), ""]
+    parts += [fitted(tools, ("tool", "version", "path", "Debian package"), width), ""]
     if health.kernels:
-        parts += [kernels.table(health.kernels), ""]
+        parts += [kernels.table(health.kernels, width=width), ""]
     if health.fix:
         parts += [f"to install what is missing: {health.fix}"]
     parts += ["labs run here" if health.works else "labs do not run here"]
     if found is not None and found.findings:
         rows = [[one.what, one.severity, one.fix] for one in found.findings]
-        parts += ["", grid(rows, (f"finding about {found.parent}", "severity", "fix"))]
+        parts += ["", fitted(rows, (f"finding about {found.parent}", "severity", "fix"), width)]
     elif found is not None:
         parts += ["", f"{found.parent}: no problems found"]
     return "\n".join(parts) + "\n"

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ipvkit.lab import Lab
 from ipvkit.predict.path import Hop
 from ipvkit.report.entries import Entry, Report, Section, Status, differing
 from ipvkit.report.entries import Fix as Shown
-from ipvkit.report.plain import chosen, document, plain, prediction_word
+from ipvkit.report.plain import chosen, document, plain, prediction_word, wrapped
 from ipvkit.verbs.explain import Explanation, Fix, sysctls_first
 
 if TYPE_CHECKING:
@@ -23,37 +22,47 @@ Proofs = Mapping[tuple[str, str], Sequence["Verdict"]]
 
 
 def render(
-    explanations: Sequence[Explanation], proofs: Proofs | None = None, dialect: "Dialect | None" = None
+    explanations: Sequence[Explanation],
+    proofs: Proofs | None = None,
+    dialect: "Dialect | None" = None,
+    width: int | None = None,
 ) -> str:
-    """Return the outcome of each ping, why, its path, and how to fix it, in a `dialect` or by commands."""
-    return "\n".join("\n".join(_lines(explanation, proofs, dialect)) for explanation in explanations)
+    """Return the outcome of each ping, why, its path, and how to fix it, in a `dialect` or by commands.
+
+    Sentences fit a terminal of that `width`; commands stand whole.
+    """
+    return "\n".join("\n".join(_lines(each, proofs, dialect, width)) for each in explanations)
 
 
-def _lines(explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | None") -> Iterator[str]:
-    prediction = explanation.prediction
-    yield _title(explanation)
-    yield f"{explanation.check}: {prediction.outcome}, with empty neighbour tables{_without(explanation)}"
-    yield from wrap(prediction.reason, 100, initial_indent="  ", subsequent_indent="  ")
+def _lines(
+    explanation: Explanation, proofs: Proofs | None, dialect: "Dialect | None", width: int | None
+) -> Iterator[str]:
+    prediction, check = explanation.prediction, explanation.check
+    yield from wrapped(_title(explanation), width, rest="  ")
+    outcome = f"{check}: {prediction.outcome}, with empty neighbour tables{_without(explanation)}"
+    yield from wrapped(outcome, width, rest="  ")
+    yield from wrapped(prediction.reason, width, "  ")
     yield ""
     yield "path:"
     for number, hop in enumerate(path_of(prediction.hops), 1):
-        yield f"  {number}. {hop}"
+        yield from wrapped(f"{number}. {hop}", width, "  ", "     ")
     if proofs is not None and not explanation.fixes:
-        yield f"  {_observations(proofs, explanation, '')}"
+        yield from wrapped(_observations(proofs, explanation, ""), width, "  ")
     if packets := _packet_lines(proofs, explanation):
-        yield from ("", "packets:", *_wrapped(packets))
+        yield from ("", "packets:", *_wrapped(packets, width))
     for number, fix in enumerate(explanation.fixes, 1):
         yield ""
-        yield f"fix {number}, {fix.name}: {fix.cost}"
+        yield from wrapped(f"fix {number}, {fix.name}: {fix.cost}", width, rest="  ")
         yield from (f"  {line}" for line in (dialect.lines(fix) if dialect else fix.typed()))
-        yield from wrap(f"then: {fix.prediction.reason}", 100, initial_indent="  ", subsequent_indent="  ")
+        yield from wrapped(f"then: {fix.prediction.reason}", width, "  ")
         if proofs is not None:
-            yield f"  {_observations(proofs, explanation, fix.name)}"
+            yield from wrapped(_observations(proofs, explanation, fix.name), width, "  ")
         if packets := _packet_lines(proofs, explanation, fix):
-            yield from ("  packets:", *_wrapped(packets))
+            yield from ("  packets:", *_wrapped(packets, width))
     if explanation.fixes and len(explanation.fixed) < len(explanation.phase.endpoints):
         yield ""
-        yield f"These fixes are for {' and '.join(explanation.fixed)}; --all prints them for all endpoints."
+        fixed = " and ".join(explanation.fixed)
+        yield from wrapped(f"These fixes are for {fixed}; --all prints them for all endpoints.", width)
     yield ""
 
 
@@ -84,9 +93,9 @@ def _observations(proofs: Proofs, explanation: Explanation, fix: str) -> str:
     return f"on the kernel: {', '.join(words) or 'not run'}"
 
 
-def _wrapped(packets: Sequence[str]) -> Iterator[str]:
+def _wrapped(packets: Sequence[str], width: int | None) -> Iterator[str]:
     for line in packets:
-        yield from wrap(line, 100, initial_indent="  ", subsequent_indent=" " * 14)
+        yield from wrapped(line, width, "  ", " " * 14)
 
 
 def _packet_lines(proofs: Proofs | None, explanation: Explanation, fix: Fix | None = None) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ipvkit.core.command import Command
@@ -12,7 +11,7 @@ from ipvkit.host.checks import SEVERITIES, some
 from ipvkit.host.inspect import OnParent, Placed, gaps
 from ipvkit.host.namespaces import Inode, Spaces
 from ipvkit.host.problems import Problem
-from ipvkit.report.plain import columns, commented, document, plain
+from ipvkit.report.plain import columns, commented, document, plain, wrapped
 from ipvkit.verbs.inspect import Review
 
 if TYPE_CHECKING:
@@ -27,8 +26,11 @@ _FEW = 4
 _HEADERS = ("link", "namespace", "owner", "kind", "mode", "addresses", "default route", "mtu", "state")
 
 
-def render_fleet(review: "FleetReview") -> str:
-    """Return one table of all hosts, the problems of each and between them, and what was not seen."""
+def render_fleet(review: "FleetReview", width: int | None = None) -> str:
+    """Return one table of all hosts, the problems of each and between them, and what was not seen.
+
+    Sentences fit a terminal of that `width`.
+    """
     rows = [
         (host, on.name, *_row(placed))
         for host, one in review.hosts.items()
@@ -39,11 +41,10 @@ def render_fleet(review: "FleetReview") -> str:
     parts = [columns(rows, headers, needed=4) if rows else "no ipvlan, ipvtap or macvlan link was found\n"]
     every = [*review.problems, *(_of_host(p, h) for h, one in review.hosts.items() for p in one.problems)]
     every.sort(key=lambda one: SEVERITIES.index(one.severity))
-    parts += _numbered(every)
+    parts += _numbered(every, width)
     if rows and not every:
         parts.append("no problems found\n")
-    notes = [f"note: {note}\n" for note in _notes_of(review)]
-    return "\n".join((*parts, *(["".join(map(printable_line, notes))] if notes else ())))
+    return "\n".join((*parts, *_noted(_notes_of(review), width)))
 
 
 def _of_host(problem: Problem, host: str) -> Problem:
@@ -61,25 +62,33 @@ def _notes_of(review: "FleetReview") -> Iterator[str]:
     yield from (f"{', '.join(hosts)}: {note}" for note, hosts in found.items())
 
 
-def _numbered(problems: Iterable[Problem]) -> Iterator[str]:
+def _numbered(problems: Iterable[Problem], width: int | None) -> Iterator[str]:
     """Yield the text of each problem, of those that are alike one."""
     alike: dict[tuple[str, ...], list[Problem]] = {}
     for one in problems:
         alike.setdefault(one.kind, []).append(one)
-    yield from ("\n".join(_of_problems(number, each)) for number, each in enumerate(alike.values(), 1))
+    yield from ("\n".join(_of_problems(number, each, width)) for number, each in enumerate(alike.values(), 1))
 
 
-def render_table(review: Review, parent: str | None = None) -> str:
-    """Return a table for each parent, or of the `parent` asked for, the problems, and what was not seen."""
+def render_table(review: Review, parent: str | None = None, width: int | None = None) -> str:
+    """Return a table for each parent, or of the `parent` asked for, the problems, and what was not seen.
+
+    Sentences fit a terminal of that `width`.
+    """
     found = review.found
     parts = [_of_parent(on) for on in found.parents]
     if not parts:
         parts = [f"no ipvlan, ipvtap or macvlan link was found{f' on {parent}' if parent else ''}\n"]
-    parts += _numbered(review.problems)
+    parts += _numbered(review.problems, width)
     if found.parents and not review.problems:
         parts.append("no problems found\n")
-    notes = [f"note: {note}\n" for note in (*review.notes, *found.gaps)]
-    return "\n".join((*parts, *(["".join(map(printable_line, notes))] if notes else ())))
+    return "\n".join((*parts, *_noted((*review.notes, *found.gaps), width)))
+
+
+def _noted(notes: Iterable[str], width: int | None) -> list[str]:
+    """Return the lines of `notes` as one part, or none."""
+    lines = [line for note in notes for line in wrapped(printable(f"note: {note}"), width, rest="  ")]
+    return ["".join(f"{line}\n" for line in lines)] if lines else []
 
 
 _LATER = """\
@@ -140,16 +149,16 @@ def _title(on: OnParent) -> str:
     return f"{on.parent}: {', '.join(filter(None, (*of, *map(str, on.parent.addresses))))}"
 
 
-def _of_problems(number: int, problems: Sequence[Problem]) -> Iterator[str]:
+def _of_problems(number: int, problems: Sequence[Problem], width: int | None) -> Iterator[str]:
     """Yield the lines of a problem, and of those that are alike; of many, the commands of the first."""
     first, *others = problems
     what = f"{first.severity}: {first.what}"
     if others:
         likewise = some(other.of for other in others)
         what = f"{first.severity}, {len(problems)} times: {first.what}; likewise {likewise}"
-    yield from wrap(printable(f"{number}. {what}"), 100, subsequent_indent="   ")
+    yield from wrapped(printable(f"{number}. {what}"), width, rest="   ")
     if first.advice:
-        yield from wrap(f"fix: {first.advice}", 100, initial_indent="   ", subsequent_indent="   ")
+        yield from wrapped(f"fix: {first.advice}", width, "   ")
     if first.fix_as:
         yield from (f"   {line}" for line in first.fix_as)
         yield ""

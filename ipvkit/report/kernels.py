@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Self
 
-from ipvkit.report.plain import chosen, document, grid
+from ipvkit.report.plain import chosen, document, fitted
 from ipvkit.targets.kernels import SUITES, Kernel
 from ipvkit.verbs.kernels import Fetched
 
@@ -15,10 +15,10 @@ def fields(kernel: Kernel) -> dict[str, Any]:
     return chosen(kernel, "release origin program modules runs_here")
 
 
-def table(kernels: Sequence[Kernel], default: Kernel | None = None) -> str:
+def table(kernels: Sequence[Kernel], default: Kernel | None = None, width: int | None = None) -> str:
     """Return the table of `kernels`, in which the default is marked, and those that do not run here."""
     rows = [[k.release, k.origin, k.program, _note(k, default)] for k in kernels]
-    return grid(rows, ("kernel", "origin", "program", ""))
+    return fitted(rows, ("kernel", "origin", "program", ""), width)
 
 
 def _note(kernel: Kernel, default: Kernel | None) -> str:
@@ -27,9 +27,9 @@ def _note(kernel: Kernel, default: Kernel | None) -> str:
     return "" if kernel.runs_here else "does not run on this CPU"
 
 
-def render(kernels: Sequence[Kernel], default: Kernel | None) -> str:
-    """Return the table of `kernels`, and what `kernels fetch` gets."""
-    there = table(kernels, default) if kernels else "no kernel"
+def render(kernels: Sequence[Kernel], default: Kernel | None, width: int | None = None) -> str:
+    """Return the table of `kernels`, and what `kernels fetch` gets, for a terminal of that width."""
+    there = table(kernels, default, width) if kernels else "no kernel"
     others = [
         f"{series}, of Debian {suite}: ipvkit kernels fetch {series}" for series, suite in absent(kernels)
     ]

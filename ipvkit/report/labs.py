@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from ipvkit.lab import Lab
 from ipvkit.lab.table import LAB, NETWORK, PARTS, Part, Schema, schema
 from ipvkit.plan.steps import Plan
-from ipvkit.report.plain import grid
+from ipvkit.report.plain import fitted
 
 
-def summaries(labs: Iterable[Lab]) -> str:
-    """Return a table of labs, with what each is about."""
-    return grid([(lab.name, lab.about) for lab in labs], ("lab", "what it shows")) + "\n"
+def summaries(labs: Iterable[Lab], width: int | None = None) -> str:
+    """Return a table of labs, with what each is about, for a terminal of that width."""
+    return fitted([(lab.name, lab.about) for lab in labs], ("lab", "what it shows"), width) + "\n"
 
 
-def predictions(plan: Plan) -> str:
-    """Return the table of what is predicted in each phase of `plan`."""
+def predictions(plan: Plan, width: int | None = None) -> str:
+    """Return the table of what is predicted in each phase of `plan`, for a terminal of that width."""
     rows = []
     for section in plan.sections:
         probes = (step.probe for stage in section.stages for step in stage if step.probe is not None)
@@ -24,7 +24,7 @@ def predictions(plan: Plan) -> str:
                 (section.name, p.check, p.address or "", " or ".join(p.outcomes), p.skipped or p.reason)
             )
     headers = ("phase", "check", "address", "predicted", "reason")
-    return f"{grid(rows, headers)}\n\n{plan.lab.name}: {len(rows)} checks\n"
+    return f"{fitted(rows, headers, width)}\n\n{plan.lab.name}: {len(rows)} checks\n"
 
 
 def schema_json() -> str:

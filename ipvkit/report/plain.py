@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from textwrap import wrap
 from typing import Any, Generic
 
 from ipvkit.core.command import Command, Completed, T
@@ -25,12 +26,36 @@ class Output(Generic[T]):
         return document(self.what, **fields, **({} if "complete" in fields else {"complete": complete}))
 
 
+WIDTH = 100
+"""How wide sentences are at most."""
+
+
+def wrapped(text: str, width: int | None = None, indent: str = "", rest: str | None = None) -> list[str]:
+    """Return the lines of a sentence in a terminal of that width; after the first they begin with `rest`."""
+    rest, width = indent if rest is None else rest, min(width or WIDTH, WIDTH)
+    return wrap(text, width, initial_indent=indent, subsequent_indent=rest, break_long_words=False)
+
+
 def grid(rows: Iterable[Iterable[object]], headers: Sequence[str], **options: Any) -> str:  # noqa: ANN401
     """Return a table in which every cell stands as it is; `options` are tabulate's."""
     # It takes long to load, and JSON needs none.
     from tabulate import tabulate
 
     return tabulate(rows, headers, disable_numparse=True, **options)
+
+
+def fitted(rows: Iterable[Sequence[object]], headers: Sequence[str], width: int | None) -> str:
+    """Return a table for a terminal of that width: the cells of the widest column break between words."""
+    rows = list(rows)
+    shown = grid(rows, headers)
+    rule = shown.splitlines()[1]
+    if width is None or len(rule) <= width:
+        return shown
+    spans = list(map(len, rule.split()))
+    at = spans.index(max(spans))
+    words = [word for row in (headers, *rows) for word in str(row[at]).split()]
+    room = max(spans[at] - (len(rule) - width), *map(len, words))
+    return grid(rows, headers, maxcolwidths=[room if i == at else None for i in range(len(headers))])
 
 
 def columns(rows: Rows, headers: Sequence[str], needed: int = 1, empty: str = "") -> str:

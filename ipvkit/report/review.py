@@ -3,14 +3,13 @@
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from textwrap import wrap
 from typing import Any
 
 from ipvkit.host.checks import some
 from ipvkit.lab import Lab, Outcome, Phase, family_of
 from ipvkit.predict.pairs import Block, blocks_of, nodes_of
 from ipvkit.report.entries import MOST_NODES, Entry, Fix, Heat, Report, Section, Status
-from ipvkit.report.plain import chosen, document
+from ipvkit.report.plain import chosen, document, wrapped
 from ipvkit.verbs.explain import beginning
 from ipvkit.verbs.review import Comparison, Effect, Expected, Group, PhaseChange, PhaseReview, Review, count
 
@@ -19,20 +18,23 @@ _MOST_GROUPS = 5
 
 _LEGEND = "With empty neighbour tables. 4 or 6: reachable in that family only; -: no pair; ?: not modelled."
 
+_INDENT = "   "
+
 _MOST_BLOCKS = 2
 """How many lines of pairs a group has."""
 
 
-def render(review: Review, named: str, fix_as: str | None = None) -> str:
+def render(review: Review, named: str, fix_as: str | None = None, width: int | None = None) -> str:
     """Return the checks that cannot be as expected, and the groups of each phase; the lab is `named` so.
 
-    The commands that explain a group print its fix in the format `fix_as`, by default as commands.
+    The commands that explain a group print its fix in the format `fix_as`, by default as commands. Sentences
+    fit a terminal of that `width`.
     """
-    lines = [line for one in review.unmet for line in _wrapped(str(_of_unmet(one)))]
+    lines = [line for one in review.unmet for line in wrapped(_of_unmet(one), width, rest=_INDENT)]
     lines += [""] if lines else []
     for phase in review.phases:
-        lines += [*_of_phase(review.lab, phase, named, fix_as), ""]
-    return "\n".join([*lines, _verdict_line(review)]) + "\n"
+        lines += [*_of_phase(review.lab, phase, named, fix_as, width), ""]
+    return "\n".join([*lines, *wrapped(_verdict_line(review), width, rest=_INDENT)]) + "\n"
 
 
 def _verdict_line(review: Review) -> str:
@@ -56,17 +58,19 @@ def _of_unmet(one: Expected) -> str:
     return f"error: phase {one.phase}: {what}: {one.reason}"
 
 
-def _of_phase(lab: Lab, review: PhaseReview, named: str, fix_as: str | None) -> Iterator[str]:
-    yield from _wrapped(_title(lab, review))
+def _of_phase(
+    lab: Lab, review: PhaseReview, named: str, fix_as: str | None, width: int | None
+) -> Iterator[str]:
+    yield from wrapped(_title(lab, review), width, rest=_INDENT)
     for number, group in enumerate(review.groups[:_MOST_GROUPS], 1):
-        yield from _of_group(lab, number, group)
+        yield from _of_group(lab, number, group, width)
         if group.fix is None:
             yield "   no fix is known"
             continue
-        yield from _wrapped(f"fix {_of_fix(lab, group, group.fix)}", "   ")
+        yield from wrapped(f"fix {_of_fix(lab, group, group.fix)}", width, _INDENT)
         yield f"   {explain(lab, review, group, named, fix_as)}"
     yield from _more(review.groups)
-    yield from _of_not_modelled(lab, review.not_modelled)
+    yield from _of_not_modelled(lab, review.not_modelled, width)
 
 
 def _title(lab: Lab, review: PhaseReview) -> str:
@@ -79,17 +83,19 @@ def _title(lab: Lab, review: PhaseReview) -> str:
     return f"phase {phase.name}: {'; '.join(on)}: {_of_counts(*_counts(review))}"
 
 
-def _of_not_modelled(lab: Lab, groups: Sequence[Group]) -> Iterator[str]:
+def _of_not_modelled(lab: Lab, groups: Sequence[Group], width: int | None) -> Iterator[str]:
     yield from ["not modelled:"] if groups else []
     for number, group in enumerate(groups[:_MOST_GROUPS], 1):
-        yield from _of_group(lab, number, group)
+        yield from _of_group(lab, number, group, width)
     yield from _more(groups)
 
 
-def _of_group(lab: Lab, number: int, group: Group, what: str = "") -> Iterator[str]:
-    yield from _wrapped(f"{number}. {_number(group.count)}{_on(lab, group)}: {what}{group.reason}")
+def _of_group(lab: Lab, number: int, group: Group, width: int | None, what: str = "") -> Iterator[str]:
+    pairs = f"{number}. {_number(group.count)}{_on(lab, group)}"
+    yield from wrapped(f"{pairs}: {what}{group.reason}", width, rest=_INDENT)
     lines = [*_of_blocks(lab, group.blocks)]
-    yield from (f"   {line}" for line in lines[:_MOST_BLOCKS])
+    for line in lines[:_MOST_BLOCKS]:
+        yield from wrapped(line, width, _INDENT, f"{_INDENT}  ")
     if left := len(lines) - _MOST_BLOCKS:
         yield from [f"   and {left} more such lines; --json has all"] if left > 0 else []
 
@@ -142,11 +148,11 @@ def explain(lab: Lab, review: PhaseReview, group: Group, named: str, fix_as: str
     return f"ipvkit explain {shlex.join((*words, '--fix-as', fix_as) if fix_as else words)}"
 
 
-def render_comparison(comparison: Comparison) -> str:
+def render_comparison(comparison: Comparison, width: int | None = None) -> str:
     """Return the pairs that are lost and gained in each phase, and the nodes that are only in one lab."""
     lines = []
     for change in comparison.phases:
-        lines += [*_of_change(comparison, change), ""]
+        lines += [*_of_change(comparison, change, width), ""]
     return "\n".join([*lines, *_only_in_one(comparison), _comparison_line(comparison)]) + "\n"
 
 
@@ -170,24 +176,21 @@ def _title_of_change(change: PhaseChange) -> str:
     return f"phase {change.phase}{former}: {_number(lost)} lost, {gained} gained{other}"
 
 
-def _of_change(comparison: Comparison, change: PhaseChange) -> Iterator[str]:
-    yield _title_of_change(change)
+def _of_change(comparison: Comparison, change: PhaseChange, width: int | None) -> Iterator[str]:
+    yield from wrapped(_title_of_change(change), width, rest=_INDENT)
     for which, names in (("new", change.nodes_added), ("former", change.nodes_removed)):
         yield from [f"only in the {which} lab: {some(names)}"] if names else []
     for title, groups in (("lost", change.lost), ("gained", change.gained)):
         yield from [f"{title}:"] if groups else []
         for number, group in enumerate(groups[:_MOST_GROUPS], 1):
-            yield from _of_group(comparison.lab, number, group, "" if title == "lost" else "until now, ")
+            what = "" if title == "lost" else "until now, "
+            yield from _of_group(comparison.lab, number, group, width, what)
         yield from _more(groups)
-    yield from _of_not_modelled(comparison.lab, change.not_modelled)
+    yield from _of_not_modelled(comparison.lab, change.not_modelled, width)
 
 
 def _number(count_: int, what: str = "pair") -> str:
     return f"{count_} {what}{'' if count_ == 1 else 's'}"
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return wrap(text, 110, initial_indent=indent, subsequent_indent=indent or "   ")
 
 
 def render_json(review: Review, named: str, fix_as: str | None = None) -> str:

@@ -1,10 +1,11 @@
 """A result as a table for each phase, and one line of verdict."""
 
+import sys
 from collections.abc import Iterator
 from textwrap import wrap
 
 from ipvkit.lab import Check, Outcome
-from ipvkit.report.plain import grid, prediction_word
+from ipvkit.report.plain import grid, prediction_word, wrapped
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import Result, Verdict
 
@@ -20,7 +21,7 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
         verdicts = result.verdicts[section.name]
         if any(word(verdict) != "not run" for verdict in verdicts):
             parts += [section.title, _table([_row(verdict, colour) for verdict in verdicts], width), ""]
-    parts += [*not_undone(result.run), verdict_line(result)]
+    parts += [*not_undone(result.run), *wrap(verdict_line(result), width or sys.maxsize)]
     return "\n".join(parts) + "\n"
 
 
@@ -38,7 +39,7 @@ def _table(rows: list[list[str]], width: int | None) -> str:
     header, rule, *checks = others.splitlines()
     lines = [header, rule]
     for check, reason in zip(checks, reasons, strict=True):
-        lines += [check, *wrap(reason, max(width, 40), initial_indent="    ", subsequent_indent="    ")]
+        lines += [check, *wrapped(reason, max(width, 40), "    ")]
     return "\n".join(lines)
 
 

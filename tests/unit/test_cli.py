@@ -172,6 +172,35 @@ def test_on_a_terminal_a_long_line_breaks_between_words(
     assert broken.split() == whole.split()
 
 
+COMMANDS = re.compile(r" +(ip|sysctl|arping|ipvkit) ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "explain neighbour test1 --phase l3",
+        "explain web db two-hosts-l3-routed",
+        "review two-hosts-l2",
+        "review l3-silent --against l2",
+        "labs list",
+        "labs check l3-silent",
+    ],
+)
+def test_on_a_terminal_sentences_and_tables_fit_and_commands_stand_whole(
+    call: Callable[..., Called], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    _, whole, _ = call(*command.split())
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    _, fitting, _ = call(*command.split())
+    assert max(map(len, whole.splitlines())) > 80
+    commands = [line for line in whole.splitlines() if COMMANDS.match(line)]
+    lines = fitting.splitlines()
+    assert [line for line in lines if COMMANDS.match(line)] == commands
+    assert max(len(line) for line in lines if line not in commands) <= 80
+    assert sorted(re.findall(r"[^\s-]+", fitting)) == sorted(re.findall(r"[^\s-]+", whole))
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x7fELF\x02\x01", b"", b"[" * 600])
 def test_a_file_that_is_no_lab_is_refused(
     call: Callable[..., Called], tmp_path: Path, content: bytes

@@ -2,10 +2,11 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ipvkit.plan.make import make_plan
 from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json
 from ipvkit.report import table
-from ipvkit.report.plain import plain
+from ipvkit.report.plain import fitted, plain
 from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
 from ipvkit.run.rollback import Finished
@@ -316,9 +317,8 @@ def test_colour_changes_nothing_but_colour(width: int | None) -> None:
 @pytest.mark.parametrize("width", range(80, 200, 7))
 def test_no_line_of_the_table_is_wider_than_the_terminal(width: int, colour: bool) -> None:
     for result in (failing(), judge(as_predicted(walkthrough()))):
-        *rows, verdict = ANSI.sub("", table.render(result, colour=colour, width=width)).splitlines()
-        assert max(map(len, rows)) <= width
-        assert verdict
+        lines = ANSI.sub("", table.render(result, colour=colour, width=width)).splitlines()
+        assert max(map(len, lines)) <= width
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
@@ -328,6 +328,20 @@ def test_a_table_that_wraps_leaves_no_word_out_but_the_heading_of_what_stands_be
         wide = wide.replace(" reason\n", "\n")
     words = re.findall(r"[^\s-]+", wide)
     assert sorted(re.findall(r"[^\s-]+", narrow)) == sorted(words)
+
+
+@given(
+    st.lists(st.lists(st.text("ab c-", max_size=60), min_size=3, max_size=3), max_size=4),
+    st.integers(40, 120),
+)
+def test_a_table_fits_if_its_words_let_it_and_loses_none(rows: list[list[str]], width: int) -> None:
+    headers = ("one", "two", "three")
+    whole, fits = fitted(rows, headers, None), fitted(rows, headers, width)
+    longest = max(map(len, " ".join(chain(*rows)).split()), default=0)
+    *others, _ = sorted(map(len, whole.splitlines()[1].split()))
+    assert max(map(len, fits.splitlines())) <= max(width, sum(others) + 4 + max(longest, 5))
+    assert fits == whole or len(whole.splitlines()[1]) > width
+    assert Counter(re.findall(r"[a-z]", fits)) == Counter(re.findall(r"[a-z]", whole))
 
 
 # --- JSON ------------------------------------------------------------------------------------------------

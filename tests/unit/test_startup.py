@@ -118,6 +118,7 @@ def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
     shown = overview().partition("Commands")[2].partition("Options")[0].splitlines()[1:]
     assert [line.split()[0] for line in shown if line.strip()] == [*SUMMARIES] == group().list_commands(None)
     assert all(summary in overview() for summary in SUMMARIES.values())
+    assert max(map(len, overview().splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
