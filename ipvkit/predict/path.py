@@ -551,12 +551,8 @@ class Path:
         """
         nic, entry = self.world.nic(link.parent), (link.dev, address)
         state = self.world.state
-        if (
-            link.is_shim
-            and address.version == 6
-            and not link.has(source)
-            and state.now < state.began + _DAD_S
-        ):
+        asks_from_link_local = link.is_shim and address.version == 6 and not link.has(source)
+        if asks_from_link_local and state.now < state.began + _DAD_S:
             self.doubt = f"{link.dev} asks from its link-local address, which may still be tentative"
         has = entry in state.known or entry in self._told
         if address.version == 4 and not has and entry not in {**state.learned, **self.learned}:
@@ -584,7 +580,14 @@ class Path:
         if others:
             self.learned[entry] = others[0].node
             return self._ask_nic(link, others[0], address, source)
-        upper = self.world.upper_in(link.segment, address)
+        return self._resolve_elsewhere(link, address, source)
+
+    def _resolve_elsewhere(self, link: Link, address: Address, source: Address) -> Link:
+        """Return the link that has the MAC for `address`, which no sibling has, and no other host's own link.
+
+        It may be an endpoint of another host, or the host itself where the switch reflects.
+        """
+        nic, upper = self.world.nic(link.parent), self.world.upper_in(link.segment, address)
         if upper is not None and upper.parent != link.parent:
             return self._resolve_upper(link, upper, address, source)
         if self._answers(nic, address):

@@ -338,17 +338,13 @@ class _Engine:
                     job = waiting.pop(key)
                     if completed is None:
                         started.discard(key)
-                        continue
-                    if is_quick(job.command):
-                        self.listener(Began(job))
-                    self.result.completed[key] = completed
-                    self.result.ended_s[key] = time.monotonic()
-                    self.listener(Finished(job, completed))
-                    # How a server ended that was stopped does not matter, and bash may not know.
-                    good = completed.exit_code in job.command.ok or key in stopped
-                    early = key in servers and later
-                    if (early or not good) and failure is None:
-                        failure = self._failed(job, completed)
+                    else:
+                        self._keep(job, completed)
+                        # How a server ended that was stopped does not matter, and bash may not know.
+                        good = key in stopped or completed.exit_code in job.command.ok
+                        early = key in servers and later
+                        if (early or not good) and failure is None:
+                            failure = self._failed(job, completed)
                 case Signal() as news:
                     failure = self._stopped(news, waiting.values())
                     deadline = min(deadline, time.monotonic() + BOUND_S)
@@ -357,15 +353,26 @@ class _Engine:
                     failure = failure or late
                     self._kill()
             if waiting.keys() <= servers.keys() and (failure or not later):
-                for id in waiting.keys() - stopped:
-                    # A capture is complete only where tcpdump itself ends.
-                    if servers[id].capture is not None and failure is None:
-                        self.machines.end(id)
-                    else:
-                        self.machines.stop(id)
+                self._end_servers([servers[id] for id in waiting.keys() - stopped], failure)
                 stopped.update(waiting)
         if failure is not None:
             raise failure
+
+    def _keep(self, job: Job, completed: Completed) -> None:
+        """Keep how a job ended, and when."""
+        if is_quick(job.command):
+            self.listener(Began(job))
+        self.result.completed[job.id] = completed
+        self.result.ended_s[job.id] = time.monotonic()
+        self.listener(Finished(job, completed))
+
+    def _end_servers(self, servers: Iterable[Job], failure: IpvkitError | None) -> None:
+        for job in servers:
+            # A capture is complete only where tcpdump itself ends.
+            if job.capture is not None and failure is None:
+                self.machines.end(job.id)
+            else:
+                self.machines.stop(job.id)
 
     def _begin(self, jobs: Mapping[str, Job], started: set[str]) -> dict[str, Job]:
         """Start `jobs`, and return them."""
