@@ -10,10 +10,10 @@ from ipaddress import ip_interface
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
 
-from ipvkit.core.command import Command
+from ipvkit.core.command import Command, in_netns
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import InterfaceAddress
-from ipvkit.lab import Act, Check, Lab, Outcome, Phase, Setting
+from ipvkit.lab import Act, Check, Lab, Outcome, Phase, Setting, the
 from ipvkit.plan.difference import Change, difference, state_of
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan, Steps
@@ -22,6 +22,7 @@ from ipvkit.predict.predictions import Prediction
 from ipvkit.predict.whole import predict
 from ipvkit.predict.world import State, World, world_of
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
+from ipvkit.tools import ip
 
 if TYPE_CHECKING:
     from ipvkit.host.twin import Elsewhere
@@ -67,6 +68,12 @@ class Fix:
         for change in during:
             with steps.at(change.on):
                 steps.add(what, change.command)
+        if not during:
+            # A question of the first ping may be open still: the second one would wait for it in vain.
+            asked = _predicted(self.asking).hops[-1].at
+            with steps.at(self.fixed.machine_of(asked)):
+                flush = in_netns(self.fixed.netns(asked), ip.neigh_flush())
+                steps.add_stage([(f"flush {the(asked)}'s neighbour tables", flush, None)])
         ping = [step for step in after.steps if step.probe is not None][-1]
         with steps.at(ping.on):
             steps.add(ping.purpose, ping.command, probe=ping.probe)

@@ -809,6 +809,27 @@ def test_a_host_shim_that_is_there_is_no_part_of_a_fix() -> None:
     assert [fix.name for fix in found.fixes] == ["flag-bridge"]
 
 
+@pytest.mark.parametrize(
+    ("source", "destination", "flush"),
+    [
+        ("neighbour", "test1", "ip netns exec neighbour ip neigh flush all"),
+        ("test1", "gateway", "ip netns exec gateway ip neigh flush all"),
+        ("host", "test1", "ip neigh flush all"),
+    ],
+)
+def test_a_fix_is_tried_without_the_question_that_the_ping_before_left(
+    source: str, destination: str, flush: str
+) -> None:
+    lab = gallery_lab("l3-silent")
+    found = explain(lab, lab.phases[0], Check(source, destination))
+    assert found.fixes
+    for fix in found.fixes:
+        *_, before, after = (str(step.command) for step in fix.plan.steps)
+        # An announcement is an answer to that question.
+        assert (before == flush) == (fix.name != "announce")
+        assert " ping " in f" {after}"
+
+
 def test_a_fix_is_for_all_links_of_a_container() -> None:
     lab = gallery_lab("same-names")
     found = explain(lab, lab.phases[1], Check("metrics", "gateway"))

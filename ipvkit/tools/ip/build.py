@@ -407,9 +407,14 @@ def neigh_show_proxy() -> Command:
     return Command(("ip", "-json", "neigh", "show", "proxy"))
 
 
-def neigh_flush(dev: str) -> Command:
-    """Return ``ip neigh flush dev DEV``: delete the neighbour entries of `dev`."""
-    return Command(("ip", "neigh", "flush", "dev", interface_name(dev)))
+def neigh_flush(dev: str | None = None) -> Command:
+    """Return the command that deletes the neighbour entries of `dev`, or of all links.
+
+    >>> str(neigh_flush("eth0")), str(neigh_flush())
+    ('ip neigh flush dev eth0', 'ip neigh flush all')
+    """
+    words = ("all",) if dev is None else ("dev", interface_name(dev))
+    return Command(("ip", "neigh", "flush", *words))
 
 
 def neigh_replace(address: Address, lladdr: str, dev: str) -> Command:
