@@ -65,10 +65,11 @@ class Fix:
         for change in (change for change in self.changes if change not in during):
             with steps.at(change.on):
                 steps.add_stage([(what, change.command, change.undo)])
-        for change in during:
-            with steps.at(change.on):
-                steps.add(what, change.command)
-        if not during:
+        if during:
+            for change in during:
+                with steps.at(change.on):
+                    steps.add(what, change.command)
+        else:
             # A question of the first ping may be open still: the second one would wait for it in vain.
             asked = _predicted(self.asking).hops[-1].at
             with steps.at(self.fixed.machine_of(asked)):
