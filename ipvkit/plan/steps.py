@@ -62,7 +62,9 @@ class Step:
 Stage = tuple[Step, ...]
 """Independent steps, which run concurrently."""
 
-Draft = tuple[str, Command] | tuple[str, Command, Undo | None] | tuple[str, Command, Undo, tuple[str, ...]]
+Draft = (
+    tuple[str, Command] | tuple[str, Command, Undo | None] | tuple[str, Command, Undo | None, tuple[str, ...]]
+)
 """A step without an id: its purpose, its command, its undo, and the steps that it `cancels_undo_of`."""
 
 

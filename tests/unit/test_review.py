@@ -830,6 +830,18 @@ def test_a_fix_is_tried_without_the_question_that_the_ping_before_left(
         assert " ping " in f" {after}"
 
 
+def test_what_a_fix_deletes_of_the_phase_is_not_undone_again() -> None:
+    lab = gallery_lab("link-local-gateway")
+    (phase,) = (phase for phase in lab.phases if phase.name == "l3s-proxy")
+    found = explain(lab, phase, Check("client", "test2"), fix_all=True)
+    (fix,) = (fix for fix in found.fixes if fix.name == "mode-l2")
+    deleted = [str(command) for command in fix.commands if "proxy" in command.argv]
+    assert sorted(deleted) == [f"ip neigh del proxy 2001:db8:104::21{i} dev eth0" for i in (1, 2)]
+    undone = [str(step.undo.command()) for step in fix.plan.undos if step.undo and not step.undo.reads]
+    assert undone
+    assert not {*undone} & {*deleted}
+
+
 def test_a_fix_is_for_all_links_of_a_container() -> None:
     lab = gallery_lab("same-names")
     found = explain(lab, lab.phases[1], Check("metrics", "gateway"))
