@@ -10,7 +10,7 @@ from ipvkit.plan.lan import give, route_to, rules_of
 from ipvkit.plan.steps import Undo
 from ipvkit.predict.predictions import announcements
 from ipvkit.strategies import Addition, Link, Route, Sysctl
-from ipvkit.strategies.announce import ALLOW
+from ipvkit.strategies.announce import ALLOW, NONLOCAL_BIND
 from ipvkit.tools import arping, ip
 
 
@@ -98,7 +98,9 @@ def _helpers(lab: Lab, phase: Phase) -> Parts:
         for addition in (a for stage in lab.stages(phase, parent) for a in stage):
             yield addition.at or parent.on, *_part(addition)
         if any(helper.announces for helper in phase.on(parent.name).helpers):
-            yield parent.on, *_part(ALLOW)
+            # For each parent: that another one's are announced does not say that it is set.
+            _, allowed = _part(ALLOW)
+            yield parent.on, ("sysctl", NONLOCAL_BIND, parent.name), allowed
             count = announcements(PING_COUNT * PING_INTERVAL_S)
             for e in lab.endpoints_of(phase, parent):
                 for own in (own for own in e.addresses if own.version == 4):

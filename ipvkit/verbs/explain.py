@@ -58,36 +58,45 @@ class Fix:
     def plan(self) -> Plan:
         """The plan that runs the phase as it is with the ping, then the commands, then the ping again."""
         before, after = make_plan(self.asking), make_plan(self.fixed)
+        *_, pinging = (stage for stage in after.stages if any(step.probe is not None for step in stage))
         steps = Steps(self.name)
-        self._change(steps, before)
-        ping = [step for step in after.steps if step.probe is not None][-1]
-        with steps.at(ping.on):
-            steps.add(ping.purpose, ping.command, probe=ping.probe)
+        what = f"{self.name}: {self.cost}"
+        # Hosts keep announcing while the ping runs.
+        during = [change for change in self.changes if change.command.argv[0] == "arping"]
+        self._change(steps, what, [change for change in self.changes if change not in during], before)
+        if not during and len(pinging) == 1:
+            self._forget(steps)
+        for change in during:
+            with steps.at(change.on):
+                steps.add(what, change.command)
+        added = {(change.on, change.command) for change in during}
+        for step in (step for step in pinging if (step.on, step.command) not in added):
+            with steps.at(step.on):
+                steps.add(step.purpose, step.command, probe=step.probe)
         steps.end_stage()
         *lan, section = after.sections
         fixing = replace(section, stages=tuple(steps.stages), acts=())
         return replace(before, sections=(*lan, before.sections[-1], fixing))
 
-    def _change(self, steps: Steps, before: Plan) -> None:
-        """Add the changes, of which some delete what `before` has added, and what runs with the next ping."""
-        what = f"{self.name}: {self.cost}"
+    @staticmethod
+    def _change(steps: Steps, what: str, changes: Sequence[Change], before: Plan) -> None:
+        """Add `changes`, of which some delete what `before` has added."""
         undos = [(step, step.undo) for step in before.steps if step.undo is not None and not step.undo.reads]
         made = {(step.on, undo.command()): (step.id,) for step, undo in undos}
-        # A host keeps announcing while the ping runs.
-        during = [change for change in self.changes if change.command.argv[0] == "arping"]
-        for change in (change for change in self.changes if change not in during):
+        for change in changes:
             with steps.at(change.on):
                 deleted = made.get((change.on, change.command), ())
                 steps.add_stage([(what, change.command, change.undo, deleted)])
-        for change in during:
-            with steps.at(change.on):
-                steps.add(what, change.command)
-        if not during:
-            # A question of the first ping may be open still: the second one would wait for it in vain.
-            asked = _predicted(self.asking).hops[-1].at
-            with steps.at(self.fixed.machine_of(asked)):
-                flush = in_netns(self.fixed.netns(asked), ip.neigh_flush())
-                steps.add_stage([(f"flush {the(asked)}'s neighbour tables", flush, None)])
+
+    def _forget(self, steps: Steps) -> None:
+        """Flush the tables of the node that asked in vain: the next ping would wait for its question.
+
+        Where a host announces, that answers it.
+        """
+        asked = _predicted(self.asking).hops[-1].at
+        with steps.at(self.fixed.machine_of(asked)):
+            flush = in_netns(self.fixed.netns(asked), ip.neigh_flush())
+            steps.add_stage([(f"flush {the(asked)}'s neighbour tables", flush, None)])
 
 
 @dataclass(frozen=True, slots=True)

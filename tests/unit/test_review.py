@@ -830,6 +830,43 @@ def test_a_fix_is_tried_without_the_question_that_the_ping_before_left(
         assert " ping " in f" {after}"
 
 
+ANNOUNCED_ON_ONE = """\
+name: announced-on-one
+about: one of two parents is announced
+parents:
+- {name: one, host: 192.0.2.1/24, gateway: 192.0.2.254}
+- {name: other, host: 198.51.100.1/24, gateway: 198.51.100.254}
+endpoints:
+- {name: a, parent: one, addresses: 192.0.2.11/24}
+- {name: b, parent: other, addresses: 198.51.100.11/24}
+phases:
+- name: l3
+  mode: l3
+  strategy: announce
+  parents: {other: {strategy: none}}
+  do: []
+"""
+
+
+def test_what_the_phase_announces_is_announced_while_a_fix_is_tried() -> None:
+    lab = load(ANNOUNCED_ON_ONE, "one.yaml")
+    found = explain(lab, lab.phases[0], Check("a", "b"))
+    assert len(found.fixes) == 5
+    for fix in found.fixes:
+        last = [str(step.command) for step in [*fix.plan.stages][-1]]
+        assert "arping -c 3 -U -I one 192.0.2.11" in last, fix.name
+        assert sum(" ping " in f" {line}" for line in last) == 1
+
+
+def test_the_first_announcements_of_a_parent_are_allowed_whatever_others_have() -> None:
+    lab = load(ANNOUNCED_ON_ONE, "one.yaml")
+    found = explain(lab, lab.phases[0], Check("gateway", "b"))
+    (fix,) = (fix for fix in found.fixes if fix.name == "announce")
+    allow, announce = map(str, fix.commands)
+    assert allow == "sysctl -w net.ipv4.ip_nonlocal_bind=1"
+    assert announce == "arping -c 3 -U -I other 198.51.100.11"
+
+
 def test_what_a_fix_deletes_of_the_phase_is_not_undone_again() -> None:
     lab = gallery_lab("link-local-gateway")
     (phase,) = (phase for phase in lab.phases if phase.name == "l3s-proxy")
