@@ -101,6 +101,8 @@ def copied(tree: Path) -> Path:
     for name in filter(lambda name: (ROOT / name).exists(), listed.stdout.splitlines()):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, tree / name)
+    # A test asks git for the files of the package.
+    subprocess.run(["git", "init", "--quiet", tree], check=True)  # noqa: S607
     return tree
 
 

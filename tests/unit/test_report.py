@@ -344,6 +344,13 @@ def test_a_table_fits_if_its_words_let_it_and_loses_none(rows: list[list[str]], 
     assert Counter(re.findall(r"[a-z]", fits)) == Counter(re.findall(r"[a-z]", whole))
 
 
+def test_a_path_in_a_table_stands_whole_however_narrow_the_terminal_is() -> None:
+    path = "/var/cache/ipvkit/kernels/5.10.46/usr/bin/linux.uml"
+    assert path in fitted([["5.10.46", path]], ("kernel", "program"), 40)
+    narrow = fitted([["5.10.46", path, f"what {path} is"]], ("kernel", "program", "about"), 80)
+    assert narrow.count(path) == 2
+
+
 # --- JSON ------------------------------------------------------------------------------------------------
 
 
