@@ -1,6 +1,5 @@
 """A result as a table for each phase, and one line of verdict."""
 
-import sys
 from collections.abc import Iterator
 from textwrap import wrap
 
@@ -21,7 +20,8 @@ def render(result: Result, *, colour: bool = False, width: int | None = None) ->
         verdicts = result.verdicts[section.name]
         if any(word(verdict) != "not run" for verdict in verdicts):
             parts += [section.title, _table([_row(verdict, colour) for verdict in verdicts], width), ""]
-    parts += [*not_undone(result.run), *wrap(verdict_line(result), width or sys.maxsize)]
+    verdict = verdict_line(result)
+    parts += [*not_undone(result.run), *([verdict] if width is None else wrap(verdict, width))]
     return "\n".join(parts) + "\n"
 
 
