@@ -1,8 +1,8 @@
 """Run random labs on uml kernels, and compare what is predicted with what happens: scripts/differential [N].
 
-Hypothesis draws labs over the whole format from a seed; with changed code a seed draws others, since the
-constants of loaded modules are drawn too. Of each lab in which a check differs, parts are
-taken away as long as the same check still differs; what is left is written as a lab file.
+Hypothesis draws labs over the whole format from a seed; when code changes, a seed draws other labs, since
+the constants of loaded modules are drawn too. Of each lab in which a check differs, parts are taken away as
+long as the same check still differs; what is left is written as a lab file.
 """
 
 import argparse

@@ -90,7 +90,7 @@ def emit(text: str | Iterable[str]) -> bool:
 
 
 def terminal_width() -> int | None:
-    """Return how many columns the terminal has that shows stdout; None where that is none."""
+    """Return how many columns the terminal on stdout has; None where stdout is not a terminal."""
     if sys.stdout is None or not sys.stdout.isatty():
         return None
     # Few outputs need it.

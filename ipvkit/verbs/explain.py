@@ -65,7 +65,7 @@ class Fix:
         during = [change for change in self.changes if change.command.argv[0] == "arping"]
         self._change(steps, what, [change for change in self.changes if change not in during], before)
         if not during and len(pinging) == 1:
-            self._forget(steps)
+            self._flush(steps)
         for change in during:
             with steps.at(change.on):
                 steps.add(what, change.command)
@@ -88,10 +88,10 @@ class Fix:
                 deleted = made.get((change.on, change.command), ())
                 steps.add_stage([(what, change.command, change.undo, deleted)])
 
-    def _forget(self, steps: Steps) -> None:
-        """Flush the tables of the node that asked in vain: the next ping would wait for its question.
+    def _flush(self, steps: Steps) -> None:
+        """Flush the neighbour tables of the node that got no answer: its question may still be open.
 
-        Where a host announces, that answers it.
+        The next ping would wait for it in vain. Where a host announces, that answers it.
         """
         asked = _predicted(self.asking).hops[-1].at
         with steps.at(self.fixed.machine_of(asked)):
