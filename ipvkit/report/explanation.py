@@ -52,7 +52,8 @@ def _lines(
         yield from ("", "packets:", *_wrapped(packets, width))
     for number, fix in enumerate(explanation.fixes, 1):
         yield ""
-        yield from wrapped(f"fix {number}, {fix.name}: {fix.cost}", width, rest="  ")
+        # Commands follow, which are pasted: the rest of the sentence does not begin as they do.
+        yield from wrapped(f"fix {number}, {fix.name}: {fix.cost}", width, rest=" " * 6)
         yield from (f"  {line}" for line in (dialect.lines(fix) if dialect else fix.typed()))
         yield from wrapped(f"then: {fix.prediction.reason}", width, "  ")
         if proofs is not None:
