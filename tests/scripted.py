@@ -96,9 +96,9 @@ class _Process:
 
     def _rows(self, count: int) -> list[str]:
         data = b""
-        while data.count(b"\0") < count:
+        while data.count(b"\n") < count:
             data += os.pread(self.mailbox, _CHUNK, len(data))
-        words = data.decode().split("\0")[:count]
+        words = data.decode().split("\n")[:count]
         names = []
         while words:
             size, words = int(words[0]), words[1:]
@@ -106,10 +106,10 @@ class _Process:
             row: deque[tuple[str, Command]] = deque()
             while rest:
                 key, length = rest[0], int(rest[1])
-                stdin = rest[2 + length]
-                argv = tuple(rest[2 : 2 + length])
-                row.append((key, Command(argv, stdin=tuple(stdin.split("\n")) if stdin else ())))
-                rest = rest[3 + length :]
+                argv, rest = tuple(rest[2 : 2 + length]), rest[2 + length :]
+                lines = int(rest[0])
+                row.append((key, Command(argv, stdin=tuple(rest[1 : 1 + lines]))))
+                rest = rest[1 + lines :]
             self.rows[name] = row
             self.resting.discard(name)
             names.append(name)

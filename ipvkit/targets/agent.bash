@@ -2,7 +2,7 @@
 # Runs rows of commands for ipvkit, the rows concurrently, and reports each command when it ends.
 #
 # agent.bash MAILBOX: each line on stdin is a request:
-#   run COUNT   read COUNT words, each ended by NUL, from MAILBOX: rows of commands, which run concurrently
+#   run COUNT   read COUNT words, each on a line, from MAILBOX: rows of commands, which run concurrently
 #   serve COUNT the same as run, for rows of servers: a fleet lets these run on from round to round
 #   now COUNT   the same for one row while no other runs, without a process for it: meanwhile no request is read
 #   stop ROW    kill the command that runs in that row, and begin no other there
@@ -10,7 +10,8 @@
 #   rest        begin no other command in any row
 #   wait        read the next request when all rows have ended
 # A row is: its number of words after this one, its name, the files for stdout and stderr, and for each command
-# its key, its number of words, these words, and its stdin. The commands of a row run one after another.
+# its key, its number of words, these words, and the same for the lines of its stdin. The commands of a row run
+# one after another.
 # Each line on stdout is a report: `started KERNEL`; `read`, when MAILBOX may be written again; and for a command
 # `KEY EXIT_CODE MICROSECONDS STDOUT_BYTES STDERR_BYTES` (a hyphen for what did not begin), then its stdout and
 # stderr with a newline, if there are any. At the end of stdin, or on TERM, it ends with all that it has started.
@@ -48,17 +49,17 @@ row() { # AT: run the commands of the row that begins there in `words`
   local at=$(($1 + 4)) end=$(($1 + 1 + words[$1])) out=${words[$1 + 2]} err=${words[$1 + 3]}
   local key last command input began code text said child='' over='' again=''
   while ((at < end)); do
-    key=${words[at]} command=()
+    key=${words[at]} command=() input=''
     # For a part of an array bash reads all of it, which takes longer than to start a process.
     for ((last = at + 1 + words[at + 1], at += 2; at <= last; at++)); do command+=("${words[at]}"); done
-    input=${words[at++]}
+    for ((last = at + words[at], at++; at <= last; at++)); do input+=${words[at]}$'\n'; done
     if [[ $verb != now ]] && { [[ -n $over ]] || read -r -t 0 -u "$rest"; }; then
       report "$key - 0 0 0"
       continue
     fi
     began=${EPOCHREALTIME/./}
     if [[ -n $input ]]; then
-      "${command[@]}" <<<"$input" >"$out" 2>"$err" &
+      "${command[@]}" <<<"${input%?}" >"$out" 2>"$err" &
     else
       "${command[@]}" </dev/null >"$out" 2>"$err" &
     fi
@@ -86,7 +87,8 @@ while read -r verb argument; do
   case $verb in
     run | serve | now)
       while read -r -t 0 -u "$rest"; do read -r -N 1 -u "$rest"; done
-      mapfile -d '' -t -n "$argument" words <"$mailbox"
+      # bash reads a device byte by byte where the words end with another character.
+      mapfile -t -n "$argument" words <"$mailbox"
       report read
       for ((at = 0; at < argument; at += 1 + words[at])); do
         if [[ $verb == now ]]; then

@@ -250,13 +250,15 @@ class Agent:
             serves[row.verb == "serve"].append(row)
         words = [word for row in serves[verb == "serve"] for word in row.words]
         self._waiting, self._free = serves[verb != "serve"], False
-        os.pwrite(self._mailbox, b"".join(b"%s\0" % word for word in words), 0)
+        os.pwrite(self._mailbox, b"".join(b"%s\n" % word for word in words), 0)
         self._write(f"{verb} {len(words)}\n")
 
     def _words(self, slot: int, commands: Mapping[int, Command]) -> list[str]:
         words = [str(slot), *self.target.files(slot)]
         for number, command in commands.items():
-            words += [str(number), str(len(command.argv)), *command.argv, "\n".join(command.stdin)]
+            words.append(str(number))
+            for part in (command.argv, command.stdin):
+                words += [str(len(part)), *part]
         return [str(len(words)), *words]
 
     def _write(self, line: str) -> None:

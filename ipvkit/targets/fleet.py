@@ -440,7 +440,7 @@ class _Rows:
             self._keeps = False
             self._run((), _ENDS_S, "end")
         elif verb in ("run", "now", "serve"):
-            content = os.pread(self._mailbox, MAILBOX_BYTES, 0).split(b"\0", number)
+            content = os.pread(self._mailbox, MAILBOX_BYTES, 0).split(b"\n", number)
             words = [word.decode() for word in content[:number]]
             if verb == "serve":
                 self._servers |= {int(row[1]): row[4] for row in rows_of(words)}

@@ -117,7 +117,7 @@ round() { # LAB RUN NUMBER SECONDS AGENT NEEDED SERVERS LINES LINE… WATCHED NA
     look_at_servers "$servers"
   fi
   printf '%s' "$agent" >agent
-  printf '%s\0' "${@:2}" >mailbox
+  printf '%s\n' "${@:2}" >mailbox
   printf 'run %s\nwait\n' "$1" >requests
   if [[ $servers == serve ]]; then
     serve "$seconds"

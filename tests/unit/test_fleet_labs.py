@@ -409,8 +409,8 @@ def answered(reports: str, marks: str = "") -> dict[str, str]:
 def test_a_server_runs_from_its_round_until_it_is_stopped() -> None:
     fleet = Fleet(["hosts.yml"], {"h1": "h1"}, "mine")
     host, mailbox = fleet.hosts["h1"], os.memfd_create("mailbox")
-    words = [word for row in "01" for word in ("7", row, "out", "err", f"4{row}", "1", "true", "")]
-    os.write(mailbox, "".join(f"{word}\0" for word in words).encode())
+    words = [word for row in "01" for word in ("7", row, "out", "err", f"4{row}", "1", "true", "0")]
+    os.write(mailbox, "".join(f"{word}\n" for word in words).encode())
     with patch.object(fleet, "announce"):
         rows = host.start("", None, mailbox)
         assert rows.read() == b"started\n"
