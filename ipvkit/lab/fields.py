@@ -43,7 +43,8 @@ def read(text: str, file: str, name: str = "lab", hint: str = LAB_HINT) -> "Fiel
     except (yaml.YAMLError, RecursionError, ValueError) as problem:
         mark = getattr(problem, "problem_mark", None)
         line = mark.line + 1 if mark else text.count("\n", 0, getattr(problem, "position", 0)) + 1
-        what = getattr(problem, "problem", None) or getattr(problem, "reason", None) or "not readable"
+        what = getattr(problem, "problem", None) or getattr(problem, "reason", None)
+        what = what or ("nested too deeply" if isinstance(problem, RecursionError) else "not readable")
         raise InvalidLab(f"{file}:{line}: invalid YAML: {what}", hint) from None
     if root is None:
         raise InvalidLab(f"{file}: the file is empty", "`ipvkit run-lab walkthrough` is a lab to begin with")
