@@ -216,7 +216,8 @@ def state_of(resource: Resource, seen: Observation, mark: int | None = None, for
         case Proxy(to, dev):
             found = any((entry.dst, entry.dev) == (to, dev) for entry in seen.proxies)
         case Route(dst, dev):
-            main = [route for route in seen.routes if route.table is None]
+            # Only with -details ip names the main table.
+            main = [route for route in seen.routes if route.table in (None, "main")]
             found = any((route.dst, route.dev) == (dst, dev) for route in main)
         case Command():
             found = True

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import faults
-from faults import FAULTS, KILLED_AT, KILLS, OF, SLOW, UNPLACED, Case, Faults
+from faults import FAULTS, KILLED_AT, OF, SLOW, UNPLACED, Case, Faults
 from guest import in_guest
 
 NATIVE = ("walkthrough", "private", "mtu", "duplicate-address", "mode-flip", "ipv6")
@@ -53,9 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "guests_cases" in metafunc.fixturenames:
         labs = choice.sample(IPVLAN, len(IPVLAN) if option.exhaustive else 1)
         count = 40 if option.exhaustive else 1
-        # KILL in the middle of a fork can crash a User-Mode Linux kernel.
-        gentle = tuple(fault for fault in QUICK if fault not in KILLS)
-        cases = [drawn(choice, lab, "run-lab", count, gentle) for lab in labs]
+        cases = [drawn(choice, lab, "run-lab", count) for lab in labs]
         metafunc.parametrize("guests_cases", cases, ids=labs)
 
 

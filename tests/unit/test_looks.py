@@ -1,6 +1,8 @@
 """A target that takes a whole plan is looked at by one process of ip, which shows what several would."""
 
 import json
+from ipaddress import ip_address, ip_network
+from queue import SimpleQueue
 
 import pytest
 from hypothesis import given
@@ -11,9 +13,14 @@ from ipvkit.core.errors import UnparsableOutput
 from ipvkit.lab import gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.resources import NETNS
+from ipvkit.plan.resources import NETNS, Link, Netns, Proxy, Resource, Route, Sysctl, state_of
+from ipvkit.run.execution import carry_out
 from ipvkit.run.leftovers import apart, together, views_of
+from ipvkit.run.rollback import look_for
+from ipvkit.targets.agent import Agent
+from ipvkit.targets.sandbox import Sandbox
 from ipvkit.tools import ip
+from namespaces import needs_macvlan
 
 VIEWS = views_of(make_plan(load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)), "host")
 OF_IP = [name for name, view in VIEWS.items() if view.argv[0] == "ip"]
@@ -72,3 +79,41 @@ def test_what_nobody_understands_is_refused(stdout: str) -> None:
 def test_more_than_was_asked_for_is_refused() -> None:
     with pytest.raises(UnparsableOutput):
         apart(VIEWS, seen("[]\n" * (len(OF_IP) + 1)))
+
+
+MADE: dict[Resource, tuple[str, ...]] = {
+    Netns("a", links=("p", "q", "mac")): ("ip netns add a",),
+    Link("mac", "macvlan"): ("ip link add mac link eth0 type macvlan",),
+    Link("mac", "macvlan", "a"): (
+        "ip -n a link add p type veth peer name q",
+        "ip -n a link add mac link p type macvlan",
+    ),
+    Route(ip_network("198.51.100.1"), "lo"): ("ip route add 198.51.100.1 dev lo",),
+    Route(ip_network("2001:db8::/64"), "eth0"): ("ip route add 2001:db8::/64 dev eth0",),
+    Proxy(ip_address("198.51.100.1"), "eth0"): ("ip neigh add proxy 198.51.100.1 dev eth0",),
+    Proxy(ip_address("2001:db8::1"), "eth0"): ("ip neigh add proxy 2001:db8::1 dev eth0",),
+    Sysctl("net.ipv4.ip_nonlocal_bind", 1): ("sysctl -w net.ipv4.ip_nonlocal_bind=1",),
+    Sysctl("net.ipv4.ip_forward", 1, "a"): ("ip netns exec a sysctl -w net.ipv4.ip_forward=1",),
+}
+"""Each kind of resource, and the commands that make it."""
+
+ETH0 = ("ip link add eth0 type veth peer name eth1", "ip link set eth0 up", "ip link set eth1 up")
+
+
+@needs_macvlan
+def test_on_a_kernel_each_kind_of_resource_is_seen_once_it_was_made() -> None:
+    with Agent(Sandbox(), SimpleQueue()) as agent:
+
+        def run(*lines: str) -> None:
+            for line in lines:
+                carry_out(agent, Command(tuple(line.split())))
+
+        def states() -> dict[Resource, str]:
+            seen = look_for(MADE, agent, lambda _: None)
+            return {resource: state_of(resource, seen, former="0").state for resource in MADE}
+
+        run(*ETH0)
+        assert states() == dict.fromkeys(MADE, "gone")
+        for lines in MADE.values():
+            run(*lines)
+        assert states() == dict.fromkeys(MADE, "stands")
