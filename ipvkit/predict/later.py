@@ -9,8 +9,9 @@ from ipvkit.lab import PING_WAIT_S, Act, Check, Endpoint, Lab, Outcome
 from ipvkit.lab.sysctls import Sysctl
 from ipvkit.predict.attempts import attempted
 from ipvkit.predict.neighbours import Known, Span
-from ipvkit.predict.path import Event, Path
+from ipvkit.predict.path import Path
 from ipvkit.predict.predictions import NOTICED_S, UNSURE_S, announcements, lasts_s, of_path, path_of, uses_s
+from ipvkit.predict.resolution import Event
 from ipvkit.predict.world import Entry, State, World
 
 _BESIDES_S = 0.1
@@ -41,7 +42,8 @@ def after(world: World, act: Act, end: float | None = None) -> World:
     for check, path in paths:
         _use(tables, world, check, path)
     end = state.now + _act_lasts_s(world, act, paths) if end is None else end
-    _announce(tables, world, act, {address for _, path in paths for address in path.broadcast}, end)
+    asked_from = {address for _, path in paths for address in path.resolution.broadcast}
+    _announce(tables, world, act, asked_from, end)
     _grow_old(world, tables.known, tables.failed, end, _announced_during(world, act))
     _flush(tables, act.flush)
     changed = _moved(attempted(world, act), act, tables)
@@ -65,14 +67,14 @@ def after(world: World, act: Act, end: float | None = None) -> World:
 def _use(tables: _Tables, world: World, check: Check, path: Path) -> None:
     """Note what a check does to the entries on its path."""
     state, known = world.state, tables.known
-    tables.learned |= path.learned
-    for entry, event in path.events:
+    tables.learned |= path.resolution.learned
+    for entry, event in path.resolution.events:
         if event != "used" and tables.led.pop(entry, None) is not None and event == "announced":
             known[entry] = Known("the announcement")
         if event == "asked in vain" and not _is_own(world, entry):
             until = state.now + uses_s(check, path) + state.late
             tables.asking[entry] = until + state.timers(entry[0]).asks_s
-        if entry in known and entry not in path.used:
+        if entry in known and entry not in path.resolution.used:
             # It is there now, since its host answers.
             known[entry] = replace(known[entry], maybe=False)
         _note(world, known, tables.failed, entry, event, state.now + uses_s(check, path))
@@ -351,7 +353,8 @@ def _act_lasts_s(world: World, act: Act, paths: Sequence[tuple[Check, Path]]) ->
     for check, path in paths:
         outcome = of_path(world, check, path).outcome
         if outcome is Outcome.EXPIRES:
-            used = [entry for entry in (*path.used, *path.announced) if entry in world.state.known]
+            found = path.resolution
+            used = [entry for entry in (*found.used, *found.announced) if entry in world.state.known]
             lives = min(world.state.fails(entry, math.inf)[1] for entry in used) - world.state.now
             seconds.append(min(lasts_s(check), lives + NOTICED_S))
         else:

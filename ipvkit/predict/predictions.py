@@ -15,7 +15,9 @@ from ipvkit.lab import (
     Outcome,
     the,
 )
-from ipvkit.predict.path import UNTIL_IT_EXPIRES, Hop, Path
+from ipvkit.predict.path import Path
+from ipvkit.predict.resolution import UNTIL_IT_EXPIRES
+from ipvkit.predict.trace import Hop
 from ipvkit.predict.world import Entry, State, World
 
 NOTICED_S = LOST_AFTER * PING_INTERVAL_S
@@ -60,9 +62,9 @@ def of_path(world: World, check: Check, path: Path) -> Prediction:
     """Return the outcome of a check with that path, which begins now; entries on it may fail meanwhile."""
     state = world.state
     found = _predict(path, check, world)
-    if path.led and found.outcome is Outcome.UNREACHABLE:
+    if path.resolution.led and found.outcome is Outcome.UNREACHABLE:
         return _of_led(world, check, path, found)
-    fails = {entry: state.fails(entry) for entry in path.used}
+    fails = {entry: state.fails(entry) for entry in path.resolution.used}
     gone = {entry for entry, (first, _) in fails.items() if first <= state.now + UNSURE_S + state.late}
     if not gone:
         return found
@@ -79,11 +81,11 @@ def _of_led(world: World, check: Check, path: Path, found: Prediction) -> Predic
     """Return the outcome where an entry leads to where an endpoint was; if it fails, it is asked for anew."""
     state = world.state
     end = state.now + lasts_s(check)
-    first, last = map(max, *(state.fails(entry, end) for entry in path.led), (0.0, 0.0))
+    first, last = map(max, *(state.fails(entry, end) for entry in path.resolution.led), (0.0, 0.0))
     if first > end + UNSURE_S + state.late:
         return found
-    known = {entry: one for entry, one in state.known.items() if entry not in path.led}
-    led = {entry: parent for entry, parent in state.led.items() if entry not in path.led}
+    known = {entry: one for entry, one in state.known.items() if entry not in path.resolution.led}
+    led = {entry: parent for entry, parent in state.led.items() if entry not in path.resolution.led}
     later = world.at(replace(state, known=known, led=led))
     other = _predict(path_of(later, check), check, later)
     if other.outcome is Outcome.UNREACHABLE:
@@ -111,12 +113,12 @@ def _predict(path: Path, check: Check, world: World) -> Prediction:
     found = _of_ping(path, check, world.state)
     if found.outcome is Outcome.REACHABLE and _may_wait_in_vain(path, check, world.state):
         found = replace(found, also=tuple(dict.fromkeys((*found.also, Outcome.UNREACHABLE))))
-    served = check.listen and path.arrived == world.nodes[check.destination].name
+    served = check.listen and path.trace.arrived == world.nodes[check.destination].name
     if check.tcp is None or not path.replied or served:
         return found
     refused = f"{path.reason}; nothing listens on tcp {check.tcp} there"
     # On a real network such a server may exist already.
-    own = world.lab.simulated or world.lab.is_endpoint(path.arrived)
+    own = world.lab.simulated or world.lab.is_endpoint(path.trace.arrived)
     also = (*found.also, *(() if own else (Outcome.REACHABLE,)))
     return replace(found, outcome=Outcome.REFUSED, reason=refused, also=also)
 
@@ -128,7 +130,7 @@ def _may_wait_in_vain(path: Path, check: Check, state: State) -> bool:
     connection end then, and a short ping is over.
     """
     unsure = UNSURE_S + state.late
-    for entry in dict.fromkeys(entry for entry, _ in path.events):
+    for entry in dict.fromkeys(entry for entry, _ in path.resolution.events):
         repeats_s = state.timers(entry[0]).retrans_ms / 1000
         fails = state.asking.get(entry, -math.inf) + repeats_s
         ends = check.watch is not None or check.tcp is not None or lasts_s(check) < repeats_s + unsure
@@ -139,20 +141,20 @@ def _may_wait_in_vain(path: Path, check: Check, state: State) -> bool:
 
 
 def _of_ping(path: Path, check: Check, state: State) -> Prediction:
-    hops = tuple(path.hops)
+    hops = tuple(path.trace.hops)
     if not path.replied:
         return Prediction(Outcome.UNREACHABLE, path.reason, hops)
-    if path.doubt:
+    if path.trace.doubt:
         also = (Outcome.UNREACHABLE, *((Outcome.EXPIRES,) if check.watch else ()))
-        return Prediction(Outcome.REACHABLE, f"{path.reason}; but {path.doubt}", hops, also)
+        return Prediction(Outcome.REACHABLE, f"{path.reason}; but {path.trace.doubt}", hops, also)
     end = state.now + lasts_s(check)
-    fast = [entry for entry in path.announced if entry[0] in state.fast]
+    fast = [entry for entry in path.resolution.announced if entry[0] in state.fast]
     if check.watch is not None and fast:
         return _between_announcements(path, fast, state, end)
     unsure = UNSURE_S + state.late
-    announced = {entry for entry, event in path.events if event == "announced"}
+    announced = {entry for entry, event in path.resolution.events if event == "announced"}
     if check.watch is None:
-        valid = path.announced & state.known.keys()
+        valid = path.resolution.announced & state.known.keys()
         announced |= {entry for entry in valid if state.fails(entry, end)[0] <= end + unsure}
     if announced:
         # The next announcement is at most a second away, and then that of who has to be asked for the reply;
@@ -160,11 +162,11 @@ def _of_ping(path: Path, check: Check, state: State) -> Prediction:
         fails = check.tcp is not None and any(peer in state.fast for peer, _ in announced)
         soon = fails or end - state.now < len(announced) + unsure
         return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.UNREACHABLE,) if soon else ())
-    unconfirmed = (entry for entry in path.used if entry[1].version == 4)
+    unconfirmed = (entry for entry in path.resolution.used if entry[1].version == 4)
     entry = min(unconfirmed, key=lambda entry: state.fails(entry, end), default=None)
     if check.watch is None or entry is None or state.fails(entry, end)[0] >= end + unsure:
         # Announcements that are late may let an entry fail, and its peer give up.
-        late = (e for e in path.announced if state.late > state.timers(e[0]).asks_s)
+        late = (e for e in path.resolution.announced if state.late > state.timers(e[0]).asks_s)
         fails = check.watch is not None and any(late)
         return Prediction(Outcome.REACHABLE, path.reason, hops, (Outcome.EXPIRES,) if fails else ())
     first, last = state.fails(entry, end)
@@ -182,7 +184,7 @@ def _between_announcements(path: Path, fast: Sequence[Entry], state: State, end:
 
     An announcement changes nothing of a valid entry, and a `fast` peer gives up before the next one comes.
     """
-    hops, unsure = tuple(path.hops), UNSURE_S + state.late
+    hops, unsure = tuple(path.trace.hops), UNSURE_S + state.late
     every = (Outcome.UNREACHABLE, Outcome.EXPIRES, Outcome.REACHABLE)
     unknown = [entry for entry in fast if entry not in state.known]
     if unknown:

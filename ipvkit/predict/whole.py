@@ -23,8 +23,8 @@ from ipvkit.lab import (
 from ipvkit.predict.attempts import predict_attempt
 from ipvkit.predict.later import after, at_first_act, at_time, flushed_on, late, next_phase
 from ipvkit.predict.neighbours import Span
-from ipvkit.predict.path import Hop
 from ipvkit.predict.predictions import Prediction, of_path, path_of
+from ipvkit.predict.trace import Hop
 from ipvkit.predict.world import State, World, world_of
 from ipvkit.tools import socat
 
@@ -216,19 +216,20 @@ def predict(world: World, check: Check, beside: Sequence[Check] = ()) -> Predict
     if what := world.not_modelled(check, path.version):
         return Prediction(Outcome.NOT_MODELLED, f"not modelled: {what}; run it")
     found = of_path(world, check, path)
-    led = {address for _, address in path.led}
-    if any(led & path_of(world, other).broadcast for other in beside if led):
+    own = path.resolution
+    led = {address for _, address in own.led}
+    if any(led & path_of(world, other).resolution.broadcast for other in beside if led):
         found = replace(found, also=(Outcome.REACHABLE,))
-    for other in beside if path.disputed else ():
-        second_path = path_of(world, other)
-        if path.disputed & (second_path.disputed | second_path.learned.keys()):
+    for other in beside if own.disputed else ():
+        its = path_of(world, other).resolution
+        if own.disputed & (its.disputed | its.learned.keys()):
             second = predict(after(world, Act(checks=(other,)), world.state.now), check)
             found = _or(found, second)
-    entries = set(path.undecided)
-    for other in beside if path.rivals else ():
-        entries |= path.rivals.keys() & path_of(world, other).rivals.keys()
+    entries = set(own.undecided)
+    for other in beside if own.rivals else ():
+        entries |= own.rivals.keys() & path_of(world, other).resolution.rivals.keys()
     for entry in sorted(entries, key=str):
-        for node in path.rivals[entry]:
+        for node in own.rivals[entry]:
             state = replace(world.state, learned={**world.state.learned, entry: node})
             found = _or(found, predict(world.at(state), check, beside))
     return found

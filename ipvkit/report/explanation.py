@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipvkit.lab import Lab
-from ipvkit.predict.path import Hop
+from ipvkit.predict.trace import Hop
 from ipvkit.report.entries import Entry, Report, Section, Status, differing
 from ipvkit.report.entries import Fix as Shown
 from ipvkit.report.plain import chosen, document, plain, prediction_word, wrapped
