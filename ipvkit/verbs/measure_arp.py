@@ -6,6 +6,7 @@ One l3 endpoint on the simulated LAN is announced once to a neighbour that has a
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
+from itertools import pairwise
 
 from ipvkit.core.command import Command, Completed, in_netns
 from ipvkit.core.errors import CommandFailed, UsageError
@@ -28,7 +29,8 @@ INTERVAL_S = 0.1
 _WATCH_S, _BESIDES_S = 60, 60.0
 
 SLACK_S = 0.25
-"""How late a ping may be on a busy machine, in seconds; a kernel in a process waits for the CPU too."""
+"""How late the last ping may be, or a timer, on a busy machine, in seconds, beyond what the others were late;
+a kernel in a process waits for the CPU too."""
 
 _PREFIX = f"net.ipv4.neigh.{PEER_DEV}"
 TIMERS = tuple(
@@ -54,8 +56,8 @@ class Prediction:
     latest_s: float
 
 
-def predict(timers: Timers) -> Prediction:
-    """Return the prediction for pings `INTERVAL_S` apart.
+def predict(timers: Timers, late_s: float = 0.0) -> Prediction:
+    """Return the prediction for pings `INTERVAL_S` apart, of which one came up to `late_s` seconds late.
 
     The rule: DELAY, then unicast probes without an answer (neigh_timer_handler(), net/core/neighbour.c).
     Earliest: the last reply came up to an interval before the end. Latest: a timer of n jiffies is late by up
@@ -63,7 +65,8 @@ def predict(timers: Timers) -> Prediction:
     (kernel/time/timer.c).
     """
     lifetime = timers.lifetime_s
-    return Prediction(lifetime, lifetime - INTERVAL_S - SLACK_S, lifetime * (1 + 8 / 63) + SLACK_S)
+    slack = SLACK_S + late_s
+    return Prediction(lifetime, lifetime - INTERVAL_S - slack, lifetime * (1 + 8 / 63) + slack)
 
 
 def timers_of(values: Mapping[str, int]) -> Timers:
@@ -123,7 +126,8 @@ class Measured:
     """The result: the neighbour's timers, the states of its entry, and its end.
 
     States are the kernel's words, None where there was no entry or, of `idle`, no wait.
-    `lifetime_s` is from the first reply to the last, None where there was none or no end was seen.
+    `lifetime_s` is from the first reply to the last, None where there was none or no end was seen, and
+    `late_s` is how much later than due a reply came at most after the one before.
     """
 
     measurement: Measurement
@@ -132,11 +136,12 @@ class Measured:
     idle: str | None
     answered: bool
     lifetime_s: float | None
+    late_s: float = 0.0
 
     @property
     def predicted(self) -> Prediction:
         """The prediction from the timers of the neighbour."""
-        return predict(timers_of(self.timers))
+        return predict(timers_of(self.timers), self.late_s)
 
     @property
     def lifetime_as_predicted(self) -> bool:
@@ -159,6 +164,7 @@ def measured(measurement: Measurement, done: Mapping[str, Completed]) -> Measure
     values = sysctl.parse_values(done[_READ].stdout)
     stamps = [reply.timestamp for reply in report.replies if reply.timestamp is not None]
     seen_to_its_end = bool(stamps) and bool(report.error_count)
+    between = [later - earlier for earlier, later in pairwise(stamps)]
     return Measured(
         measurement,
         {name: values[f"{_PREFIX}.{name}"] for name in TIMERS},
@@ -166,6 +172,7 @@ def measured(measurement: Measurement, done: Mapping[str, Completed]) -> Measure
         _state(done[_IDLE].stdout) if measurement.idle_s else None,
         bool(report.replies) and report.replies[0].seq == 1,
         stamps[-1] - stamps[0] if seen_to_its_end else None,
+        max(0.0, max(between, default=0.0) - INTERVAL_S),
     )
 
 

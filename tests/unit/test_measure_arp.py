@@ -123,6 +123,7 @@ OUTCOMES: dict[str, tuple[Measured, bool, float | None]] = {
     "as predicted": (seen(Measurement(), pinged(81)), True, 8.0),
     "as predicted, after a wait": (seen(Measurement(idle_s=9), pinged(81)), True, 8.0),
     "as late as a timer may be": (seen(Measurement(), pinged(91)), True, 9.0),
+    "as short as late pings show it": (seen(Measurement(), pinged(10, interval=0.8)), True, 7.2),
     "too short": (seen(Measurement(), pinged(70)), False, 6.9),
     "too long": (seen(Measurement(), pinged(100)), False, 9.9),
     "as predicted of other timers": (
