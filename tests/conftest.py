@@ -7,6 +7,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,29 @@ def pytest_configure(config: pytest.Config) -> None:
     # What nohup, or a shell's `&`, ignores here must not be ignored in the processes of tests.
     for number in set(ENDING) - set(heeded()):
         signal.signal(number, lambda _number, _frame: None)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return two for each CPU whose time the tests may use: while one waits for a reply another has it."""
+    return max(1, round(2 * cpus()))
+
+
+def cpus() -> float:
+    """Return how many CPUs' time this process may use: its control group may have a quota (cgroups(7))."""
+    least = float(len(os.sched_getaffinity(0)))
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        folder, names = "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        if not controllers:
+            folder, names = "", ("cpu.max",)
+        elif "cpu" not in controllers.split(","):
+            continue
+        # A file that is not there, `max` and -1 are no quota.
+        with suppress(OSError, ValueError):
+            files = (Path("/sys/fs/cgroup", folder, path.lstrip("/"), name) for name in names)
+            quota, period = (int(number) for file in files for number in file.read_text().split())
+            least = min(least, quota / period) if quota > 0 else least
+    return least
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
