@@ -343,11 +343,13 @@ def records() -> list[Record]:
 
 
 def remove_empty() -> None:
-    """Remove the journals of runs that were killed before they created anything."""
+    """Remove journals of runs that were killed before they created anything, and a folder without files."""
     for record in _all_records():
         if record.state == "empty":
             with suppress(IpvkitError), taken_over(record.lab):
                 pass
+    with suppress(OSError):
+        folder().rmdir()
 
 
 def _all_records() -> list[Record]:

@@ -489,3 +489,18 @@ def test_a_journal_without_entries_stays_for_a_look_and_goes_with_a_cleanup(
         assert main(["cleanup", "--all"]) == 0
         assert not folder.exists()
     capsys.readouterr()
+
+
+def test_a_folder_without_files_goes_with_a_cleanup(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that is killed before it has opened its journal leaves one."""
+    folder.mkdir()
+    (folder / "other").touch()
+    assert main(["cleanup", "--all"]) == 0
+    assert folder.exists()
+    (folder / "other").unlink()
+    for words in (["status"], ["cleanup", "--all", "--dry-run"]):
+        assert main(words) == 0
+        assert folder.exists()
+    assert main(["cleanup", "--all"]) == 0
+    assert not folder.exists()
+    capsys.readouterr()
