@@ -543,6 +543,32 @@ def test_what_is_typed_for_ipv6_a_size_a_port_security_and_tries() -> None:
     assert tries == {"add": (0, 2), "delete": (0, 1)}
 
 
+PEERS_OF_OTHER_FAMILIES = """\
+name: peers
+about: a neighbour with both families and a gateway with one; a shim of a private parent
+parent: eth0
+network:
+  host: [192.0.2.1/24, "2001:db8::1/64"]
+  gateway: 192.0.2.254
+  neighbour: [192.0.2.9, "2001:db8::9"]
+endpoints: [{name: one, addresses: [192.0.2.11/24, "2001:db8::11/64"]}]
+phases:
+  - {name: static, mode: l3, strategy: static-neigh, do: [check: [{from: neighbour, to: one}]]}
+  - {name: shim, mode: l3, flag: private, host-shim: 192.0.2.120, do: [check: [{from: host, to: one}]]}
+"""
+
+
+def test_a_peer_gets_entries_of_its_families_and_a_shim_the_flag_of_its_parent() -> None:
+    typed = commands(make_plan(load(PEERS_OF_OTHER_FAMILIES, "peers.yaml")))
+    entries = [line.split() for line in typed if " neigh replace " in line]
+    assert [(words[2], words[5]) for words in entries] == [
+        ("gateway", "192.0.2.11"),
+        ("neighbour", "192.0.2.11"),
+        ("neighbour", "2001:db8::11"),
+    ]
+    assert "ip link add shim link eth0 type ipvlan mode l3 private" in typed
+
+
 def test_the_host_routes_away_from_the_parent_what_it_answers_arp_for() -> None:
     """IPv6 needs no such route: the host answers neighbour solicitations for a proxy entry by itself."""
     typed = commands(make_plan(new_lab("proxy", Setting("l3s", strategy="l3s-proxy"), 1, ipv6=True)))

@@ -1006,6 +1006,7 @@ def test_ipvlan_endpoints_follow_their_parents_mtu_up_and_down() -> None:
 def test_macvlan_endpoints_follow_their_parents_mtu_down_only_and_take_none_above_it() -> None:
     phase = replace(L2, setting=Setting(kind="macvlan"))
     assert told(phase, SetMtu("one", 9000)).outcome is REFUSED
+    assert told(phase, SetMtu("one", 1500)).outcome is ACCEPTED
     low = trying(phase, SetMtu("eth0", 1300))
     high = trying(phase, SetMtu("eth0", 1500), state=low)
     assert (mtu_of("one", low, phase), mtu_of("one", high, phase)) == (1300, 1300)
@@ -1183,6 +1184,15 @@ def test_a_watched_entry_expires_when_it_is_watched_longer_than_it_lives(
         left = state.fails((peer, ONE.addresses[0].ip), state.now + watch)[0] - state.now
         assert prediction.outcome is (EXPIRES if watch > left else REACHABLE)
         assert (f"{lives:g} s" in prediction.reason) == (prediction.outcome is EXPIRES)
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_watched_entry_that_lives_hardly_longer_may_expire(peer: str) -> None:
+    state = doing(L3, Act(fast_ageing=(peer,)), state=known(peer))
+    entry, now = (peer, ONE.addresses[0].ip), state.now + 0.15
+    used = {entry: state.known[entry].used(state.now, now, FAST_TIMERS)}
+    prediction = of_one(L3, Check(peer, "one", watch=1), replace(state, now=now, known=used))
+    assert (prediction.outcome, prediction.also) == (REACHABLE, (EXPIRES,))
 
 
 @pytest.mark.parametrize("peer", PEERS)
