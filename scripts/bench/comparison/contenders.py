@@ -26,12 +26,12 @@ ip netns del earlier
 while ip link show earlier >/dev/null 2>&1; do sleep 0.02; done
 ip link add eth0 type veth peer name behind
 ip link set behind up
-ip link set eth0 up
+ip link set eth0 arp off up
 """
 """A machine on which nothing goes on, and a parent on it.
 
 The kernel ends namespaces in the background, those of earlier runs first: once it has ended one that was
-made and deleted just now, it is idle. The parent has a carrier, and no address, so that ipvkit asks nobody
+made and deleted just now, it is idle. The parent has a carrier, and does no ARP, so that ipvkit asks nobody
 whether an address is in use.
 """
 
