@@ -90,6 +90,7 @@ while read -r verb argument; do
       # bash reads a device byte by byte where the words end with another character.
       mapfile -t -n "$argument" words <"$mailbox"
       report read
+      started=0
       for ((at = 0; at < argument; at += 1 + words[at])); do
         if [[ $verb == now ]]; then
           unset "rows[${words[at + 1]}]"
@@ -103,8 +104,9 @@ while read -r verb argument; do
           row "$at"
         } &
         rows[${words[at + 1]}]=$!
-        read -r -N 1 -u "$ready"
+        ((++started))
       done
+      ((started == 0)) || read -r -N "$started" -u "$ready"
       ;;
     stop) kill -TERM "${rows[$argument]-}" 2>/dev/null ;;
     end) kill -USR1 "${rows[$argument]-}" 2>/dev/null ;;
