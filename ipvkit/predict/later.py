@@ -369,4 +369,7 @@ def late(world: World, act: Act, end: float) -> World:
     """Return the world at an act that is over at the time `end`: what it took too long, checks began late."""
     paths = [(check, path_of(world, check)) for check in act.checks]
     over = end - world.state.now - _act_lasts_s(world, act, paths)
-    return world.at(replace(world.state, late=max(0.0, over)))
+    found = world.at(replace(world.state, late=max(0.0, over)))
+    # It changes no path.
+    found.paths.update(world.paths)
+    return found

@@ -98,8 +98,12 @@ def _of_led(world: World, check: Check, path: Path, found: Prediction) -> Predic
 
 def path_of(world: World, check: Check) -> Path:
     """Return the path of a check; raise InvalidLab where the two have no address family in common."""
-    address = _address(world, check)
-    return Path(world, check.source, address, check.size, connects=check.tcp is not None)
+    path: Path | None = world.paths.get(check)
+    if path is None:
+        address = _address(world, check)
+        path = Path(world, check.source, address, check.size, connects=check.tcp is not None)
+        world.paths[check] = path
+    return path
 
 
 def _address(world: World, check: Check) -> Address:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface, ip_network
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from ipvkit import strategies
 from ipvkit.core.values import Address, Flag, InterfaceAddress, Mode, Network, is_link_local
@@ -216,7 +216,8 @@ class World:
     """All hosts of a phase, by name, and the setting of each parent in `state`.
 
     `holders` are the hosts that have an address, without those that are down; `passing` are the IPv4 source
-    addresses that the switch accepts at the ports of each host, None for all.
+    addresses that the switch accepts at the ports of each host, None for all. `paths` are those of checks
+    that were followed: each is asked for several times.
     """
 
     lab: Lab
@@ -226,6 +227,7 @@ class World:
     settings: Mapping[str, Setting]
     holders: Mapping[Address, tuple[Node, ...]]
     passing: Mapping[str, frozenset[Address]] | None
+    paths: dict[Check, Any] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def at(self, state: State) -> "World":
         """Return the world in another `state`; hosts that stay the same are reused."""
