@@ -370,6 +370,6 @@ def late(world: World, act: Act, end: float) -> World:
     paths = [(check, path_of(world, check)) for check in act.checks]
     over = end - world.state.now - _act_lasts_s(world, act, paths)
     found = world.at(replace(world.state, late=max(0.0, over)))
-    # It changes no path.
+    # How late a check begins changes no path.
     found.paths.update(world.paths)
     return found

@@ -136,7 +136,7 @@ class Measured:
     idle: str | None
     answered: bool
     lifetime_s: float | None
-    late_s: float = 0.0
+    late_s: float
 
     @property
     def predicted(self) -> Prediction:

@@ -496,8 +496,8 @@ CHANGES: list[announce.Event] = [
 ]
 VALUES = dict.fromkeys(measure_arp.TIMERS, 0) | {"ucast_solicit": 3, "retrans_time_ms": 100}
 MEASURED = [
-    measure_arp.Measured(measure_arp.Measurement(), VALUES, "STALE", None, True, 0.3),
-    measure_arp.Measured(measure_arp.Measurement(True, 10), VALUES, None, None, False, None),
+    measure_arp.Measured(measure_arp.Measurement(), VALUES, "STALE", None, True, 0.3, 0.0),
+    measure_arp.Measured(measure_arp.Measurement(True, 10), VALUES, None, None, False, None, 0.0),
 ]
 
 
