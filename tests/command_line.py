@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from documents import REFERENCE
@@ -155,7 +155,7 @@ def assert_mistake(call: Callable[..., Called], words: list[str], says: str, hin
     if json_at:
         code, out, err = call(*words[:json_at], "--json", *words[json_at:])
         document = json.loads(out)
-        jsonschema.validate(document, json.loads((REFERENCE / "error-v1.schema.json").read_text()))
+        jsonschema_rs.validate(json.loads((REFERENCE / "error-v1.schema.json").read_text()), document)
         assert document["error"]["exit_code"] == code == 2
         assert says in document["error"]["message"]
         assert hint in (document["error"]["hint"] or "")

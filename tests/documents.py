@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sysconfig
 import termios
@@ -59,7 +60,7 @@ OF_THE_MACHINE = ("ipvkit doctor", "ipvkit doctor --json", "ipvkit kernels")
 """Command lines whose output depends on the machine: their exit code is compared, and nothing else."""
 
 _FENCE = re.compile(r"(?P<fence>```+|~~~+)(?P<language>\S*) *(?P<name>.*)")
-_EXITS = re.compile(r"# exits (\d+)$")
+_EXITS = re.compile(r"# exits (\d+)( on \^C)?$")
 _PROGRESS = re.compile(r"\[ *(?:\d+/\d+|undo)\] ")
 
 
@@ -73,6 +74,8 @@ class Shown:
     output: tuple[str, ...]
     typed: bool = False
     """Whether it is typed into the shell that `ipvkit shell` opened earlier in the document."""
+    interrupted: bool = False
+    """Whether ^C is typed once it shows its progress."""
 
     @property
     def runs_in(self) -> str:
@@ -160,7 +163,8 @@ class Document:
             exits = _EXITS.search(f"# {comment}")
             output = tuple(line.rstrip() for line in block.lines[start + 1 : end])
             place = f"{self.name}:{block.line_number + 1 + start}"
-            yield Shown(place, command.strip(), int(exits[1]) if exits else 0, output, typed)
+            code, interrupted = (int(exits[1]), bool(exits[2])) if exits else (0, False)
+            yield Shown(place, command.strip(), code, output, typed, interrupted)
 
     def write_files(self, folder: Path) -> None:
         """Write the blocks that are files into `folder`."""
@@ -188,8 +192,13 @@ def terminal_environment(home: Path) -> dict[str, str]:
     }
 
 
-def run(command: str, folder: Path, timeout_s: float = 600) -> tuple[int, str]:
-    """Return the exit code of a command line, and what a person saw of it on a terminal."""
+def run(
+    command: str, folder: Path, timeout_s: float = 600, *, interrupted: bool = False
+) -> tuple[int, str]:
+    """Return the exit code of a command line, and what a person saw of it on a terminal.
+
+    With `interrupted` the person types ^C at the first line of progress.
+    """
     master, slave = pty.openpty()
     process = subprocess.Popen(
         ["/bin/bash", "-c", command],
@@ -201,8 +210,13 @@ def run(command: str, folder: Path, timeout_s: float = 600) -> tuple[int, str]:
         start_new_session=True,
     )
     os.close(slave)
+    text = b""
     try:
-        text = b"".join(iter(lambda: _read(master), b""))
+        while chunk := _read(master):
+            text += chunk
+            if interrupted and re.search(rb"(?m)^\[ *\d", text):
+                os.killpg(process.pid, signal.SIGINT)
+                interrupted = False
         return process.wait(timeout_s), text.decode()
     finally:
         process.kill()

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from documents import REFERENCE
@@ -172,7 +172,7 @@ def test_an_announcement_lives_as_long_as_predicted_and_is_not_older_for_being_i
     done = program.run("measure-arp", "--target", "uml", "--fast", "--idle", "3s", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads(done.stdout)
-    jsonschema.validate(document, json.loads((REFERENCE / "measure-arp-v1.schema.json").read_text()))
+    jsonschema_rs.validate(json.loads((REFERENCE / "measure-arp-v1.schema.json").read_text()), document)
     assert (document["verdict"], document["announced"], document["idle"]) == ("pass", "STALE", "STALE")
     assert document["predicted_s"] == 1.3
     assert document["earliest_s"] <= document["measured_s"] <= document["latest_s"]

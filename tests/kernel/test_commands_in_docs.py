@@ -44,7 +44,7 @@ LONG = re.compile(
 def test_command_with_a_kernel(command: str, tmp_path: Path) -> None:
     places = [shown for shown in ALL_SHOWN if shown.command == command]
     prepare(next(document for document in DOCUMENTS if places[0] in document.shown), tmp_path)
-    ended = run(command, tmp_path)
+    ended = run(command, tmp_path, interrupted=places[0].interrupted)
     problems = [problem(shown, *ended) for shown in places]
     assert not any(problems), "\n\n".join(filter(None, problems))
 

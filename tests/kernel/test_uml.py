@@ -7,7 +7,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from command_line import BOUND_S, wait_until
@@ -24,7 +24,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
 
 def validate(document: object, schema: str) -> None:
-    jsonschema.validate(document, json.loads((REFERENCE / f"{schema}.schema.json").read_text()))
+    jsonschema_rs.validate(json.loads((REFERENCE / f"{schema}.schema.json").read_text()), document)
 
 
 def assert_the_walkthrough_passed(stdout: str) -> None:

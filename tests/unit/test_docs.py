@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -384,7 +384,7 @@ def test_every_lab_of_the_gallery_is_named_in_the_pages_about_its_rule() -> None
 
 
 def test_the_schema_of_labs_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema_rs.meta.validate(schema())
 
 
 def test_a_new_lab_names_the_schema_that_comes_with_ipvkit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -399,7 +399,7 @@ def test_a_new_lab_names_the_schema_that_comes_with_ipvkit(capsys: pytest.Captur
 
 @pytest.mark.parametrize("name", gallery.names())
 def test_the_schema_of_labs_takes_the_gallery(name: str) -> None:
-    jsonschema.Draft202012Validator(schema()).validate(yaml.safe_load(gallery.text(name)))
+    jsonschema_rs.Draft202012Validator(schema()).validate(yaml.safe_load(gallery.text(name)))
 
 
 @pytest.mark.parametrize(
@@ -418,5 +418,5 @@ def test_the_schema_of_labs_refuses_what_is_wrong(wrong: str) -> None:
     else:
         changed = text.replace("about:", f"{key}:", 1)
     assert changed != text
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft202012Validator(schema()).validate(yaml.safe_load(changed))
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.Draft202012Validator(schema()).validate(yaml.safe_load(changed))

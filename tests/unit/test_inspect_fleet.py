@@ -6,7 +6,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from test_inspect import endpoint, host, machine, own_address, route
 
@@ -183,7 +183,7 @@ def reviewed() -> FleetReview:
 
 def test_the_document_names_hosts_and_fits_the_schema() -> None:
     document = json.loads(render_fleet_json(reviewed()))
-    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(document)
+    jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(document)
     assert [on["host"] for on in document["parents"]] == ["h1", "h2"]
     assert {finding["host"] for finding in document["findings"]} == {None, "h1", "h2"}
     assert document["unseen"] == ["h1: /run/x"]

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import test_cli
 from hypothesis import HealthCheck, given, settings
@@ -654,7 +654,7 @@ def test_what_is_not_understood_is_named_with_its_tool_and_line(
 def test_the_document_of_an_error_fits_its_schema(feed: Callable[..., Called]) -> None:
     schema = json.loads((REFERENCE / "error-v1.schema.json").read_text())
     for words in (["ping", "--json"], ["ping", "--json", "--stream"]):
-        jsonschema.validate(json.loads(feed("", *words)[1]), schema)
+        jsonschema_rs.validate(schema, json.loads(feed("", *words)[1]))
 
 
 MISTAKES = {

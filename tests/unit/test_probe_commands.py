@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import test_cli
 from hypothesis import HealthCheck, given, settings
@@ -179,7 +179,7 @@ def test_a_ping_that_cannot_send_is_an_error(
     assert err.splitlines()[:2] == [f"error: {message}", f"  command: {line}"]
     code, out, _ = call("ping", "192.0.2.3", "-c", "1", "--json")
     document = json.loads(out)
-    jsonschema.validate(document, json.loads((REFERENCE / "error-v1.schema.json").read_text()))
+    jsonschema_rs.validate(json.loads((REFERENCE / "error-v1.schema.json").read_text()), document)
     error = document["error"]
     assert (code, error["exit_code"], error["message"], error["command"]) == (4, 4, message, line)
 

@@ -10,7 +10,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -397,7 +397,7 @@ def test_a_run_is_one_json_document_that_its_schema_describes(number: int) -> No
     document = written(results()[number])
     assert next(iter(document)) == "schema"
     assert document["schema"] == "ipvkit/run/v1"
-    jsonschema.validate(document, schema_of("run-v1"))
+    jsonschema_rs.validate(schema_of("run-v1"), document)
 
 
 def test_a_run_tells_each_step_and_each_check_by_its_phase() -> None:
@@ -459,7 +459,7 @@ def test_what_works_here_is_one_json_document_that_its_schema_describes(health: 
     document = parsed(doctor_report.render_json(health))
     assert document["schema"] == "ipvkit/doctor/v1"
     assert document["works"] == health.works
-    jsonschema.validate(document, schema_of("doctor-v1"))
+    jsonschema_rs.validate(schema_of("doctor-v1"), document)
 
 
 def test_what_is_missing_is_told_with_the_line_that_installs_it() -> None:

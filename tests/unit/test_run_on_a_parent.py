@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from ipvkit.cli import main
@@ -181,7 +181,7 @@ def test_the_gateway_is_the_one_that_is_given(run: Callable[..., Ran], recorder:
 def test_with_json_a_run_prints_exactly_one_document(run: Callable[..., Ran]) -> None:
     code, out, _ = run("--json")
     document = json.loads(out)
-    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    jsonschema_rs.validate(json.loads(SCHEMA.read_text()), document)
     assert (code, document["verdict"]) == (0, "pass")
     assert document["target"]["kind"] == "local"
 

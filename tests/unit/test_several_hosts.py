@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import yaml
 from hypothesis import assume, given, reject, settings
@@ -78,7 +78,7 @@ def test_a_lab_that_is_written_is_read_as_the_same_and_fits_the_schema(lab: Lab)
     lab = replace(lab, about="any")
     text = dump(lab)
     assert load(text, "lab.yaml") == lab
-    jsonschema.Draft202012Validator(schema()).validate(yaml.safe_load(text))
+    jsonschema_rs.Draft202012Validator(schema()).validate(yaml.safe_load(text))
 
 
 def test_only_what_several_hosts_have_is_called_with_the_host() -> None:
