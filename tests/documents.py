@@ -192,9 +192,7 @@ def terminal_environment(home: Path) -> dict[str, str]:
     }
 
 
-def run(
-    command: str, folder: Path, timeout_s: float = 600, *, interrupted: bool = False
-) -> tuple[int, str]:
+def run(command: str, folder: Path, timeout_s: float = 600, *, interrupted: bool = False) -> tuple[int, str]:
     """Return the exit code of a command line, and what a person saw of it on a terminal.
 
     With `interrupted` the person types ^C at the first line of progress.

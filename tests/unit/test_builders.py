@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import for_each
 from ipvkit.core import values
 from ipvkit.core.command import Command, in_netns
 from ipvkit.core.errors import UsageError
@@ -235,7 +236,7 @@ def test_dev_stands_before_a_name_only_where_it_is_needed(name: str) -> None:
 CHECKS = (values.interface_name, values.alternative_name, values.netns_name)
 
 
-@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@for_each("name", HOSTILE_NAMES)
 def test_a_known_hostile_name_is_refused(name: str) -> None:
     for check in CHECKS:
         with pytest.raises(UsageError):
@@ -273,13 +274,13 @@ def test_a_name_has_as_many_bytes_as_the_kernel_allows() -> None:
         assert f"{longest} at most" in problem.value.hint
 
 
-@pytest.mark.parametrize("text", HOSTILE_ADDRESSES)
+@for_each("text", HOSTILE_ADDRESSES)
 def test_a_hostile_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         values.address(text)
 
 
-@pytest.mark.parametrize("text", HOSTILE_INTERFACE_ADDRESSES)
+@for_each("text", HOSTILE_INTERFACE_ADDRESSES)
 def test_a_hostile_interface_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         values.interface_address(text)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import for_each
 from ipvkit.core.values import Mode
 from ipvkit.host.checks import (
     SEVERITIES,
@@ -300,7 +301,7 @@ def test_an_innocent_machine_gives_nothing() -> None:
     assert check(no_settings, MACHINE).findings == ()
 
 
-@pytest.mark.parametrize("obstacle", EVERY, ids=lambda obstacle: obstacle.text)
+@for_each("obstacle", EVERY)
 def test_each_obstacle_alone_is_reported_with_its_fix_and_nothing_else_is(obstacle: Obstacle) -> None:
     (found,) = met(obstacle).findings
     assert (found.code, found.severity) == (obstacle.code, obstacle.severity)
@@ -429,10 +430,10 @@ def test_siblings_of_a_parent_that_is_ipvlan_itself_are_found_on_the_real_one() 
     assert codes(REQUEST, with_elsewhere(machine, beside)) == ["address-taken", "on-ipvlan"]
 
 
-@pytest.mark.parametrize("kind", [*UPPER_KINDS, "veth", "vlan", None])
-@pytest.mark.parametrize("index", [2, 3, None])
-@pytest.mark.parametrize("netns", [None, "third"])
-@pytest.mark.parametrize("lladdr", [MAC, OTHER_MAC])
+@for_each("kind", [*UPPER_KINDS, "veth", "vlan", None])
+@for_each("index", [2, 3, None])
+@for_each("netns", [None, "third"])
+@for_each("lladdr", [MAC, OTHER_MAC])
 def test_a_link_elsewhere_is_on_the_parent_where_all_that_is_known_of_it_fits(
     kind: str | None, index: int | None, netns: str | None, lladdr: str
 ) -> None:

@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from captures import FIXTURES
+from cases import for_each
 from documents import (
     NOT_RUN,
     REFERENCE,
@@ -129,7 +130,7 @@ def test_what_is_not_run_is_shown_somewhere() -> None:
     assert set(NOT_RUN) == {shown.command for shown in ALL_SHOWN if shown.runs_in == "nowhere"}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
+@for_each("document", DOCUMENTS)
 def test_links_lead_somewhere(document: Document) -> None:
     wrong = []
     for link in _LINK.findall("\n".join(document.prose)):
@@ -162,7 +163,7 @@ INVENTORY = "hosts."
 """How the name of an inventory of Ansible begins, which is YAML too."""
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
+@for_each("document", DOCUMENTS)
 def test_yaml_blocks_are_yaml_and_labs_load(document: Document) -> None:
     for block in document.blocks:
         if block.language == "yaml":
@@ -245,7 +246,7 @@ def test_cli_page_names_every_option_and_default(name: str) -> None:
             assert f"`{parameter.default}`" in row, f"{name} {options}: default {parameter.default}"
 
 
-@pytest.mark.parametrize("name", [*single_commands(), *GROUPS])
+@for_each("name", [*single_commands(), *GROUPS])
 def test_cli_page_shows_the_help_of_each_single_command(name: str) -> None:
     assert f"ipvkit {name} --help" in [shown.command for shown in Document(REFERENCE / "cli.md").shown]
 
@@ -397,7 +398,7 @@ def test_a_new_lab_names_the_schema_that_comes_with_ipvkit(capsys: pytest.Captur
     assert json.loads(file.read_text()) == schema()
 
 
-@pytest.mark.parametrize("name", gallery.names())
+@for_each("name", gallery.names())
 def test_the_schema_of_labs_takes_the_gallery(name: str) -> None:
     jsonschema_rs.Draft202012Validator(schema()).validate(yaml.safe_load(gallery.text(name)))
 

@@ -5,6 +5,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
+from cases import for_each
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.formats.deployment import DEFAULTS, Deployment, on_parent
 from ipvkit.formats.docker import FORMAT
@@ -575,7 +576,7 @@ INVALID = {
 }
 
 
-@pytest.mark.parametrize("what", INVALID)
+@for_each("what", INVALID)
 def test_a_mistake_is_refused_with_its_place(what: str) -> None:
     text, message, hint = INVALID[what]
     with pytest.raises(InvalidLab) as caught:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import for_each
 from documents import REFERENCE
 from formats import deployments, said, sources
 from hostile import hostile_texts
@@ -107,8 +108,8 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@each_format
-@pytest.mark.parametrize("what", REFUSED)
+@for_each("form", FORMATS)
+@for_each("what", REFUSED)
 def test_what_no_format_can_say_is_refused(form: Format, what: str) -> None:
     of_setting, of_endpoint = REFUSED[what]
     deployment = first(form)
@@ -125,9 +126,9 @@ def test_what_no_format_can_say_is_refused(form: Format, what: str) -> None:
     assert caught.value.hint
 
 
-@each_format
-@pytest.mark.parametrize("flag", FLAGS)
-@pytest.mark.parametrize("mode", MODES)
+@for_each("form", FORMATS)
+@for_each("flag", FLAGS)
+@for_each("mode", MODES)
 def test_modes_and_flags_beyond_the_limits_are_refused(form: Format, mode: str, flag: str) -> None:
     deployment = first(form)
     (on,) = deployment.parents

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captures import captures, expected, short, stripped, text_of
+from captures import captures, expected, stripped, text_of
+from cases import for_each
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.lab import Check, Lab, Outcome, Prober, Setting, Setup
@@ -55,7 +56,7 @@ def test_a_capture_says_what_a_person_reads_in_it(capture: Path, reads: object) 
     assert stripped(plain(parse_fping(text_of(capture)))) == stripped(reads)
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_every_capture_is_understood_or_refused(capture: Path) -> None:
     name, text = capture.stem, text_of(capture)
     if name in NOTHING_COUNTED:

@@ -17,6 +17,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cases import for_each
 from documents import ROOT, documents
 from hostile import hostile_texts
 from ipvkit.cli.commands import run as run_command_line
@@ -244,7 +245,7 @@ def test_every_format_names_all_nodes_and_the_text_fits(lab: Lab, data: st.DataO
     assert ends <= {node.id for node in found.nodes}
 
 
-@pytest.mark.parametrize("name", gallery.names())
+@for_each("name", gallery.names())
 def test_the_text_of_the_gallery_fits_and_has_no_other_characters_in_ascii(name: str) -> None:
     lab = load(gallery.text(name), name)
     for phase in lab.phases:

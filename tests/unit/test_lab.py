@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cases import for_each
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import Mode
 from ipvkit.export.preview import preview
@@ -686,7 +687,7 @@ def test_slaac_that_cannot_work_is_refused(old: str, new: str, says: str) -> Non
     assert problem.hint
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+@for_each("mistake", MISTAKES)
 def test_a_mistake_is_named_with_its_file_its_line_and_its_mend(mistake: Mistake) -> None:
     problem = refused(mistake.text)
     assert mistake.says in problem.message
@@ -776,7 +777,7 @@ def test_a_number_of_any_length_is_refused(digits: int) -> None:
     assert "prefix length" in refused(BASE.replace("192.0.2.1/24", f"192.0.2.1/{'9' * digits}")).message
 
 
-@pytest.mark.parametrize("name", [name for name in HOSTILE_NAMES if name.isprintable()])
+@for_each("name", [name for name in HOSTILE_NAMES if name.isprintable()])
 def test_a_hostile_name_never_gets_into_a_lab(name: str) -> None:
     quoted = "'" + name.replace("'", "''") + "'"
     for old in ("parent: eth0", "name: one", "netns: space"):

@@ -12,6 +12,7 @@ from hypothesis import given
 from test_inspect import PARENT, VIA, endpoint, host, machine, own_address, route, twin
 from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
+from cases import for_each
 from hostile import hostile_texts
 from ipvkit.core.command import Command
 from ipvkit.core.errors import UsageError
@@ -399,7 +400,7 @@ def lines(lab: Lab, of: Twin) -> list[str]:
     return render(differences(lab, of)).splitlines()
 
 
-@pytest.mark.parametrize("name", ONE_HOST)
+@for_each("name", ONE_HOST)
 def test_a_lab_does_not_differ_from_itself(name: str) -> None:
     lab = load(gallery.text(name), name)
     lab = replace(lab, phases=(replace(lab.phases[0], acts=(Act(),)),))

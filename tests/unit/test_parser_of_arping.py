@@ -26,6 +26,7 @@ from arping_output import (
     printed_outputs,
 )
 from captures import assert_linear, captures, expected, short, stripped, text_of
+from cases import for_each
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.plain import plain
 from ipvkit.tools.arping import (
@@ -104,9 +105,7 @@ def counts_of(report: ArpingReport) -> tuple[float | None, ...]:
 # --- captures -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("capture", "document"), [pytest.param(*pair, id=short(pair[0])) for pair in expected("arping")]
-)
+@for_each(("capture", "document"), expected("arping"))
 def test_a_capture_is_read_as_a_person_reads_it(capture: Path, document: Any) -> None:
     if "unparsable" in document:
         with pytest.raises(UnparsableOutput) as problem:
@@ -118,7 +117,7 @@ def test_a_capture_is_read_as_a_person_reads_it(capture: Path, document: Any) ->
         assert stripped(plain(parse_arping(text_of(capture)))) == document
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_every_line_of_a_capture_is_understood(capture: Path) -> None:
     if any(capture.match(pattern) for pattern in SAYS_NOTHING):
         with pytest.raises(UnparsableOutput):
@@ -397,7 +396,7 @@ def test_output_without_its_last_newline_reads_the_same(text: str) -> None:
     assert found_in(text.removesuffix("\n")) == found_in(text.rstrip()) == found_in(text)
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_a_stripped_capture_reads_the_same(capture: Path) -> None:
     text = text_of(capture)
     assert found_in(text.rstrip()) == found_in(text)
@@ -552,11 +551,7 @@ HOSTILE_LINES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("form", "value"),
-    [(form, value) for form, values in HOSTILE_LINES.items() for value in values],
-    ids=lambda value: ascii(value)[:30],
-)
+@for_each(("form", "value"), [(form, value) for form, values in HOSTILE_LINES.items() for value in values])
 def test_a_line_with_a_value_that_is_none_is_kept_as_it_is(form: str, value: str) -> None:
     line = form[::-1].replace("%", value[::-1], 1)[::-1] if form.count("%") == 2 else form.replace("%", value)
     report = parse_arping(f"{HEADER}{line}\n{SUMMARY}")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captures import assert_linear, captures, expected, short, stripped, text_of
+from cases import for_each
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.plain import plain
 from ipvkit.tools.ping import (
@@ -88,9 +89,7 @@ def dialects_with_reports() -> st.SearchStrategy[tuple[Dialect, PingReport]]:
 # --- captures -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("capture", "read"), [pytest.param(*pair, id=short(pair[0])) for pair in expected("ping")]
-)
+@for_each(("capture", "read"), expected("ping"))
 def test_a_capture_is_read_as_a_person_reads_it(capture: Path, read: dict[str, Any]) -> None:
     if "unparsable" in read:
         with pytest.raises(UnparsableOutput) as problem:
@@ -102,7 +101,7 @@ def test_a_capture_is_read_as_a_person_reads_it(capture: Path, read: dict[str, A
         assert stripped(json.loads(json.dumps(plain(parse_ping(text_of(capture)))))) == read
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_every_line_of_a_capture_is_understood(capture: Path) -> None:
     name = short(capture)
     if name in NO_PING:
@@ -113,7 +112,7 @@ def test_every_line_of_a_capture_is_understood(capture: Path) -> None:
         assert bool(unrecognised) == (name in WITH_USAGE)
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_a_ping_that_failed_is_neither_a_success_nor_a_loss(capture: Path) -> None:
     text = text_of(capture)
     report = read_or_none(text)
@@ -357,7 +356,7 @@ NOTES = (
 )
 
 
-@pytest.mark.parametrize("line", NOTES)
+@for_each("line", NOTES)
 def test_what_else_pings_print_is_a_note(line: str) -> None:
     report = parse_ping(joined(HEADER, f"{line} \a", COUNTS))
     assert report == replace(parse_ping(joined(HEADER, COUNTS)), notes=(line,))
@@ -469,8 +468,8 @@ def test_an_error_is_neither_a_success_nor_a_loss(text: str) -> None:
 NO_NUMBERS = ("1.2.3", ".", "..", "1..2", "9" * 5000, "\N{ARABIC-INDIC DIGIT TWO}", "-1", "0x10", "1e400", "")
 
 
-@pytest.mark.parametrize("number", NO_NUMBERS, ids=lambda number: number[:5])
-@pytest.mark.parametrize(
+@for_each("number", NO_NUMBERS)
+@for_each(
     "line",
     [
         "64 bytes from 192.0.2.1: icmp_seq=1 ttl=64 time=NUMBER ms",
@@ -494,10 +493,8 @@ def test_a_line_with_a_number_that_is_none_is_kept_as_it_is(line: str, number: s
         assert report == replace(whole, unrecognised=(line,))
 
 
-@pytest.mark.parametrize(
-    "address", ["192.0.2.256", "192.0.2.01", "192.0.2", "1::2::3", "2001:db8::g", "9" * 5000]
-)
-@pytest.mark.parametrize(
+@for_each("address", ["192.0.2.256", "192.0.2.01", "192.0.2", "1::2::3", "2001:db8::g", "9" * 5000])
+@for_each(
     "line",
     [
         "64 bytes from ADDRESS: icmp_seq=1 ttl=64 time=0.1 ms",
@@ -515,8 +512,8 @@ def test_a_line_with_an_address_that_is_none_is_kept_as_it_is(line: str, address
     assert parse_ping(joined(HEADER, line, REPLY, line, COUNTS)) == replace(whole, unrecognised=(line, line))
 
 
-@pytest.mark.parametrize("number", NO_NUMBERS, ids=lambda number: number[:5])
-@pytest.mark.parametrize(
+@for_each("number", NO_NUMBERS)
+@for_each(
     "line",
     [
         "NUMBER packets transmitted, 1 received, 0% packet loss, time 0ms",
@@ -554,8 +551,8 @@ LONG_LINES = (
 """Lines as what stands before, between and behind bars: the part between is repeated."""
 
 
-@pytest.mark.parametrize("line", LONG_LINES)
-@pytest.mark.parametrize("end", ["", "\n"], ids=["cut", "whole"])
+@for_each("line", LONG_LINES)
+@for_each("end", ["", "\n"])
 def test_a_long_line_takes_time_by_its_length(line: str, end: str) -> None:
     assert_linear(parse_ping, f"{HEADER}\n{line}{end}")
 
@@ -652,7 +649,7 @@ def test_a_last_line_that_is_whole_is_read_without_its_newline(end: str) -> None
     assert len(report.replies) == ("icmp_seq" in end)
 
 
-@pytest.mark.parametrize("text", [text_of(capture) for capture in CAPTURES], ids=map(short, CAPTURES))
+@for_each("text", [text_of(capture) for capture in CAPTURES])
 def test_stripped_output_says_the_same(text: str) -> None:
     whole, stripped_ = read_or_none(text), read_or_none(text.rstrip())
     if whole is None or not (whole.complete or (whole.transmitted is None and whole.destination is None)):
@@ -692,7 +689,7 @@ def streamed_or_none(text: str) -> PingReport | None:
     return None
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_a_capture_says_the_same_line_by_line(capture: Path) -> None:
     assert streamed_or_none(text_of(capture)) == read_or_none(text_of(capture))
 

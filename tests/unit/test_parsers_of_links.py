@@ -13,7 +13,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from captures import assert_linear, captures, expected, short, stripped, text_of
+from captures import assert_linear, captures, expected, stripped, text_of
+from cases import for_each
 from ip_links_output import (
     coloured,
     listings,
@@ -66,21 +67,19 @@ def one(text: str) -> Link:
 # --- captures -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("capture", "answer"), [pair for kind in ("link-", "addr-") for pair in expected(kind)], ids=str
-)
+@for_each(("capture", "answer"), [pair for kind in ("link-", "addr-") for pair in expected(kind)])
 def test_a_capture_is_read_as_a_person_reads_it(capture: Path, answer: Any) -> None:
     assert stripped(plain(parser_of(capture)(text_of(capture)))) == answer
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_nothing_of_a_capture_is_left(capture: Path) -> None:
     links = parser_of(capture)(text_of(capture))
     assert [line for link in links for line in link.unrecognised] == []
 
 
-@pytest.mark.parametrize("parse", [parse_links, parse_addresses])
-@pytest.mark.parametrize("capture", [*captures("error-"), *captures("help")], ids=short)
+@for_each("parse", [parse_links, parse_addresses])
+@for_each("capture", [*captures("error-"), *captures("help")])
 def test_what_is_no_listing_is_unparsable(capture: Path, parse: Parser) -> None:
     text = text_of(capture)
     for stdout in (text, f"{text}[]\n", f"1: lo: <LOOPBACK> mtu 65536\n{text}"):
@@ -173,7 +172,7 @@ def form(value: object) -> str:
     return value.stem if isinstance(value, Path) else ""
 
 
-@pytest.mark.parametrize(("capture", "partner", "shown"), list(pairs()), ids=form)
+@for_each(("capture", "partner", "shown"), list(pairs()))
 def test_each_form_tells_the_same(capture: Path, partner: Path, shown: Callable[[Link], Link]) -> None:
     parse = parser_of(capture)
     links = [of_form(capture, link, shown) for link in parse(text_of(partner))]
@@ -226,7 +225,7 @@ def test_crlf_is_a_line_end(links: tuple[Link, ...]) -> None:
     assert parse_addresses(printed(links).replace("\n", "\r\n")) == links
 
 
-@pytest.mark.parametrize("capture", [c for c in CAPTURES if "json" not in c.stem], ids=short)
+@for_each("capture", [c for c in CAPTURES if "json" not in c.stem])
 def test_an_indented_capture_reads_the_same(capture: Path) -> None:
     """As it is where it was pasted into a document."""
     parse, text = parser_of(capture), text_of(capture)
@@ -468,7 +467,7 @@ def test_lines_behind_one_that_is_not_understood_are_no_ones() -> None:
     assert len(link.unrecognised) == 3
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
         "what?\n",
@@ -500,7 +499,6 @@ def test_lines_behind_one_that_is_not_understood_are_no_ones() -> None:
         '[{"a":' * 100_000,
         "\0",
     ],
-    ids=lambda text: text[:20],
 )
 def test_what_is_no_list_of_links_is_unparsable(text: str) -> None:
     for parse in (parse_links, parse_addresses):
@@ -713,7 +711,7 @@ def test_whatever_listing_ends_early_is_not_misread(
     check_cut(parse_addresses, text, data.draw(st.integers(1, len(text) - 1)))
 
 
-@pytest.mark.parametrize("capture", PLAIN, ids=short)
+@for_each("capture", PLAIN)
 def test_a_stripped_capture_reads_the_same(capture: Path) -> None:
     parse, text = parser_of(capture), text_of(capture)
     assert parse(text.rstrip()) == parse(text)

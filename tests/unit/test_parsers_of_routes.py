@@ -14,7 +14,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from captures import assert_linear, captures, expected, short, stripped, text_of
+from captures import assert_linear, captures, expected, stripped, text_of
+from cases import for_each
 from ip_routes_output import (
     brief_neighbour,
     json_neighbour,
@@ -96,12 +97,12 @@ def is_part(part: Any, whole: Any) -> bool:
 # --- captures -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("capture", "answer"), EXPECTED, ids=[short(capture) for capture, _ in EXPECTED])
+@for_each(("capture", "answer"), EXPECTED)
 def test_a_capture_is_read_as_a_person_reads_it(capture: Path, answer: Any) -> None:
     assert found_in(capture) == answer
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_every_line_of_a_capture_is_understood(capture: Path) -> None:
     if capture.stem in UNPARSABLE:
         with pytest.raises(UnparsableOutput):
@@ -116,7 +117,7 @@ def test_each_kind_has_captures() -> None:
     assert set(UNPARSABLE) <= {capture.stem for capture in CAPTURES}
 
 
-@pytest.mark.parametrize("capture", [c for c in CAPTURES if c.stem not in UNPARSABLE], ids=short)
+@for_each("capture", [c for c in CAPTURES if c.stem not in UNPARSABLE])
 def test_an_indented_capture_reads_the_same(capture: Path) -> None:
     """As it is where it was pasted into a document."""
     parse, text = parser_of(capture), text_of(capture)
@@ -137,7 +138,7 @@ def in_two_forms() -> Iterator[tuple[Path, Path]]:
             yield capture, other
 
 
-@pytest.mark.parametrize("pair", list(in_two_forms()), ids=lambda pair: short(pair[0]))
+@for_each("pair", list(in_two_forms()))
 def test_plain_and_json_tell_the_same(pair: tuple[Path, Path]) -> None:
     shown = [[without_clocks(entry) for entry in parser_of(c)(text_of(c))] for c in pair]
     assert shown[0] == shown[1]
@@ -214,8 +215,8 @@ def test_namespaces_are_read_in_both_forms(there: list[Netns]) -> None:
     assert parse_netns(json.dumps([json_netns(netns) for netns in there])) == tuple(there)
 
 
-@pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
-@pytest.mark.parametrize("stdout", ["", "\n", " \r\n\n", "[]", "[]\n", "[ ]", "[{}]", "[{},{}]", "\n[]\n"])
+@for_each("parse", PARSERS.values())
+@for_each("stdout", ["", "\n", " \r\n\n", "[]", "[]\n", "[ ]", "[{}]", "[{},{}]", "\n[]\n"])
 def test_nothing_is_listed(parse: Parser, stdout: str) -> None:
     assert parse(stdout) == ()
 
@@ -373,8 +374,8 @@ def test_a_line_that_is_no_namespace_is_unparsable(line: str) -> None:
     assert (problem.value.tool, problem.value.line_number, problem.value.line) == ("ip netns", 2, line)
 
 
-@pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
-@pytest.mark.parametrize(
+@for_each("parse", PARSERS.values())
+@for_each(
     "error",
     [
         'Cannot find device "eth7"',
@@ -386,7 +387,7 @@ def test_a_line_that_is_no_namespace_is_unparsable(line: str) -> None:
         'Object "rout" is unknown, try "ip help".',
     ],
 )
-@pytest.mark.parametrize("before", ["", "192.0.2.0 dev eth0\n"])
+@for_each("before", ["", "192.0.2.0 dev eth0\n"])
 def test_an_error_of_ip_is_unparsable(parse: Parser, error: str, before: str) -> None:
     if parse is parse_netns:
         before = before and "t-1\n"
@@ -433,7 +434,7 @@ def small(capture: Path) -> bool:
     return text.startswith("[{") and len(text) < 1200
 
 
-@pytest.mark.parametrize("capture", [capture for capture in CAPTURES if small(capture)], ids=short)
+@for_each("capture", [capture for capture in CAPTURES if small(capture)])
 def test_json_with_another_value_in_it_is_read_or_unparsable(capture: Path) -> None:
     for other in OTHER_VALUES:
         for changed in with_other(json.loads(text_of(capture)), other):
@@ -456,8 +457,8 @@ def assert_typed(entry: Any) -> None:
             assert all(isinstance(word, str) for word in value), field
 
 
-@pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
-@pytest.mark.parametrize(
+@for_each("parse", PARSERS.values())
+@for_each(
     "stdout",
     [
         *("[" * 100_000, '[{"dst":' * 100_000, "9" * 5000, "[1]", "[[]]", "{}", '"x"', "[null]", "["),
@@ -476,7 +477,6 @@ def assert_typed(entry: Any) -> None:
             f'[{{"dst":"default","name":"x","id":{"9" * 30},"metric":{"9" * 30}}}]',
         ),
     ],
-    ids=lambda stdout: stdout[:16],
 )
 def test_what_is_no_list_of_such_objects_is_unparsable(parse: Parser, stdout: str) -> None:
     with pytest.raises(UnparsableOutput) as problem:
@@ -485,7 +485,7 @@ def test_what_is_no_list_of_such_objects_is_unparsable(parse: Parser, stdout: st
     assert problem.value.line_number >= 1
 
 
-@pytest.mark.parametrize("depth", range(960, 1000))
+@for_each("depth", range(960, 1000))
 def test_json_that_is_deep_is_read_or_unparsable(depth: int) -> None:
     for parse in PARSERS.values():
         for inner in ("[" * depth + "]" * depth, '{"dst":' * depth + "1" + "}" * depth):
@@ -565,7 +565,7 @@ def test_neighbours_that_are_cut_are_not_misread(there: list[Neighbour], data: s
     check_cut(parse_neighbours, cut_at_a_word(data, whole), there)
 
 
-@pytest.mark.parametrize("capture", [c for c in CAPTURES if "json" not in c.stem], ids=short)
+@for_each("capture", [c for c in CAPTURES if "json" not in c.stem])
 def test_a_capture_that_is_cut_anywhere_loses_its_last_entry_only(capture: Path) -> None:
     if capture.stem in UNPARSABLE:
         return
@@ -584,11 +584,11 @@ def test_a_capture_that_is_cut_anywhere_loses_its_last_entry_only(capture: Path)
 ARABIC_7 = "\N{ARABIC-INDIC DIGIT SEVEN}"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "number",
     ["9" * 13, "9" * 5000, "-", "--7", "+7", "0x7", "\N{ARABIC-INDIC DIGIT SEVEN}", "7_0", "1e3", "7.0"],
 )
-@pytest.mark.parametrize("word", ["metric", "mtu", "uid", "nhid", "error", "users", "mtu lock"])
+@for_each("word", ["metric", "mtu", "uid", "nhid", "error", "users", "mtu lock"])
 def test_a_number_of_a_route_is_of_ascii_digits_and_bounded(word: str, number: str) -> None:
     (route,) = parse_routes(f"default dev eth0 {word} {number}\n")
     assert (route.metric, dict(route.details)) == (None, {})

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captures import assert_linear, captures, short, text_of
+from captures import assert_linear, captures, text_of
+from cases import for_each
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.tools.bridge import FdbEntry, parse_fdb
 from ipvkit.tools.ip import (
@@ -47,7 +48,7 @@ def lines_of(text: str) -> list[str]:
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_nothing_of_a_capture_is_left(capture: Path) -> None:
     found = parser_of(capture)(text_of(capture))
     entries = [*found, *(change.entry for change in found if isinstance(change, Change) and change.entry)]
@@ -75,7 +76,7 @@ def test_plain_and_json_tell_the_same(name: str) -> None:
     assert parse(called(name)) == parse(called(PAIRS[name]))
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=short)
+@for_each("capture", CAPTURES)
 def test_the_whole_and_the_stream_agree(capture: Path) -> None:
     parse, text = parser_of(capture), text_of(capture)
     lines = lines_of(text)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import for_each
 from ipvkit.core.command import Command
 from ipvkit.core.errors import UsageError
 from ipvkit.core.values import InterfaceAddress
@@ -408,8 +409,8 @@ KNOWN: dict[str, tuple[InterfaceAddress, ...]] = {
 }
 
 
-@pytest.mark.parametrize("host", KNOWN.values(), ids=KNOWN)
-@pytest.mark.parametrize("name", gallery.names())
+@for_each("host", KNOWN.values())
+@for_each("name", gallery.names())
 def test_every_lab_of_the_gallery_can_be_planned_on_a_real_parent_or_says_why_not(
     name: str, host: tuple[InterfaceAddress, ...]
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import for_each
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import (
     FAMILIES,
@@ -309,7 +310,7 @@ def settings_without_help() -> list[Setting]:
     return [Setting(mode, flag) for mode, flag in product(MODES, FLAGS)]
 
 
-each_setting = pytest.mark.parametrize("setting", settings_without_help(), ids=str)
+each_setting = for_each("setting", settings_without_help())
 
 
 def helped(setting: Setting) -> list[Setting]:
@@ -903,8 +904,8 @@ def test_a_sibling_without_a_mode_flips_all_to_l3_and_leaves_their_flag(mode: Mo
 
 
 @each_setting
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("flag", [None, *FLAGS])
+@for_each("mode", MODES)
+@for_each("flag", [None, *FLAGS])
 def test_a_sibling_with_a_mode_and_no_flag_sets_the_flag_to_bridge(
     setting: Setting, mode: Mode, flag: Flag | None
 ) -> None:
@@ -924,7 +925,7 @@ def test_after_a_flip_pings_come_out_as_in_the_new_mode_until_somebody_sets_it_b
 
 
 @each_setting
-@pytest.mark.parametrize("mode", MODES)
+@for_each("mode", MODES)
 def test_a_mode_that_is_set_is_as_one_that_endpoints_were_made_in(setting: Setting, mode: Mode) -> None:
     """But for what is behind the gateway: the endpoints keep the routes that they were given."""
     flipped = trying(replace(L2, setting=setting), SetMode("one", mode))
@@ -963,7 +964,7 @@ def test_what_is_refused_changes_nothing() -> None:
 
 
 @each_setting
-@pytest.mark.parametrize(("family", "headers"), [("ipv4", 28), ("ipv6", 48)])
+@for_each(("family", "headers"), [("ipv4", 28), ("ipv6", 48)])
 def test_what_fits_into_every_mtu_changes_nothing_and_what_does_not_is_lost(
     setting: Setting, family: Family, headers: int
 ) -> None:
@@ -1171,9 +1172,9 @@ def test_a_flush_wins_over_an_announcement_beside_it(peer: str) -> None:
         assert of_one(L3, Check(peer, "one"), state).outcome is UNREACHABLE
 
 
-@pytest.mark.parametrize("peer", PEERS)
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("watch", [1, 2, 6, 7, 8, 60])
+@for_each("peer", PEERS)
+@for_each("fast", [True, False])
+@for_each("watch", [1, 2, 6, 7, 8, 60])
 def test_a_watched_entry_expires_when_it_is_watched_longer_than_it_lives(
     peer: str, watch: int, fast: bool
 ) -> None:
@@ -1384,7 +1385,7 @@ def test_the_model_agrees_with_every_cell_that_plain_shell_measured() -> None:
     assert compared > 2500
 
 
-@pytest.mark.parametrize("name", gallery.names())
+@for_each("name", gallery.names())
 def test_each_check_of_the_gallery_has_one_outcome(name: str) -> None:
     phases = predict_lab(load(gallery.text(name), name))
     every = [probe for phase in phases for act in phase.acts for probe in act.probes]

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import for_each
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
 from ipvkit.host.checks import Finding, Findings
@@ -313,8 +314,8 @@ def test_colour_changes_nothing_but_colour(width: int | None) -> None:
     assert ANSI.sub("", coloured) == plain
 
 
-@pytest.mark.parametrize("colour", [False, True])
-@pytest.mark.parametrize("width", range(80, 200, 7))
+@for_each("colour", [False, True])
+@for_each("width", range(80, 200, 7))
 def test_no_line_of_the_table_is_wider_than_the_terminal(width: int, colour: bool) -> None:
     for result in (failing(), judge(as_predicted(walkthrough()))):
         lines = ANSI.sub("", table.render(result, colour=colour, width=width)).splitlines()

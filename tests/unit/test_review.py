@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
+from cases import for_each
 from ipvkit.cli.commands import run as run_command_line
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import InterfaceAddress
@@ -457,7 +458,7 @@ def of_twin(world: World, name: str) -> set[tuple[str, Family, bool, str]]:
     }
 
 
-@pytest.mark.parametrize("lab", DIFFER.values(), ids=DIFFER)
+@for_each("lab", DIFFER.values())
 def test_endpoints_that_differ_in_one_fact_are_predicted_each_for_itself(lab: Callable[[], Lab]) -> None:
     world = predicted_one_by_one(lab())
     assert of_twin(world, "test1") != of_twin(world, "test2")

@@ -29,6 +29,7 @@ import ip_links_output
 import ip_routes_output
 import ping_output
 from captures import FIXTURES, FRAMES, captures, short, text_of
+from cases import for_each
 from documents import REFERENCE, Document
 from ipvkit.cli.commands import run as run_command_line
 from ipvkit.core.command import Command, Completed
@@ -278,7 +279,7 @@ INSPECTIONS = [
 HEALTH_DOCUMENTS = [json.loads(render_json(health, found)) for health in HEALTHS for found in INSPECTIONS]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_schema_is_one(name: str) -> None:
     meta.validate(schema(name))
     assert schema(name)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -809,14 +810,14 @@ def names_event(variant: dict[str, Any], document: dict[str, Any]) -> bool:
     return named == {key: document[key] for key in named}
 
 
-@pytest.mark.parametrize(("name", "document"), DOCUMENTS)
+@for_each(("name", "document"), DOCUMENTS)
 def test_every_field_that_exists_is_described_and_required(name: str, document: dict[str, Any]) -> None:
     assert wrong(document, name) == []
     for found, described in objects(document, schema(name), schema(name)):
         assert list(found) == list(described["properties"]) == described["required"]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "run-v1"])
+@for_each("name", [name for name in NAMES if name != "run-v1"])
 def test_every_part_of_a_schema_occurs(name: str) -> None:
     """Or the tests of the parts would leave one out. The parts of a run's ping are those of ping-v1."""
     whole = schema(name)
@@ -826,7 +827,7 @@ def test_every_part_of_a_schema_occurs(name: str) -> None:
     assert {("schema", *part) if "event" in part else part for part in known} <= seen
 
 
-@pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in DOCUMENTS))
+@for_each("name", dict.fromkeys(name for name, _ in DOCUMENTS))
 def test_a_field_that_is_missing_or_of_another_type_is_refused(name: str) -> None:
     whole = schema(name)
     documents = [document for other, document in DOCUMENTS if other == name]
@@ -853,7 +854,7 @@ def test_a_field_that_is_missing_or_of_another_type_is_refused(name: str) -> Non
                 assert not validator.is_valid(longer), f"{key} may hold anything"
 
 
-@pytest.mark.parametrize(("name", "document"), DOCUMENTS)
+@for_each(("name", "document"), DOCUMENTS)
 def test_a_document_fits_no_other_schema(name: str, document: dict[str, Any]) -> None:
     assert [other for other in NAMES if not wrong(document, other)] == [name]
     assert wrong({**document, "schema": "ipvkit/other/v1"}, name)
@@ -914,7 +915,7 @@ def test_each_part_of_a_schema_has_its_type() -> None:
     assert {(name, part) for name in kinds for part in schema(name)["$defs"]} <= set(PARTS)
 
 
-@pytest.mark.parametrize(("name", "part"), PARTS)
+@for_each(("name", "part"), PARTS)
 def test_a_part_has_the_fields_of_its_type_and_is_null_where_that_is_none(name: str, part: str) -> None:
     described, of_type = properties_of(name, part), PARTS[name, part]
     assert tuple(described) == names_of_fields(of_type)
@@ -1056,7 +1057,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "changed"), CONTRADICTIONS, ids=str)
+@for_each(("name", "changed"), CONTRADICTIONS)
 def test_a_contradiction_is_refused(name: str, changed: dict[str, Any]) -> None:
     assert wrong({**DOCUMENT_OF[name], **changed}, name)
 
@@ -1066,7 +1067,7 @@ def test_a_contradiction_is_refused(name: str, changed: dict[str, Any]) -> None:
 PAGE = Document(REFERENCE / "json.md")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_json_page_names_every_field(name: str) -> None:
     prose = "\n".join(PAGE.prose)
     parts = [schema(name), *schema(name).get("$defs", {}).values()]
@@ -1117,7 +1118,7 @@ TABLES = {
 """The sections of the page whose table is that of a schema or of a part of one."""
 
 
-@pytest.mark.parametrize("title", TABLES)
+@for_each("title", TABLES)
 def test_json_page_has_a_row_for_each_field(title: str) -> None:
     name, part = TABLES[title]
     described = (schema(name)["$defs"][part] if part else schema(name))["properties"]

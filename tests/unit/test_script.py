@@ -14,6 +14,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from cases import for_each
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import InvalidLab
 from ipvkit.export.preview import preview
@@ -153,7 +154,7 @@ def in_order(commands: list[list[str]]) -> dict[object, list[object]]:
     return by_place
 
 
-@pytest.mark.parametrize("name", ONE_HOST)
+@for_each("name", ONE_HOST)
 def test_a_script_of_the_gallery_has_the_lines_of_the_preview(name: str) -> None:
     both = [gallery_scripts().get(each) for each in (name, f"{name} on eth0")]
     assert both[0] is not None

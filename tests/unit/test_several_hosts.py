@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import assume, given, reject, settings
 
+from cases import for_each
 from ipvkit.core.errors import InvalidLab, UsageError
 from ipvkit.core.values import Mode
 from ipvkit.export.preview import preview
@@ -118,7 +119,7 @@ def test_a_setting_of_a_host_is_that_of_its_parents_in_all_phases() -> None:
     assert load(nearer, "two.yaml").phases[0].on("eth0@h2") == Setting("l3s")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("old", "new", "line", "what"),
     [
         ("hosts:\n", "endpoints: []\nhosts:\n", 7, "does not go with"),

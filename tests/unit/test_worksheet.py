@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 
+from cases import for_each
 from ipvkit.cli import main
 from ipvkit.lab import Lab, gallery
 from ipvkit.lab.format import load
@@ -18,7 +19,7 @@ def worksheet(lab: Lab, form: Format = "md") -> str:
     return "".join(render(lab, form))
 
 
-@pytest.mark.parametrize("name", gallery.names())
+@for_each("name", gallery.names())
 def test_no_reason_is_above_the_answers(name: str) -> None:
     lab = load(gallery.text(name), name)
     questions, _, answers = worksheet(lab).partition("# Answers")
