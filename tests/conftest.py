@@ -48,9 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(number, lambda _number, _frame: None)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return two for each CPU whose time the tests may use: while one waits for a reply another has it."""
-    return max(1, round(2 * cpus()))
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return two for each CPU whose time the tests may use: while one waits for a kernel another has it.
+
+    With `--numprocesses logical` one: each further one takes its time to collect the tests.
+    """
+    return max(1, round(cpus() * (1 if config.option.numprocesses == "logical" else 2)))
 
 
 def cpus() -> float:

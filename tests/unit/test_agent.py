@@ -103,6 +103,7 @@ WORDS = st.text(
 LINES = st.lists(WORDS.filter(lambda line: line != "END"), max_size=5)
 
 
+@pytest.mark.long
 @settings(max_examples=10)
 @given(st.lists(st.tuples(st.lists(WORDS, min_size=1, max_size=4), LINES), min_size=1, max_size=5))
 def test_words_and_lines_arrive_as_they_are(commands: list[tuple[list[str], list[str]]]) -> None:
@@ -221,6 +222,7 @@ def test_at_rest_what_runs_is_let_end_and_no_other_begins(agent: Agent, tmp_path
     assert found["y"] is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("brief", [False, True])
 def test_killed_it_ends_with_all_that_it_started_and_can_be_started_again(
     agent: Agent, tmp_path: Path, brief: bool
@@ -247,6 +249,7 @@ time.sleep(1000)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("brief", [[], ["brief"]], ids=["", "brief"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_all_that_runs_ends_with_ipvkit_however_that_ends(

@@ -28,6 +28,8 @@ from recorder import Answer, Recorder
 
 call = test_cli.call
 
+pytestmark = pytest.mark.long
+
 ADDRESS = IPv4Address("192.168.104.211")
 LLADDR = "02:00:00:00:00:01"
 OTHER = IPv4Address("192.168.104.212")

@@ -258,6 +258,7 @@ SHOWS_NO_LAB = (
 REFUSED = ("subprocess.", "os.exec", "os.posix_spawn", "os.fork", "os.system", "pty.", "socket.")
 
 
+@pytest.mark.long
 def test_what_only_shows_executes_nothing_at_all(tmp_path: Path) -> None:
     """Nothing is on PATH but fakes, each of which would write down that it was started."""
     recorder = Recorder(tmp_path)
@@ -341,6 +342,7 @@ def test_each_command_has_help_with_its_summary_and_its_exit_codes(
     assert "xit code" in out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [["--help"], ["--version"], ["export-script"], ["run-lab", "--help"]],
@@ -445,6 +447,7 @@ sys.exit(main(["labs", "list"]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize("module", ["ipvkit.cli.commands", "ipvkit.cli.labs"])
 def test_a_signal_while_ipvkit_loads_ends_it_as_ever(module: str, number: signal.Signals) -> None:
@@ -455,6 +458,7 @@ def test_a_signal_while_ipvkit_loads_ends_it_as_ever(module: str, number: signal
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "line", ["matrix --predict --mode l2", "run-lab l2 --dry-run", "netns list", "ping 127.0.0.1 --count 1"]
 )

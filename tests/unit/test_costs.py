@@ -27,6 +27,8 @@ from ipvkit.verbs.inspect import review
 from ipvkit.verbs.review import review as review_of
 from recorder import answered, unanswered
 
+pytestmark = pytest.mark.long
+
 T = TypeVar("T")
 COUNTS = (40, 80, 120)
 AT_MOST = 1.04

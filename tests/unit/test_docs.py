@@ -96,6 +96,7 @@ def test_a_check_that_began_late_may_have_several_outcomes() -> None:
         assert "is shown to print" in problem(shown, 0, wrong)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("document", RUN, ids=by_name)
 def test_commands_print_what_is_shown(
     document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -340,6 +341,7 @@ def test_the_page_of_lab_files_has_each_strategy() -> None:
     assert "\n".join(rows) in page
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("two_hosts", "part"), [(False, 1), (True, 3)])
 def test_the_page_of_the_matrix_has_what_is_predicted_and_was_observed_so(two_hosts: bool, part: int) -> None:
     printed = (REFERENCE / "matrix.md").read_text().split("\n---\n")[part]
@@ -359,6 +361,7 @@ def part_of_kernels(name: str) -> list[str]:
     )
 
 
+@pytest.mark.long
 def test_the_page_of_kernels_has_what_is_predicted_and_was_observed_so_on_each() -> None:
     *page, verdict = part_of_kernels("matrix")
     matrix = predicted(plans(2))

@@ -393,6 +393,7 @@ def test_when_a_listener_fails_what_runs_is_ended_before_anything_is_undone() ->
 # --- time ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hanging", ["do c1", "do c2", "do b2"])
 def test_a_step_that_hangs_is_stopped_when_time_is_up(hanging: str) -> None:
     target = Told(hangs=[hanging])
@@ -409,6 +410,7 @@ def test_a_step_that_hangs_is_stopped_when_time_is_up(hanging: str) -> None:
     assert result.completed[hanging.removeprefix("do ")].exit_code == -signal.SIGKILL
 
 
+@pytest.mark.long
 def test_a_step_that_does_not_even_end_when_killed_does_not_keep_the_others_from_being_undone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

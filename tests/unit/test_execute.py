@@ -71,6 +71,7 @@ def test_what_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
     wait_until(lambda: not lives(pid))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
     pid = tmp_path / "pid"

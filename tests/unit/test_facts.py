@@ -124,6 +124,7 @@ def seen() -> Seen:
     return gathered(WORLD, ASKED)
 
 
+@pytest.mark.long
 @needs_namespaces
 def test_a_free_parent_gives_nothing(seen: Seen) -> None:
     assert seen.findings["free"] == []

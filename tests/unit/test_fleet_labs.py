@@ -51,6 +51,7 @@ def seen(*addresses: str, dev: str = "eth0", gateway: str = "") -> Survey:
     return Survey({name: Completed(0, text, "", 0.0) for name, text in shown.items()})
 
 
+@pytest.mark.long
 def test_an_inventory_has_hosts_in_order_with_their_variables(tmp_path: Path) -> None:
     file = tmp_path / "hosts.ini"
     file.write_text("[racks]\nh2 ipvkit_parent=eth1\nh1\n\n[racks:vars]\nipvkit_gateway=192.0.2.1\n")
@@ -70,6 +71,7 @@ def test_without_ansible_the_extra_is_named() -> None:
     assert refused.value.hint == "pip install 'ipvkit[fleet]'"
 
 
+@pytest.mark.long
 def test_an_inventory_without_hosts_is_refused_with_what_ansible_says(tmp_path: Path) -> None:
     file = tmp_path / "hosts.yml"
     file.write_text("all: [")

@@ -34,6 +34,7 @@ from strategies import mutated_text
 each_format = pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 
 
+@pytest.mark.long
 @each_format
 @given(data=st.data())
 def test_what_is_written_is_read_again(form: Format, data: st.DataObject) -> None:
@@ -56,6 +57,7 @@ def test_a_drop_in_is_of_the_format_of_its_unit(tmp_path: Path) -> None:
     assert (lab.name, lab.phases[0].setting.mode) == ("networkd", "l3s")
 
 
+@pytest.mark.long
 @each_format
 @given(data=st.data())
 def test_what_is_read_is_a_lab(form: Format, data: st.DataObject) -> None:

@@ -234,6 +234,7 @@ def missing_in(shown: str, lab: Lab, phase: Phase) -> set[str]:
     return {name for name in names_in(lab, phase) if name not in shown}
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(st.one_of(labs(), labs_of_hosts()), st.data())
 def test_every_format_names_all_nodes_and_the_text_fits(lab: Lab, data: st.DataObject) -> None:
@@ -245,6 +246,7 @@ def test_every_format_names_all_nodes_and_the_text_fits(lab: Lab, data: st.DataO
     assert ends <= {node.id for node in found.nodes}
 
 
+@pytest.mark.long
 @for_each("name", gallery.names())
 def test_the_text_of_the_gallery_fits_and_has_no_other_characters_in_ascii(name: str) -> None:
     lab = load(gallery.text(name), name)
@@ -343,6 +345,7 @@ def squeezed(shown: str) -> str:
     return re.sub(r"\s", "", shown)
 
 
+@pytest.mark.long
 @settings(max_examples=25)
 @given(pictures())
 @example(picture_of(*[r"\N\E\G\H\L\n\\n &lt; &#92;"] * 9))
@@ -448,6 +451,7 @@ def test_it_draws_the_phase_that_is_named_and_names_the_others(capsys: pytest.Ca
     assert run_command_line(["labs", "graph", "walkthrough", "--phase", "l4"]) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("charset", "line"), [("utf-8", "├─ gateway"), ("ascii", "+- gateway")])
 def test_lines_are_drawn_with_what_the_terminal_has(charset: str, line: str) -> None:
     argv = [sys.executable, "-m", "ipvkit", "labs", "graph", "l2"]

@@ -506,12 +506,14 @@ phases: [{name: p, mode: l2, do: [{try: [{set-mode: l3, at: "x\\ny", why: "\\n"}
 """
 
 
+@pytest.mark.long
 def test_each_lab_of_the_gallery_is_one_of_meant_commands() -> None:
     for name in gallery.names():
         for each in all_of(load(gallery.text(name), name)):
             assert_all_meant(each)
 
 
+@pytest.mark.long
 @part(12)
 @given(hostile_lab_files())
 @example(BOMB)

@@ -748,6 +748,7 @@ python3 -c 'import json; print(json.dumps(json.load(open("/run/seen"))))'
 """
 
 
+@pytest.mark.long
 @needs_namespaces
 def test_root_sees_all_and_another_user_what_is_visible() -> None:
     done = subprocess.run(
@@ -794,6 +795,7 @@ PATH=/run/bin:$PATH $1 inspect --json
 """
 
 
+@pytest.mark.long
 @needs_namespaces
 def test_each_of_many_namespaces_is_looked_into() -> None:
     done = subprocess.run(
@@ -835,6 +837,7 @@ cat /run/code
 """
 
 
+@pytest.mark.long
 @needs_namespaces
 def test_what_is_watched_is_shown_again_when_it_has_changed() -> None:
     done = subprocess.run(

@@ -274,6 +274,7 @@ def holder(lab: str) -> "subprocess.Popen[str]":
     return process
 
 
+@pytest.mark.long
 def test_one_of_a_name_at_a_time_and_a_lock_dies_with_its_owner(capsys: pytest.CaptureFixture[str]) -> None:
     with holder("mine") as process:
         (record,) = journal.records()

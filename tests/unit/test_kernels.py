@@ -290,6 +290,7 @@ def test_a_kernel_is_refused_for_another_target(call: Callable[..., Called], wor
     assert complaint == "error: --kernel needs --target uml\nhint: give --target uml, or omit --kernel\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [

@@ -687,6 +687,7 @@ def test_slaac_that_cannot_work_is_refused(old: str, new: str, says: str) -> Non
     assert problem.hint
 
 
+@pytest.mark.long
 @for_each("mistake", MISTAKES)
 def test_a_mistake_is_named_with_its_file_its_line_and_its_mend(mistake: Mistake) -> None:
     problem = refused(mistake.text)
@@ -697,6 +698,7 @@ def test_a_mistake_is_named_with_its_file_its_line_and_its_mend(mistake: Mistake
     assert mistake.hint in problem.hint
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML is without libyaml")
 def test_without_libyaml_the_same_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     said = [str(refused(mistake.text)) for mistake in MISTAKES]
@@ -806,6 +808,7 @@ PIECES = (
 )
 
 
+@pytest.mark.long
 @BY_LAB
 @settings(max_examples=max(1, settings().max_examples // 5))
 @given(st.data())
@@ -1020,6 +1023,7 @@ def test_a_default_route_is_via_the_gateway_where_the_link_sends_arp(mode: Mode,
 # --- parts that are made in Python --------------------------------------------------------------------
 
 
+@pytest.mark.long
 @given(labs())
 def test_an_address_that_is_there_twice_is_refused_wherever_it_is(lab: Lab) -> None:
     taken = lab.endpoints[0].addresses[0]

@@ -346,6 +346,7 @@ unset _IPVKIT_COMPLETE
 """
 
 
+@pytest.mark.long
 @needs_namespaces
 def test_a_shell_completes_what_is_on_this_machine() -> None:
     apart = (*IN_NAMESPACES_OF_ITS_OWN, "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -374,6 +375,7 @@ as parent "$@" inspect --parent q0 2>&1
 """
 
 
+@pytest.mark.long
 @needs_namespaces
 def test_another_user_gets_one_line_on_what_only_root_sees() -> None:
     apart = (*IN_NAMESPACES_OF_ITS_OWN, "--pid", "--fork", "--mount-proc", "--kill-child")

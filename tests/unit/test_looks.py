@@ -46,6 +46,7 @@ def test_one_process_of_ip_is_asked_for_all_that_it_shows() -> None:
     assert others == [view for view in VIEWS.values() if view.argv[0] != "ip"]
 
 
+@pytest.mark.long
 @given(st.fixed_dictionaries(dict.fromkeys(OF_IP, lists)), st.sampled_from([None, 2]), st.booleans())
 def test_what_each_view_would_have_shown_is_told_apart(
     shown: dict[str, list[object]], indent: int | None, no_namespaces: bool

@@ -84,6 +84,7 @@ def test_every_mode_and_flag_is_there_with_every_strategy_that_can_work_in_it() 
     )
 
 
+@pytest.mark.long
 def test_each_pair_is_asked_once_for_each_setting_and_family() -> None:
     """But for IPv6 under `announce`: what is announced is ARP's."""
     assert Counter(map(place, whole().cells)) == Counter(
@@ -102,6 +103,7 @@ def test_cells_are_in_the_order_of_settings_families_and_pairs() -> None:
     assert found == sorted(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_a_choice_is_that_part_of_the_whole(choice: Choice) -> None:
     mode, flag, family, strategy = choice
@@ -114,6 +116,7 @@ def test_a_choice_is_that_part_of_the_whole(choice: Choice) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [2, 60])
 def test_in_however_many_plans_the_cells_are_the_same(count: int) -> None:
     made = plans(count)
@@ -135,6 +138,7 @@ def acts(lab: Lab) -> list[tuple[Phase, Act, State]]:
     return found
 
 
+@pytest.mark.long
 def test_every_cell_is_asked_with_cold_neighbour_tables() -> None:
     for plan in all_of_it():
         for phase, act, state in acts(plan.lab):
@@ -142,6 +146,7 @@ def test_every_cell_is_asked_with_cold_neighbour_tables() -> None:
                 assert (dict(state.known), state.failed) == ({}, frozenset()), phase.name
 
 
+@pytest.mark.long
 def test_no_two_cells_that_are_asked_side_by_side_share_a_neighbour_entry() -> None:
     for plan in all_of_it():
         for phase, act, state in acts(plan.lab):
@@ -173,6 +178,7 @@ def test_every_lab_is_one_that_could_be_written_by_hand() -> None:
         assert load(dump(plan.lab), "matrix.yaml") == plan.lab
 
 
+@pytest.mark.long
 def test_on_two_hosts_each_pair_is_asked_once_for_each_setting_that_is_for_others() -> None:
     made = plans(3, two_hosts=True)
     cells = predicted(made).cells

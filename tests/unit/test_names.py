@@ -226,6 +226,7 @@ def test_on_a_machine_an_alternative_name_is_taken_as_a_name_is() -> None:
     assert found == ["link web already exists", "link db already exists"]
 
 
+@pytest.mark.long
 @needs_macvlan
 @pytest.mark.parametrize("name", ["enp9s0", LONG], ids=len)
 def test_a_parent_is_found_by_an_alternative_name(name: str) -> None:
@@ -237,6 +238,7 @@ def test_a_parent_is_found_by_an_alternative_name(name: str) -> None:
     assert with_altnames("run-lab", "l2", "--parent", "eth9", "--dry-run") == (0, out, "")
 
 
+@pytest.mark.long
 @needs_macvlan
 def test_a_name_that_no_link_has_is_refused_with_those_that_there_are() -> None:
     for name in ("enp7s0", LONG[:-1]):
@@ -245,6 +247,7 @@ def test_a_name_that_no_link_has_is_refused_with_those_that_there_are() -> None:
         assert err.startswith(f"error: no such interface: {name}\nhint: choose from eth8, eth9")
 
 
+@pytest.mark.long
 @needs_macvlan
 def test_lists_show_alternative_names_and_find_links_by_them() -> None:
     code, out, _ = with_altnames("link", "list", "enp9s0")

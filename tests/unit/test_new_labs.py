@@ -62,6 +62,7 @@ def test_a_subnet_is_filled_to_its_last_address_and_then_it_is_too_small(
         assert "larger" in problem.value.hint
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 @pytest.mark.parametrize("count", [1, 249, 250, 255, MOST_ENDPOINTS])
 def test_without_a_subnet_there_is_one_with_room_for_all(setting: Setting, count: int) -> None:
@@ -69,6 +70,7 @@ def test_without_a_subnet_there_is_one_with_room_for_all(setting: Setting, count
     assert len({endpoint.addresses for endpoint in lab.endpoints}) == count
 
 
+@pytest.mark.long
 def test_the_largest_new_lab_is_a_file_that_loads() -> None:
     lab = new_lab("new", L2, MOST_ENDPOINTS, checks="sample:1")
     assert load(dump(lab), "new.yaml") == lab

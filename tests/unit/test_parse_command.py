@@ -135,6 +135,7 @@ def test_there_is_something_in_the_documents(kind: str) -> None:
     assert sum(any(value not in (None, [], {}, False) for value in fields.values()) for fields in found) >= 3
 
 
+@pytest.mark.long
 def test_each_kind_can_be_piped_into_a_process_of_its_own() -> None:
     """All of them at once, since it is Python's start that takes its time."""
     running = {kind: Piped("parse", kind, "--json") for kind in CAPTURES}
@@ -453,6 +454,7 @@ TABLE: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.long
 def test_no_table_shows_what_only_python_says() -> None:
     """What a tool does not print is None, and None is no word of a table."""
     shown = {}
@@ -812,6 +814,7 @@ The last has what comes when the pipe is closed.
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ARRIVALS)
 def test_events_come_while_the_pipe_is_open(kind: str) -> None:
     with Piped("parse", kind, "--stream") as process:
@@ -874,6 +877,7 @@ def events_of(kind: str, printed: str) -> list[str]:
     return [event_line(kind, event) for event in found]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", STREAMS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())

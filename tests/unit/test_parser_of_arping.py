@@ -584,6 +584,7 @@ def test_half_a_summary_is_none(line: str) -> None:
     assert report.unrecognised == (line,)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "piece",
     [

@@ -551,6 +551,7 @@ LONG_LINES = (
 """Lines as what stands before, between and behind bars: the part between is repeated."""
 
 
+@pytest.mark.long
 @for_each("line", LONG_LINES)
 @for_each("end", ["", "\n"])
 def test_a_long_line_takes_time_by_its_length(line: str, end: str) -> None:
@@ -694,6 +695,7 @@ def test_a_capture_says_the_same_line_by_line(capture: Path) -> None:
     assert streamed_or_none(text_of(capture)) == read_or_none(text_of(capture))
 
 
+@pytest.mark.long
 @given(st.sampled_from(CAPTURES).flatmap(lambda capture: mutated_text(text_of(capture), PIECES)))
 def test_a_mangled_capture_says_the_same_line_by_line(text: str) -> None:
     if "\v" not in text and text.count("PING") < 2:

@@ -702,6 +702,7 @@ def test_a_listing_that_ends_early_is_not_misread(capture: Path, data: st.DataOb
     check_cut(parser_of(capture), text, data.draw(st.integers(1, len(text) - 1)))
 
 
+@pytest.mark.long
 @settings(max_examples=2 * settings().max_examples)
 @given(listings(addresses=True), st.sampled_from("\n\\"), st.data())
 def test_whatever_listing_ends_early_is_not_misread(
@@ -711,6 +712,7 @@ def test_whatever_listing_ends_early_is_not_misread(
     check_cut(parse_addresses, text, data.draw(st.integers(1, len(text) - 1)))
 
 
+@pytest.mark.long
 @for_each("capture", PLAIN)
 def test_a_stripped_capture_reads_the_same(capture: Path) -> None:
     parse, text = parser_of(capture), text_of(capture)
@@ -718,6 +720,7 @@ def test_a_stripped_capture_reads_the_same(capture: Path) -> None:
     assert parse(text.replace("\n", "\r\n").removesuffix("\n")) == parse(text)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["\n", "\\"])
 @given(links=listings(addresses=True))
 def test_a_listing_without_its_last_newline_reads_the_same(end: str, links: tuple[Link, ...]) -> None:
@@ -801,6 +804,7 @@ LONG: dict[str, str | Callable[[int], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LONG)
 def test_the_time_is_linear(name: str) -> None:
     assert_linear(parse_addresses, LONG[name])

@@ -434,6 +434,7 @@ def small(capture: Path) -> bool:
     return text.startswith("[{") and len(text) < 1200
 
 
+@pytest.mark.long
 @for_each("capture", [capture for capture in CAPTURES if small(capture)])
 def test_json_with_another_value_in_it_is_read_or_unparsable(capture: Path) -> None:
     for other in OTHER_VALUES:
@@ -565,6 +566,7 @@ def test_neighbours_that_are_cut_are_not_misread(there: list[Neighbour], data: s
     check_cut(parse_neighbours, cut_at_a_word(data, whole), there)
 
 
+@pytest.mark.long
 @for_each("capture", [c for c in CAPTURES if "json" not in c.stem])
 def test_a_capture_that_is_cut_anywhere_loses_its_last_entry_only(capture: Path) -> None:
     if capture.stem in UNPARSABLE:
@@ -636,6 +638,7 @@ LONG: dict[str, tuple[Parser, str]] = {
 """Output as what stands before, between and behind bars: the part between is repeated."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LONG)
 def test_time_is_linear_in_the_size(name: str) -> None:
     assert_linear(*LONG[name])

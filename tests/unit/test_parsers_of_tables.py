@@ -266,6 +266,7 @@ def test_a_capture_that_is_cut_loses_its_last_entry_only(capture: Path, data: st
         assert found[:-1] == whole[: max(0, len(found) - 1)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", PARSERS)
 def test_the_time_is_linear(kind: str) -> None:
     line = {

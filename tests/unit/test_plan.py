@@ -422,6 +422,7 @@ def test_every_lab_of_the_gallery_can_be_planned_on_a_real_parent_or_says_why_no
         assert preview(make_plan(on_parent(lab, "real0", host=host)))
 
 
+@pytest.mark.long
 @given(labs_on_a_parent())
 def test_a_parent_of_somebody_else_is_never_made_or_deleted(lab: Lab) -> None:
     plan = make_plan(lab)

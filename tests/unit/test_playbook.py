@@ -143,6 +143,7 @@ def written(lab: Lab) -> str:
         raise AssertionError from problem
 
 
+@pytest.mark.long
 @given(LABS)
 def test_a_playbook_is_the_commands_of_the_plan_in_order_each_on_its_host(lab: Lab) -> None:
     play, plan = play_of(written(lab)), there(lab)
@@ -217,6 +218,7 @@ def refused_first(plan: Plan) -> dict[str, int]:
     return {step.id: 2 for step in tries[::2]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["walkthrough", "macvlan-conflict", "l3s-proxy", "move", "two-hosts-l3-routed"]
 )
@@ -273,6 +275,7 @@ def judging(*, watched: bool) -> tuple[Plan, Task, jinja2.Template]:
     return one, task, environment.from_string(task["vars"]["seen"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("watched", [True, False])
 @given(outputs=st.lists(ping_reports(timestamps=True).map(printed), min_size=5, max_size=5))
 def test_a_playbook_judges_whatever_pings_saw_as_the_report_does(watched: bool, outputs: list[str]) -> None:
@@ -498,6 +501,7 @@ run refused
     assert "create namespace" not in ran["refused"][1] + ran["limited"][1]
 
 
+@pytest.mark.long
 def test_the_words_of_a_command_are_in_one_line_or_in_one_each() -> None:
     one_line = several = 0
     for name in gallery.names():

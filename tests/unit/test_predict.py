@@ -341,6 +341,7 @@ def test_without_help_the_mode_decides_over_outside_and_the_flag_over_siblings(
     assert reached(setting, family=family) == outside | (SIBLINGS if setting.flag == "bridge" else set())
 
 
+@pytest.mark.long
 @each_setting
 def test_help_never_makes_a_pair_unreachable(setting: Setting) -> None:
     for family, more in product(FAMILIES, helped(setting)):
@@ -376,6 +377,7 @@ def test_in_plain_l3_the_host_is_a_proxy_for_ipv6_only() -> None:
     assert not reached(proxy, family="ipv4") & OUTSIDE
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_host_shim_makes_host_and_endpoints_siblings(mode: Mode, family: Family) -> None:
@@ -387,6 +389,7 @@ def test_a_host_shim_makes_host_and_endpoints_siblings(mode: Mode, family: Famil
     assert found["private"] == set()
 
 
+@pytest.mark.long
 def test_ipv6_comes_out_as_ipv4_but_for_what_is_arps() -> None:
     for setting in settings_without_help():
         for more in (setting, *helped(setting)):
@@ -401,6 +404,7 @@ def test_ipv6_comes_out_as_ipv4_but_for_what_is_arps() -> None:
         assert reached(routed, APART) == reached(routed, APART, "ipv6")
 
 
+@pytest.mark.long
 def test_who_reaches_whom_is_the_same_both_ways_but_for_that_of_a_shim() -> None:
     for setting, family in product(settings_without_help(), FAMILIES):
         for more in (setting, *helped(setting)):
@@ -754,6 +758,7 @@ def test_endpoints_on_two_parents_reach_each_other_by_the_gateway_if_both_are_re
                 assert GATEWAY in {hop.at for hop in prediction.hops}
 
 
+@pytest.mark.long
 @BY_NETWORK
 @each_setting
 def test_each_parent_has_its_own_mode_and_flag(lab: Lab, setting: Setting) -> None:
@@ -924,6 +929,7 @@ def test_after_a_flip_pings_come_out_as_in_the_new_mode_until_somebody_sets_it_b
     assert "NOARP" in of_one(L2, Check(GATEWAY, "one"), late).reason
 
 
+@pytest.mark.long
 @each_setting
 @for_each("mode", MODES)
 def test_a_mode_that_is_set_is_as_one_that_endpoints_were_made_in(setting: Setting, mode: Mode) -> None:
@@ -963,6 +969,7 @@ def test_what_is_refused_changes_nothing() -> None:
 # --- attempts: MTUs, and sizes --------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @each_setting
 @for_each(("family", "headers"), [("ipv4", 28), ("ipv6", 48)])
 def test_what_fits_into_every_mtu_changes_nothing_and_what_does_not_is_lost(
@@ -1041,6 +1048,7 @@ ON_A_DUMMY = replace(LAB, parents=(replace(PARENT, kind="dummy", gateway=(), nei
 DUMMY_PAIRS = (("one", "two"), ("two", "one"), ("one", HOST), (HOST, "one"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parent", OF_KINDS.values(), ids=OF_KINDS)
 @each_setting
 def test_a_bond_and_a_bridge_are_parents_like_a_nic(parent: Parent, setting: Setting) -> None:
@@ -1355,6 +1363,7 @@ def test_while_the_host_goes_on_announcing_no_entry_ends_a_watched_path(peer: st
     assert of_one(phase, Check(peer, "one"), later).outcome is REACHABLE
 
 
+@pytest.mark.long
 def test_the_model_agrees_with_every_cell_that_plain_shell_measured() -> None:
     """Of the matrix, and of what is not in it: a reflecting switch, own subnets, macvlan, veth."""
     tsv = Path(__file__).parents[1] / "kernel" / "matrix.tsv"

@@ -133,6 +133,7 @@ PINGS: dict[str, tuple[str, str, str, str, int]] = {
 """Whose ping is installed, what is typed, what is executed, what that prints, and the exit code."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("by", "typed", "line", "capture", "code"), PINGS.values(), ids=PINGS)
 def test_a_ping_is_asked_whose_it_is_and_shown(
     call: Callable[..., Called], recorder: Recorder, by: str, typed: str, line: str, capture: str, code: int
@@ -164,6 +165,7 @@ PINGS_THAT_CANNOT: dict[str, tuple[str, str, str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("by", "capture", "message"), PINGS_THAT_CANNOT.values(), ids=PINGS_THAT_CANNOT)
 def test_a_ping_that_cannot_send_is_an_error(
     call: Callable[..., Called], recorder: Recorder, by: str, capture: str, message: str
@@ -336,6 +338,7 @@ ARPINGS: dict[str, tuple[str, str, str, str, int]] = {
 """Whose arping is installed, what is typed, what is executed, what that prints, and the exit code."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("by", "typed", "line", "capture", "code"), ARPINGS.values(), ids=ARPINGS)
 def test_an_arping_is_asked_whose_it_is_and_shown(
     call: Callable[..., Called], recorder: Recorder, by: str, typed: str, line: str, capture: str, code: int
@@ -401,6 +404,7 @@ def test_an_arping_that_cannot_send_is_an_error(
 # --- signals --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize("asked", [False, True], ids=["while it pings", "while it is asked for its version"])
 def test_a_signal_ends_the_ping_with_ipvkit(recorder: Recorder, number: signal.Signals, asked: bool) -> None:

@@ -108,6 +108,7 @@ def rows(table: str) -> list[list[str]]:
     return [line.split() for line in table.splitlines()[2:]]
 
 
+@pytest.mark.long
 @needs_namespaces
 def test_real_namespaces(lan: dict[str, Called]) -> None:
     assert lan["no namespaces"] == (0, "no network namespaces\n", "")

@@ -314,6 +314,7 @@ def test_colour_changes_nothing_but_colour(width: int | None) -> None:
     assert ANSI.sub("", coloured) == plain
 
 
+@pytest.mark.long
 @for_each("colour", [False, True])
 @for_each("width", range(80, 200, 7))
 def test_no_line_of_the_table_is_wider_than_the_terminal(width: int, colour: bool) -> None:
@@ -393,6 +394,7 @@ def results() -> Sequence[Result]:
     return [*map(judge, (passed, skipped, left, kept, stopped)), failing()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(6))
 def test_a_run_is_one_json_document_that_its_schema_describes(number: int) -> None:
     document = written(results()[number])

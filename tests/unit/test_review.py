@@ -458,6 +458,7 @@ def of_twin(world: World, name: str) -> set[tuple[str, Family, bool, str]]:
     }
 
 
+@pytest.mark.long
 @for_each("lab", DIFFER.values())
 def test_endpoints_that_differ_in_one_fact_are_predicted_each_for_itself(lab: Callable[[], Lab]) -> None:
     world = predicted_one_by_one(lab())
@@ -485,6 +486,7 @@ ALIKE: dict[str, Callable[[], Lab]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lab", ALIKE.values(), ids=ALIKE)
 def test_endpoints_that_differ_in_nothing_that_matters_are_one_kind(lab: Callable[[], Lab]) -> None:
     world = predicted_one_by_one(lab())
@@ -524,6 +526,7 @@ def test_the_groups_of_the_walkthrough() -> None:
     assert (host.fix.name, host.fix.fixed, host.fix.gained, host.fix.lost) == ("host-shim", 2, (), ())
 
 
+@pytest.mark.long
 @given(crowds)
 def test_each_unreachable_pair_is_in_one_group_and_a_fix_changes_what_it_says(lab: Lab) -> None:
     (phase,) = lab.phases
@@ -775,6 +778,7 @@ def test_what_is_not_modelled_in_one_lab_is_neither_gained_nor_lost() -> None:
 A_SCREEN = 40
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("mode", "flag"), [*product(MODES, FLAGS)])
 @pytest.mark.parametrize("ipv6", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_two_hundred_endpoints_fit_a_screen(mode: str, flag: str, ipv6: bool) -> None:
@@ -788,6 +792,7 @@ def test_two_hundred_endpoints_fit_a_screen(mode: str, flag: str, ipv6: bool) ->
         assert max(map(len, lines)) <= WIDTH
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", gallery.names())
 def test_the_commands_of_a_review_print_the_fix_that_it_names(
     name: str, capsys: pytest.CaptureFixture[str]

@@ -28,6 +28,8 @@ from ipvkit.targets.local import Local
 from ipvkit.verbs.doctor import check
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, answered, unanswered, watched_to_its_end
 
+pytestmark = pytest.mark.long
+
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "run-v1.schema.json"
 
 ETH0: dict[str, Any] = {

@@ -279,6 +279,7 @@ INSPECTIONS = [
 HEALTH_DOCUMENTS = [json.loads(render_json(health, found)) for health in HEALTHS for found in INSPECTIONS]
 
 
+@pytest.mark.long
 @for_each("name", NAMES)
 def test_schema_is_one(name: str) -> None:
     meta.validate(schema(name))
@@ -458,11 +459,13 @@ def test_explanations_fit(document: dict[str, Any]) -> None:
     assert wrong(document, "explain-v1") == []
 
 
+@pytest.mark.long
 def test_what_the_command_line_prints_of_the_whole_matrix_fits(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["matrix", "--predict", "--json"]) == 0
     assert wrong(json.loads(capsys.readouterr().out), "matrix-v1") == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", gallery.names())
 def test_what_the_command_line_explains_of_a_lab_fits(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     lab = load(gallery.text(name), f"{name}.yaml")
@@ -475,6 +478,7 @@ def test_what_the_command_line_explains_of_a_lab_fits(name: str, capsys: pytest.
         assert wrong(json.loads(capsys.readouterr().out), "explain-v1") == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", gallery.names())
 def test_what_the_command_line_reviews_of_a_lab_fits(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for others in ((), ("--against", "l2", "--phase", load_lab(name).phases[0].name)):
@@ -630,6 +634,7 @@ def captures_of(kind: Kind) -> list[Path]:
     return [*captures(f"{kind}-"), *(captures("ping6-") if kind == "ping" else ())]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", OUTPUTS)
 def test_what_becomes_of_every_capture_fits(kind: Kind, capsys: pytest.CaptureFixture[str]) -> None:
     """Some are no output of their kind: a usage, an error, nothing."""
@@ -642,6 +647,7 @@ def test_what_becomes_of_every_capture_fits(kind: Kind, capsys: pytest.CaptureFi
     assert understood > 0.7 * len(captures_of(kind)) > 8
 
 
+@pytest.mark.long
 def test_what_is_streamed_of_every_capture_fits(capsys: pytest.CaptureFixture[str]) -> None:
     seen: dict[str, tuple[str, str]] = {}
     for kind in OUTPUTS:
@@ -692,6 +698,7 @@ def parts_of(found: Any) -> Sequence[object]:
             return tuple(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", REPORTS)
 @given(st.data())
 def test_whatever_a_tool_can_have_seen_fits(kind: Kind, data: st.DataObject) -> None:
@@ -810,6 +817,7 @@ def names_event(variant: dict[str, Any], document: dict[str, Any]) -> bool:
     return named == {key: document[key] for key in named}
 
 
+@pytest.mark.long
 @for_each(("name", "document"), DOCUMENTS)
 def test_every_field_that_exists_is_described_and_required(name: str, document: dict[str, Any]) -> None:
     assert wrong(document, name) == []
@@ -827,6 +835,7 @@ def test_every_part_of_a_schema_occurs(name: str) -> None:
     assert {("schema", *part) if "event" in part else part for part in known} <= seen
 
 
+@pytest.mark.long
 @for_each("name", dict.fromkeys(name for name, _ in DOCUMENTS))
 def test_a_field_that_is_missing_or_of_another_type_is_refused(name: str) -> None:
     whole = schema(name)
@@ -854,6 +863,7 @@ def test_a_field_that_is_missing_or_of_another_type_is_refused(name: str) -> Non
                 assert not validator.is_valid(longer), f"{key} may hold anything"
 
 
+@pytest.mark.long
 @for_each(("name", "document"), DOCUMENTS)
 def test_a_document_fits_no_other_schema(name: str, document: dict[str, Any]) -> None:
     assert [other for other in NAMES if not wrong(document, other)] == [name]

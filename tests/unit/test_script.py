@@ -79,6 +79,7 @@ def test_a_preview_shows_the_purpose_of_each_command_just_before_it(lab: Lab) ->
         assert (f"# {step.purpose}", str(step.command).partition("\n")[0]) in pairwise(lines)
 
 
+@pytest.mark.long
 def test_a_preview_says_what_each_undo_does() -> None:
     lines = [line for plan, _ in gallery_scripts().values() for line in preview(plan).splitlines()]
     shown = {
@@ -230,6 +231,7 @@ def test_bash_reads_every_script(lab: Lab) -> None:
     assert complaints(exported(make_plan(lab)), "bash", "-n") == ""
 
 
+@pytest.mark.long
 def test_shellcheck_finds_nothing_in_a_script_of_the_gallery(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

@@ -97,6 +97,7 @@ def test_a_lab_writes_no_sysctl_but_those_that_are_listed(lab: Lab) -> None:
     assert written(lab) - listed() - {_with_a_star(key) for key in chosen} == set()
 
 
+@pytest.mark.long
 def test_every_sysctl_that_is_listed_is_written_by_some_lab() -> None:
     missing = listed().difference(*(written(load_lab(name)) for name in gallery.names()))
     # By fixed seeds: that one is missing by chance is no failure.

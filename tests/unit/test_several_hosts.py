@@ -281,6 +281,7 @@ def test_who_has_an_entry_sends_to_where_an_endpoint_was_until_a_broadcast_or_it
     assert found["left-alone"] == 2 * [("neighbour -> web", "reachable")]
 
 
+@pytest.mark.long
 @settings(max_examples=100)
 @given(labs_of_hosts())
 def test_every_valid_lab_has_a_plan(lab: Lab) -> None:

@@ -412,6 +412,7 @@ def answer_as_iputils_does(recorder: Recorder) -> None:
     recorder.answer({"ping -V": Answer()}, before_the_end=f"case $line in {cases} esac")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "typed", [*EVERYTHING, *(f"{typed} -n lab" for typed in list(IN_A_NAMESPACE)[::4])], ids=str
 )
@@ -431,6 +432,7 @@ def test_what_is_executed_is_what_is_shown(
 CHANGES = [typed for typed in EVERYTHING if typed.split()[0] in GROUPS and typed.split()[1] != "list"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("typed", CHANGES)
 def test_a_change_is_silent_and_with_json_a_document(
     call: Callable[..., Called], recorder: Recorder, typed: str
@@ -858,6 +860,7 @@ NOT_DONE = [(4, *failure) for failure in FAILURES.values()] + [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("code", "typed", "line", "answer", "message"), NOT_DONE, ids=[*FAILURES, *FORBIDDEN]
 )

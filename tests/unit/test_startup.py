@@ -15,6 +15,8 @@ from ipvkit.plan.resources import Netns
 from ipvkit.run import journal
 from ipvkit.run.journal import Entry
 
+pytestmark = pytest.mark.long
+
 FORK = """\
 import contextlib, io, os, sys
 from ipvkit.cli import main

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from ipvkit.lab import FLAGS, KINDS, MODES, STRATEGIES, Act, Lab, Setting
 from strategies import labs, labs_on_a_parent
+
+pytestmark = pytest.mark.long
 
 CHANGES = ("AddAddress", "AddLink", "DeleteLink", "SetMode", "SetMtu")
 

@@ -19,6 +19,7 @@ def worksheet(lab: Lab, form: Format = "md") -> str:
     return "".join(render(lab, form))
 
 
+@pytest.mark.long
 @for_each("name", gallery.names())
 def test_no_reason_is_above_the_answers(name: str) -> None:
     lab = load(gallery.text(name), name)
