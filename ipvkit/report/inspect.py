@@ -103,11 +103,6 @@ def preview(found: Spaces, views: Mapping[Inode, Command]) -> str:
     return commented(purposes) + _LATER + "".join(f"# {gap}\n" for gap in gaps(found.closed, found.hidden))
 
 
-def printable_line(text: str) -> str:
-    """Return a line with its control characters escaped."""
-    return printable(text.rstrip("\n")) + "\n"
-
-
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 """Clears a terminal (console_codes(4)); the last one its history too, for what is higher than the screen."""
 
