@@ -12,8 +12,6 @@ from ipvkit.core.values import Address, InterfaceAddress, Network
 
 IPVLAN = ("ipvlan", "ipvtap")
 UPPER = (*IPVLAN, "macvlan")
-STACKED = (*UPPER, "vlan")
-"""Kinds of links that are on another one, and vanish with it."""
 
 
 class Refused(Exception):

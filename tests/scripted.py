@@ -18,7 +18,6 @@ SLOW_S = 0.05
 _CHUNK = 1 << 14
 
 Answer = Completed | str
-Row = tuple[str, "deque[tuple[str, Command]]"]
 
 
 @dataclass
