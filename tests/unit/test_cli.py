@@ -30,8 +30,6 @@ from ipvkit.run.batches import Job
 from ipvkit.run.rollback import Began, Finished, Stopping
 from recorder import Recorder
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Called]:

@@ -168,10 +168,6 @@ def of_form(capture: Path, link: Link, shown: Callable[[Link], Link]) -> Link:
     return shown(link)
 
 
-def form(value: object) -> str:
-    return value.stem if isinstance(value, Path) else ""
-
-
 @for_each(("capture", "partner", "shown"), list(pairs()))
 def test_each_form_tells_the_same(capture: Path, partner: Path, shown: Callable[[Link], Link]) -> None:
     parse = parser_of(capture)
