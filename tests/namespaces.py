@@ -10,6 +10,16 @@ AS_ROOT = ("unshare",) if os.geteuid() == 0 else ("unshare", "--user", "--map-ro
 """What makes this user root, of new namespaces that are named after it."""
 
 
+def until_elsewhere(process: str) -> str:
+    """Return a line of bash that waits until a process that was started is in another network namespace.
+
+    While it starts its program the link cannot be read. What it is compared with is quoted, or bash would
+    take it for a pattern, with the inode as a set of characters.
+    """
+    elsewhere = f'of=$(readlink /proc/{process}/ns/net) && [[ $of != "$(readlink /proc/self/ns/net)" ]]'
+    return f"until {elsewhere}; do sleep 0.01; done\n"
+
+
 @cache
 def can_have_macvlan() -> bool:
     """Return whether a macvlan link can be made in new namespaces, and /run be another folder there."""

@@ -10,6 +10,7 @@ import pytest
 from differential import compared
 from guest import in_guest, simulated_lan
 from ipvkit.lab.format import load
+from namespaces import until_elsewhere
 from runtimes import MEMORY_MIB, needs, setup
 from test_guest import IPVKIT
 from test_inspect_is_right import PYTHON
@@ -107,17 +108,17 @@ CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS=/run/netns/cni-0b7fd9c5 CNI_IFNAME=
 END
 """
 
-OTHERS = """
-endpoint() { # NETNS PARENT ADDRESS
+OTHERS = f"""
+endpoint() {{ # NETNS PARENT ADDRESS
   ip netns add "$1"; ip link add s0 link "$2" netns "$1" type ipvlan mode l2
   ip -n "$1" addr add "$3" dev s0; ip -n "$1" link set s0 up
-}
+}}
 endpoint named bond0 10.40.0.51/24
 endpoint of-process bond0 10.40.0.52/24
 endpoint of-file eth0.20 10.20.0.53/24
 endpoint of-mount eth0.20 10.20.0.54/24
 unshare --net sleep 600 >/dev/null 2>&1 & process=$!
-until [[ $(readlink /proc/$process/ns/net) != $(readlink /proc/self/ns/net) ]]; do sleep 0.05; done
+{until_elsewhere("$process")}\
 ip link add s0 link bond0 netns $process type ipvlan mode l2
 nsenter --net=/proc/$process/ns/net sh -c 'ip addr add 10.40.0.55/24 dev s0; ip link set s0 up'
 ip netns exec of-process sleep 600 >/dev/null 2>&1 &

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from guest import Said, in_guest
+from namespaces import until_elsewhere
 from test_guest import A_USER, IPVKIT, SHOW, document_in, on_a_real_nic
 
 PYTHON = IPVKIT.partition(" ")[0]
@@ -33,10 +34,10 @@ def refused(setup: str) -> str:
     return said.output
 
 
-NAMELESS = """
+NAMELESS = f"""
 unshare --net sleep 300 >/dev/null 2>&1 &
 nameless=$!
-until [[ $(readlink /proc/$nameless/ns/net) != $(readlink /proc/$$/ns/net) ]]; do sleep 0.05; done
+{until_elsewhere("$nameless")}\
 """
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
+from namespaces import until_elsewhere
+
 CONCURRENT = 50
 """How many addresses are asked at the same time, which is fewer than outside a test."""
 
@@ -39,7 +41,7 @@ with ThreadPoolExecutor() as pool:
 print(json.dumps(seen))
 """
 
-WORLD = """\
+WORLD = f"""\
 ip link set lo up
 ip netns add lan
 for n in 0 1 2 3 4 5 6 7; do
@@ -57,8 +59,7 @@ ip netns add other
 ip link add m4 link p4 netns other type macvlan
 unshare --net sleep infinity &
 nameless=$!
-# While it starts its program the link cannot be read.
-until of=$(readlink /proc/$nameless/ns/net) && [[ $of != $(readlink /proc/$$/ns/net) ]]; do sleep 0.01; done
+{until_elsewhere("$nameless")}\
 ip link add m5 link p5 netns $nameless type macvlan
 # A link of the same number as p6, with a macvlan on it, in namespaces that have nothing to do with it.
 ip netns add third
