@@ -58,9 +58,10 @@ _SUBNET_OF_EACH = ("10.104.{}.11/24", "2001:db8:a:{}::11/64", 1)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One pair under one setting; `observed` and `kernel` are None where nothing was run.
+    """One pair under one setting; `observed`, `agrees` and `kernel` are None where nothing was run.
 
-    A run that ended before it has a kernel and no `observed`.
+    A run that ended before it has a kernel and no `observed`. It `agrees` where the observed outcome was
+    possible: another than the predicted one, the likeliest, where a slow run took so long that time decides.
     """
 
     mode: str
@@ -71,13 +72,9 @@ class Cell:
     destination: str
     predicted: Outcome
     observed: Outcome | None
+    agrees: bool | None
     reason: str
     kernel: str | None = None
-
-    @property
-    def agrees(self) -> bool | None:
-        """Whether the kernel did what was predicted; None where nothing was run."""
-        return None if self.observed is None else self.observed is self.predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +243,7 @@ def _cells(verdicts: Iterable[tuple[Section, Verdict, str | None]]) -> tuple[Cel
         if phase is None or not isinstance(check, Check) or check.family is None:
             raise ValueError(f"not a cell of the matrix: {check}")
         words, pair = _words(phase.setting), (check.source, check.destination)
-        cell = Cell(*words, check.family, *pair, probe.expected, verdict.observed, probe.reason, kernel)
+        seen = verdict.observed, verdict.passed
+        cell = Cell(*words, check.family, *pair, probe.expected, *seen, probe.reason, kernel)
         found.append((order.index(words), check.family, (*PAIRS, *PAIRS_APART).index(pair), cell))
     return tuple(cell for *_, cell in sorted(found, key=lambda item: item[:3]))

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, product
 
@@ -16,6 +17,7 @@ from ipvkit.lab.format import dump, load
 from ipvkit.lab.parts import Family
 from ipvkit.plan.steps import Plan
 from ipvkit.predict.later import after, next_phase
+from ipvkit.predict.predictions import lasts_s
 from ipvkit.predict.world import State, world_of
 from ipvkit.report.matrix import render, verdict_line
 from ipvkit.run.engine import Run
@@ -216,8 +218,12 @@ def results(
     otherwise: Sequence[int] = (),
     missing: Sequence[int] = (),
     kernel: str = "6.12.0",
+    late_s: float | None = None,
 ) -> list[Result]:
-    """Return results in which all came out as predicted, but for the pings with these numbers."""
+    """Return results in which all came out as predicted, but for the pings with these numbers.
+
+    With `late_s` the run has a clock, and the last check of each act began so late.
+    """
     found, number = [], 0
     for plan in made:
         run = Run(plan, "uml", kernel, {step.id: Completed(0, "", "", 0.0) for step in plan.steps})
@@ -230,8 +236,24 @@ def results(
             if number in missing:
                 del run.completed[step.id]
             number += 1
+        if late_s is not None:
+            set_clock(run, late_s)
         found.append(judge(run))
     return found
+
+
+def set_clock(run: Run, late_s: float) -> None:
+    """Let each stage take as long as its checks, with the last one that much later."""
+    now = 0.0
+    for stage in (stage for stages in run.jobs.values() for stage in stages):
+        checks = [probe.check for job in stage for probe in job.probes]
+        longest = max((lasts_s(check) for check in checks if isinstance(check, Check)), default=0.0)
+        for job in stage:
+            done = run.completed.get(job.id, Completed(0, "", "", 0.0))
+            run.completed[job.id] = replace(done, duration_s=longest)
+            run.ended_s[job.id] = now + longest
+        run.ended_s[stage[-1].id] += late_s if longest else 0.0
+        now = run.ended_s[stage[-1].id]
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -258,6 +280,20 @@ def test_a_cell_that_came_out_otherwise_and_one_that_was_not_reached_are_told() 
     assert "!" in text.partition("\n\n")[0]
     assert f"{wrong.source} -> {wrong.destination}: predicted {wrong.predicted}" in text
     assert verdict_line(matrix).startswith(f"{as_predicted} of ")
+
+
+@pytest.mark.parametrize(("late_s", "agrees"), [(0.0, False), (5.0, True)])
+def test_where_a_slow_run_lets_time_decide_each_outcome_agrees(late_s: float, *, agrees: bool) -> None:
+    """The announcements may be over before the ping begins; two siblings need none."""
+    made = plans(1, "l3", "bridge", "ipv4", "announce")
+    matrix = observed(results(made, otherwise=range(99), late_s=late_s), 1.0)
+    of_pair = {(cell.source, cell.destination): cell for cell in matrix.cells}
+    cell = of_pair["endpoint1", GATEWAY]
+    assert (cell.predicted, cell.observed) == (Outcome.REACHABLE, Outcome.UNREACHABLE)
+    assert cell.agrees is agrees
+    assert of_pair[ENDPOINTS].agrees is False
+    why = "the run was so slow that time decides" if agrees else cell.reason
+    assert f"endpoint1 -> gateway: predicted reachable, observed unreachable ({why})\n" in render(matrix)
 
 
 def test_a_cell_names_the_kernels_only_where_they_differ() -> None:
