@@ -44,7 +44,7 @@ def _added_address(change: AddAddress, world: World) -> Prediction:
     upper = world.upper(change.address.ip, own.parent)
     if own.has(change.address.ip):
         return _refused(f"{change.endpoint} has it already")
-    if upper is not None and own.kind == "ipvlan":
+    if upper is not None:
         return _refused(
             f"{upper.owner} has it: the kernel refuses duplicates among the endpoints of a parent"
         )

@@ -746,6 +746,30 @@ def on_two(source: str, destination: str, one: Setting, other: Setting, lab: Lab
     return predict(world_of(lab, phase, NOTHING), Check(source, destination))
 
 
+@pytest.mark.parametrize(("family", "dev"), [("ipv4", "eth0"), ("ipv6", "eth1")])
+def test_in_ipv4_an_l3_endpoint_uses_only_routes_out_of_its_parent(family: Family, dev: str) -> None:
+    second = replace(SECOND, host=(*SECOND.host, ip_interface("2001:db8:b::1/64")))
+    other = replace(OTHER, addresses=(*OTHER.addresses, ip_interface("2001:db8:b::11/64")))
+    lab = replace(TWO_PARENTS, parents=(PARENT, second), endpoints=(ONE, TWO, other))
+    phase = Phase("now", Setting("l3"), ("one", "two", "other"), ())
+    found = predict(world_of(lab, phase, NOTHING), Check("one", "other", family=family))
+    assert f"one uses the routes of the host: out of {dev}" in [hop.what for hop in found.hops]
+
+
+def test_port_security_drops_no_frame_of_a_vlan() -> None:
+    nobody = State(allowed={HOST: ()})
+    for lab, of_other in ((TWO_PARENTS, UNREACHABLE), (TAGGED, REACHABLE)):
+        world = world_of(lab, Phase("now", Setting(), ("one", "two", "other"), ()), nobody)
+        assert predict(world, Check("one", GATEWAY)).outcome is UNREACHABLE
+        assert predict(world, Check("other", GATEWAY)).outcome is of_other
+
+
+def test_port_security_holds_from_when_it_is_set() -> None:
+    world = world_of(LAB, L2, NOTHING).at(State(allowed={HOST: (HOST,)}))
+    assert predict(world, Check("one", GATEWAY)).outcome is UNREACHABLE
+    assert predict(world.at(NOTHING), Check("one", GATEWAY)).outcome is REACHABLE
+
+
 @BY_NETWORK
 def test_endpoints_on_two_parents_reach_each_other_by_the_gateway_if_both_are_reached_by_it(lab: Lab) -> None:
     silent, heard = [Setting("l3"), Setting("l3s")], [Setting("l2"), Setting("l3s", strategy="l3s-proxy")]
@@ -862,6 +886,11 @@ def test_an_endpoint_with_somebodys_address_and_its_owner_do_not_reach_each_othe
 def test_macvlan_does_not_compare_addresses() -> None:
     macvlan = replace(L2, setting=Setting(kind="macvlan"))
     assert told(macvlan, AddAddress(TWO.addresses[0], "one")).outcome is ACCEPTED
+
+
+def test_veth_does_not_compare_addresses_with_the_ipvlan_endpoints_of_another_parent() -> None:
+    phase = Phase("now", Setting(kind="veth"), ("one", "two", "other"), (), others=(("eth1", Setting()),))
+    assert told(phase, AddAddress(OTHER.addresses[0], "one"), lab=TWO_PARENTS).outcome is ACCEPTED
 
 
 def test_a_parent_carries_ipvlan_or_macvlan_links_and_never_both() -> None:
@@ -1003,6 +1032,25 @@ def mtu_of(name: str, state: State, phase: Phase, lab: Lab = LAB) -> int:
     lost = (predict(world_of(lab, phase, state), replace(check, size=size)).reason for size in sizes)
     found = next(reason for reason in lost if f"mtu of {name}'s" in reason or f"mtu of {name}" in reason)
     return int(found.rpartition(": ")[2])
+
+
+def test_an_entry_for_which_the_host_answers_does_not_fail() -> None:
+    proxied = replace(L3, setting=Setting("l3s", strategy="l3s-proxy"))
+    for phase, failed_ in ((proxied, set()), (L3, {(NEIGHBOUR, ONE.addresses[0].ip)})):
+        watched = Act(checks=(Check(NEIGHBOUR, "one", 100, family="ipv4"),))
+        assert doing(phase, watched, Act(wait=5), state=known(NEIGHBOUR)).failed == failed_
+
+
+def test_a_link_accepts_four_bytes_more_than_its_mtu() -> None:
+    lab = replace(LAB, endpoints=(ONE, replace(TWO, mtu=1400)))
+    for size, outcome in ((1404 - 28, REACHABLE), (1405 - 28, UNREACHABLE)):
+        assert asked("one", "two", Setting(), lab=lab, family="ipv4", size=size).outcome is outcome
+
+
+def test_a_bridge_has_the_smallest_mtu_of_its_ports() -> None:
+    large = State(mtus={"eth0": 9000})
+    lost = asked(HOST, "one", Setting(kind="veth"), large, family="ipv4", size=2000)
+    assert lost.reason == "2028 bytes are more than the mtu of the host's br-lan: 1500"
 
 
 def test_ipvlan_endpoints_follow_their_parents_mtu_up_and_down() -> None:
