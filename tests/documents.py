@@ -195,7 +195,7 @@ def terminal_environment(home: Path) -> dict[str, str]:
 def run(command: str, folder: Path, timeout_s: float = 600, *, interrupted: bool = False) -> tuple[int, str]:
     """Return the exit code of a command line, and what a person saw of it on a terminal.
 
-    With `interrupted` the person types ^C at the first line of progress.
+    With `interrupted` its processes get SIGINT at the first line of progress, as when ^C is typed.
     """
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -212,7 +212,7 @@ def run(command: str, folder: Path, timeout_s: float = 600, *, interrupted: bool
     try:
         while chunk := _read(master):
             text += chunk
-            if interrupted and re.search(rb"(?m)^\[ *\d", text):
+            if interrupted and any(map(_PROGRESS.match, text.decode(errors="replace").splitlines())):
                 os.killpg(process.pid, signal.SIGINT)
                 interrupted = False
         return process.wait(timeout_s), text.decode()
