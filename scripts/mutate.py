@@ -1,5 +1,6 @@
-"""Break the code in one place at a time, and look whether the fast tests fail: scripts/mutate [WORD…].
+"""Break the code in one place at a time, and look whether tests fail: scripts/mutate [WORD…].
 
+The tests are those that start no kernel.
 tests/mutations.tsv has a line for each place: a file, the text that is there once, and another text for it.
 WORDs choose the lines in whose files they occur. A tool such as mutmut tries some thousand places, for hours;
 these were chosen by hand, each a mistake that a person could make. --stale only prints the lines of which
@@ -38,7 +39,7 @@ class Covered:
     """Which tests came to which line of a copy of the repository, and how long each took."""
 
     def __init__(self, tree: Path) -> None:
-        """Run all fast tests there; exit where one fails."""
+        """Run all tests there that start no kernel; exit where one fails."""
         measured, report = tree / ".coverage", tree / "times.xml"
         options = ("--cov=ipvkit", "--cov-context=test", "--cov-report=", f"--junitxml={report}")
         done = ran(tree, "--numprocesses", str(WORKERS), "--dist", "worksteal", *options, "tests")

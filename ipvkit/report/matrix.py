@@ -177,7 +177,7 @@ def _differences(matrix: Matrix) -> Iterator[str]:
     for c in differ:
         where = f"{c.mode} {c.flag} {c.strategy} {c.family}: {c.source} -> {c.destination}"
         where += f" on kernel {c.kernel}" if len(matrix.kernels) > 1 else ""
-        why = "the run was so slow that time decides" if c.agrees else c.reason
+        why = "the run was so slow that both are possible" if c.agrees else c.reason
         yield f"{where}: predicted {c.predicted}, observed {c.observed} ({why})"
     if differ:
         yield ""

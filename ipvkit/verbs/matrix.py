@@ -60,8 +60,8 @@ _SUBNET_OF_EACH = ("10.104.{}.11/24", "2001:db8:a:{}::11/64", 1)
 class Cell:
     """One pair under one setting; `observed`, `agrees` and `kernel` are None where nothing was run.
 
-    A run that ended before it has a kernel and no `observed`. It `agrees` where the observed outcome was
-    possible: another than the predicted one, the likeliest, where a slow run took so long that time decides.
+    A run that ended before it has a kernel and no `observed`. It `agrees` where the two are equal, or
+    the run was so slow that both are possible: the predicted outcome is the likeliest.
     """
 
     mode: str

@@ -283,7 +283,7 @@ def test_a_cell_that_came_out_otherwise_and_one_that_was_not_reached_are_told() 
 
 
 @pytest.mark.parametrize(("late_s", "agrees"), [(0.0, False), (5.0, True)])
-def test_where_a_slow_run_lets_time_decide_each_outcome_agrees(late_s: float, *, agrees: bool) -> None:
+def test_where_a_run_was_so_slow_that_both_are_possible_each_agrees(late_s: float, *, agrees: bool) -> None:
     """The announcements may be over before the ping begins; two siblings need none."""
     made = plans(1, "l3", "bridge", "ipv4", "announce")
     matrix = observed(results(made, otherwise=range(99), late_s=late_s), 1.0)
@@ -292,7 +292,7 @@ def test_where_a_slow_run_lets_time_decide_each_outcome_agrees(late_s: float, *,
     assert (cell.predicted, cell.observed) == (Outcome.REACHABLE, Outcome.UNREACHABLE)
     assert cell.agrees is agrees
     assert of_pair[ENDPOINTS].agrees is False
-    why = "the run was so slow that time decides" if agrees else cell.reason
+    why = "the run was so slow that both are possible" if agrees else cell.reason
     assert f"endpoint1 -> gateway: predicted reachable, observed unreachable ({why})\n" in render(matrix)
 
 
