@@ -1,5 +1,8 @@
 """All errors: one root class and its subclasses, each with its exit code."""
 
+UNREAD = "the state of this machine could not be read"
+"""The message where a command failed that shows this state."""
+
 _LONGEST_SHOWN = 200
 
 

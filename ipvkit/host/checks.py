@@ -181,6 +181,8 @@ def _names(request: Request, machine: Machine) -> Iterator[Finding]:
 def some(words: Iterable[str]) -> str:
     """Return the words, or the first three of more than four.
 
+    >>> some(["a", "b", "c", "d"])
+    'a, b, c, d'
     >>> some(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
     """

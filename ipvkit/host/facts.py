@@ -144,7 +144,7 @@ def _missed(namespaces: Sequence[str], hidden: int) -> list[Finding]:
 def _answers(
     request: Request, machine: Machine, agent: Agent
 ) -> tuple[dict[IPv4Address, tuple[str, ...]], tuple[Finding, ...]]:
-    """Return the MAC addresses that answered for each address in use, and what could not be asked."""
+    """Return the MAC addresses that answered for each address, and what could not be asked."""
     addresses = [own.ip for _, own in request.addresses if isinstance(own.ip, IPv4Address)]
     if not addresses or not checks.can_probe(request, machine):
         return {}, ()
@@ -165,7 +165,7 @@ def _answers(
         why = failed.errors[0] if failed.errors else "arping ended early"
         fix = SUDO if os.geteuid() != 0 else "run arping -D yourself"
         return {}, (_not_asked(f"arping: {why}", fix),)
-    return {address: report.lladdrs for address, report in reports.items() if report.in_use}, ()
+    return {address: report.lladdrs for address, report in reports.items()}, ()
 
 
 def _not_asked(why: str, fix: str) -> Finding:

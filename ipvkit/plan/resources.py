@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ipvkit.core import values
 from ipvkit.core.command import Command, Completed, in_netns
-from ipvkit.core.errors import CommandFailed, UnparsableOutput, UsageError
+from ipvkit.core.errors import UNREAD, CommandFailed, UnparsableOutput, UsageError
 from ipvkit.strategies import Proxy as Proxy
 from ipvkit.strategies import Sysctl as Sysctl
 from ipvkit.tools import ip, sysctl
@@ -163,8 +163,7 @@ def observe(
         if view not in shown:
             return ""
         if shown[view].exit_code != 0:
-            what = f"the {view} of this machine could not be read"
-            raise CommandFailed(what, stderr=shown[view].stderr.strip())
+            raise CommandFailed(UNREAD, stderr=shown[view].stderr.strip())
         return shown[view].stdout
 
     namespaces: dict[str, int | None] = {netns.name: None for netns in ip.parse_netns(of(NETNS))}

@@ -18,14 +18,14 @@ class LinkIn(NamedTuple):
 def links_in(netns: str | None, listed: str, of_each: str = "") -> list[LinkIn]:
     """Return the links that ip `listed` in `netns`, and those of each named namespace, with their parents.
 
-    A namespace shows the number of a parent elsewhere, not its name; an ipvlan link shares its MAC address.
+    A namespace shows the number of a parent elsewhere, not its name. Links of ipvlan and VLANs have its MAC.
     """
     texts = [(netns, listed), *sorted(by_netns(of_each).items())]
     links = [LinkIn(name, each) for name, text in texts for each in parse_addresses(text)]
     names = {(link.ifindex, link.lladdr): link.ifname for netns, link in links if netns is None}
     found = []
     for name, link in links:
-        if link.kind in ("ipvlan", "ipvtap") and link.parent is None:
+        if link.parent is None:
             link = replace(link, parent=names.get((link.parent_index, link.lladdr)))
         found.append(LinkIn(name, link))
     return found

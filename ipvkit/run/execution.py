@@ -11,7 +11,7 @@ from queue import Empty
 from select import POLLIN, poll
 
 from ipvkit.core.command import Command, Completed
-from ipvkit.core.errors import CommandFailed, Interrupted, MissingRequirement
+from ipvkit.core.errors import UNREAD, CommandFailed, Interrupted, MissingRequirement
 from ipvkit.core.interrupts import EARLIER, heeded
 from ipvkit.targets.agent import Agent, Ended, Inbox, Target
 from ipvkit.targets.process import ENDED
@@ -198,8 +198,7 @@ def look(agent: Agent, views: Mapping[str, Command]) -> dict[str, Completed]:
     seen = ask(agent, views)
     for name, completed in seen.items():
         if completed.exit_code != 0:
-            message = "the state of this machine could not be read"
-            raise CommandFailed(message, command=str(views[name]), stderr=completed.stderr.strip())
+            raise CommandFailed(UNREAD, command=str(views[name]), stderr=completed.stderr.strip())
     return seen
 
 

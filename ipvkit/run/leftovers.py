@@ -6,14 +6,14 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from ipvkit.core.command import Command, Completed
-from ipvkit.core.errors import CommandFailed
+from ipvkit.core.errors import UNREAD, CommandFailed
 from ipvkit.plan import resources
 from ipvkit.plan.steps import Plan
 from ipvkit.run.execution import BOUND_S, OnSignal, ask
 from ipvkit.targets.agent import Agent
 from ipvkit.tools import ip, sysctl
 
-NOT_KNOWN = "unknown, since the state of this machine could not be read"
+NOT_KNOWN = f"unknown, since {UNREAD}"
 
 _SYSCTL, _STATE = "net.", "state of "
 _COME_AND_GO = frozenset(("kernel", "ra", "redirect"))

@@ -102,9 +102,10 @@ class Rollback:
             # The owner of the others is unknown.
             self._undo(certain)
             self._look_again()
-            why = f"{problem.message} {problem.stderr}" if isinstance(problem, IpvkitError) else str(problem)
-            unknown = [f"unknown whether it exists: {e.resource}" for e in entries if not e.certain]
-            self.left += [f"{line} ({' '.join(why.split())})" for line in unknown]
+            words = (problem.message, problem.stderr) if isinstance(problem, IpvkitError) else (str(problem),)
+            why = " ".join(": ".join(filter(None, words)).split())
+            unknown = [e.resource for e in entries if not e.certain]
+            self.left += [f"unknown whether it exists: {resource} ({why})" for resource in unknown]
             return
         found = [(entry, self.journal.state_of(entry, seen)) for entry in entries]
         self._undo([entry for entry, state in found if self._is_to_undo(entry, state)])

@@ -22,6 +22,7 @@ from ipvkit.core.interrupts import ENDING
 from ipvkit.core.values import duration
 from ipvkit.report.announce import json_line, line
 from ipvkit.report.systemd import cleanup_unit, unit
+from ipvkit.run import journal
 from ipvkit.targets.local import Local
 from ipvkit.verbs.announce import Announcement, Began, Event, Failed, Recovered, Round, Stopped, keep
 from recorder import Answer, Recorder
@@ -299,18 +300,20 @@ def test_what_habets_complains_of_is_a_failure_though_it_exits_as_ever(machine: 
     assert out.splitlines()[1].startswith(f"{ADDRESS}: arping failed: libnet_init(LIBNET_LINK, down0)")
 
 
-def test_a_value_that_somebody_else_changed_is_left_alone(machine: Machine) -> None:
+@pytest.mark.parametrize("value", [0, 2])
+def test_a_value_that_somebody_else_changed_is_left_alone(machine: Machine, value: int) -> None:
     with Piped(*OFTEN) as keeper:
         assert keeper.line() == BEGAN
-        machine.nonlocal_bind = 0
+        machine.nonlocal_bind = value
         code, out, err = keeper.end(signal.SIGTERM)
     assert code == 130
     assert "again" not in out
     assert err == (
-        "net.ipv4.ip_nonlocal_bind was set to 1 and is 0 now: "
+        f"net.ipv4.ip_nonlocal_bind was set to 1 and is {value} now: "
         "another process changed it, so it is not restored\n"
     )
     assert machine.executed("sysctl -w") == [SET]
+    assert journal.interrupted() == []
 
 
 def test_a_value_that_does_not_go_back_is_an_error(machine: Machine) -> None:
@@ -321,6 +324,7 @@ def test_a_value_that_does_not_go_back_is_an_error(machine: Machine) -> None:
     assert code == 4
     assert "again" not in out
     assert_one_line(err, "net.ipv4.ip_nonlocal_bind is 1 after it was set to 0", "")
+    assert len(journal.interrupted()) == 1, "cleanup can try again"
 
 
 def test_who_may_not_is_told_and_all_is_taken_back(machine: Machine) -> None:

@@ -470,6 +470,8 @@ def test_own_subnets_are_as_they_should_be_where_they_are_routed() -> None:
     assert codes(replace(off, settings=(Setting("l3", strategy="routed"),)), MACHINE) == []
     bare = with_parent(MACHINE, replace(PARENT, addresses=PARENT.addresses[2:]))
     assert codes(off, bare) == []
+    of_its_own = replace(REQUEST, endpoints=(endpoint("test1", IPv6Interface("2001:db8:5::1/64")),))
+    assert codes(of_its_own, bare) == []
 
 
 def test_an_address_without_a_name_is_reported_with_what_peers_would_need() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
 
+from ipvkit.host.facts import rp_filter
 from namespaces import until_elsewhere
 
 CONCURRENT = 50
@@ -70,6 +71,8 @@ ip link property add dev p7 altname long-name-of-p7
 ip netns add test1
 ip netns exec test1 sleep infinity &
 until [[ -n $(ip netns pids test1) ]]; do sleep 0.01; done
+# The namespace of this machine itself may have a name too.
+ip netns attach self $$
 """
 
 ASKED: dict[str, tuple[str, list[str], str]] = {
@@ -123,6 +126,13 @@ def gathered(world: str, asked: dict[str, tuple[str, list[str], str]]) -> Seen:
 @pytest.fixture(scope="module")
 def seen() -> Seen:
     return gathered(WORLD, ASKED)
+
+
+@pytest.mark.parametrize("values", [("0", "1", 1), ("2", "1", 2), ("", "1", 1), ("0", "", 0)])
+def test_the_larger_rp_filter_counts(values: tuple[str, str, int]) -> None:
+    of_all, own, counts = values
+    read = {"ipv4/conf/all/rp_filter": of_all, "ipv4/conf/eth0/rp_filter": own}.__getitem__
+    assert rp_filter("eth0", read) == counts
 
 
 @pytest.mark.long

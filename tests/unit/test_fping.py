@@ -68,6 +68,12 @@ def test_every_capture_is_understood_or_refused(capture: Path) -> None:
         assert all(host.complete and host.transmitted is not None for host in report.hosts)
 
 
+def test_a_duplicate_counts_once_where_a_host_was_asked_twice() -> None:
+    counts = "192.0.2.1 : xmt/rcv/%loss = 1/1/0%, min/avg/max = 0.05/0.05/0.05\n"
+    report = parse_fping("192.0.2.1 : duplicate for [0], 64 bytes, 0.07 ms\n" + 2 * counts)
+    assert [host.duplicates for host in report.hosts] == [1, 0]
+
+
 @given(st.data(), st.sampled_from(CAPTURES))
 def test_a_mutated_capture_counts_what_stands_there_or_is_refused(data: st.DataObject, capture: Path) -> None:
     text = data.draw(mutated_text(text_of(capture), ("\n", " : ", "%", "/", "9", "-")))

@@ -376,7 +376,7 @@ def test_proxy_entries_for_all_endpoints_are_a_strategy() -> None:
     assert made.lab.phases[0].setting.strategy == "l3s-proxy"
     made = twin(machine(host(proxied=("192.0.2.7", "192.0.2.8")), *each))
     assert made.lab.phases[0].setting.strategy == "none"
-    made = twin(machine(host(proxied=("192.0.2.7",)), *each))
+    made = twin(machine(host(proxied=("192.0.2.7",), routes=away), *each))
     assert made.lab.phases[0].setting.strategy == "none"
     assert made.notes == ("a proxy entry of the host is left out: 192.0.2.7",)
 

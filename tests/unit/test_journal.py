@@ -157,6 +157,19 @@ def test_a_line_in_the_middle_that_is_none_is_told_and_nothing_is_undone(
         assert file.read_bytes() == lines[0] + wrong + lines[1]
 
 
+def test_of_several_failures_the_highest_exit_code_counts(folder: Path) -> None:
+    interrupted("another", A)
+    interrupted("one", A)
+    file = folder / "another.jsonl"
+    file.write_bytes(file.read_bytes() + b"{}\n{}\n")
+    assert main(["cleanup", "another"]) == 4
+    in_another_netns = re.sub(rb'"netns": \d+', b'"netns": 1', (folder / "one.jsonl").read_bytes())
+    (folder / "one.jsonl").write_bytes(in_another_netns)
+    assert main(["cleanup", "one"]) == 2
+    assert main(["cleanup", "--all"]) == 4
+    assert len(journal.records()) == 2
+
+
 def of_another_boot(folder: Path, **changed: object) -> bytes:
     """Have the journal of lab mine be that of another boot; return what is in it."""
     file = folder / "mine.jsonl"
@@ -309,6 +322,8 @@ def test_what_a_run_has_left_stops_the_next_of_that_name_and_tells_what_to_type(
     assert refused.value.hint == f"ipvkit {'down' if kept else 'cleanup'} mine"
     (record,) = journal.records()
     assert record.state == ("up" if kept else "interrupted")
+    assert main(["cleanup", "mine", "--dry-run"]) == (2 if kept else 0)
+    assert main(["down", "mine", "--dry-run"]) == 0
 
 
 @pytest.mark.parametrize("name", ["../mine", "/mine", "", ".", "-x", "a/b", "a\0b", "a\nb", "x" * 300])

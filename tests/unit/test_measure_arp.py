@@ -18,7 +18,16 @@ from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, Timers
 from ipvkit.report.measure_arp import render_json, render_table
 from ipvkit.run.engine import Run
 from ipvkit.tools import sysctl
-from ipvkit.verbs.measure_arp import TIMERS, Measured, Measurement, measured, predict, timers_of
+from ipvkit.verbs.measure_arp import (
+    INTERVAL_S,
+    SLACK_S,
+    TIMERS,
+    Measured,
+    Measurement,
+    measured,
+    predict,
+    timers_of,
+)
 
 call = test_cli.call
 
@@ -50,7 +59,8 @@ def test_every_probe_counts_whoever_sends_it(delay: int, probes: tuple[int, int,
     assert timers == Timers(delay, sum(probes), retrans)
     bounds = predict(timers)
     assert bounds.lifetime_s == pytest.approx(delay + sum(probes) * retrans / 1000)
-    assert bounds.earliest_s < bounds.lifetime_s < bounds.latest_s
+    assert bounds.lifetime_s - bounds.earliest_s == pytest.approx(INTERVAL_S + SLACK_S)
+    assert bounds.lifetime_s < bounds.latest_s
 
 
 @pytest.mark.parametrize("hz", [100, 250, 300, 1000])

@@ -28,6 +28,7 @@ from ip_links_output import (
     without_stats,
 )
 from ipvkit.core.errors import UnparsableOutput
+from ipvkit.report.ip import links_in
 from ipvkit.report.plain import plain
 from ipvkit.tools.ip import Address, Link, parse_addresses, parse_links
 from strategies import JSON_VALUES, mutated_text
@@ -804,3 +805,25 @@ LONG: dict[str, str | Callable[[int], str]] = {
 @pytest.mark.parametrize("name", LONG)
 def test_the_time_is_linear(name: str) -> None:
     assert_linear(parse_addresses, LONG[name])
+
+
+def test_a_parent_in_another_namespace_is_named_by_its_number_and_its_mac() -> None:
+    def shown(*links: tuple[str, int, int | None, int]) -> str:
+        return json.dumps(
+            [
+                {"ifname": name, "ifindex": index, "address": f"02:00:00:00:00:0{mac}", "flags": []}
+                | ({} if parent is None else {"link_index": parent})
+                for name, index, parent, mac in links
+            ]
+        )
+
+    # The link test1 has the number and the MAC address of the parent too; mac0 has another MAC address.
+    there = shown(("test1", 2, 2, 1), ("eth0.5", 3, 2, 1), ("mac0", 4, 2, 7), ("other", 5, None, 1))
+    found = links_in(None, shown(("eth0", 2, None, 1)), f"netns: test1\n{there}\n")
+    assert [(netns, link.ifname, link.parent) for netns, link in found] == [
+        (None, "eth0", None),
+        ("test1", "test1", "eth0"),
+        ("test1", "eth0.5", "eth0"),
+        ("test1", "mac0", None),
+        ("test1", "other", None),
+    ]

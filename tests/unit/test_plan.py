@@ -480,6 +480,17 @@ def test_on_a_real_parent_the_walkthrough_skips_what_only_a_peer_could_do() -> N
     assert f"{HOST} -> test1" in asked
 
 
+def test_on_a_real_parent_only_the_tables_of_peers_are_not_flushed() -> None:
+    lab = on_eth0()
+    for role in ("test1", HOST, GATEWAY):
+        acts = Act(flush=(role,)), Act(checks=(Check(HOST, "test1"), Check("test1", GATEWAY)))
+        phase = replace(lab.phases[0], acts=acts)
+        skipped = make_plan(replace(lab, phases=(phase,))).sections[-1].skipped
+        expected = [f"test1 -> {GATEWAY}"] if role == GATEWAY else []
+        assert [str(probe.check) for probe in skipped] == expected
+        assert all("neighbour table would have to be flushed" in probe.skipped for probe in skipped)
+
+
 def test_without_a_known_gateway_its_checks_are_skipped() -> None:
     plan = make_plan(on_parent(walkthrough(), "eth0"))
     skipped = {str(probe.check): probe.skipped for section in plan.sections for probe in section.skipped}
@@ -494,6 +505,13 @@ def test_with_addresses_of_its_own_the_walkthrough_uses_them_throughout() -> Non
     assert "arping -c 2 -U -I lan0 10.9.8.7" in text
     assert "192.168.104.211" not in text
     assert "eth0" not in text
+
+
+def test_endpoints_that_get_their_address_from_advertisements_hear_them() -> None:
+    plan = make_plan(load(gallery.text("advertised-gateway"), "advertised-gateway"))
+    deaf = [str(step.command) for step in plan.steps if "accept_ra=0" in str(step.command)]
+    assert any("static1" in command for command in deaf)
+    assert not any("test1" in command or "test2" in command for command in deaf)
 
 
 def test_the_programs_of_a_plan_are_those_that_its_commands_start() -> None:

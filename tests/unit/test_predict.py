@@ -414,6 +414,15 @@ def test_who_reaches_whom_is_the_same_both_ways_but_for_that_of_a_shim() -> None
                 assert found == back, f"{more}, {family}"
 
 
+def test_where_endpoints_get_other_mac_addresses_all_around_forget_the_former_ones() -> None:
+    kinds = Setting(), Setting(kind="macvlan"), Setting(kind="veth")
+    for before, now in product(kinds, repeat=2):
+        phases = replace(L2, setting=before), replace(L3, setting=now)
+        found = [[role for role, _ in phase.flushed] for phase in predict_lab(replace(LAB, phases=phases))]
+        same = before.is_ipvlan and now.is_ipvlan
+        assert found == [[], [] if same else [HOST, GATEWAY, NEIGHBOUR]], (before, now)
+
+
 def test_macvlan_and_veth_are_told_apart_from_ipvlan() -> None:
     macvlan = {flag: reached(Setting(flag=flag, kind="macvlan")) for flag in FLAGS}
     assert macvlan["bridge"] == OUTSIDE | SIBLINGS

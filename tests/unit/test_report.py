@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cases import for_each
@@ -20,7 +20,7 @@ from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
 from ipvkit.host.checks import Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
-from ipvkit.lab import LOST_AFTER, Act, Attempt, Check, Outcome, SetMtu, on_parent
+from ipvkit.lab import LOST_AFTER, Act, Attempt, Check, Outcome, SetMtu, Setting, on_parent
 from ipvkit.plan.make import make_plan
 from ipvkit.report import doctor as doctor_report
 from ipvkit.report import json as report_json
@@ -91,6 +91,12 @@ def test_a_path_that_expired_lived_from_its_first_reply_to_its_last(report: Ping
 def test_a_tail_without_replies_counts_from_a_length_on(tail: int) -> None:
     verdict = verdict_on(printed(lost_at_the_end(IPv4Address(ADDRESS), tail)), watch=9)
     assert verdict.observed is (Outcome.EXPIRES if tail >= LOST_AFTER else Outcome.REACHABLE)
+
+
+def test_a_watched_path_of_which_only_the_count_is_known_is_reachable() -> None:
+    lines = answered(ADDRESS).splitlines(keepends=True)
+    verdict = verdict_on("".join(line for line in lines if "icmp_seq" not in line), watch=9)
+    assert (verdict.observed, verdict.lifetime_s) == (Outcome.REACHABLE, None)
 
 
 UNREADABLE = pytest.mark.parametrize(
@@ -166,7 +172,7 @@ def test_an_expected_unreachable_passes() -> None:
 def test_a_failure_is_an_error_with_its_own_exit_code_whatever_the_checks_say(
     failure: IpvkitError, exit_code: int
 ) -> None:
-    for output in (answered(ADDRESS), unanswered(ADDRESS)):
+    for output in (answered(ADDRESS), unanswered(ADDRESS), "not a ping"):
         result = judge(run_of(plan_of(Check("test1", "gateway")), output, failure=failure))
         assert (result.verdict, result.exit_code) == ("error", exit_code)
         assert result.failure is failure
@@ -258,6 +264,8 @@ def test_the_last_line_is_the_verdict_and_names_what_came_out_otherwise() -> Non
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from([4, 6]), st.booleans()), max_size=20))
+@example([(name, 4, False) for name in "abcde"])
+@example([(name, 4, False) for name in "abcdef"])
 def test_a_pair_is_unreachable_where_its_last_check_of_a_family_was(
     asked: list[tuple[str, int, bool]],
 ) -> None:
@@ -365,6 +373,14 @@ def parsed(text: str) -> Any:
         raise AssertionError(f"{constant} is no JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+def test_a_mode_and_a_flag_are_those_of_ipvlan() -> None:
+    lab = walkthrough()
+    for setting, told in ((Setting(), ["l2", "bridge"]), (Setting(kind="macvlan"), [None, None])):
+        phase = replace(lab.phases[0], setting=setting, acts=())
+        section = written(judge(run_of(make_plan(replace(lab, phases=(phase,))))))["phases"][-1]
+        assert [section["mode"], section["flag"]] == told
 
 
 def written(result: Result) -> Any:
