@@ -39,7 +39,7 @@ def main() -> None:
         many = 4 * options.at_once
         part, drawn = drawn[:many], drawn[many:]
         comparisons = compared(part, kernel, options.at_once)
-        ran, checks = ran + len(comparisons), checks + sum(one.checks for one in comparisons)
+        ran, checks = ran + len(comparisons), checks + sum(len(one.checks) for one in comparisons)
         found += (new := [one for one in comparisons if not one.agrees])
         rate = 60 * ran / (time.monotonic() - began)
         print(f"{ran} labs, {checks} checks, {len(found)} differ; {rate:.0f} labs a minute", flush=True)

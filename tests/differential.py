@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
@@ -13,7 +14,9 @@ from hypothesis import Phase as Step
 
 from ipvkit.core.errors import Interrupted, InvalidLab, IpvkitError, UsageError
 from ipvkit.lab import Act, Check, Lab, Phase
+from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
+from ipvkit.plan.steps import Probe
 from ipvkit.run import engine
 from ipvkit.run.verdicts import Verdict, judge
 from ipvkit.targets.kernels import Kernel
@@ -23,6 +26,10 @@ from strategies import checks_in, labs
 
 T = TypeVar("T")
 Make = Callable[[], Lab]
+
+DIFFERENCES = Path(__file__).parent / "kernel" / "differences"
+OBSERVED = DIFFERENCES / "observed.tsv"
+"""What kernels answered in these labs, as `certain` writes it."""
 
 AT_ONCE, TIMEOUT_S = 6, 600
 """Labs at once, since most of the time they wait; and what one may take, in seconds."""
@@ -36,17 +43,43 @@ _MOST_WAIT_S = 12
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What became of a lab: the checks that differ from what is predicted, of how many, or why it failed."""
+    """What became of a lab: the verdicts of its phases, or why it failed."""
 
     lab: Lab
-    differing: tuple[Verdict, ...]
-    checks: int
+    verdicts: Mapping[str, Sequence[Verdict]]
     failure: IpvkitError | None
+
+    @property
+    def checks(self) -> list[Verdict]:
+        """All verdicts."""
+        return [verdict for verdicts in self.verdicts.values() for verdict in verdicts]
+
+    @property
+    def differing(self) -> list[Verdict]:
+        """Those that differ from what is predicted."""
+        return [verdict for verdict in self.checks if verdict.passed is False]
 
     @property
     def agrees(self) -> bool:
         """Whether it ran, and all of it came out as predicted."""
         return not self.differing and self.failure is None
+
+
+def labs_that_differed() -> list[Lab]:
+    """Return the labs in which a prediction was wrong once."""
+    texts = [(path.name, path.read_text(encoding="utf-8")) for path in sorted(DIFFERENCES.glob("*.yaml"))]
+    # What reaches what does not depend on the setup, and a batch takes less time.
+    return [replace(load(text, name), setup="batch") for name, text in texts]
+
+
+def certain(lab: Lab, phases: Mapping[str, Sequence[Probe]]) -> list[str]:
+    """Return a line for each check of which one outcome alone is predicted."""
+    return [
+        f"{lab.name}\t{phase}\t{probe.check}\t{probe.expected}"
+        for phase, probes in phases.items()
+        for probe in probes
+        if len(probe.outcomes) == 1
+    ]
 
 
 def random_labs(count: int, number: int, *, several_hosts: bool = False) -> list[Lab]:
@@ -109,8 +142,7 @@ def compared(labs: Sequence[Lab], kernel: Kernel | None = None, at_once: int = A
     for lab, result in zip(labs, map(judge, runs), strict=True):
         if isinstance(result.failure, Interrupted):
             raise result.failure
-        differing = tuple(verdict for verdict in result.checks if verdict.passed is False)
-        found.append(Comparison(lab, differing, len(result.checks), result.failure))
+        found.append(Comparison(lab, result.verdicts, result.failure))
     return found
 
 

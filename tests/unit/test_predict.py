@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import for_each
+from differential import DIFFERENCES, OBSERVED, certain, labs_that_differed
 from ipvkit.core.values import Flag, Mode
 from ipvkit.lab import (
     FAMILIES,
@@ -59,7 +60,6 @@ from ipvkit.predict.world import State, world_of
 from ipvkit.verbs import matrix
 from strategies import l2, labs, peaceful
 
-DIFFERENCES = Path(__file__).parents[1] / "kernel" / "differences"
 REACHABLE, UNREACHABLE, EXPIRES = Outcome.REACHABLE, Outcome.UNREACHABLE, Outcome.EXPIRES
 ACCEPTED, REFUSED = Outcome.ACCEPTED, Outcome.REFUSED
 NOTHING = State()
@@ -1418,6 +1418,14 @@ def test_while_the_host_goes_on_announcing_no_entry_ends_a_watched_path(peer: st
     assert of_one(phase, Check(peer, "one", watch=30), before).outcome is REACHABLE
     later = doing(phase, Act(checks=(Check(peer, "one", watch=30),)), state=before)
     assert of_one(phase, Check(peer, "one"), later).outcome is REACHABLE
+
+
+def test_the_model_agrees_with_what_kernels_answered_where_a_prediction_was_wrong_once() -> None:
+    lines = []
+    for lab in labs_that_differed():
+        phases = {p.phase.name: [probe for act in p.acts for probe in act.probes] for p in predict_lab(lab)}
+        lines += certain(lab, phases)
+    assert lines == OBSERVED.read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.long
