@@ -32,7 +32,7 @@ from ipvkit.verbs.adopt import adopted
 from ipvkit.verbs.diff import differences
 from ipvkit.verbs.formats import Dialect
 from ipvkit.verbs.lab_file import node_of
-from ipvkit.verbs.live import checked, explained, live, renamed
+from ipvkit.verbs.live import checked, explained, live, matched, renamed
 from ipvkit.verbs.observe import observation
 from several_hosts import ONE_HOST
 
@@ -75,6 +75,7 @@ def test_routes_and_rules_are_those_of_the_namespace() -> None:
         "192.0.2.7/24",
         routes=(
             VIA,
+            route("default", "s0", "192.0.2.253", table="100"),
             route("10.0.0.0/8", "s0", "192.0.2.253", table="100"),
             route("10.9.0.0/16", "", type="blackhole"),
             route("192.0.2.0/24", "s0", protocol="kernel"),
@@ -86,6 +87,7 @@ def test_routes_and_rules_are_those_of_the_namespace() -> None:
     assert made.rules == (Rule(100, ip_network("192.0.2.7/32")),)
     assert made.routes == (
         Route(None, address("192.0.2.254")),
+        Route(None, address("192.0.2.253"), table=100),
         Route(ip_network("10.0.0.0/8"), address("192.0.2.253"), table=100),
         Route(ip_network("10.9.0.0/16"), type="blackhole"),
     )
@@ -433,6 +435,16 @@ def test_another_address_is_given_after_the_old_one_went() -> None:
     ]
 
 
+def test_only_the_addresses_of_the_family_that_changes_are_given_again() -> None:
+    addresses = ip_interface("192.0.2.7/24"), ip_interface("2001:db8::7/64")
+    made = live(machine(host(), endpoint(7, *map(str, addresses), mode="l3", netns="web")))
+    found = lines(changed(made, "web", addresses=(ip_interface("192.0.2.9/24"), addresses[1])), made)
+    assert [line for line in found if " addr " in line] == [
+        "ip -n web addr del 192.0.2.7/24 dev s0",
+        "ip -n web addr add 192.0.2.9/24 dev s0",
+    ]
+
+
 def test_a_mode_is_that_of_all_links_on_a_parent() -> None:
     made = live(small())
     (phase,) = made.lab.phases
@@ -515,6 +527,10 @@ def test_endpoints_are_matched_by_name_or_by_link() -> None:
     assert differences(again, made) == []
     swapped = renamed(made.lab, {"web": "db", "db": "web"})
     assert differences(swapped, made) != []
+    db, (phase,) = made.lab.endpoint("db"), made.lab.phases
+    moved = replace(made.lab.endpoint("web"), netns=db.netns, dev=db.dev)
+    lab = replace(made.lab, endpoints=(moved,), phases=(replace(phase, endpoints=("web",), acts=()),))
+    assert matched(made, lab)["web"].netns == "web", "a name goes before a link"
 
 
 # --- what is observed -----------------------------------------------------------------------------------
@@ -566,6 +582,9 @@ def test_a_check_of_an_endpoint_that_is_not_here_is_skipped() -> None:
         "gone is not on this machine",
         "it would start a server; with `listen: false` it is sent",
     ]
+    there = replace(phase, acts=(Act(checks=(Check("web", "host", tcp=80, listen=False),)),))
+    plan = observation(replace(made.lab, phases=(there,)), made)
+    assert (len([*plan.steps]), plan.sections[0].skipped) == (1, ())
 
 
 def test_a_command_of_a_namespace_that_is_not_here_stays() -> None:

@@ -27,8 +27,11 @@ from ipvkit.lab import (
     Attempt,
     Check,
     DeleteLink,
+    Host,
     Lab,
     Outcome,
+    Route,
+    Rule,
     Setting,
     gallery,
     on_parent,
@@ -512,6 +515,30 @@ def test_endpoints_that_get_their_address_from_advertisements_hear_them() -> Non
     deaf = [str(step.command) for step in plan.steps if "accept_ra=0" in str(step.command)]
     assert any("static1" in command for command in deaf)
     assert not any("test1" in command or "test2" in command for command in deaf)
+
+
+def test_rules_of_endpoints_in_one_namespace_have_a_priority_each() -> None:
+    lab = walkthrough()
+    rules = tuple(Rule(table, lab.parents[0].host[0].network) for table in (100, 101))
+    both = tuple(replace(endpoint, netns="both", rules=rules) for endpoint in lab.endpoints)
+    plan = make_plan(replace(lab, endpoints=both, phases=(replace(lab.phases[0], acts=()),)))
+    added = [str(step.command) for step in plan.steps if " rule add " in str(step.command)]
+    assert len(added) == 4
+    assert len({re.findall(r"(?:pref|priority) (\d+)", line)[0] for line in added}) == 4
+
+
+def test_a_peer_that_has_a_route_to_the_endpoints_gets_no_other_one() -> None:
+    lab = load(gallery.text("l3-routed"), "l3-routed")
+    (parent,), (subnet, *_) = lab.parents, [own.network for own in lab.endpoints[0].addresses]
+    route = Route(subnet, parent.host[0].ip)
+    hosts = (
+        Host("client", (ip_interface("192.168.104.100/24"),), (route,)),
+        Host("other", (ip_interface("192.168.104.101/24"),)),
+    )
+    lab = replace(lab, parents=(replace(parent, hosts=hosts),), phases=lab.phases[1:2])
+    lines = commands(make_plan(lab))
+    for name in ("client", "other"):
+        assert sum(line.startswith(f"ip -n {name} route add {subnet} ") for line in lines) == 1
 
 
 def test_the_programs_of_a_plan_are_those_that_its_commands_start() -> None:

@@ -544,6 +544,30 @@ def test_a_sibling_with_the_gateways_address_gets_replies_to_what_it_asked_and_m
     assert macvlan.acts[1].probes[0].reason.endswith("has the gateway's or up's MAC")
 
 
+HOSTS_OTHER_ADDRESS = """\
+name: hosts-other-address
+about: an endpoint has the address that the host has on another link
+parents:
+- {name: eth0, host: '2001:db8::3/64', gateway: ['2001:db8::1', 'fe80::1']}
+- {name: eth1, host: '2001:db8:1::5/64', gateway: []}
+far: 2001:db8:9::16/64
+endpoints:
+- {name: test, addresses: '2001:db8::15/64'}
+phases:
+- name: l3
+  mode: l3
+  do:
+  - try: [{add-address: '2001:db8:1::5/64', at: test}]
+  - check: [{from: test, to: far}]
+"""
+
+
+def test_in_ipv6_the_host_does_not_ask_from_the_address_of_another_link() -> None:
+    (phase,) = predict_lab(load(HOSTS_OTHER_ADDRESS, "lab.yaml"))
+    (probe,) = phase.acts[1].probes
+    assert probe.reason == "the reply is lost: the gateway has no route to 2001:db8:1::5"
+
+
 def test_an_endpoint_answers_no_question_from_an_address_that_it_has_too() -> None:
     name = "gateway-asks-from-endpoints-address"
     l2, macvlan = predict_lab(load((DIFFERENCES / f"{name}.yaml").read_text(encoding="utf-8"), name))
@@ -677,6 +701,12 @@ def test_a_router_that_has_no_route_uses_its_entry_for_the_sender(
     # It has heard of the sender, which asked for it.
     entry_after = doing(L2, Act(checks=(check,)), lab=lab).known[entry]
     assert (entry_after.doubted is not None) == reports
+
+
+def test_only_the_hosts_knowledge_of_who_answered_outlives_a_phase() -> None:
+    address = ONE.addresses[0].ip
+    state = State(learned={(HOST, address): "two", ("two", address): "one"})
+    assert next_phase(LAB, state).learned == {(HOST, address): "two"}
 
 
 def test_only_the_entries_on_one_parent_are_flushed() -> None:

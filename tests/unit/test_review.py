@@ -236,6 +236,13 @@ def test_the_blocks_have_each_pair_once_and_one_reason(lab: Lab) -> None:
     predicted_one_by_one(lab)
 
 
+def test_hosts_that_differ_in_a_setting_are_predicted_each_for_itself() -> None:
+    lab = new_lab("fleet", Setting("l3"), 2, hosts=3, checks="gateway")
+    for mode, flag in product(MODES, FLAGS):
+        phase = replace(lab.phases[0], others=((lab.parents[0].name, Setting(mode, flag)),), acts=())
+        predicted_one_by_one(replace(lab, phases=(phase,)))
+
+
 @given(fleets(), st.data())
 def test_hosts_that_differ_in_a_sysctl_are_predicted_each_for_itself(lab: Lab, data: st.DataObject) -> None:
     node = data.draw(st.sampled_from((*lab.hosts, *lab.phases[0].endpoints)))
