@@ -403,7 +403,10 @@ networks: {lan: {}}
 PROJECT = """\
 include: [{path: nets/net.yaml}, gone.yaml]
 services:
-  web: {extends: {file: common.yaml, service: base}, networks: {lan: {ipv4_address: 10.5.0.8}}}
+  web:
+    extends: {file: common.yaml, service: base}
+    networks: {lan: {ipv4_address: 10.5.0.8}}
+    deploy: {replicas: 3}
   api: {extends: db, networks: , container_name: api_1}
   db: {image: a, networks: [lan]}
 """
@@ -411,7 +414,8 @@ services:
 
 def test_what_a_file_includes_and_extends_is_part_of_it() -> None:
     """As `docker compose config` prints it: networks are merged by their names, all else is replaced."""
-    net = "services: {more: {extends: {file: ../common.yaml, service: base}}}\n"
+    more = "{extends: {file: ../common.yaml, service: base}, networks: {lan: {aliases: [m]}}}"
+    net = f"services: {{more: {more}}}\n"
     files = {"compose.yaml": PROJECT, "common.yaml": COMMON, "nets/net.yaml": net + LAN}
     files["compose.override.yaml"] = "services: {web: {networks: {lan: {ipv4_address: 10.5.0.7}}}}"
     found = FORMAT.read([Source(f"./p/{path}", text) for path, text in files.items()])
@@ -426,8 +430,8 @@ def test_what_a_file_includes_and_extends_is_part_of_it() -> None:
         "p/compose.override.yaml: it is left out: docker compose merges it into another file, as "
         "`docker compose config` prints",
         "./p/compose.yaml:1: p/gone.yaml, which is included, is not read: give the folder of both",
-        "./p/compose.yaml:3: web has 2 containers; one is an example",
-        f"./p/compose.yaml:3: web {on_two}",
+        "./p/compose.yaml:4: web has 3 containers; one is an example",
+        f"./p/compose.yaml:4: web {on_two}",
         "./p/nets/net.yaml:1: more has 2 containers; one is an example",
         f"./p/nets/net.yaml:1: more {on_two}",
         "./p/nets/net.yaml:4: api gets a free address when it starts; 10.5.0.1 is the next one",

@@ -783,6 +783,8 @@ MANY = """\
 mount -t tmpfs tmpfs /run
 ip link add p0 type veth peer name q0
 for number in {1..45}; do ip netns add "n$number"; ip link add m0 link p0 netns "n$number" type macvlan; done
+# Of a tap the kernel reports no number of its parent here.
+ip link add t0 link q0 type macvtap
 # One of which ip shows nothing does not end what shows the others.
 mkdir /run/bin
 cat >/run/bin/nsenter <<'END'
@@ -806,7 +808,8 @@ def test_each_of_many_namespaces_is_looked_into() -> None:
         check=False,
     )
     seen = json.loads(done.stdout)
-    names = [link["netns"] for on in seen["parents"] for link in on["links"]]
+    names = [link["netns"] for on in seen["parents"] for link in on["links"] if link["dev"] == "m0"]
+    assert [on["parent"]["dev"] for on in seen["parents"] if on["links"][0]["dev"] == "t0"] == ["q0"]
     assert sorted(names) == sorted(f"n{number}" for number in range(1, 46) if number != 7)
     assert seen["unseen"] == ["netns n7"]
 
