@@ -48,13 +48,10 @@ def _addresses(found: Mapping[str, Inspection]) -> Iterator[tuple[Address, str, 
 
 
 def _lladdrs(found: Mapping[str, Inspection]) -> Iterator[tuple[str, str, str]]:
-    """Yield the MAC addresses of parents and of links that have separate ones."""
-    for host, there in found.items():
-        for on in there.parents:
-            own = (placed for placed in on.links if placed.link.kind in MACVLAN)
-            for placed in (on.parent, *own):
-                if placed is not None and placed.link.lladdr:
-                    yield placed.link.lladdr, host, str(placed)
+    """Yield the MAC addresses: one that a host has several times, as with ipvlan, counts once."""
+    for host, placed in _placed(found):
+        if placed.link.lladdr:
+            yield placed.link.lladdr, host, str(placed)
 
 
 def _several(holders: Iterable[tuple[object, str, str]]) -> Iterator[tuple[str, str]]:

@@ -703,10 +703,11 @@ def test_a_router_that_has_no_route_uses_its_entry_for_the_sender(
     assert (entry_after.doubted is not None) == reports
 
 
-def test_only_the_hosts_knowledge_of_who_answered_outlives_a_phase() -> None:
+def test_what_endpoints_know_ends_with_their_phase() -> None:
     address = ONE.addresses[0].ip
-    state = State(learned={(HOST, address): "two", ("two", address): "one"})
-    assert next_phase(LAB, state).learned == {(HOST, address): "two"}
+    by, known = dict.fromkeys([(HOST, address), ("two", address)], "one"), Known("before")
+    later = next_phase(LAB, State(learned=by, known=dict.fromkeys(by, known), failed=frozenset(by)))
+    assert [*later.learned] == [*later.known] == [*later.failed] == [(HOST, address)]
 
 
 def test_only_the_entries_on_one_parent_are_flushed() -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
@@ -234,6 +234,7 @@ def test_a_long_table_is_folded() -> None:
 
 
 @given(texts)
+@example("a\n```\nb")
 def test_nothing_in_a_fenced_block_ends_it(text: str) -> None:
     fenced, *others = tokens_of(markdown.fenced(text))
     assert others == []
@@ -302,6 +303,13 @@ def test_a_page_shows_text_as_it_is_and_asks_for_nothing(report: Report) -> None
     )
     for text in (report.verdict, report.problem, *report.notes, *of_entries):
         assert "".join(text_of(text).split()) in shown
+
+
+def test_an_element_in_a_text_is_text() -> None:
+    hostile = "</p><script>alert(1)</script>&amp;"
+    page = page_of(replace(a_run(), notes=(hostile,)))
+    assert len(page.all_of("script")) == 1
+    assert hostile in "".join(page.all_text)
 
 
 @given(reports)
@@ -384,6 +392,8 @@ def test_the_map_of_a_run_has_what_came_of_the_checks_of_each_pair() -> None:
     ((heat,),) = [section.heats for section in report.sections if section.heats]
     assert heat.heads == ("from \\ to", "test1", "test2", "gateway")
     assert heat.rows == (("test1", "-", "yes", "some!"), ("host", "yes!", "-", "-"))
+    classes = {text: attributes.get("class") for attributes, text in page_of(report).all_of("td")}
+    assert (classes["yes"], classes["some!"]) == ("ok", "differs")
 
 
 def test_a_cell_has_the_outcome_that_all_checks_of_its_pair_have() -> None:

@@ -350,6 +350,31 @@ def test_a_host_that_is_down_has_ports_that_pass_nothing_until_the_phase_ends() 
     assert steps == [(LAN, f"{port} 1"), (LAN, f"{port} 3")]
 
 
+def test_another_host_hears_an_announcement() -> None:
+    check = "{check: [{from: h1, to: db}]}"
+    lab = two("mode: l2, do: []", f"mode: l3, do: [{check}, {{announce: [db]}}, {check}]")
+    assert predicted(lab)["l2"] == [("h1 -> db", "unreachable"), ("h1 -> db", "reachable")]
+
+
+def test_port_security_is_that_of_each_hosts_port() -> None:
+    check = "{check: [{from: app, to: gateway}]}"
+    allowed = "{port-security: [h1, h2, app]}"
+    lab = two("do: []", f"do: [{allowed}, {check}, {{move: {{app: h2}}}}, {check}]")
+    assert predicted(lab)["l2"] == [("app -> gateway", "reachable"), ("app -> gateway", "unreachable")]
+
+
+def test_each_host_has_another_address_on_its_shim() -> None:
+    lab = new_lab("shims", Setting("l2", host_shim=True), 2, hosts=3)
+    shims = [own.ip for parent in lab.parents for own in lab.shim_addresses(lab.phases[0].setting, parent)]
+    assert len(set(shims)) == len(shims) == 3
+
+
+def test_an_endpoint_that_moves_back_finds_its_namespace_there() -> None:
+    plan = make_plan(two("do: []", "do: [{move: {app: h2}}, {move: {app: h1}}]"))
+    made = [step.on for step in plan.steps if str(step.command) == "ip netns add app"]
+    assert made == ["h1", "h2"]
+
+
 def test_no_real_host_is_taken_down() -> None:
     with pytest.raises(InvalidLab, match="ipvkit takes no real host down"):
         on_its_hosts(two("do: []", "do: [{down: h1}]"))
