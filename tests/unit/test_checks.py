@@ -396,6 +396,17 @@ def test_a_request_is_what_a_lab_creates(
     assert (asked.links, asked.neighbours) == (links, neighbours)
 
 
+def test_only_links_that_ask_by_arp_need_neighbour_entries() -> None:
+    lab = on_parent(load(gallery.text("walkthrough"), "walkthrough"), "eth9")
+    settings = (Setting("l2"), 5), (Setting("l3"), 0), (Setting("l3s"), 0), (Setting("l3", kind="macvlan"), 5)
+    for setting, neighbours in settings:
+        phase = replace(lab.phases[0], setting=setting)
+        assert request_of(replace(lab, phases=(phase,))).neighbours == neighbours
+    room = replace(MACHINE, most_neighbours=5)
+    assert codes(replace(REQUEST, neighbours=5), room) == []
+    assert codes(replace(REQUEST, neighbours=6), room) == ["neighbours"]
+
+
 def codes(request: Request, machine: Machine) -> list[Code]:
     return [found.code for found in check(request, machine).findings]
 

@@ -71,8 +71,6 @@ ip link property add dev p7 altname long-name-of-p7
 ip netns add test1
 ip netns exec test1 sleep infinity &
 until [[ -n $(ip netns pids test1) ]]; do sleep 0.01; done
-# The namespace of this machine itself may have a name too.
-ip netns attach self $$
 """
 
 ASKED: dict[str, tuple[str, list[str], str]] = {
@@ -186,3 +184,13 @@ def test_a_name_without_a_namespace_is_reported_as_not_checked() -> None:
         {"": ("p0", [], "")},
     )
     assert found.only("") == "not checked: netns stale"
+
+
+@needs_namespaces
+def test_a_parent_is_known_as_such_where_its_namespace_has_a_name_too() -> None:
+    found = gathered(
+        "ip link add p0 type veth peer name q0; ip link set p0 up; ip link set q0 up; ip netns add other; "
+        "ip link add m0 link p0 netns other type macvlan; ip netns attach self $$",
+        {"": ("p0", [], "")},
+    )
+    assert found.only("") == "p0 has the macvlan link m0 in netns other"
