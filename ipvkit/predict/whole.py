@@ -97,13 +97,14 @@ def predict_lab(
             world = flushed_on(world, role, parent.lan)
         undone |= _needed_by_strategies(lab, phase)
         acts: list[PredictedAct] = []
-        for act in (part for whole in phase.acts for part in _parts(lab, whole)):
+        for number, act in (part for whole in phase.acts for part in enumerate(_parts(lab, whole))):
             undone |= _needed_by_act(lab, act)
             span = times.get((phase.name, len(acts)))
             now = span[0] if span is not None else world.state.now
             if not acts:
                 world = at_first_act(before, world, now if times else now + _SETUP_S)
-            elif span is not None:
+            elif number == 0 or span is not None:
+                # Without a clock the parts of an act begin as soon as the former ones have ended.
                 world = at_time(world, now)
             if span is not None:
                 world = late(world, act, span[1])
