@@ -154,6 +154,17 @@ def test_a_kernel_is_found_by_its_release_or_the_beginning_of_it(
     assert find("7").release == "7.2.7"
 
 
+@pytest.mark.parametrize(("release", "found"), [("6.12.9", False), ("7.2.7", True), ("10.0.1", True)])
+def test_the_set_up_tells_a_kernel_that_is_there_from_one_to_fetch(
+    installed: Have, call: Callable[..., Called], release: str, found: bool
+) -> None:
+    setup = (Path(__file__).parents[2] / "scripts" / "setup").read_text(encoding="utf-8")
+    (there,) = re.findall("grep --quiet --extended-regexp '([^']+)'", setup)
+    installed(release)
+    _, shown, _ = call("kernels")
+    assert bool(re.search(there, shown, re.MULTILINE)) == found, shown
+
+
 def test_a_kernel_is_found_by_its_path(installed: Have, tmp_path: Path) -> None:
     installed("6.12.113")
     folder = unpacked(tmp_path / "a b'\\c", "6.1.176")
