@@ -304,6 +304,7 @@ def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
         known(name, parents, f"parent of lab {lab.name}", (*path, "parents"))
     for parent in lab.parents:
         _check_setting(lab, phase, parent, path)
+    _check_routed(lab, phase, path)
     bridged = {e.parent for e in lab.endpoints_of(phase) if phase.on(e.parent).kind == "veth"}
     what = f"phase {phase.name}: the host has one bridge, and two parents cannot both be its ports"
     several = len(bridged) > len({lab.parent_called(parent).on for parent in bridged})
@@ -313,6 +314,18 @@ def _check_phase(lab: "Lab", phase: Phase, path: Path) -> None:
     for number, act in enumerate(phase.acts):
         nodes.check_act(act, (*path, "do", number))
     _check_down(lab, phase, (*path, "do"))
+
+
+def _check_routed(lab: "Lab", phase: Phase, path: Path) -> None:
+    """Refuse endpoints in one subnet on two parents, where peers get a route to the subnet of each."""
+    of: dict[Network, str] = {}
+    for parent in lab.parents:
+        routed = any(helper.own_subnet for helper in phase.on(parent.name).helpers)
+        for subnet in lab.site(phase, parent).subnets if routed else ():
+            other = of.setdefault(subnet, parent.name)
+            what = f"phase {phase.name}: {other} and {parent.name} have endpoints in {subnet}"
+            what += ", and peers have one route to it"
+            _refuse(other != parent.name, what, "give the endpoints of each a separate subnet", path)
 
 
 def _check_down(lab: "Lab", phase: Phase, path: Path) -> None:

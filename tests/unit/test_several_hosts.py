@@ -192,6 +192,15 @@ def test_a_mistake_is_named_with_its_line(old: str, new: str, line: int, what: s
     assert what in found.value.message
 
 
+def test_a_subnet_to_which_peers_would_need_two_routes_is_refused() -> None:
+    own = re.sub(r"192\.0\.2\.(\d\d/24)", r"10.9.0.\1", LAB)
+    assert load(own, "two.yaml")
+    with pytest.raises(InvalidLab, match=r"two\.yaml:17: phase l2: eth0@h1 and eth0@h2 have endpoints in 10"):
+        load(own.replace("mode: l2", "mode: l3, strategy: routed"), "two.yaml")
+    apart = re.sub(r"10\.9\.0\.(2\d)", r"10.9.1.\1", own)
+    assert load(apart.replace("mode: l2", "mode: l3, strategy: routed"), "two.yaml")
+
+
 def test_one_host_in_hosts_is_not_enough() -> None:
     with pytest.raises(InvalidLab, match="at least two are needed"):
         load(LAB[: LAB.index("  - name: h2")] + LAB[LAB.index("phases:") :], "two.yaml")
