@@ -324,7 +324,7 @@ def _check_routed(lab: "Lab", phase: Phase, path: Path) -> None:
         for subnet in lab.site(phase, parent).subnets if routed else ():
             other = of.setdefault(subnet, parent.name)
             what = f"phase {phase.name}: {other} and {parent.name} have endpoints in {subnet}"
-            what += ", and peers have one route to it"
+            what += ", and peers would need two routes to it"
             _refuse(other != parent.name, what, "give the endpoints of each a separate subnet", path)
 
 
