@@ -24,6 +24,7 @@ import yaml
 
 from captures import FIXTURES
 from cases import for_each
+from command_line import needs_ping
 from documents import (
     NOT_RUN,
     REFERENCE,
@@ -149,7 +150,12 @@ def python_of(document: Document) -> str:
     return "\n\n".join("\n".join(block.lines) for block in document.blocks if block.language == "python")
 
 
-@pytest.mark.parametrize("document", [d for d in DOCUMENTS if ">>> " in python_of(d)], ids=by_name)
+EXAMPLES = [(document, text) for document in DOCUMENTS if ">>> " in (text := python_of(document))]
+# Some ping this machine.
+WITH_MARKS = [pytest.param(d, marks=[needs_ping] if "127.0.0.1" in text else []) for d, text in EXAMPLES]
+
+
+@pytest.mark.parametrize("document", WITH_MARKS, ids=by_name)
 def test_examples_in_python_do_what_is_shown(
     document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
