@@ -20,7 +20,7 @@ from ipvkit.lab import CABLE, HOST, LAN
 from ipvkit.targets import kernels
 from ipvkit.targets.agent import MAILBOX_BYTES, Target
 from ipvkit.targets.cables import Tap, cable
-from ipvkit.targets.kernels import Kernel, has_amx, numbers
+from ipvkit.targets.kernels import Kernel, numbers
 from ipvkit.targets.process import Process, in_foreground, memory_file
 from ipvkit.targets.programs import environment, find_program, require
 
@@ -69,7 +69,8 @@ _FIRST_WITHOUT_PTRACE = [6, 16]
 """The first release that can do without ptrace: a command then takes three quarters of the time.
 
 The kernel calls it insecure: a process in the guest can write to the guest's memory. All of them are root
-there, and root can load modules. With AMX it was not tried: those registers may not fit on its signal stack.
+there, and root can load modules. The host keeps AMX registers for processes that asked for them only
+(arch_prctl(2), ARCH_REQ_XCOMP_PERM), which those of a guest cannot.
 """
 
 # The guest's first process. /dev is the kernel's own devtmpfs; /run/netns is where ip-netns(8) looks.
@@ -243,7 +244,7 @@ def _argv(kernel: Kernel, guest: Guest, file: int, *consoles: str) -> list[str]:
         "uml_dir=/dev/null/",
         f"ubd0r=/proc/self/fd/{file}",
         *_SKIPPED_AT_START,
-        *(["seccomp=auto"] if numbers(kernel.release) >= _FIRST_WITHOUT_PTRACE and not has_amx() else []),
+        *(["seccomp=auto"] if numbers(kernel.release) >= _FIRST_WITHOUT_PTRACE else []),
         f"init={find_program('bash')}",
         # Sourced, since bash would read a script from a device byte by byte.
         *("--", "-c", '". /dev/ubda"'),

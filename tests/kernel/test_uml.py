@@ -4,6 +4,7 @@ import json
 import random
 import re
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,6 +204,14 @@ def test_the_guest_cannot_write_to_the_host() -> None:
     assert said.exit_code != 0
     assert "Read-only file system" in said.output
     assert not Path("/etc/ipvkit-was-here").exists()
+
+
+def test_processes_that_run_concurrently_in_a_guest_keep_their_vector_registers() -> None:
+    """As they would not if the kernel saved fewer than the CPU has."""
+    digest = "sha512sum /bin/bash; b2sum /bin/bash"
+    here = subprocess.run(["bash", "-c", digest], capture_output=True, text=True, check=True).stdout  # noqa: S607
+    said = in_guest(f"for n in {{1..12}}; do ({digest}; {digest}) >/run/$n & done; wait; cat /run/{{1..12}}")
+    assert said.output == here * 24
 
 
 def test_a_guest_measures_nothing_at_its_start() -> None:
