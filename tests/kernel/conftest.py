@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from guest import REUSED
 from ipvkit.targets.kernels import VARIABLE, kernels, numbers, wanted
 from program import AS_A_USER, Program
 
@@ -25,6 +26,12 @@ def _fastest_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest kernel, on which commands take three quarters of the time, where none was named."""
     if not wanted(None) and (there := kernels()):
         monkeypatch.setenv(VARIABLE, max(there, key=lambda kernel: numbers(kernel.release)).release)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_guest_for_a_worker() -> Iterator[None]:
+    yield
+    REUSED.end()
 
 
 @pytest.fixture

@@ -371,13 +371,14 @@ A_USER = shlex.join(AS_A_USER)
 SHOW = "ip -br link; ip -br addr; ip netns list; ls /run/netns; ps -N --ppid 2 -o comm= | sort"
 
 
-def in_the_same_guest_before_and_after(script: str) -> tuple[int, str]:
+def in_the_same_guest_before_and_after(script: str, *, fresh: bool = False) -> tuple[int, str]:
     """Run `script` in a guest, and find that it leaves the network, the processes and /run as they were."""
     said = in_guest(
         f"mkdir -m 777 /run/cwd; cd /run/cwd; ({SHOW}) >/run/before\n"
         f"({script}\n); code=$?\n"
         f"for i in $(seq 2000); do ({SHOW}) >/run/after; cmp -s /run/before /run/after && break; done\n"
-        "diff /run/before /run/after && [[ -z $(ls /run/cwd) ]] && exit $code"
+        "diff /run/before /run/after && [[ -z $(ls /run/cwd) ]] && exit $code",
+        fresh=fresh,
     )
     return said.exit_code, said.output
 
@@ -437,7 +438,7 @@ def test_a_signal_ends_a_sandbox() -> None:
 )
 def test_a_person_has_a_shell_in_a_sandbox(does: str) -> None:
     code, output = in_the_same_guest_before_and_after(
-        "mkdir /dev/pts; mount -t devpts devpts /dev/pts\n"
+        "mkdir -p /dev/pts; mount -t devpts devpts /dev/pts\n"
         f"cd {shlex.quote(str(Path(__file__).parent))}\n"
         f"PYTHONDONTWRITEBYTECODE=1 {sys.executable} - <<'END'\n"
         "import os, sys\n"
@@ -450,7 +451,8 @@ def test_a_person_has_a_shell_in_a_sandbox(does: str) -> None:
 def test_a_sandbox_is_refused_where_the_kernel_has_no_ipvlan() -> None:
     code, output = in_the_same_guest_before_and_after(
         "echo /bin/false >/proc/sys/kernel/modprobe; rmmod ipvlan\n"
-        f"echo 'echo a' | {IPVKIT} shell --target sandbox"
+        f"echo 'echo a' | {IPVKIT} shell --target sandbox",
+        fresh=True,
     )
     assert code == 3
     assert re.fullmatch(r"error: this kernel has no ipvlan\nhint: .*\n", output)

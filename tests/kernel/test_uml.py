@@ -195,12 +195,12 @@ def test_a_guest_for_whoever_types_commands_loads_what_they_ask_for() -> None:
         "tc filter add dev other ingress protocol ip pref 1 flower src_ip 192.0.2.1 action pass",
         "ip -br link show type macvlan | wc --lines",
     ]
-    said = in_guest(" && ".join(commands))
+    said = in_guest(" && ".join(commands), fresh=True)
     assert (said.exit_code, said.output.split()) == (0, ["1"])
 
 
 def test_the_guest_cannot_write_to_the_host() -> None:
-    said = in_guest("touch /etc/ipvkit-was-here")
+    said = in_guest("touch /etc/ipvkit-was-here", fresh=True)
     assert said.exit_code != 0
     assert "Read-only file system" in said.output
     assert not Path("/etc/ipvkit-was-here").exists()
@@ -216,7 +216,7 @@ def test_processes_that_run_concurrently_in_a_guest_keep_their_vector_registers(
 
 def test_a_guest_measures_nothing_at_its_start() -> None:
     """Which RAID routine is the fastest takes the kernel a second, under other names in each release."""
-    said = in_guest("dmesg | grep -oE 'Linux version|[0-9]+ MB/s'")
+    said = in_guest("dmesg | grep -oE 'Linux version|[0-9]+ MB/s'", fresh=True)
     assert (said.exit_code, said.output) == (0, "Linux version\n")
 
 
