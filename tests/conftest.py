@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from ipvkit.core.interrupts import ENDING, heeded
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "selection"]
 
 settings.register_profile(
     "fast",
@@ -32,7 +32,8 @@ settings.register_profile("exhaustive", settings.get_profile("fresh"), max_examp
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="slow tests too, and other random cases each time")
+    parser.addoption("--all", action="store_true", help="more than one proof of each promise")
+    parser.addoption("--slow", action="store_true", help="all and slow tests, and other random cases each time")
     parser.addoption("--exhaustive", action="store_true", help="try every fault at every command: hours")
     parser.addoption("--faults-seed", type=int, help="which faults are tried; with --slow, others each time")
 
@@ -82,10 +83,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     fixtures that they share.
     """
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
-    if not config.option.slow:
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        items[:] = [item for item in items if item not in slow]
-        config.hook.pytest_deselected(items=slow)
     kernels = [item for item in items if item.get_closest_marker("kernel")]
     others = [item for item in items if not item.get_closest_marker("kernel")]
     items.clear()
