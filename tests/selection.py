@@ -43,7 +43,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401
+def pytest_testnodedown(node: Any) -> None:
     """Take the counts of a worker that did not crash: each collects all tests."""
     if counts := getattr(node, "workeroutput", {}).get("selection"):
         node.config.stash[LEFT_OUT], node.config.stash[ADDED] = counts

@@ -128,6 +128,7 @@ def drawn(count: int) -> list[Lab]:
     return labs[:count]
 
 
+@pytest.mark.promise
 @pytest.mark.parametrize("count", [2, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_twin_is_what_was_there_or_says_what_it_leaves_out(count: int) -> None:
     each = adopted(drawn(count))

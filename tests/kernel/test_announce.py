@@ -47,6 +47,7 @@ def stopped(lines: list[str], why: str) -> bool:
     return any(re.fullmatch(wanted, line) for line in lines)
 
 
+@pytest.mark.promise
 def test_an_announced_endpoint_is_reached_for_longer_than_any_entry_lives() -> None:
     """The neighbour's timers are the kernel's defaults: one announcement lasts 8 s, the pings 12 s."""
     lines = guest(

@@ -34,10 +34,23 @@ LONG = re.compile(
 """Commands that take long; test_gallery.py runs the same labs, and test_matrix.py all of the matrix."""
 
 
+PROMISED = (
+    *("README.md", "docs/tutorial/walkthrough.md", "docs/how-to/host-cannot-reach-its-endpoint.md"),
+    *("docs/explanation/ipvlan-rst.md", "docs/reference/exit-codes.md"),
+)
+"""The documents whose commands run by default: one of each kind."""
+
+
+def marks_of_command(command: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of the test of a command that starts a kernel."""
+    promised = any(shown.command == command for d in DOCUMENTS if d.name in PROMISED for shown in d.shown)
+    return [pytest.mark.slow] if LONG.fullmatch(command) else [pytest.mark.promise] if promised else []
+
+
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(command, marks=[pytest.mark.slow] if LONG.fullmatch(command) else [])
+        pytest.param(command, marks=marks_of_command(command))
         for command in dict.fromkeys(shown.command for shown in ALL_SHOWN if shown.runs_in == "kernel")
     ],
 )
@@ -93,8 +106,9 @@ RUNTIMES = {
 def marks_of(document: Document) -> list[pytest.MarkDecorator]:
     """Return the marks of the test of a document in a guest."""
     runtimes = RUNTIMES.get(document.name, ())
+    promised = [pytest.mark.promise] if document.name in PROMISED else []
     slow = runtimes or document.name in LONG_DOCUMENTS
-    return [*([pytest.mark.slow] if slow else []), *([needs(*runtimes)] if runtimes else [])]
+    return [*promised, *([pytest.mark.slow] if slow else []), *([needs(*runtimes)] if runtimes else [])]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def test_what_differed_once_is_predicted() -> None:
     assert Counter(lines) <= Counter(OBSERVED.read_text(encoding="utf-8").splitlines())
 
 
+@pytest.mark.promise
 @pytest.mark.kernel
 def test_random_labs_come_out_as_predicted(pytestconfig: pytest.Config) -> None:
     count, seed = (300, pytestconfig.option.faults_seed) if pytestconfig.option.slow else (8, 0)
@@ -27,6 +28,7 @@ def test_random_labs_come_out_as_predicted(pytestconfig: pytest.Config) -> None:
     assert [(one.lab.name, one.differing, one.failure) for one in found if not one.agrees] == []
 
 
+@pytest.mark.promise
 @pytest.mark.kernel
 def test_random_labs_of_several_hosts_come_out_as_predicted(pytestconfig: pytest.Config) -> None:
     count, seed = (200, pytestconfig.option.faults_seed) if pytestconfig.option.slow else (3, 1)

@@ -136,6 +136,7 @@ def test_a_run_that_is_killed_at_any_instant_is_cleaned_up(
     raise AssertionError(f"{killed} runs were killed, and {len(instants) - killed} had ended before")
 
 
+@pytest.mark.promise
 def test_in_a_guest_with_ipvlan_a_fault_leaves_nothing_behind(guests_cases: list[Case]) -> None:
     cases = "".join(json.dumps(asdict(case)) + "\n" for case in guests_cases)
     here = Path(faults.__file__)

@@ -83,7 +83,7 @@ def broken(plans: list[tuple[Where, Plan]]) -> list[object]:
     ("setup", "fix_all"),
     [
         ("stepwise", False),
-        ("batch", True),
+        pytest.param("batch", True, marks=pytest.mark.promise),
         pytest.param("stepwise", True, marks=pytest.mark.slow),
         pytest.param("batch", False, marks=pytest.mark.slow),
     ],

@@ -72,6 +72,7 @@ def ran(three: Hosts, *more: str) -> list[str]:
     return ["run-lab", "three.yaml", "--target", "ansible", "--inventory", str(three.inventory), *more]
 
 
+@pytest.mark.promise
 def test_a_lab_is_built_checked_and_undone_on_three_hosts(three: Hosts) -> None:
     before = three.snapshots()
     done = three.run(*ran(three, "--json"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ipvkit.lab import PROBERS, Attempt, Check, Lab, Outcome, Prober, gallery
+from ipvkit.lab import PROBERS, Attempt, Check, Lab, Outcome, Prober, Setup, gallery
 from ipvkit.lab.format import dump, load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.steps import Plan
@@ -91,8 +91,12 @@ def assert_fails_where_turned_round(result: Result) -> None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_each_lab_comes_out_as_predicted_and_fails_by_name_where_turned_round(part: int) -> None:
-    for result in results_of(gallery_labs()[part::PARTS]):
+@pytest.mark.parametrize("setup", [None, pytest.param("batch", marks=pytest.mark.promise)])
+def test_each_lab_comes_out_as_predicted_and_fails_by_name_where_turned_round(
+    part: int, setup: Setup | None
+) -> None:
+    """As a user runs it, and in batches, which take two thirds of the time."""
+    for result in results_of([replace(lab, setup=setup) for lab in gallery_labs()[part::PARTS]]):
         assert_as_predicted(result)
         assert_fails_where_turned_round(result)
 

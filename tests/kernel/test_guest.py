@@ -30,6 +30,7 @@ def document_in(said: Said) -> dict[str, object]:
 SHOW = "ip -br link; ip -br addr; ip netns list | sort; sysctl net.ipv4.ip_nonlocal_bind; ls /run/netns"
 
 
+@pytest.mark.promise
 def test_the_walkthrough_runs_on_a_real_nic_and_leaves_it_as_it_was() -> None:
     said = on_a_real_nic(
         f"({SHOW}) >/run/before\n"
@@ -142,7 +143,11 @@ def test_a_command_that_fails_on_a_real_nic_is_undone() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["INT", *(pytest.param(name, marks=pytest.mark.slow) for name in ("TERM", "HUP"))]
+    "name",
+    [
+        pytest.param("INT", marks=pytest.mark.promise),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("TERM", "HUP")),
+    ],
 )
 def test_a_signal_on_a_real_nic_undoes_what_was_done(name: str) -> None:
     said = on_a_real_nic(
@@ -209,7 +214,12 @@ WALKTHROUGH_CHECKS = sorted(
 
 
 @pytest.mark.parametrize(
-    "user", ["", pytest.param(A_USER, marks=pytest.mark.slow), f"{A_USER} unshare -Urnm"]
+    "user",
+    [
+        "",
+        pytest.param(A_USER, marks=pytest.mark.slow),
+        pytest.param(f"{A_USER} unshare -Urnm", marks=pytest.mark.promise),
+    ],
 )
 def test_the_exported_script_gives_the_same_verdicts(user: str) -> None:
     said = in_guest(

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import pytest
+
 from guest import Said
 from test_guest import IPVKIT, document_in, on_a_real_nic
 
@@ -79,6 +81,7 @@ def found(said: Said) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     return {link["addresses"][0]: (on["parent"], link) for on in parents for link in on["links"]}
 
 
+@pytest.mark.promise
 def test_every_link_is_found_nothing_is_changed_and_the_fix_of_the_trap_works_when_pasted() -> None:
     said = looked()
     assert_every_link_is_found_with_its_parent_mode_and_owner(said)

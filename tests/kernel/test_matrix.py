@@ -42,6 +42,7 @@ def place(cell: dict[str, str]) -> tuple[str, ...]:
     return tuple(cell[key] for key in ("mode", "flag", "family", "strategy", "source", "destination"))
 
 
+@pytest.mark.promise
 @pytest.mark.parametrize("flag", ["bridge", pytest.param(None, marks=pytest.mark.slow)])
 def test_predicted_and_observed_agree_in_every_cell_with_each_other_and_with_plain_shell(
     program: Program, flag: Flag | None

@@ -45,6 +45,7 @@ def frames(file: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.promise
 def test_l2_answers_and_l3_does_not(program: Program) -> None:
     folder = program.places[2]
     (folder / "lab.yaml").write_text(LAB)

@@ -114,6 +114,7 @@ print(json.dumps({"schema": "", "findings": found}, indent=2))
 """
 
 
+@pytest.mark.promise
 def test_the_kernel_refuses_what_is_an_error_and_takes_all_else() -> None:
     said = in_guest(
         f"set -e{PARENTS}set +e\ncat >/run/surveys.py <<'END'\n{SURVEYS}END\n"

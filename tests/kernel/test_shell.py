@@ -90,7 +90,10 @@ class Started:
 SPOKEN = "echo one; echo two >&2; ls /no/such; echo 'three\t\N{EURO SIGN}'; printf 'no end of line'; exit 7\n"
 
 
-@pytest.mark.parametrize("way", ["file", "-", pytest.param("pipe", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param("file", marks=pytest.mark.promise), "-", pytest.param("pipe", marks=pytest.mark.slow)],
+)
 def test_a_script_is_run_and_its_output_and_exit_code_are_those_of_bash(program: Program, way: str) -> None:
     (program.folder / "a script").write_text(SPOKEN)
     words = {"file": [str(program.folder / "a script")], "-": ["-"], "pipe": []}[way]
@@ -323,6 +326,7 @@ def terminal(program: Program) -> Terminal:
     return opened
 
 
+@pytest.mark.promise
 @pytest.mark.parametrize("who", ["program", "users_program"])
 def test_a_person_has_a_whole_shell(request: pytest.FixtureRequest, who: str) -> None:
     program: Program = request.getfixturevalue(who)

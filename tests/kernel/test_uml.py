@@ -66,6 +66,7 @@ def assert_the_walkthrough_passed(stdout: str) -> None:
     assert expired["lifetime_s"] == pytest.approx(lived, abs=0.001)
 
 
+@pytest.mark.promise
 @pytest.mark.parametrize("whose", ["program", "users_program"])
 def test_the_walkthrough_passes_as_root_and_for_an_ordinary_user(
     request: pytest.FixtureRequest, whose: str
@@ -220,6 +221,7 @@ def test_a_guest_measures_nothing_at_its_start() -> None:
     assert (said.exit_code, said.output) == (0, "Linux version\n")
 
 
+@pytest.mark.promise
 def test_the_doctor_has_started_a_uml_kernel(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     done = program.run("doctor", "--json")
