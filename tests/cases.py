@@ -1,4 +1,4 @@
-"""Many cheap cases in one test: pytest takes longer to collect and report a case than such a one takes."""
+"""Cases of a test: many cheap ones, which pytest takes longer to report than to try, and few dear ones."""
 
 import inspect
 import reprlib
@@ -41,3 +41,9 @@ def for_each(names: str | Sequence[str], cases: Iterable[Any]) -> Callable[[Test
         return tried
 
     return decorate
+
+
+def one_by_default(first: Any, *others: Any) -> list[Any]:
+    """Return cases for `parametrize` of which only the first runs without --all."""
+    extra = (case if isinstance(case, tuple) else (case,) for case in others)
+    return [first, *(pytest.param(*values, marks=pytest.mark.extra) for values in extra)]

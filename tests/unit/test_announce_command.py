@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures import FIXTURES, text_of
+from cases import one_by_default
 from command_line import BOUND_S, IPVKIT, Called, Piped, assert_one_line, commands_in, executed, wait_until
 from ipvkit.core.errors import UsageError
 from ipvkit.core.interrupts import ENDING
@@ -229,7 +230,7 @@ def test_it_announces_in_rounds_and_takes_back_what_it_set(machine: Machine) -> 
     assert machine.nonlocal_bind == 0
 
 
-@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("number", one_by_default(*ENDING))
 @pytest.mark.parametrize("hangs", [False, True])
 def test_a_signal_ends_it_and_all_is_taken_back(
     machine: Machine, number: signal.Signals, hangs: bool
@@ -270,13 +271,13 @@ def test_an_address_that_fails_and_recovers_is_told_once_each(machine: Machine) 
 
 HABETS = Answer("ARPing 2.25, by Thomas Habets <thomas@habets.se>\n")
 NOT_SET = {
-    "an address of the host's own": ("192.168.104.110", 0, {}),
     "it is 1 already": (str(ADDRESS), 1, {}),
+    "an address of the host's own": ("192.168.104.110", 0, {}),
     "Habets' arping": (str(ADDRESS), 0, {"arping -V": HABETS}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("address", "value", "answers"), NOT_SET.values(), ids=NOT_SET)
+@pytest.mark.parametrize(("address", "value", "answers"), one_by_default(*NOT_SET.values()), ids=NOT_SET)
 def test_what_is_not_needed_is_not_set(
     machine: Machine, address: str, value: int, answers: dict[str, Answer]
 ) -> None:

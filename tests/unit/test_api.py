@@ -68,6 +68,7 @@ def test_the_links_of_this_machine_are_inspected() -> None:
     assert isinstance(api.inspect().found, Inspection)
 
 
+@pytest.mark.promise
 @pytest.mark.kernel
 def test_a_lab_runs_and_stands() -> None:
     lab = api.load_lab("l2")

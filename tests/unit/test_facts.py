@@ -133,6 +133,7 @@ def test_the_larger_rp_filter_counts(values: tuple[str, str, int]) -> None:
     assert rp_filter("eth0", read) == counts
 
 
+@pytest.mark.extra
 @pytest.mark.long
 @needs_namespaces
 def test_a_free_parent_gives_nothing(seen: Seen) -> None:

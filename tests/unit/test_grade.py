@@ -116,7 +116,11 @@ def test_a_phase_without_checks_is_refused() -> None:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize(("scripts", "timeout"), [(SCRIPTS, "600"), (ENDLESS, "2")], ids=["ends", "endless"])
+@pytest.mark.parametrize(
+    ("scripts", "timeout"),
+    [pytest.param(SCRIPTS, "600", marks=pytest.mark.promise), (ENDLESS, "2")],
+    ids=["ends", "endless"],
+)
 def test_scripts_are_graded_and_cost_only_themselves(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,

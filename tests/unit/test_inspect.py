@@ -797,6 +797,7 @@ PATH=/run/bin:$PATH $1 inspect --json
 """
 
 
+@pytest.mark.extra
 @pytest.mark.long
 @needs_namespaces
 def test_each_of_many_namespaces_is_looked_into() -> None:

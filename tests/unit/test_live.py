@@ -348,6 +348,7 @@ unset _IPVKIT_COMPLETE
 """
 
 
+@pytest.mark.extra
 @pytest.mark.long
 @needs_namespaces
 def test_a_shell_completes_what_is_on_this_machine() -> None:
@@ -377,6 +378,7 @@ as parent "$@" inspect --parent q0 2>&1
 """
 
 
+@pytest.mark.extra
 @pytest.mark.long
 @needs_namespaces
 def test_another_user_gets_one_line_on_what_only_root_sees() -> None:

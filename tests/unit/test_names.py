@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from cases import one_by_default
 from ipvkit.cli import main
 from ipvkit.core.errors import InvalidLab
 from ipvkit.host.checks import Machine, check, request_of
@@ -228,7 +229,7 @@ def test_on_a_machine_an_alternative_name_is_taken_as_a_name_is() -> None:
 
 @pytest.mark.long
 @needs_macvlan
-@pytest.mark.parametrize("name", ["enp9s0", LONG], ids=len)
+@pytest.mark.parametrize("name", one_by_default("enp9s0", LONG), ids=len)
 def test_a_parent_is_found_by_an_alternative_name(name: str) -> None:
     note = f"note: {name} is an alternative name of eth9\n"
     code, out, err = with_altnames("run-lab", "l2", "--parent", name, "--dry-run")
@@ -238,6 +239,7 @@ def test_a_parent_is_found_by_an_alternative_name(name: str) -> None:
     assert with_altnames("run-lab", "l2", "--parent", "eth9", "--dry-run") == (0, out, "")
 
 
+@pytest.mark.extra
 @pytest.mark.long
 @needs_macvlan
 def test_a_name_that_no_link_has_is_refused_with_those_that_there_are() -> None:
@@ -247,6 +249,7 @@ def test_a_name_that_no_link_has_is_refused_with_those_that_there_are() -> None:
         assert err.startswith(f"error: no such interface: {name}\nhint: choose from eth8, eth9")
 
 
+@pytest.mark.extra
 @pytest.mark.long
 @needs_macvlan
 def test_lists_show_alternative_names_and_find_links_by_them() -> None:

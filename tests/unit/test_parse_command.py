@@ -135,6 +135,7 @@ def test_there_is_something_in_the_documents(kind: str) -> None:
     assert sum(any(value not in (None, [], {}, False) for value in fields.values()) for fields in found) >= 3
 
 
+@pytest.mark.extra
 @pytest.mark.long
 def test_each_kind_can_be_piped_into_a_process_of_its_own() -> None:
     """All of them at once, since it is Python's start that takes its time."""

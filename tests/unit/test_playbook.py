@@ -436,6 +436,7 @@ def play(folder: Path, lab: str, runs: str) -> dict[str, tuple[str, str, bool]]:
     }
 
 
+@pytest.mark.promise
 @pytest.mark.kernel
 @needs_macvlan
 def test_a_playbook_changes_nothing_with_check_or_in_the_end(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from captures import FIXTURES, text_of
+from cases import one_by_default
 from command_line import IPVKIT, Called, assert_one_line, commands_in, executed, fakes_on_path, wait_until
 from documents import REFERENCE
 from ipvkit.core.interrupts import ENDING
@@ -405,7 +406,7 @@ def test_an_arping_that_cannot_send_is_an_error(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("number", one_by_default(*ENDING))
 @pytest.mark.parametrize("asked", [False, True], ids=["while it pings", "while it is asked for its version"])
 def test_a_signal_ends_the_ping_with_ipvkit(recorder: Recorder, number: signal.Signals, asked: bool) -> None:
     waits = "'ping -V'" if asked else "'ping -c '*"

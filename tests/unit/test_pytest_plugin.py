@@ -2,6 +2,8 @@
 
 import pytest
 
+from cases import one_by_default
+
 pytestmark = pytest.mark.long
 
 LAB = """\
@@ -38,6 +40,7 @@ def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:xdist", *options)
 
 
+@pytest.mark.extra
 def test_a_lab_file_has_a_test_for_each_check(pytester: pytest.Pytester) -> None:
     (pytester.path / "web.ipvkit.yaml").write_text(LAB.replace("EXPECT", "unreachable"))
     done = run(pytester, "--collect-only", "-q")
@@ -49,6 +52,7 @@ def test_a_lab_file_has_a_test_for_each_check(pytester: pytest.Pytester) -> None
     ]
 
 
+@pytest.mark.extra
 def test_an_invalid_lab_file_is_one_clear_error(pytester: pytest.Pytester) -> None:
     (pytester.path / "web.ipvkit.yaml").write_text(LAB.replace("mode: l2", "mode: l4"))
     done = run(pytester)
@@ -59,12 +63,12 @@ def test_an_invalid_lab_file_is_one_clear_error(pytester: pytest.Pytester) -> No
 
 @pytest.mark.parametrize(
     ("marker", "says"),
-    [
+    one_by_default(
         ("", "the fixture ipvlan_lab needs a marker: ipvlan_lab(LAB, "),
         ("@pytest.mark.ipvlan_lab('l2', scope='package')", "unknown scope 'package'; choose from function, "),
         ("@pytest.mark.ipvlan_lab('./none.yaml')", "none.yaml' cannot be read: No such file or directory"),
         ("@pytest.mark.ipvlan_lab('l2', phase='l9')", "error: lab l2 has no phase 'l9'"),
-    ],
+    ),
 )
 def test_a_wrong_marker_is_one_clear_error(pytester: pytest.Pytester, marker: str, says: str) -> None:
     pytester.makepyfile(f"import pytest\n{marker}\ndef test_it(ipvlan_lab): pass\n")
@@ -83,6 +87,7 @@ def test_checks_fail_where_they_differ(pytester: pytest.Pytester) -> None:
     assert any(line.startswith(found) for line in done.outlines)
 
 
+@pytest.mark.promise
 @pytest.mark.kernel
 def test_a_lab_stands_for_a_test_or_a_module(pytester: pytest.Pytester) -> None:
     (pytester.path / "web.yaml").write_text(LAB.replace("EXPECT", "unreachable"))

@@ -231,6 +231,7 @@ def test_bash_reads_every_script(lab: Lab) -> None:
     assert complaints(exported(make_plan(lab)), "bash", "-n") == ""
 
 
+@pytest.mark.extra
 @pytest.mark.long
 def test_shellcheck_finds_nothing_in_a_script_of_the_gallery(
     tmp_path: Path, pytestconfig: pytest.Config

@@ -200,6 +200,7 @@ INSTANTS = (1, 2, 5, 8, 15, 17)
 """After how many commands have begun."""
 
 
+@pytest.mark.promise
 @pytest.mark.kernel
 @needs_macvlan
 def test_a_run_that_is_killed_is_found_and_undone_from_its_record() -> None:

@@ -98,6 +98,7 @@ def assert_no_secret(text: str, *codes: int) -> None:
     assert SECRET.replace("-", "_") not in text
 
 
+@pytest.mark.promise
 @pytest.mark.kernel
 @needs_macvlan
 def test_a_run_that_passes_or_fails_tells_no_secret(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def completions(typed: str, folder: Path | None = None) -> list[str]:
     return [line for line in done.stdout.splitlines() if line]
 
 
+@pytest.mark.extra
 def test_lab_files_are_completed_where_no_shell_evaluates_their_names(tmp_path: Path) -> None:
     for name in ("moved.yaml", "mo-2.yml", "mo.txt", "mo\\$(reboot).yaml", "mo ve.yaml"):
         (tmp_path / name).touch()
@@ -161,6 +162,7 @@ def test_lab_files_are_completed_where_no_shell_evaluates_their_names(tmp_path: 
     assert completions("ipvkit diff mov", tmp_path) == ["move", "moved.yaml"]
 
 
+@pytest.mark.extra
 def test_runs_are_completed_where_they_can_be_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     for lab in ("shop", "stopped"):
