@@ -53,6 +53,8 @@ from ipvkit.verbs.matrix import plans, predicted
 DOCUMENTS = documents()
 ALL_SHOWN = [shown for document in DOCUMENTS for shown in document.shown]
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_PLAIN = re.compile(r"ipvkit [\w ./=:@-]*( > \S+)?")
+"""A line that has no words for a shell, but for the file that it prints into."""
 _HEADING = re.compile(r"(#+) +(.+)")
 
 
@@ -113,19 +115,26 @@ def test_commands_print_what_is_shown(
     for shown in document.shown:
         if shown.runs_in == "fast":
             if shown.command not in ran:
-                plain = re.fullmatch(r"ipvkit [\w ./=:@-]*", shown.command) and document.name != "README.md"
+                plain = (
+                    re.fullmatch(r"ipvkit [\w ./=:@-]*( > \S+)?", shown.command)
+                    and document.name != "README.md"
+                )
                 ran[shown.command] = (run_here if plain else run)(shown.command, tmp_path)
             problems.append(problem(shown, *ran[shown.command]))
     assert not any(problems), "\n\n".join(filter(None, problems))
 
 
-def run_here(command: str, _: Path) -> tuple[int, str]:
-    """Return what `run` does, of a line without words for a shell; a process for each takes much longer."""
+def run_here(command: str, folder: Path) -> tuple[int, str]:
+    """Return what `run` does, of a plain line; a process for each takes much longer."""
+    line, _, file = command.partition(" > ")
     ipvkit = str(Path(sysconfig.get_path("scripts")) / "ipvkit")
-    seen = io.StringIO()
-    argv = patch.object(sys, "argv", [ipvkit, *command.split()[1:]])
-    with argv, redirect_stdout(seen), redirect_stderr(seen):
-        return main(sys.argv[1:]), seen.getvalue()
+    seen, printed = io.StringIO(), io.StringIO()
+    argv = patch.object(sys, "argv", [ipvkit, *line.split()[1:]])
+    with argv, redirect_stdout(printed if file else seen), redirect_stderr(seen):
+        code = main(sys.argv[1:])
+    if file:
+        (folder / file).write_text(printed.getvalue(), encoding="utf-8")
+    return code, seen.getvalue()
 
 
 def test_what_is_not_run_is_shown_somewhere() -> None:

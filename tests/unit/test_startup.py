@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from captures import FIXTURES
+from cases import one_by_default
 from ipvkit.cli import SUMMARIES, overview
 from ipvkit.cli.commands import group
 from ipvkit.plan.resources import Netns
@@ -125,18 +126,20 @@ def test_the_overview_lists_exactly_the_commands_that_there_are() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "completed"),
-    {
-        "ipvkit ": [*SUMMARIES],
-        "ipvkit la": ["labs"],
-        "ipvkit link ": ["add", "list", "set", "del"],
-        "ipvkit parse --j": ["--json"],
-        "ipvkit run-lab --target ": ["auto", "local", "sandbox", "uml", "ansible"],
-        "ipvkit kernels fetch 6": ["6.1", "6.12"],
-        "ipvkit explain ": ["test1", "test2", "host", "gateway", "neighbour"],
-        "ipvkit explain host 192.168.104.25": ["192.168.104.254"],
-        "ipvkit explain test1 test2 walk": ["walkthrough"],
-        "ipvkit labs show l3-r": ["l3-routed"],
-    }.items(),
+    one_by_default(
+        *{
+            "ipvkit ": [*SUMMARIES],
+            "ipvkit la": ["labs"],
+            "ipvkit link ": ["add", "list", "set", "del"],
+            "ipvkit parse --j": ["--json"],
+            "ipvkit run-lab --target ": ["auto", "local", "sandbox", "uml", "ansible"],
+            "ipvkit kernels fetch 6": ["6.1", "6.12"],
+            "ipvkit explain ": ["test1", "test2", "host", "gateway", "neighbour"],
+            "ipvkit explain host 192.168.104.25": ["192.168.104.254"],
+            "ipvkit explain test1 test2 walk": ["walkthrough"],
+            "ipvkit labs show l3-r": ["l3-routed"],
+        }.items()
+    ),
 )
 def test_a_shell_completes_what_is_typed(typed: str, completed: list[str]) -> None:
     assert completions(typed) == completed
