@@ -1,18 +1,20 @@
 """The formats that people deploy with: one file a format, with what it reads, writes and cannot say."""
 
-from ipvkit.formats import cni, docker, ifupdown, incus, lxc, networkd, networkmanager, podman
+from importlib import import_module
+
 from ipvkit.formats.base import Format
 
-FORMATS: tuple[Format, ...] = (
-    cni.FORMAT,
-    docker.FORMAT,
-    podman.FORMAT,
-    lxc.FORMAT,
-    incus.FORMAT,
-    networkd.FORMAT,
-    networkmanager.FORMAT,
-    ifupdown.FORMAT,
+_NAMES = (
+    "cni",
+    "docker",
+    "podman",
+    "lxc",
+    "incus",
+    "networkd",
+    "networkmanager",
+    "ifupdown",
 )
-"""All formats, in the order in which a text is recognised."""
+FORMATS: tuple[Format, ...] = tuple(import_module(f"ipvkit.formats.{name}").FORMAT for name in _NAMES)
+"""All formats, each of a module of its name, in the order in which a text is recognised."""
 
 BY_NAME = {each.name: each for each in FORMATS}
