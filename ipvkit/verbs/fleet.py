@@ -34,7 +34,7 @@ _HEAD = "==> "
 _OF_ROOT = ("-maxdepth", "1", "-name", "*.jsonl", "-type", "f", "-user", "root", "!", "-perm", "/022")
 _EACH = ("-printf", rf"{_HEAD}%f\n", "-exec", "grep", "", "{}", ";")
 
-_OF_UNUSED: tuple[checks.Code, ...] = ("no-link", "link-down")
+_OF_UNUSED: tuple[str, ...] = ("no-link", "link-down")
 """What matters of a parent on which nothing is created, such as one below a VLAN."""
 
 _VIEWS = {

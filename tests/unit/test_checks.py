@@ -1,9 +1,11 @@
 """Checks find every problem of a real parent in facts about the machine, all at once."""
 
+import inspect
+import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_interface
-from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -12,9 +14,11 @@ from hypothesis import strategies as st
 from cases import for_each
 from ipvkit.core.values import Mode
 from ipvkit.host.checks import (
+    CHECKS,
+    CODES,
     SEVERITIES,
     UPPER_KINDS,
-    Code,
+    Check,
     Finding,
     Findings,
     Machine,
@@ -120,7 +124,7 @@ def on_ipvlan(machine: Machine) -> Machine:
 class Obstacle:
     """What makes REQUEST and MACHINE worse, and how it is reported."""
 
-    code: Code
+    code: str
     severity: Severity
     text: str
     machine: Callable[[Machine], Machine] = lambda machine: machine
@@ -312,7 +316,13 @@ def test_each_obstacle_alone_is_reported_with_its_fix_and_nothing_else_is(obstac
 
 def test_every_code_has_an_obstacle() -> None:
     # What the model predicts is no obstacle.
-    assert {obstacle.code for obstacle in EVERY} == {*get_args(Code)} - {"unreachable"}
+    assert {obstacle.code for obstacle in EVERY} == {*CODES} - {"unreachable"}
+
+
+@for_each("each", CHECKS)
+def test_the_codes_of_a_check_are_those_of_its_findings(each: Check) -> None:
+    source = inspect.getsource(sys.modules[each.find.__module__])
+    assert {*re.findall(r'Finding\(\s*"([a-z-]+)"', source)} == {*each.codes}
 
 
 V6 = IPv6Interface("2001:db8::211/64")
@@ -407,7 +417,7 @@ def test_only_links_that_ask_by_arp_need_neighbour_entries() -> None:
     assert codes(replace(REQUEST, neighbours=6), room) == ["neighbours"]
 
 
-def codes(request: Request, machine: Machine) -> list[Code]:
+def codes(request: Request, machine: Machine) -> list[str]:
     return [found.code for found in check(request, machine).findings]
 
 
