@@ -79,12 +79,14 @@ class Shown:
 
     @property
     def runs_in(self) -> str:
-        """Where it is run: nowhere, on a fetched kernel, in a guest (root or ipvlan), in a session, with a
-        kernel, or fast.
+        """Where it is run: nowhere, in a copy with a recipe's files, on a fetched kernel, in a guest (root or
+        ipvlan), in a session, with a kernel, or fast.
         """
         line = self.command
         if line in NOT_RUN:
             return "nowhere"
+        if line.startswith(".venv/bin/"):
+            return "copy"
         if re.search(r" --kernel |kernels fetch \d|IPVKIT_KERNEL=", line) and self.exit_code in (0, 1):
             return "fetched"
         if self.typed or re.fullmatch(r"ipvkit shell( --target \w+)?", line):

@@ -1,4 +1,4 @@
-"""What packages are built of: a copy of this project's files, so that the build leaves nothing among them."""
+"""A copy of this project's files: what packages are built of, and where recipes are followed."""
 
 import shutil
 import subprocess
@@ -16,10 +16,10 @@ def files(*under: str) -> list[str]:
     return sorted(path for path in listed.split("\0") if path and (ROOT / path).exists())
 
 
-def copied(folder: Path) -> Path:
-    """Return `folder` with a copy of the files that a package is built of."""
+def copied(folder: Path, without: tuple[str, ...] = NOT_COPIED) -> Path:
+    """Return `folder` with a copy of the files, by default of those that a package is built of."""
     for path in files():
-        if not path.startswith(NOT_COPIED):
+        if not path.startswith(without):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / path, folder / path)
     return folder

@@ -206,15 +206,32 @@ def test_every_folder_and_page_of_docs_is_in_its_index() -> None:
     assert pages - linked == set()
 
 
-def test_contributing_names_every_room_as_its_package_does() -> None:
+def rooms(contract: str, key: str) -> list[str]:
+    """Return the packages that a contract of import-linter names, those that import others first."""
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    named = config["importlinter:contract:layers"]["layers"].split()
-    layers = [room for room in reversed(named) if hasattr(import_module(room), "__path__")]
+    named = config[f"importlinter:contract:{contract}"][key].split()
+    return [name for name in named if hasattr(import_module(name), "__path__")]
+
+
+def test_contributing_names_every_room_as_its_package_does() -> None:
+    layers = reversed(rooms("layers", "layers"))
     about = {room: (inspect.getdoc(import_module(room)) or "").partition("\n\n")[0] for room in layers}
     rows = [f"| `{room.replace('.', '/')}/` | {' '.join(text.split())} |" for room, text in about.items()]
     lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
     assert [line for line in lines if re.match(r"\| `ipvkit/\w+/` ", line)][: len(rows)] == rows
+
+
+def test_contributing_draws_the_rooms_in_the_order_in_which_they_import() -> None:
+    blocks = Document(ROOT / "CONTRIBUTING.md").blocks
+    (picture,) = ("\n".join(block.lines) for block in blocks if block.language == "mermaid")
+    chains = [
+        chain.split(" --> ") for chain in re.findall(r"^ +(\w+(?: --> \w+){2,})$", picture, re.MULTILINE)
+    ]
+    outer, pure = ([f"ipvkit.{name}" for name in chain] for chain in chains)
+    assert outer + pure == rooms("layers", "layers")
+    assert pure == rooms("pure", "source_modules")
+    assert "\n  effects --> pure" in picture
 
 
 def test_the_readme_of_the_tests_names_every_helper() -> None:

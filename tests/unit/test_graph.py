@@ -477,7 +477,9 @@ def shapes(shown: str) -> list[tuple[str, str | None, str | None]]:
 
 
 def mermaid_blocks() -> Iterable[str]:
-    blocks = (block for document in documents() for block in document.blocks)
+    # That of CONTRIBUTING.md is of no lab.
+    pages = (document for document in documents() if document.name != "CONTRIBUTING.md")
+    blocks = (block for document in pages for block in document.blocks)
     return ["\n".join(block.lines) + "\n" for block in blocks if block.language == "mermaid"]
 
 
