@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from ipaddress import ip_address, ip_interface, ip_network
 from itertools import permutations, product
 from pathlib import Path
@@ -321,10 +322,12 @@ def helped(setting: Setting) -> list[Setting]:
     return [replace(setting, host_shim=True), *(replace(setting, strategy=name) for name in names)]
 
 
-def reached(setting: Setting, lab: Lab = LAB, family: Family = "ipv4") -> set[tuple[str, str]]:
+@cache
+def reached(setting: Setting, lab: Lab = LAB, family: Family = "ipv4") -> frozenset[tuple[str, str]]:
     """Return the pairs of which the first reaches the second."""
-    found = ((pair, asked(*pair, setting, lab=lab, family=family)) for pair in PAIRS)
-    return {pair for pair, prediction in found if prediction.outcome is REACHABLE}
+    world = world_of(lab, Phase("now", setting, tuple(e.name for e in lab.endpoints), ()), NOTHING)
+    found = ((pair, predict(world, Check(*pair, family=family))) for pair in PAIRS)
+    return frozenset(pair for pair, prediction in found if prediction.outcome is REACHABLE)
 
 
 SIBLINGS = {("one", "two"), ("two", "one")}
