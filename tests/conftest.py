@@ -32,10 +32,6 @@ settings.register_profile("exhaustive", settings.get_profile("fresh"), max_examp
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="more than one proof of each promise")
-    parser.addoption(
-        "--slow", action="store_true", help="all and slow tests, and other random cases each time"
-    )
     parser.addoption("--exhaustive", action="store_true", help="try every fault at every command: hours")
     parser.addoption("--faults-seed", type=int, help="which faults are tried; with --slow, others each time")
 

@@ -15,6 +15,14 @@ ADDED = pytest.StashKey[dict[str, int]]()
 """How many tests of each file --all or --slow has added."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    parser.addoption("--all", action="store_true", help="more than one proof of each promise")
+    parser.addoption(
+        "--slow", action="store_true", help="these, and slow tests, with other random cases each time"
+    )
+
+
 def needs(item: pytest.Item) -> str:
     """Return the option without which a test is left out, or nothing."""
     marks = {mark.name for mark in item.iter_markers()}
@@ -29,8 +37,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = [needs(item) for item in items]
     left_out = [item for item, option in zip(items, wanted, strict=True) if option not in given]
     added = (item for item, option in zip(items, wanted, strict=True) if option and option in given)
-    config.stash[LEFT_OUT] = Counter(option for option in wanted if option not in given)
-    config.stash[ADDED] = Counter(item.nodeid.partition("::")[0] for item in added)
+    # execnet sends no Counter.
+    config.stash[LEFT_OUT] = dict(Counter(option for option in wanted if option not in given))
+    config.stash[ADDED] = dict(Counter(item.nodeid.partition("::")[0] for item in added))
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item, option in zip(items, wanted, strict=True) if option in given]
 
