@@ -1,7 +1,7 @@
 """What is done on paper costs as many calls for each endpoint of a large lab as of a small one."""
 
-import sys
 from collections.abc import Callable
+from cProfile import Profile
 from dataclasses import replace
 from typing import TypeVar
 
@@ -53,19 +53,9 @@ def calls(work: Callable[[], T]) -> tuple[int, T]:
     What is done once in a process, such as to compile a pattern, is not counted.
     """
     work()
-    count = 0
-
-    def profiler(_frame: object, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    former = sys.getprofile()
-    sys.setprofile(profiler)
-    try:
-        found = work()
-    finally:
-        sys.setprofile(former)
-    return count, found
+    profile = Profile()
+    found = profile.runcall(work)
+    return sum(function.callcount for function in profile.getstats()), found
 
 
 def as_predicted(plan: Plan) -> Run:
