@@ -59,6 +59,9 @@ NOT_RUN = {
 OF_THE_MACHINE = ("ipvkit doctor", "ipvkit doctor --json", "ipvkit kernels")
 """Command lines whose output depends on the machine: their exit code is compared, and nothing else."""
 
+_OF_ANSIBLE = {"PYTHONWARNINGS": "ignore"}
+"""What Ansible's own commands see too: Python warns in them of other libraries with each release."""
+
 _FENCE = re.compile(r"(?P<fence>```+|~~~+)(?P<language>\S*) *(?P<name>.*)")
 _EXITS = re.compile(r"# exits (\d+)( on \^C)?$")
 _PROGRESS = re.compile(r"\[ *(?:\d+/\d+|undo)\] ")
@@ -203,7 +206,7 @@ def run(command: str, folder: Path, timeout_s: float = 600, *, interrupted: bool
     process = subprocess.Popen(
         ["/bin/bash", "-c", command],
         cwd=ROOT if command.startswith("./scripts/") else folder,
-        env=terminal_environment(folder),
+        env=terminal_environment(folder) | (_OF_ANSIBLE if command.startswith("ansible-") else {}),
         stdin=subprocess.DEVNULL,
         stdout=slave,
         stderr=slave,

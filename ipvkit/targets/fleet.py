@@ -63,7 +63,8 @@ def _ansible(*words: str) -> list[str]:
     if find_spec("ansible") is None:
         what = "a fleet needs Ansible, which is not installed"
         raise MissingRequirement(what, "pip install 'ipvkit[fleet]'")
-    return [sys.executable, "-m", "ansible", *words]
+    # Python would warn those who cannot change it of what a next release of a library will lack.
+    return [sys.executable, "-W", "ignore", "-m", "ansible", *words]
 
 
 def inventory(paths: Sequence[str]) -> dict[str, dict[str, Any]]:

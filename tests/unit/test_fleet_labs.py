@@ -80,6 +80,21 @@ def test_an_inventory_without_hosts_is_refused_with_what_ansible_says(tmp_path: 
     assert str(file) in refused.value.stderr
 
 
+@pytest.mark.long
+def test_what_python_warns_of_in_ansible_is_not_what_ansible_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as of a function that a library of Ansible's will remove."""
+    loaded = "from ansible.plugins.inventory.yaml import InventoryModule"
+    (tmp_path / "warns.py").write_text(f"import warnings\n{loaded}\nwarnings.warn('of a library')\n")
+    monkeypatch.setenv("ANSIBLE_INVENTORY_PLUGINS", str(tmp_path))
+    monkeypatch.setenv("ANSIBLE_INVENTORY_ENABLED", "warns")
+    with pytest.raises(UsageError) as refused:
+        inventory([str(tmp_path / "hosts.yml")])
+    assert "hosts.yml" in refused.value.stderr
+    assert "of a library" not in refused.value.stderr
+
+
 def test_hosts_of_a_lab_are_called_as_in_the_inventory() -> None:
     assert hosts_for(lab(), {"h3": {}, **HOSTS}) == {"h1": "h1", "h2": "h2"}
     with pytest.raises(UsageError, match="the inventory has no h2"):
