@@ -10,7 +10,7 @@ from ipvkit.core.command import Command
 from ipvkit.core.errors import CommandFailed, IpvkitError
 from ipvkit.run.execution import look
 from ipvkit.targets.agent import Agent, Target
-from ipvkit.targets.kernels import Kernel, kernels
+from ipvkit.targets.kernels import Kernel, has_amx, kernels
 from ipvkit.targets.local import Local
 from ipvkit.targets.process import output_of
 from ipvkit.targets.programs import PACKAGES, find_program
@@ -62,8 +62,12 @@ class Health:
 
     @property
     def fix(self) -> str:
-        """The command that installs missing tools, or nothing."""
-        missing = sorted({tool.package for tool in self.tools if not tool.path})
+        """The command that installs missing tools, or nothing.
+
+        Debian's kernel is none of them where it would not run, or where another one does.
+        """
+        needless = "linux.uml" if has_amx() or any(kernel.runs_here for kernel in self.kernels) else ""
+        missing = sorted({tool.package for tool in self.tools if not tool.path and tool.name != needless})
         return f"apt install {' '.join(missing)}" if missing else ""
 
 

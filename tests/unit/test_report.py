@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cases import for_each
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
+from ipvkit.host import doctor
 from ipvkit.host.checks import Finding, Findings
 from ipvkit.host.doctor import Health, TargetHealth, Tool
 from ipvkit.lab import LOST_AFTER, Act, Attempt, Check, Outcome, SetMtu, Setting, on_parent
@@ -30,6 +31,8 @@ from ipvkit.run.batches import Job
 from ipvkit.run.engine import Run
 from ipvkit.run.rollback import Finished
 from ipvkit.run.verdicts import Result, Verdict, judge
+from ipvkit.targets import kernels
+from ipvkit.targets.kernels import Kernel
 from ipvkit.tools.ping import PingReport
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import answered, unanswered, watched_to_its_end
@@ -486,6 +489,19 @@ def test_what_is_missing_is_told_with_the_line_that_installs_it() -> None:
     assert "apt install iputils-arping" in text
     assert text.endswith("labs do not run here\n")
     assert doctor_report.render_table(HEALTHS[2]).endswith("labs run here\n")
+
+
+@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize("fetched", [(), ("6.12.113",), ("7.2.7",)])
+def test_the_kernel_of_a_package_is_missing_only_where_it_would_run_and_no_other_does(
+    monkeypatch: pytest.MonkeyPatch, amx: bool, fetched: tuple[str, ...]
+) -> None:
+    for module in (doctor, kernels):
+        monkeypatch.setattr(module, "has_amx", lambda: amx)
+    absent = (Tool("arping", None, None, "iputils-arping"), Tool("linux.uml", None, None, "user-mode-linux"))
+    there = tuple(Kernel(release, "linux", Path("modules"), "fetched") for release in fetched)
+    needed = " user-mode-linux" if not amx and not fetched else ""
+    assert Health((UML,), absent, there).fix == f"apt install iputils-arping{needed}"
 
 
 def test_what_was_found_about_a_parent_comes_last() -> None:
