@@ -18,7 +18,9 @@ from ipvkit.plan.make import make_plan
 from ipvkit.run import engine
 from ipvkit.run.verdicts import judge
 from ipvkit.targets.kernels import PROGRAMS, SHARED, VARIABLE, find
+from ipvkit.targets.programs import find_program
 from ipvkit.targets.uml import Uml
+from namespaces import AS_ROOT
 from program import Program
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -235,29 +237,50 @@ def test_the_doctor_has_started_a_uml_kernel(program: Program, monkeypatch: pyte
     assert program.left_processes() == []
 
 
-@pytest.mark.parametrize(
-    ("command", "hidden", "mend"),
-    [
-        (["run-lab", "--target", "uml"], PROGRAMS, "apt install user-mode-linux"),
-        (["run-lab"], PROGRAMS, "apt install user-mode-linux"),
-        (["doctor"], PROGRAMS, "apt install user-mode-linux"),
-        (["run-lab"], ("arping",), "apt install iputils-arping"),
-        (["run-lab", "--prober", "fping"], ("fping",), "apt install fping"),
-        (["doctor"], ("ping",), "apt install iputils-ping"),
-    ],
-)
-def test_a_missing_program_is_told_in_a_line(
-    program: Program, command: list[str], hidden: tuple[str, ...], mend: str
-) -> None:
+def hide(program: Program, *hidden: str) -> None:
+    """Have `program` run where the programs `hidden` are not installed."""
     tools = program.folder / "bin"
     tools.mkdir()
     for tool in Path("/usr/bin").iterdir():
         if tool.name not in hidden:
             (tools / tool.name).symlink_to(tool)
     program.environment["PATH"] = str(tools)
-    if hidden == PROGRAMS and SHARED.exists():
-        hide = f'mount -t tmpfs tmpfs {SHARED} && exec "$@"'
-        program.python = ("unshare", "--mount", "bash", "-c", hide, "hide", *program.python)
+
+
+@pytest.mark.parametrize(
+    ("command", "hidden", "mend"),
+    [
+        (["run-lab"], "arping", "apt install iputils-arping"),
+        (["run-lab", "--prober", "fping"], "fping", "apt install fping"),
+        (["doctor"], "ping", "apt install iputils-ping"),
+    ],
+)
+def test_a_missing_program_is_told_in_a_line(
+    program: Program, command: list[str], hidden: str, mend: str
+) -> None:
+    hide(program, hidden)
     done = program.run(*command)
     assert done.returncode == 3, done.stderr
     assert mend in done.stdout + done.stderr
+
+
+KERNEL_FOR = {"fpu": "apt install user-mode-linux", "fpu amx_tile": "ipvkit kernels fetch 7.2"}
+"""What gets a kernel that runs on a CPU with these flags."""
+
+
+@pytest.mark.parametrize("flags", KERNEL_FOR)
+@pytest.mark.parametrize("command", [["run-lab", "--target", "uml"], ["run-lab"], ["doctor"]])
+def test_a_missing_kernel_is_told_in_a_line_with_one_for_this_cpu(
+    program: Program, command: list[str], flags: str
+) -> None:
+    # A sandbox would do where this machine's kernel has ipvlan.
+    hide(program, *PROGRAMS, "unshare")
+    cpu = program.folder / "cpuinfo"
+    cpu.write_text(f"flags\t\t: {flags}\n")
+    lines = f"mount --bind {cpu} /proc/cpuinfo; [[ ! -d {SHARED} ]] || mount -t tmpfs tmpfs {SHARED}"
+    unshare, *as_root = AS_ROOT
+    inside = (str(find_program(unshare)), *as_root, "--mount", "bash", "-ec", f'{lines}; exec "$@"', "inside")
+    program.python = (*inside, *program.python)
+    done = program.run(*command)
+    assert done.returncode == 3, done.stderr
+    assert [get for get in KERNEL_FOR.values() if get in done.stdout + done.stderr] == [KERNEL_FOR[flags]]
