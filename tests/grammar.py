@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 GRAMMAR = {
     # --- what runs where
     "<command>": "<ip> | <ping> | <arping> | <sysctl> | <tc> | <socat> | ss -Htln src HOST-AND-PORT"
-    " | <tcpdump> | find FILE -size +0 | base64 -w 0 FILE"
+    " | <tcpdump> | find FILE -size +0 | pgrep --runstates S --full FILE | base64 -w 0 FILE"
     " | sleep NUMBER | timeout NUMBER sh -c ( LACP-WAIT | SLAAC-WAIT ) | <radvd>"
     " | unshare --mount --propagation slave sh -c LIST-IDS sh FILE",
     "<ip>": "ip <at home> | ip -n NETNS <at home> | ip netns exec NETNS <command>"

@@ -9,7 +9,7 @@ from ipvkit.lab import BATCH_FROM, HOST, LAN, PING_INTERVAL_S, Check, Lab, Place
 from ipvkit.plan.acts import wait_s
 from ipvkit.plan.steps import Capture, Plan, Probe, Stage, Step
 from ipvkit.run.journal import Entry
-from ipvkit.tools import fping
+from ipvkit.tools import fping, tcpdump
 from ipvkit.tools.ip import batch, line_of
 
 _LINES_A_PROCESS = 500
@@ -43,6 +43,16 @@ class Job:
     def capture(self) -> Capture | None:
         """Of a server: what it captures."""
         return self.steps[0].capture if self.steps else None
+
+    @property
+    def written(self) -> Command | None:
+        """Of a capture: the command that prints something when all that it has seen is written."""
+        return None if self.capture is None else tcpdump.wrote_all(self.capture.file)
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """What it runs."""
+        return tuple(filter(None, (self.command, self.ready, self.written)))
 
 
 def jobs_of(plan: Plan, prober: Prober = "ping") -> dict[str, list[list[Job]]]:

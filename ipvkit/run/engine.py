@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from ipvkit.core.command import Completed
+from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, UsageError
 from ipvkit.lab import Prober
 from ipvkit.plan.resources import is_new, is_number, observe, state_of
@@ -26,6 +26,9 @@ from ipvkit.targets.cables import CableFrame, Tap
 from ipvkit.targets.process import ENDED
 from ipvkit.tools import tcpdump
 from ipvkit.tools.ip import failed_lines
+
+_Questions = dict[str, tuple[str, Command]]
+"""A server, and the command that prints something when the answer is yes, by a key."""
 
 _UNDONE = "what was done has been undone"
 _NOT_ALL_UNDONE = "not all that was done has been undone: the report lists the leftovers"
@@ -303,7 +306,7 @@ class _Engine:
             contents |= execution.ask(self.machines.each[name], views, on_signal=later.append)
         for job in servers:
             counts, content = self.result.completed[job.id].stderr, contents[job.id].stdout
-            found = tcpdump.parse_capture(job.command, counts, content)
+            found = tcpdump.parse_capture(counts, content)
             if job.capture is not None:
                 kept = Captured(job.capture, found.frames, found.missing, began_us, ended_us)
                 self.result.captured.append(kept)
@@ -313,27 +316,30 @@ class _Engine:
     def _wait(self, jobs: Mapping[str, Job], started: set[str]) -> None:
         """Run `jobs` until all have ended, or time is up; raise the first failure.
 
-        The others begin when the servers are ready, which end when the others have.
+        The others begin when the servers are ready, which end when the others have; a capture has to write
+        first what it has seen.
         """
         servers = {id: job for id, job in jobs.items() if job.ready is not None}
         later = {id: job for id, job in jobs.items() if id not in servers} if servers else {}
-        asked = {f"{id} is ready": job for id, job in servers.items()}
         waiting = self._begin(servers or jobs, started)
-        for key, job in asked.items():
-            self.machines.ask(key, job)
+        asked = self._ask({f"{id} is ready": (id, job.ready) for id, job in servers.items() if job.ready})
         stopped: set[str] = set()
         failure: IpvkitError | None = None
         deadline = self.deadline
         while waiting:
             match next_of(self.machines.inbox, deadline):
                 case Ended(key, completed) if key in asked:
-                    if completed is not None and completed.stdout:
-                        del asked[key]
-                        if not asked and failure is None:
-                            waiting |= self._begin(later, started)
-                            later = {}
-                    elif failure is None:
-                        self.machines.ask(key, asked[key])
+                    if failure is not None:
+                        continue
+                    if completed is None or not completed.stdout:
+                        self._ask({key: asked[key]})
+                        continue
+                    id, _ = asked.pop(key)
+                    if not later:
+                        self.machines.end(id)
+                    elif not asked:
+                        waiting |= self._begin(later, started)
+                        later = {}
                 case Ended(key, completed) if key in waiting:
                     job = waiting.pop(key)
                     if completed is None:
@@ -353,7 +359,7 @@ class _Engine:
                     failure = failure or late
                     self._kill()
             if waiting.keys() <= servers.keys() and (failure or not later):
-                self._end_servers([servers[id] for id in waiting.keys() - stopped], failure)
+                asked |= self._end_servers([servers[id] for id in waiting.keys() - stopped], failure)
                 stopped.update(waiting)
         if failure is not None:
             raise failure
@@ -366,13 +372,18 @@ class _Engine:
         self.result.ended_s[job.id] = time.monotonic()
         self.listener(Finished(job, completed))
 
-    def _end_servers(self, servers: Iterable[Job], failure: IpvkitError | None) -> None:
-        for job in servers:
-            # A capture is complete only where tcpdump itself ends.
-            if job.capture is not None and failure is None:
-                self.machines.end(job.id)
-            else:
-                self.machines.stop(job.id)
+    def _ask(self, questions: _Questions) -> _Questions:
+        """Ask `questions`, and return them."""
+        for key, question in questions.items():
+            self.machines.ask(key, *question)
+        return questions
+
+    def _end_servers(self, servers: Sequence[Job], failure: IpvkitError | None) -> _Questions:
+        """Stop `servers`, and ask about captures, which are complete only where tcpdump itself ends."""
+        complete = {job.id: job.written for job in servers if job.written and failure is None}
+        for job in (job for job in servers if job.id not in complete):
+            self.machines.stop(job.id)
+        return self._ask({f"{id} has written": (id, command) for id, command in complete.items()})
 
     def _begin(self, jobs: Mapping[str, Job], started: set[str]) -> dict[str, Job]:
         """Start `jobs`, and return them."""

@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Self
 
-from ipvkit.core.command import T
+from ipvkit.core.command import Command, T
 from ipvkit.plan.steps import Plan
 from ipvkit.run import execution
 from ipvkit.run.batches import Job
@@ -87,7 +87,8 @@ class Machines:
         """Raise MissingRequirement where a program of `jobs` is not installed on its machine."""
         found = list(jobs)
         for name in dict.fromkeys(job.on for job in found):
-            execution.require_for(self.each[name].target, (job.command for job in found if job.on == name))
+            commands = (command for job in found if job.on == name for command in job.commands)
+            execution.require_for(self.each[name].target, commands)
 
     def start(self, jobs: Iterable[Job]) -> None:
         """Start `jobs`, each on its machine."""
@@ -99,10 +100,9 @@ class Machines:
             self.each[name].start(servers, serves=True)
             execution.start(self.each[name], {job.id: job.command for job in own if job.ready is None})
 
-    def ask(self, key: str, job: Job) -> None:
-        """Ask whether the server `job` is ready, under `key`."""
-        if job.ready is not None:
-            self.each[job.on].start([{key: job.ready}])
+    def ask(self, key: str, of: str, command: Command) -> None:
+        """Run `command` under `key` where the job with the key `of` runs."""
+        self.each[self._of_key[of]].start([{key: command}])
 
     def stop(self, key: str) -> None:
         """Kill the command of a job, and begin no other in its row."""

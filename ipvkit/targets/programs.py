@@ -28,6 +28,7 @@ PACKAGES = {
     "tcpdump": "tcpdump",
     "base64": "coreutils",
     "find": "findutils",
+    "pgrep": "procps",
     "sleep": "coreutils",
     "timeout": "coreutils",
     "modprobe": "kmod",

@@ -9,12 +9,12 @@ from ipvkit.core.errors import UnparsableOutput
 from ipvkit.core.values import interface_name
 from ipvkit.tools.pcap import Frame, read_pcap
 
-__all__ = ["Written", "capture", "content", "parse_capture", "wrote_header"]
+__all__ = ["Written", "capture", "content", "parse_capture", "wrote_all", "wrote_header"]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The frames that a tcpdump wrote, and how many others it saw or lost."""
+    """The frames that a tcpdump wrote, and how many it lost, since it was too slow."""
 
     frames: tuple[Frame, ...]
     missing: int
@@ -40,6 +40,18 @@ def wrote_header(file: str) -> Command:
     return Command(("find", file, "-size", "+0"))
 
 
+def wrote_all(file: str) -> Command:
+    """Return the command that prints something once tcpdump has written to `file` what there was: it sleeps.
+
+    Frames that it has not read when it is asked to end are lost (pcap_breakloop(3PCAP)).
+
+    >>> str(wrote_all("/run/gateway.pcap"))
+    'pgrep --runstates S --full /run/gateway.pcap'
+    """
+    # A regular expression, in which the name of a lab may have characters such as +.
+    return Command(("pgrep", "--runstates", "S", "--full", re.sub(r"[^\w/-]", ".", file)))
+
+
 def content(file: str) -> Command:
     """Return the command that prints `file` as text.
 
@@ -50,16 +62,17 @@ def content(file: str) -> Command:
 
 
 _COUNTS = re.compile(
-    r"^([0-9]{1,18}) packets? captured\n([0-9]{1,18}) packets? received by filter\n"
+    r"^[0-9]+ packets? captured\n[0-9]+ packets? received by filter\n"
     r"([0-9]{1,18}) packets? dropped by kernel$",
     re.MULTILINE,
 )
 
 
-def parse_capture(command: Command, counts: str, text: str) -> Written:
-    """Return what `command` captured: `counts` is what it printed at its end, `text` that of `content`.
+def parse_capture(counts: str, text: str) -> Written:
+    """Return what was captured: `counts` is what tcpdump printed at its end, `text` what `content` did.
 
-    Raise UnparsableOutput for other texts.
+    What was received and not captured came before the filter was set, or after `wrote_all`. Raise
+    UnparsableOutput for other texts.
     """
     if (found := _COUNTS.search(counts)) is None:
         lines = counts.rstrip("\n").split("\n")
@@ -68,7 +81,4 @@ def parse_capture(command: Command, counts: str, text: str) -> Written:
         frames = tuple(read_pcap(a2b_base64(text, strict_mode=True)))
     except Error:
         raise UnparsableOutput("base64", 1, text[:80]) from None
-    captured, received, dropped = map(int, found.groups())
-    # With a filter what came before that was set counts as received too (set_kernel_filter() in libpcap).
-    is_filtered = command.argv[-2] != "-w"
-    return Written(frames, dropped + (0 if is_filtered else received - captured))
+    return Written(frames, int(found[1]))

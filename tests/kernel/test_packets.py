@@ -130,12 +130,25 @@ def test_a_run_that_is_killed_while_it_captures_leaves_nothing(program: Program,
 
 IPVKIT = f"{sys.executable} -m ipvkit"
 
+LATE = """\
+(
+  until [[ $(find /run/ipvkit -name '*.pcap' -size +0 | wc -l) == 2 ]]; do sleep 0.01; done
+  pkill -STOP -x tcpdump
+  until pgrep -x ping; do sleep 0.01; done
+  while pgrep -x ping; do sleep 0.01; done
+  sleep 1
+  pkill -CONT -x tcpdump
+) >/dev/null 2>&1 &
+"""
+"""Holds both tcpdumps up from when they capture until a second after the ping, as on a busy machine."""
+
 
 def test_on_a_real_parent_only_what_concerns_the_checks_is_captured_and_nothing_stays() -> None:
     said = in_guest(
         f"{simulated_lan()}mkdir /run/lab; cd /run/lab; cat >lab.yaml <<'END'\n{LAB}END\n"
         # Other traffic of this machine.
         "(while :; do socat -u - UDP:192.168.104.254:9 <<<x; done) 2>/dev/null & other=$!\n"
+        f"{LATE}"
         f"{IPVKIT} run-lab lab.yaml --target local --parent eth0 --capture packets; code=$?; kill $other\n"
         "ls packets; ls -A /run/ipvkit 2>&1; pgrep -x tcpdump\n"
         "echo frames $(tcpdump -t -n -r packets/host.pcapng 2>/dev/null | grep -c 'ICMP echo reply')\n"

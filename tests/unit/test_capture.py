@@ -26,6 +26,7 @@ from ipvkit.targets import programs
 from ipvkit.targets.cables import CableFrame
 from ipvkit.targets.uml import guest_of
 from ipvkit.tools.pcap import Frame, read_pcap
+from ipvkit.tools.tcpdump import wrote_all
 from runs import run_of
 from several_hosts import labs_of_hosts
 from strategies import labs
@@ -72,7 +73,8 @@ def check_plan(described: Lab) -> None:
         assert bool(found) == bool(checks)
         ends = {role for check in checks for role in (check.source, check.destination)}
         assert {role for role in ends if described.is_endpoint(role)} <= found
-    for step, _ in servers(captured):
+    for step, of in servers(captured):
+        assert is_meant(wrote_all(of.file).argv)
         assert step.ready is not None
         assert is_meant(step.command.argv)
         assert is_meant(step.ready.argv)

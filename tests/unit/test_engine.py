@@ -141,7 +141,7 @@ SERVERS = plan_of([server("s1"), server("s2"), probe("c1"), probe("c2")], [step(
 
 
 def serving(slow: int = 0, **options: object) -> Told:
-    """Return a target whose servers are ready when they have been looked at `slow` times in vain."""
+    """Return a target whose servers are ready, and have written all, when asked `slow` times in vain."""
     target = Told(hangs=["do s1", "do s2"], **options)  # type: ignore[arg-type]
     answer = target.respond
     looks: dict[str, int] = {}
@@ -149,7 +149,7 @@ def serving(slow: int = 0, **options: object) -> Told:
     def respond(command: Command) -> Answer:
         line = str(command)
         found = answer(command)
-        if "see" not in line:
+        if "see" not in line and line != WRITTEN:
             return found
         looks[line] = looks.get(line, 0) + 1
         return Completed(0, "LISTEN\n" if looks[line] > slow else "", "", 0.001)
@@ -178,6 +178,7 @@ COUNTS = "1 packet captured\n1 packet received by filter\n0 packets dropped by k
 ONE_FRAME = bytes.fromhex(
     "d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000 07000000 08000000 02000000 02000000 beef"
 )
+WRITTEN = "pgrep --runstates S --full /run/s1.pcap"
 READ = "base64 -w 0 /run/s1.pcap"
 
 
@@ -191,13 +192,14 @@ def capturing(answer: str = b64encode(ONE_FRAME).decode(), **options: object) ->
     return plan, target
 
 
-def test_a_capture_is_asked_to_end_and_read_before_the_next_stage() -> None:
-    plan, target = capturing()
+@pytest.mark.parametrize("slow", [0, 1, 20])
+def test_a_capture_that_has_written_all_is_asked_to_end_and_read_before_the_next_stage(slow: int) -> None:
+    plan, target = capturing(slow=slow)
     result, _ = run(plan, target)
     assert result.failure is None
     assert (target.asked_to_end, target.stopped) == (["do s1"], ["do s2"])
-    read = target.started.index(READ)
-    assert target.started.index("do c1") < read < target.started.index("do a")
+    after_the_check = target.started[target.started.index("do c1") + 1 :]
+    assert after_the_check[: slow + 3] == [*[WRITTEN] * (slow + 1), READ, "do a"]
     [found] = result.captured
     assert (found.of.role, found.frames, found.missing) == ("gateway", (Frame(7_000_008, b"\xbe\xef"),), 0)
     assert found.began_us < found.ended_us
@@ -244,6 +246,14 @@ def test_a_signal_while_a_capture_is_read_ends_the_run_before_the_next_stage() -
     assert len(result.captured) == 1
     assert "do a" not in target.started
     assert undone == ["undo b"]
+
+
+def test_a_signal_before_a_capture_has_written_all_stops_it() -> None:
+    plan, target = capturing(on_start=raises_on(WRITTEN, signal.SIGINT))
+    result, undone = run(plan, target)
+    assert isinstance(result.failure, Interrupted)
+    assert (target.asked_to_end, sorted(target.stopped)) == ([], ["do s1", "do s2"])
+    assert (result.captured, undone) == ([], ["undo b"])
 
 
 def test_a_server_that_ends_before_it_is_ready_fails_the_run_before_any_check() -> None:

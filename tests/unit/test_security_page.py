@@ -60,7 +60,7 @@ def test_a_lab_runs_the_programs_that_are_listed(lab: Lab) -> None:
 def test_every_program_that_ipvkit_knows_is_listed() -> None:
     known = "arping fping ip ping radvd sleep socat ss sysctl tc timeout"
     assert sorted(OF_A_LAB) == known.split()
-    assert sorted(OF_A_CAPTURE) == ["base64", "find", "tcpdump"]
+    assert sorted(OF_A_CAPTURE) == ["base64", "find", "pgrep", "tcpdump"]
     assert set(PACKAGES) == {*OF_A_LAB, *OF_A_CAPTURE, *OF_TARGETS, "nsenter", *OF_A_FETCH, *OF_A_PICTURE}
 
 
