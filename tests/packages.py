@@ -11,7 +11,9 @@ NOT_COPIED = ("docs/", "scripts/", "tests/")
 
 def files(*under: str) -> list[str]:
     """Return the paths of the project's files, or of those below some folders, that git does not ignore."""
-    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *under]
+    # Another user may own the clone, as in a container.
+    git = ("git", "-c", "safe.directory=*", "ls-files", "-z")
+    argv = [*git, "--cached", "--others", "--exclude-standard", "--", *under]
     listed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return sorted(path for path in listed.split("\0") if path and (ROOT / path).exists())
 

@@ -131,7 +131,7 @@ def test_words_and_lines_arrive_as_they_are(commands: list[tuple[list[str], list
         ("printf 'a\\0b\\0'", 0, "ab", ""),
         ("printf '\\377'; printf '9 0 0 0 0\\nread\\n'", 0, "\N{REPLACEMENT CHARACTER}9 0 0 0 0\nread\n", ""),
         ("cat", 0, "", ""),
-        ("exec 2>&1; no-such-program", 127, "sh: 1: no-such-program: not found\n", ""),
+        ("exec 2>&1; /no/such/program", 127, "sh: 1: /no/such/program: not found\n", ""),
     ],
 )
 def test_how_a_command_ended_is_reported(

@@ -373,10 +373,10 @@ def test_what_a_page_lacks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_jinja_a_page_is_refused_before_anything_is_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    assert run_command_line(["run-lab", "--report", "a.html"]) == 3
+    assert run_command_line(["run-lab", "--report", str(tmp_path / "a.html")]) == 3
     out, err = capsys.readouterr()
     assert (out, err) == ("", "error: a report as HTML needs Jinja2\nhint: pip install 'ipvkit[report]'\n")
 
@@ -564,19 +564,22 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_run(
     what: str,
     hint: str,
     words: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv(github.SUMMARY, raising=False)
-    assert run_command_line([*words.split(), "--report", "good.json", "--report", target]) == 2
+    good = str(tmp_path / "good.json")
+    assert run_command_line([*words.split(), "--report", good, "--report", target]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     error, help_ = err.splitlines()
     assert what in error
     assert hint in help_
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_preview_has_no_report(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_preview_has_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in ("run-lab --dry-run", "run-lab --dry-run --observe"):
-        assert run_command_line([*words.split(), "--report", "a.md"]) == 2
+        assert run_command_line([*words.split(), "--report", str(tmp_path / "a.md")]) == 2
         assert "--report does not go with --dry-run" in capsys.readouterr().err
