@@ -12,7 +12,6 @@ import sys
 import termios
 import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,15 +28,6 @@ BOUND_S = 60.0
 
 Called = tuple[int, str, str]
 """An exit code, what was printed, and what was said on stderr."""
-
-
-@cache
-def can_ping() -> bool:
-    """Return whether this user may ping this machine, which in some containers nobody may."""
-    return subprocess.run(["ping", "-c", "1", "127.0.0.1"], capture_output=True, check=False).returncode == 0  # noqa: S607
-
-
-needs_ping = pytest.mark.skipif(not can_ping(), reason="ping does not work here")
 
 
 def wait_until(condition: Callable[[], object], bound_s: float = BOUND_S) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from ipvkit.core.interrupts import ENDING, heeded
+from requires import summary
 
 pytest_plugins = ["pytester", "selection"]
 
@@ -97,13 +98,20 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"faults: --faults-seed {config.option.faults_seed}"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how many hostile cases there were: tests/unit/test_hostile.py counts them."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Write how many hostile cases tests/unit/test_hostile.py counted, and at the end what was skipped."""
+    yield
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     ended = [report for report in reports if getattr(report, "when", "") == "teardown"]
     cases = sum(value for report in ended for name, value in report.user_properties if name == "cases")
     if cases:
         terminalreporter.write_line(f"{cases} hostile cases")
+    reasons = [
+        report.longrepr[-1].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", ())
+    ]
+    if reasons:
+        terminalreporter.write_line(summary(reasons))
 
 
 @pytest.fixture(autouse=True, scope="session")

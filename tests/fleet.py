@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,9 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from namespaces import can_have_macvlan
+from requires import requires
 
 _START = """bash -c '/usr/sbin/sshd -f "$0.conf" -E "$0.log"'"""
 """Starts the sshd of a host; the name of its files without their endings follows."""
@@ -73,13 +70,7 @@ exit 0
 """What a host has, with names of namespaces and journals, and servers that run."""
 
 
-def _can_have_hosts() -> bool:
-    """Return whether this machine can have such hosts."""
-    programs = all(shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("ssh", "sshd"))
-    return programs and os.geteuid() == 0 and can_have_macvlan()
-
-
-needs_hosts = pytest.mark.skipif(not _can_have_hosts(), reason="no root, sshd or macvlan here")
+needs_hosts = requires("root", "macvlan", "ssh", "sshd", "sysctl", "pgrep")
 
 
 @dataclass

@@ -1,26 +1,10 @@
 """Container runtimes and networkd of Debian's packages in a guest: bash to set them up."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
-FILES = {
-    "busybox-static": "/usr/bin/busybox",
-    "containerd": "/usr/bin/containerd",
-    "containernetworking-plugins": "/usr/lib/cni/ipvlan",
-    "crun": "/usr/bin/crun",
-    "curl": "/usr/bin/curl",
-    "docker-cli": "/usr/bin/docker",
-    "docker-compose": "/usr/libexec/docker/cli-plugins/docker-compose",
-    "docker.io": "/usr/sbin/dockerd",
-    "incus-base": "/usr/libexec/incus/incusd",
-    "lxc": "/usr/bin/lxc-start",
-    "netavark": "/usr/lib/podman/netavark",
-    "podman": "/usr/bin/podman",
-    "systemd": "/usr/lib/systemd/systemd-networkd",
-}
-"""A file of each package."""
+from requires import requires
 
 # A guest sees the host's files read-only: what is written to /etc and /var goes to a layer in its memory. The
 # image has nothing but busybox.
@@ -216,15 +200,26 @@ incus image import /run/image.tar --alias debian/13 >/dev/null
 """
 
 SETUPS = {
-    "podman": (_PODMAN, ("podman", "netavark", "crun")),
-    "incus": (_INCUS, ("incus-base",)),
-    "lxc": ("", ("lxc",)),
-    "networkd": (NETWORKD, ("systemd",)),
-    "cni": ("", ("containernetworking-plugins",)),
-    "docker": (_CONTAINERD + _DOCKER, ("containerd", "docker.io", "docker-cli", "docker-compose")),
-    "pods": (_CONTAINERD + _PODS + "pod shop web-0\n", ("containerd", "containernetworking-plugins", "curl")),
+    "podman": (_PODMAN, ("/usr/bin/podman", "/usr/lib/podman/netavark", "/usr/bin/crun")),
+    "incus": (_INCUS, ("/usr/libexec/incus/incusd",)),
+    "lxc": ("", ("/usr/bin/lxc-start",)),
+    "networkd": (NETWORKD, ("/usr/lib/systemd/systemd-networkd",)),
+    "cni": ("", ("/usr/lib/cni/ipvlan",)),
+    "docker": (
+        _CONTAINERD + _DOCKER,
+        (
+            *("/usr/bin/containerd", "/usr/sbin/dockerd", "/usr/bin/docker"),
+            "/usr/libexec/docker/cli-plugins/docker-compose",
+        ),
+    ),
+    "pods": (
+        _CONTAINERD + _PODS + "pod shop web-0\n",
+        ("/usr/bin/containerd", "/usr/lib/cni/ipvlan", "/usr/bin/curl"),
+    ),
 }
-"""Bash that sets up each runtime, and its packages; `pods` are of containerd, as Kubernetes runs it."""
+"""Bash that sets up each runtime, and a file of each of its packages; `pods` are of containerd, as Kubernetes
+runs it.
+"""
 
 MEMORY_MIB = 1024
 """What a guest with them uses at most."""
@@ -245,6 +240,4 @@ for folder in {folders}; do mkdir -p $folder; mount --bind /run/box $folder; don
 
 def needs(*runtimes: str) -> pytest.MarkDecorator:
     """Return the mark of a test that is skipped where a package of these runtimes is missing."""
-    packages = ("busybox-static", *(package for runtime in runtimes for package in SETUPS[runtime][1]))
-    missing = " ".join(package for package in packages if not Path(FILES[package]).exists())
-    return pytest.mark.skipif(bool(missing), reason=f"needs {missing}: apt install {missing}")
+    return requires("/usr/bin/busybox", *(file for runtime in runtimes for file in SETUPS[runtime][1]))

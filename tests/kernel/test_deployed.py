@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from ipvkit.plan.make import make_plan
 from ipvkit.predict.whole import predict_lab
 from ipvkit.strategies import BY_NAME as BY_STRATEGY
 from ipvkit.verbs.formats import script
+from requires import requires
 from runtimes import LAYERS, MEMORY_MIB, SYSTEMD, lxc_rootfs, setup
 from test_guest import IPVKIT
 from test_setups import APART
@@ -232,15 +232,14 @@ def names_of(values: set[str]) -> set[str]:
 
 
 CASES = [
-    pytest.param(name, marks=[pytest.mark.slow] if driver.slow else []) for name, driver in DRIVERS.items()
+    pytest.param(name, marks=[requires(driver.program), *([pytest.mark.slow] if driver.slow else [])])
+    for name, driver in DRIVERS.items()
 ]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_tool_makes_what_the_lab_does(name: str) -> None:
     driver, form = DRIVERS[name], BY_NAME[name]
-    if not Path(driver.program).exists():
-        pytest.skip(f"{driver.program} is not installed")
     limits = form.limits
     every = product(limits.modes, limits.flags, limits.strategies)
     routes = _VIA if limits.routes == "via" else ""

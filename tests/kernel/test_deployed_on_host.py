@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from ipvkit.predict.whole import predict
 from ipvkit.predict.world import State, world_of
 from ipvkit.tools import ip
 from ipvkit.verbs.formats import removal, script
+from requires import requires
 from runtimes import LAYERS, NETWORKD
 from test_guest import IPVKIT
 
@@ -227,14 +227,15 @@ def differing(one: Entries, other: Entries) -> Iterator[str]:
 
 
 SLOW = ("networkmanager", "ifupdown")
-CASES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in TOOLS]
+CASES = [
+    pytest.param(name, marks=[requires(tool.program), *([pytest.mark.slow] if name in SLOW else [])])
+    for name, tool in TOOLS.items()
+]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_tool_makes_the_hosts_part_of_the_lab(name: str) -> None:
     form, tool = BY_NAME[name], TOOLS[name]
-    if not Path(tool.program).exists():
-        pytest.skip(f"{tool.program} is not installed")
     lab = lab_of_all(form)
     (phase,) = lab.phases
     said = in_a_guest(lab, form, tool)

@@ -19,6 +19,7 @@ import pytest
 import faults
 from faults import FAULTS, KILLED_AT, OF, SLOW, UNPLACED, Case, Faults
 from guest import in_guest
+from requires import requires
 
 NATIVE = ("walkthrough", "private", "mtu", "duplicate-address", "mode-flip", "ipv6")
 """Labs whose macvlan form has a kind of step that no other of them has."""
@@ -31,7 +32,7 @@ QUICK = tuple(fault for fault in FAULTS if fault not in SLOW)
 GUEST_S, CASE_S = 480, 120
 """How long a guest, and a case in it, may take: ten times what an idle machine needs."""
 
-only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces to break")
+only_root = requires("root")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

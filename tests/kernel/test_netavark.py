@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +14,14 @@ from ipvkit.formats.podman import FORMAT
 from ipvkit.lab import Lab, Setting
 from ipvkit.lab.fields import Source
 from ipvkit.predict.whole import predict_lab
-from runtimes import FILES
+from requires import requires
 from test_deployed import SETTLE, SHOW, built, lan, names_of, pinged, shown
 from test_setups import APART
 
+PROGRAM = "/usr/lib/podman/netavark"
 NETAVARK = f"""\
 netavark() {{
-  {FILES["netavark"]} --config /run/netavark "$@" >/run/said || {{ echo "failed: $*"; cat /run/said; }}
+  {PROGRAM} --config /run/netavark "$@" >/run/said || {{ echo "failed: $*"; cat /run/said; }}
 }}
 """
 
@@ -100,7 +100,7 @@ def made(network: dict[str, Any], lab: Lab) -> str:
     return APART.format("".join([*lines, *pinged(lab, act.checks), *remove]))
 
 
-@pytest.mark.skipif(not Path(FILES["netavark"]).exists(), reason="needs netavark: apt install netavark")
+@requires(PROGRAM)
 @pytest.mark.parametrize(
     "networks", [NETWORKS[1:3], pytest.param((NETWORKS[0], NETWORKS[3]), marks=pytest.mark.slow)], ids=len
 )

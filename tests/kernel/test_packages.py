@@ -1,7 +1,5 @@
 """What is installed from a package runs: a wheel in a fresh venv, and Debian's package in a fresh Debian."""
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from ipvkit.cli.commands import loaded_command
 from ipvkit.lab import gallery
 from packages import copied
 from program import Program
+from requires import requires
 
 pytestmark = pytest.mark.slow
 
@@ -39,8 +38,8 @@ def called(*words: str | Path, cwd: Path | None = None) -> str:
     return ended.stdout
 
 
+@requires("twine", "git")
 def test_ipvkit_runs_from_a_wheel_that_is_built_from_the_sdist(folder: Path) -> None:
-    pytest.importorskip("twine", reason="scripts/setup slow installs it")
     called(sys.executable, "-m", "build", "--outdir", folder / "dist", copied(folder / "source"))
     (wheel,), (sdist,) = (folder / "dist").glob("*.whl"), (folder / "dist").glob("*.tar.gz")
     called(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist)
@@ -75,8 +74,7 @@ MAN = "usr/share/man/man1"
 OF_THE_PACKAGE = ("usr/bin/ipvkit", "usr/lib/python3/dist-packages/ipvkit", "usr/share/ipvkit")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can enter another Debian")
-@pytest.mark.skipif(shutil.which("mmdebstrap") is None, reason="scripts/setup slow installs mmdebstrap")
+@requires("root", "mmdebstrap", "git")
 def test_ipvkit_runs_from_debians_package_in_a_fresh_debian(folder: Path) -> None:
     """scripts/build-deb fails where lintian finds an error."""
     written = called("git", "status", "--porcelain", "--ignored", "debian", cwd=ROOT)

@@ -17,7 +17,8 @@ from ipvkit.lab.format import load
 from ipvkit.lab.new import new_lab
 from ipvkit.plan.make import make_plan
 from ipvkit.tools import ip
-from namespaces import AS_ROOT, needs_macvlan
+from namespaces import AS_ROOT
+from requires import requires
 from strategies import labs
 
 # Everything in namespaces that end with it: names are those of any lab.
@@ -110,7 +111,7 @@ def settled(times: int) -> settings:
     return settings(max_examples=times, phases=[Phase.explicit, Phase.generate], deadline=None)
 
 
-@needs_macvlan
+@requires("macvlan")
 @settled(6)
 @given(labs(most_endpoints=4, most_phases=1).filter(can_be_here))
 def test_on_this_kernel(lab: Lab) -> None:
@@ -130,7 +131,7 @@ def test_random_labs_on_a_kernel_with_ipvlan(random: list[Lab]) -> None:
     assert_equal(in_guest(both(random)).output, len(random))
 
 
-@needs_macvlan
+@requires("macvlan")
 def test_what_differs_is_seen() -> None:
     """Else all would be equal to all."""
     lab = of_macvlan(load(gallery.text("l2"), "l2"))

@@ -27,6 +27,7 @@ from ipvkit.run import journal
 from ipvkit.targets.local import Local
 from ipvkit.verbs.announce import Announcement, Began, Event, Failed, Recovered, Round, Stopped, keep
 from recorder import Answer, Recorder
+from requires import requires
 
 call = test_cli.call
 
@@ -579,7 +580,6 @@ def test_lines_read_well() -> None:
 
 # --- the unit -------------------------------------------------------------------------------------------
 
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 UNITS = {
     "plain": Announcement((ADDRESS,), "eth0"),
     "in a namespace": Announcement((ADDRESS, OTHER), "eth0.100", 0.5, netns="my-lab"),
@@ -604,7 +604,7 @@ def odd_program(tmp_path: Path) -> Path:
     return program
 
 
-@needs_systemd
+@requires("systemd-analyze")
 @pytest.mark.parametrize("announcement", UNITS.values(), ids=UNITS)
 def test_systemd_finds_nothing_wrong_with_the_unit(
     announcement: Announcement, tmp_path: Path, odd_program: Path

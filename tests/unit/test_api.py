@@ -11,6 +11,7 @@ from ipvkit import api
 from ipvkit.host.inspect import Inspection
 from ipvkit.lab import gallery
 from ipvkit.report.reading import Kind
+from requires import requires
 
 PAGE = (REFERENCE / "api.md").read_text()
 FUNCTIONS = [name for name in api.__all__ if inspect.isfunction(getattr(api, name))]
@@ -64,6 +65,7 @@ def test_each_kind_is_parsed(kind: Kind) -> None:
         assert not api.parse(kind, "")
 
 
+@requires("ip")
 def test_the_links_of_this_machine_are_inspected() -> None:
     assert isinstance(api.inspect().found, Inspection)
 

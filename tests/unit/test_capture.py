@@ -24,6 +24,7 @@ from ipvkit.report.captures import make_folder, write_all
 from ipvkit.run.capture import Captured, of_stage, on_cables
 from ipvkit.targets import programs
 from ipvkit.targets.cables import CableFrame
+from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import guest_of
 from ipvkit.tools.pcap import Frame, read_pcap
 from ipvkit.tools.tcpdump import wrote_all
@@ -219,9 +220,9 @@ def test_nothing_captured_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _no_tcpdump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every program installed but tcpdump."""
-    there = programs.find_program
-    monkeypatch.setattr(programs, "find_program", lambda name: None if name == "tcpdump" else there(name))
+    """Have a target that works, and every program installed but tcpdump."""
+    monkeypatch.setattr(Sandbox, "check", lambda _: None)
+    monkeypatch.setattr(programs, "find_program", lambda name: None if name == "tcpdump" else f"/bin/{name}")
 
 
 @pytest.mark.parametrize(
@@ -247,8 +248,8 @@ def test_what_cannot_be_captured_is_refused_in_one_line(
 def test_without_tcpdump_it_is_told_what_to_install(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run-lab", "l2", "--capture", str(tmp_path)]) == 3
-    *_, error, hint = capsys.readouterr().err.splitlines()
+    assert main(["run-lab", "l2", "--target", "sandbox", "--capture", str(tmp_path)]) == 3
+    error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith("error: tcpdump is not installed")
     assert hint == "hint: apt install tcpdump"
     assert list(tmp_path.iterdir()) == []

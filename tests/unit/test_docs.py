@@ -24,7 +24,6 @@ import yaml
 
 from captures import FIXTURES
 from cases import for_each
-from command_line import needs_ping
 from documents import (
     NOT_RUN,
     REFERENCE,
@@ -49,6 +48,7 @@ from ipvkit.strategies import HOST_SHIM, STRATEGIES
 from ipvkit.tools import arping, bridge, fping, ip, ping, socat
 from ipvkit.verbs.formats import read, recognised
 from ipvkit.verbs.matrix import plans, predicted
+from requires import requires
 
 DOCUMENTS = documents()
 ALL_SHOWN = [shown for document in DOCUMENTS for shown in document.shown]
@@ -161,7 +161,9 @@ def python_of(document: Document) -> str:
 
 EXAMPLES = [(document, text) for document in DOCUMENTS if ">>> " in (text := python_of(document))]
 # Some ping this machine.
-WITH_MARKS = [pytest.param(d, marks=[needs_ping] if "127.0.0.1" in text else []) for d, text in EXAMPLES]
+WITH_MARKS = [
+    pytest.param(d, marks=[requires("icmp")] if "127.0.0.1" in text else []) for d, text in EXAMPLES
+]
 
 
 @pytest.mark.parametrize("document", WITH_MARKS, ids=by_name)

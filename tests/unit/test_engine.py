@@ -30,8 +30,8 @@ from ipvkit.run.verdicts import judge
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets import agent
 from ipvkit.targets.local import Local
-from ipvkit.targets.programs import require
 from ipvkit.tools.pcap import Frame
+from requires import requires
 from scripted import HANGS, Answer, Scripted
 from strategies import labs_on_a_parent
 
@@ -78,12 +78,6 @@ class Told(Scripted):
         self.started.append(line)
         self.on_start(line)
         return HANGS if line in self.hangs else self.answers.get(line, DONE)
-
-
-@pytest.fixture(autouse=True)
-def _programs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the programs `do` and `undo`, which do not exist, pass for installed."""
-    monkeypatch.setattr(agent, "require", lambda *names: require(*{*names} - {"do", "undo"}))
 
 
 def command(text: str, *ok: int) -> Command:
@@ -691,6 +685,7 @@ def sleeping(id: str, length: str, shell: str = "") -> Step:
 IN_A_SHELL = 'sleep "$1" & sleep "$1" & wait'
 
 
+@requires("ip")
 @pytest.mark.parametrize("shell", ["", IN_A_SHELL], ids=["sleep", "a shell that sleeps"])
 def test_when_time_is_up_no_process_is_left(shell: str) -> None:
     length = f"61.{os.getpid()}1"
@@ -701,6 +696,7 @@ def test_when_time_is_up_no_process_is_left(shell: str) -> None:
     assert gone(length)
 
 
+@requires("ip")
 def test_when_a_signal_comes_no_process_is_left() -> None:
     length = f"61.{os.getpid()}2"
     plan = plan_of([sleeping("s", length, IN_A_SHELL), sleeping("t", length)])
@@ -717,6 +713,7 @@ def test_when_a_signal_comes_no_process_is_left() -> None:
     assert gone(length)
 
 
+@requires("ip")
 def test_a_command_of_this_machine_has_its_streams_and_its_exit_code_told() -> None:
     says = Command(("sh", "-c", "echo out; echo err >&2; exit 3"), ok=(3,))
     dies = Command(("sh", "-c", "kill -TERM $$"), ok=(-signal.SIGTERM,))
@@ -731,10 +728,12 @@ def test_a_command_of_this_machine_has_its_streams_and_its_exit_code_told() -> N
     assert result.completed["asks"].stdout == "C\n", "nothing to read, no terminal, and English"
 
 
+@requires("ip")
 def test_a_command_that_is_not_installed_is_a_missing_requirement() -> None:
     plan = plan_of([Step("x", "", Command(("no-such-program",)))])
     result = engine.run(plan, Local(), lambda _: None)
     assert isinstance(result.failure, MissingRequirement)
+    assert result.failure.message == "no-such-program is not installed"
     assert judge(result).exit_code == 3
 
 

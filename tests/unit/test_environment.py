@@ -15,9 +15,9 @@ from ipvkit.targets.kernels import MODULES, Kernel
 from ipvkit.targets.programs import PASSED_ON, SEARCH_PATH, environment, find_program, require, roots_folders
 from ipvkit.targets.uml import _block_device, guest_of
 from ipvkit.verbs.single import execute
+from requires import requires
 
 NOBODY = 65534
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of root's")
 
 
 @pytest.fixture
@@ -86,6 +86,7 @@ OTHERS_CAN_WRITE: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@requires("ip")
 @pytest.mark.parametrize("make", OTHERS_CAN_WRITE.values(), ids=OTHERS_CAN_WRITE)
 @pytest.mark.usefixtures("as_root")
 def test_root_runs_nothing_from_a_folder_that_others_can_write(
@@ -119,7 +120,7 @@ def test_root_runs_nothing_from_where_it_happens_to_be(
         assert str(tmp_path) not in environment()["PATH"]
 
 
-@needs_root
+@requires("root")
 @pytest.mark.parametrize("mode", [0o755, 0o700, 0o2755, 0o1755])
 def test_root_runs_programs_from_a_folder_of_roots(
     mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -131,7 +132,7 @@ def test_root_runs_programs_from_a_folder_of_roots(
     assert execute([Command(("ip", "-V"))], 60)[0].stdout == "started the wrong one\n"
 
 
-@needs_root
+@requires("root")
 def test_a_link_on_roots_path_counts_as_where_it_leads(tmp_path: Path) -> None:
     folder = folder_with_ip(tmp_path / "folder")
     (tmp_path / "link").symlink_to(folder)
@@ -176,7 +177,9 @@ def test_whoever_can_become_root_counts_as_root(
         assert find_program("ip") != str(folder / "ip")
 
 
-@pytest.mark.parametrize("program", ["ip", "bash", "ping"])
+@pytest.mark.parametrize(
+    "program", [pytest.param(name, marks=requires(name)) for name in ("ip", "bash", "ping")]
+)
 def test_what_is_found_is_what_a_command_of_that_name_starts(program: str) -> None:
     words = ["/bin/bash", "-c", 'type -P "$1"', "bash", program]
     found = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True)
@@ -232,6 +235,7 @@ def test_a_command_sees_what_is_passed_on_and_nothing_else(monkeypatch: pytest.M
     assert seen == {**dict.fromkeys(PASSED_ON, "a word"), "LC_ALL": "C", "PATH": environment()["PATH"]}
 
 
+@requires("ip")
 def test_a_function_that_a_shell_exported_is_no_ip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASH_FUNC_ip%%", "() { echo wrong; }")
     words = ["/bin/bash", "-c", "ip -V"]

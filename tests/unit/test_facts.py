@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
+from test_real_commands import needs_namespaces
 
 from ipvkit.host.facts import rp_filter
-from namespaces import until_elsewhere
+from namespaces import IN_NAMESPACES_OF_ITS_OWN, until_elsewhere
+from requires import requires
 
 CONCURRENT = 50
 """How many addresses are asked at the same time, which is fewer than outside a test."""
@@ -142,6 +143,7 @@ def test_a_free_parent_gives_nothing(seen: Seen) -> None:
 
 
 @needs_namespaces
+@requires("arping")
 def test_the_network_is_asked_which_host_has_an_address(seen: Seen) -> None:
     assert seen.codes("answered") == ["address-answers"]
     what = seen.only("answered")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from captures import captures, expected, stripped, text_of
 from cases import for_each
+from command_line import fakes_on_path
 from ipvkit.core.command import Completed
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.lab import Check, Lab, Outcome, Prober, Setting, Setup
@@ -206,8 +207,9 @@ def test_an_fping_that_does_not_tell_of_its_hosts_is_no_verdict(stderr: str) -> 
 @pytest.mark.parametrize("setup", [None, "batch", "stepwise"])
 @pytest.mark.parametrize("count", [7, 8])
 def test_by_default_fping_pings_for_many_endpoints_where_it_is_installed(
-    count: int, setup: Setup | None, installed: bool, monkeypatch: pytest.MonkeyPatch
+    count: int, setup: Setup | None, installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fakes_on_path(tmp_path, monkeypatch)
     used: list[Prober] = []
 
     def run(plan: Plan, *_: object, prober: Prober, **__: object) -> Run:

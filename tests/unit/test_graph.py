@@ -31,6 +31,7 @@ from ipvkit.report.graph import dot, html, mermaid, svg, text
 from ipvkit.report.graph.draw import MOST_APART, MOST_EDGES, Answer, picture, predicted
 from ipvkit.report.graph.picture import Box, Edge, Node, Picture, State, Wire
 from ipvkit.targets.programs import PASSED_ON
+from requires import requires
 from several_hosts import labs_of_hosts
 from strategies import labs
 
@@ -349,6 +350,7 @@ def squeezed(shown: str) -> str:
 @settings(max_examples=25)
 @given(pictures())
 @example(picture_of(*[r"\N\E\G\H\L\n\\n &lt; &#92;"] * 9))
+@requires("dot")
 def test_in_svg_text_stays_text(found: Picture) -> None:
     texts, titles = parsed(svg.render(found))
     labels = [*(wire.label for wire in found.wires), *(edge.label for edge in found.edges)]
@@ -357,6 +359,7 @@ def test_in_svg_text_stays_text(found: Picture) -> None:
     assert {squeezed(shown) for shown in (*named, *("".join(edge.titles) for edge in found.edges))} <= titles
 
 
+@requires("dot")
 @pytest.mark.parametrize("name", ["walkthrough", "two-hosts-l2", "bond-parent"])
 def test_in_svg_an_edge_has_its_state_and_its_reasons(name: str) -> None:
     found = predicted(*of_gallery(name))
@@ -390,6 +393,7 @@ def names_in_a_page() -> set[str]:
     return Tags(html.render(predicted(*of_gallery("bond-parent")))).names
 
 
+@requires("dot")
 @settings(max_examples=15)
 @given(pictures())
 def test_in_html_text_stays_text_and_nothing_is_loaded(found: Picture) -> None:
@@ -463,6 +467,7 @@ def test_lines_are_drawn_with_what_the_terminal_has(charset: str, line: str) -> 
 # --- the documents --------------------------------------------------------------------------------------
 
 
+@requires("dot")
 def test_the_picture_of_the_readme_is_what_the_program_draws() -> None:
     """All but the places, which depend on the fonts of a machine."""
     drawn = svg.render(predicted(*of_gallery("walkthrough")))

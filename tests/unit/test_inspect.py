@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
+from test_real_commands import needs_namespaces
 
 from hostile import hostile_texts
 from ipvkit.cli import main
@@ -30,6 +30,7 @@ from ipvkit.report.inspect import preview, render_json, render_table, timed
 from ipvkit.tools.ip import Address, Link, Neighbour, Route
 from ipvkit.verbs.formats import Dialect
 from ipvkit.verbs.inspect import Review, review
+from namespaces import IN_NAMESPACES_OF_ITS_OWN
 
 ID = "4f1c" * 16
 

@@ -23,6 +23,7 @@ from ipvkit.run import journal
 from ipvkit.run.journal import Entry, Journal, started, taken_over
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.tools.ip import parse_links
+from requires import requires
 from strategies import addresses, interface_addresses, interface_names, ipv6_addresses, netns_names
 
 NAMES, SPACES = interface_names(), netns_names()
@@ -178,6 +179,7 @@ def of_another_boot(folder: Path, **changed: object) -> bytes:
     return file.read_bytes()
 
 
+@requires("ip", "sysctl")
 @pytest.mark.usefixtures("whole")
 def test_a_look_deletes_no_journal_of_another_boot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = of_another_boot(folder, netns=1)
@@ -310,6 +312,7 @@ def test_one_of_a_name_at_a_time_and_a_lock_dies_with_its_owner(capsys: pytest.C
     assert journal.records() == []
 
 
+@requires("ip")
 @pytest.mark.parametrize("kept", [True, False], ids=["up", "interrupted"])
 def test_what_a_run_has_left_stops_the_next_of_that_name_and_tells_what_to_type(kept: bool) -> None:
     with started("mine") as ledger:
@@ -370,9 +373,7 @@ def _fifo(file: Path, _: Path) -> None:
     "change",
     [
         *(_link, _second_name, _open_to_all, _open_folder, _fifo),
-        pytest.param(
-            _somebody_elses, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-        ),
+        pytest.param(_somebody_elses, marks=requires("root")),
     ],
     ids=lambda change: change.__name__.strip("_"),
 )

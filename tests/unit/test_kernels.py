@@ -18,6 +18,7 @@ from ipvkit.targets.choice import choose
 from ipvkit.targets.kernels import SUITES, find, has_amx
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.targets.uml import Uml, _block_device, guest_of
+from requires import requires
 
 
 def unpacked(folder: Path, release: str, prints: str = "") -> Path:
@@ -76,6 +77,7 @@ def amx(installed: Have, monkeypatch: pytest.MonkeyPatch) -> Have:
     return installed
 
 
+@requires("modprobe", "ip")
 def test_a_kernel_without_room_for_amx_is_passed_over(amx: Have, call: Callable[..., Called]) -> None:
     amx("6.12.113", "6.1.176", "6.13.0", "7.2.7")
     assert find().release == "7.2.7"
@@ -230,7 +232,7 @@ def test_without_any_kernel_it_names_both_remedies(installed: Have) -> None:
     assert f"ipvkit kernels fetch {[*SUITES][-2]}" in found.value.hint
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@requires("root")
 def test_root_runs_no_kernel_that_others_could_change(installed: Have, tmp_path: Path) -> None:
     installed(None, "6.1.176")
     os.chown(tmp_path / "cache" / "ipvkit" / "kernels" / "6.1.176" / "usr" / "bin", 65534, 65534)

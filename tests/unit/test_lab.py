@@ -48,6 +48,7 @@ from ipvkit.lab.fields import read
 from ipvkit.lab.format import dump, load
 from ipvkit.lab.table import PARTS, Part, schema
 from ipvkit.plan.make import make_plan
+from requires import skip_without
 from strategies import HOSTILE_NAMES, labs, mutated_text
 
 BASE = """\
@@ -699,8 +700,9 @@ def test_a_mistake_is_named_with_its_file_its_line_and_its_mend(mistake: Mistake
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML is without libyaml")
 def test_without_libyaml_the_same_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not yaml.__with_libyaml__:
+        skip_without("PyYAML with libyaml")
     said = [str(refused(mistake.text)) for mistake in MISTAKES]
     monkeypatch.setattr(yaml, "__with_libyaml__", False)
     assert [str(refused(mistake.text)) for mistake in MISTAKES] == said

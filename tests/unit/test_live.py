@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from test_inspect import PARENT, VIA, endpoint, host, machine, own_address, route, twin
-from test_real_commands import IN_NAMESPACES_OF_ITS_OWN, needs_namespaces
+from test_real_commands import needs_namespaces
 
 from cases import for_each
 from hostile import hostile_texts
@@ -34,6 +34,7 @@ from ipvkit.verbs.formats import Dialect
 from ipvkit.verbs.lab_file import node_of
 from ipvkit.verbs.live import checked, explained, live, matched, renamed
 from ipvkit.verbs.observe import observation
+from namespaces import IN_NAMESPACES_OF_ITS_OWN
 from several_hosts import ONE_HOST
 
 # --- the twin -------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ipvkit.run.rollback import look_for
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.sandbox import Sandbox
 from ipvkit.tools import ip
-from namespaces import needs_macvlan
+from requires import requires
 
 VIEWS = views_of(make_plan(load(gallery.text(gallery.WALKTHROUGH), gallery.WALKTHROUGH)), "host")
 OF_IP = [name for name, view in VIEWS.items() if view.argv[0] == "ip"]
@@ -101,7 +101,7 @@ MADE: dict[Resource, tuple[str, ...]] = {
 ETH0 = ("ip link add eth0 type veth peer name eth1", "ip link set eth0 up", "ip link set eth1 up")
 
 
-@needs_macvlan
+@requires("macvlan", "sysctl")
 def test_on_a_kernel_each_kind_of_resource_is_seen_once_it_was_made() -> None:
     with Agent(Sandbox(), SimpleQueue()) as agent:
 

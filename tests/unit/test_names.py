@@ -23,7 +23,8 @@ from ipvkit.predict.whole import predict, predict_lab
 from ipvkit.predict.world import State, world_of
 from ipvkit.run.leftovers import words_of
 from ipvkit.tools import ip
-from namespaces import AS_ROOT, needs_macvlan
+from namespaces import AS_ROOT
+from requires import requires
 
 SAME = load(gallery.text("same-names"), "same-names")
 WEB, DB, METRICS = SAME.endpoints
@@ -228,7 +229,7 @@ def test_on_a_machine_an_alternative_name_is_taken_as_a_name_is() -> None:
 
 
 @pytest.mark.long
-@needs_macvlan
+@requires("macvlan")
 @pytest.mark.parametrize("name", one_by_default("enp9s0", LONG), ids=len)
 def test_a_parent_is_found_by_an_alternative_name(name: str) -> None:
     note = f"note: {name} is an alternative name of eth9\n"
@@ -241,7 +242,7 @@ def test_a_parent_is_found_by_an_alternative_name(name: str) -> None:
 
 @pytest.mark.extra
 @pytest.mark.long
-@needs_macvlan
+@requires("macvlan")
 def test_a_name_that_no_link_has_is_refused_with_those_that_there_are() -> None:
     for name in ("enp7s0", LONG[:-1]):
         code, _, err = with_altnames("announce", "192.168.104.211", "--parent", name)
@@ -251,7 +252,7 @@ def test_a_name_that_no_link_has_is_refused_with_those_that_there_are() -> None:
 
 @pytest.mark.extra
 @pytest.mark.long
-@needs_macvlan
+@requires("macvlan")
 def test_lists_show_alternative_names_and_find_links_by_them() -> None:
     code, out, _ = with_altnames("link", "list", "enp9s0")
     assert code == 0

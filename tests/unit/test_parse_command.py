@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from captures import FIXTURES, captures, short, text_of
-from command_line import IPVKIT, Called, Piped, needs_ping, wait_until
+from command_line import IPVKIT, Called, Piped, wait_until
 from documents import REFERENCE
 from ipvkit.core.errors import UnparsableOutput
 from ipvkit.report.arping import ARPING
@@ -32,6 +32,7 @@ from ipvkit.report.reading import event_line
 from ipvkit.tools import arping, ip, ping
 from ipvkit.tools.bridge import parse_fdb
 from ipvkit.tools.fping import parse_fping
+from requires import requires
 from strategies import mutated_text
 
 call = test_cli.call
@@ -1029,7 +1030,7 @@ def test_an_interrupt_ends_it_at_once_where_a_person_types() -> None:
             os.close(terminal)
 
 
-@needs_ping
+@requires("icmp")
 def test_a_real_ping_that_is_interrupted_is_summed_up() -> None:
     line = f"ping -c 1000 -i 0.2 127.0.0.1 | '{sys.executable}' -m ipvkit parse ping --stream"
     argv = ["bash", "-c", f"trap : INT; {line}"]

@@ -16,6 +16,7 @@ from ipvkit.core.errors import UnparsableOutput
 from ipvkit.targets.programs import find_program
 from ipvkit.tools.pcap import Frame, pcapng, read_pcap
 from ipvkit.tools.tcpdump import parse_capture
+from requires import requires
 
 PCAPS = sorted(FRAMES.glob("*.pcap"))
 COUNTS = "tcpdump: listening on eth0, link-type EN10MB (Ethernet), snapshot length 262144 bytes\n{}"
@@ -97,6 +98,7 @@ def test_another_reader_finds_each_frame_with_its_comment(frames: list[tuple[int
     assert read == frames
 
 
+@requires("tcpdump")
 def test_tcpdump_reads_what_is_written(tmp_path: Path) -> None:
     content = (FRAMES / "l2-answered-test1.pcap").read_bytes()
     file = tmp_path / "test1.pcapng"

@@ -28,9 +28,10 @@ from ipvkit.plan.steps import Plan, Step
 from ipvkit.run.engine import Run
 from ipvkit.run.verdicts import judge
 from ipvkit.verbs.formats import exported
-from namespaces import AS_ROOT, needs_macvlan
+from namespaces import AS_ROOT
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import answered, unanswered, watched_to_its_end
+from requires import requires
 from several_hosts import labs_of_hosts
 from strategies import labs
 
@@ -438,7 +439,7 @@ def play(folder: Path, lab: str, runs: str) -> dict[str, tuple[str, str, bool]]:
 
 @pytest.mark.promise
 @pytest.mark.kernel
-@needs_macvlan
+@requires("macvlan")
 def test_a_playbook_changes_nothing_with_check_or_in_the_end(tmp_path: Path) -> None:
     ran = play(
         tmp_path,
@@ -455,7 +456,7 @@ def test_a_playbook_changes_nothing_with_check_or_in_the_end(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.kernel
-@needs_macvlan
+@requires("macvlan")
 def test_a_playbook_that_fails_changes_nothing(tmp_path: Path) -> None:
     ran = play(
         tmp_path,
@@ -468,7 +469,7 @@ def test_a_playbook_that_fails_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.kernel
-@needs_macvlan
+@requires("macvlan")
 def test_a_playbook_for_two_hosts_undoes_on_both_and_begins_on_none_where_a_name_is_used(
     tmp_path: Path,
 ) -> None:

@@ -5,27 +5,19 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
 
 import pytest
 import test_cli
 
-from command_line import IPVKIT, Called, needs_ping
+from command_line import IPVKIT, Called
+from namespaces import IN_NAMESPACES_OF_ITS_OWN
+from requires import requires, skip_without
 
 call = test_cli.call
 
 NOT_PERMITTED = "RTNETLINK answers: Operation not permitted"
 
-IN_NAMESPACES_OF_ITS_OWN = ("unshare", "--user", "--map-root-user", "--net", "--mount")
-
-
-@cache
-def can_unshare() -> bool:
-    words = [*IN_NAMESPACES_OF_ITS_OWN, "mount", "-t", "tmpfs", "tmpfs", "/run"]
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0
-
-
-needs_namespaces = pytest.mark.skipif(not can_unshare(), reason="this machine gives no namespaces")
+needs_namespaces = requires("namespaces", "macvlan")
 
 CALLS_MAIN = """\
 import contextlib, io, json, subprocess, sys
@@ -174,7 +166,7 @@ def test_a_real_link_that_not_every_kernel_has(
         assert err.startswith(
             f"error: ip failed with exit code 2\n  command: ip link add {dev} link {parent} "
         )
-        pytest.skip(f"this kernel has no {kind}")
+        skip_without(f"a kernel with {kind}")
     assert (code, out, err) == (0, "", "")
     [link] = [link for link in json.loads(lan["links"][1])["links"] if link["ifname"] == dev]
     assert (link["kind"], link["parent"], link["mode"]) == (kind, parent, mode)
@@ -219,6 +211,7 @@ def test_real_routes(lan: dict[str, Called]) -> None:
 
 
 @needs_namespaces
+@requires("arping", "ping")
 def test_real_probes(lan: dict[str, Called]) -> None:
     code, out, err = lan["ping"]
     assert (code, err) == (0, "")
@@ -241,6 +234,7 @@ def test_real_probes(lan: dict[str, Called]) -> None:
 
 
 @needs_namespaces
+@requires("arping")
 def test_real_neighbours(lan: dict[str, Called]) -> None:
     lladdr = json.loads(lan["arping"][1])["replies"][0]["lladdr"]
     [row] = [row for row in rows(lan["neighbours"][1]) if row[0] == "192.0.2.2"]
@@ -261,7 +255,7 @@ def test_who_has_no_right_to_the_network_is_told_to_use_sudo() -> None:
     )
 
 
-@needs_ping
+@requires("icmp")
 def test_a_real_ping_of_this_machine(call: Callable[..., Called]) -> None:
     code, out, err = call("ping", "127.0.0.1", "-c", "1")
     assert (code, err) == (0, "")

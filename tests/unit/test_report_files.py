@@ -11,8 +11,7 @@ import pytest
 
 from ipvkit.core.errors import IpvkitError, UsageError
 from ipvkit.report.files import refuse_unwritable, write
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+from requires import requires, skip_without
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +43,14 @@ def test_what_is_not_a_regular_file_stays_what_it_is(tmp_path: Path) -> None:
     assert names(tmp_path) == ["fifo", "link"]
 
 
-@needs_root
+@requires("root")
 def test_a_device_stays_a_device(tmp_path: Path) -> None:
     device = tmp_path / "null"
     try:
         os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
         device.read_bytes()
     except OSError:
-        pytest.skip("no devices here")
+        skip_without("a temporary folder in which devices work")
     written(device)
     assert device.is_char_device()
 
@@ -87,7 +86,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, there: bool) -> None:
     assert names(tmp_path / "real") == ["file"]
 
 
-@needs_root
+@requires("root")
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_what_another_user_put_into_a_sticky_folder_is_refused(tmp_path: Path, kind: str) -> None:
     shared, precious = tmp_path / "shared", tmp_path / "precious"

@@ -34,6 +34,7 @@ from ipvkit.run.verdicts import judge
 from ipvkit.verbs import matrix
 from ipvkit.verbs.review import review
 from recorder import answered, unanswered, watched_to_its_end
+from requires import requires
 from runs import ADDRESS, as_predicted, plan_of, probes, run_of
 
 STATUSES = ("ok", "differs", "error", "skipped")
@@ -349,6 +350,7 @@ def test_a_page_shows_the_verdict_first_and_what_differs_unfolded() -> None:
     assert [text for _, text in page.all_of("dd")][:3] == ["local", "6.12.0", "2.0 s"]
 
 
+@requires("dot")
 def test_a_page_has_the_picture_of_each_phase_and_a_browser_applies_its_style() -> None:
     page = page_of(a_run())
     assert [of["aria-label"] for of, _ in page.all_of("svg")] == ["walkthrough, phase l2"]

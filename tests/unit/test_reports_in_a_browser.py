@@ -18,24 +18,21 @@ from ipvkit.report.entries import Heat, Report, Section
 from ipvkit.report.run import report as report_of
 from ipvkit.run.verdicts import judge
 from recorder import answered, unanswered
+from requires import requires
 from runs import ADDRESS, plan_of, run_of
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="scripts/setup slow installs it")
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="scripts/setup slow installs chromium"),
-]
+pytestmark = [pytest.mark.slow, requires("playwright", "chromium")]
 
 HOSTILE = "<script>document.title = 'pwned'</script><img src=x onerror=\"document.title = 'pwned'\">"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    from playwright import sync_api
+
     with sync_api.sync_playwright() as playwright:
         # Root has no sandbox.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield browser
         browser.close()
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ipvkit.core.errors import CommandFailed
 from ipvkit.targets import rounds
 from ipvkit.targets.rounds import Round, parse_answer, split
+from requires import requires
 
 BASH = Path(rounds.__file__).parent / "round.bash"
 
@@ -28,6 +29,7 @@ def answer(text: str) -> str:
     return f"noise\r\n<ipvkit {base64.b64encode(gzip.compress(text.encode())).decode()}>\r\n"
 
 
+@requires("shellcheck")
 def test_the_script_of_a_round_is_plain_bash() -> None:
     words = ["shellcheck", str(BASH)]
     subprocess.run(words, check=True)
@@ -117,6 +119,7 @@ class Host:
         return (self.folder / "ipvkit" / "lab.jsonl").read_text().splitlines()
 
 
+@requires("namespaces")
 def test_lines_are_in_the_journal_before_the_commands_run(tmp_path: Path) -> None:
     host = Host(tmp_path)
     reports = host.run(*row("0", "cat", "/run/ipvkit/lab.jsonl"), lines=('{"begin": []}',))
@@ -126,11 +129,13 @@ def test_lines_are_in_the_journal_before_the_commands_run(tmp_path: Path) -> Non
     assert (tmp_path / "ipvkit" / "lab.jsonl").stat().st_mode & 0o777 == 0o600
 
 
+@requires("namespaces")
 def test_without_lines_there_is_no_journal(tmp_path: Path) -> None:
     assert "hello" in Host(tmp_path).run(*row("0", "echo", "hello"))
     assert list(tmp_path.rglob("*")) == [tmp_path / "shm"]
 
 
+@requires("namespaces")
 def test_where_the_journal_cannot_be_written_nothing_runs(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.run(*row("0", "true"), lines=("{}",))
@@ -144,6 +149,7 @@ def test_where_the_journal_cannot_be_written_nothing_runs(tmp_path: Path) -> Non
     assert (tmp_path / "ran").exists()
 
 
+@requires("namespaces")
 def test_a_round_that_is_sent_again_does_not_run_again(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.run(*row("0", "true"), lines=("{}",))
@@ -153,6 +159,7 @@ def test_a_round_that_is_sent_again_does_not_run_again(tmp_path: Path) -> None:
     assert (tmp_path / "other").exists()
 
 
+@requires("namespaces", "pkill")
 def test_a_round_goes_on_where_its_connection_drops(tmp_path: Path) -> None:
     hang_up = 'pkill -HUP -P "$(cat /run/pid)" -x bash'
     reports = Host(tmp_path).run(*row("0", "sh", "-c", hang_up), before="echo $$ >/run/pid")
@@ -174,6 +181,7 @@ def kept(number: int, *argv: str) -> str:
     return Round(row("1", *argv), 60, "lab", "a", number, servers="keep").command()
 
 
+@requires("namespaces")
 def test_servers_run_on_until_a_round_ends_them(tmp_path: Path) -> None:
     first = served(1, "sh", "-c", "echo $$ >/run/one; exec sleep 300")
     second = served(2, "sh", "-c", "echo $$ >/run/two; exec sleep 300")
@@ -193,6 +201,7 @@ def test_servers_run_on_until_a_round_ends_them(tmp_path: Path) -> None:
         assert not stat.exists() or ") Z " in stat.read_text()
 
 
+@requires("namespaces")
 def test_a_server_that_has_ended_is_reported(tmp_path: Path) -> None:
     ended = f"until flock --nonblock {SERVERS} true; do :; done"
     before = "; ".join(
@@ -204,6 +213,7 @@ def test_a_server_that_has_ended_is_reported(tmp_path: Path) -> None:
     assert (b"\n0 3 " in answer.reports, b"oops" in answer.reports, answer.marks) == (True, True, {})
 
 
+@requires("namespaces")
 def test_a_process_that_is_no_server_is_not_ended(tmp_path: Path) -> None:
     # Its number is in the list, as if a server had ended and the number were in use again.
     other = f"setsid sleep 300 & echo $! >/run/pid; echo $! /nonexistent >>{SERVERS}"

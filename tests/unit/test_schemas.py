@@ -30,7 +30,6 @@ import ip_routes_output
 import ping_output
 from captures import FIXTURES, FRAMES, captures, short, text_of
 from cases import for_each
-from command_line import needs_ping
 from documents import REFERENCE, Document
 from ipvkit.cli.commands import run as run_command_line
 from ipvkit.core.command import Command, Completed
@@ -90,6 +89,7 @@ from ipvkit.verbs.lab_file import load_lab
 from ipvkit.verbs.live import explained, live
 from ipvkit.verbs.review import compare
 from ipvkit.verbs.review import review as review_lab
+from requires import requires
 from strategies import mutated_text
 
 OUTPUTS: dict[Kind, Output[Any]] = {
@@ -664,7 +664,7 @@ def test_what_is_streamed_of_every_capture_fits(capsys: pytest.CaptureFixture[st
     assert set(seen.values()) == set(EVENTS)
 
 
-@needs_ping
+@requires("icmp")
 def test_a_real_ping_that_is_piped_into_parse_fits() -> None:
     line = 'set -o pipefail; ping -c 3 -i 0.2 127.0.0.1 | "$0" -m ipvkit parse ping --json'
     argv = ["bash", "-c", line, sys.executable]

@@ -28,6 +28,7 @@ from ipvkit.run.verdicts import judge
 from ipvkit.tools.ip import line_of
 from ping_output import lost_at_the_end, ping_reports, printed
 from recorder import answered, unanswered, watched_to_its_end
+from requires import requires
 from several_hosts import ONE_HOST
 from strategies import labs, labs_on_a_parent
 
@@ -233,6 +234,7 @@ def test_bash_reads_every_script(lab: Lab) -> None:
 
 @pytest.mark.extra
 @pytest.mark.long
+@requires("shellcheck")
 def test_shellcheck_finds_nothing_in_a_script_of_the_gallery(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
@@ -245,12 +247,14 @@ def test_shellcheck_finds_nothing_in_a_script_of_the_gallery(
 
 
 # Shrinking would take minutes, shellcheck is slow.
+@requires("shellcheck")
 @settings(max_examples=max(2, settings().max_examples // 15), phases=[Phase.explicit, Phase.generate])
 @given(labs(most_endpoints=2, most_phases=2) | labs_on_a_parent(most_endpoints=2, most_phases=2))
 def test_shellcheck_finds_nothing_in_a_script(lab: Lab) -> None:
     assert complaints(exported(make_plan(lab)), "shellcheck", "-") == ""
 
 
+@requires("shellcheck")
 @pytest.mark.parametrize("parent", [None, "eth0"])
 def test_shellcheck_finds_nothing_in_words_that_a_shell_would_read(parent: str | None) -> None:
     lab = walkthrough()

@@ -4,14 +4,12 @@ elsewhere nothing is left, since all of it was in namespaces that are gone.
 The scripts run for real, with macvlan links on a veth, in separate namespaces.
 """
 
-import os
 import re
 import shlex
 import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -29,24 +27,16 @@ from ipvkit.plan.resources import Proxy, Resource, Route, Sysctl
 from ipvkit.plan.steps import Plan, Section, Stage, Step, Undo
 from ipvkit.targets.programs import find_program
 from ipvkit.tools import ip, sysctl
+from namespaces import AS_ROOT
+from requires import requires
 from strategies import labs, labs_on_a_parent
-
-ISOLATED = ["unshare", "--net", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
 
 PARENT = "eth9"
 HOST = IPv4Interface("192.168.104.110/24")
 LINK = ip.link_add("mac1", ip.Macvlan(PARENT))
 
-
-@cache
-def can_isolate() -> bool:
-    words = f"mount -t tmpfs tmpfs /run && ip link add {PARENT} type veth && {LINK}"
-    return subprocess.run([*ISOLATED, "sh", "-c", words], capture_output=True, check=False).returncode == 0
-
-
-needs_macvlan = pytest.mark.skipif(
-    not can_isolate(), reason="this machine gives no namespaces, or no macvlan"
-)
+ISOLATED = (*AS_ROOT, "--net", "--mount")
+needs_macvlan = requires("macvlan", "sysctl")
 
 # --- a machine to run on -------------------------------------------------------------------------------
 

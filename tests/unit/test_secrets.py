@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from namespaces import AS_ROOT, needs_macvlan
+from namespaces import AS_ROOT
+from requires import requires
 
 SECRET = "s3cr3t-Pa55w0rd"  # noqa: S105
 
@@ -100,7 +101,7 @@ def assert_no_secret(text: str, *codes: int) -> None:
 
 @pytest.mark.promise
 @pytest.mark.kernel
-@needs_macvlan
+@requires("macvlan")
 def test_a_run_that_passes_or_fails_tells_no_secret(tmp_path: Path) -> None:
     text = seen(
         tmp_path,
@@ -116,7 +117,7 @@ def test_a_run_that_passes_or_fails_tells_no_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-@needs_macvlan
+@requires("macvlan")
 def test_a_command_that_fails_tells_no_secret(tmp_path: Path) -> None:
     """Not even one that prints its environment."""
     tools = tmp_path / "tools"
@@ -133,7 +134,7 @@ def test_a_command_that_fails_tells_no_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-@needs_macvlan
+@requires("macvlan")
 def test_processes_are_named_by_their_number_alone(tmp_path: Path) -> None:
     text = seen(
         tmp_path,
@@ -158,7 +159,7 @@ for line in sys.argv[1:]:
 
 
 @pytest.mark.kernel
-@needs_macvlan
+@requires("macvlan")
 def test_what_only_looks_tells_no_secret(tmp_path: Path) -> None:
     lines = (
         "explain mac1 mac2 ./passes.yaml --json",

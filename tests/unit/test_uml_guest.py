@@ -14,6 +14,7 @@ from ipvkit.plan.steps import Plan
 from ipvkit.targets import uml
 from ipvkit.targets.kernels import MODULES, Kernel
 from ipvkit.targets.uml import guest_of
+from requires import requires
 from strategies import labs
 
 KINDS = {"bond", "bridge", "dummy", "ipvlan", "ipvtap", "macvlan", "veth", "vlan"}
@@ -85,7 +86,7 @@ def test_whoever_types_commands_has_what_each_lab_does_and_what_else_is_asked_fo
     assert set(free.modules) == OF_EACH_LAN | {"ipvlan"}
 
 
-@pytest.mark.skipif(not MODULES.is_dir(), reason="user-mode-linux is not installed")
+@requires(str(MODULES))
 def test_the_kernel_has_each_module() -> None:
     there = {path.stem for path in MODULES.rglob("*.ko")}
     assert {module for name in gallery.names() for module in guest_of(make_plan(lab(name))).modules} <= there

@@ -11,10 +11,12 @@ from packaging.requirements import Requirement
 
 from documents import ROOT
 from packages import copied, files
+from requires import requires
 
 BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
 
 
+@requires("git")
 def test_the_wheel_has_every_file_of_the_package(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", BUILD, str(tmp_path)]
     subprocess.run(argv, cwd=copied(tmp_path / "source"), capture_output=True, check=True, timeout=300)
