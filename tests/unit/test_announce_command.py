@@ -89,6 +89,7 @@ MISTAKES = {
 }  # fmt: skip
 
 
+@requires("arping")
 @pytest.mark.parametrize(("words", "says", "hint"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_clear_line(call: Callable[..., Called], words: str, says: str, hint: str) -> None:
     code, out, err = call("announce", *words.split())

@@ -277,7 +277,9 @@ for words in {ONLY_SHOWS + SHOWS_NO_LAB!r}:
     argv = [sys.executable, "-c", watched]
     environment = {**os.environ, "PATH": str(recorder.bin)}
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    # Where the clone is in a closed home, that is said of the unit.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("note: the unit cannot enter ")]
+    assert (done.returncode, said) == (0, [])
     assert done.stdout.count("exit code 0\n") == len(ONLY_SHOWS + SHOWS_NO_LAB)
     assert len(re.findall(r"^ip netns add test1\b", done.stdout, re.MULTILINE)) == len(ONLY_SHOWS)
     assert recorder.log() == []

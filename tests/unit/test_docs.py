@@ -45,6 +45,7 @@ from ipvkit.plan.make import make_plan
 from ipvkit.report import matrix as matrix_report
 from ipvkit.report.labs import schema_markdown
 from ipvkit.strategies import HOST_SHIM, STRATEGIES
+from ipvkit.targets.kernels import MODULES
 from ipvkit.tools import arping, bridge, fping, ip, ping, socat
 from ipvkit.verbs.formats import read, recognised
 from ipvkit.verbs.matrix import plans, predicted
@@ -74,7 +75,19 @@ def anchors(document: Document) -> set[str]:
     return {re.sub(r"[^\w-]", "", text) for text in texts}
 
 
-RUN = [d for d in DOCUMENTS if d.name != "README.zh-CN.md" and any(s.runs_in == "fast" for s in d.shown)]
+NEEDS = {"icmp": r"127\.0\.0\.1", "dot": r"graph .*--format (svg|html)", str(MODULES): r"--kernel /"}
+"""What commands need besides ipvkit, by what is in their lines."""
+
+
+def with_marks(document: Document, text: str) -> Any:
+    """Return the case of a document: it is skipped where this machine lacks what `text` of it needs."""
+    return pytest.param(
+        document, marks=requires(*(need for need, it in NEEDS.items() if re.search(it, text)))
+    )
+
+
+FAST = {d: "\n".join(s.command for s in d.shown if s.runs_in == "fast") for d in DOCUMENTS}
+RUN = [with_marks(document, text) for document, text in FAST.items() if text and "zh-CN" not in document.name]
 """Whose commands are run: the blocks of the Chinese README are those of the English one, as a test says."""
 
 
@@ -160,13 +173,9 @@ def python_of(document: Document) -> str:
 
 
 EXAMPLES = [(document, text) for document in DOCUMENTS if ">>> " in (text := python_of(document))]
-# Some ping this machine.
-WITH_MARKS = [
-    pytest.param(d, marks=[requires("icmp")] if "127.0.0.1" in text else []) for d, text in EXAMPLES
-]
 
 
-@pytest.mark.parametrize("document", WITH_MARKS, ids=by_name)
+@pytest.mark.parametrize("document", [with_marks(*each) for each in EXAMPLES], ids=by_name)
 def test_examples_in_python_do_what_is_shown(
     document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,6 +137,7 @@ def test_the_larger_rp_filter_counts(values: tuple[str, str, int]) -> None:
 @pytest.mark.extra
 @pytest.mark.long
 @needs_namespaces
+@requires("arping")
 def test_a_free_parent_gives_nothing(seen: Seen) -> None:
     assert seen.findings["free"] == []
     assert seen.findings["a link of that number elsewhere"] == []

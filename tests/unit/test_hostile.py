@@ -35,6 +35,7 @@ from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.tools import arping, coreutils, ip, nsenter, ping, sysctl, tc, unshare
 from recorder import PROBE_FOR_IPVLAN, Answer, Recorder, unanswered
+from requires import requires
 
 BOUND_S = 200.0
 """How much of a CPU's time one case may take: milliseconds, and the slowest 2 s, or 20 s under coverage."""
@@ -577,6 +578,7 @@ def mostly(usual: str) -> st.SearchStrategy[str]:
     return st.sampled_from([usual] * 3) | hostile_texts()
 
 
+@requires("namespaces")
 @part(1)
 @given(hostile_texts(), hostile_texts(), mostly("only"), mostly("test1"), mostly("space"))
 @example("$(pwned)", "`pwned`", "only", "test1", "space")

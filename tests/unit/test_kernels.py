@@ -310,7 +310,7 @@ def test_a_kernel_is_refused_for_another_target(call: Callable[..., Called], wor
         ("run-lab",),
         ("matrix",),
         ("explain", "host", "test1", "--run"),
-        ("measure-arp",),
+        pytest.param(("measure-arp",), marks=requires("arping", "ping")),
         ("link", "list", "--target", "uml"),
         ("shell", "/dev/null"),
     ],

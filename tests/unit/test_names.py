@@ -242,7 +242,7 @@ def test_a_parent_is_found_by_an_alternative_name(name: str) -> None:
 
 @pytest.mark.extra
 @pytest.mark.long
-@requires("macvlan")
+@requires("macvlan", "arping")
 def test_a_name_that_no_link_has_is_refused_with_those_that_there_are() -> None:
     for name in ("enp7s0", LONG[:-1]):
         code, _, err = with_altnames("announce", "192.168.104.211", "--parent", name)

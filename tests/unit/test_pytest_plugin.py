@@ -63,12 +63,25 @@ def test_an_invalid_lab_file_is_one_clear_error(pytester: pytest.Pytester) -> No
 
 @pytest.mark.parametrize(
     ("marker", "says"),
-    one_by_default(
-        ("", "the fixture ipvlan_lab needs a marker: ipvlan_lab(LAB, "),
-        ("@pytest.mark.ipvlan_lab('l2', scope='package')", "unknown scope 'package'; choose from function, "),
-        ("@pytest.mark.ipvlan_lab('./none.yaml')", "none.yaml' cannot be read: No such file or directory"),
-        ("@pytest.mark.ipvlan_lab('l2', phase='l9')", "error: lab l2 has no phase 'l9'"),
-    ),
+    [
+        *one_by_default(
+            ("", "the fixture ipvlan_lab needs a marker: ipvlan_lab(LAB, "),
+            (
+                "@pytest.mark.ipvlan_lab('l2', scope='package')",
+                "unknown scope 'package'; choose from function, ",
+            ),
+            (
+                "@pytest.mark.ipvlan_lab('./none.yaml')",
+                "none.yaml' cannot be read: No such file or directory",
+            ),
+        ),
+        # A kernel is chosen first.
+        pytest.param(
+            "@pytest.mark.ipvlan_lab('l2', phase='l9')",
+            "error: lab l2 has no phase 'l9'",
+            marks=pytest.mark.kernel,
+        ),
+    ],
 )
 def test_a_wrong_marker_is_one_clear_error(pytester: pytest.Pytester, marker: str, says: str) -> None:
     pytester.makepyfile(f"import pytest\n{marker}\ndef test_it(ipvlan_lab): pass\n")
