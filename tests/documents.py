@@ -26,6 +26,8 @@ NOT_RUN = {
     "./scripts/test": "it would run this test",
     "./scripts/test --fast tests/unit/test_docs.py": "it would run this test",
     "./scripts/setup test": "./scripts/test runs it",
+    "pip install -e '.[test]'": "it changes the machine",
+    "pytest -m 'not kernel and not long'": "it would run this test",
     "./scripts/build-deb": "tests/kernel/test_packages.py does, with --slow",
     "python3 -m build": "tests/kernel/test_packages.py does, with --slow",
     "sudo apt install ./dist/ipvkit_*_all.deb": "tests/kernel/test_packages.py installs it, with --slow",
