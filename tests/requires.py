@@ -87,6 +87,7 @@ CONDITIONS = {
             *AS_ROOT, "--net", "--mount", "bash", "-c", f"mount -t tmpfs tmpfs /run && {_LINKS}"
         ),
     ),
+    "ruff": Condition("pip install -e '.[check]'", (), lambda: find_spec("ruff") is not None),
     "playwright": Condition("pip install -e '.[slow]'", (), lambda: find_spec("playwright") is not None),
     "twine": Condition("pip install -e '.[slow]'", (), lambda: find_spec("twine") is not None),
 }

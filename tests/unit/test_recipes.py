@@ -12,6 +12,7 @@ import pytest
 from cases import for_each
 from documents import ROOT, Block, Document, Shown, documents, problem, run
 from packages import copied
+from requires import requires
 
 CONTRIBUTING = Document(ROOT / "CONTRIBUTING.md")
 RECIPES = ("Add a format", "Add a command", "Add a check")
@@ -81,8 +82,8 @@ def test_the_recipes_do_what_they_show(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@requires("ruff")
 def test_what_the_recipes_add_passes_ruff_and_has_our_words(tmp_path: Path) -> None:
-    pytest.importorskip("ruff", reason="it needs ruff: pip install 'ipvkit[check]'")
     copied(tmp_path, NOT_NEEDED)
     added = [name for title in RECIPES for name in follow(title, tmp_path)]
     words = [str(ROOT / "scripts/words"), *(str(tmp_path / name) for name in added if name[:7] == "ipvkit/")]
