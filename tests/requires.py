@@ -118,6 +118,8 @@ def requires(*names: str) -> pytest.MarkDecorator:
 
 def skip_without(what: str) -> NoReturn:
     """Skip the test that runs, which found that this machine lacks `what`."""
+    # What is reported is the place in the test.
+    __tracebackhide__ = True
     pytest.skip(f"needs {what}")
 
 
