@@ -61,6 +61,9 @@ NOT_RUN = {
 OF_THE_MACHINE = ("ipvkit doctor", "ipvkit doctor --json", "ipvkit kernels")
 """Command lines whose output depends on the machine: their exit code is compared, and nothing else."""
 
+_OF_A_USER = "note: these are your own runs; for root's, type: sudo ipvkit status"
+"""A line that only an ordinary user gets."""
+
 _OF_ANSIBLE = {"PYTHONWARNINGS": "ignore"}
 """What Ansible's own commands see too: Python warns in them of other libraries with each release."""
 
@@ -287,8 +290,8 @@ def _read(terminal: int) -> bytes:
 
 
 def as_seen(text: str) -> str:
-    """Return what stays on a terminal: progress, a bar there, has vanished, and so have line ends' spaces."""
-    lines = (line.rstrip() for line in text.splitlines())
+    """Return what stays on root's terminal: a progress bar has vanished, and so have trailing spaces."""
+    lines = (line.rstrip() for line in text.splitlines() if line != _OF_A_USER)
     return "".join(f"{line}\n" for line in lines if not _PROGRESS.match(line))
 
 

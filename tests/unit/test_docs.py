@@ -128,11 +128,8 @@ def test_commands_print_what_is_shown(
     for shown in document.shown:
         if shown.runs_in == "fast":
             if shown.command not in ran:
-                plain = (
-                    re.fullmatch(r"ipvkit [\w ./=:@-]*( > \S+)?", shown.command)
-                    and document.name != "README.md"
-                )
-                ran[shown.command] = (run_here if plain else run)(shown.command, tmp_path)
+                here = _PLAIN.fullmatch(shown.command) and document.name != "README.md"
+                ran[shown.command] = (run_here if here else run)(shown.command, tmp_path)
             problems.append(problem(shown, *ran[shown.command]))
     assert not any(problems), "\n\n".join(filter(None, problems))
 
