@@ -38,6 +38,7 @@ from ipvkit.lab import (
 )
 from ipvkit.lab.format import load
 from ipvkit.lab.new import new_lab
+from ipvkit.lab.sysctls import Sysctl as OfNode
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Sysctl
 from ipvkit.plan.steps import Plan, Probe, Stage, Step, Undo
@@ -525,6 +526,25 @@ def test_rules_of_endpoints_in_one_namespace_have_a_priority_each() -> None:
     added = [str(step.command) for step in plan.steps if " rule add " in str(step.command)]
     assert len(added) == 4
     assert len({re.findall(r"(?:pref|priority) (\d+)", line)[0] for line in added}) == 4
+
+
+def test_endpoints_in_one_namespace_get_their_addresses_one_after_another() -> None:
+    lab = new_lab("pods", Setting("l2"), 4)
+    pods = tuple(replace(e, netns=netns) for e, netns in zip(lab.endpoints, "aabb", strict=True))
+    phase = replace(lab.phases[0], acts=())
+    stages = make_plan(replace(lab, endpoints=pods, phases=(phase,))).stages
+    typed = [[step.command.argv[3] for step in stage if "addr add" in str(step.command)] for stage in stages]
+    assert [netns for netns in typed if netns[:1] == ["a"]] == [["a", "b"], ["a", "b"]]
+
+
+def test_a_preview_restores_a_sysctl_to_the_other_value_than_the_one_set() -> None:
+    conf = "net.ipv4.conf.eth0"
+    act = Act(sysctls=(OfNode(HOST, f"{conf}.arp_accept", 1), OfNode(HOST, f"{conf}.rp_filter", 0)))
+    lab = walkthrough()
+    lab = replace(lab, phases=(replace(lab.phases[0], acts=(act,)),))
+    text = preview(make_plan(lab)).partition("undo, in reverse")[2]
+    undone = [line for line in text.splitlines() if line.startswith("sysctl -w ")]
+    assert undone == [f"sysctl -w {conf}.rp_filter=1", f"sysctl -w {conf}.arp_accept=0"]
 
 
 def test_a_peer_that_has_a_route_to_the_endpoints_gets_no_other_one() -> None:

@@ -609,6 +609,15 @@ def test_links_of_one_parent_in_one_namespace_hear_the_same_question() -> None:
             assert predict(world_of(lab, L2, NOTHING), check).outcome is second, check
 
 
+@pytest.mark.parametrize(("family", "hear"), [("ipv4", {"one", "two"}), ("ipv6", {"one"})])
+def test_arp_is_heard_by_each_link_of_a_namespace_and_a_solicitation_by_one(
+    family: Family, hear: set[str]
+) -> None:
+    lab = replace(LAB, endpoints=tuple(replace(e, netns="pod") for e in (ONE, TWO)))
+    learned = doing(L2, Act(checks=(Check(GATEWAY, "one", family=family),)), lab=lab).learned
+    assert {dev for dev, address in learned if address in PARENT.gateway} == hear
+
+
 def test_an_entry_may_fail_between_two_phases() -> None:
     check = Check(GATEWAY, "one", family="ipv6")
     fast = doing(L2, Act(fast_ageing=(GATEWAY,)), Act(checks=(replace(check, count=20),)))
@@ -1054,6 +1063,12 @@ def test_what_fits_into_every_mtu_changes_nothing_and_what_does_not_is_lost(
         assert too_large.outcome is UNREACHABLE
         if usual.outcome is REACHABLE:
             assert "1501 bytes are more than the mtu" in too_large.reason
+
+
+@pytest.mark.parametrize(("family", "headers"), [("ipv4", 20 + 8), ("ipv6", 40 + 8)])
+def test_an_mtu_has_room_for_the_headers_of_ip_and_icmp(family: Family, headers: int) -> None:
+    for size, outcome in ((1500 - headers, REACHABLE), (1501 - headers, UNREACHABLE)):
+        assert asked("one", GATEWAY, Setting("l2"), family=family, size=size).outcome is outcome
 
 
 def test_siblings_hand_over_what_no_wire_would_take() -> None:

@@ -342,6 +342,15 @@ def test_an_entry_for_a_host_that_is_down_fails_when_it_is_used() -> None:
     assert predicted(lab)["l2"][-1] == ("neighbour -> app", "reachable")
 
 
+def test_what_a_host_that_was_down_has_and_what_others_have_of_it_may_have_failed_in_the_next_phase() -> None:
+    warm = "{check: [{from: neighbour, to: app}, {from: h1, to: db}, {from: neighbour, to: db}]}"
+    again = "{name: again, mode: l3, do: [check: [{from: neighbour, to: app}, {from: h1, to: db}]]}"
+    for act, also in (("{down: h1}", (Outcome.UNREACHABLE,)), ("{wait: 1}", ())):
+        lab = load(LAB.replace("do: []}\n", f"do: [{warm}, {act}]}}\n  - {again}\n"), "two.yaml")
+        probes = predict_lab(lab)[1].acts[-1].probes
+        assert [probe.outcomes for probe in probes] == [(Outcome.REACHABLE, *also)] * 2
+
+
 def test_what_is_announced_from_a_host_that_is_down_is_not() -> None:
     check = "{check: [{from: neighbour, to: db}, {from: gateway, to: web@h1}]}"
     lab = two("mode: l2, do: []", f"mode: l3, strategy: announce, do: [{{down: h2}}, {check}]")
@@ -535,6 +544,11 @@ def test_on_real_hosts_each_command_runs_on_one_and_only_in_namespaces_of_endpoi
 
 def _without_down(phase: Phase) -> Phase:
     return replace(phase, acts=tuple(act for act in phase.acts if not act.down))
+
+
+def test_the_end_of_a_cable_gets_its_mtu_back() -> None:
+    undone = [str(step.undo.command()) for step in make_plan(two()).undos if step.undo and step.on == "h1"]
+    assert [line for line in undone if " mtu " in line] == ["ip link set eth0 mtu 1500 down"]
 
 
 def test_on_real_hosts_a_strategy_adds_what_the_other_hosts_need() -> None:
