@@ -95,7 +95,7 @@ def judge(run: Run, *, paths: bool = False) -> Result:
                 except IpvkitError as problem:
                     failure = failure or problem
                     own = list(map(Verdict, predicted))
-                found += [replace(verdict, captured=captured) for verdict in own] if captured else own
+                found += [replace(verdict, captured=captured) for verdict in own]
         verdicts[section.name] = (*found, *map(Verdict, section.skipped))
     if run.residue and failure is None:
         failure = CommandFailed("not all that was done has been undone", "the report lists the leftovers")
