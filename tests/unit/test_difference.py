@@ -105,3 +105,11 @@ def test_the_switch_sends_frames_back_where_an_act_lets_it() -> None:
     assert [str(change.command) for change in found] == [
         "ip -n switch link set host type bridge_slave hairpin on"
     ]
+
+
+def test_the_mode_of_ipvtap_links_is_set_as_theirs() -> None:
+    lab = load_lab("l2")
+    phases = (replace(lab.phases[0], setting=Setting(mode, kind="ipvtap")) for mode in ("l2", "l3"))
+    there, wanted = (state_of(lab, phase, ["test1"]) for phase in phases)
+    first, *_ = difference(there, wanted, {})
+    assert str(first.command) == f"{IN_TEST1} ip link set test1 type ipvtap mode l3 bridge"

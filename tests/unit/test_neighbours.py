@@ -1,6 +1,7 @@
 """How a neighbour entry expires, by the kernel's rules for REACHABLE, STALE, DELAY and PROBE."""
 
 import math
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +77,22 @@ def test_an_entry_may_fail_while_its_host_is_away_for_all_its_probes(
 
 def test_a_late_use_may_be_the_last_one() -> None:
     assert Known("heard").used(1.0, 2.0, KERNEL_TIMERS, late=3.0).last == 5.0
+
+
+def test_a_connection_may_have_confirmed_an_entry_or_not() -> None:
+    """It is doubted at its next use where it was only heard of, else 15 to 45 s after it was confirmed."""
+    heard = Known("heard").vouched(10.0)
+    assert heard.used(20.0, 20.5, KERNEL_TIMERS).doubted == (20.0, math.inf)
+    assert heard.used(60.0, 60.5, KERNEL_TIMERS).doubted == (60.0, 60.0)
+    asked = Known("asked", confirmed=(5.0, 5.0)).vouched(10.0)
+    assert asked.used(11.0, 12.0, KERNEL_TIMERS).doubted is None
+    assert asked.used(30.0, 30.5, KERNEL_TIMERS).doubted == (30.0, math.inf)
+
+
+def test_an_answer_that_has_come_for_certain_is_the_last_confirmation() -> None:
+    """The kernel asks 5 s after the doubt: where it may not have yet, the former one may be the last."""
+    asked = Known("asked", confirmed=(0.0, 0.0))
+    certain = replace(asked, doubted=(20.0, 20.0)).answered(30.0, KERNEL_TIMERS)
+    assert (certain.confirmed, certain.doubted) == ((25.0, 25.0), None)
+    maybe = replace(asked, doubted=(20.0, 40.0)).answered(30.0, KERNEL_TIMERS)
+    assert (maybe.confirmed, maybe.doubted) == ((0.0, 30.0), None)

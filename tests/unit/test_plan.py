@@ -19,6 +19,7 @@ from ipvkit.export.preview import preview
 from ipvkit.lab import (
     GATEWAY,
     HOST,
+    LAN,
     NEIGHBOUR,
     PARALLEL,
     PEERS,
@@ -41,7 +42,7 @@ from ipvkit.lab.new import new_lab
 from ipvkit.lab.sysctls import Sysctl as OfNode
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Sysctl
-from ipvkit.plan.steps import Plan, Probe, Stage, Step, Undo
+from ipvkit.plan.steps import Plan, Probe, Section, Stage, Step, Undo
 from ipvkit.predict.later import after, next_phase
 from ipvkit.predict.world import State, world_of
 from ipvkit.run.batches import jobs_of
@@ -250,6 +251,30 @@ def test_a_batch_reads_the_commands_of_its_steps(lab: Lab) -> None:
         assert bool(lines) == (len(job.steps) > 1)
         for line, step in zip(lines, job.steps, strict=False):
             assert place(step.command) == (where, line.argv)
+
+
+@pytest.mark.parametrize(
+    ("purposes", "named"), [("ab", "a; b"), ("aab", "a; b"), ("abc", "a; b; and 1 more"), ("aa", "a")]
+)
+def test_a_batch_has_the_purposes_of_its_lines(purposes: str, named: str) -> None:
+    up = [Command(("ip", "link", "set", f"eth{i}", "up")) for i in range(len(purposes))]
+    stage = tuple(Step(str(i), purpose, up[i]) for i, purpose in enumerate(purposes))
+    ((job,),) = jobs_of(Plan(walkthrough(), (Section(LAN, "", None, (stage,)),)))[LAN]
+    assert job.purpose == named
+
+
+def test_stages_that_act_in_several_places_stay_apart() -> None:
+    def stage(*lines: str) -> Stage:
+        return tuple(Step(line, line, Command(tuple(line.split()))) for line in lines)
+
+    own, there = stage("ip link set a up"), stage("ip -n x link set b up")
+    for stages, count in (
+        ((own, own), 1),
+        ((there, there), 1),
+        ((own, there), 2),
+        (((*own, *there), (*own, *there)), 2),
+    ):
+        assert len(jobs_of(Plan(walkthrough(), (Section(LAN, "", None, stages),)))[LAN]) == count
 
 
 @given(labs())
@@ -495,6 +520,35 @@ def test_on_a_real_parent_only_the_tables_of_peers_are_not_flushed() -> None:
         assert all("neighbour table would have to be flushed" in probe.skipped for probe in skipped)
 
 
+def test_on_a_real_parent_what_needs_a_strategy_on_a_peer_is_skipped() -> None:
+    needs = "the gateway would need routes to 10.104.0.0/24 via this host, but that is another machine"
+    for mode, strategy, skipped in (("l3", "routed", [needs]), ("l2", "none", [])):
+        setting = Setting(mode, strategy=strategy)  # type: ignore[arg-type]
+        gateway = IPv4Address("192.168.104.254")
+        lab = on_parent(new_lab("one", setting, 1, checks="gateway"), "lan0", gateway=gateway)
+        assert [probe.skipped for section in make_plan(lab).sections for probe in section.skipped] == skipped
+
+
+def test_on_a_real_parent_a_strategy_adds_what_is_on_the_host() -> None:
+    lab = on_parent(new_lab("shim", Setting("l3", host_shim=True), 1), "lan0")
+    typed = [line for line in commands(make_plan(lab)) if " shim" in line]
+    assert typed == [
+        "ip link add shim link lan0 type ipvlan mode l3",
+        "ip link set shim up",
+        "ip route add 192.168.104.11/32 dev shim",
+        "ip link delete shim",
+    ]
+
+
+def test_what_does_not_go_with_a_link_is_deleted_before_the_next_phase() -> None:
+    lab = load(gallery.text("policy-routing"), "policy-routing")
+    lab = replace(lab, phases=(lab.phases[0], replace(lab.phases[0], name="again")))
+    typed = [line.partition("ip netns exec chosen ip ")[2].split() for line in commands(make_plan(lab))]
+    kept = [" ".join(words[:2]) for words in typed if "rule" in words or "blackhole" in words]
+    added, deleted = ["route add", "rule add"], ["route del", "rule del"]
+    assert kept == [*added, *deleted, *added], "at the end of the run its namespace is deleted"
+
+
 def test_without_a_known_gateway_its_checks_are_skipped() -> None:
     plan = make_plan(on_parent(walkthrough(), "eth0"))
     skipped = {str(probe.check): probe.skipped for section in plan.sections for probe in section.skipped}
@@ -537,6 +591,19 @@ def test_endpoints_in_one_namespace_get_their_addresses_one_after_another() -> N
     assert [netns for netns in typed if netns[:1] == ["a"]] == [["a", "b"], ["a", "b"]]
 
 
+def test_a_switch_that_reflects_filters_nothing() -> None:
+    typed = commands(make_plan(load(gallery.text("vepa-hairpin"), "vepa-hairpin")))
+    assert any(line.endswith(" hairpin on") for line in typed)
+    assert not [line for line in typed if " tc " in line]
+
+
+def test_a_bridge_for_veth_endpoints_goes_with_its_phase() -> None:
+    lab = new_lab("bridged", Setting(kind="veth"), 1)
+    lab = replace(lab, phases=(replace(lab.phases[0], name="first"), replace(lab.phases[0], name="second")))
+    added, deleted = "ip link add br-lan up type bridge", "ip link delete br-lan"
+    assert [line for line in commands(make_plan(lab)) if line in (added, deleted)] == [added, deleted] * 2
+
+
 def test_a_preview_restores_a_sysctl_to_the_other_value_than_the_one_set() -> None:
     conf = "net.ipv4.conf.eth0"
     act = Act(sysctls=(OfNode(HOST, f"{conf}.arp_accept", 1), OfNode(HOST, f"{conf}.rp_filter", 0)))
@@ -545,6 +612,16 @@ def test_a_preview_restores_a_sysctl_to_the_other_value_than_the_one_set() -> No
     text = preview(make_plan(lab)).partition("undo, in reverse")[2]
     undone = [line for line in text.splitlines() if line.startswith("sysctl -w ")]
     assert undone == [f"sysctl -w {conf}.rp_filter=1", f"sysctl -w {conf}.arp_accept=0"]
+
+
+def test_the_ports_of_a_bond_end_in_one_of_the_switch_if_it_speaks_lacp() -> None:
+    typed = commands(make_plan(load(gallery.text("bond-parent"), "bond-parent")))
+    attached = [line.split() for line in typed if line.startswith("ip -n switch link set ")]
+    assert {words[5]: words[7] for words in attached if words[5].startswith("host")} == {
+        # bond0 is in 802.3ad mode, bond1 in active-backup.
+        **{"host-0": "host", "host-1": "host", "host": "br0"},
+        **{"host1-0": "br1", "host1-1": "br1"},
+    }
 
 
 def test_a_peer_that_has_a_route_to_the_endpoints_gets_no_other_one() -> None:
@@ -584,6 +661,7 @@ phases:
     mode: l2
     do:
       - port-security: [host, test1]
+      - announce: test1
       - try: [{add-link: other, kind: macvlan, at: eth0}, {delete-link: other}]
       - check: [{from: test1, to: gateway, size: 1472}, {from: test1, to: gateway}]
   - {name: l3, mode: l3, do: [check: [{from: test1, to: gateway}]]}
@@ -606,6 +684,7 @@ def test_what_is_typed_for_ipv6_a_size_a_port_security_and_tries() -> None:
     assert pings == [True, False, False]
     accepted = [line.split()[-3] for line in typed if line.endswith("action pass")]
     assert accepted == ["192.168.104.110", "192.168.104.211"]
+    assert [line.split()[-1] for line in typed if line.startswith("arping ")] == ["192.168.104.211"]
     tries = {step.command.argv[2]: step.command.ok for step in plan.steps if step.purpose.startswith("try ")}
     assert tries == {"add": (0, 2), "delete": (0, 1)}
 

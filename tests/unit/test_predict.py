@@ -52,6 +52,7 @@ from ipvkit.lab import (
     gallery,
 )
 from ipvkit.lab.format import load
+from ipvkit.lab.sysctls import Sysctl
 from ipvkit.predict.attempts import predict_attempt
 from ipvkit.predict.later import after, at_first_act, at_time, flushed_on, late, next_phase
 from ipvkit.predict.neighbours import FAST_TIMERS, KERNEL_TIMERS, Known
@@ -373,6 +374,25 @@ def test_endpoints_in_a_subnet_of_their_own_are_reached_where_there_are_routes_t
     assert reached(Setting(mode, strategy="routed"), APART, family) >= OUTSIDE | SIBLINGS
 
 
+def test_a_peer_that_has_a_route_via_the_host_asks_for_the_host() -> None:
+    found = asked(GATEWAY, "one", Setting("l3", strategy="routed"), lab=APART)
+    assert found.reason == "the gateway has a route to one via the host, and asks only for the host"
+    assert "asks only for" not in asked(GATEWAY, "one", Setting(kind="veth")).reason
+
+
+def test_a_node_forwards_by_its_sysctls_of_that_name() -> None:
+    for key, of_neighbour in (
+        ("net.ipv4.ip_forward", {4}),
+        ("net.ipv6.conf.all.forwarding", {6}),
+        ("net.ipv4.conf.all.arp_ignore", set()),
+    ):
+        for value in (0, 1):
+            act = Act(sysctls=(Sysctl(NEIGHBOUR, key, value),))
+            nodes = after(world_of(LAB, L2, NOTHING), act).nodes
+            assert nodes[NEIGHBOUR].forwards == (of_neighbour if value else set()), (key, value)
+            assert nodes[GATEWAY].forwards == {4, 6}
+
+
 def test_in_plain_l3_the_host_is_a_proxy_for_ipv6_only() -> None:
     """In l3 the kernel steers ARP, and not neighbour solicitations, past the host."""
     proxy = Setting("l3", strategy="l3s-proxy")
@@ -517,6 +537,13 @@ def test_a_short_ping_may_miss_the_announcement_after_an_entry_has_failed() -> N
         assert (found.outcome, found.also) == (REACHABLE, also), (count, now, overrun)
 
 
+def test_an_act_takes_as_long_as_its_pings() -> None:
+    """Six requests take 1 s, the last one waits 0.5 s where no reply comes, and starting ping takes 0.1 s."""
+    check = Check(GATEWAY, "one", family="ipv4")
+    for phase, watch, lasts in ((L2, None, 1.1), (L3, None, 1.6), (L2, 9, 9.1)):
+        assert doing(phase, Act(checks=(replace(check, watch=watch),))).now == pytest.approx(lasts)
+
+
 def test_what_may_be_used_late_may_fail_late() -> None:
     # In use from 2 s on, or later; the fast timers are 1 s and three questions in 0.3 s.
     for late_s, fails in ((0.0, (3.3, 3.3)), (3.0, (3.3, 6.3))):
@@ -616,6 +643,22 @@ def test_arp_is_heard_by_each_link_of_a_namespace_and_a_solicitation_by_one(
     lab = replace(LAB, endpoints=tuple(replace(e, netns="pod") for e in (ONE, TWO)))
     learned = doing(L2, Act(checks=(Check(GATEWAY, "one", family=family),)), lab=lab).learned
     assert {dev for dev, address in learned if address in PARENT.gateway} == hear
+
+
+@pytest.mark.parametrize(
+    ("family", "number", "mac"),
+    [
+        ("ipv4", 0, "the parent's MAC, from the first answer"),
+        ("ipv6", 1, "the gateway's MAC, from the last answer"),
+    ],
+)
+def test_of_a_sibling_and_a_peer_with_one_address_the_first_answer_counts_in_ipv4_and_the_last_in_ipv6(
+    family: Family, number: int, mac: str
+) -> None:
+    taken = ip_interface((PARENT.gateway[number], ONE.addresses[number].network.prefixlen))
+    found = of_one(L2, Check("two", GATEWAY, family=family), trying(L2, AddAddress(taken, "one")))
+    assert found.outcome is REACHABLE
+    assert found.reason.endswith(f"; two's entry for {taken.ip} has {mac}")
 
 
 def test_an_entry_may_fail_between_two_phases() -> None:
@@ -1067,8 +1110,12 @@ def test_what_fits_into_every_mtu_changes_nothing_and_what_does_not_is_lost(
 
 @pytest.mark.parametrize(("family", "headers"), [("ipv4", 20 + 8), ("ipv6", 40 + 8)])
 def test_an_mtu_has_room_for_the_headers_of_ip_and_icmp(family: Family, headers: int) -> None:
-    for size, outcome in ((1500 - headers, REACHABLE), (1501 - headers, UNREACHABLE)):
-        assert asked("one", GATEWAY, Setting("l2"), family=family, size=size).outcome is outcome
+    fits, too_large = (
+        asked("one", GATEWAY, Setting("l2"), family=family, size=n - headers) for n in (1500, 1501)
+    )
+    assert fits.outcome is REACHABLE
+    assert too_large.outcome is UNREACHABLE
+    assert too_large.reason == "1501 bytes are more than the mtu of one: 1500"
 
 
 def test_siblings_hand_over_what_no_wire_would_take() -> None:

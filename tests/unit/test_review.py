@@ -502,6 +502,14 @@ def test_endpoints_that_differ_in_nothing_that_matters_are_one_kind(lab: Callabl
             assert ("test1" in names) == ("test2" in names)
 
 
+@for_each(("lab", "alike"), [(lab, of is ALIKE) for of in (DIFFER, ALIKE) for lab in of.values()])
+def test_endpoints_are_of_one_kind_if_no_fact_differs(lab: Callable[[], Lab], alike: bool) -> None:
+    made = lab()
+    blocks = list(blocks_of(beginning(made, made.phases[0])))
+    sides = [names for block in blocks for names in (block.sources, block.destinations)]
+    assert all(("test1" in names) == ("test2" in names) for names in sides) == alike
+
+
 # --- fixes ----------------------------------------------------------------------------------------------
 
 

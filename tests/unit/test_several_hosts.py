@@ -219,6 +219,8 @@ parents:
         ("eth0.30@h1", "eth0@h1"),
         ("eth0.30@h2", "eth0@h2"),
     ]
+    undone = [str(step.undo.command()) for step in make_plan(lab).undos if step.undo and step.on == "h2"]
+    assert undone.count("ip link delete eth0.30") == 1, "its cable stays"
     with pytest.raises(InvalidLab, match="a VLAN on eth0, which h2 does not have"):
         load(text.replace("addresses: 192.0.2.2/24", "parents: [{name: eth0.30}]"), "two.yaml")
 
@@ -402,6 +404,29 @@ def test_an_announcement_of_the_strategy_repairs_entries_of_an_endpoint_that_has
     acts = "[{check: [{from: neighbour, to: db}]}, {move: {db: h1}}, {check: [{from: neighbour, to: db}]}]"
     lab = two("mode: l2, do: []", f"mode: l3, strategy: announce, do: {acts}")
     assert [outcome for _, outcome in predicted(lab)["l2"]] == ["reachable", "reachable"]
+
+
+def test_a_host_that_forwards_delivers_what_an_entry_leads_to_it() -> None:
+    check = "{check: [{from: neighbour, to: app}]}"
+    forwards = "{sysctls: {h1: {net.ipv4.ip_forward: 1}}}"
+    # At the last check the entry is about to fail, and the next question finds the endpoint.
+    doubted = "{wait: 60}, {check: [{from: neighbour, to: app}]}"
+    lab = two("do: []", f"do: [{check}, {forwards}, {doubted}, {{move: {{app: h2}}}}, {{wait: 6}}, {check}]")
+    assert [outcome for _, outcome in predicted(lab)["l2"]] == ["reachable"] * 3
+    reason = predict_lab(lab)[0].acts[-1].probes[0].reason
+    what = "the neighbour still has an ARP entry for app that leads to h1, which forwards the packet"
+    assert reason == what
+
+
+def test_an_entry_that_an_announcement_repaired_leads_to_where_the_endpoint_was_in_the_next_phase() -> None:
+    check = "{check: [{from: neighbour, to: app}]}"
+    again = f"{{name: again, mode: l2, do: [{check}]}}"
+    moved = f"{{name: moved, mode: l3, strategy: announce, do: [{{move: {{app: h2}}}}, {check}]}}"
+    phases = f"do: [{check}]}}\n  - {moved}\n  - {again}\n"
+    found = predicted(load(LAB.replace("do: []}\n", phases), "two.yaml"))
+    assert [outcome for name in ("l2", "moved", "again") for _, outcome in found[name]] == [
+        *("reachable", "reachable", "unreachable")
+    ]
 
 
 def test_each_entry_on_the_path_waits_for_an_announcement() -> None:
