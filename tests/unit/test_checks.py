@@ -30,7 +30,7 @@ from ipvkit.host.checks import (
     request_of,
     some,
 )
-from ipvkit.lab import Endpoint, Setting, gallery, on_parent
+from ipvkit.lab import Endpoint, Kind, Setting, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.tools.ip import Address, Link
 from ipvkit.verbs.doctor import unreachable
@@ -445,6 +445,22 @@ def test_whoever_is_there_already_is_flipped_by_another_mode_or_flag(
         with_elsewhere(MACHINE, far_upper(kind, *there)),
     ):
         assert codes(request, machine) == (["flips"] if flips else [])
+
+
+@for_each("there", UPPER_KINDS)
+@for_each("kind", ["ipvlan", "ipvtap", "macvlan"])
+def test_the_kernel_allows_only_links_of_one_family_beside_each_other(there: str, kind: Kind) -> None:
+    """A parent has one receive handler: that of ipvlan, of macvlan or of MACsec (ipvlan.h, macvlan.c)."""
+    families = {"ipvlan": "ipvlan", "ipvtap": "ipvlan", "macvlan": "macvlan", "macvtap": "macvlan"}
+    request = replace(REQUEST, settings=(Setting("l2", kind=kind),))
+    machine = with_link(MACHINE, upper(there, "l2", "bridge"))
+    assert ("busy" in codes(request, machine)) == (families[kind] != families.get(there))
+
+
+def test_several_links_on_the_parent_are_named_in_one_finding() -> None:
+    machine = with_link(with_link(MACHINE, upper("macvlan", name="a")), upper("macvlan", name="b"))
+    (found,) = check(REQUEST, machine).findings
+    assert found.what == "eth0 has the macvlan links a, b"
 
 
 def test_siblings_of_a_parent_that_is_ipvlan_itself_are_found_on_the_real_one() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from ipvkit.core.command import Command
 from ipvkit.core.errors import MissingRequirement
+from ipvkit.host.program import closed_folder
 from ipvkit.targets import ipvlan
 from ipvkit.targets.kernels import MODULES, Kernel
 from ipvkit.targets.programs import PASSED_ON, SEARCH_PATH, environment, find_program, require, roots_folders
@@ -262,3 +263,16 @@ def test_the_hint_names_modprobe_only_where_the_module_exists(
         (tmp_path / os.uname().release).mkdir()
         (tmp_path / os.uname().release / "modules.dep").write_text(index)
     assert ("modprobe" in ipvlan.ipvlan_hint()) == there
+
+
+@pytest.mark.parametrize(("mode", "is_closed"), [(0o700, True), (0o701, False), (0o755, False)])
+def test_a_folder_that_only_its_owner_enters_is_closed_to_a_root_without_capabilities(
+    mode: int, is_closed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, 1, 1)
+    folder.chmod(mode)
+    monkeypatch.setattr("sys.argv", [str(folder / "ipvkit")])
+    assert (closed_folder() == folder) == is_closed

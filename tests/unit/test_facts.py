@@ -1,18 +1,28 @@
 """Facts about this machine are right: on a real kernel, in namespaces that end with the test."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from ipaddress import ip_interface
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from test_real_commands import needs_namespaces
+from test_real_commands import needs_namespaces, printed_in
 
-from ipvkit.host.facts import rp_filter
+from ipvkit.core.command import Command, Completed
+from ipvkit.host.checks import Machine, Request
+from ipvkit.host.facts import _answers, rp_filter
+from ipvkit.host.limits import concurrent_pings
+from ipvkit.lab import Endpoint
+from ipvkit.targets.agent import Agent
+from ipvkit.tools.ip import Link
 from namespaces import IN_NAMESPACES_OF_ITS_OWN, until_elsewhere
 from requires import requires
+from scripted import Scripted
 
 CONCURRENT = 50
 """How many addresses are asked at the same time, which is fewer than outside a test."""
@@ -134,6 +144,43 @@ def test_the_larger_rp_filter_counts(values: tuple[str, str, int]) -> None:
     assert rp_filter("eth0", read) == counts
 
 
+@pytest.mark.parametrize(
+    ("cpus", "mebibytes", "pings"),
+    [(1, 8192, 32), (2, 8192, 64), (16, 8192, 128), (None, 8192, 32), (2, 256, 16), (2, 1, 1)],
+)
+def test_a_machine_pings_by_its_cpus_and_its_memory(
+    cpus: int | None, mebibytes: int, pings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """32 for each CPU, 128 at most, and 16 MiB for each."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": mebibytes * 256}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    assert concurrent_pings() == pings
+
+
+@pytest.mark.parametrize(
+    ("stderr", "why"),
+    [
+        ("", "arping ended early"),
+        ("bind: Cannot assign requested address\n", "bind: Cannot assign requested address"),
+    ],
+)
+def test_where_arping_ends_early_no_address_is_taken_for_free(stderr: str, why: str) -> None:
+    parent = Link("eth0", ifindex=2, flags=("UP",), link_type="ether")
+    address = ip_interface("192.0.2.5/24")
+    request = Request("eth0", endpoints=(Endpoint("", (address,), "", "eth0"),))
+
+    def answer(command: Command) -> Completed:
+        if "-V" in command.argv:
+            return Completed(0, "arping from iputils 20240905\n", "", 0.0)
+        return Completed(2, "ARPING 192.0.2.5 from 0.0.0.0 eth0\n", stderr, 0.0)
+
+    with Agent(Scripted(answer), SimpleQueue()) as agent:
+        answers, (found,) = _answers(request, Machine((parent,), {}, {}), agent)
+    assert (answers, found.code) == ({}, "not-looked-at")
+    assert found.what == f"not checked whether an address is in use: arping: {why}"
+
+
 @pytest.mark.extra
 @pytest.mark.long
 @needs_namespaces
@@ -198,3 +245,39 @@ def test_a_parent_is_known_as_such_where_its_namespace_has_a_name_too() -> None:
         {"": ("p0", [], "")},
     )
     assert found.only("") == "p0 has the macvlan link m0 in netns other"
+
+
+SPACES = """\
+mount -t tmpfs tmpfs /run
+for name in named held mounted; do ip netns add $name; done
+sleep infinity 9</run/netns/held 8</proc/self/ns/uts &
+until [[ -e /proc/$!/fd/9 ]]; do sleep 0.01; done
+touch '/run/a b'; mount --bind /run/netns/mounted '/run/a b'
+ip netns del held; ip netns del mounted
+"""
+FINDS = """\
+from ipvkit.host.namespaces import spaces
+for space in spaces().found.values():
+    print(space.own, space.names, len(space.pids), len(space.holders), space.path, sep="|")
+"""
+
+
+@needs_namespaces
+def test_a_namespace_is_found_by_a_name_a_process_an_open_file_or_a_mount() -> None:
+    found = printed_in(SPACES, FINDS)
+    assert sorted(re.sub(r"/proc/\d+", "/proc/N", line) for line in found) == [
+        "False|['named']|0|0|/run/netns/named",
+        "False|[]|0|0|/run/a b",
+        "False|[]|0|1|/proc/N/fd/9",
+        "True|[]|2|0|/proc/self/ns/net",
+    ]
+
+
+@needs_namespaces
+def test_a_link_is_called_by_any_of_its_names() -> None:
+    names = ("q0", "short", "a-name-that-is-longer")
+    world = "ip link add q0 type veth peer name q1; ip link property add dev q0 altname {} altname {}"
+    calls = (
+        "import sys; from ipvkit.host.interfaces import link_called; print(*map(link_called, sys.argv[1:]))"
+    )
+    assert printed_in(world.format(*names[1:]), calls, *names) == ["q0 q0 q0"]

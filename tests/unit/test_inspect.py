@@ -10,27 +10,30 @@ from dataclasses import replace
 from datetime import datetime
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_real_commands import needs_namespaces
+from test_real_commands import needs_namespaces, printed_in
 
 from hostile import hostile_texts
 from ipvkit.cli import main
-from ipvkit.core.command import Command
+from ipvkit.core.command import Command, Completed
 from ipvkit.core.values import address
 from ipvkit.host import owners
-from ipvkit.host.inspect import Inside, Inspection, OnParent, Placed, Table, only, views
+from ipvkit.host.inspect import Around, Inside, Inspection, OnParent, Placed, Table, inspect, only, views
 from ipvkit.host.namespaces import Space, Spaces
 from ipvkit.host.owners import Owner, owner_of
 from ipvkit.host.twin import Twin, twin_of
 from ipvkit.report.inspect import preview, render_json, render_table, timed
+from ipvkit.targets.agent import Agent
 from ipvkit.tools.ip import Address, Link, Neighbour, Route
 from ipvkit.verbs.formats import Dialect
 from ipvkit.verbs.inspect import Review, review
 from namespaces import IN_NAMESPACES_OF_ITS_OWN
+from scripted import Scripted
 
 ID = "4f1c" * 16
 
@@ -41,14 +44,8 @@ ID = "4f1c" * 16
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder in which this module looks for /proc and for the files of runtimes."""
-    for name, path in (
-        ("_PROC", "proc"),
-        ("_DOCKER", "var/lib/docker/containers"),
-        ("_PODMAN", "var/lib/containers/storage"),
-        ("_CONTAINERD", "run/containerd/io.containerd.runtime.v2.task"),
-        ("_CNI", "var/lib/cni/results"),
-    ):
-        monkeypatch.setattr(owners, name, tmp_path / path)
+    for name in ("_PROC", "_DOCKER", "_PODMAN", "_CONTAINERD", "_CNI"):
+        monkeypatch.setattr(owners, name, tmp_path / getattr(owners, name).relative_to("/"))
     return tmp_path
 
 
@@ -354,6 +351,11 @@ def test_links_on_a_parent_elsewhere_are_left_out() -> None:
     assert notes == ()
 
 
+def test_where_the_hosts_own_namespace_is_not_seen_its_twin_has_the_endpoints_alone() -> None:
+    found = replace(machine(host(), endpoint(7, "192.0.2.7/24")), own=None)
+    assert [e.addresses for e in twin(found).lab.endpoints] == [(ip_interface("192.0.2.7/24"),)]
+
+
 def test_a_host_shim_counts_where_the_host_has_routes_through_it() -> None:
     shim = Link("shim", flags=("UP",), mtu=1500, kind="ipvlan", mode="l2", flag="bridge")
     shim = replace(shim, addresses=(own_address("192.0.2.99/32"),))
@@ -368,6 +370,9 @@ def test_a_host_shim_counts_where_the_host_has_routes_through_it() -> None:
     made = with_shim()
     assert not made.lab.phases[0].setting.host_shim
     assert len(made.notes) == 1
+    for text, notes in (("192.0.2.99/32", 0), ("192.0.2.98/31", 1)):
+        shim = replace(shim, addresses=(own_address(text),))
+        assert len(with_shim(route("192.0.2.7/32", "shim")).notes) == notes
 
 
 def test_proxy_entries_for_all_endpoints_are_a_strategy() -> None:
@@ -525,12 +530,25 @@ def test_a_link_that_was_left_down_without_an_address_is_deleted() -> None:
     assert down == {"ip -n a link delete s0", "nsenter --net=/proc/8/ns/net ip link set s0 up"}
 
 
+@pytest.mark.parametrize(("kind", "needs_one"), [("ipvlan", True), ("ipvtap", True), ("macvlan", False)])
+def test_an_ipvlan_link_gets_nothing_without_an_address_that_others_can_use(
+    kind: str, needs_one: bool
+) -> None:
+    link_local = Address(ip_interface("fe80::7/64"), scope="link")
+    peer = Address(ip_interface("10.0.0.7/32"), scope="global", peer=ip_interface("10.0.0.8/32"))
+    for own in ((), (link_local,), (peer,), (link_local, peer)):
+        found = problems(machine(host(), endpoint(7, netns="a", kind=kind, addresses=own)))
+        assert [*found.items()] == [("no-address", ("s0 in netns a has no address", []))] * needs_one
+
+
 def test_a_namespace_that_outlived_its_pod_keeps_its_addresses() -> None:
     there = [endpoint(n, f"192.0.2.{n}/24", netns=f"cni-{n}", routes=(VIA,)) for n in (7, 8)]
     owners_ = {7: Owner("cni", "shop/web-0"), 8: Owner("containerd", "shop/web-1", pid=8)}
     found = problems(machine(host(), *there, names=owners_))
     what = "s0 in netns cni-7 is of the pod shop/web-0, which has no process: 192.0.2.7 stays taken"
     assert found == {"pod-gone": (what, ["ip netns del cni-7"])}
+    without = machine(host(), endpoint(7, netns="cni-7"), names=owners_)
+    assert problems(without).keys() == {"no-address"}
 
 
 def test_a_dummy_has_no_other_hosts() -> None:
@@ -727,6 +745,69 @@ def test_what_is_watched_is_a_table(other: str, capsys: pytest.CaptureFixture[st
     assert f"error: --watch does not go with {other}\nhint: " in capsys.readouterr().err
 
 
+# --- a machine of which `ip` shows the namespaces -------------------------------------------------------
+
+
+def as_shown(ifname: str, ifindex: int, lladdr: str, kind: str = "", **fields: object) -> dict[str, object]:
+    """Return a link as ``ip -json -details addr show`` prints it."""
+    info = {"linkinfo": {"info_kind": kind, "info_data": {"mode": "l2"}}} if kind else {}
+    named = {"ifname": ifname, "ifindex": ifindex, "address": lladdr, "link_type": "ether"}
+    return {**named, "flags": ["UP"], "mtu": 1500, "addr_info": [], **info, **fields}
+
+
+def test_a_link_is_shown_on_its_parent_in_whatever_namespace() -> None:
+    """In another one the kernel gives the number of the parent, and of a tap not even its own as such."""
+    mac, other, third = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3))
+    elsewhere = {"link_index": 2, "link_netnsid": 0}
+    links = {
+        "/proc/self/ns/net": [
+            *(as_shown("eth0", 2, mac), as_shown("eth1", 3, other)),
+            as_shown("shim", 8, mac, "ipvlan", link="eth0"),
+        ],
+        "/run/netns/a": [
+            as_shown("s0", 5, mac, "ipvlan", **elsewhere),
+            as_shown("tap", 3, third, "macvtap"),
+            as_shown("lost", 6, third, "macvlan", link_index=9, link_netnsid=0),
+        ],
+        # With the number of eth0, and another MAC address.
+        "/run/netns/b": [as_shown("eth9", 2, third), as_shown("x", 7, other, "macvlan", link="eth9")],
+    }
+    printed = {path: "\n".join(map(json.dumps, (shown, [], [], [], []))) for path, shown in links.items()}
+    # One that ended meanwhile, and one of a kernel that has no rules.
+    printed |= {"/run/netns/c": "[]\n[]\n[]", "/run/netns/d": "[]\n[]\n[]\n[]"}
+
+    def answer(command: Command) -> Completed:
+        if command.argv[0] != "sh":
+            return Completed(0, printed["/proc/self/ns/net"], "", 0.0)
+        paths = command.argv[2:]
+        return Completed(0, "".join(f"netns: {path}\n{printed[path]}\n" for path in paths), "", 0.0)
+
+    spaces = {(4, n): Space(path, own=path.startswith("/proc")) for n, path in enumerate(printed)}
+    owner = Owner("docker", "web")
+    read = {"ipv4/conf/eth0/rp_filter": "1", "ipv4/conf/eth9/rp_filter": "1"}
+    around = Around(
+        Spaces((4, 0), spaces, 0), lambda key: read.get(str(key), ""), lambda _: owner, here=False
+    )
+    with Agent(Scripted(answer), SimpleQueue()) as agent:
+        found = inspect(agent, around=around)
+    assert found.unseen == ("the namespace /run/netns/c",)
+    assert {
+        (on.parent and (on.parent.inside.space.path, on.parent.link.ifname)): (
+            [(one.inside.space.path, one.link.ifname, one.owner) for one in on.links],
+            on.rp_filter,
+        )
+        for on in found.parents
+    } == {
+        ("/proc/self/ns/net", "eth0"): (
+            [("/proc/self/ns/net", "shim", None), ("/run/netns/a", "s0", owner)],
+            1,
+        ),
+        ("/proc/self/ns/net", "eth1"): ([("/run/netns/a", "tap", owner)], 0),
+        ("/run/netns/b", "eth9"): ([("/run/netns/b", "x", owner)], 0),
+        None: ([("/run/netns/a", "lost", owner)], 0),
+    }
+
+
 # --- this machine ---------------------------------------------------------------------------------------
 
 WORLD = """\
@@ -778,6 +859,31 @@ def test_root_sees_all_and_another_user_what_is_visible() -> None:
     assert table[0] == "no ipvlan, ipvtap or macvlan link was found"
     assert table[2] == "note: not looked into: /run/docker/netns, netns a, netns d, the namespace /run/a b"
     assert table[3].startswith("note: not looked into: the namespaces of ")
+
+
+AMBIGUOUS = """\
+mount -t tmpfs tmpfs /run
+ip link add p0 type veth peer name q0; ip netns add a; ip netns add b; ip netns add d
+number=$(ip -o link show p0); number=${number%%:*}
+ip -n d link add r0 index "$number" type veth peer name r1
+ip link add m0 link p0 netns a type macvlan
+ip -n d link add m1 link r0 netns b type macvlan
+"""
+INSPECTS = """\
+from queue import SimpleQueue
+from ipvkit.host.inspect import inspect
+from ipvkit.targets.agent import Agent
+from ipvkit.targets.local import Local
+with Agent(Local(), SimpleQueue()) as agent:
+    for on in inspect(agent).parents:
+        print(*(f"{one.link.ifname} {one.inside.space}" for one in (on.parent, *on.links)), sep=", ")
+"""
+
+
+@needs_namespaces
+def test_of_two_parents_with_one_number_the_namespace_of_the_link_knows_which_it_is() -> None:
+    found = printed_in(AMBIGUOUS, INSPECTS)
+    assert sorted(found) == ["p0 the host's namespace, m0 netns a", "r0 netns d, m1 netns b"]
 
 
 MANY = """\

@@ -77,7 +77,7 @@ def test_routes_and_rules_are_those_of_the_namespace() -> None:
         routes=(
             VIA,
             route("default", "s0", "192.0.2.253", table="100"),
-            route("10.0.0.0/8", "s0", "192.0.2.253", table="100"),
+            route("10.0.0.0/8", "s0", "192.0.2.253", table="252"),
             route("10.9.0.0/16", "", type="blackhole"),
             route("192.0.2.0/24", "s0", protocol="kernel"),
             route("224.0.0.0/4", "s0"),
@@ -89,7 +89,7 @@ def test_routes_and_rules_are_those_of_the_namespace() -> None:
     assert made.routes == (
         Route(None, address("192.0.2.254")),
         Route(None, address("192.0.2.253"), table=100),
-        Route(ip_network("10.0.0.0/8"), address("192.0.2.253"), table=100),
+        Route(ip_network("10.0.0.0/8"), address("192.0.2.253"), table=252),
         Route(ip_network("10.9.0.0/16"), type="blackhole"),
     )
 
@@ -99,6 +99,9 @@ def test_routes_and_rules_are_those_of_the_namespace() -> None:
     [
         (route("10.0.0.0/8", "s0", "203.0.113.1"), (), "its gateway is in no subnet of the link: 10.0.0.0/8"),
         (route("10.0.0.0/8", "s0", table="vrf"), (), "a lab cannot have its route: 10.0.0.0/8"),
+        # `ip` shows table 253 as default.
+        (route("10.0.0.0/8", "s0", table="253"), (), "a lab cannot have its route: 10.0.0.0/8"),
+        (route("10.0.0.0/8", "s0", table="0"), (), "a lab cannot have its route: 10.0.0.0/8"),
         (route("default", "s0", "192.0.2.253", metric=9), (), "another route goes before it: default"),
         (
             route("192.0.2.0/24", "s0", "192.0.2.9"),
@@ -119,6 +122,20 @@ def test_a_route_or_rule_that_a_lab_cannot_have_is_a_note(more: Any, rules: Any,
     assert made.lab.endpoints[0].rules == ()
     (found,) = made.notes
     assert found.startswith(note)
+
+
+@pytest.mark.parametrize(("protocol", "dev", "count"), [("ra", "s0", 1), ("ra", "s1", 0), ("boot", "s0", 0)])
+def test_what_a_link_has_from_router_advertisements_is_a_note(protocol: str, dev: str, count: int) -> None:
+    from_router = route("default", dev, "fe80::1", protocol=protocol)
+    made = twin(machine(host(), endpoint(7, "192.0.2.7/24", routes=(VIA, from_router))))
+    assert sum("router advertisements" in note for note in made.notes) == count
+
+
+def test_of_two_default_routes_the_one_without_a_metric_is_used() -> None:
+    """No metric is 0, whichever was added first."""
+    with_metric = route("default", "s0", "192.0.2.253", metric=1)
+    made = twin(machine(host(), endpoint(7, "192.0.2.7/24", routes=(with_metric, VIA))))
+    assert made.lab.endpoints[0].routes == (Route(None, address("192.0.2.254")),)
 
 
 def on_a_vlan(*, lower: str = "192.0.2.1/24", **of_lower: Any) -> Inspection:
@@ -186,6 +203,22 @@ def test_other_hosts_are_those_of_the_neighbour_tables() -> None:
         ["192.0.2.21/24"],
     ]
     assert made.known == {address(text) for text in ("192.0.2.20", "192.0.2.21", "192.0.2.254")}
+
+
+def test_what_can_be_typed_here_acts_on_no_other_host() -> None:
+    made = twin(machine(host(), endpoint(7, "192.0.2.7/24", routes=(VIA,))))
+    here = Command(("ip", "link", "set", "eth0", "up"))
+    there = Command(("ip", "-n", "gateway", "link", "set", "eth0", "up"))
+    assert [made.can(each) for each in ((), (here,), (there,), (here, there))] == [False, True, False, False]
+
+
+def test_other_hosts_are_named_after_the_parent() -> None:
+    """By nine characters of it: with a number of five digits that is as long as a name may be."""
+    for dev, name in (("eth0", "eth0-1"), ("enp0s31f6np0", "enp0s31f6-1")):
+        own = replace(host(ifname=dev), neighbours=(neighbour("192.0.2.20", dev),))
+        made = twin_of(machine(own, endpoint(7, "192.0.2.7/24")), neighbours=True)
+        assert made is not None
+        assert [each.name for each in made.lab.parents[0].hosts] == [name]
 
 
 def test_what_the_hosts_namespace_has_besides_is_a_note() -> None:

@@ -19,6 +19,23 @@ NOT_PERMITTED = "RTNETLINK answers: Operation not permitted"
 
 needs_namespaces = requires("namespaces", "macvlan")
 
+
+def printed_in(world: str, program: str, *arguments: str) -> list[str]:
+    """Return the lines that a Python `program` prints in separate namespaces, after `world`, in bash."""
+    done = subprocess.run(
+        [
+            *(*IN_NAMESPACES_OF_ITS_OWN, "--pid", "--fork", "--mount-proc", "--kill-child"),
+            *("bash", "-euc", f'{world}\nexec "$@"', "bash", sys.executable, "-c", program, *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
 CALLS_MAIN = """\
 import contextlib, io, json, subprocess, sys
 from ipvkit.cli import main
