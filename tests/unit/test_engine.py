@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Barrier
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed, Interrupted, IpvkitError, MissingRequirement, UnparsableOutput
-from ipvkit.core.interrupts import ENDING
+from ipvkit.core.interrupts import EARLIER, ENDING
 from ipvkit.lab import Lab, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
@@ -25,10 +26,13 @@ from ipvkit.plan.steps import Capture, Plan, Section, Step, Undo
 from ipvkit.run import engine, execution
 from ipvkit.run.batches import jobs_of
 from ipvkit.run.engine import Run
+from ipvkit.run.machines import Machines
 from ipvkit.run.rollback import Began, Finished, Stopping
 from ipvkit.run.verdicts import judge
 from ipvkit.strategies.announce import NONLOCAL_BIND
 from ipvkit.targets import agent
+from ipvkit.targets.agent import Target
+from ipvkit.targets.cables import Tap
 from ipvkit.targets.local import Local
 from ipvkit.tools.pcap import Frame
 from requires import requires
@@ -120,11 +124,26 @@ def test_when_all_goes_well_everything_is_undone_in_reverse() -> None:
     target = Told()
     result, undone = run(THREE, target)
     assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+    assert all(finished.undoing for finished in result.undone)
     assert result.failure is None
     assert result.residue == ()
     assert result.kernel == "6.12.0-test"
     assert set(result.completed) == {step.id for step in THREE.steps}
     assert target.started == ["do a", "do b1", "do b2", "do c1", "do c2", "do c3", *undone]
+
+
+def test_cables_are_tapped_only_for_captures() -> None:
+    class Cables(Told):
+        def machines(self, lab: Lab, tap: Tap | None = None) -> Mapping[str, Target]:
+            assert tap is None
+            return dict.fromkeys(lab.machines, self)
+
+    lab = load(gallery.text("two-hosts-l2"), "two-hosts-l2")
+    stage = tuple(replace(step(on), on=on) for on in lab.hosts)
+    plan = Plan(lab, (Section("x", "a section", None, (stage,)),))
+    result = engine.run(plan, Cables(), lambda _: None)
+    undone = sorted(str(finished.job.command) for finished in result.undone)
+    assert (result.failure, undone) == (None, ["undo h1", "undo h2"])
 
 
 def server(id: str) -> Step:
@@ -260,6 +279,14 @@ def test_a_server_that_ends_before_it_is_ready_fails_the_run_before_any_check() 
     assert target.stopped == ["do s1"]
 
 
+def test_machines_are_looked_at_concurrently() -> None:
+    both = Barrier(2)
+    with Machines({"h1": Told(), "h2": Told()}, SimpleQueue(), None) as machines:
+        assert machines.on_each(lambda name, _: (name, both.wait(60) < 2)) == {
+            name: (name, True) for name in ("h1", "h2")
+        }
+
+
 def test_a_check_that_fails_ends_the_servers() -> None:
     target = serving(answers={"do c1": FAILED})
     result, _ = run(SERVERS, target)
@@ -314,6 +341,18 @@ def test_in_any_lab_a_step_that_fails_leaves_nothing_and_undoes_nothing_twice(
     made = re.findall(r"^(?:ip )?netns add (\S+)$", "\n".join(s for s in target.started if s != line), re.M)
     deleted = re.findall(r"^(?:ip )?netns del (\S+)$", "\n".join(undone), re.M)
     assert sorted(made) == sorted(deleted)
+
+
+def test_where_a_batch_names_no_line_the_failure_is_of_all_its_steps() -> None:
+    plan = make_plan(walkthrough())
+    jobs = [job for stages in jobs_of(plan).values() for stage in stages for job in stage]
+    batch = next(job for job in jobs if len(job.steps) > 1 and not job.probes)
+    named = "RTNETLINK answers: File exists\nCommand failed -:2\n"
+    for stderr, at in (("Cannot open netlink socket", batch), (named, batch.steps[1])):
+        result, _ = run(plan, Told(answers={str(batch.command): Completed(1, "", stderr, 0.0)}))
+        assert result.failure is not None
+        assert result.failure.message == f"{at.id}, {at.purpose}, failed with exit code 1"
+        assert result.failure.stderr == stderr.partition("\n")[0]
 
 
 def test_a_settled_step_is_not_undone_and_its_successor_is() -> None:
@@ -495,6 +534,14 @@ def test_after_a_signal_what_hangs_is_not_waited_for_until_time_is_up(
     assert target.stopped[-1] == "do c2"
     assert isinstance(result.failure, Interrupted)
     assert undone == ["undo c2", "undo b2", "undo b1", "undo a"]
+
+
+def test_a_signal_that_came_before_the_run_ends_it_at_its_beginning() -> None:
+    EARLIER.append(signal.SIGTERM)
+    target = Told()
+    result, undone = run(THREE, target)
+    assert isinstance(result.failure, Interrupted)
+    assert undone == target.started == []
 
 
 def test_a_signal_is_told_when_it_comes() -> None:

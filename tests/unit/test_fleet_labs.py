@@ -18,7 +18,7 @@ from ipvkit.core.errors import InvalidLab, MissingRequirement, UsageError
 from ipvkit.lab import HOST, Lab, gallery
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
-from ipvkit.plan.resources import Link, Netns
+from ipvkit.plan.resources import Link, Netns, Sysctl
 from ipvkit.run.fleet import FleetJournal
 from ipvkit.run.journal import Entry
 from ipvkit.targets.fleet import Fleet, inventory
@@ -349,6 +349,18 @@ def test_each_host_gets_what_is_created_there() -> None:
     ledger.end([], ["only.b"])
     remove, keep = ledger.last_commands()["h2"], ledger.last_commands()["h1"]
     assert (remove.argv[-1], keep.argv) == ("/run/ipvkit/mine.jsonl", ("true",))
+
+
+def test_a_host_is_asked_for_the_marks_of_namespaces_and_links() -> None:
+    fleet = Fleet(["hosts.yml"], {"h1": "h1"}, "mine")
+    made = (
+        Netns("a", ("a",)),
+        Link("c", "macvlan"),
+        Link("d", "ipvlan", "b"),
+        Sysctl("net.ipv4.ip_forward", 1),
+    )
+    FleetJournal("mine", fleet.hosts).begin([Entry(str(one), "", one, on="h1") for one in made])
+    assert [*fleet.hosts["h1"]._watched] == ["netns/a", "link/c", "netns/b"]
 
 
 def test_the_journal_of_a_host_is_read_as_one_of_this_machine() -> None:

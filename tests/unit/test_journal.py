@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -521,3 +522,13 @@ def test_a_folder_without_files_goes_with_a_cleanup(folder: Path, capsys: pytest
     assert main(["cleanup", "--all"]) == 0
     assert not folder.exists()
     capsys.readouterr()
+
+
+def test_a_journal_that_is_read_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted("mine", A)
+    held = ExitStack()
+    held.enter_context(taken_over("mine"))
+    monkeypatch.setattr("time.sleep", lambda _: held.close())
+    with taken_over("mine") as ledger:
+        assert ledger is not None
+        assert [*ledger.entries] == ["x.1"]

@@ -15,7 +15,7 @@ from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import NETNS, Link, Netns, Proxy, Resource, Route, Sysctl, state_of
 from ipvkit.run.execution import carry_out
-from ipvkit.run.leftovers import apart, together, views_of
+from ipvkit.run.leftovers import apart, leftovers, snapshot_of, together, views_of
 from ipvkit.run.rollback import look_for
 from ipvkit.targets.agent import Agent
 from ipvkit.targets.sandbox import Sandbox
@@ -118,3 +118,26 @@ def test_on_a_kernel_each_kind_of_resource_is_seen_once_it_was_made() -> None:
         for lines in MADE.values():
             run(*lines)
         assert states() == dict.fromkeys(MADE, "stands")
+
+
+def test_a_snapshot_has_all_that_tells_a_route_from_another_one() -> None:
+    routes = [
+        {"dst": "default", "gateway": "192.0.2.254", "dev": "eth0", "flags": []},
+        {"dst": "10.0.0.0/8", "dev": "eth0", "metric": 100, "table": "7", "flags": []},
+        {"type": "blackhole", "dst": "10.9.0.0/16", "flags": []},
+        {"dst": "192.0.2.0/24", "dev": "eth0", "protocol": "kernel", "flags": []},
+    ]
+    printed = {name: Completed(0, "[]", "", 0.0) for name in OF_IP}
+    (name,) = (name for name, view in VIEWS.items() if "route" in view.argv)
+    shown = snapshot_of({**printed, name: Completed(0, json.dumps(routes), "", 0.0)})
+    assert shown == (
+        "route default via 192.0.2.254 dev eth0",
+        "route 10.0.0.0/8 dev eth0 metric 100 table 7",
+        "route blackhole 10.9.0.0/16",
+    )
+
+
+def test_without_words_that_concern_it_each_difference_is_a_leftover() -> None:
+    before, after = ("link a", "net.x = 0", "netns n"), ("net.x = 1", "netns n", "link b")
+    assert leftovers(before, after) == ["net.x = 1", "link b", "gone: link a"]
+    assert leftovers(before, after, alone=["net.x"]) == ["link b", "gone: link a"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ipvkit.core.command import Command, Completed
 from ipvkit.core.errors import CommandFailed
 from ipvkit.core.values import address, interface_address
-from ipvkit.lab import Lab, gallery, on_parent
+from ipvkit.lab import BATCH_FROM, Lab, gallery, on_parent
 from ipvkit.lab.format import load
 from ipvkit.plan.make import make_plan
 from ipvkit.plan.resources import Link, Netns, Sysctl
@@ -264,6 +264,16 @@ def test_what_is_up_is_taken_down(machine: Machine, up: Journal) -> None:
     assert (taken.left, taken.alone, up.entries) == ([], {}, {})
 
 
+def test_an_entry_has_the_purpose_of_its_undo(machine: Machine) -> None:
+    ledger = Journal()
+    engine.run(plan(), machine.target, silent, keep=True, journal=ledger)
+    purposes = {entry.purpose for entry in ledger.entries.values()}
+    assert purposes == {
+        *("delete namespace test1", "delete namespace test2", "delete test1"),
+        f"restore the host's {NONLOCAL_BIND}",
+    }
+
+
 def test_what_has_gone_is_passed_over(machine: Machine, up: Journal) -> None:
     machine._do(("ip", "netns", "del", "test1"), None)
     taken, lines = undone(up, machine)
@@ -369,3 +379,16 @@ def test_where_it_cannot_be_looked_at_the_run_itself_undoes_what_it_did(machine:
     assert isinstance(run.failure, CommandFailed)
     (left,) = run.residue
     assert left.startswith("unknown"), "what it undid it does not doubt"
+
+
+def test_of_a_batch_of_which_a_line_failed_only_what_that_undoes_is_left(machine: Machine) -> None:
+    names = [f"n{number}" for number in range(BATCH_FROM)]
+    machine.namespaces |= dict.fromkeys(names[1:], 7)
+    ledger = Journal()
+    ledger.begin([Entry(name, f"delete {name}", Netns(name)) for name in names])
+    ledger.end(names, [])
+    with patch.object(Machine, "_show", lambda *_: "rubbish"):
+        taken, lines = undone(ledger, machine)
+    assert len(lines) == 1
+    assert len(taken.left) == 1
+    assert ([*ledger.entries], machine.namespaces) == (["n0"], {"others": 1})
