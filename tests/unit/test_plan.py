@@ -486,6 +486,12 @@ def is_number(word: str) -> bool:
     return word.replace(".", "", 1).isdigit()
 
 
+def test_on_a_real_network_a_ping_waits_longer_for_its_last_reply() -> None:
+    for lab, wait in ((walkthrough(), "0.5"), (on_eth0(), "1")):
+        pings = [line.split() for line in commands(make_plan(lab)) if " ping " in line and " -W " in line]
+        assert {words[words.index("-W") + 1] for words in pings} == {wait}
+
+
 def test_arping_gets_what_it_needs_once_and_gives_it_back() -> None:
     plan = make_plan(walkthrough())
     lines = [str(step.command) for step in plan.steps]

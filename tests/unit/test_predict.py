@@ -50,6 +50,7 @@ from ipvkit.lab import (
     Setting,
     Strategy,
     gallery,
+    on_parent,
 )
 from ipvkit.lab.format import load
 from ipvkit.lab.sysctls import Sysctl
@@ -542,6 +543,10 @@ def test_an_act_takes_as_long_as_its_pings() -> None:
     check = Check(GATEWAY, "one", family="ipv4")
     for phase, watch, lasts in ((L2, None, 1.1), (L3, None, 1.6), (L2, 9, 9.1)):
         assert doing(phase, Act(checks=(replace(check, watch=watch),))).now == pytest.approx(lasts)
+    # On a real network arping announces twice, a second apart.
+    announces = Act(announce=("one",))
+    assert doing(L2, announces).now == pytest.approx(0.1)
+    assert doing(L2, announces, lab=on_parent(LAB, "lan0")).now == pytest.approx(1.1)
 
 
 def test_what_may_be_used_late_may_fail_late() -> None:
@@ -659,6 +664,17 @@ def test_of_a_sibling_and_a_peer_with_one_address_the_first_answer_counts_in_ipv
     found = of_one(L2, Check("two", GATEWAY, family=family), trying(L2, AddAddress(taken, "one")))
     assert found.outcome is REACHABLE
     assert found.reason.endswith(f"; two's entry for {taken.ip} has {mac}")
+
+
+def test_a_link_answers_arp_for_the_addresses_of_all_links_unless_arp_ignore_forbids_it() -> None:
+    inside = tuple(replace(e, netns="pod") for e in (ONE, OTHER))
+    asks = replace(TWO, routes=(Route(OTHER.addresses[0].network),))
+    lab = replace(TWO_PARENTS, endpoints=(*inside, asks))
+    check = Check("two", "other", family="ipv4")
+    for value, outcome in ((0, REACHABLE), (1, UNREACHABLE)):
+        act = Act(sysctls=(Sysctl("one", "net.ipv4.conf.all.arp_ignore", value),))
+        phase = Phase("now", Setting("l2", kind="macvlan"), ("one", "two", "other"), ())
+        assert predict(after(world_of(lab, phase, NOTHING), act), check).outcome is outcome
 
 
 def test_an_entry_may_fail_between_two_phases() -> None:
