@@ -68,7 +68,7 @@ def changed_at(file: str, text: str, start: int, end: int, new: str, within: str
 
 def drawn(root: Path, seed: int) -> list[Change]:
     """Return all changes of the rooms, in an order that `seed` decides; new code moves no others in it."""
-    files = [file for room in ROOMS for file in sorted((root / "ipvkit" / room).glob("*.py"))]
+    files = [file for room in ROOMS for file in sorted((root / "ipvkit" / room).rglob("*.py"))]
     found = (changes(str(file.relative_to(root)), file.read_text(encoding="utf-8")) for file in files)
     every = [change for each in found for change in each]
     return sorted(every, key=lambda one: sha256("\0".join((str(seed), *one.key)).encode()).digest())
