@@ -39,7 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("fresh" if option.slow else "fast"))
+    by_default = "fresh" if option.slow else "fast" if option.all else "quick"
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or by_default)
     # Set once: the workers of xdist are given the options of the process that starts them.
     if option.faults_seed is None:
         option.faults_seed = random.randrange(1_000_000) if option.slow else 0
