@@ -46,11 +46,14 @@ def require_dpkt() -> None:
 
 
 def lines(found: Iterable[Seen]) -> list[str]:
-    """Return a timeline as lines, one for what was seen at several nodes, which begins with its sender."""
+    """Return a timeline as lines, one for what was seen at several nodes: its sender, and the others by name.
+
+    Which of these a frame reached first depends on the machine.
+    """
     together: dict[tuple[str, str], list[Seen]] = {}
     for one in found:
         together.setdefault((one.packet, "" if one.count else one.node), []).append(one)
-    ordered = (sorted(each, key=lambda one: not one.sent) for each in together.values())
+    ordered = (sorted(each, key=lambda one: (not one.sent, one.node)) for each in together.values())
     return [_line(first, others) for first, *others in ordered]
 
 

@@ -52,7 +52,7 @@ def test_a_request_without_an_answer_is_shown_as_such() -> None:
 def test_requests_with_answers_are_shown_with_their_number() -> None:
     assert shown("l2-answered", "l2", "l2", Check("test1", "gateway")) == [
         "  0.000 s test1: ARP who-has 192.168.104.254 tell 192.168.104.211, answered; "
-        "also at neighbour, gateway",
+        "also at gateway, neighbour",
         "  0.000 s test1: ICMP echo request 192.168.104.211 > 192.168.104.254, 6 times in 1.0 s, "
         "all answered; also at gateway",
     ]
