@@ -40,7 +40,15 @@ def called(*words: str | Path, cwd: Path | None = None) -> str:
 
 @requires("twine", "git")
 def test_ipvkit_runs_from_a_wheel_that_is_built_from_the_sdist(folder: Path) -> None:
-    called(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", copied(folder / "source"))
+    called(
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--outdir",
+        folder / "dist",
+        copied(folder / "source"),
+    )
     (wheel,), (sdist,) = (folder / "dist").glob("*.whl"), (folder / "dist").glob("*.tar.gz")
     called(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist)
     venv = folder / "venv"
